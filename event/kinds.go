@@ -1,0 +1,186 @@
+// SPDX-FileCopyrightText: 2026 The Myelin authors
+// SPDX-License-Identifier: Apache-2.0
+
+package event
+
+// A Kind is what an event says. The zero Kind is none.
+type Kind uint8
+
+// The kinds. What each means, and which attributes it has, stands in [Kinds].
+const (
+	NoKind Kind = iota
+	ConversationOpened
+	ConversationEnded
+	ProtocolSeen
+	IdentitySeen
+	NameSeen
+	BindingSeen
+	CommandSeen
+	CommandAnswered
+	ReportSeen
+	PatientDataSeen
+	RecordsRequested
+	RecordsMoved
+	LoginSeen
+	RemoteExecSeen
+	ExploitSeen
+	TLSSeen
+	CertificateSeen
+	NameQueried
+	AddressOffered
+	MalformedSeen
+	OverlapSeen
+	BoundReached
+	kindCount
+)
+
+// A Key names an attribute.
+type Key uint8
+
+// The keys of attributes. The comment gives the value: a number unless it says text.
+const (
+	NoKey         Key = iota
+	Transport         // IP protocol number: 6 TCP, 17 UDP, 1 ICMP ...
+	Port              // the server's port
+	State             // a ConversationState
+	Packets           // both directions
+	BytesToServer     // payload bytes
+	BytesToClient     // payload bytes
+	Seconds           // whole seconds
+	Protocol          // text: package name under proto/
+	Version           // text: of the protocol, or of the device's software
+	Protection        // device.Protection bits
+	Inferred          // 1: from the registered port alone, not from the bytes
+	Manufacturer      // text
+	Model             // text
+	Serial            // text
+	OS                // text: family and version, as in "Windows 7"
+	Class             // text: what a nurse would call it
+	Therapy           // device.Therapy
+	UDI               // text: device identifier (DI) only
+	ProductCode       // text: FDA product code
+	AddressKind       // device.AddressKind of Name
+	Name              // text: shown only for medical equipment and infrastructure
+	MAC               // text
+	Verb              // device.Verb
+	Effect            // device.Effect
+	Value             // text: quantity with unit
+	Now               // text: quantity with unit
+	Stage             // device.Stage
+	Target            // text: id of the device behind a gateway, or the object a handle means
+	Fresh             // hash of what must be fresh (counter, nonce, MSH-10); 0 is none
+	Repeat            // hash of the whole command; 0 is none
+	Outcome           // a Result
+	Fields            // Field bits: which kinds of patient data
+	Subject           // keyed hash of the patient's identifier; 0 is unknown
+	Count             // how many
+	Operation         // text: the protocol's own word ("C-MOVE", "DeviceRequest", "SetValue")
+	Destination       // text: where records are to go (AE title)
+	Scheme            // text: how one logged in ("basic", "user-pass", "ntlm", "community")
+	DefaultSecret     // 1: a maker's well-known name and password
+	Method            // text: how a command was run ("service control manager")
+	CVE               // text: "CVE-2017-0144" or a comma-separated few
+	Shape             // text: what the bytes looked like, in words of ours
+	Suite             // cipher suite number
+	JA4               // text
+	Problems          // CertificateProblem bits
+	NotAfter          // seconds since 1970
+	KeyBits           // size of a public key
+	Digest            // first 8 bytes of the certificate's SHA-256
+	Domain            // text: registered domain, two or three labels
+	Length            // bytes
+	Entropy           // bits per character, times 100
+	Layer             // text: "ip", "tcp"
+	Field             // text: the specification's own name
+	Reason            // text: what is wrong
+	Bound             // text: which limit
+	DataBytes         // bytes of records or a file
+	keyCount
+)
+
+// A ConversationState is how far a conversation came.
+type ConversationState uint8
+
+// The states of a conversation.
+const (
+	Unanswered  ConversationState = iota // only one side was seen
+	Refused                              // reset or unreachable before any data
+	Established                          // both sides spoke
+	Midstream                            // both sides spoke, the beginning was not captured
+)
+
+// A Result is what came of a request.
+type Result uint8
+
+// The results.
+const (
+	Unknown Result = iota
+	Succeeded
+	Failed
+)
+
+// The kinds of patient data that a message held.
+const (
+	FieldName = 1 << iota
+	FieldBirthDate
+	FieldSex
+	FieldRecordNumber
+	FieldAddress
+	FieldTelephone
+	FieldVisit
+	FieldNationalID
+	FieldResult    // measurements, observations, diagnoses
+	FieldOrder     // what is to be done or given
+	FieldImage     // pictures of a body
+	FieldStaffName // names of staff: personal data, not the patient's
+)
+
+// What can be wrong with a certificate.
+const (
+	CertificateExpired = 1 << iota
+	CertificateNotYetValid
+	CertificateSelfSigned
+	CertificateWeakKey
+	CertificateWeakHash // MD5 or SHA-1 signature
+	CertificateMalformed
+)
+
+// A KindInfo describes a kind of event.
+type KindInfo struct {
+	Name string
+	Says string // what the event states about its Device
+	Keys []Key  // the attributes that it may have
+}
+
+// Kinds is the one table of kinds of event.
+var Kinds = [kindCount]KindInfo{
+	ConversationOpened: {"conversation-opened", "sent the first packet of a conversation to the peer", []Key{Transport, Port, MAC}},
+	ConversationEnded:  {"conversation-ended", "and the peer had a conversation, now over or expired", []Key{Transport, Port, State, Packets, BytesToServer, BytesToClient, Seconds}},
+	ProtocolSeen:       {"protocol-seen", "spoke a protocol as client of the peer", []Key{Protocol, Transport, Port, Version, Protection, Inferred}},
+	IdentitySeen:       {"identity-seen", "said, or was said to be, this make and model", []Key{Manufacturer, Model, Serial, Version, OS, Class, Therapy, UDI}},
+	NameSeen:           {"name-seen", "has this further address or name", []Key{AddressKind, Name, Protocol, ProductCode}},
+	BindingSeen:        {"binding-seen", "claims this hardware address for its IP address", []Key{MAC, Protocol}},
+	CommandSeen:        {"command-seen", "was told by the peer to change or read a therapy", []Key{Verb, Therapy, Effect, Value, Target, Protection, Fresh, Repeat}},
+	CommandAnswered:    {"command-answered", "answered a command", []Key{Verb, Stage, Outcome, Target, Fresh}},
+	ReportSeen:         {"report-seen", "reported measurements, alarms or results", []Key{Protocol, Operation, Therapy, Target, Count}},
+	PatientDataSeen:    {"patient-data-seen", "sent patient data to the peer", []Key{Protocol, Fields, Subject, Protection, Operation}},
+	RecordsRequested:   {"records-requested", "asked the peer for records", []Key{Protocol, Operation, Destination, Subject, Count}},
+	RecordsMoved:       {"records-moved", "sent records to the peer", []Key{Protocol, Operation, Subject, Count, DataBytes, Destination}},
+	LoginSeen:          {"login-seen", "tried to log in at the peer", []Key{Protocol, Scheme, Outcome, Protection, DefaultSecret}},
+	RemoteExecSeen:     {"remote-exec-seen", "ran a command on the peer", []Key{Protocol, Method, Outcome}},
+	ExploitSeen:        {"exploit-seen", "sent the peer what exploits a known weakness", []Key{Protocol, Shape, CVE}},
+	TLSSeen:            {"tls-seen", "agreed on a secure channel as client of the peer", []Key{Version, Suite, JA4, Port, Name, Outcome}},
+	CertificateSeen:    {"certificate-seen", "showed a certificate to the peer", []Key{Problems, NotAfter, KeyBits, Digest, Name, Port}},
+	NameQueried:        {"name-queried", "asked for a name that is long or unlike words", []Key{Domain, Length, Entropy, Subject, DataBytes}},
+	AddressOffered:     {"address-offered", "offered the peer an address as DHCP server", []Key{MAC, Target}},
+	MalformedSeen:      {"malformed-seen", "sent bytes that do not follow their format", []Key{Protocol, Field, Reason}},
+	OverlapSeen:        {"overlap-seen", "sent the same part of a stream or datagram twice with different bytes", []Key{Layer}},
+	BoundReached:       {"bound-reached", "sent more than a stated bound", []Key{Protocol, Bound, Length}},
+}
+
+func (k Kind) String() string {
+	if int(k) < len(Kinds) {
+		return Kinds[k].Name
+	}
+	return ""
+}

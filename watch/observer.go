@@ -1,0 +1,40 @@
+// SPDX-FileCopyrightText: 2026 The Myelin authors
+// SPDX-License-Identifier: Apache-2.0
+
+package watch
+
+import (
+	"github.com/myelin-health/myelin/event"
+	"github.com/myelin-health/myelin/flow"
+)
+
+// An observer turns the bytes of one conversation into events. One is made for
+// each conversation whose protocol was recognised; all calls come from one
+// goroutine, in the order of the packets.
+type observer interface {
+	// data is handed the bytes of x.From that nobody has consumed yet, oldest
+	// first, and returns how many it is done with. Fewer than len(b): the rest
+	// is kept and handed in again with what follows. More than len(b): the
+	// bytes still to come are skipped without being kept, which is how a 2 GiB
+	// image costs nothing. Of a datagram protocol data is handed one whole
+	// datagram, and the result does not matter.
+	//
+	// b is valid until data returns.
+	data(x *exchange, b []byte) int
+
+	// gap says that n bytes of x.From will never come (not captured, or
+	// evicted). What was kept of that side has been handed in for the last
+	// time before. Returning false ends the observation of that side.
+	gap(x *exchange, n int) bool
+
+	// close is called once, when the conversation is over or has expired.
+	close(x *exchange)
+}
+
+// An exchange is what an observer sees of its conversation, and where it says
+// what it saw.
+type exchange struct {
+	conv *flow.Conversation
+	From flow.Side // who sent the bytes in hand
+	sh   *shard
+}
