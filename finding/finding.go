@@ -1,0 +1,144 @@
+// SPDX-FileCopyrightText: 2026 The Myelin authors
+// SPDX-License-Identifier: Apache-2.0
+
+// Package finding has the noun of what is wrong: [Finding], with its sightings,
+// harm, decision and advice, and the one table of kinds.
+//
+// A finding carries no patient data: kinds of field and counts of subjects only.
+//
+// This API is stable.
+package finding
+
+import (
+	"crypto/sha256"
+	"encoding/base32"
+	"slices"
+	"strings"
+
+	"github.com/myelin-health/myelin/device"
+)
+
+// A Decision is what to do about a finding, in the words of CISA's SSVC. The
+// order is the order of urgency.
+type Decision uint8
+
+// The decisions.
+const (
+	Track     Decision = iota // no action now; look again when something changes
+	TrackStar                 // track closely; remedy within the usual maintenance
+	Attend                    // a supervisor's attention; remedy sooner than usual
+	Act                       // leadership's attention; remedy as soon as possible
+)
+
+var decisions = [...]string{"track", "track*", "attend", "act"}
+
+func (d Decision) String() string {
+	if int(d) < len(decisions) {
+		return decisions[d]
+	}
+	return ""
+}
+
+// ParseDecision is the inverse of [Decision.String].
+func ParseDecision(s string) (Decision, bool) {
+	i := slices.Index(decisions[:], s)
+	return Decision(max(i, 0)), i >= 0
+}
+
+// An SSVC holds the answers behind a decision, in the words of the tables of
+// CISA (decision) and CERT/CC (deployer action).
+type SSVC struct {
+	Exploitation     string // none, public poc, active
+	Automatable      string // no, yes
+	TechnicalImpact  string // partial, total
+	MissionWellBeing string // low, medium, high
+	Exposure         string // small, controlled, open
+	HumanImpact      string // low, medium, high, very high
+	Action           string // the deployer tree's answer: defer, scheduled, out-of-cycle, immediate
+}
+
+// MaxSightings is how many sightings a finding keeps: the first in the order of
+// time, input and packet. All are counted.
+const MaxSightings = 20
+
+// A Sighting is a place to look.
+type Sighting struct {
+	Time   int64  // nanoseconds since 1970-01-01 UTC
+	Input  int    // index into the inputs of the assessment
+	Packet uint64 // counted from 1 within the input, as Wireshark does
+	Offset int    // bytes from the start of the frame
+	Note   string // what is to be seen there, in words of ours
+}
+
+// Less orders sightings by time, input, packet and offset.
+func (s Sighting) Less(t Sighting) bool {
+	switch {
+	case s.Time != t.Time:
+		return s.Time < t.Time
+	case s.Input != t.Input:
+		return s.Input < t.Input
+	case s.Packet != t.Packet:
+		return s.Packet < t.Packet
+	}
+	return s.Offset < t.Offset
+}
+
+// A Finding is a statement that something is wrong with a device or product.
+// The same cause on the same device, or on one gateway's link, is one finding
+// however often it is seen.
+type Finding struct {
+	ID         string
+	Kind       Kind
+	Title      string
+	Device     string // device id, or "" when it is about a product
+	Product    string
+	Peer       string // the other side of a link that the finding is about, or ""
+	Harm       device.Harm
+	Privacy    bool // what it lets happen is disclosure, not injury
+	Decision   Decision
+	SSVC       SSVC
+	Confidence device.Confidence
+	Certainty  string // of a match: exact, likely, review; "" for what was seen on a wire
+	State      string // open, acknowledged, mitigated, fixed, false-positive
+	Count      uint64 // of all sightings
+	Subjects   int    // patients concerned, for findings about records
+	First      int64  // nanoseconds since 1970-01-01 UTC
+	Last       int64
+	Advisories []string
+	CVE        []string
+	Sightings  []Sighting
+	Advice     string
+}
+
+// IDOf returns the stable id of a finding: its kind, and 80 bits of SHA-256
+// over what makes it this finding and no other. The key of a pseudonym is
+// never among these.
+func IDOf(kind Kind, scope ...string) string {
+	sum := sha256.Sum256([]byte(kind.String() + "\x00" + strings.Join(scope, "\x00")))
+	return kind.String() + "-" + strings.ToLower(base32.StdEncoding.EncodeToString(sum[:10]))
+}
+
+// Add counts one sighting and keeps it when it is among the first.
+func (f *Finding) Add(s Sighting) {
+	f.Count++
+	if f.Count == 1 || s.Time < f.First {
+		f.First = s.Time
+	}
+	f.Last = max(f.Last, s.Time)
+	i, same := slices.BinarySearchFunc(f.Sightings, s, func(a, b Sighting) int {
+		switch {
+		case a.Less(b):
+			return -1
+		case b.Less(a):
+			return 1
+		}
+		return 0
+	})
+	if same || i == MaxSightings {
+		return
+	}
+	if len(f.Sightings) == MaxSightings {
+		f.Sightings = f.Sightings[:MaxSightings-1]
+	}
+	f.Sightings = slices.Insert(f.Sightings, i, s)
+}
