@@ -23,3 +23,88 @@ type Endpoint struct {
 	Addr wire.Addr
 	Port uint16
 }
+
+// A Place says where a byte was captured.
+type Place struct {
+	Time   int64  // nanoseconds since 1970-01-01 UTC
+	Packet uint64 // counted from 1 within the input
+	Input  int32  // index of the input
+	Offset int32  // bytes from the start of the frame
+}
+
+// A State is how far a conversation has come.
+type State uint8
+
+// The states, and how they follow each other:
+//
+//	Unanswered -> Established -> Closed
+//	Unanswered -> Refused
+//
+// Refused and Closed conversations stay in the table for a moment, so that
+// stragglers do not look like new ones.
+const (
+	Unanswered  State = iota // one side has sent
+	Established              // both sides have sent
+	Refused                  // reset before the server said anything, or unreachable
+	Closed                   // both sides finished, or one reset
+)
+
+// A Conversation is all packets between two endpoints over one transport. It
+// belongs to its [Table], which reuses it after Closed.
+type Conversation struct {
+	Client, Server       Endpoint
+	ClientMAC, ServerMAC [6]byte // of the first frame of each side; zero when not captured
+	VLAN                 uint16
+	Proto                uint8 // IP protocol: 6 TCP, 17 UDP, ...
+	State                State
+	Midstream            bool // TCP whose SYN was not captured
+	First, Last          int64
+	Packets              [2]uint64 // by sender
+	Bytes                [2]uint64 // payload bytes by sender, as sent (retransmissions count again)
+
+	// User is the handler's own state for this conversation.
+	User any
+
+	sides      [2]side
+	hash       uint32
+	index      uint32 // of this conversation in the table's slab
+	chain      uint32 // next with the same bucket
+	prev, next uint32 // neighbours in a list by age
+	list       uint8
+	over       bool // Closed was called
+}
+
+// A side is the reassembly state of what one side sends.
+type side struct {
+	first   uint32 // sequence number of its SYN, when that was seen
+	want    uint32 // sequence number of the next byte in order
+	started bool   // want is valid
+	ignored bool   // the handler wants nothing more of this side
+	fin     bool
+	recent  uint64 // number of its latest record in the table's ring of recent bytes, from 1
+	skip    uint64 // bytes still to come that the handler does not want
+	kept    *kept  // bytes in order that the handler has not consumed
+	held    *held  // first segment that came too early
+	holding uint32 // segments held
+}
+
+// kept is a buffer of bytes in order, with marks of where they were captured.
+type kept struct {
+	b     []byte
+	marks []mark
+}
+
+// A mark says that byte at of the buffer was captured at place.
+type mark struct {
+	at    int
+	place Place
+}
+
+// held is a segment that came before its predecessors, in a list by sequence.
+type held struct {
+	seq     uint32
+	missing int // bytes behind b that were not captured
+	b       []byte
+	place   Place
+	next    *held
+}
