@@ -69,7 +69,7 @@ type xmlAttr struct{ prefix, local, value xmlSpan }
 
 type xmlBinding struct{ prefix, uri xmlSpan }
 
-const xmlNamespace = "http://www.w3.org/XML/1998/namespace"
+var xmlNamespace = []byte("http://www.w3.org/XML/1998/namespace") // read only
 
 // Reset makes x read b. Errors name proto. What is longer than 2^31-1 bytes is
 // refused.
@@ -403,7 +403,7 @@ func (x *XML) uri(prefix []byte) ([]byte, bool) {
 		}
 	}
 	if string(prefix) == "xml" { // Namespaces in XML 1.0 section 3
-		return []byte(xmlNamespace), true
+		return xmlNamespace, true
 	}
 	return nil, len(prefix) == 0
 }
