@@ -12,9 +12,9 @@ const (
 )
 
 // RecogniseDatagram says how well b, a whole datagram, fits CoAP. The header
-// alone says little, so a sure match is a request or OSCORE message all of
-// whose options are known, have a length that their definition allows, and
-// hold readable text.
+// alone says little, so a sure match is a message all of
+// whose options are known and have a length that their definition allows, and
+// which holds readable text or has the shape of OSCORE.
 func RecogniseDatagram(b []byte) wire.Match {
 	var m Message
 	c := wire.NewCursor(name, b[:min(len(b), recogniseBytes)])
@@ -26,7 +26,7 @@ func RecogniseDatagram(b []byte) wire.Match {
 	switch {
 	case !known:
 		return wire.NoMatch
-	case m.Code.Request() && chars >= sureText:
+	case chars >= sureText:
 		return wire.SureMatch
 	case m.protected():
 		return wire.SureMatch
