@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 
@@ -252,7 +253,7 @@ func FuzzDataSet(f *testing.F) {
 	f.Fuzz(func(t *testing.T, s byte, b []byte) {
 		whole, err := dump(Syntax(s%5), b, 0)
 		pieces, err2 := dump(Syntax(s%5), b, 3)
-		if (err == nil) != (err2 == nil) || !cmp.Equal(whole, pieces) {
+		if (err == nil) != (err2 == nil) || !slices.Equal(whole, pieces) {
 			t.Fatalf("whole: %v\npieces: %v\n%s", err, err2, cmp.Diff(whole, pieces))
 		}
 	})
