@@ -1,0 +1,172 @@
+// SPDX-FileCopyrightText: 2026 The Myelin authors
+// SPDX-License-Identifier: Apache-2.0
+
+// Package telnet splits a Telnet stream into commands and text (RFC 854, RFC
+// 855), and tells prompts and answers of a login apart in the text of a server.
+//
+// It leaves out the meaning of options: none of those in use encrypts. What a
+// server prints at a login is in no standard; [Classify] knows the words of
+// common systems and no more.
+//
+// This API is stable.
+package telnet
+
+import (
+	"bytes"
+
+	"github.com/myelin-health/myelin/wire"
+)
+
+// The commands told apart here (RFC 854, "TELNET COMMAND STRUCTURE").
+const (
+	SE   = 240
+	SB   = 250
+	WILL = 251
+	WONT = 252
+	DO   = 253
+	DONT = 254
+	IAC  = 255
+)
+
+// maxSub bounds a subnegotiation. The longest in use, environments (RFC 1572),
+// have some hundred bytes.
+const maxSub = 1024
+
+// A Token is a run of text, or one command.
+type Token struct {
+	Text    []byte // aliases the input; nil of a command
+	Command uint8
+	Option  uint8 // of WILL, WONT, DO, DONT and SB
+}
+
+// Parse reads one token from the front of b and returns how many bytes it took.
+// Text ends where a command begins or b ends. A doubled IAC is text.
+func Parse(b []byte) (t Token, n int, err error) {
+	if i := bytes.IndexByte(b, IAC); i > 0 {
+		return Token{Text: b[:i:i]}, i, nil
+	} else if i < 0 && len(b) > 0 {
+		return Token{Text: b[:len(b):len(b)]}, len(b), nil
+	}
+	c := wire.NewCursor("telnet", b)
+	c.Skip("IAC", 1)
+	t.Command = c.Uint8("command")
+	switch t.Command {
+	case IAC:
+		return Token{Text: b[1:2:2]}, 2, nil
+	case WILL, WONT, DO, DONT:
+		t.Option = c.Uint8("option")
+	case SB:
+		t.Option = c.Uint8("option")
+		for c.Ok() { // ends: every turn reads at least one byte, and at most maxSub of them
+			if c.Off() > maxSub {
+				c.Fail("subnegotiation", wire.ErrTooLong)
+				break
+			}
+			if c.Uint8("subnegotiation") == IAC && c.Uint8("subnegotiation") == SE {
+				break
+			}
+		}
+	}
+	return t, c.Off(), c.Err()
+}
+
+// A Line is what a piece of the server's text means at a login.
+type Line uint8
+
+// The meanings.
+const (
+	Other    Line = iota
+	Login         // asks for a name
+	Password      // asks for a password
+	Refused       // says that the login failed
+	Welcome       // says that the login succeeded, or shows a shell's prompt
+)
+
+// Classify says what the server's last line means. It is the text since the
+// last line break, without control characters.
+func Classify(line []byte) Line {
+	line = line[max(0, len(line)-maxLine):]
+	trimmed := bytes.TrimRight(line, " \t")
+	switch {
+	case hasAny(trimmed, "incorrect", "login failed", "failed", "denied", "invalid", "bad password", "wrong password", "failure"):
+		return Refused
+	case endsIn(trimmed, "last login", "welcome", "logged in", "login successful"), hasAny(trimmed, "last login:", "welcome to", "logged in", "login successful"):
+		return Welcome
+	case endsIn(trimmed, "password:", "passwd:", "passcode:", "password :", "password?"):
+		return Password
+	case endsIn(trimmed, "login:", "username:", "user name:", "user:", "login as:", "login :", "userid:"):
+		return Login
+	case len(trimmed) > 0 && bytes.IndexByte([]byte("$#>%"), trimmed[len(trimmed)-1]) >= 0:
+		return Welcome
+	}
+	return Other
+}
+
+// maxLine bounds the text that is looked at: a prompt stands at its end.
+const maxLine = 160
+
+func endsIn(b []byte, words ...string) bool {
+	for _, w := range words {
+		if len(b) >= len(w) && equalFold(b[len(b)-len(w):], w) {
+			return true
+		}
+	}
+	return false
+}
+
+func hasAny(b []byte, words ...string) bool {
+	for _, w := range words {
+		for i := 0; i+len(w) <= len(b); i++ {
+			if equalFold(b[i:i+len(w)], w) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// equalFold compares with a text in lower case.
+func equalFold(b []byte, w string) bool {
+	for i := range len(w) {
+		c := b[i]
+		if 'A' <= c && c <= 'Z' {
+			c += 'a' - 'A'
+		}
+		if c != w[i] {
+			return false
+		}
+	}
+	return true
+}
+
+// maxOption is the last option that IANA has assigned in sequence (RFC 855's registry).
+const maxOption = 49
+
+// Recognise says how well b, the first bytes of one side, fit negotiation of
+// options, or a prompt.
+func Recognise(b []byte) wire.Match {
+	if len(b) > 0 && b[0] != IAC {
+		if hasAny(b[:min(len(b), maxLine)], "login:", "username:", "password:") {
+			return wire.WeakMatch
+		}
+		return wire.NoMatch
+	}
+	n := 0
+	for ; len(b) >= 3 && n < 2; n++ {
+		if b[0] != IAC || b[1] < WILL || b[1] > DONT || b[2] > maxOption {
+			return wire.NoMatch
+		}
+		b = b[3:]
+	}
+	switch {
+	case n == 2:
+		return wire.SureMatch
+	case len(b) >= 1 && b[0] != IAC || len(b) >= 2 && (b[1] < SB || b[1] > DONT):
+		if n == 0 {
+			return wire.NoMatch
+		}
+	case n == 0:
+		return wire.NeedMore
+	}
+	return wire.WeakMatch
+}
