@@ -149,6 +149,12 @@ var stages = [...]string{"", "proposed", "accepted", "delivered"}
 func (s Stage) String() string { return name(stages[:], int(s)) }
 
 // A Command is one request to change or read a therapy.
+//
+// What Value and Now count is the verb's own: a rate, an amplitude, a limit.
+// Of cancel-temporary-basal Value is the rate that comes back and Now the
+// temporary one. A switch is 0 or 1 in the unit "1". Of set-alarm they are how
+// much may pass without a sound (the width of the silent band, a delay), so
+// that less is safer on either side of the band.
 type Command struct {
 	Verb    Verb
 	Therapy Therapy
@@ -162,4 +168,8 @@ type Command struct {
 	Stage   Stage
 	Time    int64  // nanoseconds since 1970-01-01 UTC
 	Drug    string // code or generic name of the drug, or ""
+
+	// Attended: the session proves that somebody entitled to it is with the
+	// patient. Never set from what a message merely says.
+	Attended bool
 }
