@@ -166,6 +166,16 @@ func (s String) Len() int {
 	return len(s.Bytes)
 }
 
+// Cut returns the first n characters at most.
+func (s String) Cut(n int) String {
+	if s.Unicode {
+		n *= 2
+	}
+	n = min(n, len(s.Bytes))
+	s.Bytes = s.Bytes[:n:n]
+	return s
+}
+
 // at returns the i-th character, without the upper half of what is not ASCII.
 func (s String) at(i int) byte {
 	if !s.Unicode {

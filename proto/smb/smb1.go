@@ -267,6 +267,9 @@ func (m *Message1) Write() (fid uint16, data []byte) {
 	return uint16(m.word(4)), m.prefix(m.word(22), m.word(20))
 }
 
+// ReadFile returns the FID of a READ_ANDX request (MS-CIFS section 2.2.4.42.1).
+func (m *Message1) ReadFile() uint16 { return uint16(m.word(4)) }
+
 // ReadData returns the beginning of the data of a READ_ANDX response (MS-CIFS section 2.2.4.42.2).
 func (m *Message1) ReadData() []byte { return m.prefix(m.word(12), m.word(10)) }
 

@@ -267,6 +267,14 @@ func (m *Message2) Write() (id FileID, data []byte, err error) {
 	return FileID(m.b[80:96]), m.prefix(int(le16(m.b, 66)), int(le32(m.b, 68)&0x7fffffff)), nil
 }
 
+// ReadFile returns the file of a READ request (MS-SMB2 section 2.2.19).
+func (m *Message2) ReadFile() (FileID, error) {
+	if err := m.body("READ Request", 49); err != nil {
+		return FileID{}, err
+	}
+	return FileID(m.b[80:96]), nil
+}
+
 // ReadData returns the beginning of the data of a READ response (MS-SMB2 section 2.2.20).
 func (m *Message2) ReadData() ([]byte, error) {
 	if err := m.body("READ Response", 17); err != nil {
