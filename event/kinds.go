@@ -9,7 +9,6 @@ type Kind uint8
 // The kinds. What each means, and which attributes it has, stands in [Kinds].
 const (
 	NoKind Kind = iota
-	ConversationOpened
 	ConversationEnded
 	ProtocolSeen
 	IdentitySeen
@@ -46,7 +45,7 @@ const (
 	Packets           // both directions
 	BytesToServer     // payload bytes
 	BytesToClient     // payload bytes
-	Seconds           // whole seconds
+	Began             // nanoseconds since 1970: its first packet
 	Protocol          // text: package name under proto/
 	Version           // text: of the protocol, or of the device's software
 	Protection        // device.Protection bits
@@ -154,28 +153,27 @@ type KindInfo struct {
 
 // Kinds is the one table of kinds of event.
 var Kinds = [kindCount]KindInfo{
-	ConversationOpened: {"conversation-opened", "sent the first packet of a conversation to the peer", []Key{Transport, Port, MAC}},
-	ConversationEnded:  {"conversation-ended", "and the peer had a conversation, now over or expired", []Key{Transport, Port, State, Packets, BytesToServer, BytesToClient, Seconds}},
-	ProtocolSeen:       {"protocol-seen", "spoke a protocol as client of the peer", []Key{Protocol, Transport, Port, Version, Protection, Inferred}},
-	IdentitySeen:       {"identity-seen", "said, or was said to be, this make and model", []Key{Manufacturer, Model, Serial, Version, OS, Class, Therapy, UDI}},
-	NameSeen:           {"name-seen", "has this further address or name", []Key{AddressKind, Name, Protocol, ProductCode}},
-	BindingSeen:        {"binding-seen", "claims this hardware address for its IP address", []Key{MAC, Protocol}},
-	CommandSeen:        {"command-seen", "was told by the peer to change or read a therapy", []Key{Verb, Therapy, Effect, Value, Target, Protection, Fresh, Repeat}},
-	CommandAnswered:    {"command-answered", "answered a command", []Key{Verb, Stage, Outcome, Target, Fresh}},
-	ReportSeen:         {"report-seen", "reported measurements, alarms or results", []Key{Protocol, Operation, Therapy, Target, Count}},
-	PatientDataSeen:    {"patient-data-seen", "sent patient data to the peer", []Key{Protocol, Fields, Subject, Protection, Operation}},
-	RecordsRequested:   {"records-requested", "asked the peer for records", []Key{Protocol, Operation, Destination, Subject, Count}},
-	RecordsMoved:       {"records-moved", "sent records to the peer", []Key{Protocol, Operation, Subject, Count, DataBytes, Destination}},
-	LoginSeen:          {"login-seen", "tried to log in at the peer", []Key{Protocol, Scheme, Outcome, Protection, DefaultSecret}},
-	RemoteExecSeen:     {"remote-exec-seen", "ran a command on the peer", []Key{Protocol, Method, Outcome}},
-	ExploitSeen:        {"exploit-seen", "sent the peer what exploits a known weakness", []Key{Protocol, Shape, CVE}},
-	TLSSeen:            {"tls-seen", "agreed on a secure channel as client of the peer", []Key{Version, Suite, JA4, Port, Name, Outcome}},
-	CertificateSeen:    {"certificate-seen", "showed a certificate to the peer", []Key{Problems, NotAfter, KeyBits, Digest, Name, Port}},
-	NameQueried:        {"name-queried", "asked for a name that is long or unlike words", []Key{Domain, Length, Entropy, Subject, DataBytes}},
-	AddressOffered:     {"address-offered", "offered the peer an address as DHCP server", []Key{MAC, Target}},
-	MalformedSeen:      {"malformed-seen", "sent bytes that do not follow their format", []Key{Protocol, Field, Reason}},
-	OverlapSeen:        {"overlap-seen", "sent the same part of a stream or datagram twice with different bytes", []Key{Layer}},
-	BoundReached:       {"bound-reached", "sent more than a stated bound", []Key{Protocol, Bound, Length}},
+	ConversationEnded: {"conversation-ended", "and the peer had a conversation as client and server, now over or expired", []Key{Transport, Port, State, Protocol, Packets, BytesToServer, BytesToClient, Began}},
+	ProtocolSeen:      {"protocol-seen", "spoke a protocol as client of the peer", []Key{Protocol, Transport, Port, Version, Protection, Inferred}},
+	IdentitySeen:      {"identity-seen", "said, or was said to be, this make and model", []Key{Manufacturer, Model, Serial, Version, OS, Class, Therapy, UDI}},
+	NameSeen:          {"name-seen", "has this further address or name", []Key{AddressKind, Name, Protocol, ProductCode}},
+	BindingSeen:       {"binding-seen", "claims this hardware address for its IP address", []Key{MAC, Protocol}},
+	CommandSeen:       {"command-seen", "was told by the peer to change or read a therapy", []Key{Verb, Therapy, Effect, Value, Target, Protection, Fresh, Repeat}},
+	CommandAnswered:   {"command-answered", "answered a command", []Key{Verb, Stage, Outcome, Target, Fresh}},
+	ReportSeen:        {"report-seen", "reported measurements, alarms or results", []Key{Protocol, Operation, Therapy, Target, Count}},
+	PatientDataSeen:   {"patient-data-seen", "sent patient data to the peer", []Key{Protocol, Fields, Subject, Protection, Operation}},
+	RecordsRequested:  {"records-requested", "asked the peer for records", []Key{Protocol, Operation, Destination, Subject, Count}},
+	RecordsMoved:      {"records-moved", "sent records to the peer", []Key{Protocol, Operation, Subject, Count, DataBytes, Destination}},
+	LoginSeen:         {"login-seen", "tried to log in at the peer", []Key{Protocol, Scheme, Outcome, Protection, DefaultSecret}},
+	RemoteExecSeen:    {"remote-exec-seen", "ran a command on the peer", []Key{Protocol, Method, Outcome}},
+	ExploitSeen:       {"exploit-seen", "sent the peer what exploits a known weakness", []Key{Protocol, Shape, CVE}},
+	TLSSeen:           {"tls-seen", "agreed on a secure channel as client of the peer", []Key{Version, Suite, JA4, Port, Name, Outcome, Reason}},
+	CertificateSeen:   {"certificate-seen", "showed a certificate to the peer", []Key{Problems, NotAfter, KeyBits, Digest, Name, Port}},
+	NameQueried:       {"name-queried", "asked for a name that is long or unlike words", []Key{Domain, Length, Entropy, Subject, DataBytes}},
+	AddressOffered:    {"address-offered", "offered the peer an address as DHCP server", []Key{MAC, Target}},
+	MalformedSeen:     {"malformed-seen", "sent bytes that do not follow their format", []Key{Protocol, Field, Reason}},
+	OverlapSeen:       {"overlap-seen", "sent the same part of a stream or datagram twice with different bytes", []Key{Layer}},
+	BoundReached:      {"bound-reached", "sent more than a stated bound", []Key{Protocol, Bound, Length}},
 }
 
 func (k Kind) String() string {

@@ -32,6 +32,14 @@ type Place struct {
 	Offset int32  // bytes from the start of the frame
 }
 
+// Before orders places by time, input and packet.
+func (p Place) Before(q Place) bool {
+	if p.Time != q.Time {
+		return p.Time < q.Time
+	}
+	return p.Input < q.Input || p.Input == q.Input && p.Packet < q.Packet
+}
+
 // A State is how far a conversation has come.
 type State uint8
 
@@ -57,8 +65,9 @@ type Conversation struct {
 	VLAN                 uint16
 	Proto                uint8 // IP protocol: 6 TCP, 17 UDP, ...
 	State                State
-	Midstream            bool // TCP whose SYN was not captured
-	First, Last          int64
+	Midstream            bool      // TCP whose SYN was not captured
+	Begin                Place     // of its first packet
+	Last                 int64     // time of its latest packet
 	Packets              [2]uint64 // by sender
 	Bytes                [2]uint64 // payload bytes by sender, as sent (retransmissions count again)
 

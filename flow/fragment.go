@@ -81,6 +81,9 @@ func (d *Defragmenter) Add(p *wire.Packet, now int64) (whole, differing bool) {
 		}
 		g = &datagram{key: key, first: now, total: -1}
 		d.open[key] = g
+		if len(d.order) > 4*maxDatagrams {
+			d.order = slices.DeleteFunc(d.order, func(g *datagram) bool { return g.done })
+		}
 		d.order = append(d.order, g)
 	}
 	end := p.FragmentOff + len(p.Payload)

@@ -320,7 +320,7 @@ func (t *Table) open(p *wire.Packet, hash uint64, at Place) *Conversation {
 	c := t.at(i)
 	*c = Conversation{
 		Client: Endpoint{p.Src, p.SrcPort}, Server: Endpoint{p.Dst, p.DstPort},
-		Proto: p.Proto, VLAN: p.VLAN, First: at.Time, Last: at.Time,
+		Proto: p.Proto, VLAN: p.VLAN, Begin: at, Last: at.Time,
 		hash: uint32(hash), index: i, list: listUnanswered,
 	}
 	if serverSpeaks(p) {
@@ -377,20 +377,32 @@ func (t *Table) sweep() {
 	}
 }
 
-// Flush ends all conversations, oldest first, at the end of the input.
-func (t *Table) Flush() {
-	for {
-		oldest := uint32(none)
-		for l := range t.ages {
-			if i := t.ages[l].old; i != none && (oldest == none || t.at(i).First < t.at(oldest).First) {
-				oldest = i
-			}
-		}
-		if oldest == none {
-			return
-		}
-		t.remove(t.at(oldest))
+// Oldest returns where the conversation began that [Table.FlushOldest] would
+// end. ok is false when there is none.
+func (t *Table) Oldest() (begin Place, ok bool) {
+	c := t.oldest()
+	if c == nil {
+		return Place{}, false
 	}
+	return c.Begin, true
+}
+
+// FlushOldest ends the conversation that was silent longest on its list, as at
+// the end of the input.
+func (t *Table) FlushOldest() {
+	if c := t.oldest(); c != nil {
+		t.remove(c)
+	}
+}
+
+func (t *Table) oldest() *Conversation {
+	var oldest *Conversation
+	for l := range t.ages {
+		if i := t.ages[l].old; i != none && (oldest == nil || t.at(i).Begin.Before(oldest.Begin)) {
+			oldest = t.at(i)
+		}
+	}
+	return oldest
 }
 
 // finish ends what is observed of c: gaps are closed, Closed is called. The

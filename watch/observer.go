@@ -3,10 +3,7 @@
 
 package watch
 
-import (
-	"github.com/myelin-health/myelin/event"
-	"github.com/myelin-health/myelin/flow"
-)
+import "github.com/myelin-health/myelin/proto"
 
 // An observer turns the bytes of one conversation into events. One is made for
 // each conversation whose protocol was recognised; all calls come from one
@@ -31,10 +28,6 @@ type observer interface {
 	close(x *exchange)
 }
 
-// An exchange is what an observer sees of its conversation, and where it says
-// what it saw.
-type exchange struct {
-	conv *flow.Conversation
-	From flow.Side // who sent the bytes in hand
-	sh   *shard
-}
+// observers has the observer of each protocol. FHIR and SDC messages reach
+// theirs through HTTP's.
+var observers = [proto.Count]func() observer{}

@@ -1,0 +1,492 @@
+// SPDX-FileCopyrightText: 2026 The Myelin authors
+// SPDX-License-Identifier: Apache-2.0
+
+// Package inventory decides which identities are one device. What is said of
+// each address is collected in a [Register]; [Register.Devices] is a pure
+// function of that and of the joins that somebody has undone, and tells for
+// each join why it was made.
+//
+// Identities have strength. Manufacturer, model and serial number together, or
+// a UDI with a serial number, always join. A hardware address joins what its
+// owner itself claims for it (ARP, DHCP), unless it is locally administered or
+// is seen with several serial numbers. Names never join by themselves: an
+// attacker chooses them freely.
+//
+// This API follows the server and may change.
+package inventory
+
+import (
+	"cmp"
+	"net"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/myelin-health/myelin/device"
+)
+
+// The bounds of a register.
+const (
+	maxEntries = 65536
+	maxClaims  = 8  // different ones of one address
+	maxNames   = 16 // of one address
+	maxWords   = 32 // protocols of one address
+)
+
+// A Claim is what is said of the device at an address. Empty fields say nothing.
+type Claim struct {
+	Manufacturer, Model, Serial, Version, OS, Class, UDI, ProductCode string
+	Therapy                                                           device.Therapy
+}
+
+// A Register collects what is said of addresses. It is bounded: when it is
+// full, further addresses are counted in Dropped and not entered.
+type Register struct {
+	Dropped uint64
+	entries map[device.Address]*entry
+}
+
+// An entry is what is known of one address.
+type entry struct {
+	addr        device.Address
+	first, last int64
+	sent        bool // it was heard itself, not only spoken to
+	claims      []counted
+	names       []device.Address
+	owned       string // the hardware address that it claims itself
+	framed      string // the hardware address in its frames, perhaps a router's
+	protocols   []string
+	served      []string // protocols of which it was the server
+	behind      []device.Address
+	wanted      bool // a finding is about it
+}
+
+type counted struct {
+	Claim
+	n int
+}
+
+// NewRegister returns an empty register.
+func NewRegister() *Register { return &Register{entries: make(map[device.Address]*entry)} }
+
+func (r *Register) entry(a device.Address, now int64) *entry {
+	if e := r.entries[a]; e != nil {
+		e.first, e.last = min(e.first, now), max(e.last, now)
+		return e
+	}
+	if a.Value == "" || !plain(a) {
+		return nil
+	}
+	if len(r.entries) >= maxEntries {
+		r.Dropped++
+		return nil
+	}
+	e := &entry{addr: a, first: now, last: now}
+	r.entries[a] = e
+	return e
+}
+
+// plain reports whether an address can be one device's: not multicast,
+// broadcast or unspecified.
+func plain(a device.Address) bool {
+	switch a.Kind {
+	case device.IP:
+		ip, err := netip.ParseAddr(a.Value)
+		return err == nil && !ip.IsMulticast() && !ip.IsUnspecified() && ip != netip.AddrFrom4([4]byte{255, 255, 255, 255})
+	case device.MAC:
+		mac, err := net.ParseMAC(a.Value)
+		return err == nil && mac[0]&1 == 0
+	}
+	return true
+}
+
+// Sent notes that a packet came from the address.
+func (r *Register) Sent(a device.Address, now int64) {
+	if e := r.entry(a, now); e != nil {
+		e.sent = true
+	}
+}
+
+// Spoke notes a protocol of the address, and whether it was the server.
+func (r *Register) Spoke(a device.Address, protocol string, server bool, now int64) {
+	e := r.entry(a, now)
+	if e == nil || protocol == "" {
+		return
+	}
+	e.protocols = add(e.protocols, protocol, maxWords)
+	if server {
+		e.served = add(e.served, protocol, maxWords)
+	}
+}
+
+// Said notes a claim about the device at the address.
+func (r *Register) Said(a device.Address, c Claim, now int64) {
+	e := r.entry(a, now)
+	if e == nil || c == (Claim{}) {
+		return
+	}
+	for i := range e.claims {
+		if e.claims[i].Claim == c {
+			e.claims[i].n++
+			return
+		}
+	}
+	if len(e.claims) < maxClaims {
+		e.claims = append(e.claims, counted{c, 1})
+	}
+}
+
+// Named notes a further address or name of the device at the address.
+func (r *Register) Named(a, name device.Address, now int64) {
+	if e := r.entry(a, now); e != nil && name.Value != "" {
+		e.names = add(e.names, name, maxNames)
+	}
+}
+
+// Bound notes the hardware address in frames of an IP address; own says that
+// the device claimed it itself (ARP, DHCP).
+func (r *Register) Bound(a device.Address, mac string, own bool, now int64) {
+	e := r.entry(a, now)
+	switch {
+	case e == nil || mac == "":
+	case own:
+		e.owned, e.sent = mac, true
+	default:
+		e.framed = mac
+	}
+}
+
+// Behind notes that a device is reached through the one at the address.
+func (r *Register) Behind(gateway, a device.Address, now int64) {
+	if e := r.entry(gateway, now); e != nil && a != gateway {
+		e.behind = add(e.behind, a, maxNames)
+	}
+}
+
+// Wanted notes that a finding is about the address, so that it is listed even
+// when it is outside and nothing is known of it.
+func (r *Register) Wanted(a device.Address, now int64) {
+	if e := r.entry(a, now); e != nil {
+		e.wanted = true
+	}
+}
+
+// Known reports whether the address was ever heard or spoken of.
+func (r *Register) Known(a device.Address) bool { return r.entries[a] != nil }
+
+// Has reports whether the address has the name.
+func (r *Register) Has(a, name device.Address) bool {
+	e := r.entries[a]
+	return e != nil && slices.Contains(e.names, name)
+}
+
+func add[T comparable](list []T, v T, bound int) []T {
+	if len(list) >= bound || slices.Contains(list, v) {
+		return list
+	}
+	return append(list, v)
+}
+
+// A Join says why two addresses are held to be one device.
+type Join struct {
+	A, B device.Address
+	Why  string
+	When int64 // nanoseconds since 1970-01-01 UTC: the later of the first sights of both
+}
+
+// Devices decides which addresses are one device. apart are joins that
+// somebody has undone. The result depends on what was registered alone, not on
+// the order; byAddress has the index of the device of each address.
+func (r *Register) Devices(apart []Join) (devices []device.Device, byAddress map[device.Address]int, joins []Join) {
+	list := make([]*entry, 0, len(r.entries))
+	for _, e := range r.entries {
+		if e.listed() {
+			list = append(list, e)
+		}
+	}
+	slices.SortFunc(list, func(a, b *entry) int { return compare(a.addr, b.addr) })
+
+	groups := newGroups(len(list))
+	join := func(why string, key func(*entry) string) {
+		first := map[string]int{}
+		for i, e := range list {
+			k := key(e)
+			if k == "" {
+				continue
+			}
+			j, ok := first[k]
+			if !ok {
+				first[k] = i
+				continue
+			}
+			record := Join{A: list[j].addr, B: e.addr, Why: why, When: max(list[j].first, e.first)}
+			if groups.find(i) != groups.find(j) && !undone(apart, record) {
+				groups.union(i, j)
+				joins = append(joins, record)
+			}
+		}
+	}
+	join("the same manufacturer, model and serial number", (*entry).serial)
+	shared := sharedMACs(list)
+	join("the same hardware address, claimed by the device itself", func(e *entry) string {
+		if shared[e.owned] || localMAC(e.owned) {
+			return ""
+		}
+		return e.owned
+	})
+
+	byAddress = make(map[device.Address]int)
+	members := map[int][]*entry{}
+	for i, e := range list {
+		members[groups.find(i)] = append(members[groups.find(i)], e)
+	}
+	frames := frameMACs(list)
+	for i := range list {
+		if m := members[i]; m != nil {
+			devices = append(devices, assemble(m, shared, frames))
+			for _, e := range m {
+				byAddress[e.addr] = len(devices) - 1
+			}
+		}
+	}
+	// A gateway has the harm of the worst device behind it.
+	for _, e := range list {
+		g := &devices[byAddress[e.addr]]
+		for _, a := range e.behind {
+			j, ok := byAddress[a]
+			if !ok || j == byAddress[e.addr] {
+				continue
+			}
+			d := &devices[j]
+			g.Harm = max(g.Harm, d.Harm)
+			g.Medical = true
+			if g.Role == "" {
+				g.Role = "gateway"
+			}
+			if g.Therapy == device.NoTherapy || g.Class == "" {
+				g.Therapy = d.Therapy
+				g.Class = strings.TrimSpace(d.Class + " gateway")
+			}
+		}
+	}
+	return devices, byAddress, joins
+}
+
+// listed reports whether an address is worth a line: it was heard itself and
+// is inside, or something is known of it.
+func (e *entry) listed() bool {
+	if e.wanted || len(e.claims) > 0 {
+		return true
+	}
+	if !e.sent {
+		return false
+	}
+	ip, err := netip.ParseAddr(e.addr.Value)
+	return err != nil || Inside(ip)
+}
+
+// Inside reports whether an address is in a network that is not routed on the
+// internet.
+func Inside(ip netip.Addr) bool {
+	return ip.IsPrivate() || ip.IsLoopback() || ip.IsLinkLocalUnicast() ||
+		netip.PrefixFrom(netip.AddrFrom4([4]byte{100, 64, 0, 0}), 10).Contains(ip) // RFC 6598
+}
+
+// serial returns the strong identity of an address, or "" when it has none, or
+// several: then it is a gateway.
+func (e *entry) serial() string {
+	key := ""
+	for _, c := range e.claims {
+		k := ""
+		switch {
+		case c.Serial == "":
+		case c.UDI != "":
+			k = c.UDI + "\x00" + c.Serial
+		case c.Manufacturer != "" && c.Model != "":
+			k = c.Manufacturer + "\x00" + c.Model + "\x00" + c.Serial
+		}
+		if k != "" && key != "" && k != key {
+			return ""
+		}
+		key = cmp.Or(key, k)
+	}
+	return key
+}
+
+// sharedMACs returns the hardware addresses that several strong identities have.
+func sharedMACs(list []*entry) map[string]bool {
+	serial, shared := map[string]string{}, map[string]bool{}
+	for _, e := range list {
+		k := e.serial()
+		if k == "" || e.owned == "" {
+			continue
+		}
+		if had, ok := serial[e.owned]; ok && had != k {
+			shared[e.owned] = true
+		}
+		serial[e.owned] = k
+	}
+	return shared
+}
+
+// frameMACs counts the addresses seen behind each hardware address in frames:
+// more than one means a router.
+func frameMACs(list []*entry) map[string]int {
+	n := map[string]int{}
+	for _, e := range list {
+		if e.framed != "" && e.addr.Kind == device.IP {
+			n[e.framed]++
+		}
+	}
+	return n
+}
+
+// localMAC reports whether a hardware address is locally administered (IEEE
+// 802c): chosen by software, often anew each day.
+func localMAC(mac string) bool {
+	hw, err := net.ParseMAC(mac)
+	return err != nil || hw[0]&2 != 0
+}
+
+func undone(apart []Join, j Join) bool {
+	return slices.ContainsFunc(apart, func(a Join) bool {
+		return a.A == j.A && a.B == j.B || a.A == j.B && a.B == j.A
+	})
+}
+
+func compare(a, b device.Address) int {
+	if a.Kind == device.IP && b.Kind == device.IP {
+		x, _ := netip.ParseAddr(a.Value)
+		y, _ := netip.ParseAddr(b.Value)
+		return x.Compare(y)
+	}
+	return cmp.Or(cmp.Compare(a.Kind, b.Kind), strings.Compare(a.Value, b.Value))
+}
+
+// infrastructure are the protocols whose servers carry the network.
+var infrastructure = []string{"dhcp", "dns", "ntp", "kerberos", "ldap", "syslog"}
+
+// assemble makes one device of what is known of its addresses.
+func assemble(group []*entry, shared map[string]bool, frames map[string]int) device.Device {
+	var d device.Device
+	var claims []counted
+	var names []device.Address
+	for _, e := range group {
+		d.Addresses = add(d.Addresses, e.addr, maxEntries)
+		if e.owned != "" && !shared[e.owned] {
+			d.Addresses = add(d.Addresses, device.Address{Kind: device.MAC, Value: e.owned}, maxEntries)
+		} else if e.owned == "" && e.framed != "" && frames[e.framed] == 1 {
+			d.Addresses = add(d.Addresses, device.Address{Kind: device.MAC, Value: e.framed}, maxEntries)
+		}
+		claims = append(claims, e.claims...)
+		for _, n := range e.names {
+			names = add(names, n, maxEntries)
+		}
+		for _, p := range e.protocols {
+			d.Protocols = add(d.Protocols, p, maxEntries)
+		}
+		for _, p := range e.served {
+			if slices.Contains(infrastructure, p) {
+				d.Role = "infrastructure"
+			}
+		}
+	}
+	slices.Sort(d.Protocols)
+
+	// The claim that says most comes first; of equals the one said most often.
+	slices.SortStableFunc(claims, func(a, b counted) int {
+		return cmp.Or(b.weight()-a.weight(), b.n-a.n, strings.Compare(a.text(), b.text()))
+	})
+	for _, c := range claims {
+		if d.Model != "" && c.Model != "" && (c.Model != d.Model || c.Manufacturer != d.Manufacturer) {
+			continue // another device behind the same address
+		}
+		d.Manufacturer = cmp.Or(d.Manufacturer, c.Manufacturer)
+		d.Model = cmp.Or(d.Model, c.Model)
+		d.Serial = cmp.Or(d.Serial, c.Serial)
+		d.Version = cmp.Or(d.Version, c.Version)
+		d.ProductCode = cmp.Or(d.ProductCode, c.ProductCode)
+		d.OS = cmp.Or(d.OS, c.OS)
+		if c.Therapy != device.NoTherapy && c.Therapy.Harm() > d.Harm {
+			d.Therapy, d.Harm, d.Class = c.Therapy, c.Therapy.Harm(), c.Class
+		}
+		d.Class = cmp.Or(d.Class, c.Class)
+	}
+	d.Medical = d.Therapy != device.NoTherapy && (d.Therapy != device.Records || d.Class == "archive")
+	if d.Therapy == device.Records {
+		d.Role = cmp.Or(d.Class, "records")
+	}
+	switch {
+	case d.Medical && d.Model != "":
+		d.Confidence = device.High
+	case d.Medical || d.Role != "" || d.Model != "":
+		d.Confidence = device.Medium
+	default:
+		d.Confidence = device.Low
+	}
+	// A free-text name may be a person's: it is shown only for equipment.
+	for _, n := range names {
+		if n.Kind != device.Host && n.Kind != device.AET || d.Medical || d.Role != "" {
+			d.Addresses = add(d.Addresses, n, maxEntries)
+		}
+	}
+	slices.SortFunc(d.Addresses, compare)
+	d.ID = device.IDOf(identity(group, &d)...)
+	return d
+}
+
+// identity returns what a device's id is made of: its strongest identity.
+func identity(group []*entry, d *device.Device) []string {
+	for _, e := range group {
+		if s := e.serial(); s != "" {
+			return []string{"serial", s}
+		}
+	}
+	for _, kind := range [...]device.AddressKind{device.EUI64, device.MAC, device.BLE, device.IP} {
+		for _, a := range d.Addresses {
+			if a.Kind == kind && !(kind == device.MAC && localMAC(a.Value)) {
+				return []string{kind.String(), a.Value}
+			}
+		}
+	}
+	return []string{"address", group[0].addr.Value}
+}
+
+func (c *Claim) weight() int {
+	n := 0
+	for _, s := range [...]string{c.Model, c.Manufacturer, c.Serial, c.Version} {
+		n *= 2
+		if s != "" {
+			n++
+		}
+	}
+	return n
+}
+
+func (c *Claim) text() string {
+	return strings.Join([]string{c.Manufacturer, c.Model, c.Serial, c.Version, c.OS, c.Class, c.UDI, c.ProductCode, c.Therapy.String()}, "\x00")
+}
+
+// groups is a union-find forest whose roots are the lowest members.
+type groups []int
+
+func newGroups(n int) groups {
+	g := make(groups, n)
+	for i := range g {
+		g[i] = i
+	}
+	return g
+}
+
+func (g groups) find(i int) int {
+	for g[i] != i {
+		g[i] = g[g[i]]
+		i = g[i]
+	}
+	return i
+}
+
+func (g groups) union(i, j int) {
+	i, j = g.find(i), g.find(j)
+	g[max(i, j)] = min(i, j)
+}

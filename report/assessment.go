@@ -1,0 +1,264 @@
+// SPDX-FileCopyrightText: 2026 The Myelin authors
+// SPDX-License-Identifier: Apache-2.0
+
+// Package report says an [Assessment] to people and programs: as text, JSON,
+// CSV, SARIF 2.1.0 and one self-contained HTML page.
+//
+// Nothing here decides anything; all orders and words come with the
+// assessment or from the tables of package finding.
+//
+// This API follows the server and may change.
+package report
+
+import (
+	"encoding/json"
+	"io"
+	"time"
+
+	"github.com/myelin-health/myelin/device"
+	"github.com/myelin-health/myelin/finding"
+)
+
+// An Assessment is the answer to "what is here, and what could hurt a patient?".
+type Assessment struct {
+	Version  string // of myelin
+	Inputs   []Input
+	Devices  []device.Device   // medical ones first, by harm
+	Findings []finding.Finding // in the order of urgency
+	Sessions []Session
+	Stats    Stats
+}
+
+// An Input is one file, stream or interface that was read.
+type Input struct {
+	Path    string
+	Kind    string // "pcap", "pcapng", "btsnoop", "interface", ...; "" when it was not recognised
+	Bytes   int64
+	Packets uint64
+	Error   string // why reading ended early, and where; "" when it did not
+}
+
+// A Session is all conversations of one protocol between two addresses.
+type Session struct {
+	Protocol       string // package name under proto/; "unknown" when it was not recognised
+	Client, Server string
+	Port           uint16
+	Count, Bytes   uint64
+	Encrypted      bool
+	Inferred       bool // from the registered port alone
+}
+
+// Stats counts what was read, and what was given up while reading.
+type Stats struct {
+	Packets, Bytes, Flows uint64
+	Seconds               float64           // of wall-clock time
+	Lost                  map[string]uint64 // what was not read or not kept, by reason in plain words; only what is not zero
+}
+
+// Medical returns the medical devices.
+func (a *Assessment) Medical() []device.Device {
+	var out []device.Device
+	for _, d := range a.Devices {
+		if d.Medical {
+			out = append(out, d)
+		}
+	}
+	return out
+}
+
+// Label is what a person calls a device: its application or host name, else
+// its model, else its address.
+func Label(d *device.Device) string {
+	for _, kind := range [...]device.AddressKind{device.AET, device.Host} {
+		for _, a := range d.Addresses {
+			if a.Kind == kind {
+				return a.Value
+			}
+		}
+	}
+	for _, a := range d.Addresses {
+		if a.Kind == device.IP || a.Kind == device.EUI64 {
+			return a.Value
+		}
+	}
+	if d.Model != "" {
+		return d.Model
+	}
+	return d.ID
+}
+
+// The JSON document. Its keys are a promise; see the command's documentation.
+type (
+	jsonDocument struct {
+		Myelin   string        `json:"myelin"`
+		Schema   int           `json:"schema"`
+		Inputs   []jsonInput   `json:"inputs"`
+		Devices  []jsonDevice  `json:"devices"`
+		Findings []jsonFinding `json:"findings"`
+		Sessions []jsonSession `json:"sessions"`
+		Stats    jsonStats     `json:"stats"`
+	}
+	jsonInput struct {
+		Path    string `json:"path"`
+		Kind    string `json:"kind"`
+		Bytes   int64  `json:"bytes"`
+		Packets uint64 `json:"packets"`
+		Error   string `json:"error"`
+	}
+	jsonAddress struct {
+		Kind  string `json:"kind"`
+		Value string `json:"value"`
+	}
+	jsonDevice struct {
+		ID           string        `json:"id"`
+		Manufacturer string        `json:"manufacturer"`
+		Model        string        `json:"model"`
+		Version      string        `json:"version"`
+		Serial       string        `json:"serial"`
+		OS           string        `json:"os"`
+		Class        string        `json:"class"`
+		Role         string        `json:"role"`
+		Therapy      string        `json:"therapy"`
+		Harm         string        `json:"harm"`
+		Medical      bool          `json:"medical"`
+		Confidence   string        `json:"confidence"`
+		Addresses    []jsonAddress `json:"addresses"`
+		Protocols    []string      `json:"protocols"`
+	}
+	jsonSSVC struct {
+		Exploitation     string `json:"exploitation"`
+		Automatable      string `json:"automatable"`
+		TechnicalImpact  string `json:"technical_impact"`
+		MissionWellBeing string `json:"mission_well_being"`
+		HumanImpact      string `json:"human_impact"`
+		Action           string `json:"deployer"`
+	}
+	jsonSighting struct {
+		Input  string `json:"input"`
+		Packet uint64 `json:"packet"`
+		Offset int    `json:"offset"`
+		Note   string `json:"note"`
+	}
+	jsonFinding struct {
+		ID         string         `json:"id"`
+		Kind       string         `json:"kind"`
+		Title      string         `json:"title"`
+		Device     string         `json:"device"`
+		Product    string         `json:"product"`
+		Peer       string         `json:"peer"`
+		Harm       string         `json:"harm"`
+		Decision   string         `json:"decision"`
+		SSVC       jsonSSVC       `json:"ssvc"`
+		Exposure   string         `json:"exposure"`
+		Confidence string         `json:"confidence"`
+		Certainty  string         `json:"certainty,omitempty"`
+		State      string         `json:"state"`
+		Count      uint64         `json:"count"`
+		Subjects   int            `json:"subjects"`
+		First      string         `json:"first"`
+		Last       string         `json:"last"`
+		Advisories []string       `json:"advisories"`
+		CVE        []string       `json:"cve"`
+		CWE        []string       `json:"cwe"`
+		Attack     []string       `json:"attack"`
+		Sightings  []jsonSighting `json:"sightings"`
+		Advice     string         `json:"advice"`
+	}
+	jsonSession struct {
+		Protocol  string `json:"protocol"`
+		Client    string `json:"client"`
+		Server    string `json:"server"`
+		Port      uint16 `json:"port"`
+		Count     uint64 `json:"count"`
+		Bytes     uint64 `json:"bytes"`
+		Encrypted bool   `json:"encrypted"`
+	}
+	jsonStats struct {
+		Packets uint64            `json:"packets"`
+		Bytes   uint64            `json:"bytes"`
+		Flows   uint64            `json:"flows"`
+		Seconds float64           `json:"seconds"`
+		Lost    map[string]uint64 `json:"lost"`
+	}
+)
+
+// Schema is the version of the JSON document. It grows when a key changes its meaning.
+const Schema = 1
+
+// JSON writes the assessment as one document.
+func JSON(w io.Writer, a *Assessment) error {
+	d := jsonDocument{
+		Myelin: a.Version, Schema: Schema,
+		Inputs: make([]jsonInput, 0, len(a.Inputs)), Devices: make([]jsonDevice, 0, len(a.Devices)),
+		Findings: make([]jsonFinding, 0, len(a.Findings)), Sessions: make([]jsonSession, 0, len(a.Sessions)),
+		Stats: jsonStats{a.Stats.Packets, a.Stats.Bytes, a.Stats.Flows, a.Stats.Seconds, a.Stats.Lost},
+	}
+	if d.Stats.Lost == nil {
+		d.Stats.Lost = map[string]uint64{}
+	}
+	for _, in := range a.Inputs {
+		d.Inputs = append(d.Inputs, jsonInput(in))
+	}
+	for i := range a.Devices {
+		d.Devices = append(d.Devices, deviceJSON(&a.Devices[i]))
+	}
+	for i := range a.Findings {
+		d.Findings = append(d.Findings, findingJSON(a, &a.Findings[i]))
+	}
+	for _, s := range a.Sessions {
+		d.Sessions = append(d.Sessions, jsonSession{s.Protocol, s.Client, s.Server, s.Port, s.Count, s.Bytes, s.Encrypted})
+	}
+	e := json.NewEncoder(w)
+	e.SetEscapeHTML(false)
+	e.SetIndent("", "  ")
+	return e.Encode(d)
+}
+
+func deviceJSON(d *device.Device) jsonDevice {
+	j := jsonDevice{
+		ID: d.ID, Manufacturer: d.Manufacturer, Model: d.Model, Version: d.Version, Serial: d.Serial, OS: d.OS,
+		Class: d.Class, Role: d.Role, Therapy: d.Therapy.String(), Harm: d.Harm.String(), Medical: d.Medical,
+		Confidence: d.Confidence.String(), Addresses: []jsonAddress{}, Protocols: d.Protocols,
+	}
+	for _, a := range d.Addresses {
+		j.Addresses = append(j.Addresses, jsonAddress{a.Kind.String(), a.Value})
+	}
+	if j.Protocols == nil {
+		j.Protocols = []string{}
+	}
+	return j
+}
+
+func findingJSON(a *Assessment, f *finding.Finding) jsonFinding {
+	k := &finding.Kinds[f.Kind]
+	j := jsonFinding{
+		ID: f.ID, Kind: f.Kind.String(), Title: f.Title, Device: f.Device, Product: f.Product, Peer: f.Peer,
+		Harm: f.Harm.String(), Decision: f.Decision.String(),
+		SSVC:     jsonSSVC{f.SSVC.Exploitation, f.SSVC.Automatable, f.SSVC.TechnicalImpact, f.SSVC.MissionWellBeing, f.SSVC.HumanImpact, f.SSVC.Action},
+		Exposure: f.SSVC.Exposure, Confidence: f.Confidence.String(), Certainty: f.Certainty, State: f.State,
+		Count: f.Count, Subjects: f.Subjects, First: stamp(f.First), Last: stamp(f.Last),
+		Advisories: list(f.Advisories), CVE: list(f.CVE), CWE: list(k.CWE), Attack: list(k.Attack),
+		Sightings: []jsonSighting{}, Advice: f.Advice,
+	}
+	for _, s := range f.Sightings {
+		j.Sightings = append(j.Sightings, jsonSighting{a.input(s.Input), s.Packet, s.Offset, s.Note})
+	}
+	return j
+}
+
+func (a *Assessment) input(i int) string {
+	if i < 0 || i >= len(a.Inputs) {
+		return ""
+	}
+	return a.Inputs[i].Path
+}
+
+func list(s []string) []string {
+	if s == nil {
+		return []string{}
+	}
+	return s
+}
+
+// stamp writes nanoseconds since 1970 as RFC 3339 in UTC.
+func stamp(ns int64) string { return time.Unix(0, ns).UTC().Format("2006-01-02T15:04:05.000000000Z") }

@@ -1,0 +1,259 @@
+// SPDX-FileCopyrightText: 2026 The Myelin authors
+// SPDX-License-Identifier: Apache-2.0
+
+package watch
+
+import (
+	"context"
+	"errors"
+	"io"
+	"sync"
+
+	"github.com/myelin-health/myelin/capture"
+	"github.com/myelin-health/myelin/flow"
+	"github.com/myelin-health/myelin/wire"
+)
+
+// A Frame is a captured frame and the input it comes from.
+type Frame struct {
+	capture.Frame
+	Input int32
+}
+
+// A Source yields frames in the order in which they are to be watched: by
+// time, then input, then packet.
+type Source interface {
+	// Next fills dst from its start and returns how many frames it put there.
+	// Their bytes stay valid until release, which may be called from any
+	// goroutine and is called once. No frame and no error means that there is
+	// none at the moment. The end is io.EOF.
+	Next(dst []Frame) (n int, release func(), err error)
+}
+
+// unitFrames is how many frames go through the house together. Where one unit
+// ends has no influence on what comes out.
+const unitFrames = 1024
+
+// A unit is a number of frames on their way from the reading goroutine to the
+// shards and, as events, to the ordered stage.
+type unit struct {
+	frames  [unitFrames]Frame
+	items   [unitFrames]item
+	shard   [unitFrames]uint8 // of each item; noShard for frames that have none
+	n       int
+	release func()
+	out     [][]stamped // by worker, each in the order of packets
+	next    []int       // by worker: first event not yet merged
+	left    sync.WaitGroup
+}
+
+// An item is one decoded frame.
+type item struct {
+	packet    wire.Packet
+	hash      uint64
+	place     flow.Place
+	differing bool // it is a fragment that overlaps another with other bytes
+}
+
+const noShard = 255
+
+// Run watches everything that src yields, until io.EOF or until ctx is done.
+// It may be called again for a further source; conversations go on.
+func (w *Watcher) Run(ctx context.Context, src Source) error {
+	if w.jobs <= 1 {
+		u := w.newUnit()
+		for {
+			err := w.fill(ctx, u, src)
+			w.work(u, 0)
+			if e := w.collect(u); err == nil {
+				err = e
+			}
+			if err != nil {
+				return end(err)
+			}
+		}
+	}
+
+	free := make(chan *unit, w.jobs+2)
+	order := make(chan *unit, w.jobs+2)
+	for range cap(free) {
+		free <- w.newUnit()
+	}
+	work := make([]chan *unit, w.jobs)
+	var workers sync.WaitGroup
+	for i := range work {
+		work[i] = make(chan *unit, cap(free))
+		workers.Go(func() {
+			for u := range work[i] {
+				w.work(u, i)
+				u.left.Done()
+			}
+		})
+	}
+	var failed error // of the collector; read after it has ended
+	stop, cancel := context.WithCancel(ctx)
+	defer cancel()
+	workers.Go(func() {
+		for u := range order {
+			u.left.Wait()
+			if err := w.collect(u); err != nil && failed == nil {
+				failed = err
+				cancel()
+			}
+			free <- u
+		}
+	})
+	var err error
+	for err == nil {
+		u := <-free
+		err = w.fill(stop, u, src)
+		u.left.Add(w.jobs)
+		for i := range work {
+			work[i] <- u
+		}
+		order <- u
+	}
+	for i := range work {
+		close(work[i])
+	}
+	close(order)
+	workers.Wait()
+	if failed != nil {
+		return failed
+	}
+	return end(err)
+}
+
+func end(err error) error {
+	if errors.Is(err, io.EOF) {
+		return nil
+	}
+	return err
+}
+
+func (w *Watcher) newUnit() *unit {
+	return &unit{out: make([][]stamped, max(w.jobs, 1)), next: make([]int, max(w.jobs, 1))}
+}
+
+// fill reads frames, decodes their headers and chooses their shards. With an
+// error the unit holds what came before it.
+func (w *Watcher) fill(ctx context.Context, u *unit, src Source) error {
+	u.n, u.release = 0, nil
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	n, release, err := src.Next(u.frames[:])
+	u.n, u.release = n, release
+	for i := range n {
+		f, it := &u.frames[i], &u.items[i]
+		it.place = flow.Place{Time: f.Time, Packet: f.Packet, Input: f.Input}
+		it.differing = false
+		p := &it.packet
+		p.Decode(f.Link, f.Data)
+		w.stats.Packets++
+		w.stats.Bytes += uint64(f.OrigLen)
+		if p.Fault.Err != nil {
+			w.fault(p)
+		}
+		if p.Fragmented {
+			_, it.differing = w.fragments.Add(p, f.Time)
+		}
+		it.hash = flow.Hash(p)
+		u.shard[i] = uint8(flow.ShardOf(it.hash))
+		if p.IPVersion == 0 {
+			u.shard[i] = w.unroutable(p)
+		}
+	}
+	if w.progress != nil {
+		w.progress(w.stats.Packets, w.stats.Bytes)
+	}
+	return err
+}
+
+// unroutable chooses the shard of a frame without a network layer: ARP goes to
+// the one that owns the sender's address, everything else to none.
+func (w *Watcher) unroutable(p *wire.Packet) uint8 {
+	if p.EtherType != wire.EtherTypeARP || len(p.Payload) < 28 {
+		w.stats.NotIP++
+		return noShard
+	}
+	return p.Payload[17] % flow.Shards
+}
+
+// work lets one worker's shards take their packets of the unit.
+func (w *Watcher) work(u *unit, worker int) {
+	jobs := max(w.jobs, 1)
+	out := u.out[worker][:0]
+	for i, shard := range u.shard[:u.n] {
+		if shard == noShard || int(shard)%jobs != worker {
+			continue
+		}
+		s := w.shards[shard]
+		s.seq, s.out = uint32(i), &out
+		s.packet(&u.items[i])
+	}
+	u.out[worker] = out
+}
+
+// collect hands the unit's events to the ordered stage, in the order of their packets.
+func (w *Watcher) collect(u *unit) error {
+	clear(u.next)
+	var err error
+	for err == nil {
+		from := -1
+		for i, out := range u.out {
+			if n := u.next[i]; n < len(out) && (from < 0 || out[n].seq < u.out[from][u.next[from]].seq) {
+				from = i
+			}
+		}
+		if from < 0 {
+			break
+		}
+		err = w.stage.on(&u.out[from][u.next[from]].e)
+		u.next[from]++
+	}
+	for i := range u.out {
+		clear(u.out[i])
+		u.out[i] = u.out[i][:0]
+	}
+	if u.release != nil {
+		u.release()
+		u.release = nil
+	}
+	return err
+}
+
+// Flush ends every conversation, as at the end of the last input, in the order
+// in which they began as far as each shard knows it.
+func (w *Watcher) Flush() error {
+	type next struct {
+		begin flow.Place
+		ok    bool
+	}
+	var heads [flow.Shards]next
+	for i, s := range w.shards {
+		heads[i].begin, heads[i].ok = s.table.Oldest()
+	}
+	var out []stamped
+	for {
+		first := -1
+		for i := range heads {
+			if heads[i].ok && (first < 0 || heads[i].begin.Before(heads[first].begin)) {
+				first = i
+			}
+		}
+		if first < 0 {
+			return nil
+		}
+		s := w.shards[first]
+		out = out[:0]
+		s.out = &out
+		s.table.FlushOldest()
+		for i := range out {
+			if err := w.stage.on(&out[i].e); err != nil {
+				return err
+			}
+		}
+		heads[first].begin, heads[first].ok = s.table.Oldest()
+	}
+}

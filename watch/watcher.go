@@ -1,0 +1,105 @@
+// SPDX-FileCopyrightText: 2026 The Myelin authors
+// SPDX-License-Identifier: Apache-2.0
+
+package watch
+
+import (
+	"crypto/rand"
+
+	"github.com/myelin-health/myelin/device"
+	"github.com/myelin-health/myelin/event"
+	"github.com/myelin-health/myelin/finding"
+	"github.com/myelin-health/myelin/flow"
+	"github.com/myelin-health/myelin/inventory"
+	"github.com/myelin-health/myelin/wire"
+)
+
+// A Config says how to watch. The zero value works.
+type Config struct {
+	Jobs     int                         // workers; below 2 everything runs in the caller's goroutine
+	Key      []byte                      // of patients' pseudonyms; nil: a random one, and nobody sees the pseudonyms
+	Baseline *Baseline                   // what is expected here; nil: nothing is known to be
+	Record   func(*event.Event) error    // is told every event, in order; nil: nobody is
+	Progress func(packets, bytes uint64) // is told how far reading has come; nil: nobody is
+}
+
+// A Watcher watches frames. Run, Flush and Result are called from one goroutine.
+type Watcher struct {
+	jobs      int
+	shards    [flow.Shards]*shard
+	stage     *stage
+	fragments *flow.Defragmenter
+	progress  func(packets, bytes uint64)
+	stats     Stats
+}
+
+// Stats counts what was watched and everything that was not.
+type Stats struct {
+	Packets uint64
+	Bytes   uint64 // on the wire
+	NotIP   uint64 // frames of other network layers
+	Faults  map[Fault]uint64
+	Flow    flow.Stats
+	Frag    flow.DefragmenterStats
+	Dropped uint64 // entries that a bounded table of the ordered stage had no room for
+}
+
+// A Fault is a header that did not follow its format.
+type Fault struct{ Proto, Field string }
+
+// New returns a watcher.
+func New(c Config) *Watcher {
+	key := c.Key
+	if key == nil {
+		key = make([]byte, 32)
+		rand.Read(key)
+	}
+	w := &Watcher{
+		jobs:      max(c.Jobs, 1),
+		stage:     newStage(c),
+		fragments: flow.NewDefragmenter(),
+		progress:  c.Progress,
+		stats:     Stats{Faults: make(map[Fault]uint64)},
+	}
+	for i := range w.shards {
+		w.shards[i] = newShard(key)
+	}
+	return w
+}
+
+func (w *Watcher) fault(p *wire.Packet) {
+	w.stats.Faults[Fault{p.Fault.Proto, p.Fault.Field}]++
+}
+
+// A Result is what is known after watching.
+type Result struct {
+	Devices  []device.Device
+	Joins    []inventory.Join
+	Findings []finding.Finding // without decision and SSVC answers: assess gives these
+	Sessions []Session
+	Stats    Stats
+}
+
+// A Session is all conversations of one protocol between two addresses.
+type Session struct {
+	Protocol       string // package name under proto/; "" when it was not recognised
+	Client, Server device.Address
+	Port           uint16
+	Count          uint64
+	Bytes          uint64
+	Encrypted      bool
+	Inferred       bool // from the registered port alone
+}
+
+// Result derives devices, findings and sessions from what was watched so far.
+// It may be called again while watching goes on.
+func (w *Watcher) Result() Result {
+	r := w.stage.result()
+	r.Stats = w.stats
+	for _, s := range w.shards {
+		r.Stats.Flow.Add(s.table.Stats)
+	}
+	r.Stats.Frag = w.fragments.Stats
+	r.Stats.Dropped = w.stage.dropped + w.stage.register.Dropped
+	return r
+}
