@@ -1,0 +1,119 @@
+// SPDX-FileCopyrightText: 2026 The Myelin authors
+// SPDX-License-Identifier: Apache-2.0
+
+package capture
+
+import (
+	"strconv"
+
+	"github.com/myelin-health/myelin/wire"
+)
+
+// A Frame is what was captured of one packet.
+type Frame struct {
+	Data      []byte   // whose they are, and until when, says the method that filled the frame
+	Time      int64    // nanoseconds since 1970-01-01 UTC; where the record has no time, that of the frame before it
+	Packet    uint64   // number in the file, from 1, as Wireshark counts
+	OrigLen   int      // bytes on the wire; at least len(Data)
+	Interface int      // pcapng: counts the interface descriptions of the file, from 0; else 0
+	Flags     uint32   // pcapng: epb_flags; btsnoop: Packet Flags (bit 0: received; of the monitor, adapter index and opcode); else 0
+	Link      LinkType // how Data begins
+}
+
+// A LinkType is a number of the pcap link-type registry, or one of the
+// LinkBTSnoop numbers.
+type LinkType = wire.LinkType
+
+// The link types that [wire.Packet.Decode] reads.
+const (
+	LinkNull     = wire.LinkNull
+	LinkEthernet = wire.LinkEthernet
+	LinkRawBSD   = wire.LinkRawBSD
+	LinkRawBSD2  = wire.LinkRawBSD2
+	LinkRaw      = wire.LinkRaw
+	LinkLoop     = wire.LinkLoop
+	LinkSLL      = wire.LinkSLL
+	LinkIPv4     = wire.LinkIPv4
+	LinkIPv6     = wire.LinkIPv6
+	LinkSLL2     = wire.LinkSLL2
+)
+
+// The link types of Bluetooth, and those that carry it in captures.
+const (
+	LinkUser0              LinkType = 147 // to LinkUser15; crackle's files carry LE link-layer packets in it
+	LinkUser15             LinkType = 162
+	LinkBluetoothHCIH4     LinkType = 187 // HCI UART transport; also btsnoop's datalink 1002
+	LinkPPI                LinkType = 192 // per-packet information: names the link type inside
+	LinkBluetoothHCIH4PHDR LinkType = 201 // the direction in four bytes, then as 187
+	LinkBluetoothLELL      LinkType = 251
+	LinkBluetoothMonitor   LinkType = 254
+	LinkBluetoothLELLPHDR  LinkType = 256
+	LinkNordicBLE          LinkType = 272
+
+	// The datalinks of btsnoop that the registry has no number for, at a place
+	// where it has none either.
+	linkBTSnoop        LinkType = 0x8000
+	LinkBTSnoopH1      LinkType = linkBTSnoop + 1001 // unencapsulated HCI: what it is stands in Frame.Flags
+	LinkBTSnoopBCSP    LinkType = linkBTSnoop + 1003
+	LinkBTSnoopH5      LinkType = linkBTSnoop + 1004
+	LinkBTSnoopMonitor LinkType = linkBTSnoop + 2001 // adapter index and opcode stand in Frame.Flags
+)
+
+var linkNames = map[LinkType]string{
+	LinkNull:               "BSD loopback",
+	LinkEthernet:           "Ethernet",
+	LinkRawBSD:             "raw IP",
+	LinkRawBSD2:            "raw IP",
+	LinkRaw:                "raw IP",
+	LinkLoop:               "OpenBSD loopback",
+	LinkSLL:                "Linux cooked",
+	LinkIPv4:               "raw IPv4",
+	LinkIPv6:               "raw IPv6",
+	LinkSLL2:               "Linux cooked v2",
+	LinkBluetoothHCIH4:     "Bluetooth HCI UART",
+	LinkPPI:                "per-packet information",
+	LinkBluetoothHCIH4PHDR: "Bluetooth HCI UART with direction",
+	LinkBluetoothLELL:      "Bluetooth LE link layer",
+	LinkBluetoothMonitor:   "Bluetooth Linux monitor",
+	LinkBluetoothLELLPHDR:  "Bluetooth LE link layer with radio",
+	LinkNordicBLE:          "Nordic BLE sniffer",
+	LinkBTSnoopH1:          "Bluetooth HCI",
+	LinkBTSnoopBCSP:        "Bluetooth HCI BCSP",
+	LinkBTSnoopH5:          "Bluetooth HCI three-wire UART",
+	LinkBTSnoopMonitor:     "Bluetooth Linux monitor in btsnoop",
+}
+
+// LinkName returns a name for people: "Ethernet", "user 0", "link type 105".
+func LinkName(l LinkType) string {
+	if name := linkNames[l]; name != "" {
+		return name
+	}
+	if LinkUser0 <= l && l <= LinkUser15 {
+		return "user " + strconv.Itoa(int(l-LinkUser0))
+	}
+	return "link type " + strconv.Itoa(int(l))
+}
+
+// A Batch is a run of frames and the memory that their bytes are in. The zero
+// Batch is ready for use. Frames and their bytes are valid until the batch is
+// filled again, whatever happens to the reader meanwhile.
+type Batch struct {
+	Frames []Frame
+	buf    []byte
+}
+
+const (
+	batchBytes  = 256 << 10 // of a batch; more only where one record needs it
+	batchFrames = 4096      // 256 KiB of Frame; batchBytes hold 3,400 Ethernet frames of the smallest size
+)
+
+// reset empties b and sees to it that it holds n bytes, already seen, and more.
+func (b *Batch) reset(n int) {
+	if b.Frames == nil {
+		b.Frames = make([]Frame, 0, batchFrames)
+	}
+	b.Frames = b.Frames[:0]
+	if n >= len(b.buf) {
+		b.buf = make([]byte, max(batchBytes, 2*n))
+	}
+}

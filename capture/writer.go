@@ -1,0 +1,129 @@
+// SPDX-FileCopyrightText: 2026 The Myelin authors
+// SPDX-License-Identifier: Apache-2.0
+
+package capture
+
+import (
+	"encoding/binary"
+	"fmt"
+	"io"
+	"math"
+
+	"github.com/myelin-health/myelin/wire"
+)
+
+// A Writer writes a capture. It writes a record at a time and buffers none: give it
+// a [bufio.Writer] where that matters.
+type Writer struct {
+	w      io.Writer
+	links  []LinkType // of the interfaces, by Frame.Interface; nil for pcap
+	link   LinkType   // of a pcap file
+	record []byte     // reused
+}
+
+// NewWriter writes the header of a pcap file with nanoseconds, little-endian, and
+// returns a writer of its frames, all of which begin as link says.
+func NewWriter(w io.Writer, link LinkType) (*Writer, error) {
+	b := make([]byte, 0, pcapHeader)
+	b = binary.LittleEndian.AppendUint32(b, magicNano)
+	b = binary.LittleEndian.AppendUint16(b, 2) // draft-ietf-opsawg-pcap section 4: version 2.4
+	b = binary.LittleEndian.AppendUint16(b, 4)
+	b = binary.LittleEndian.AppendUint64(b, 0) // reserved
+	b = binary.LittleEndian.AppendUint32(b, MaxFrame)
+	b = binary.LittleEndian.AppendUint32(b, uint32(link))
+	if _, err := w.Write(b); err != nil {
+		return nil, err
+	}
+	return &Writer{w: w, link: link}, nil
+}
+
+// NewNGWriter writes the section header of a pcapng file and one interface
+// description for each of links, with nanoseconds, and returns a writer of its
+// frames. Frame.Interface says which interface saw it.
+func NewNGWriter(w io.Writer, links ...LinkType) (*Writer, error) {
+	b := appendBlock(nil, blockSection, func(b []byte) []byte { // section 4.1
+		b = binary.LittleEndian.AppendUint32(b, byteOrder)
+		b = binary.LittleEndian.AppendUint16(b, 1) // version 1.0
+		b = binary.LittleEndian.AppendUint16(b, 0)
+		return binary.LittleEndian.AppendUint64(b, math.MaxUint64) // length not told
+	})
+	for _, link := range links {
+		b = appendBlock(b, blockInterface, func(b []byte) []byte { // section 4.2
+			b = binary.LittleEndian.AppendUint16(b, uint16(link))
+			b = binary.LittleEndian.AppendUint16(b, 0)
+			b = binary.LittleEndian.AppendUint32(b, MaxFrame)
+			return append(b,
+				optTsResol, 0, 1, 0, 9, 0, 0, 0,
+				optEnd, 0, 0, 0)
+		})
+	}
+	if _, err := w.Write(b); err != nil {
+		return nil, err
+	}
+	return &Writer{w: w, links: append([]LinkType{}, links...)}, nil
+}
+
+// WriteFrame writes one frame: Data, Time and OrigLen, and in pcapng Interface and,
+// unless 0, Flags. Link has to be the file's; Packet is not looked at. After an
+// error of the underlying writer the file may end within a record.
+func (w *Writer) WriteFrame(f *Frame) error {
+	link := w.link
+	if w.links != nil {
+		if f.Interface < 0 || f.Interface >= len(w.links) {
+			return fmt.Errorf("capture: interface %d of %d: %w", f.Interface, len(w.links), wire.ErrInvalid)
+		}
+		link = w.links[f.Interface]
+	}
+	n := len(f.Data)
+	origLen := max(n, f.OrigLen)
+	switch {
+	case n > MaxFrame || origLen > math.MaxUint32:
+		return fmt.Errorf("capture: frame of %d bytes: %w", origLen, wire.ErrTooLong)
+	case f.Time < 0:
+		return fmt.Errorf("capture: time before 1970: %w", wire.ErrInvalid)
+	case f.Link != link:
+		return fmt.Errorf("capture: frame of link type %d, file of %d: %w", f.Link, link, wire.ErrInvalid)
+	}
+	b := w.record[:0]
+	if w.links == nil {
+		sec := f.Time / 1e9
+		if sec > math.MaxUint32 {
+			return fmt.Errorf("capture: time after 2106: %w", wire.ErrInvalid)
+		}
+		b = binary.LittleEndian.AppendUint32(b, uint32(sec))
+		b = binary.LittleEndian.AppendUint32(b, uint32(f.Time%1e9))
+		b = binary.LittleEndian.AppendUint32(b, uint32(n))
+		b = binary.LittleEndian.AppendUint32(b, uint32(origLen))
+		b = append(b, f.Data...)
+	} else {
+		b = appendBlock(b, blockEnhancedPacket, func(b []byte) []byte { // section 4.3
+			b = binary.LittleEndian.AppendUint32(b, uint32(f.Interface))
+			b = binary.LittleEndian.AppendUint32(b, uint32(f.Time>>32))
+			b = binary.LittleEndian.AppendUint32(b, uint32(f.Time))
+			b = binary.LittleEndian.AppendUint32(b, uint32(n))
+			b = binary.LittleEndian.AppendUint32(b, uint32(origLen))
+			b = append(b, f.Data...)
+			b = append(b, "\x00\x00\x00"[:-n&3]...)
+			if f.Flags != 0 {
+				b = append(b, optFlags, 0, 4, 0)
+				b = binary.LittleEndian.AppendUint32(b, f.Flags)
+				b = append(b, optEnd, 0, 0, 0)
+			}
+			return b
+		})
+	}
+	w.record = b
+	_, err := w.w.Write(b)
+	return err
+}
+
+// appendBlock appends a block of pcapng, whose body has a multiple of four bytes.
+func appendBlock(b []byte, block uint32, body func([]byte) []byte) []byte {
+	start := len(b)
+	b = binary.LittleEndian.AppendUint32(b, block)
+	b = binary.LittleEndian.AppendUint32(b, 0)
+	b = body(b)
+	length := uint32(len(b) - start + 4)
+	binary.LittleEndian.PutUint32(b[start+4:], length)
+	return binary.LittleEndian.AppendUint32(b, length)
+}
