@@ -1,0 +1,136 @@
+// SPDX-FileCopyrightText: 2026 The Myelin authors
+// SPDX-License-Identifier: Apache-2.0
+
+package device
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+)
+
+func ExampleCatalogue() {
+	var own Catalogue
+	p, _ := own.Lookup("NIK")
+	fmt.Println(p.Class, "|", p.Therapies, "|", p.Harm, "|", p.Source)
+	// Output: CRT defibrillator | pacing, defibrillation | catastrophic | seen
+}
+
+func ExampleParseCatalogue() {
+	c, err := ParseCatalogue([]byte("code,class,therapy,worn,harm\nFRN,vasoactive pump,drug infusion,no,catastrophic\n"))
+	if err != nil {
+		panic(err)
+	}
+	p, _ := c.Lookup("frn")
+	fmt.Println(p.Class, p.Harm, p.Source)
+	p, _ = c.Lookup("CBK") // not in the user's table
+	fmt.Println(p.Class, p.Harm, p.Source)
+	// Output:
+	// vasoactive pump catastrophic own
+	// ventilator catastrophic seen
+}
+
+func TestProductCodes(t *testing.T) {
+	var c Catalogue
+	// The harm, and who carries it, of every code that the facts list.
+	for _, test := range []struct {
+		codes   string
+		therapy Therapy
+		worn    bool
+		harm    Harm
+		source  Source
+	}{
+		{"LWP NKE", Pacing, true, Catastrophic, Seen},
+		{"LWS NIK NVY", Defibrillation, true, Catastrophic, Seen},
+		{"OSR", Defibrillation, false, Catastrophic, Seen},
+		{"DTE", Pacing, false, Catastrophic, Seen},
+		{"LZG OPP OYC OZO OZP", InsulinInfusion, true, Critical, Seen},
+		{"QBJ MDS", Monitoring, true, Critical, Seen},
+		{"QDK QLG", Monitoring, true, Serious, Seen},
+		{"QDL", Monitoring, true, Minor, Seen},
+		{"LGW GZB MNQ PMP EZW", Neurostimulation, true, Serious, SecondHand},
+		{"MHY LYJ PFN", Neurostimulation, true, Critical, SecondHand},
+		{"MCM", Hearing, true, Serious, Recalled},
+		{"FRN", DrugInfusion, false, Critical, Seen},
+		{"MEA", DrugInfusion, false, Catastrophic, Recalled},
+		{"LKK", IntrathecalInfusion, true, Catastrophic, Recalled},
+		{"QFG QJI", InsulinInfusion, true, Critical, Recalled},
+		{"DSQ", CirculatorySupport, true, Catastrophic, Recalled},
+		{"CBK NOU", Ventilation, false, Catastrophic, Seen},
+		{"BSZ", Anaesthesia, false, Catastrophic, Seen},
+	} {
+		for _, code := range strings.Fields(test.codes) {
+			p, ok := c.Lookup(code)
+			if !ok || p.Code != code || !p.Therapies.Has(test.therapy) || p.Worn != test.worn || p.Harm != test.harm || p.Source != test.source {
+				t.Errorf("%s: %+v", code, p)
+			}
+		}
+	}
+	for _, p := range ProductCodes() {
+		if len(p.Code) != 3 || p.Class == "" || p.Therapies == 0 || p.Harm == NoHarm || p.Source == NoSource || p.Source.String() == "" {
+			t.Errorf("%s: its row is not whole: %+v", p.Code, p)
+		}
+	}
+	for _, code := range []string{"", "ZZZ", "LW", "LWPP"} {
+		if p, ok := c.Lookup(code); ok {
+			t.Errorf("%q is %+v", code, p)
+		}
+	}
+}
+
+func TestParseCatalogue(t *testing.T) {
+	c, err := ParseCatalogue([]byte("\ufeffHarm, Class, Code, worn, therapy\r\n# ours\r\n, \"pacer, wireless\", lwp, YES, Pacing; defibrillation\r\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := ProductCode{"LWP", "pacer, wireless", TherapiesOf(Pacing, Defibrillation), true, Catastrophic, Own}
+	if p, ok := c.Lookup("LWP"); !ok || p != want {
+		t.Errorf("%+v, want %+v", p, want)
+	}
+
+	const head = "code,class,therapy,worn,harm\n"
+	for _, test := range []struct {
+		in   string
+		want error
+		line string
+	}{
+		{"", ErrHeader, ""},
+		{"code,class\n", ErrHeader, ""},
+		{"FRN,infusion pump,drug infusion,no,critical\n", ErrHeader, ""},
+		{head + "FR,x,imaging,no,\n", ErrCode, "line 2"},
+		{head + "FRN1,x,imaging,no,\n", ErrCode, "line 2"},
+		{head + "F1N,x,imaging,no,\n", ErrCode, "line 2"},
+		{head + "FRN,x,imaging,no,\nCBK,x,breathing,no,\n", ErrNoTherapy, "line 3"},
+		{head + "FRN,x,,no,\n", ErrNoTherapy, "line 2"},
+		{head + "FRN,x,imaging,maybe,\n", ErrYesNo, "line 2"},
+		{head + "FRN,x,imaging,no,bad\n", ErrNoHarm, "line 2"},
+		{head + "FRN,x,imaging,no,\nfrn,x,imaging,no,\n", ErrTwice, "line 3"},
+		{head + "FRN,x,imaging,no\n", nil, "line 2"},
+		{head + "FRN,\"x,imaging,no,\n", nil, "line "},
+	} {
+		c, err := ParseCatalogue([]byte(test.in))
+		if err == nil || c != nil || test.want != nil && !errors.Is(err, test.want) || !strings.HasPrefix(err.Error(), test.line) {
+			t.Errorf("%.60q: %v; want %v on %q", test.in, err, test.want, test.line)
+		}
+	}
+}
+
+func FuzzParseCatalogue(f *testing.F) {
+	f.Add([]byte("code,class,therapy,worn,harm\nFRN,infusion pump,drug infusion,no,critical\n"))
+	f.Add([]byte("harm,code,worn,therapy,class\n,\"LWP\",yes,pacing;defibrillation,\"a\"\"b\"\n#x\n"))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		c, err := ParseCatalogue(b)
+		if (c == nil) == (err == nil) {
+			t.Fatal("a table and an error, or neither")
+		}
+		if err != nil {
+			return
+		}
+		for code, p := range c.own {
+			if p.Code != code || p.Therapies == 0 || p.Harm == NoHarm {
+				t.Fatalf("%q: %+v", code, p)
+			}
+		}
+	})
+}
