@@ -48,6 +48,9 @@ func ParseCommand(b []byte) (c Command, n int, err error) {
 	if err != nil {
 		return c, 0, err
 	}
+	for len(l) > 0 && l[0] >= 0x80 { // RFC 959 section 4.1.3: ABOR comes behind Telnet commands
+		l = l[1:]
+	}
 	c.Verb, c.Argument, _ = bytes.Cut(l, []byte(" "))
 	if len(c.Verb) < 3 || len(c.Verb) > 4 { // RFC 959 section 5.3: four letters or fewer
 		return c, n, &wire.SyntaxError{Proto: "ftp", Field: "command", Off: 0, Err: wire.ErrInvalid}
@@ -103,9 +106,9 @@ var systems = []struct{ Word, OS string }{
 	{"Windows CE", "Windows CE"},
 	{"Windows_NT", "Windows"},
 	{"Microsoft FTP Service", "Windows"},
+	{"Linux", "Linux"}, // before OpenBSD: "OpenBSD/Linux-ftpd" is OpenBSD's server on Linux
 	{"OpenBSD", "OpenBSD"},
 	{"FreeBSD", "FreeBSD"},
-	{"Linux", "Linux"},
 	{"UNIX", "Unix"},
 }
 

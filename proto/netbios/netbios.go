@@ -219,9 +219,9 @@ func letters(b []byte) bool {
 	return true
 }
 
-// IsName reports whether a datagram is of the name service rather than of the
-// datagram service.
-func IsName(b []byte) bool { return recogniseName(b) }
+// IsDatagram reports whether a datagram is of the datagram service rather than
+// of the name service.
+func IsDatagram(b []byte) bool { return recogniseDatagram(b) }
 
 // ParseSessionRequest reads the message of a session request (RFC 1002 section
 // 4.3.2), without the four bytes of its frame.

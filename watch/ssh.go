@@ -1,0 +1,121 @@
+// SPDX-FileCopyrightText: 2026 The Myelin authors
+// SPDX-License-Identifier: Apache-2.0
+
+package watch
+
+import (
+	"bytes"
+	"errors"
+
+	"github.com/myelin-health/myelin/device"
+	"github.com/myelin-health/myelin/event"
+	"github.com/myelin-health/myelin/flow"
+	"github.com/myelin-health/myelin/proto/ssh"
+	"github.com/myelin-health/myelin/wire"
+)
+
+// A sshObserver follows one SSH connection up to the algorithms. It keeps the
+// packet of the side that offered first, at most 8 KiB, until the other has.
+type sshObserver struct {
+	ident [2]bool
+	done  [2]bool
+	first []byte    // KEXINIT packet of side
+	side  flow.Side // of first
+}
+
+func newSSHObserver() observer { return new(sshObserver) }
+
+// sshSystems are words of comments and software names that tell of the operating system.
+var sshSystems = [...]struct{ word, os string }{
+	{"for_Windows", "Windows"},
+	{"Ubuntu", "Ubuntu Linux"},
+	{"Raspbian", "Raspbian Linux"},
+	{"Debian", "Debian Linux"},
+	{"FreeBSD", "FreeBSD"},
+	{"NetBSD", "NetBSD"},
+	{"Cisco", "Cisco IOS"},
+	{"ROSSSH", "RouterOS"},
+}
+
+func (o *sshObserver) data(x *exchange, b []byte) int {
+	n := 0
+	if !o.ident[x.From] {
+		id, size, err := ssh.ParseIdent(b)
+		if errors.Is(err, wire.ErrTruncated) {
+			return 0
+		}
+		if err != nil {
+			x.malformed(0, err)
+			return ignore
+		}
+		o.ident[x.From], n = true, size
+		o.identified(x, &id)
+		if id.Legacy() && !bytes.Equal(id.Version, []byte("1.99")) {
+			return ignore
+		}
+	}
+	if n == len(b) {
+		return n
+	}
+	k, size, ok, err := ssh.ParseKexInit(b[n:])
+	if errors.Is(err, wire.ErrTruncated) {
+		return n
+	}
+	if err != nil {
+		x.malformed(n, err)
+	}
+	if err != nil || !ok {
+		return ignore
+	}
+	switch {
+	case o.first == nil:
+		o.first, o.side = bytes.Clone(b[n:n+size]), x.From
+	case o.side != x.From:
+		other, _, ok, _ := ssh.ParseKexInit(o.first)
+		o.first = nil
+		if !ok {
+			break
+		}
+		client, server := &k, &other
+		if x.From == flow.Server {
+			client, server = server, client
+		}
+		o.agreed(x, n, client, server)
+	}
+	return ignore
+}
+
+// identified notes the version, and the system that the server tells of.
+func (o *sshObserver) identified(x *exchange, id *ssh.Ident) {
+	if x.From != flow.Server {
+		return
+	}
+	protection := device.Encrypted
+	if id.Legacy() {
+		protection = 0
+	}
+	x.note(event.ProtocolSeen, 0, flow.Client, event.Text(event.Protocol, "ssh"),
+		event.Int(event.Transport, x.conv.Proto), event.Int(event.Port, x.conv.Server.Port),
+		event.Text(event.Version, x.text(id.Version[:min(len(id.Version), 8)])), event.Int(event.Protection, protection))
+	for _, s := range &sshSystems {
+		if bytes.Contains(id.Comment, []byte(s.word)) || bytes.Contains(id.Software, []byte(s.word)) {
+			x.note(event.IdentitySeen, 0, flow.Server, event.Text(event.OS, s.os))
+			return
+		}
+	}
+}
+
+// agreed notes the first weak algorithm that both will use.
+func (o *sshObserver) agreed(x *exchange, off int, client, server *ssh.KexInit) {
+	for _, list := range [...]int{ssh.Kex, ssh.CipherToServer, ssh.CipherToClient, ssh.MACToServer, ssh.MACToClient} {
+		if name := ssh.Agreed(client, server, list); ssh.Weak(name) {
+			x.note(event.ProtocolSeen, off, flow.Client, event.Text(event.Protocol, "ssh"),
+				event.Int(event.Transport, x.conv.Proto), event.Int(event.Port, x.conv.Server.Port),
+				event.Text(event.Version, "2.0, weak "+string(name)), event.Int(event.Protection, device.Encrypted))
+			return
+		}
+	}
+}
+
+func (o *sshObserver) gap(x *exchange, n int) bool { return false }
+func (o *sshObserver) close(x *exchange)           {}
