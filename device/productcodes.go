@@ -124,11 +124,11 @@ func (c *Catalogue) Lookup(code string) (ProductCode, bool) {
 
 // What can be wrong with a user's table.
 var (
-	ErrHeader    = errors.New("the first line must name the columns code, class, therapy, worn, harm")
-	ErrCode      = errors.New("a product code has three letters")
-	ErrNoTherapy = errors.New("no such therapy")
-	ErrYesNo     = errors.New("yes or no is wanted")
-	ErrNoHarm    = errors.New("no such severity of harm")
+	errHeader  = errors.New("the first line must name the columns code, class, therapy, worn, harm")
+	errCode    = errors.New("a product code has three letters")
+	errTherapy = errors.New("no such therapy")
+	errYesNo   = errors.New("yes or no is wanted")
+	errHarm    = errors.New("no such severity of harm")
 )
 
 // ParseCatalogue reads a user's table of product codes: CSV (RFC 4180) whose
@@ -148,7 +148,7 @@ func ParseCatalogue(table []byte) (*Catalogue, error) {
 	r.ReuseRecord = true
 	header, err := r.Read()
 	if err != nil {
-		return nil, ErrHeader
+		return nil, errHeader
 	}
 	column := map[string]int{}
 	for i, h := range header {
@@ -156,7 +156,7 @@ func ParseCatalogue(table []byte) (*Catalogue, error) {
 	}
 	for _, want := range []string{"code", "class", "therapy", "worn", "harm"} {
 		if _, ok := column[want]; !ok {
-			return nil, ErrHeader
+			return nil, errHeader
 		}
 	}
 	c := &Catalogue{own: map[string]ProductCode{}}
@@ -177,7 +177,7 @@ func ParseCatalogue(table []byte) (*Catalogue, error) {
 		p, err := productCode(field)
 		if err == nil {
 			if _, twice := c.own[p.Code]; twice {
-				err = ErrTwice
+				err = errTwice
 			}
 		}
 		if err != nil {
@@ -190,12 +190,12 @@ func ParseCatalogue(table []byte) (*Catalogue, error) {
 func productCode(field func(string) string) (ProductCode, error) {
 	p := ProductCode{Code: strings.ToUpper(field("code")), Class: strings.Clone(field("class")), Source: Own}
 	if len(p.Code) != 3 || !all(p.Code, isUpper) {
-		return p, ErrCode
+		return p, errCode
 	}
 	for _, s := range strings.Split(field("therapy"), ";") {
 		t, ok := ParseTherapy(strings.ToLower(strings.TrimSpace(s)))
 		if !ok {
-			return p, ErrNoTherapy
+			return p, errTherapy
 		}
 		p.Therapies |= TherapiesOf(t)
 	}
@@ -203,13 +203,13 @@ func productCode(field func(string) string) (ProductCode, error) {
 	case worn == "yes":
 		p.Worn = true
 	case worn != "no":
-		return p, ErrYesNo
+		return p, errYesNo
 	}
 	p.Harm = p.Therapies.Harm()
 	if h := strings.ToLower(field("harm")); h != "" {
 		var ok bool
 		if p.Harm, ok = ParseHarm(h); !ok {
-			return p, ErrNoHarm
+			return p, errHarm
 		}
 	}
 	return p, nil

@@ -95,17 +95,17 @@ func TestParseCatalogue(t *testing.T) {
 		want error
 		line string
 	}{
-		{"", ErrHeader, ""},
-		{"code,class\n", ErrHeader, ""},
-		{"FRN,infusion pump,drug infusion,no,critical\n", ErrHeader, ""},
-		{head + "FR,x,imaging,no,\n", ErrCode, "line 2"},
-		{head + "FRN1,x,imaging,no,\n", ErrCode, "line 2"},
-		{head + "F1N,x,imaging,no,\n", ErrCode, "line 2"},
-		{head + "FRN,x,imaging,no,\nCBK,x,breathing,no,\n", ErrNoTherapy, "line 3"},
-		{head + "FRN,x,,no,\n", ErrNoTherapy, "line 2"},
-		{head + "FRN,x,imaging,maybe,\n", ErrYesNo, "line 2"},
-		{head + "FRN,x,imaging,no,bad\n", ErrNoHarm, "line 2"},
-		{head + "FRN,x,imaging,no,\nfrn,x,imaging,no,\n", ErrTwice, "line 3"},
+		{"", errHeader, ""},
+		{"code,class\n", errHeader, ""},
+		{"FRN,infusion pump,drug infusion,no,critical\n", errHeader, ""},
+		{head + "FR,x,imaging,no,\n", errCode, "line 2"},
+		{head + "FRN1,x,imaging,no,\n", errCode, "line 2"},
+		{head + "F1N,x,imaging,no,\n", errCode, "line 2"},
+		{head + "FRN,x,imaging,no,\nCBK,x,breathing,no,\n", errTherapy, "line 3"},
+		{head + "FRN,x,,no,\n", errTherapy, "line 2"},
+		{head + "FRN,x,imaging,maybe,\n", errYesNo, "line 2"},
+		{head + "FRN,x,imaging,no,bad\n", errHarm, "line 2"},
+		{head + "FRN,x,imaging,no,\nfrn,x,imaging,no,\n", errTwice, "line 3"},
 		{head + "FRN,x,imaging,no\n", nil, "line 2"},
 		{head + "FRN,\"x,imaging,no,\n", nil, "line "},
 	} {

@@ -27,10 +27,10 @@ type UDI struct {
 var (
 	ErrNotUDI  = errors.New("in no issuing agency's format")
 	ErrNoDI    = errors.New("no device identifier")
-	ErrTwice   = errors.New("given twice")
-	ErrLength  = errors.New("too short or too long")
-	ErrDate    = errors.New("not a date")
-	ErrCharSet = errors.New("a character that the format does not have")
+	errTwice   = errors.New("given twice")
+	errLength  = errors.New("too short or too long")
+	errDate    = errors.New("not a date")
+	errCharSet = errors.New("a character that the format does not have")
 )
 
 // A UDIError says which part of a UDI does not follow its format.
@@ -67,18 +67,19 @@ const (
 //
 // A symbology identifier in front ("]d2") is passed over. A wrong check
 // character is no error: what was read is returned with Checked false, because
-// people type UDIs and the rest of it still names the device.
+// people type UDIs and the rest of it still names the device. Whether a text is
+// meant as a UDI its place must say: one in ten numbers of 8 digits is a GTIN.
 func ParseUDI(s string) (UDI, error) {
 	s = strings.TrimRight(strings.TrimLeft(s, " "), "\r\n")
 	if len(s) > maxUDIBytes {
-		return UDI{}, ErrLength
+		return UDI{}, errLength
 	}
 	if len(s) > 3 && s[0] == ']' { // ISO/IEC 15424: "]" and two characters
 		s = s[3:]
 	}
 	for i := range len(s) {
 		if (s[i] < ' ' || s[i] > '~') && !strings.Contains(gs+rs+eot, s[i:i+1]) {
-			return UDI{}, ErrCharSet
+			return UDI{}, errCharSet
 		}
 	}
 	var u UDI
@@ -122,13 +123,13 @@ func envelope(s string) string {
 func (u *UDI) set(field *string, name, value string, maxLen int) error {
 	switch {
 	case value == "" || len(value) > maxLen:
-		return &UDIError{u.Issuer, name, ErrLength}
+		return &UDIError{u.Issuer, name, errLength}
 	case *field != "" && *field != value:
-		return &UDIError{u.Issuer, name, ErrTwice}
+		return &UDIError{u.Issuer, name, errTwice}
 	}
 	for i := range len(value) {
 		if value[i] < ' ' || value[i] > '~' {
-			return &UDIError{u.Issuer, name, ErrCharSet}
+			return &UDIError{u.Issuer, name, errCharSet}
 		}
 	}
 	*field = value
@@ -138,7 +139,7 @@ func (u *UDI) set(field *string, name, value string, maxLen int) error {
 func (u *UDI) setDate(field *string, name, layout, value string) error {
 	d, ok := date(layout, value)
 	if !ok {
-		return &UDIError{u.Issuer, name, ErrDate}
+		return &UDIError{u.Issuer, name, errDate}
 	}
 	return u.set(field, name, d, len("2006-01-02"))
 }
@@ -250,7 +251,7 @@ func (u *UDI) element(ai, data string) error {
 	switch ai {
 	case "01": // section 3.3.2, GTIN
 		if len(data) != 14 || !all(data, isDigit) {
-			return &UDIError{u.Issuer, "GTIN (01)", ErrLength}
+			return &UDIError{u.Issuer, "GTIN (01)", errLength}
 		}
 		u.Checked = mod10(data)
 		return u.set(&u.DI, "GTIN (01)", data, 14)
@@ -286,7 +287,7 @@ func parseGS1(s string) (UDI, error) {
 			}
 		}
 		if n == 0 || n > a.n || n > len(s) {
-			return u, &UDIError{u.Issuer, "AI " + a.ai, ErrLength}
+			return u, &UDIError{u.Issuer, "AI " + a.ai, errLength}
 		}
 		if err := u.element(a.ai, s[:n]); err != nil {
 			return u, err
@@ -309,7 +310,7 @@ func parseGS1Readable(s string) (UDI, error) {
 		s = s[len(a.ai)+2:]
 		n := nextReadable(s)
 		if n == 0 || n > a.n || a.fixed && n != a.n {
-			return u, &UDIError{u.Issuer, "AI " + a.ai, ErrLength}
+			return u, &UDIError{u.Issuer, "AI " + a.ai, errLength}
 		}
 		if err := u.element(a.ai, s[:n]); err != nil {
 			return u, err
@@ -382,14 +383,16 @@ func parseHIBCC(s string) (UDI, error) {
 		s = strings.TrimSuffix(s[1:], "*")
 	}
 	if len(s) < len("+A999X0C") {
-		return u, &UDIError{u.Issuer, "Primary Data Structure", ErrLength}
+		return u, &UDIError{u.Issuer, "Primary Data Structure", errLength}
 	}
 	body, check := s[:len(s)-1], s[len(s)-1]
 	want, ok := mod43(body)
 	if !ok {
-		return u, &UDIError{u.Issuer, "Data", ErrCharSet}
+		return u, &UDIError{u.Issuer, "Data", errCharSet}
 	}
-	u.Checked = check == want
+	if u.Checked = check == want; !u.Checked && check == ' ' { // a field's padding
+		return parseHIBCC(strings.TrimRight(s, " "))
+	}
 	parts := strings.Split(body[1:], "/")
 	if !isUpper(body[1]) { // section 2.2.1 note 1: secondary data begin with a digit or "$"
 		return u, &UDIError{u.Issuer, "Primary Data Structure", ErrNoDI}
@@ -397,10 +400,10 @@ func parseHIBCC(s string) (UDI, error) {
 	// Section 2.1: labeler (4), product (1 to 18), unit of measure (1 digit).
 	// The DI is all three, as in GUDID.
 	if n := len(parts[0]); n < 6 || n > 23 {
-		return u, &UDIError{u.Issuer, "Primary Data Structure", ErrLength}
+		return u, &UDIError{u.Issuer, "Primary Data Structure", errLength}
 	}
 	if !all(parts[0], isAlnum) || !isDigit(parts[0][len(parts[0])-1]) {
-		return u, &UDIError{u.Issuer, "Primary Data Structure", ErrCharSet}
+		return u, &UDIError{u.Issuer, "Primary Data Structure", errCharSet}
 	}
 	u.DI = parts[0]
 	for _, p := range parts[1:] {
@@ -456,25 +459,25 @@ func (u *UDI) dated(s string) error {
 	} else if s != "" && (s[0] == '8' || s[0] == '9') {
 		n := map[byte]int{'8': 3, '9': 6}[s[0]]
 		if len(s) < n || !all(s[:n], isDigit) {
-			return &UDIError{u.Issuer, "Quantity $$", ErrLength}
+			return &UDIError{u.Issuer, "Quantity $$", errLength}
 		}
 		if s = s[n:]; s == "" {
 			return nil
 		}
 	}
 	if s == "" {
-		return &UDIError{u.Issuer, name, ErrLength}
+		return &UDIError{u.Issuer, name, errLength}
 	}
 	layout, ok := expiryLayouts[s[0]]
 	if !ok {
-		return &UDIError{u.Issuer, "Expiration Date $$", ErrDate}
+		return &UDIError{u.Issuer, "Expiration Date $$", errDate}
 	}
 	if layout != "MMYY" {
 		s = s[1:]
 	}
 	if layout != "" {
 		if len(s) < len(layout) {
-			return &UDIError{u.Issuer, "Expiration Date $$", ErrLength}
+			return &UDIError{u.Issuer, "Expiration Date $$", errLength}
 		}
 		if err := u.setDate(&u.Expiry, "Expiration Date $$", layout, s[:len(layout)]); err != nil {
 			return err
@@ -528,12 +531,12 @@ func parseICCBBA(s string) (UDI, error) {
 			}
 		}
 		if n == 0 || n > d.n || n > len(s) {
-			return u, &UDIError{u.Issuer, d.name, ErrLength}
+			return u, &UDIError{u.Issuer, d.name, errLength}
 		}
 		data := s[:n]
 		s = strings.TrimLeft(s[n:], " ") // people put a space between structures
 		if !all(data, isAlnum) {
-			return u, &UDIError{u.Issuer, d.name, ErrCharSet}
+			return u, &UDIError{u.Issuer, d.name, errCharSet}
 		}
 		var err error
 		switch d.id {
@@ -567,7 +570,7 @@ func parseIFA(s string) (UDI, error) {
 		case strings.HasPrefix(p, "9N"): // agency (2), product number (1 to 18), check digits (2)
 			ppn := p[2:]
 			if len(ppn) < 5 || len(ppn) > 22 {
-				return u, &UDIError{u.Issuer, "PPN (9N)", ErrLength}
+				return u, &UDIError{u.Issuer, "PPN (9N)", errLength}
 			}
 			u.Checked = mod97(ppn)
 			err = u.set(&u.DI, "PPN (9N)", ppn, 22)
