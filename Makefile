@@ -1,0 +1,24 @@
+# SPDX-FileCopyrightText: 2026 The Myelin authors
+# SPDX-License-Identifier: Apache-2.0
+
+# The long runs. `go test ./...` needs none of this.
+
+.PHONY: test fuzz bench ward docs
+
+test:
+	go test ./...
+
+# A minute for every parser.
+fuzz:
+	bash .ci/fuzz 100000 60
+
+# One run beside the peers that are installed; see docs/PERFORMANCE.md.
+bench:
+	go run ./internal/bench
+
+# Makes the sample ward again, with dcmtk and Orthanc.
+ward:
+	go run ./cmd/myelin sim ward --out testdata/ward
+
+docs:
+	go run ./cmd/myelin kinds --format markdown > docs/kinds.md

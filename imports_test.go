@@ -1,0 +1,172 @@
+// SPDX-FileCopyrightText: 2026 The Myelin authors
+// SPDX-License-Identifier: Apache-2.0
+
+// Package myelin holds the tests of the house itself: who may import whom, and
+// how every file is formatted and headed.
+package myelin
+
+import (
+	"bytes"
+	"go/ast"
+	"go/format"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"os"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/myelin-health/myelin/"
+
+// A room is a folder with its sub-folders. It may import its own sub-folders,
+// the rooms and modules named here, and the standard library; the most
+// specific room's row counts. Test files are free.
+type room struct {
+	name    string
+	rooms   []string // a name stands for the folder and everything below it
+	modules []string
+}
+
+// rooms is the table of the house, in the order of the data flow. Arrows point
+// upwards only.
+var rooms = []room{
+	{"device", nil, nil},
+	{"event", []string{"device"}, nil},
+	{"finding", []string{"device"}, nil},
+
+	{"wire", nil, nil},
+	{"capture", []string{"wire"}, []string{"github.com/klauspost/compress", "github.com/gopacket/gopacket", "golang.org/x/net", "golang.org/x/sys"}},
+	{"flow", []string{"wire"}, nil},
+	{"proto/fhir", []string{"wire", "device", "proto/http"}, nil},
+	{"proto/sdc", []string{"wire", "device", "proto/http"}, nil},
+	{"proto/", []string{"wire", "device"}, nil},
+	{"proto", []string{"proto", "wire", "flow"}, nil},
+	{"inventory", []string{"device", "event", "finding"}, nil},
+	{"watch", []string{"proto", "flow", "capture", "wire", "device", "event", "finding", "inventory"}, nil},
+
+	{"risk", []string{"device", "finding"}, nil},
+	{"report", []string{"device", "event", "finding"}, []string{"github.com/jedib0t/go-pretty"}},
+	{"assess", []string{"capture", "wire", "flow", "proto", "device", "event", "finding", "inventory", "watch", "risk", "report"}, []string{"github.com/goccy/go-yaml"}},
+
+	{"sim", []string{"assess", "capture", "wire", "flow", "proto", "device", "event", "finding", "inventory", "watch", "risk", "report", "internal/testpeer"}, nil},
+	{"internal/testpeer", nil, nil},
+	{"cmd", []string{"assess", "capture", "device", "event", "finding", "flow", "inventory", "proto", "report", "risk", "sim", "watch", "wire"},
+		[]string{"github.com/spf13/cobra", "github.com/jedib0t/go-pretty"}},
+}
+
+// roomOf returns the row of a folder: "proto/" is every folder below proto.
+func roomOf(dir string) *room {
+	var best *room
+	for i := range rooms {
+		r := &rooms[i]
+		name := strings.TrimSuffix(r.name, "/")
+		fits := dir == r.name || strings.HasPrefix(dir, name+"/") && !(r.name == "proto")
+		if fits && (best == nil || len(r.name) > len(best.name)) {
+			best = r
+		}
+	}
+	return best
+}
+
+// TestImports holds the table against the code.
+func TestImports(t *testing.T) {
+	goFiles(t, func(file string, src []byte) {
+		if strings.HasSuffix(file, "_test.go") {
+			return
+		}
+		dir := path.Dir(file)
+		r := roomOf(dir)
+		if r == nil {
+			t.Errorf("%s: the folder %s has no row in the table of rooms", file, dir)
+			return
+		}
+		f, err := parser.ParseFile(token.NewFileSet(), file, src, parser.ImportsOnly)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		for _, spec := range f.Imports {
+			p, _ := strconv.Unquote(spec.Path.Value)
+			if !allowed(r, p) {
+				t.Errorf("%s: room %s may not import %s", file, r.name, p)
+			}
+		}
+	})
+}
+
+func allowed(r *room, p string) bool {
+	under := func(name, p string) bool { return p == name || strings.HasPrefix(p, name+"/") }
+	if p == "C" {
+		return false // no cgo
+	}
+	if own, ok := strings.CutPrefix(p, module); ok {
+		return under(strings.TrimSuffix(r.name, "/"), own) && r.name != "proto/" ||
+			slices.ContainsFunc(r.rooms, func(name string) bool { return under(name, own) })
+	}
+	if first, _, _ := strings.Cut(p, "/"); !strings.Contains(first, ".") {
+		return true // the standard library
+	}
+	return slices.ContainsFunc(r.modules, func(m string) bool { return under(m, p) })
+}
+
+// TestFormat holds every file to gofmt, to the two lines at its head, and
+// every package to a comment that says what it is.
+func TestFormat(t *testing.T) {
+	documented := map[string]bool{}
+	goFiles(t, func(file string, src []byte) {
+		want := "// SPDX-FileCopyrightText: 2026 The Myelin authors\n// SPDX-License-Identifier: Apache-2.0\n\n"
+		if !bytes.HasPrefix(src, []byte(want)) {
+			t.Errorf("%s: does not begin with the two SPDX lines", file)
+		}
+		if formatted, err := format.Source(src); err != nil {
+			t.Error(err)
+		} else if !bytes.Equal(formatted, src) {
+			t.Errorf("%s: not formatted; run gofmt -w %s", file, file)
+		}
+		f, err := parser.ParseFile(token.NewFileSet(), file, src, parser.PackageClauseOnly|parser.ParseComments)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		dir := path.Dir(file)
+		documented[dir] = documented[dir] || f.Doc != nil && !generic(f.Doc)
+	})
+	for dir, ok := range documented {
+		if !ok {
+			t.Errorf("%s: no file has a package comment", dir)
+		}
+	}
+}
+
+// generic reports whether a comment before the package clause is the licence alone.
+func generic(c *ast.CommentGroup) bool { return strings.HasPrefix(c.Text(), "SPDX") }
+
+func goFiles(t *testing.T, f func(file string, src []byte)) {
+	t.Helper()
+	err := fs.WalkDir(os.DirFS("."), ".", func(p string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if d.IsDir() {
+			if p != "." && strings.HasPrefix(d.Name(), ".") || d.Name() == "testdata" {
+				return fs.SkipDir
+			}
+			return nil
+		}
+		if strings.HasSuffix(p, ".go") {
+			src, err := os.ReadFile(p)
+			if err != nil {
+				return err
+			}
+			f(p, src)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}

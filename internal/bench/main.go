@@ -1,0 +1,231 @@
+// SPDX-FileCopyrightText: 2026 The Myelin authors
+// SPDX-License-Identifier: Apache-2.0
+
+// Command bench measures `myelin assess` beside the peers that are installed,
+// in one run: on one large capture, made by repeating a folder of captures
+// with other addresses and later times. It prints CPU and wall-clock seconds,
+// peak memory and packets per CPU-second, and judges nothing.
+//
+//	go run ./internal/bench [-captures DIR] [-megabytes 1000] [-runs 3] [-keep FILE]
+package main
+
+import (
+	"bufio"
+	"encoding/binary"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/myelin-health/myelin/capture"
+)
+
+func main() {
+	captures := flag.String("captures", "../shared/captures", "folder of captures to repeat")
+	megabytes := flag.Int("megabytes", 1000, "size of the capture to make")
+	runs := flag.Int("runs", 3, "runs of each command; the median is printed")
+	keep := flag.String("keep", "", "make the capture here and keep it")
+	only := flag.String("only", "", "run only the commands whose name contains this")
+	flag.Parse()
+	if err := bench(*captures, *keep, *only, int64(*megabytes)*1e6, *runs); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+func bench(captures, keep, only string, size int64, runs int) error {
+	dir, err := os.MkdirTemp("", "myelin-bench-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	file := keep
+	if file == "" {
+		file = filepath.Join(dir, "bench.pcap")
+	}
+	packets, err := generate(captures, file, size)
+	if err != nil {
+		return err
+	}
+	st, err := os.Stat(file)
+	if err != nil {
+		return err
+	}
+	fmt.Printf("%d packets, %d bytes, %d CPUs, %s\n\n", packets, st.Size(), runtime.NumCPU(), runtime.Version())
+
+	program := filepath.Join(dir, "myelin")
+	build := exec.Command("go", "build", "-o", program, "./cmd/myelin")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		return fmt.Errorf("go build: %w: %s", err, out)
+	}
+	commands := []struct {
+		name string
+		args []string
+	}{
+		{"myelin --jobs 1", []string{program, "assess", "--format", "json", "--jobs", "1", file}},
+		{"myelin --jobs 2", []string{program, "assess", "--format", "json", "--jobs", "2", file}},
+		{"ndpiReader -q", []string{"ndpiReader", "-q", "-i", file}},
+		{"tshark -z io,stat,0", []string{"tshark", "-q", "-z", "io,stat,0", "-r", file}},
+		{"tcpdump -w /dev/null", []string{"tcpdump", "-r", file, "-w", "/dev/null"}},
+		{"cat", []string{"cat", file}},
+	}
+	fmt.Printf("%-22s %10s %10s %10s %16s\n", "command", "CPU s", "wall s", "peak MB", "packets/CPU s")
+	for _, c := range commands {
+		if !strings.Contains(c.name, only) {
+			continue
+		}
+		if _, err := exec.LookPath(c.args[0]); err != nil {
+			fmt.Printf("%-22s not installed\n", c.name)
+			continue
+		}
+		var all []usage
+		for range runs {
+			u, err := measure(c.args)
+			if err != nil {
+				return fmt.Errorf("%s: %w", c.name, err)
+			}
+			all = append(all, u)
+		}
+		slices.SortFunc(all, func(a, b usage) int { return int(a.cpu - b.cpu) })
+		u := all[len(all)/2]
+		fmt.Printf("%-22s %10.2f %10.2f %10.0f %16.0f\n", c.name, u.cpu.Seconds(), u.wall.Seconds(),
+			float64(u.peak)/1e6, float64(packets)/u.cpu.Seconds())
+	}
+	return nil
+}
+
+type usage struct {
+	cpu, wall time.Duration
+	peak      int64 // bytes
+}
+
+func measure(args []string) (usage, error) {
+	c := exec.Command(args[0], args[1:]...)
+	c.Stdout, c.Stderr = io.Discard, io.Discard
+	start := time.Now()
+	err := c.Run()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) { // some inputs are damaged on purpose
+		return usage{}, err
+	}
+	ru := c.ProcessState.SysUsage().(*syscall.Rusage)
+	return usage{c.ProcessState.UserTime() + c.ProcessState.SystemTime(), time.Since(start), ru.Maxrss * 1024}, nil
+}
+
+// generate writes a pcap of about size bytes: the Ethernet frames of all
+// captures in dir, again and again, each time with other addresses and later.
+func generate(dir, file string, size int64) (packets uint64, err error) {
+	frames, span, err := load(dir)
+	if err != nil {
+		return 0, err
+	}
+	out, err := os.Create(file)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, out.Close()) }()
+	buffered := bufio.NewWriterSize(out, 1<<20)
+	defer func() { err = errors.Join(err, buffered.Flush()) }() // before Close: deferred later
+	w, err := capture.NewWriter(buffered, capture.LinkEthernet)
+	if err != nil {
+		return 0, err
+	}
+	var written int64
+	for round := uint32(0); written < size; round++ {
+		for _, f := range frames {
+			f.Time += int64(round) * span
+			f.Data = renumber(slices.Clone(f.Data), round)
+			if err := w.WriteFrame(&f); err != nil {
+				return packets, err
+			}
+			packets++
+			if written += int64(len(f.Data)) + 16; written >= size {
+				break
+			}
+		}
+	}
+	return packets, nil
+}
+
+// load reads the Ethernet frames of all captures, one capture after the other
+// in time.
+func load(dir string) (frames []capture.Frame, span int64, err error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, 0, err
+	}
+	at := int64(1772517600e9)
+	for _, e := range entries {
+		in, err := os.Open(filepath.Join(dir, e.Name()))
+		if err != nil {
+			return nil, 0, err
+		}
+		r, err := capture.NewReader(in)
+		if err != nil {
+			in.Close()
+			continue // the manifest
+		}
+		first, last := int64(0), int64(0)
+		for {
+			var f capture.Frame
+			if r.ReadFrame(&f) != nil {
+				break
+			}
+			if f.Link != capture.LinkEthernet {
+				continue
+			}
+			if first == 0 {
+				first = f.Time
+			}
+			f.Data = slices.Clone(f.Data)
+			f.Time = at + max(0, min(f.Time-first, 60e9))
+			last = max(last, f.Time)
+			frames = append(frames, f)
+		}
+		at = max(at, last) + 1e9
+		in.Close()
+	}
+	if len(frames) == 0 {
+		return nil, 0, fmt.Errorf("%s: no captures", dir)
+	}
+	return frames, at - 1772517600e9 + 120e9, nil
+}
+
+// renumber changes the addresses of the outermost IP header by the round, the
+// same on both sides.
+func renumber(b []byte, round uint32) []byte {
+	if round == 0 || len(b) < 34 {
+		return b
+	}
+	off := 14
+	typ := binary.BigEndian.Uint16(b[12:])
+	if typ == 0x8100 && len(b) >= 38 {
+		typ, off = binary.BigEndian.Uint16(b[16:]), 18
+	}
+	x := uint16(round * 0x9e37)
+	switch {
+	case typ == 0x0800 && len(b) >= off+20:
+		for _, at := range [...]int{off + 12, off + 16} {
+			if b[at] >= 224 {
+				continue
+			}
+			binary.BigEndian.PutUint16(b[at+1:], binary.BigEndian.Uint16(b[at+1:])^x)
+		}
+	case typ == 0x86dd && len(b) >= off+40:
+		for _, at := range [...]int{off + 8, off + 24} {
+			if b[at] != 0xff {
+				binary.BigEndian.PutUint16(b[at+6:], binary.BigEndian.Uint16(b[at+6:])^x)
+			}
+		}
+	}
+	return b
+}
