@@ -22,7 +22,7 @@ type mdcKind struct {
 // of them. Codes of partition 8 are the specialisations of the personal health
 // devices (HL7 PHD implementation guide, DeviceTypes11073MDC).
 var mdcKinds = []mdcKind{
-	{"MDC_DEV_PUMP_INFUS", 69984, "infusion pump", DrugInfusion},        // IHE PCD TF-2: 69985 MDS, 69986 VMD
+	{"MDC_DEV_PUMP_INFUS", 69984, "infusion pump", DrugInfusion},        // in PCD messages: 69985 MDS, 69986 VMD
 	{"MDC_DEV_PUMP_INFUS_LVP", 70048, "infusion pump", DrugInfusion},    // doubt: seen in one maker's messages
 	{"MDC_DEV_PUMP_INFUS_SYRINGE", 70052, "syringe pump", DrugInfusion}, // doubt: seen in one maker's messages
 	{"MDC_DEV_PUMP_INFUS_PCA", 0, "patient-controlled analgesia pump", DrugInfusion},
@@ -30,8 +30,8 @@ var mdcKinds = []mdcKind{
 	{"MDC_DEV_SYS_PT_VENT", 70000, "ventilator", Ventilation}, // HL7 PoCD examples: 70001 MDS
 	{"MDC_DEV_REGUL_VOL_VENT", 0, "ventilator", Ventilation},
 	{"MDC_DEV_SYS_ANESTH", 0, "anaesthesia machine", Anaesthesia},
-	{"MDC_DEV_MON_PHYSIO_MULTI_PARAM", 69964, "patient monitor", Monitoring},   // IHE PCD TF-2: 69965 MDS
-	{"MDC_DEV_METER_PHYSIO_MULTI_PARAM", 69836, "patient monitor", Monitoring}, // IHE PCD TF-2: 69837 MDS
+	{"MDC_DEV_MON_PHYSIO_MULTI_PARAM", 69964, "patient monitor", Monitoring},   // in PCD messages: 69965 MDS
+	{"MDC_DEV_METER_PHYSIO_MULTI_PARAM", 69836, "patient monitor", Monitoring}, // in PCD messages: 69837 MDS
 	{"MDC_DEV_MON_PT_PHYSIO_MULTI_PARAM", 0, "patient monitor", Monitoring},
 	{"MDC_DEV_METER_PRESS_BLD", 69852, "blood pressure monitor", Monitoring},    // 69854 VMD
 	{"MDC_DEV_PRESS_BLD_NONINV", 70684, "blood pressure monitor", Monitoring},   // 70686 VMD

@@ -51,7 +51,7 @@ func TestParseDecimal(t *testing.T) {
 		want string
 		err  error
 	}{
-		// HL7 v2.6 section 2.A.47, data type NM: sign, digits, point; leading
+		// HL7 v2.6 chapter 2.A, data type NM: sign, digits, point; leading
 		// zeros and trailing zeros behind the point say nothing.
 		{"999", "999", nil},
 		{"-123.792", "-123.792", nil},
@@ -338,7 +338,7 @@ func TestRateOf(t *testing.T) {
 		dose, weight, concentration, want string
 		err                               error
 	}{
-		// IHE PCD TF-2 section 3.3, the dopamine order: 10 ug/kg/min, 85 kg, 400 mg in 250 mL.
+		// The dopamine order of other implementations' PCD-03 tests: 10 ug/kg/min, 85 kg, 400 mg in 250 mL.
 		{"10 ug/kg/min", "85.0 kg", "1.6 mg/mL", "31.875 mL/h", nil},
 		{"0.2 ug/kg/min", "70 kg", "16 ug/mL", "52.5 mL/h", nil},
 		{"25 mL/h", "", "", "25 mL/h", nil},

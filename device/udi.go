@@ -249,7 +249,7 @@ func aiOf(s string) (applicationIdentifier, bool) {
 // element stores the data of one AI.
 func (u *UDI) element(ai, data string) error {
 	switch ai {
-	case "01": // section 3.3.2, GTIN
+	case "01":
 		if len(data) != 14 || !all(data, isDigit) {
 			return &UDIError{u.Issuer, "GTIN (01)", errLength}
 		}
@@ -259,9 +259,9 @@ func (u *UDI) element(ai, data string) error {
 		return u.set(&u.Lot, "BATCH/LOT (10)", data, 20)
 	case "11": // section 3.4.2
 		return u.setDate(&u.Made, "PROD DATE (11)", "YYMMDD", data)
-	case "17": // section 3.4.7
+	case "17":
 		return u.setDate(&u.Expiry, "USE BY or EXPIRY (17)", "YYMMDD", data)
-	case "21": // section 3.5.2
+	case "21":
 		return u.set(&u.Serial, "SERIAL (21)", data, 20)
 	case "8012": // software version
 		return u.set(&u.Version, "VERSION (8012)", data, 20)
@@ -270,7 +270,7 @@ func (u *UDI) element(ai, data string) error {
 }
 
 // parseGS1 reads an element string: fixed fields follow each other, others end
-// with a GS (section 7.8).
+// with a GS.
 func parseGS1(s string) (UDI, error) {
 	u := UDI{Issuer: "GS1"}
 	for s = strings.TrimPrefix(s, gs); s != ""; s = strings.TrimPrefix(s, gs) {
@@ -297,7 +297,7 @@ func parseGS1(s string) (UDI, error) {
 	return u, nil
 }
 
-// parseGS1Readable reads the form printed for people (section 4.14). Data may
+// parseGS1Readable reads the form printed for people. Data may
 // hold parentheses themselves: a new AI begins only where a known one stands
 // in them.
 func parseGS1Readable(s string) (UDI, error) {
@@ -333,7 +333,7 @@ func nextReadable(s string) int {
 }
 
 // isGTIN reports whether s can only be a GTIN standing alone: GTIN-8, -12, -13
-// or -14, digits that check (section 7.9).
+// or -14, digits that check.
 func isGTIN(s string) bool {
 	switch len(s) {
 	case 8, 12, 13, 14:
@@ -346,7 +346,7 @@ func gtin(s string) UDI {
 	return UDI{Issuer: "GS1", DI: strings.Repeat("0", 14-len(s)) + s, Checked: true}
 }
 
-// mod10 checks a GS1 key (section 7.9.1): weights 3 and 1 from the right, the
+// mod10 checks a GS1 key: weights 3 and 1 from the right, the
 // check digit itself counting 1.
 func mod10(s string) bool {
 	sum := 0
@@ -414,13 +414,14 @@ func parseHIBCC(s string) (UDI, error) {
 	return u, nil
 }
 
-// expiryLayouts are the dates of ANSI/HIBC 2.6 table 4, by the digit in front.
+// expiryLayouts are the expiry dates of HIBCC (IMDRF/UDI WG/N48 appendix A), by
+// the digit in front.
 // 0 and 1 are no flag but the month's first digit.
 var expiryLayouts = map[byte]string{
 	'0': "MMYY", '1': "MMYY", '2': "MMDDYY", '3': "YYMMDD", '4': "YYMMDDHH", '5': "YYJJJ", '6': "YYJJJHH", '7': "",
 }
 
-// secondary reads one field of secondary data (ANSI/HIBC 2.6 section 2.2).
+// secondary reads one field of secondary data (IMDRF/UDI WG/N48 appendix A).
 func (u *UDI) secondary(p string) error {
 	text, isText := strings.CutPrefix(p, "$")
 	switch {

@@ -98,8 +98,9 @@ var (
 // convert into nothing. mdc is the reference id of ISO/IEEE 11073-10101
 // partition 4 without "MDC_DIM_", code its number within the partition: a
 // multiple of 32 for the dimension plus a number for the decimal prefix (deci
-// 16, centi 17, milli 18, micro 19, nano 20, hecto 2, kilo 3). "" and 0 where
-// no code was seen in a published table.
+// 16, centi 17, milli 18, micro 19, nano 20, hecto 2, kilo 3). It
+// was read in a published table or message, or follows by that rule from one
+// that was; "" and 0 where there was none.
 type unit struct {
 	ucum     string
 	mdc      string

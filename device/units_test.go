@@ -78,7 +78,7 @@ func TestUnitTable(t *testing.T) {
 			t.Errorf("%s and %s have one code", u.ucum, other)
 		}
 		codes[u.code] = u.ucum
-		// ISO/IEEE 11073-10101 section A.4: the code of a unit is that of its
+		// ISO/IEEE 11073-10101 table A.6.3: the code of a unit is that of its
 		// dimension plus that of the prefix.
 		name := strings.TrimPrefix(u.mdc, "X_")
 		var prefix uint16
@@ -97,7 +97,8 @@ func TestUnitTable(t *testing.T) {
 	}
 }
 
-// The codes that published messages and guides show in full.
+// The first nine codes stand in full in published messages; of the others the
+// number within the partition does, in a maker's copy of the nomenclature.
 func TestUnitOfMDC(t *testing.T) {
 	for _, test := range []struct {
 		code        uint32
