@@ -362,3 +362,17 @@ func (m *Message) Failures() iter.Seq[Failure] {
 		}
 	}
 }
+
+// Software is what SFT says of a program that had part in the message (v2.7
+// section 2.14.12): the sender first.
+type Software struct {
+	Vendor  Value // SFT-1.1
+	Version Value // SFT-2
+	Product Value // SFT-3
+}
+
+// Software reads the first SFT segment; its values are empty when there is none.
+func (m *Message) Software() Software {
+	s := m.Segment("SFT")
+	return Software{s.Field(1).Component(1), s.Field(2), s.Field(3)}
+}

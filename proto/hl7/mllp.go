@@ -29,7 +29,7 @@ type Framer struct {
 
 	scanned int  // bytes of b known to hold no end of the message at its front
 	ended   bool // the last thing taken was <EB>: its <CR> may follow
-	skip    bool // inside a message that was too long
+	skip    bool // inside a message that was too long, or not captured whole
 }
 
 // Next returns the first message in b, the bytes not taken so far, and how
@@ -48,9 +48,13 @@ func (f *Framer) Next(b []byte) (msg []byte, n int, err error) { return f.next(b
 // answered: what is left of a message without MLLP is then a message.
 func (f *Framer) Last(b []byte) (msg []byte, n int, err error) { return f.next(b, true) }
 
+// Resync says that bytes are missing before the next ones: up to an end or a
+// beginning they are the rest of a message that cannot be had.
+func (f *Framer) Resync() { f.skip, f.scanned, f.ended = true, 0, false }
+
 func (f *Framer) next(b []byte, last bool) (msg []byte, n int, err error) {
 	if f.skip {
-		// The rest of what was too long, up to its end or the next beginning.
+		// The rest of a message, up to its end or the next beginning.
 		i := bytes.IndexByte(b, endBlock)
 		if j := bytes.IndexByte(b[:end(i, b)], startBlock); j >= 0 {
 			f.skip, n = false, j
