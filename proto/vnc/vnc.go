@@ -11,8 +11,6 @@
 package vnc
 
 import (
-	"encoding/binary"
-
 	"github.com/myelin-health/myelin/wire"
 )
 
@@ -70,9 +68,6 @@ func (s Security) Encrypts() bool {
 	return false
 }
 
-// maxTypes bounds a list of security types: its count is one byte.
-const maxTypes = 255
-
 // ParseSecurityTypes reads what a server of version v sends after the versions:
 // a list of types, or one of 32 bits. types aliases b.
 func ParseSecurityTypes(v Version, b []byte) (types []byte, n int, err error) {
@@ -123,12 +118,4 @@ func Recognise(b []byte) wire.Match {
 		return wire.NeedMore
 	}
 	return wire.SureMatch
-}
-
-// AppleResponse is how many bytes the client answers an Apple challenge with.
-func AppleResponse(challenge []byte) int {
-	if len(challenge) < 4 {
-		return 0
-	}
-	return 128 + int(binary.BigEndian.Uint16(challenge[2:]))
 }
