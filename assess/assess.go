@@ -1,0 +1,219 @@
+// SPDX-FileCopyrightText: 2026 The Myelin authors
+// SPDX-License-Identifier: Apache-2.0
+
+// Package assess answers "what is here, and what could hurt a patient?" from
+// files: it tells what each is by its content, reads captures side by side in
+// the order of time, and puts devices and findings in the order of urgency.
+//
+// This API follows the server and may change.
+package assess
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/myelin-health/myelin/capture"
+	"github.com/myelin-health/myelin/device"
+	"github.com/myelin-health/myelin/finding"
+	"github.com/myelin-health/myelin/report"
+	"github.com/myelin-health/myelin/watch"
+)
+
+// A Config says how to assess. The zero value works.
+type Config struct {
+	Version     string           // of myelin, for the document
+	Jobs        int              // workers
+	Key         []byte           // of pseudonyms
+	Baseline    *watch.Baseline  // what is expected
+	Only        []finding.Kind   // kinds to report; none means all
+	MinDecision finding.Decision // leave out what is less urgent
+	Stdin       io.Reader        // what "-" is
+	Progress    func(packets, bytes, total uint64)
+}
+
+// Run assesses files and folders; "-" is standard input. The error is of the
+// arguments or of ctx: what is wrong with a single input stands in
+// [report.Input], and does not stop the others.
+func Run(ctx context.Context, paths []string, c Config) (*report.Assessment, error) {
+	start := time.Now()
+	captures, inputs, err := find(paths, c.Stdin)
+	if err != nil {
+		return nil, err
+	}
+	order(captures)
+	m := &merger{}
+	var total uint64
+	for _, in := range captures {
+		in.index = int32(len(inputs.captures))
+		inputs.captures = append(inputs.captures, in)
+		if in.same == "" {
+			m.waiting = append(m.waiting, in)
+			total += uint64(in.bytes)
+		}
+	}
+	w := watch.New(watch.Config{Jobs: c.Jobs, Key: c.Key, Baseline: c.Baseline, Progress: progress(c.Progress, total)})
+	if err := w.Run(ctx, m); err != nil {
+		return nil, err
+	}
+	if err := w.Flush(); err != nil {
+		return nil, err
+	}
+	a := Answer(w.Result(), c)
+	a.Inputs = inputs.list()
+	a.Stats.Seconds = time.Since(start).Seconds()
+	return a, nil
+}
+
+func progress(f func(packets, bytes, total uint64), total uint64) func(packets, bytes uint64) {
+	if f == nil {
+		return nil
+	}
+	return func(packets, bytes uint64) { f(packets, bytes, total) }
+}
+
+// found are the inputs in the order in which they are listed: captures by
+// time, then what is no capture.
+type found struct {
+	captures []*input
+	others   []report.Input
+}
+
+func (f *found) list() []report.Input {
+	out := make([]report.Input, 0, len(f.captures)+len(f.others))
+	for _, in := range f.captures {
+		r := report.Input{Path: in.path, Kind: in.kind, Bytes: in.bytes, Packets: in.packets}
+		switch {
+		case in.err != nil:
+			r.Error = in.err.Error()
+		case in.same != "":
+			r.Kind = "copy of " + in.same
+		}
+		out = append(out, r)
+	}
+	return append(out, f.others...)
+}
+
+// find lists the captures under paths. What cannot be read is an error of that
+// input when it was named, and a line without one when it merely lies in a
+// named folder.
+func find(paths []string, stdin io.Reader) ([]*input, *found, error) {
+	var captures []*input
+	f := &found{}
+	seen := map[string]bool{}
+	add := func(in *input, named bool) {
+		if seen[in.path] {
+			return
+		}
+		seen[in.path] = true
+		err := in.probe()
+		switch {
+		case err == nil:
+			captures = append(captures, in)
+		case !named && errors.Is(err, capture.ErrFormat):
+			f.others = append(f.others, report.Input{Path: in.path, Kind: "other", Bytes: in.bytes})
+		default:
+			f.others = append(f.others, report.Input{Path: in.path, Kind: in.kind, Bytes: in.bytes, Error: err.Error()})
+		}
+	}
+	for _, path := range paths {
+		if path == "-" {
+			add(&input{path: "-", stream: stdin}, true)
+			continue
+		}
+		st, err := os.Stat(path)
+		if err != nil {
+			return nil, nil, err
+		}
+		if !st.IsDir() {
+			add(&input{path: filepath.Clean(path)}, true)
+			continue
+		}
+		err = filepath.WalkDir(path, func(p string, d fs.DirEntry, err error) error {
+			switch {
+			case err != nil:
+				f.others = append(f.others, report.Input{Path: p, Error: err.Error()})
+			case d.Type().IsRegular() && !strings.HasPrefix(d.Name(), "."):
+				add(&input{path: p}, false)
+			}
+			return nil
+		})
+		if err != nil {
+			return nil, nil, err
+		}
+	}
+	slices.SortFunc(f.others, func(a, b report.Input) int { return strings.Compare(a.Path, b.Path) })
+	return captures, f, nil
+}
+
+// Answer puts what was watched in order: decisions, then devices and findings
+// by urgency.
+func Answer(r watch.Result, c Config) *report.Assessment {
+	a := &report.Assessment{Version: c.Version, Devices: r.Devices}
+	for i := range r.Findings {
+		f := &r.Findings[i]
+		decide(f, c.Baseline != nil)
+		if len(c.Only) > 0 && !slices.Contains(c.Only, f.Kind) || f.Decision < c.MinDecision {
+			continue
+		}
+		a.Findings = append(a.Findings, *f)
+	}
+	slices.SortStableFunc(a.Findings, func(x, y finding.Finding) int {
+		return cmp.Or(
+			cmp.Compare(y.Decision, x.Decision), cmp.Compare(y.Harm, x.Harm),
+			cmp.Compare(y.Confidence, x.Confidence),
+			cmp.Compare(finding.Kinds[x.Kind].Group, finding.Kinds[y.Kind].Group),
+			cmp.Compare(x.Kind, y.Kind), strings.Compare(x.Device, y.Device), strings.Compare(x.ID, y.ID))
+	})
+	slices.SortStableFunc(a.Devices, func(x, y device.Device) int {
+		return cmp.Or(truth(y.Medical)-truth(x.Medical), cmp.Compare(y.Harm, x.Harm))
+	})
+	for _, s := range r.Sessions {
+		a.Sessions = append(a.Sessions, report.Session{
+			Protocol: cmp.Or(s.Protocol, "unknown"), Client: s.Client.Value, Server: s.Server.Value, Port: s.Port,
+			Count: s.Count, Bytes: s.Bytes, Encrypted: s.Encrypted, Inferred: s.Inferred,
+		})
+	}
+	a.Stats = report.Stats{Packets: r.Stats.Packets, Bytes: r.Stats.Bytes, Flows: r.Stats.Flow.Conversations, Lost: lost(&r.Stats)}
+	return a
+}
+
+func truth(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// lost says what was not read or not kept, and why.
+func lost(s *watch.Stats) map[string]uint64 {
+	m := map[string]uint64{
+		"frames that are not IP or ARP":                              s.NotIP,
+		"conversations given up to make room":                        s.Flow.Evicted,
+		"bytes of streams that were not captured":                    s.Flow.GapBytes,
+		"bytes of streams given up because of a bound":               s.Flow.Dropped,
+		"fragmented datagrams that stayed incomplete":                s.Frag.Expired + s.Frag.Evicted,
+		"entries that a full table of the detectors had no room for": s.Dropped,
+	}
+	for f, n := range s.Faults {
+		if f.Proto == "link" {
+			m["frames of a link type that is not read"] += n
+			continue
+		}
+		m[fmt.Sprintf("packets with a broken %s header (%s)", f.Proto, f.Field)] += n
+	}
+	for k, n := range m {
+		if n == 0 {
+			delete(m, k)
+		}
+	}
+	return m
+}
