@@ -28,6 +28,7 @@ type Product struct {
 type Device struct {
 	ID string // "dev-" and base32 of SHA-256 over its strongest identity
 	Product
+	OS         string // family and version, as in "Windows 7"
 	Serial     string // "" for implanted and body-worn devices: there it is patient data
 	Medical    bool
 	Confidence Confidence
