@@ -30,4 +30,21 @@ type observer interface {
 
 // observers has the observer of each protocol. FHIR and SDC messages reach
 // theirs through HTTP's.
-var observers = [proto.Count]func() observer{}
+var observers = [proto.Count]func() observer{
+	proto.DHCP:     newDHCPObserver,
+	proto.DNS:      newDNSObserver,
+	proto.NTP:      newNTPObserver,
+	proto.SSDP:     newSSDPObserver,
+	proto.TLS:      newTLSObserver,
+	proto.DCERPC:   newDCERPCObserver,
+	proto.DICOM:    newDICOMObserver,
+	proto.FTP:      newFTPObserver,
+	proto.Kerberos: newKerberosObserver,
+	proto.LDAP:     newLDAPObserver,
+	proto.NetBIOS:  newNetBIOSObserver,
+	proto.RDP:      newRDPObserver,
+	proto.SMB:      newSMBObserver,
+	proto.SSH:      newSSHObserver,
+	proto.Telnet:   newTelnetObserver,
+	proto.VNC:      newVNCObserver,
+}

@@ -40,6 +40,8 @@ type shard struct {
 	bindings  map[wire.Addr][6]byte
 	spare     []*exchange
 
+	certificates certificateCache
+
 	opened func(*exchange) // is shown each new exchange; nil but in tests
 }
 
