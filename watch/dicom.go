@@ -317,7 +317,7 @@ func (o *dicomObserver) Element(off int, c *dicom.Command, e *dicom.Element) {
 	}
 	switch e.Tag {
 	case dicom.PatientID:
-		m.subject = o.x.patient(value)
+		m.subject = o.patient(value)
 	case dicom.Manufacturer:
 		m.manufacturer = o.x.text(value)
 	case dicom.ManufacturerModelName:
@@ -337,7 +337,7 @@ func (o *dicomObserver) Element(off int, c *dicom.Command, e *dicom.Element) {
 
 // patient returns the pseudonym of a patient's identifier, which is the same
 // however it is written.
-func (x *exchange) patient(id []byte) int64 {
+func (o *dicomObserver) patient(id []byte) int64 {
 	var upper [dicom.MaxValue]byte
 	if id = bytes.Trim(id, " \x00"); len(id) == 0 || len(id) > len(upper) || bytes.ContainsAny(id, "*?") {
 		return 0
@@ -348,7 +348,7 @@ func (x *exchange) patient(id []byte) int64 {
 		}
 		upper[i] = c
 	}
-	return x.subject(upper[:len(id)])
+	return o.x.subject(upper[:len(id)])
 }
 
 func (o *dicomObserver) EndOfData(off int, c *dicom.Command, n uint64) {
@@ -429,7 +429,7 @@ func (o *dicomObserver) stored(off int, m dicomObject) {
 	if first.serial == "" {
 		first.serial = m.serial
 	}
-	if kind, _ := modalityKind(first.modality); kind == "" {
+	if kind, _ := device.KindOfModality(first.modality); kind == "" {
 		first.modality = m.modality
 	}
 }
@@ -467,7 +467,7 @@ func (o *dicomObserver) maker(side flow.Side) {
 	if !sameStation(s.title, m.station) && !sameRoot(s.root, m.instance) {
 		return
 	}
-	class, therapy := modalityKind(m.modality)
+	class, therapy := device.KindOfModality(m.modality)
 	e := o.x.sh.emit(event.IdentitySeen, s.at)
 	e.Device, e.Peer = o.x.addr(side), o.x.addr(side.Other())
 	for _, a := range []event.Attr{
@@ -478,39 +478,6 @@ func (o *dicomObserver) maker(side flow.Side) {
 			e.Add(a)
 		}
 	}
-}
-
-// modalityKinds are the devices that make objects of a modality (PS3.3 section
-// C.7.3.1.1.1).
-var modalityKinds = map[string]struct {
-	class   string
-	therapy device.Therapy
-}{
-	"BMD":      {"bone densitometer", device.Imaging},
-	"CR":       {"X-ray plate reader", device.Imaging},
-	"CT":       {"CT scanner", device.Imaging},
-	"DX":       {"X-ray machine", device.Imaging},
-	"ECG":      {"electrocardiograph", device.Monitoring},
-	"ES":       {"endoscope", device.Imaging},
-	"IVUS":     {"intravascular ultrasound scanner", device.Imaging},
-	"MG":       {"mammography machine", device.Imaging},
-	"MR":       {"MRI scanner", device.Imaging},
-	"NM":       {"gamma camera", device.Imaging},
-	"OP":       {"eye camera", device.Imaging},
-	"OPT":      {"eye tomograph", device.Imaging},
-	"PT":       {"PET scanner", device.Imaging},
-	"PX":       {"panoramic X-ray machine", device.Imaging},
-	"RF":       {"fluoroscopy system", device.Imaging},
-	"RTRECORD": {"radiotherapy machine", device.Radiotherapy},
-	"SM":       {"slide scanner", device.Laboratory},
-	"US":       {"ultrasound scanner", device.Imaging},
-	"XA":       {"angiography system", device.Imaging},
-}
-
-// modalityKind returns what kind of device makes objects of a modality, or "".
-func modalityKind(modality string) (class string, therapy device.Therapy) {
-	k := modalityKinds[modality]
-	return k.class, k.therapy
 }
 
 // sameStation reports whether an AE title and a station name are the same

@@ -57,7 +57,8 @@ func Dcmqrscp(t testing.TB, aet string, peers map[string]int) int {
 	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	Start(t, dir, port, DCMTK(t, "dcmqrscp"), "--single-process", "-c", file)
+	// Not with --single-process: dcmqrscp 3.6.7 crashes after an association then.
+	Start(t, dir, port, DCMTK(t, "dcmqrscp"), "-c", file)
 	return port
 }
 

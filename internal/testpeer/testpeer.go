@@ -82,7 +82,9 @@ func Start(t testing.TB, dir string, port int, path string, args ...string) {
 	cmd.Dir = dir
 	var out output
 	cmd.Stdout, cmd.Stderr = &out, &out
-	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
+	// A group of its own, so that what it forks ends with it.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) }
 	cmd.WaitDelay = patience // then it is killed
 	if err := cmd.Start(); err != nil {
 		cancel()

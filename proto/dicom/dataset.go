@@ -94,8 +94,8 @@ const (
 	maxLevels = 2 * 16
 	// maxDeflated bounds the compressed bytes that are collected of a data set,
 	// maxInflated what they may become. CT and MR objects have 2 to 8 KB before
-	// their pixel data.
-	maxDeflated = 64 << 10
+	// their pixel data; patient and equipment are in the first of them.
+	maxDeflated = 16 << 10
 	maxInflated = 1 << 20
 	// endless skips what is left of a data set.
 	endless = math.MaxUint64

@@ -8,9 +8,10 @@
 // endian and deflated.
 //
 // A [Stream] is fed the bytes of one side and tells a [Visitor] what they are.
-// It keeps about a kilobyte, however large the objects are: values longer than
-// [MaxValue] bytes are passed over, and a data set is read up to its pixel
-// data. What nobody looks at need not even be handed in: see [Stream.Feed].
+// It keeps about a kilobyte for a message, however large the objects are:
+// values longer than [MaxValue] bytes are passed over, and a data set is read
+// up to its pixel data. (Of a deflated one up to 16 KiB are collected, and what
+// comes behind them is not read.) What nobody looks at need not even be handed in: see [Stream.Feed].
 // [Association], [Command] and [DataSet] also stand alone.
 //
 // Left out: pixel data, value multiplicity and character sets (a value is its
