@@ -152,21 +152,19 @@ func Recognise(b []byte) wire.Match {
 		return wire.NoMatch
 	}
 	n := 0
-	for ; len(b) >= 3 && n < 2; n++ {
-		if b[0] != IAC || b[1] < WILL || b[1] > DONT || b[2] > maxOption {
+	for n < 2 && len(b) >= 3 && b[0] == IAC {
+		if b[1] < WILL || b[1] > DONT || b[2] > maxOption {
 			return wire.NoMatch
 		}
-		b = b[3:]
+		n, b = n+1, b[3:]
 	}
 	switch {
 	case n == 2:
 		return wire.SureMatch
-	case len(b) >= 1 && b[0] != IAC || len(b) >= 2 && (b[1] < SB || b[1] > DONT):
-		if n == 0 {
-			return wire.NoMatch
-		}
-	case n == 0:
-		return wire.NeedMore
+	case n == 1:
+		return wire.WeakMatch
+	case len(b) >= 2 && (b[1] < WILL || b[1] > DONT):
+		return wire.NoMatch
 	}
-	return wire.WeakMatch
+	return wire.NeedMore
 }
