@@ -107,7 +107,7 @@ func urgent(p *wire.Packet) (shape, cve string) {
 	case p.Proto != wire.ProtoTCP || !p.HasPorts:
 		return "", ""
 	case p.BadTCPOptions && p.Flags&wire.SYN != 0:
-		return "TCP option longer than the header that holds it", "CVE-2019-12260"
+		return "TCP option with an impossible length", "CVE-2019-12260"
 	case p.Flags&wire.URG != 0 && p.Urgent == 0 && len(p.Payload) > 0 && p.Flags&wire.SYN == 0:
 		return "TCP urgent flag with urgent pointer zero", "CVE-2019-12255"
 	}

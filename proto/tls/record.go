@@ -101,12 +101,13 @@ func ParseAlert(fragment []byte) (fatal bool, description uint8, err error) {
 }
 
 // IsHeartbleed reports whether the fragment of a Heartbeat record in clear is a
-// request for more bytes than it brings. RFC 6520 section 4 has such a message
-// dropped; OpenSSL 1.0.1 to 1.0.1f answers it out of its memory (CVE-2014-0160).
+// request whose payload, with the 16 bytes of padding that have to follow, is
+// longer than the record. RFC 6520 section 4 has such a message dropped; OpenSSL
+// 1.0.1 to 1.0.1f answers it out of its memory (CVE-2014-0160).
 func IsHeartbleed(fragment []byte) bool {
-	const request, head = 1, 3
+	const request, head, padding = 1, 3, 16
 	return len(fragment) >= head && fragment[0] == request &&
-		head+int(binary.BigEndian.Uint16(fragment[1:])) > len(fragment)
+		head+int(binary.BigEndian.Uint16(fragment[1:]))+padding > len(fragment)
 }
 
 // A HandshakeType says which handshake message it is (RFC 8446 section 4).

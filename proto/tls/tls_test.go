@@ -338,7 +338,7 @@ func TestHeartbleed(t *testing.T) {
 		{"\x01\x00\x10" + strings.Repeat("p", 16) + strings.Repeat("\x00", 16), false}, // RFC 6520 section 4
 		{"\x01\x40\x00", true},
 		{"\x01\x00\x01", true},
-		{"\x01\x00\x00", false},
+		{"\x01\x00\x10" + strings.Repeat("p", 16) + strings.Repeat("\x00", 15), true}, // a byte of padding short
 		{"\x02\x40\x00", false}, // a response
 		{"\x01\x40", false},
 		{"", false},
