@@ -298,20 +298,23 @@ func (m *Message) Roasts(req *Message) bool {
 // RecogniseDatagram says how well b, the beginning of a UDP datagram, fits a
 // message between client and centre.
 func RecogniseDatagram(b []byte) wire.Match {
-	c := wire.NewCursor("kerberos", b[:min(len(b), 32)])
-	tag, n := c.Header("message")
-	in, m := c.Header("message")
+	if len(b) == 0 {
+		return wire.NeedMore
+	}
+	if b[0]&0xe0 != 0x60 { // APPLICATION, constructed
+		return wire.NoMatch
+	}
 	first := ctx // replies and errors begin with [0] pvno, requests with [1]
-	switch Type(tag & 0x1f) {
+	switch Type(b[0] & 0x1f) {
 	case ASReq, TGSReq:
 		first++
 	case ASRep, TGSRep, Error:
 	default:
 		return wire.NoMatch
 	}
-	if tag&0xe0 != 0x60 {
-		return wire.NoMatch
-	}
+	c := wire.NewCursor("kerberos", b[:min(len(b), 32)])
+	_, n := c.Header("message")
+	in, m := c.Header("message")
 	pv, _ := c.Header("pvno")
 	v := c.Integer("pvno", wire.TagInteger)
 	if !c.Ok() {
