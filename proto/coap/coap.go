@@ -83,7 +83,7 @@ func (m *Message) parse(c *wire.Cursor) {
 	if m.Code == Empty && (len(m.Token) > 0 || c.Len() > 0) {
 		c.Fail("Code", wire.ErrTrailing) // RFC 7252 section 4.1: nothing may follow an Empty message's ID
 	}
-	m.parseBody(c)
+	m.parseBody(c, wire.ErrTruncated)
 }
 
 func (m *Message) parseToken(c *wire.Cursor, tkl uint8) {
@@ -93,13 +93,17 @@ func (m *Message) parseToken(c *wire.Cursor, tkl uint8) {
 	m.Token = c.Bytes("Token", int(tkl))
 }
 
-// parseBody reads options and payload, which are all that is left.
-func (m *Message) parseBody(c *wire.Cursor) {
+// parseBody reads options and payload, which are all that is left; beyond is
+// what is wrong when they go on after it.
+func (m *Message) parseBody(c *wire.Cursor, beyond error) {
 	start := c.Off()
 	b := c.Rest()
 	number, n := 0, 0
 	for n < len(b) && b[n] != payloadMarker { // an option has at least one byte: ends after len(b) turns
 		o, size, field, err := parseOption(b[n:], number)
+		if err == wire.ErrTruncated {
+			err = beyond
+		}
 		if err != nil {
 			c.FailAt(field, start+n+size, err)
 			break
@@ -114,7 +118,7 @@ func (m *Message) parseBody(c *wire.Cursor) {
 		return
 	}
 	if n+1 == len(b) {
-		c.FailAt("Payload", start+n+1, wire.ErrTruncated) // RFC 7252 section 3: a marker before nothing is a format error
+		c.FailAt("Payload", start+n+1, beyond) // RFC 7252 section 3: a marker before nothing is a format error
 		return
 	}
 	m.Payload = b[n+1:]
@@ -151,7 +155,7 @@ func (m *Message) check(fits bool) error {
 		c.Fail("Code", wire.ErrTrailing)
 	}
 	var options Message
-	options.parseBody(&c)
+	options.parseBody(&c, wire.ErrTruncated)
 	if len(options.Options) < len(m.Options) {
 		c.Fail("Options", wire.ErrInvalid) // a payload marker among the options
 	}
@@ -198,10 +202,9 @@ func (m *Message) parseTCP(c *wire.Cursor) {
 	if !c.Ok() {
 		return
 	}
-	m.parseBody(&body)
-	if !body.Ok() {
-		*c = body
-	}
+	// The message is whole: waiting for more would not mend it.
+	m.parseBody(&body, wire.ErrInvalid)
+	c.Join(&body)
 }
 
 // AppendTCP writes m in the form of [Message.ParseTCP] after dst. Type and ID

@@ -221,7 +221,7 @@ func TestTCP(t *testing.T) {
 		"option past end":  "10 01 b1 61",
 	} {
 		var m Message
-		if n, err := m.ParseTCP(unhex(t, h)); err == nil || n != 0 {
+		if n, err := m.ParseTCP(unhex(t, h)); err == nil || n != 0 || errors.Is(err, wire.ErrTruncated) {
 			t.Errorf("%s: parsed %d bytes", name, n)
 		}
 	}

@@ -178,6 +178,15 @@ func (a *ADU) FitsResponse() bool {
 	return !a.Function.Public() || shapes[a.Function].response.fits(a.Data)
 }
 
+// Check returns an error when a's data has the shape of neither a request nor
+// a response: the header does not say which of them a is.
+func (a *ADU) Check() error {
+	if a.FitsRequest() || a.FitsResponse() {
+		return nil
+	}
+	return &wire.SyntaxError{Proto: name, Field: "Data", Off: headerBytes + 1, Err: wire.ErrInvalid}
+}
+
 // meiDeviceID is the MODBUS Encapsulated Interface of Read Device
 // Identification (V1.1b3 section 6.21).
 const meiDeviceID = 14

@@ -138,6 +138,9 @@ func TestShapes(t *testing.T) {
 	} {
 		b := adu(t, tt.pdu)
 		a, _, err := Parse(b)
+		if (a.Check() == nil) != (tt.request || tt.response) {
+			t.Errorf("%s: checked %v", tt.name, a.Check())
+		}
 		if err != nil || a.FitsRequest() != tt.request || a.FitsResponse() != tt.response || Recognise(b) != tt.match {
 			t.Errorf("%s: request %v, response %v, match %v, %v", tt.name, a.FitsRequest(), a.FitsResponse(), Recognise(b), err)
 		}
