@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"errors"
 	"strconv"
+	"strings"
 
 	"github.com/myelin-health/myelin/device"
 	"github.com/myelin-health/myelin/event"
@@ -66,9 +67,10 @@ type hl7Device struct {
 
 // A hl7Pending is an order whose answer is awaited.
 type hl7Pending struct {
-	id     int64 // hash of its MSH-10
+	id     int64 // hash of its MSH-10; 0 when it is answered
 	to     flow.Side
 	fresh  int64
+	repeat int64
 	verb   device.Verb
 	target string
 	value  device.Quantity
@@ -166,7 +168,12 @@ func (o *hl7Observer) close(x *exchange) {
 
 // block takes the content of one MLLP block, or what is wrong with it.
 func (o *hl7Observer) block(x *exchange, off int, b []byte, err error) {
-	if err != nil {
+	switch {
+	case errors.Is(err, wire.ErrTooLong):
+		x.note(event.BoundReached, off, x.From, event.Text(event.Protocol, "hl7"), event.Text(event.Bound, "message"),
+			event.Int(event.Length, hl7.MaxMessage))
+		return
+	case err != nil:
 		x.malformed(off, err)
 		return
 	}
@@ -212,7 +219,7 @@ func (o *hl7Observer) message(x *exchange, off int, b []byte) {
 // whole says what there is to say of one whole message.
 func (o *hl7Observer) whole(x *exchange, off int, m *hl7.Message) {
 	h, kind := m.Header(), m.Kind()
-	if v := x.value(h.Version); v != o.version && v != "" {
+	if v := x.value(h.Version); v != o.version && strings.Trim(v, "0123456789.") == "" && v != "" { // table 0104
 		o.version = v
 		x.note(event.ProtocolSeen, off, flow.Client, event.Text(event.Protocol, "hl7"), event.Text(event.Version, v))
 	}
@@ -503,6 +510,10 @@ func (o *hl7Observer) order(x *exchange, off int, m *hl7.Message, h *hl7.Header)
 	// What is ordered, without MSH, which has another time and id each time.
 	content := m.Bytes()
 	content = content[bytes.IndexByte(content, '\r')+1:]
+	repeat := x.hash(content)
+	if o.resent(fresh, repeat, x.hash(h.ControlID.Raw())) {
+		return
+	}
 	var commands []device.Command
 	for i := range orders {
 		order := &orders[i]
@@ -528,10 +539,10 @@ func (o *hl7Observer) order(x *exchange, off int, m *hl7.Message, h *hl7.Header)
 			x.note(event.CommandSeen, off+order.Off, x.From.Other(), event.Int(event.Verb, c.Verb), event.Int(event.Therapy, c.Therapy),
 				event.Int(event.Effect, device.EffectOf(c)), event.Text(event.Value, x.text([]byte(c.Value.String()))),
 				event.Text(event.Target, target), event.Int(event.Protection, x.protected()), event.Int(event.Fresh, fresh),
-				event.Int(event.Repeat, x.hash(content, []byte{byte(i), byte(j)})))
+				event.Int(event.Repeat, repeat+int64(i)<<8+int64(j)))
 		}
 		if len(commands) > 0 && i == 0 {
-			o.await(hl7Pending{x.hash(h.ControlID.Raw()), x.From.Other(), fresh, commands[0].Verb, target, commands[0].Value})
+			o.await(hl7Pending{x.hash(h.ControlID.Raw()), x.From.Other(), fresh, repeat, commands[0].Verb, target, commands[0].Value})
 		}
 	}
 }
@@ -539,6 +550,19 @@ func (o *hl7Observer) order(x *exchange, off int, m *hl7.Message, h *hl7.Header)
 // fresh returns the hash of what is used once: a message's sender and id.
 func (x *exchange) fresh(sender hl7.Designator, id hl7.Value) int64 {
 	return x.hash(sender.Namespace.Raw(), sender.UniversalID.Raw(), id.Raw())
+}
+
+// resent reports whether an order with this id and content was sent before in
+// this conversation: MLLP sends again when an acknowledgement is lost, and the
+// receiver suppresses the second. Its answer is awaited again.
+func (o *hl7Observer) resent(fresh, repeat, id int64) bool {
+	for i := range o.pending {
+		if p := &o.pending[i]; p.fresh == fresh && p.repeat == repeat {
+			p.id = id
+			return true
+		}
+	}
+	return false
 }
 
 func (o *hl7Observer) await(p hl7Pending) {

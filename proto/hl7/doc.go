@@ -15,7 +15,7 @@
 //     done: which kinds of patient data a message holds ([PatientFields]),
 //     orders, queries, observations;
 //   - IHE Patient Care Device Technical Framework volume 2 (PCD TF-2, revision
-//     8): PCD-01 and PCD-10 observations and the devices behind a gateway
+//     8, with change proposals 140 to 142): PCD-01 and PCD-10 observations and the devices behind a gateway
 //     ([Devices]), PCD-04 alerts, PCD-03 infusion orders ([Orders], [Commands])
 //     and their answers.
 //

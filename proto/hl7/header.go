@@ -17,7 +17,9 @@ type Designator struct {
 func (d Designator) EUI64() string { return eui64(d.UniversalID, d.UniversalIDType) }
 
 func designator(v Value) Designator {
-	return Designator{v.Component(1), v.Component(2), v.Component(3)}
+	var c [3]Value
+	split(v.Repetition(0).b, v.d.Component, v.d, c[:])
+	return Designator{c[0], c[1], c[2]}
 }
 
 // An EntityID is an entity identifier (EI, v2.7 section 2.A.28).
@@ -29,7 +31,9 @@ type EntityID struct {
 }
 
 func entityID(v Value) EntityID {
-	return EntityID{v.Component(1), v.Component(2), v.Component(3), v.Component(4)}
+	var c [4]Value
+	split(v.Repetition(0).b, v.d.Component, v.d, c[:])
+	return EntityID{c[0], c[1], c[2], c[3]}
 }
 
 // IsEmpty reports whether nothing is identified.
@@ -155,14 +159,15 @@ type Coded struct {
 	AltSystem     Value // CWE-6
 }
 
-func coded(v Value) Coded {
-	v = v.Repetition(0)
-	return Coded{v.Component(1), v.Component(2), v.Component(3), v.Component(4), v.Component(5), v.Component(6)}
-}
+func coded(v Value) Coded { return codedBy(v.Repetition(0), v.d.Component) }
 
 // codedSub is [coded] where the element is a component (TQ1-13.2).
-func codedSub(v Value) Coded {
-	return Coded{v.Subcomponent(1), v.Subcomponent(2), v.Subcomponent(3), v.Subcomponent(4), v.Subcomponent(5), v.Subcomponent(6)}
+func codedSub(v Value) Coded { return codedBy(v, v.d.Subcomponent) }
+
+func codedBy(v Value, sep byte) Coded {
+	var c [6]Value
+	split(v.b, sep, v.d, c[:])
+	return Coded{c[0], c[1], c[2], c[3], c[4], c[5]}
 }
 
 // In returns the code and text of the element in a coding system, first or
@@ -213,13 +218,14 @@ type Header struct {
 
 // Header reads MSH.
 func (m *Message) Header() Header {
-	s := m.Segment("MSH")
-	typ := s.Field(9)
+	var f [22]Value // by number, MSH-1 and MSH-2 aside
+	if s := m.Segment("MSH"); len(s.b) > 4 {
+		split(s.b[4:], s.d.Field, s.d, f[2:])
+	}
 	return Header{
-		designator(s.Field(3)), designator(s.Field(4)), designator(s.Field(5)), designator(s.Field(6)),
-		s.Field(7), typ.Component(1), typ.Component(2), typ.Component(3), s.Field(10),
-		s.Field(11).Component(1), s.Field(12).Component(1), s.Field(14),
-		s.Field(15), s.Field(16), s.Field(18), s.Field(21),
+		designator(f[3]), designator(f[4]), designator(f[5]), designator(f[6]),
+		f[7], f[9].Component(1), f[9].Component(2), f[9].Component(3), f[10],
+		f[11].Component(1), f[12].Component(1), f[14], f[15], f[16], f[18], f[21],
 	}
 }
 

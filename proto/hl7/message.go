@@ -368,6 +368,22 @@ func nth(b []byte, sep byte, i int) []byte {
 	return b[:len(b):len(b)]
 }
 
+// split puts the first parts of b into out, in one pass.
+func split(b []byte, sep byte, d Delimiters, out []Value) {
+	for i := range out {
+		j := -1
+		if sep != 0 {
+			j = bytes.IndexByte(b, sep)
+		}
+		n := end(j, b)
+		out[i] = Value{b[:n:n], d}
+		if j < 0 {
+			return
+		}
+		b = b[j+1:]
+	}
+}
+
 // contains is bytes.Contains for a string, ASCII letters folded.
 func contains(b []byte, s string) bool {
 	for i := 0; i+len(s) <= len(b); i++ {

@@ -55,6 +55,27 @@ func ExampleMessages() {
 	// 2 of 2
 }
 
+func ExampleBuilder() {
+	var b hl7.Builder
+	b.Segment("MSH").Text("CastorEHR").Text("StAda").Empty(2).Text("20260303070000+0100").Empty(1).
+		Components("ADT", "A01", "ADT_A01").Text("17").Text("P").Text("2.6")
+	b.Segment("PID").Empty(2).Components("SA-1005", "", "", "StAda", "MR").Repeat("19", "", "", "StAda", "PI").
+		Empty(1).Components("Sato & Sons", "Emil")
+	fmt.Println(strings.ReplaceAll(string(b.Bytes()), "\r", "\n"))
+	// Output:
+	// MSH|^~\&|CastorEHR|StAda|||20260303070000+0100||ADT^A01^ADT_A01|17|P|2.6
+	// PID|||SA-1005^^^StAda^MR~19^^^StAda^PI||Sato \T\ Sons^Emil
+}
+
+func ExampleJoin() {
+	first, _ := hl7.Parse([]byte("MSH|^~\\&|||||||ORU^R01|1\rNTE|1||cut in\rADD\rDSC|7|F\r"))
+	next, _ := hl7.Parse([]byte("MSH|^~\\&|||||||ORU^R01|2||||7\rADD| two\r"))
+	b, err := hl7.Join(nil, &first, &next)
+	m, _ := hl7.Parse(b)
+	fmt.Println(m.Segment("NTE").Field(3).Text(), err)
+	// Output: cut in two <nil>
+}
+
 // head is the shortest header that says something.
 const head = "MSH|^~\\&|||||||ADT^A01\r"
 

@@ -100,7 +100,7 @@ func (f *Framer) next(b []byte, last bool) (msg []byte, n int, err error) {
 		if f.skip = i < 0; !f.skip {
 			f.ended, size = true, size+1
 		}
-		return nil, n + size, fail("dddd", n+1+MaxMessage, wire.ErrTooLong)
+		return nil, n + size, fail("Data", n+1+MaxMessage, wire.ErrTooLong)
 	case i < 0:
 		f.scanned = len(rest)
 		return nil, n, fail("End Block", len(b), wire.ErrTruncated)

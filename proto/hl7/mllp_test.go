@@ -117,7 +117,7 @@ func TestFramer(t *testing.T) {
 		{"bare, MSH in text", "MSH|^~\\&|\rNTE|MSH|\r", []string{"MSH|^~\\&|\rNTE|MSH|\r"}, hl7.BareMessage},
 		{"bare, MSH without separator", "MSH|^~\\&|\rMSHX|\r", []string{"MSH|^~\\&|\rMSHX|\r"}, hl7.BareMessage},
 		{"largest", sb + big + eb + cr, []string{big}, 0},
-		{"too large", sb + big + "x" + eb + cr + sb + "b" + eb, []string{"! dddd: longer than allowed", "b"}, 0},
+		{"too large", sb + big + "x" + eb + cr + sb + "b" + eb, []string{"! Data: longer than allowed", "b"}, 0},
 		{"too large, restarted", sb + big + "xy" + sb + "b" + eb, []string{cutOff, "b"}, 0},
 		{"too large, bare", msh + big + eb + cr + sb + "b" + eb, []string{"! MSH: longer than allowed", "b"}, hl7.BareMessage},
 	}

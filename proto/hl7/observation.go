@@ -20,10 +20,11 @@ type Observation struct {
 
 // ReadObservation reads an OBX segment.
 func ReadObservation(s Segment) Observation {
-	return Observation{
-		s.Field(2), coded(s.Field(3)), s.Field(4), s.Field(5), coded(s.Field(6)),
-		s.Field(11), coded(s.Field(17)), s.Field(18), s.off,
+	var f [19]Value // by number
+	if len(s.b) > 4 {
+		split(s.b[4:], s.d.Field, s.d, f[1:])
 	}
+	return Observation{f[2], coded(f[3]), f[4], f[5], coded(f[6]), f[11], coded(f[17]), f[18], s.off}
 }
 
 // A Containment is the place of an observation in its device (PCD TF-2 section
@@ -151,7 +152,7 @@ type Device struct {
 // a dozen with their channels.
 const MaxDevices = 64
 
-// udiSystem is the object identifier of FDA's UDI (PCD TF-2 section B.10, PRT-10).
+// udiSystem is the object identifier of FDA's UDI (PCD TF-2 section B.10.2, PRT-10).
 const udiSystem = "2.16.840.1.113883.3.3719"
 
 // Devices appends the devices that the message's observations belong to, each
@@ -190,7 +191,7 @@ func Devices(m *Message, out []Device) []Device {
 				d.identify(r)
 			}
 			current, out = len(out), append(out, d)
-		case "PRT": // v2.7 section 7.4.4, PCD TF-2 section B.10
+		case "PRT": // v2.7 section 7.4.4, PCD TF-2 section B.10.2
 			if current < start {
 				continue
 			}

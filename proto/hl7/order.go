@@ -119,7 +119,7 @@ func (r *orderReader) give(s Segment) {
 	o.Rate = r.quantity("RXG-15 Give Rate Amount", s, 15, 16)
 	o.Strength = r.quantity("RXG-17 Give Strength", s, 17, 18)
 	o.Diluent = r.quantity("RXG-23 Give Drug Strength Volume", s, 23, 24)
-	// Section 3.3.4.4.10.1: a titration states no volume.
+	// Section 3.3.4.4.5, RXG-5: empty with XO, as a titration states no volume.
 	if o.Control.Is("XO") && (!s.Field(5).IsEmpty() || !s.Field(7).IsEmpty()) {
 		r.fail("RXG-5 Give Amount - Minimum", s, wire.ErrInvalid)
 	}
@@ -240,7 +240,7 @@ func (r *orderReader) check(o *InfusionOrder) {
 		r.fail("ORC-1 Order Control", at, wire.ErrInvalid)
 	case o.Rate.IsNone() && o.n == 0: // section 3.3.4.4.5, RXG-15: may be missing for PCA only
 		r.fail("RXG-15 Give Rate Amount", at, wire.ErrInvalid)
-	case o.Control.Is("XO") && o.Rate.Unit.IsDose(): // section 3.3.4.4.10.1
+	case o.Control.Is("XO") && o.Rate.Unit.IsDose(): // change proposal 140
 		r.fail("RXG-16 Give Rate Units", at, wire.ErrInvalid)
 	case o.Rate.Unit.IsDose() && o.Duration.IsNone() && o.Flow.IsNone(): // RXG-16: over what time
 		r.fail("TQ1-13 Occurrence duration", at, wire.ErrInvalid)
@@ -253,7 +253,7 @@ type intent uint8
 const (
 	noIntent intent = iota
 	infuse          // start an infusion, or change its rate
-	bolus           // give an amount beside an infusion
+	bolus           // give an amount beside an infusion (change proposals 140 and 141)
 )
 
 // intents reads ORC-1 (table 0119). PCD-03 has RE, XO and CH; some engines

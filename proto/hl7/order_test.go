@@ -40,7 +40,7 @@ const (
 		"RXG|1|||2222^Noradrenaline^L|||||||||||4|265619^MDC_DIM_MICRO_G_PER_KG_PER_MIN^MDC|4|263890^MDC_DIM_MILLI_G^MDC|||||50|263762^MDC_DIM_MILLI_L^MDC\r" +
 		"RXR|^IV^HL70162||^SYR^HL70164\r" + pump3 + weight
 
-	// After the example of PCD TF-2 section E.4.1: a line that is blocked.
+	// After the example of PCD TF-2 section E.3.2: a line that is blocked.
 	pcd04 = "MSH|^~\\&|FlowLink^ACDE48FFFE000310^EUI-64|StAda|AlertManager|StAda|20260303071000+0100||ORU^R40^ORU_R40|gw-2|P|2.6|||AL|NE|||||IHE_PCD_ACM_001^IHE PCD^1.3.6.1.4.1.19376.1.6.1.4.1^ISO\r" +
 		"PID|||SA-1004^^^StAda^MR\rPV1||I|ICU^3^3\r" +
 		"OBR|1|a-1^FlowLink|a-1^FlowLink|196616^MDC_EVT_ALARM^MDC\r" +
@@ -67,6 +67,25 @@ func ExampleCommands() {
 	// Output:
 	// proposed set-infusion-rate 4 ug/kg/min of Noradrenaline at pump ACDE48FFFE000303
 	// <nil>
+}
+
+func ExampleInfusionOrder_FlowRate() {
+	m, _ := hl7.Parse([]byte(pcd03))
+	orders, err := hl7.Orders(&m, nil)
+	for i := range orders {
+		flow, err := orders[i].FlowRate() // 4 mg in 50 mL, for 70 kg
+		fmt.Println(orders[i].Rate, "is", flow, err)
+	}
+	fmt.Println(err)
+	// Output:
+	// 4 ug/kg/min is 210 mL/h <nil>
+	// <nil>
+}
+
+func ExamplePatientFields() {
+	m, _ := hl7.Parse([]byte(pcd01))
+	fmt.Println(hl7.PatientFields(&m)&hl7.Name != 0, hl7.PatientFields(&m)&hl7.Address != 0)
+	// Output: true false
 }
 
 func ExampleDevices() {

@@ -137,11 +137,16 @@ func PatientFields(m *Message) Fields {
 // told by their type (table 0203).
 func identifiers(v Value) (found Fields) {
 	for r := range v.Repetitions() {
-		switch string(r.Component(5).b) {
-		case "SS", "NI", "NNxxx", "PPN", "DL", "NH", "HC", "MC", "MA", "TAX":
+		switch t := r.Component(5).b; {
+		case len(t) == 5 && string(t[:2]) == "NN": // and a country
 			found |= NationalID
-		case "VN", "AN":
-			found |= Visit
+		default:
+			switch string(t) {
+			case "SS", "NI", "PPN", "DL", "NH", "HC", "MC", "MA", "TAX":
+				found |= NationalID
+			case "VN", "AN":
+				found |= Visit
+			}
 		}
 	}
 	return found
