@@ -31,6 +31,12 @@ type observer interface {
 // observers has the observer of each protocol. FHIR and SDC messages reach
 // theirs through HTTP's.
 var observers = [proto.Count]func() observer{
+	proto.BACnet:   newBACnetObserver,
+	proto.CoAP:     newCoAPObserver,
+	proto.Modbus:   newModbusObserver,
+	proto.MQTT:     newMQTTObserver,
+	proto.SNMP:     newSNMPObserver,
+	proto.Syslog:   newSyslogObserver,
 	proto.DHCP:     newDHCPObserver,
 	proto.DNS:      newDNSObserver,
 	proto.NTP:      newNTPObserver,
@@ -39,6 +45,7 @@ var observers = [proto.Count]func() observer{
 	proto.DCERPC:   newDCERPCObserver,
 	proto.DICOM:    newDICOMObserver,
 	proto.FTP:      newFTPObserver,
+	proto.HL7:      newHL7Observer,
 	proto.Kerberos: newKerberosObserver,
 	proto.LDAP:     newLDAPObserver,
 	proto.NetBIOS:  newNetBIOSObserver,
