@@ -21,6 +21,7 @@ import (
 	"github.com/myelin-health/myelin/proto/ntp"
 	"github.com/myelin-health/myelin/proto/rdp"
 	"github.com/myelin-health/myelin/proto/smb"
+	"github.com/myelin-health/myelin/proto/snmp"
 	"github.com/myelin-health/myelin/proto/ssdp"
 	"github.com/myelin-health/myelin/proto/ssh"
 	"github.com/myelin-health/myelin/proto/syslog"
@@ -42,7 +43,7 @@ var Table = [Count]Protocol{
 	DNS:      {Name: "dns", Stream: dns.Recognise, Datagram: dns.RecogniseDatagram, Ports: []uint16{53, 5353, 5355}},
 	DHCP:     {Name: "dhcp", Datagram: dhcp.RecogniseDatagram, Ports: []uint16{67, 68, 546, 547}},
 	NTP:      {Name: "ntp", Datagram: ntp.RecogniseDatagram, Ports: []uint16{123}},
-	SNMP:     {Name: "snmp", Ports: []uint16{161, 162}},
+	SNMP:     {Name: "snmp", Datagram: snmp.RecogniseDatagram, Ports: []uint16{161, 162}},
 	SSDP:     {Name: "ssdp", Datagram: ssdp.RecogniseDatagram, Ports: []uint16{1900}},
 	SMB:      {Name: "smb", Stream: smb.Recognise, Ports: []uint16{445, 139}},
 	DCERPC:   {Name: "dcerpc", Stream: dcerpc.Recognise, Datagram: dcerpc.RecogniseDatagram, Ports: []uint16{135}},
