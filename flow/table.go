@@ -64,8 +64,8 @@ type Handler interface {
 	// bytes still to come are skipped. b is valid until Data returns;
 	// [Table.Place] tells where its bytes were captured.
 	Data(c *Conversation, from Side, b []byte) int
-	// Gap says that n bytes of one side will never come, and that what was kept
-	// of that side is dropped. False means [Ignore].
+	// Gap says that n bytes of one side will never be handed over, and that what
+	// was kept of it, and handed over before, is dropped. False means [Ignore].
 	Gap(c *Conversation, from Side, n int) bool
 	// Overlap says that the segment in hand has other bytes than an earlier one
 	// in the same place.

@@ -195,7 +195,11 @@ func (t *Table) keep(c *Conversation, from Side, s *side, b []byte, place Place)
 	if have+len(b) > maxKeptSide || t.bytes+len(b) > maxBytes {
 		t.Stats.Dropped += uint64(have + len(b))
 		t.dropKept(s)
-		if !t.h.Gap(c, from, have+len(b)) {
+		lost := 0 // what was kept has been handed over already, and so has b when nothing was
+		if have > 0 {
+			lost = len(b)
+		}
+		if !t.h.Gap(c, from, lost) {
 			t.ignore(s)
 		}
 		return false
