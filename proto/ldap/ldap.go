@@ -129,6 +129,10 @@ var inner = map[Op]wire.Tag{
 	ExtendedRequest: 0x80, ExtendedResponse: wire.TagEnumerated, UnbindRequest: 0,
 }
 
+// maxPrefix is how many bytes [Recognise] needs at most: two headers of six
+// bytes, an INTEGER of six, and three bytes of the operation.
+const maxPrefix = 21
+
 // Recognise says how well b fits the beginning of an LDAPMessage: of one side,
 // or of a TCP segment, or of a datagram (CLDAP).
 func Recognise(b []byte) wire.Match {
@@ -138,16 +142,19 @@ func Recognise(b []byte) wire.Match {
 	if b[0] != 0x30 {
 		return wire.NoMatch
 	}
-	if len(b) < 7 {
-		return wire.NeedMore
-	}
 	c := wire.NewCursor("ldap", b[:min(len(b), 64)])
 	_, n := c.Header("LDAPMessage")
 	start := c.Off()
+	if c.Len() > 0 && c.PeekTag() != wire.TagInteger {
+		return wire.NoMatch
+	}
 	id := c.Integer("messageID", wire.TagInteger)
 	op, size := c.Header("protocolOp")
 	want, known := inner[op]
 	end := c.Off() - start + size
+	if len(b) < maxPrefix && (!c.Ok() || known && c.Len() < min(size, 3)) {
+		return wire.NeedMore
+	}
 	if !c.Ok() || !known || id < 0 || end > n {
 		return wire.NoMatch
 	}
