@@ -15,8 +15,8 @@ import (
 	"github.com/myelin-health/myelin/wire"
 )
 
-// The bounds of what is remembered of one conversation: about 4 KiB in all.
-// What is beyond them replaces the oldest.
+// The bounds of what is remembered of one conversation: at most 6 KiB, but
+// half a KiB where nothing is opened. What is beyond them replaces the oldest.
 const (
 	maxSMBTrees   = 8
 	maxSMBFiles   = 8
@@ -73,10 +73,10 @@ type smbObserver struct {
 	scheme  string // of the login under way
 	trees   [maxSMBTrees]smbTree
 	nTrees  int
-	files   [maxSMBFiles]smbFile
-	nFiles  int
-	pending [maxSMBPending]smbPending
-	nPend   int
+	files   []smbFile           // at most maxSMBFiles
+	nFiles  int                 // replaced so far
+	pending []smbPending        // at most maxSMBPending
+	nPend   int                 // replaced so far
 	names   [maxSMBNames]string // noted: names and systems
 	nNames  int
 	tx      smb.Transactions
@@ -133,7 +133,7 @@ func (o *smbObserver) gap(x *exchange, n int) bool {
 }
 
 func (o *smbObserver) close(x *exchange) {
-	for i := range o.nFiles {
+	for i := range o.files {
 		o.files[i].calls.close(x)
 	}
 }
@@ -503,15 +503,22 @@ func (o *smbObserver) once(text string, side flow.Side) bool {
 }
 
 func (o *smbObserver) expect(p smbPending) {
+	if len(o.pending) < maxSMBPending {
+		o.pending = append(o.pending, p)
+		return
+	}
 	o.pending[o.nPend%maxSMBPending] = p
 	o.nPend++
 }
 
 // answered takes the request with this id from those that wait.
 func (o *smbObserver) answered(id uint64) (p smbPending) {
-	for i := range min(o.nPend, maxSMBPending) {
+	for i := range o.pending {
 		if o.pending[i].id == id && o.pending[i].kind != smbNone {
-			p, o.pending[i] = o.pending[i], smbPending{}
+			p = o.pending[i]
+			last := len(o.pending) - 1
+			o.pending[i] = o.pending[last]
+			o.pending = o.pending[:last]
 			return p
 		}
 	}
@@ -560,6 +567,15 @@ func (o *smbObserver) creates(x *exchange, off int, id uint64, tree uint32, name
 }
 
 func (o *smbObserver) opened(x *exchange, id smb.FileID, class smbClass) {
+	if f := o.file(id); f != nil { // a FID of version 1 is used again after its file was closed
+		f.calls.close(x)
+		*f = smbFile{id: id, class: class}
+		return
+	}
+	if len(o.files) < maxSMBFiles {
+		o.files = append(o.files, smbFile{id: id, class: class})
+		return
+	}
 	f := &o.files[o.nFiles%maxSMBFiles]
 	f.calls.close(x)
 	*f = smbFile{id: id, class: class}
@@ -567,7 +583,7 @@ func (o *smbObserver) opened(x *exchange, id smb.FileID, class smbClass) {
 }
 
 func (o *smbObserver) file(id smb.FileID) *smbFile {
-	for i := min(o.nFiles, maxSMBFiles) - 1; i >= 0; i-- {
+	for i := range o.files {
 		if f := &o.files[i]; f.id == id && f.class != smbOther {
 			return f
 		}

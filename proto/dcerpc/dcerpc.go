@@ -59,10 +59,10 @@ type Context struct {
 // A PDU is one connection-oriented protocol data unit, or the beginning of one.
 type PDU struct {
 	Type     PacketType
-	First    bool   // the first fragment
-	Last     bool   // the last fragment
-	Length   int    // of the whole PDU, frag_length
-	CallID   uint32 //
+	First    bool // the first fragment
+	Last     bool // the last fragment
+	Length   int  // of the whole PDU, frag_length
+	CallID   uint32
 	Contexts [maxContexts]Context
 	NContext int    // how many of Contexts; bind and alter context
 	Context  uint16 // p_cont_id; request and response
