@@ -1,0 +1,61 @@
+// SPDX-FileCopyrightText: 2026 The Myelin authors
+// SPDX-License-Identifier: Apache-2.0
+
+package report
+
+import (
+	"encoding/csv"
+	"io"
+	"strconv"
+	"strings"
+)
+
+// columns are the columns of the CSV, named as in the JSON document. Lists are
+// joined with blanks; of the sightings the first is told.
+var columns = []string{
+	"id", "kind", "title", "device", "label", "product", "peer", "harm", "decision",
+	"exploitation", "automatable", "technical_impact", "mission_well_being", "human_impact", "deployer",
+	"exposure", "confidence", "certainty", "state", "count", "subjects", "first", "last",
+	"advisories", "cve", "cwe", "attack", "input", "packet", "offset", "note", "advice",
+}
+
+// CSV writes the findings as RFC 4180 has it: one header, one row for each.
+func CSV(w io.Writer, a *Assessment) error {
+	g := newDigest(a)
+	out := csv.NewWriter(w)
+	out.UseCRLF = true // RFC 4180 section 2
+	if err := out.Write(columns); err != nil {
+		return err
+	}
+	for i := range a.Findings {
+		f := &a.Findings[i]
+		j := findingJSON(a, f)
+		var s jsonSighting
+		if len(j.Sightings) > 0 {
+			s = j.Sightings[0]
+		}
+		row := []string{
+			j.ID, j.Kind, j.Title, j.Device, g.who(f), j.Product, j.Peer, j.Harm, j.Decision,
+			j.SSVC.Exploitation, j.SSVC.Automatable, j.SSVC.TechnicalImpact, j.SSVC.MissionWellBeing, j.SSVC.HumanImpact, j.SSVC.Action,
+			j.Exposure, j.Confidence, j.Certainty, j.State, strconv.FormatUint(j.Count, 10), strconv.Itoa(j.Subjects), j.First, j.Last,
+			strings.Join(j.Advisories, " "), strings.Join(j.CVE, " "), strings.Join(j.CWE, " "), strings.Join(j.Attack, " "),
+			s.Input, strconv.FormatUint(s.Packet, 10), strconv.Itoa(s.Offset), s.Note, j.Advice,
+		}
+		for i := range row {
+			row[i] = cell(row[i])
+		}
+		if err := out.Write(row); err != nil {
+			return err
+		}
+	}
+	out.Flush()
+	return out.Error()
+}
+
+// cell keeps a spreadsheet from taking text from outside for a formula.
+func cell(s string) string {
+	if s != "" && strings.ContainsRune("=+-@\t\r", rune(s[0])) {
+		return "'" + s
+	}
+	return s
+}

@@ -1,0 +1,358 @@
+// SPDX-FileCopyrightText: 2026 The Myelin authors
+// SPDX-License-Identifier: Apache-2.0
+
+package report
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/myelin-health/myelin/device"
+	"github.com/myelin-health/myelin/finding"
+)
+
+// A look is how a decision is shown: always by shape and word, and where there
+// is colour, by colour too.
+type look struct {
+	decision finding.Decision
+	Symbol   string
+	Word     string
+	Class    string // in CSS
+	Means    string
+}
+
+// looks are the decisions, the most urgent first.
+var looks = [...]look{
+	{finding.Act, "●", "act", "act", "needs action now"},
+	{finding.Attend, "◆", "attend", "attend", "remedy sooner than usual"},
+	{finding.TrackStar, "■", "track*", "trackstar", "watch closely, remedy at the next maintenance"},
+	{finding.Track, "○", "track", "track", "no action now"},
+}
+
+func lookOf(d finding.Decision) look {
+	for _, l := range looks {
+		if l.decision == d {
+			return l
+		}
+	}
+	return looks[len(looks)-1]
+}
+
+func (l look) String() string { return l.Symbol + " " + l.Word }
+
+// bars shows a harm as one to five bars; nothing is known when there are none.
+func bars(h device.Harm) string {
+	n := min(int(h), int(device.Catastrophic))
+	return strings.Repeat("▮", n) + strings.Repeat("▯", int(device.Catastrophic)-n)
+}
+
+func harmWord(h device.Harm) string { return cmp.Or(h.String(), "unknown") }
+
+// plain makes text from outside safe to show in a line: what would move the
+// cursor, break the line or turn the direction of writing becomes a mark.
+func plain(s string) string {
+	clean := func(r rune) bool { return r != utf8.RuneError && r >= ' ' && r < 0x7f }
+	if strings.IndexFunc(s, func(r rune) bool { return !clean(r) }) < 0 {
+		return s
+	}
+	return strings.Map(func(r rune) rune {
+		switch {
+		case clean(r):
+			return r
+		case unicode.IsSpace(r):
+			return ' '
+		case unicode.IsControl(r), unicode.Is(unicode.Cf, r), unicode.Is(unicode.Co, r), unicode.Is(unicode.Zl, r), unicode.Is(unicode.Zp, r):
+			return '\uFFFD'
+		}
+		return r
+	}, strings.ToValidUTF8(s, "\uFFFD"))
+}
+
+// cut shortens to n runes.
+func cut(s string, n int) string {
+	if utf8.RuneCountInString(s) <= n {
+		return s
+	}
+	return string([]rune(s)[:n-1]) + "…"
+}
+
+// count writes "1 device", "2,345 devices".
+func count[N ~int | ~uint64](n N, one string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	many := one + "s"
+	if stem, ok := strings.CutSuffix(one, "y"); ok {
+		many = stem + "ies"
+	}
+	return digits(n) + " " + many
+}
+
+// digits groups a number by thousands.
+func digits[N ~int | ~int64 | ~uint64](n N) string {
+	s := strconv.FormatInt(int64(n), 10)
+	for i := len(s) - 3; i > 0; i -= 3 {
+		s = s[:i] + "," + s[i:]
+	}
+	return s
+}
+
+// size writes a number of bytes in a unit a person can compare.
+func size[N ~int64 | ~uint64](n N) string {
+	f, unit := float64(n), "B"
+	for _, u := range [...]string{"KiB", "MiB", "GiB", "TiB"} {
+		if f < 1024 {
+			break
+		}
+		f, unit = f/1024, u
+	}
+	if unit == "B" || f >= 100 {
+		return fmt.Sprintf("%.0f %s", f, unit)
+	}
+	return fmt.Sprintf("%.1f %s", f, unit)
+}
+
+// A digest is what every way of saying an assessment needs to look up.
+type digest struct {
+	*Assessment
+	byID      map[string]*device.Device
+	byAddress map[string]*device.Device
+	worst     map[string]finding.Decision // of the open findings about a device, by id
+	medical   int
+	cells     [len(looks)][device.Catastrophic + 1]int // findings by decision (as in looks) and harm
+	decided   [len(looks)]int
+	unread    int // inputs with an error
+	clear     int // patients whose data crossed in clear, of the finding with the most
+	clears    int // findings of that kind
+}
+
+func newDigest(a *Assessment) *digest {
+	g := &digest{
+		Assessment: a, byID: make(map[string]*device.Device, len(a.Devices)),
+		byAddress: make(map[string]*device.Device, 2*len(a.Devices)), worst: map[string]finding.Decision{},
+	}
+	for i := range a.Devices {
+		d := &a.Devices[i]
+		g.byID[d.ID] = d
+		for _, addr := range d.Addresses {
+			if g.byAddress[addr.Value] == nil {
+				g.byAddress[addr.Value] = d
+			}
+		}
+		if d.Medical {
+			g.medical++
+		}
+	}
+	for i := range a.Findings {
+		f := &a.Findings[i]
+		g.worst[f.Device] = max(g.worst[f.Device], f.Decision)
+		row := slices.IndexFunc(looks[:], func(l look) bool { return l.decision == f.Decision })
+		if row < 0 {
+			continue
+		}
+		g.decided[row]++
+		g.cells[row][min(f.Harm, device.Catastrophic)]++
+		if f.Kind == finding.PHIInClear {
+			g.clear = max(g.clear, f.Subjects)
+			g.clears++
+		}
+	}
+	for _, in := range a.Inputs {
+		if in.Error != "" {
+			g.unread++
+		}
+	}
+	return g
+}
+
+// about returns the device of a finding, or nil.
+func (g *digest) about(f *finding.Finding) *device.Device { return g.byID[f.Device] }
+
+// who names whom a finding is about.
+func (g *digest) who(f *finding.Finding) string {
+	if d := g.about(f); d != nil {
+		return plain(Label(d))
+	}
+	return plain(cmp.Or(f.Device, f.Product, "unknown"))
+}
+
+// nameOf names the owner of an address.
+func (g *digest) nameOf(address string) string {
+	if d := g.byAddress[address]; d != nil {
+		return plain(Label(d))
+	}
+	return plain(address)
+}
+
+// full names a device with the address to find it at.
+func full(d *device.Device) string {
+	label := plain(Label(d))
+	for _, a := range d.Addresses {
+		if a.Kind == device.IP && a.Value != Label(d) {
+			return label + " (" + plain(a.Value) + ")"
+		}
+	}
+	return label
+}
+
+// maxNamed is how many devices the first sentence names.
+const maxNamed = 3
+
+// names says whom the findings of a decision are about, each once, in the
+// order of urgency.
+func (g *digest) names(decision finding.Decision) (names []string, n int) {
+	seen := map[string]bool{}
+	for i := range g.Findings {
+		f := &g.Findings[i]
+		key := cmp.Or(f.Device, f.Product)
+		if f.Decision != decision || seen[key] {
+			continue
+		}
+		seen[key] = true
+		if n++; n > maxNamed {
+			continue
+		}
+		if d := g.about(f); d != nil {
+			names = append(names, cut(full(d), 60))
+		} else {
+			names = append(names, cut(g.who(f), 60))
+		}
+	}
+	return names, n
+}
+
+// enumerate writes "a", "a and b", "a, b and c", "a, b, c and 4 more".
+func enumerate(names []string, n int) string {
+	if n > len(names) {
+		return strings.Join(names, ", ") + " and " + digits(n-len(names)) + " more"
+	}
+	if len(names) < 2 {
+		return strings.Join(names, "")
+	}
+	return strings.Join(names[:len(names)-1], ", ") + " and " + names[len(names)-1]
+}
+
+// Answer is the assessment in a sentence.
+func Answer(a *Assessment) string { return newDigest(a).answer() }
+
+func (g *digest) answer() string {
+	if names, n := g.names(finding.Act); n > 0 {
+		verb := "need"
+		if n == 1 {
+			verb = "needs"
+		}
+		return fmt.Sprintf("%s %s action now: %s.", count(n, "device"), verb, enumerate(names, n))
+	}
+	if g.Stats.Packets == 0 {
+		return "Nothing can be said: no packet could be read."
+	}
+	calm := "Nothing here needs action now"
+	if g.unread > 0 {
+		calm = "Nothing in what could be read needs action now"
+	}
+	if names, n := g.names(finding.Attend); n > 0 {
+		verb := "need"
+		if n == 1 {
+			verb = "needs"
+		}
+		return fmt.Sprintf("%s; %s %s attention soon: %s.", calm, count(n, "device"), verb, enumerate(names, n))
+	}
+	if g.medical == 0 {
+		return calm + ", and no medical device was seen."
+	}
+	return calm + "."
+}
+
+// patients says how many patients' data crossed the network in clear. Findings
+// count their patients apart and may count the same ones, so that of several
+// only the largest is certain.
+func (g *digest) patients() string {
+	switch {
+	case g.clears == 0:
+		return "no patient data in clear was seen"
+	case g.clear == 0:
+		return "patient data crossed the network in clear"
+	case g.clears == 1:
+		return "data of " + count(g.clear, "patient") + " crossed the network in clear"
+	}
+	return "data of at least " + count(g.clear, "patient") + " crossed the network in clear"
+}
+
+// byDecision says how many findings have each decision.
+func (g *digest) byDecision() string {
+	var parts []string
+	for i, l := range looks {
+		if g.decided[i] > 0 {
+			parts = append(parts, fmt.Sprintf("%s %s %s", l.Symbol, digits(g.decided[i]), l.Word))
+		}
+	}
+	if parts == nil {
+		return "none"
+	}
+	return strings.Join(parts, "   ")
+}
+
+// sessions returns the sessions, the important ones first: of medical devices
+// and of devices with urgent findings, in clear before encrypted, by harm.
+func (g *digest) sessions() []*Session {
+	type ranked struct {
+		*Session
+		rank int
+	}
+	list := make([]ranked, len(g.Sessions))
+	for i := range g.Sessions {
+		s := &g.Sessions[i]
+		r := 0
+		for _, address := range [...]string{s.Client, s.Server} {
+			d := g.byAddress[address]
+			if d == nil {
+				continue
+			}
+			r = max(r, int(g.worst[d.ID])*8)
+			if d.Medical {
+				r = max(r, 16+int(d.Harm)*2)
+			}
+		}
+		if r > 0 && !s.Encrypted {
+			r++
+		}
+		list[i] = ranked{s, r}
+	}
+	slices.SortStableFunc(list, func(x, y ranked) int {
+		return cmp.Or(y.rank-x.rank, cmp.Compare(y.Bytes, x.Bytes))
+	})
+	out := make([]*Session, len(list))
+	for i := range list {
+		out[i] = list[i].Session
+	}
+	return out
+}
+
+// losses returns what was lost, in the order of the words.
+func (s *Stats) losses() []string {
+	var out []string
+	for what := range s.Lost {
+		out = append(out, what)
+	}
+	slices.Sort(out)
+	return out
+}
+
+// where says where a sighting is.
+func (a *Assessment) where(s finding.Sighting) string {
+	w := plain(a.input(s.Input))
+	if s.Packet > 0 {
+		w += ":" + strconv.FormatUint(s.Packet, 10)
+	}
+	return strings.TrimPrefix(w, ":")
+}
+
+// product names maker, model and version.
+func product(d *device.Device) string {
+	return strings.Join(strings.Fields(plain(d.Manufacturer+" "+d.Model+" "+d.Version)), " ")
+}

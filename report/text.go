@@ -1,0 +1,284 @@
+// SPDX-FileCopyrightText: 2026 The Myelin authors
+// SPDX-License-Identifier: Apache-2.0
+
+package report
+
+import (
+	"bufio"
+	"cmp"
+	"fmt"
+	"io"
+	"strings"
+	"sync"
+
+	"github.com/jedib0t/go-pretty/v6/table"
+	"github.com/jedib0t/go-pretty/v6/text"
+
+	"github.com/myelin-health/myelin/device"
+	"github.com/myelin-health/myelin/finding"
+)
+
+// How much the text shows, in rows. The JSON has all.
+const (
+	textFindings = 60
+	textDevices  = 60
+	textStations = 20
+	textSessions = 40
+	textInputs   = 20
+	textLosses   = 12
+)
+
+// narrowOnce fixes the width of symbols that a locale may call wide: the same
+// assessment is the same text everywhere.
+var narrowOnce sync.Once
+
+// Text writes the assessment for a person at a terminal, at most 100 columns
+// wide: the answer in a sentence, a summary, and tables.
+func Text(w io.Writer, a *Assessment) error {
+	narrowOnce.Do(func() { text.OverrideRuneWidthEastAsianWidth(false) })
+	g := newDigest(a)
+	b := bufio.NewWriter(w)
+	fmt.Fprintln(b, text.WrapSoft(g.answer(), 100))
+	g.textSummary(b)
+	g.textFindings(b)
+	g.textDevices(b)
+	g.textStations(b)
+	g.textSessions(b)
+	g.textInputs(b)
+	fmt.Fprintf(b, "\nNext: %s\n", g.next())
+	return b.Flush()
+}
+
+// A column of a table. Width 0 is as wide as its content.
+type column struct {
+	name  string
+	width int
+	right bool
+}
+
+// textTable writes rows under a heading and says how many it left out.
+func textTable(b *bufio.Writer, heading string, columns []column, rows [][]string, more int) {
+	if len(rows) == 0 {
+		return
+	}
+	t := table.NewWriter()
+	style := table.StyleDefault
+	style.Options = table.OptionsNoBordersAndSeparators
+	style.Box.PaddingLeft, style.Box.PaddingRight = "", "  "
+	style.Format = table.FormatOptions{}
+	t.SetStyle(style)
+	t.SuppressTrailingSpaces()
+	var head table.Row
+	var configs []table.ColumnConfig
+	for i, c := range columns {
+		head = append(head, c.name)
+		config := table.ColumnConfig{Number: i + 1, WidthMax: c.width, WidthMaxEnforcer: wrap}
+		if c.right {
+			config.Align, config.AlignHeader = text.AlignRight, text.AlignRight
+		}
+		configs = append(configs, config)
+	}
+	t.SetColumnConfigs(configs)
+	t.AppendHeader(head)
+	for _, r := range rows {
+		var row table.Row
+		for _, cell := range r {
+			row = append(row, cell)
+		}
+		t.AppendRow(row)
+	}
+	fmt.Fprintf(b, "\n%s\n%s\n", heading, t.Render())
+	if more > 0 {
+		fmt.Fprintf(b, "and %s more, see --format json\n", digits(more))
+	}
+}
+
+// wrap breaks each line between words, and a word that is too long anywhere.
+func wrap(s string, width int) string {
+	lines := strings.Split(s, "\n")
+	for i := range lines {
+		lines[i] = text.WrapSoft(lines[i], width)
+	}
+	return strings.Join(lines, "\n")
+}
+
+func (g *digest) textSummary(b *bufio.Writer) {
+	devices := count(g.medical, "medical device")
+	if n := len(g.Devices) - g.medical; n > 0 {
+		devices += ", " + count(n, "other station")
+	}
+	fmt.Fprintf(b, "\n  devices   %s\n  findings  %s\n  patients  %s\n", devices, g.byDecision(), g.patients())
+	inputs := fmt.Sprintf("%s, %s, %s", count(len(g.Inputs), "input"), count(g.Stats.Packets, "packet"), size(g.Stats.Bytes))
+	if g.unread > 0 {
+		inputs += fmt.Sprintf("; %s could not be read to the end", digits(g.unread))
+	}
+	fmt.Fprintf(b, "  read      %s\n", inputs)
+}
+
+func (g *digest) textFindings(b *bufio.Writer) {
+	var rows [][]string
+	advised := map[finding.Kind]bool{}
+	for i := range g.Findings {
+		if len(rows) == textFindings {
+			break
+		}
+		f := &g.Findings[i]
+		what := plain(f.Title)
+		where := fmt.Sprintf("seen %s", times(f.Count))
+		if len(f.Sightings) > 0 {
+			where += ", first in " + g.where(f.Sightings[0])
+		}
+		what += "\n" + where
+		switch {
+		case f.Advice == "":
+		case advised[f.Kind]:
+			what += "\nto do: as above for this kind"
+		default:
+			what += "\nto do: " + plain(f.Advice)
+		}
+		advised[f.Kind] = true
+		rows = append(rows, []string{lookOf(f.Decision).String(), bars(f.Harm) + " " + harmWord(f.Harm), cut(g.who(f), 60), what + "\n "})
+	}
+	textTable(b, "FINDINGS", []column{{"decision", 8, false}, {"harm", 18, false}, {"device", 16, false}, {"what, where, what to do", 51, false}},
+		rows, len(g.Findings)-len(rows))
+}
+
+func times(n uint64) string {
+	if n == 1 {
+		return "once"
+	}
+	return digits(n) + " times"
+}
+
+// addresses lists a device's addresses but for its label, the IP first.
+func addresses(d *device.Device, most int) string {
+	var out []string
+	for _, kind := range [...]device.AddressKind{device.IP, device.EUI64, device.AET, device.Host, device.BLE, device.MAC} {
+		for _, a := range d.Addresses {
+			if a.Kind == kind && a.Value != Label(d) {
+				out = append(out, cut(plain(a.Value), 40))
+			}
+		}
+	}
+	if len(out) > most {
+		out = append(out[:most], fmt.Sprintf("+%d", len(out)-most))
+	}
+	return strings.Join(out, " ")
+}
+
+func protocols(d *device.Device, most int) string {
+	p := d.Protocols
+	if len(p) > most {
+		return strings.Join(p[:most], " ") + fmt.Sprintf(" +%d", len(p)-most)
+	}
+	return strings.Join(p, " ")
+}
+
+func (g *digest) textDevices(b *bufio.Writer) {
+	var rows [][]string
+	for i := range g.Devices {
+		d := &g.Devices[i]
+		if !d.Medical {
+			continue
+		}
+		if len(rows) == textDevices {
+			break
+		}
+		rows = append(rows, []string{
+			cut(plain(Label(d)), 48), bars(d.Harm) + " " + harmWord(d.Harm),
+			cut(cmp.Or(plain(d.Class), d.Therapy.String()), 60) + "\n" + cut(product(d), 80),
+			addresses(d, 3), protocols(d, 8),
+		})
+	}
+	textTable(b, "MEDICAL DEVICES", []column{{"device", 16, false}, {"harm", 18, false}, {"what it is", 24, false}, {"addresses", 17, false}, {"speaks", 17, false}},
+		rows, g.medical-len(rows))
+}
+
+func (g *digest) textStations(b *bufio.Writer) {
+	var rows [][]string
+	for pass := range 2 { // those with findings first
+		for i := range g.Devices {
+			d := &g.Devices[i]
+			_, found := g.worst[d.ID]
+			if d.Medical || found == (pass == 1) || len(rows) == textStations {
+				continue
+			}
+			worst := ""
+			if found {
+				worst = lookOf(g.worst[d.ID]).String()
+			}
+			rows = append(rows, []string{cut(plain(Label(d)), 60), worst, cut(cmp.Or(plain(d.Role), plain(d.OS), product(d)), 60), addresses(d, 2), protocols(d, 8)})
+		}
+	}
+	textTable(b, "OTHER STATIONS", []column{{"station", 24, false}, {"finding", 8, false}, {"what it is", 18, false}, {"addresses", 17, false}, {"speaks", 22, false}},
+		rows, len(g.Devices)-g.medical-len(rows))
+}
+
+// protection says whether a session can be read on its way.
+func (s *Session) protection() string {
+	switch {
+	case s.Encrypted:
+		return "encrypted"
+	case s.Bytes == 0:
+		return "no data"
+	case s.Protocol == "unknown":
+		return "unknown"
+	case s.Inferred:
+		return "clear, by its port"
+	}
+	return "clear"
+}
+
+func (g *digest) textSessions(b *bufio.Writer) {
+	var rows [][]string
+	for _, s := range g.sessions() {
+		if len(rows) == textSessions {
+			break
+		}
+		port := ""
+		if s.Port > 0 {
+			port = fmt.Sprint(s.Port)
+		}
+		rows = append(rows, []string{cut(g.nameOf(s.Client), 44), "→ " + cut(g.nameOf(s.Server), 44), s.Protocol, port, s.protection(), digits(s.Count), size(s.Bytes)})
+	}
+	textTable(b, "WHO TALKS TO WHOM", []column{{"from", 22, false}, {"to", 24, false}, {"protocol", 10, false}, {"port", 5, true}, {"", 10, false}, {"times", 7, true}, {"amount", 9, true}},
+		rows, len(g.Sessions)-len(rows))
+}
+
+func (g *digest) textInputs(b *bufio.Writer) {
+	var rows [][]string
+	n := 0
+	for _, in := range g.Inputs {
+		if in.Error == "" {
+			continue
+		}
+		if n++; len(rows) < textInputs {
+			rows = append(rows, []string{plain(in.Path), cmp.Or(in.Kind, "not recognised"), digits(in.Packets), plain(in.Error)})
+		}
+	}
+	textTable(b, "INPUTS NOT READ TO THE END", []column{{"input", 30, false}, {"kind", 10, false}, {"packets", 11, true}, {"why", 42, false}}, rows, n-len(rows))
+
+	rows = nil
+	losses := g.Stats.losses()
+	for _, what := range losses {
+		if len(rows) < textLosses {
+			rows = append(rows, []string{digits(g.Stats.Lost[what]), plain(what)})
+		}
+	}
+	textTable(b, "NOT LOOKED AT", []column{{"how many", 15, true}, {"what", 80, false}}, rows, len(losses)-len(rows))
+}
+
+// next says what to run next.
+func (g *digest) next() string {
+	path := "PATH"
+	if len(g.Inputs) == 1 && g.Inputs[0].Path != "-" && !strings.ContainsAny(g.Inputs[0].Path, " '\"$\\\t\n") {
+		path = plain(g.Inputs[0].Path)
+	}
+	switch {
+	case len(g.Findings) > 0:
+		return "myelin assess --format html -o ward.html " + path + " (the same as a page, with the map)"
+	case g.Stats.Packets == 0:
+		return "tcpdump -i eth1 -w ward.pcap, then myelin assess ward.pcap"
+	}
+	return "myelin assess --format json " + path + " > baseline.json, then --baseline baseline.json the next time"
+}
