@@ -13,13 +13,12 @@ import (
 	"math/big"
 	"os"
 	"path/filepath"
-	"testing"
 	"time"
 )
 
 // Certificate makes a key and a certificate that it signs itself, for
 // pacs.example, and returns the names of their PEM files.
-func Certificate(t testing.TB) (cert, key string) {
+func Certificate(t TB) (cert, key string) {
 	t.Helper()
 	k, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {

@@ -6,21 +6,21 @@ package testpeer
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"strconv"
-	"testing"
 )
 
 // DCMTK returns the path of one of DCMTK's programs, or skips the test.
-func DCMTK(t testing.TB, program string) string {
+func DCMTK(t TB, program string) string {
 	t.Helper()
 	return Tool(t, program, "dcmtk")
 }
 
 // DICOMObject makes a DICOM file out of a dump in the manner of dcmdump, and
 // returns its path. args are dump2dcm's, such as the transfer syntax to write.
-func DICOMObject(t testing.TB, dump string, args ...string) string {
+func DICOMObject(t TB, dump string, args ...string) string {
 	t.Helper()
 	dir := t.TempDir()
 	in, out := filepath.Join(dir, "object.txt"), filepath.Join(dir, "object.dcm")
@@ -33,7 +33,7 @@ func DICOMObject(t testing.TB, dump string, args ...string) string {
 
 // Storescp starts DCMTK's storage SCP and returns its port. What it receives
 // is thrown away.
-func Storescp(t testing.TB, args ...string) int {
+func Storescp(t TB, args ...string) int {
 	t.Helper()
 	port := Port(t)
 	args = append(args, "--ignore", strconv.Itoa(port))
@@ -43,7 +43,7 @@ func Storescp(t testing.TB, args ...string) int {
 
 // Dcmqrscp starts DCMTK's image archive with the AE title given, and returns
 // its port. peers are the AE titles that it moves to, and their loopback ports.
-func Dcmqrscp(t testing.TB, aet string, peers map[string]int) int {
+func Dcmqrscp(t TB, aet string, peers map[string]int) int {
 	t.Helper()
 	dir, port := t.TempDir(), Port(t)
 	hosts := ""
@@ -63,8 +63,9 @@ func Dcmqrscp(t testing.TB, aet string, peers map[string]int) int {
 }
 
 // Orthanc starts an Orthanc with the AE title given, and returns the ports of
-// its DICOM and HTTP servers. peers are as for [Dcmqrscp].
-func Orthanc(t testing.TB, aet string, peers map[string]int) (dicom, http int) {
+// its DICOM and HTTP servers. peers are as for [Dcmqrscp]; more has further
+// options of its configuration.
+func Orthanc(t TB, aet string, peers map[string]int, more ...map[string]any) (dicom, http int) {
 	t.Helper()
 	path := Tool(t, "Orthanc", "orthanc")
 	dir := t.TempDir()
@@ -73,14 +74,18 @@ func Orthanc(t testing.TB, aet string, peers map[string]int) (dicom, http int) {
 	for name, p := range peers {
 		modalities[name] = []any{name, "127.0.0.1", p}
 	}
-	config, err := json.Marshal(map[string]any{
+	options := map[string]any{
 		"Name": aet, "DicomAet": aet, "DicomPort": dicom, "HttpPort": http,
 		"StorageDirectory": dir, "IndexDirectory": dir, "Plugins": []string{},
 		"RemoteAccessAllowed": false, "AuthenticationEnabled": false,
 		"DicomCheckCalledAet": false, "DicomAlwaysAllowEcho": true, "DicomAlwaysAllowStore": true,
 		"DicomAlwaysAllowFind": true, "DicomAlwaysAllowGet": true, "DicomAlwaysAllowMove": true,
 		"DicomModalities": modalities,
-	})
+	}
+	for _, m := range more {
+		maps.Copy(options, m)
+	}
+	config, err := json.Marshal(options)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -8,7 +8,6 @@ import (
 	"net"
 	"strconv"
 	"sync"
-	"testing"
 )
 
 // A Proxy listens on a loopback port, passes connections on to a server, and
@@ -34,7 +33,7 @@ type Piece struct {
 
 // NewProxy starts a proxy in front of a server's loopback port. It stops at
 // the end of the test.
-func NewProxy(t testing.TB, server int) *Proxy {
+func NewProxy(t TB, server int) *Proxy {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

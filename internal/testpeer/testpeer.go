@@ -17,7 +17,6 @@ import (
 	"strconv"
 	"sync"
 	"syscall"
-	"testing"
 	"time"
 )
 
@@ -28,9 +27,21 @@ const (
 	interval = 10 * time.Millisecond
 )
 
+// A TB is what of testing.TB is needed here, so that a program which is no test
+// can start peers too.
+type TB interface {
+	Helper()
+	Context() context.Context
+	TempDir() string
+	Cleanup(func())
+	Skipf(format string, args ...any)
+	Fatal(args ...any)
+	Fatalf(format string, args ...any)
+}
+
 // Tool returns the path of a program, or skips the test when it is not
 // installed. pkg is the Debian package that has it.
-func Tool(t testing.TB, name, pkg string) string {
+func Tool(t TB, name, pkg string) string {
 	t.Helper()
 	path, err := exec.LookPath(name)
 	if err != nil {
@@ -41,7 +52,7 @@ func Tool(t testing.TB, name, pkg string) string {
 
 // Run runs a program in dir to its end and returns what it printed. The test
 // fails when the program does.
-func Run(t testing.TB, dir, path string, args ...string) string {
+func Run(t TB, dir, path string, args ...string) string {
 	t.Helper()
 	out, err := Try(t, dir, path, args...)
 	if err != nil {
@@ -51,7 +62,7 @@ func Run(t testing.TB, dir, path string, args ...string) string {
 }
 
 // Try is [Run] for a program that may fail.
-func Try(t testing.TB, dir, path string, args ...string) (string, error) {
+func Try(t TB, dir, path string, args ...string) (string, error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
@@ -62,7 +73,7 @@ func Try(t testing.TB, dir, path string, args ...string) (string, error) {
 }
 
 // Port returns a TCP port of the loopback interface that nobody listens on.
-func Port(t testing.TB) int {
+func Port(t TB) int {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -75,7 +86,7 @@ func Port(t testing.TB) int {
 // Start starts a server in dir, waits until it listens on port, and stops it
 // at the end of the test. The test fails, with what the server printed, when
 // it ends before.
-func Start(t testing.TB, dir string, port int, path string, args ...string) {
+func Start(t TB, dir string, port int, path string, args ...string) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	cmd := exec.CommandContext(ctx, path, args...)
