@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"reflect"
 	"testing"
 
 	"github.com/myelin-health/myelin/capture"
@@ -27,6 +28,12 @@ func readAll(r io.Reader) ([]capture.Frame, error) {
 		f.Data = bytes.Clone(f.Data)
 		frames = append(frames, f)
 	}
+}
+
+func equal(a, b capture.Frame) bool {
+	data := bytes.Equal(a.Data, b.Data)
+	a.Data, b.Data = nil, nil
+	return data && reflect.DeepEqual(a, b)
 }
 
 // checkDamage checks that err is damage after n packets, within a file of size bytes.
