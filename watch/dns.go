@@ -142,9 +142,7 @@ func (o *dnsObserver) question(x *exchange, off int, m *dns.Message, r *dns.Reco
 	switch {
 	case string(domain) == "local" || bytes.HasSuffix(name, []byte(".local")) || bytes.HasSuffix(name, []byte(".arpa")):
 		return // names of services, and of addresses backwards, are long by nature
-	case r.Type == dns.TypeNULL || r.Type >= dns.TypePrivate && r.Type <= dns.TypePrivateEnd:
-		bound = 1
-	case r.Type == dns.TypeTXT || r.Type == dns.TypeKEY:
+	case r.Type == dns.TypeTXT, r.Type == dns.TypeNULL, r.Type == dns.TypeKEY, r.Type >= dns.TypePrivate && r.Type <= dns.TypePrivateEnd:
 		bound = longTextName
 	}
 	if len(rest) < bound {
