@@ -254,7 +254,7 @@ func (r *Reader) ReadBatch(b *Batch) error {
 		frames, used, need, err := r.format.parse(b.Frames, b.buf[begin:end])
 		b.Frames = frames
 		r.off += int64(used)
-		r.skip = int64(max(used-(end-begin), 0))
+		r.skip += int64(max(used-(end-begin), 0))
 		begin += min(used, end-begin)
 		if err != nil {
 			r.fail(err)
