@@ -225,5 +225,29 @@ func TestMQTTCaptures(t *testing.T) {
 	tells(t, "zeek-mqtt.pcap", map[string]int{"mqtt 3.1": 2, "mqtt": 2})
 	tells(t, "sv-mqtt31-pub-userpass-input.pcap", map[string]int{"mqtt 3.1": 1, "mqtt": 1, succeeded: 1})
 	tells(t, "sv-mqtt-pub-rules-mqtt5_pub_jpeg.pcap", map[string]int{"mqtt 5": 1, "mqtt": 1, succeeded: 1})
-	tells(t, "ndpi-coap_mqtt.pcap", map[string]int{"mqtt 3.1.1": 1, "mqtt": 4, "coap": 8})
+	tells(t, "ndpi-coap_mqtt.pcap", map[string]int{"mqtt 3.1.1": 1, "mqtt": 4, "coap": 7})
+}
+
+// Whatever is said, the observers of things stay upright, and no text of an
+// event is longer than allowed.
+func FuzzThingObservers(f *testing.F) {
+	f.Add(uint8(0), []byte(connect311), []byte("\x20\x02\x00\x00"))
+	f.Add(uint8(1), []byte("\x40\x01\x7d\x34\xb3icd"), []byte("\x60\x45\x7d\x34\xffx"))
+	f.Add(uint8(2), modbusADU("\xff\x2b\x0e\x01\x00"), modbusADU("\xff\x2b\x0e\x01\x01\x00\x00\x01\x00\x05Norra"))
+	f.Add(uint8(3), bacnetIP(0x0b, "\x01\x00\x10\x08"), bacnetIP(0x04, "\x0a\x14\x07\x07\xba\xc0\x01\x00\x10\x00\xc4\x02\x00\x00\x01\x22\x05\xc4\x91\x03\x21\x05"))
+	f.Add(uint8(4), []byte("<30>1 - gw-icu - - - -"), []byte("22 <30>1 - gw-icu - - - -"))
+	f.Add(uint8(5), snmp2c("public", snmpPDU(0)), snmp3(4, "\x30\x00"))
+	constructors := []func() observer{newMQTTObserver, newCoAPObserver, newModbusObserver, newBACnetObserver, newSyslogObserver, newSNMPObserver}
+	f.Fuzz(func(t *testing.T, which uint8, c, s []byte) {
+		o := constructors[int(which)%len(constructors)]
+		pieces := []piece{client(c), server(s), client(s), server(c)}
+		events := append(observe(t, o(), pieces...), observeDatagrams(t, o(), pieces...)...)
+		for i := range events {
+			for _, a := range events[i].Attrs() {
+				if len(a.Text) > maxText {
+					t.Fatalf("%d bytes of text", len(a.Text))
+				}
+			}
+		}
+	})
 }
