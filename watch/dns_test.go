@@ -124,7 +124,12 @@ func TestDNSCaptures(t *testing.T) {
 		{"ndpi-1kxun.pcap", event.MalformedSeen, 0, ``},
 		{"ndpi-1kxun.pcap", event.NameQueried, 0, ``},
 	} {
-		got := lines(replay(t, tt.file), tt.kind)
+		var got []string
+		for _, l := range lines(replay(t, tt.file), tt.kind) {
+			if tt.kind != event.MalformedSeen || strings.Contains(l, `"dns"`) { // captures hold other protocols too
+				got = append(got, l)
+			}
+		}
 		if len(got) != tt.n || !strings.Contains(strings.Join(got, "\n"), tt.has) {
 			t.Errorf("%s: %d of %v, want %d, with %s: %q", tt.file, len(got), tt.kind, tt.n, tt.has, got)
 		}
