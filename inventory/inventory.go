@@ -43,12 +43,13 @@ type Claim struct {
 // full, further addresses are counted in Dropped and not entered.
 type Register struct {
 	Dropped uint64
-	entries map[device.Address]*entry
+	entries map[device.Address]*Entry
 }
 
-// An entry is what is known of one address.
-type entry struct {
+// An Entry is what is known of one address.
+type Entry struct {
 	addr        device.Address
+	ip          netip.Addr // of an IP address
 	first, last int64
 	sent        bool // it was heard itself, not only spoken to
 	claims      []counted
@@ -67,49 +68,57 @@ type counted struct {
 }
 
 // NewRegister returns an empty register.
-func NewRegister() *Register { return &Register{entries: make(map[device.Address]*entry)} }
+func NewRegister() *Register { return &Register{entries: make(map[device.Address]*Entry)} }
 
-func (r *Register) entry(a device.Address, now int64) *entry {
+// At returns the entry of an address, new or as it was, or nil: when the
+// address cannot be one device's, or there is no room. The entry's methods do
+// nothing on nil.
+func (r *Register) At(a device.Address, now int64) *Entry {
 	if e := r.entries[a]; e != nil {
-		e.first, e.last = min(e.first, now), max(e.last, now)
+		e.seen(now)
 		return e
 	}
-	if a.Value == "" || !plain(a) {
+	ip, ok := plain(a)
+	if !ok {
 		return nil
 	}
 	if len(r.entries) >= maxEntries {
 		r.Dropped++
 		return nil
 	}
-	e := &entry{addr: a, first: now, last: now}
+	e := &Entry{addr: a, ip: ip, first: now, last: now}
 	r.entries[a] = e
 	return e
 }
 
 // plain reports whether an address can be one device's: not multicast,
 // broadcast or unspecified.
-func plain(a device.Address) bool {
+func plain(a device.Address) (ip netip.Addr, ok bool) {
 	switch a.Kind {
 	case device.IP:
 		ip, err := netip.ParseAddr(a.Value)
-		return err == nil && !ip.IsMulticast() && !ip.IsUnspecified() && ip != netip.AddrFrom4([4]byte{255, 255, 255, 255})
+		return ip, err == nil && !ip.IsMulticast() && !ip.IsUnspecified() && ip != broadcast
 	case device.MAC:
 		mac, err := net.ParseMAC(a.Value)
-		return err == nil && mac[0]&1 == 0
+		return ip, err == nil && mac[0]&1 == 0
 	}
-	return true
+	return ip, a.Value != ""
 }
 
+var broadcast = netip.AddrFrom4([4]byte{255, 255, 255, 255})
+
+func (e *Entry) seen(now int64) { e.first, e.last = min(e.first, now), max(e.last, now) }
+
 // Sent notes that a packet came from the address.
-func (r *Register) Sent(a device.Address, now int64) {
-	if e := r.entry(a, now); e != nil {
+func (e *Entry) Sent(now int64) {
+	if e != nil {
+		e.seen(now)
 		e.sent = true
 	}
 }
 
 // Spoke notes a protocol of the address, and whether it was the server.
-func (r *Register) Spoke(a device.Address, protocol string, server bool, now int64) {
-	e := r.entry(a, now)
+func (e *Entry) Spoke(protocol string, server bool) {
 	if e == nil || protocol == "" {
 		return
 	}
@@ -119,9 +128,17 @@ func (r *Register) Spoke(a device.Address, protocol string, server bool, now int
 	}
 }
 
+// Framed notes the hardware address in the frames of an IP address, perhaps a
+// router's.
+func (e *Entry) Framed(mac string) {
+	if e != nil && mac != "" {
+		e.framed = mac
+	}
+}
+
 // Said notes a claim about the device at the address.
 func (r *Register) Said(a device.Address, c Claim, now int64) {
-	e := r.entry(a, now)
+	e := r.At(a, now)
 	if e == nil || c == (Claim{}) {
 		return
 	}
@@ -138,27 +155,21 @@ func (r *Register) Said(a device.Address, c Claim, now int64) {
 
 // Named notes a further address or name of the device at the address.
 func (r *Register) Named(a, name device.Address, now int64) {
-	if e := r.entry(a, now); e != nil && name.Value != "" {
+	if e := r.At(a, now); e != nil && name.Value != "" {
 		e.names = add(e.names, name, maxNames)
 	}
 }
 
-// Bound notes the hardware address in frames of an IP address; own says that
-// the device claimed it itself (ARP, DHCP).
-func (r *Register) Bound(a device.Address, mac string, own bool, now int64) {
-	e := r.entry(a, now)
-	switch {
-	case e == nil || mac == "":
-	case own:
+// Owns notes the hardware address that an IP address claims itself (ARP, DHCP).
+func (r *Register) Owns(a device.Address, mac string, now int64) {
+	if e := r.At(a, now); e != nil && mac != "" {
 		e.owned, e.sent = mac, true
-	default:
-		e.framed = mac
 	}
 }
 
 // Behind notes that a device is reached through the one at the address.
 func (r *Register) Behind(gateway, a device.Address, now int64) {
-	if e := r.entry(gateway, now); e != nil && a != gateway {
+	if e := r.At(gateway, now); e != nil && a != gateway {
 		e.behind = add(e.behind, a, maxNames)
 	}
 }
@@ -166,7 +177,7 @@ func (r *Register) Behind(gateway, a device.Address, now int64) {
 // Wanted notes that a finding is about the address, so that it is listed even
 // when it is outside and nothing is known of it.
 func (r *Register) Wanted(a device.Address, now int64) {
-	if e := r.entry(a, now); e != nil {
+	if e := r.At(a, now); e != nil {
 		e.wanted = true
 	}
 }
@@ -198,16 +209,18 @@ type Join struct {
 // somebody has undone. The result depends on what was registered alone, not on
 // the order; byAddress has the index of the device of each address.
 func (r *Register) Devices(apart []Join) (devices []device.Device, byAddress map[device.Address]int, joins []Join) {
-	list := make([]*entry, 0, len(r.entries))
+	list := make([]*Entry, 0, len(r.entries))
 	for _, e := range r.entries {
 		if e.listed() {
 			list = append(list, e)
 		}
 	}
-	slices.SortFunc(list, func(a, b *entry) int { return compare(a.addr, b.addr) })
+	slices.SortFunc(list, func(a, b *Entry) int {
+		return cmp.Or(cmp.Compare(a.addr.Kind, b.addr.Kind), a.ip.Compare(b.ip), strings.Compare(a.addr.Value, b.addr.Value))
+	})
 
 	groups := newGroups(len(list))
-	join := func(why string, key func(*entry) string) {
+	join := func(why string, key func(*Entry) string) {
 		first := map[string]int{}
 		for i, e := range list {
 			k := key(e)
@@ -226,9 +239,9 @@ func (r *Register) Devices(apart []Join) (devices []device.Device, byAddress map
 			}
 		}
 	}
-	join("the same manufacturer, model and serial number", (*entry).serial)
+	join("the same manufacturer, model and serial number", (*Entry).serial)
 	shared := sharedMACs(list)
-	join("the same hardware address, claimed by the device itself", func(e *entry) string {
+	join("the same hardware address, claimed by the device itself", func(e *Entry) string {
 		if shared[e.owned] || localMAC(e.owned) {
 			return ""
 		}
@@ -236,7 +249,7 @@ func (r *Register) Devices(apart []Join) (devices []device.Device, byAddress map
 	})
 
 	byAddress = make(map[device.Address]int)
-	members := map[int][]*entry{}
+	members := map[int][]*Entry{}
 	for i, e := range list {
 		members[groups.find(i)] = append(members[groups.find(i)], e)
 	}
@@ -274,15 +287,14 @@ func (r *Register) Devices(apart []Join) (devices []device.Device, byAddress map
 
 // listed reports whether an address is worth a line: it was heard itself and
 // is inside, or something is known of it.
-func (e *entry) listed() bool {
+func (e *Entry) listed() bool {
 	if e.wanted || len(e.claims) > 0 {
 		return true
 	}
 	if !e.sent {
 		return false
 	}
-	ip, err := netip.ParseAddr(e.addr.Value)
-	return err != nil || Inside(ip)
+	return e.addr.Kind != device.IP || Inside(e.ip)
 }
 
 // Inside reports whether an address is in a network that is not routed on the
@@ -294,7 +306,7 @@ func Inside(ip netip.Addr) bool {
 
 // serial returns the strong identity of an address, or "" when it has none, or
 // several: then it is a gateway.
-func (e *entry) serial() string {
+func (e *Entry) serial() string {
 	key := ""
 	for _, c := range e.claims {
 		k := ""
@@ -314,7 +326,7 @@ func (e *entry) serial() string {
 }
 
 // sharedMACs returns the hardware addresses that several strong identities have.
-func sharedMACs(list []*entry) map[string]bool {
+func sharedMACs(list []*Entry) map[string]bool {
 	serial, shared := map[string]string{}, map[string]bool{}
 	for _, e := range list {
 		k := e.serial()
@@ -331,7 +343,7 @@ func sharedMACs(list []*entry) map[string]bool {
 
 // frameMACs counts the addresses seen behind each hardware address in frames:
 // more than one means a router.
-func frameMACs(list []*entry) map[string]int {
+func frameMACs(list []*Entry) map[string]int {
 	n := map[string]int{}
 	for _, e := range list {
 		if e.framed != "" && e.addr.Kind == device.IP {
@@ -367,7 +379,7 @@ func compare(a, b device.Address) int {
 var infrastructure = []string{"dhcp", "dns", "ntp", "kerberos", "ldap", "syslog"}
 
 // assemble makes one device of what is known of its addresses.
-func assemble(group []*entry, shared map[string]bool, frames map[string]int) device.Device {
+func assemble(group []*Entry, shared map[string]bool, frames map[string]int) device.Device {
 	var d device.Device
 	var claims []counted
 	var names []device.Address
@@ -436,7 +448,7 @@ func assemble(group []*entry, shared map[string]bool, frames map[string]int) dev
 }
 
 // identity returns what a device's id is made of: its strongest identity.
-func identity(group []*entry, d *device.Device) []string {
+func identity(group []*Entry, d *device.Device) []string {
 	for _, e := range group {
 		if s := e.serial(); s != "" {
 			return []string{"serial", s}

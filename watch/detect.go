@@ -4,15 +4,18 @@
 package watch
 
 import (
+	"encoding/binary"
 	"fmt"
 	"math"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/myelin-health/myelin/device"
 	"github.com/myelin-health/myelin/event"
 	"github.com/myelin-health/myelin/finding"
 	"github.com/myelin-health/myelin/inventory"
+	"github.com/myelin-health/myelin/proto"
 	"github.com/myelin-health/myelin/wire"
 )
 
@@ -30,7 +33,7 @@ func (s *stage) command(e *event.Event) {
 	if t != device.NoTherapy {
 		s.register.Said(e.Device, inventory.Claim{Therapy: t}, e.Time)
 	}
-	s.register.Sent(e.Peer, e.Time)
+	s.register.At(e.Peer, e.Time).Sent(e.Time)
 	if effect == device.Reads || verb == device.ReadSettings || verb == device.ReadTelemetry {
 		return
 	}
@@ -122,7 +125,7 @@ func (s *stage) recordsRequested(e *event.Event) {
 }
 
 func (s *stage) recordsMoved(e *event.Event) {
-	s.register.Sent(e.Device, e.Time)
+	s.register.At(e.Device, e.Time).Sent(e.Time)
 	out := outsideUnicast(e.Peer)
 	if out && !s.baseline.link(e.Device.Value, e.Peer.Value, e.Text(event.Protocol)) {
 		confidence := device.Medium
@@ -182,85 +185,96 @@ func (s *stage) bulk(e *event.Event, about device.Address, scope string, confide
 
 // The way into the network.
 
-// A tryKey is a station and either a port (whatever the address) or an
-// address (whatever the port).
+// A tryKey is a station and either a port, whatever the address, or an address,
+// whatever the port.
 type tryKey struct {
-	from  device.Address
-	to    device.Address
-	port  int64
-	proto int64
+	from  uint32 // node
+	port  uint16
+	proto uint8
+	to    wire.Addr
 }
 
+// tries are the targets that came to nothing, until there are enough of them.
 type tries struct {
 	since   int64
-	targets []string
-	places  []place
+	targets []uint64 // ports, or hashes of addresses
 	found   bool
 }
 
 // probed are the UDP services that scanners ask for one by one.
-var probed = []int64{69, 161, 500, 623, 1434, 1900, 5060, 11211}
+var probed = []uint16{69, 161, 500, 623, 1434, 1900, 5060, 11211}
 
 // scan counts conversations that came to nothing: no answer, a refusal, or a
 // connection that was opened and left without a word.
-func (s *stage) scan(e *event.Event, state event.ConversationState) {
-	proto, port := e.Int(event.Transport), e.Int(event.Port)
-	bytes := e.Int(event.BytesToServer) + e.Int(event.BytesToClient)
-	switch proto {
+func (s *stage) scan(c *ended, client uint32) {
+	if client == 0 {
+		return
+	}
+	switch c.transport {
 	case wire.ProtoTCP:
-		if bytes > 0 && state != event.Refused || e.Int(event.Packets) > 12 {
+		if c.bytes() > 0 && c.state != event.Refused || c.packets > 12 || c.state == event.Midstream {
 			return
 		}
 	case wire.ProtoUDP:
-		if state != event.Unanswered || !slices.Contains(probed, port) {
+		if c.state != event.Unanswered || !slices.Contains(probed, c.port) {
 			return
 		}
 	case wire.ProtoICMP:
-		if state != event.Unanswered {
+		if c.state != event.Unanswered {
 			return
 		}
 	default:
 		return
 	}
-	if !plainTarget(e.Peer) {
+	if ip := c.server.Netip(); ip.IsMulticast() || ip.Is4() && c.server[15] == 255 {
 		return
 	}
-	began := e.Int(event.Began)
-	at := place{began, e.Sighting}
-	if s.tried(tryKey{from: e.Device, port: port, proto: proto}, e.Peer.Value, scanTargets, at) {
-		note := fmt.Sprintf("tried port %d at %s", port, e.Peer.Value)
-		if proto == wire.ProtoICMP {
-			note = "pinged " + e.Peer.Value
+	at := c.first()
+	if s.tried(tryKey{from: client, port: c.port, proto: c.transport}, hashAddr(c.server), scanTargets, at.time) {
+		to := s.address(c.server)
+		note := "tried port " + strconv.Itoa(int(c.port)) + " at " + to.Value
+		if c.transport == wire.ProtoICMP {
+			note = "pinged " + to.Value
 		}
-		s.findAt(finding.ScanHorizontal, e.Device, "", device.High, at, note).hurts(e.Peer)
+		s.findAt(finding.ScanHorizontal, s.at(client).addr, "", device.High, at, note).hurts(to)
 	}
-	if proto == wire.ProtoTCP && s.tried(tryKey{from: e.Device, to: e.Peer, proto: proto}, fmt.Sprint(port), scanPorts, at) {
-		s.findAt(finding.ScanVertical, e.Device, e.Peer.Value, device.High, at, fmt.Sprintf("tried port %d", port)).hurts(e.Peer).peer = e.Peer
+	if c.transport == wire.ProtoTCP && s.tried(tryKey{from: client, to: c.server, proto: c.transport}, uint64(c.port), scanPorts, at.time) {
+		to := s.address(c.server)
+		s.findAt(finding.ScanVertical, s.at(client).addr, to.Value, device.High, at, "tried port "+strconv.Itoa(int(c.port))).hurts(to).peer = to
 	}
 }
 
+// address returns an IP address that need not be a node.
+func (s *stage) address(ip wire.Addr) device.Address {
+	if n, ok := s.nodes.index[ip]; ok {
+		return s.at(n).addr
+	}
+	return device.Address{Kind: device.IP, Value: ip.String()}
+}
+
+// hashAddr tells addresses apart within one list of tries. One who makes two
+// of them collide hides one try.
+func hashAddr(ip wire.Addr) uint64 {
+	return binary.LittleEndian.Uint64(ip[:8])*0x9e3779b97f4a7c15 ^ binary.LittleEndian.Uint64(ip[8:])
+}
+
 // tried notes a target and reports whether the threshold is reached.
-func (s *stage) tried(k tryKey, target string, threshold int, at place) bool {
-	t := s.tries.get(k, at.time, scanWindow, &s.dropped)
-	if t == nil {
-		return false
+func (s *stage) tried(k tryKey, target uint64, threshold int, now int64) bool {
+	t := s.tries.get(k, now, scanWindow, &s.dropped)
+	if t == nil || t.found {
+		return t != nil
 	}
-	if t.since == 0 || !t.found && at.time-t.since > scanWindow {
-		*t = tries{since: at.time, targets: t.targets[:0]}
-	}
-	if t.found {
-		return true
+	if t.since == 0 || now-t.since > scanWindow {
+		*t = tries{since: now, targets: t.targets[:0]}
 	}
 	if !slices.Contains(t.targets, target) {
 		t.targets = append(t.targets, target)
 	}
 	t.found = len(t.targets) >= threshold
+	if t.found {
+		t.targets = nil
+	}
 	return t.found
-}
-
-// plainTarget reports whether an address is one host's.
-func plainTarget(a device.Address) bool {
-	return inside(a) && !strings.HasSuffix(a.Value, ".255") || outsideUnicast(a)
 }
 
 type loginKey struct {
@@ -327,24 +341,20 @@ var clearSchemes = map[string]bool{
 }
 
 // shortSession counts encrypted logins that ended at once.
-func (s *stage) shortSession(e *event.Event, names string) {
-	protocol := ""
-	for _, p := range [...]string{"ssh", "rdp"} {
-		if hasWord(names, p) {
-			protocol = p
+func (s *stage) shortSession(c *ended, client, server uint32) {
+	for _, id := range [...]proto.ID{proto.SSH, proto.RDP} {
+		if !c.protocols.has(id) || c.bytes() > guessBytes {
+			continue
 		}
-	}
-	if protocol == "" || e.Int(event.BytesToServer)+e.Int(event.BytesToClient) > guessBytes {
-		return
-	}
-	at := place{e.Int(event.Began), e.Sighting}
-	reached, before := s.attempt(loginKey{e.Device, e.Peer, protocol}, guessSessions, at)
-	if !reached {
-		return
-	}
-	for _, p := range append(before, at) {
-		c := s.findAt(finding.BruteForce, e.Device, e.Peer.Value, device.Medium, p, protocol+" session that ended at once").hurts(e.Peer)
-		c.peer, c.detail = e.Peer, protocol
+		from, to := s.at(client).addr, s.at(server).addr
+		reached, before := s.attempt(loginKey{from, to, id.String()}, guessSessions, c.first())
+		if !reached {
+			return
+		}
+		for _, p := range append(before, c.first()) {
+			f := s.findAt(finding.BruteForce, from, to.Value, device.Medium, p, id.String()+" session that ended at once").hurts(to)
+			f.peer, f.detail = to, id.String()
+		}
 	}
 }
 
@@ -365,25 +375,22 @@ func (s *stage) remoteSession(e *event.Event, name string) {
 	s.exec = append(s.exec, pending{client: e.Device, server: e.Peer, protocol: name, where: place{e.Time, e.Sighting}})
 }
 
-func (s *stage) outside(e *event.Event, state event.ConversationState, names string) {
-	toServer, toClient := e.Int(event.BytesToServer), e.Int(event.BytesToClient)
-	if state < event.Established || toServer == 0 || toClient == 0 {
+// outside keeps conversations with the internet until it is known who of ours
+// is a medical device.
+func (s *stage) outside(c *ended, client, server uint32) {
+	inbound := s.at(client).outside && s.at(server).inside
+	if !inbound && !(s.at(client).inside && s.at(server).outside) || !c.answered() || c.toServer == 0 || c.toClient == 0 {
 		return
 	}
-	inbound := outsideUnicast(e.Device) && inside(e.Peer)
-	if !inbound && !(inside(e.Device) && outsideUnicast(e.Peer)) {
-		return
-	}
-	secure := hasWord(names, "tls") || hasWord(names, "ssh") || hasWord(names, "dns") || hasWord(names, "ntp")
-	if s.baseline == nil && secure && !inbound {
+	p := c.protocols
+	if s.baseline == nil && !inbound && (p.has(proto.TLS) || p.has(proto.SSH) || p.has(proto.DNS) || p.has(proto.NTP)) {
 		return // a maker's remote service looks like this
 	}
 	if len(s.external) >= maxTracked {
 		s.dropped++
 		return
 	}
-	s.external = append(s.external, pending{client: e.Device, server: e.Peer, protocol: names, port: e.Int(event.Port),
-		where: place{e.Int(event.Began), e.Sighting}, inbound: inbound})
+	s.external = append(s.external, pending{client: s.at(client).addr, server: s.at(server).addr, protocol: p.names(), where: c.first(), inbound: inbound})
 }
 
 // judge decides the statements that waited for the inventory.
@@ -441,10 +448,9 @@ type arpOwner struct {
 }
 
 func (s *stage) bound(e *event.Event) {
-	mac, by := e.Text(event.MAC), e.Text(event.Protocol)
-	own := by != "ip"
-	s.register.Bound(e.Device, mac, own, e.Time)
-	if by != "arp" || sharedMAC(mac) {
+	mac := e.Text(event.MAC)
+	s.register.Owns(e.Device, mac, e.Time)
+	if e.Text(event.Protocol) != "arp" || sharedMAC(mac) {
 		return
 	}
 	o := s.arp[e.Device]
@@ -485,7 +491,7 @@ func sharedMAC(mac string) bool {
 }
 
 func (s *stage) addressOffered(e *event.Event) {
-	s.register.Spoke(e.Device, "dhcp", true, e.Time)
+	s.register.At(e.Device, e.Time).Spoke("dhcp", true)
 	if s.baseline.serves(e.Device.Value, "dhcp") {
 		return
 	}
@@ -548,8 +554,8 @@ func (s *stage) nameQueried(e *event.Event) {
 	switch {
 	case len(l.names) >= tunnelNames && l.length >= l.n*tunnelLength && l.entropy >= l.n*tunnelEntropy:
 		found = true
-	case e.Int(event.Length) >= tunnelOneName && e.Int(event.Entropy) >= tunnelEntropy:
-		found, confidence, note = true, device.Low, "a name as long as names can be, unlike words"
+	case e.Int(event.Length) >= tunnelOneName && e.Int(event.Entropy) >= tunnelOneEntropy:
+		found, confidence, note = true, device.Low, "a long name with the look of packed bytes"
 	}
 	if !found {
 		return
@@ -564,8 +570,8 @@ func (s *stage) nameQueried(e *event.Event) {
 }
 
 type callKey struct {
-	from, to device.Address
-	port     int64
+	from, to uint32 // nodes
+	port     uint16
 }
 
 // calls are the intervals between conversations, as a running mean and sum of
@@ -577,47 +583,47 @@ type calls struct {
 	places   []place
 }
 
-func (s *stage) beacon(e *event.Event, state event.ConversationState) {
-	bytes := e.Int(event.BytesToServer) + e.Int(event.BytesToClient)
-	if e.Int(event.Transport) != wire.ProtoTCP || state < event.Established || !inside(e.Device) || !outsideUnicast(e.Peer) || bytes == 0 || bytes > beaconBytes {
+func (s *stage) beacon(c *ended, client, server uint32) {
+	if c.transport != wire.ProtoTCP || !c.answered() || c.bytes() == 0 || c.bytes() > beaconBytes || !s.at(client).inside || !s.at(server).outside {
 		return
 	}
-	if s.baseline.link(e.Device.Value, e.Peer.Value, e.Text(event.Protocol)) {
+	from, to := s.at(client).addr, s.at(server).addr
+	if s.baseline.link(from.Value, to.Value, c.protocols.names()) {
 		return
 	}
-	began := e.Int(event.Began)
-	c := s.calls.get(callKey{e.Device, e.Peer, e.Int(event.Port)}, began, 24*60*minute, &s.dropped)
-	if c == nil {
+	k := s.calls.get(callKey{client, server, c.port}, c.begin.Time, 24*60*minute, &s.dropped)
+	if k == nil {
 		return
 	}
-	if c.last == 0 || began <= c.last {
-		c.last = max(c.last, began)
+	if k.last == 0 || c.begin.Time <= k.last {
+		k.last = max(k.last, c.begin.Time)
 		return
 	}
-	d := float64(began - c.last)
-	c.last = began
-	c.n++
-	delta := d - c.mean
-	c.mean += delta / float64(c.n)
-	c.m2 += delta * (d - c.mean)
-	if len(c.places) < finding.MaxSightings {
-		c.places = append(c.places, place{began, e.Sighting})
+	d := float64(c.begin.Time - k.last)
+	k.last = c.begin.Time
+	k.n++
+	delta := d - k.mean
+	k.mean += delta / float64(k.n)
+	k.m2 += delta * (d - k.mean)
+	if len(k.places) < finding.MaxSightings {
+		k.places = append(k.places, c.first())
 	}
-	if c.n < beaconCalls || c.mean < float64(beaconMin) || math.Sqrt(c.m2/float64(c.n)) > c.mean*beaconJitter/100 {
+	if k.n < beaconCalls || k.mean < float64(beaconMin) || math.Sqrt(k.m2/float64(k.n)) > k.mean*beaconJitter/100 {
 		return
 	}
-	for _, p := range c.places {
-		s.findAt(finding.Beaconing, e.Device, e.Peer.Value, device.Low, p, fmt.Sprintf("call every %d seconds", int64(c.mean)/second)).peer = e.Peer
+	for _, p := range k.places {
+		s.findAt(finding.Beaconing, from, to.Value, device.Low, p, fmt.Sprintf("call every %d seconds", int64(k.mean)/second)).peer = to
 	}
-	c.places = nil
+	k.places = k.places[:0]
 }
 
-func (s *stage) guarded(e *event.Event, state event.ConversationState) {
-	if s.baseline == nil || state < event.Established {
+func (s *stage) guarded(c *ended, client, server uint32) {
+	if s.baseline == nil || !c.answered() {
 		return
 	}
-	if guard := s.baseline.Guards[e.Peer.Value]; guard != "" && guard != e.Device.Value {
-		s.findAt(finding.GuardBypassed, e.Peer, e.Device.Value, device.High, place{e.Int(event.Began), e.Sighting}, "conversation that did not pass the guard").peer = e.Device
+	from, to := s.at(client).addr, s.at(server).addr
+	if guard := s.baseline.Guards[to.Value]; guard != "" && guard != from.Value {
+		s.findAt(finding.GuardBypassed, to, from.Value, device.High, c.first(), "conversation that did not pass the guard").peer = from
 	}
 }
 
@@ -633,21 +639,28 @@ var insecureProtocols = map[string]string{
 	"ftp":    "FTP sends passwords and files in clear",
 }
 
-// insecureVersions cannot be made secure in these versions.
-var insecureVersions = map[[2]string]string{
-	{"smb", "1"}:        "SMB version 1",
-	{"snmp", "1"}:       "SNMP version 1 has no secret but a word in clear",
-	{"snmp", "2c"}:      "SNMP version 2c has no secret but a word in clear",
-	{"rdp", "standard"}: "RDP without TLS",
-	{"vnc", "none"}:     "VNC without a password",
+// insecureVersions cannot be made secure in these versions: the first word or
+// words of what the observer calls them.
+var insecureVersions = []struct{ protocol, version, note string }{
+	{"smb", "1", "SMB version 1"},
+	{"snmp", "1", "SNMP version 1 has no secret but a word in clear"},
+	{"snmp", "2c", "SNMP version 2c has no secret but a word in clear"},
+	{"rdp", "RDP security", "RDP without TLS"},
+	{"ssh", "1", "SSH version 1"},
 }
 
 func (s *stage) insecure(e *event.Event, name string) {
 	if note := insecureProtocols[name]; note != "" {
 		s.find(finding.InsecureService, e.Peer, name, device.High, e, note).detail = name
 	}
-	if note := insecureVersions[[2]string{name, e.Text(event.Version)}]; note != "" {
-		s.find(finding.InsecureService, e.Peer, name, device.High, e, note).detail = name
+	version := e.Text(event.Version)
+	for _, v := range insecureVersions {
+		if v.protocol == name && v.version == version {
+			s.find(finding.InsecureService, e.Peer, name, device.High, e, v.note).detail = name
+		}
+	}
+	if name == "vnc" && strings.HasSuffix(version, "no authentication") {
+		s.find(finding.InsecureService, e.Peer, name, device.High, e, "VNC without a password").detail = name
 	}
 }
 

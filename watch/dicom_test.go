@@ -357,7 +357,8 @@ func replayDICOM(t *testing.T, name string) []event.Event {
 	}
 	var out []stamped
 	s := newShard([]byte("the key of tests"))
-	s.out = &out
+	var ends []ended
+	s.out, s.ends = &out, &ends
 	s.opened = func(x *exchange) { x.id, x.obs = proto.DICOM, newDICOMObserver() }
 	var frame capture.Frame
 	for {

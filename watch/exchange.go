@@ -41,7 +41,7 @@ type exchange struct {
 	sh         *shard
 	obs        observer // nil until the protocol is recognised, and after it was given up
 	id         proto.ID
-	names      string // the protocols noted so far, separated by spaces
+	protocols  protocols // noted so far
 	tries      [2]uint8
 	last       flow.Place // where the observer was last handed bytes
 	closing    bool
@@ -73,34 +73,8 @@ func (x *exchange) noteAddr(kind event.Kind, off int, about, peer device.Address
 	e.Device, e.Peer = about, peer
 	e.Add(attrs...)
 	if kind == event.ProtocolSeen {
-		x.spoke(e.Text(event.Protocol))
+		x.protocols.add(proto.ByName(e.Text(event.Protocol)))
 	}
-}
-
-// spoke remembers a protocol of this conversation for its end.
-func (x *exchange) spoke(name string) {
-	if name == "" || hasWord(x.names, name) {
-		return
-	}
-	if x.names != "" {
-		name = x.sh.intern(x.names + " " + name)
-	}
-	x.names = name
-}
-
-// hasWord reports whether words, separated by spaces, has word among them.
-func hasWord(words, word string) bool {
-	for len(words) > 0 {
-		i := 0
-		for i < len(words) && words[i] != ' ' {
-			i++
-		}
-		if words[:i] == word {
-			return true
-		}
-		words = words[min(i+1, len(words)):]
-	}
-	return false
 }
 
 // malformed notes that the sender's bytes do not follow their format. off is
@@ -160,6 +134,10 @@ func (x *exchange) observe(id proto.ID, off int) {
 	x.id, x.obs = id, nil
 	if f := observers[id]; f != nil {
 		x.obs = f()
+	}
+	x.protocols.add(id)
+	if x.sh.told(x.conv, id) {
+		return
 	}
 	var protection device.Protection
 	if id == proto.TLS || id == proto.SSH {

@@ -41,8 +41,9 @@ func converse(t testing.TB, transport uint8, o observer, pieces []piece) []event
 	t.Helper()
 	var out []stamped
 	s := newShard([]byte("the key of tests"))
-	s.out = &out
-	ends := [2]flow.Endpoint{
+	var ends []ended
+	s.out, s.ends = &out, &ends
+	sides := [2]flow.Endpoint{
 		{Addr: wire.AddrFrom(netip.MustParseAddr("10.20.1.5")), Port: 40000},
 		{Addr: wire.AddrFrom(netip.MustParseAddr("10.20.3.10")), Port: 24000},
 	}
@@ -54,7 +55,7 @@ func converse(t testing.TB, transport uint8, o observer, pieces []piece) []event
 		now += 1e6
 		p := &wire.Packet{
 			IPVersion: 4, EtherType: wire.EtherTypeIPv4, Proto: transport, HasPorts: true,
-			Src: ends[from].Addr, SrcPort: ends[from].Port, Dst: ends[from.Other()].Addr, DstPort: ends[from.Other()].Port,
+			Src: sides[from].Addr, SrcPort: sides[from].Port, Dst: sides[from.Other()].Addr, DstPort: sides[from.Other()].Port,
 			Flags: flags, Seq: seq[from], Payload: b, PayloadOff: 54,
 		}
 		seq[from] += uint32(len(b))

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"math"
 	"sync"
 
 	"github.com/myelin-health/myelin/capture"
@@ -42,9 +43,16 @@ type unit struct {
 	shard   [unitFrames]uint8 // of each item; noShard for frames that have none
 	n       int
 	release func()
-	out     [][]stamped // by worker, each in the order of packets
-	next    []int       // by worker: first event not yet merged
+	said    []said // by worker
 	left    sync.WaitGroup
+}
+
+// said is what a worker's shards said of a unit, in the order of packets, and
+// how much of it has been handed to the ordered stage.
+type said struct {
+	events     []stamped
+	ends       []ended
+	event, end int
 }
 
 // An item is one decoded frame.
@@ -132,7 +140,7 @@ func end(err error) error {
 }
 
 func (w *Watcher) newUnit() *unit {
-	return &unit{out: make([][]stamped, max(w.jobs, 1)), next: make([]int, max(w.jobs, 1))}
+	return &unit{said: make([]said, w.jobs)}
 }
 
 // fill reads frames, decodes their headers and chooses their shards. With an
@@ -182,45 +190,67 @@ func (w *Watcher) unroutable(p *wire.Packet) uint8 {
 
 // work lets one worker's shards take their packets of the unit.
 func (w *Watcher) work(u *unit, worker int) {
-	jobs := max(w.jobs, 1)
-	out := u.out[worker][:0]
+	said := &u.said[worker]
 	for i, shard := range u.shard[:u.n] {
-		if shard == noShard || int(shard)%jobs != worker {
+		if shard == noShard || int(shard)%w.jobs != worker {
 			continue
 		}
 		s := w.shards[shard]
-		s.seq, s.out = uint32(i), &out
+		s.seq, s.out, s.ends = uint32(i), &said.events, &said.ends
 		s.packet(&u.items[i])
 	}
-	u.out[worker] = out
 }
 
-// collect hands the unit's events to the ordered stage, in the order of their packets.
+// collect hands what the shards said of the unit to the ordered stage, in the
+// order of the packets at which they said it.
 func (w *Watcher) collect(u *unit) error {
-	clear(u.next)
-	var err error
-	for err == nil {
-		from := -1
-		for i, out := range u.out {
-			if n := u.next[i]; n < len(out) && (from < 0 || out[n].seq < u.out[from][u.next[from]].seq) {
-				from = i
-			}
-		}
-		if from < 0 {
-			break
-		}
-		err = w.stage.on(&u.out[from][u.next[from]].e)
-		u.next[from]++
-	}
-	for i := range u.out {
-		clear(u.out[i])
-		u.out[i] = u.out[i][:0]
+	err := w.merge(u.said)
+	for i := range u.said {
+		u.said[i].reset()
 	}
 	if u.release != nil {
 		u.release()
 		u.release = nil
 	}
 	return err
+}
+
+func (w *Watcher) merge(all []said) error {
+	const end = math.MaxUint32
+	for {
+		var from *said
+		seq := uint32(end)
+		ending := false
+		for i := range all {
+			s := &all[i]
+			if s.end < len(s.ends) && s.ends[s.end].seq < seq {
+				from, seq, ending = s, s.ends[s.end].seq, true
+			}
+			if s.event < len(s.events) && s.events[s.event].seq < seq {
+				from, seq, ending = s, s.events[s.event].seq, false
+			}
+		}
+		var err error
+		switch {
+		case from == nil:
+			return nil
+		case ending:
+			err = w.stage.ended(&from.ends[from.end])
+			from.end++
+		default:
+			err = w.stage.on(&from.events[from.event].e)
+			from.event++
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+func (s *said) reset() {
+	clear(s.events)
+	s.events, s.ends = s.events[:0], s.ends[:0]
+	s.event, s.end = 0, 0
 }
 
 // Flush ends every conversation, as at the end of the last input, in the order
@@ -234,7 +264,7 @@ func (w *Watcher) Flush() error {
 	for i, s := range w.shards {
 		heads[i].begin, heads[i].ok = s.table.Oldest()
 	}
-	var out []stamped
+	said := make([]said, 1)
 	for {
 		first := -1
 		for i := range heads {
@@ -246,14 +276,12 @@ func (w *Watcher) Flush() error {
 			return nil
 		}
 		s := w.shards[first]
-		out = out[:0]
-		s.out = &out
+		s.seq, s.out, s.ends = 0, &said[0].events, &said[0].ends
 		s.table.FlushOldest()
-		for i := range out {
-			if err := w.stage.on(&out[i].e); err != nil {
-				return err
-			}
+		if err := w.merge(said); err != nil {
+			return err
 		}
+		said[0].reset()
 		heads[first].begin, heads[first].ok = s.table.Oldest()
 	}
 }

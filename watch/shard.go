@@ -24,6 +24,7 @@ const (
 	maxTexts     = 2048
 	maxBindings  = 2048
 	maxSpareExch = 256
+	maxTold      = 1024 // a power of two
 )
 
 // A shard follows its share of the conversations and turns what they say into
@@ -32,15 +33,18 @@ type shard struct {
 	table *flow.Table
 	mac   hash.Hash // HMAC-SHA-256 under the key of this run
 
-	seq uint32 // of the packet in hand within its unit
-	out *[]stamped
+	seq  uint32 // of the packet in hand within its unit
+	out  *[]stamped
+	ends *[]ended
 
 	addresses map[wire.Addr]device.Address
 	texts     map[string]string
 	bindings  map[wire.Addr][6]byte
 	spare     []*exchange
+	toldOf    [maxTold]uint64 // protocols noted lately, by hash
 
 	certificates certificateCache
+	handles      int // that SDC observers remember
 
 	opened func(*exchange) // is shown each new exchange; nil but in tests
 }
@@ -120,25 +124,35 @@ func (s *shard) arp(p *wire.Packet, at flow.Place) {
 	if !ok || a.SenderIP.Netip().IsUnspecified() { // a probe claims nothing (RFC 5227 section 2.1)
 		return
 	}
-	at.Offset = int32(p.PayloadOff)
-	s.binding(a.SenderIP, a.SenderMAC, at, "arp")
-}
-
-// binding notes the hardware address behind an IP address, when that is new or another.
-func (s *shard) binding(ip wire.Addr, mac [6]byte, at flow.Place, by string) {
-	if mac == ([6]byte{}) {
-		return
-	}
-	if had, ok := s.bindings[ip]; ok && had == mac {
+	if had, ok := s.bindings[a.SenderIP]; ok && had == a.SenderMAC {
 		return
 	}
 	if len(s.bindings) >= maxBindings {
 		clear(s.bindings)
 	}
-	s.bindings[ip] = mac
+	s.bindings[a.SenderIP] = a.SenderMAC
+	at.Offset = int32(p.PayloadOff)
 	e := s.emit(event.BindingSeen, at)
-	e.Device = s.address(ip)
-	e.Add(event.Text(event.MAC, s.intern(net.HardwareAddr(mac[:]).String())), event.Text(event.Protocol, by))
+	e.Device = s.address(a.SenderIP)
+	e.Add(event.Text(event.MAC, s.intern(net.HardwareAddr(a.SenderMAC[:]).String())), event.Text(event.Protocol, "arp"))
+}
+
+// told reports whether the protocol of a conversation was noted a short while
+// ago for the same client, server and port, and notes that it is now. A
+// resolver asks its server from a new port each time.
+func (s *shard) told(c *flow.Conversation, id proto.ID) bool {
+	a, b := &c.Client.Addr, &c.Server.Addr
+	h := uint64(c.Server.Port)<<16 | uint64(id)<<8 | 1
+	for i := 0; i < 16; i += 8 {
+		h = (h ^ binary.LittleEndian.Uint64(a[i:])) * 0x9e3779b97f4a7c15
+		h = (h ^ h>>29 ^ binary.LittleEndian.Uint64(b[i:])) * 0xbf58476d1ce4e5b9
+	}
+	slot := &s.toldOf[h>>54]
+	if *slot == h {
+		return true
+	}
+	*slot = h
+	return false
 }
 
 // address returns an IP address as text, made once.
@@ -280,34 +294,30 @@ func (s *shard) Overlap(c *flow.Conversation, from flow.Side) {
 
 func (s *shard) Closed(c *flow.Conversation) {
 	x, _ := c.User.(*exchange)
-	names := ""
+	end := ended{
+		seq: s.seq, begin: c.Begin, last: c.Last, client: c.Client.Addr, server: c.Server.Addr,
+		clientMAC: c.ClientMAC, serverMAC: c.ServerMAC, port: c.Server.Port, transport: c.Proto,
+		packets: c.Packets[0] + c.Packets[1], toServer: c.Bytes[flow.Client], toClient: c.Bytes[flow.Server],
+		state: event.Established,
+	}
 	if x != nil {
 		if x.obs != nil {
 			x.closing = true
 			x.obs.close(x)
 		}
-		names = x.names
+		end.protocols = x.protocols
 		*x = exchange{}
 		if len(s.spare) < maxSpareExch {
 			s.spare = append(s.spare, x)
 		}
 	}
-	s.binding(c.Client.Addr, c.ClientMAC, c.Begin, "ip")
-	s.binding(c.Server.Addr, c.ServerMAC, c.Begin, "ip")
-	state := event.Established
 	switch {
 	case c.Packets[0] == 0 || c.Packets[1] == 0:
-		state = event.Unanswered
+		end.state = event.Unanswered
 	case c.State == flow.Refused:
-		state = event.Refused
+		end.state = event.Refused
 	case c.Midstream:
-		state = event.Midstream
+		end.state = event.Midstream
 	}
-	e := s.emit(event.ConversationEnded, c.Begin)
-	e.Time = c.Last
-	e.Device, e.Peer = s.address(c.Client.Addr), s.address(c.Server.Addr)
-	e.Add(event.Int(event.Transport, c.Proto), event.Int(event.Port, c.Server.Port), event.Int(event.State, state),
-		event.Text(event.Protocol, names), event.Int(event.Packets, c.Packets[0]+c.Packets[1]),
-		event.Int(event.BytesToServer, c.Bytes[flow.Client]), event.Int(event.BytesToClient, c.Bytes[flow.Server]),
-		event.Int(event.Began, c.Begin.Time))
+	*s.ends = append(*s.ends, end)
 }

@@ -13,6 +13,8 @@ import (
 	"github.com/myelin-health/myelin/event"
 	"github.com/myelin-health/myelin/finding"
 	"github.com/myelin-health/myelin/inventory"
+	"github.com/myelin-health/myelin/proto"
+	"github.com/myelin-health/myelin/wire"
 )
 
 // The stage folds the events of all shards, in the order of their packets,
@@ -22,6 +24,7 @@ type stage struct {
 	keyed    bool // pseudonyms may be shown
 	baseline *Baseline
 	register *inventory.Register
+	nodes    nodes
 	sessions map[sessionKey]*Session
 	claims   map[claimKey]*claim
 	ordinals map[int64]int64 // of subjects, in the order of appearance
@@ -52,22 +55,15 @@ type place struct {
 type pending struct {
 	client, server device.Address
 	protocol       string
-	port           int64
 	where          place
-	bytes          int64
 	inbound        bool
-}
-
-type sessionKey struct {
-	protocol       string
-	client, server device.Address
-	port           uint16
 }
 
 func newStage(c Config) *stage {
 	s := &stage{
 		record: c.Record, keyed: c.Key != nil, baseline: c.Baseline,
 		register: inventory.NewRegister(),
+		nodes:    nodes{list: make([]node, 1), index: make(map[wire.Addr]uint32)},
 		sessions: make(map[sessionKey]*Session),
 		claims:   make(map[claimKey]*claim),
 		ordinals: make(map[int64]int64),
@@ -94,27 +90,26 @@ func (s *stage) on(e *event.Event) error {
 
 // handlers are what the stage does with each kind of event.
 var handlers = [...]func(*stage, *event.Event){
-	event.ConversationEnded: (*stage).ended,
-	event.ProtocolSeen:      (*stage).protocol,
-	event.IdentitySeen:      (*stage).identity,
-	event.NameSeen:          (*stage).named,
-	event.BindingSeen:       (*stage).bound,
-	event.CommandSeen:       (*stage).command,
-	event.CommandAnswered:   nil,
-	event.ReportSeen:        (*stage).report,
-	event.PatientDataSeen:   (*stage).patientData,
-	event.RecordsRequested:  (*stage).recordsRequested,
-	event.RecordsMoved:      (*stage).recordsMoved,
-	event.LoginSeen:         (*stage).login,
-	event.RemoteExecSeen:    (*stage).remoteExec,
-	event.ExploitSeen:       (*stage).exploit,
-	event.TLSSeen:           (*stage).tls,
-	event.CertificateSeen:   (*stage).certificate,
-	event.NameQueried:       (*stage).nameQueried,
-	event.AddressOffered:    (*stage).addressOffered,
-	event.MalformedSeen:     (*stage).malformed,
-	event.OverlapSeen:       (*stage).overlap,
-	event.BoundReached:      (*stage).boundReached,
+	event.ProtocolSeen:     (*stage).protocol,
+	event.IdentitySeen:     (*stage).identity,
+	event.NameSeen:         (*stage).named,
+	event.BindingSeen:      (*stage).bound,
+	event.CommandSeen:      (*stage).command,
+	event.CommandAnswered:  nil,
+	event.ReportSeen:       (*stage).report,
+	event.PatientDataSeen:  (*stage).patientData,
+	event.RecordsRequested: (*stage).recordsRequested,
+	event.RecordsMoved:     (*stage).recordsMoved,
+	event.LoginSeen:        (*stage).login,
+	event.RemoteExecSeen:   (*stage).remoteExec,
+	event.ExploitSeen:      (*stage).exploit,
+	event.TLSSeen:          (*stage).tls,
+	event.CertificateSeen:  (*stage).certificate,
+	event.NameQueried:      (*stage).nameQueried,
+	event.AddressOffered:   (*stage).addressOffered,
+	event.MalformedSeen:    (*stage).malformed,
+	event.OverlapSeen:      (*stage).overlap,
+	event.BoundReached:     (*stage).boundReached,
 }
 
 // withhold takes out of an event what must not leave: names that may be a
@@ -155,68 +150,21 @@ func (s *stage) ordinal(hash int64) int64 {
 	return n
 }
 
-func (s *stage) session(protocol string, client, server device.Address, port int64) *Session {
-	k := sessionKey{protocol, client, server, uint16(port)}
-	if x := s.sessions[k]; x != nil {
-		return x
-	}
-	if len(s.sessions) >= maxSessions {
-		s.dropped++
-		return nil
-	}
-	x := &Session{Protocol: protocol, Client: client, Server: server, Port: uint16(port)}
-	s.sessions[k] = x
-	return x
-}
-
 func (s *stage) protocol(e *event.Event) {
 	name := e.Text(event.Protocol)
-	s.register.Spoke(e.Device, name, false, e.Time)
-	s.register.Spoke(e.Peer, name, true, e.Time)
+	client, server := s.nodeOf(e.Device, e.Time), s.nodeOf(e.Peer, e.Time)
+	s.at(client).entry.Spoke(name, false)
+	s.at(server).entry.Spoke(name, true)
 	s.insecure(e, name)
 	port := e.Int(event.Port)
-	if port == 0 {
+	if port == 0 || client == 0 || server == 0 {
 		return // a version learned later, or a protocol inside another
 	}
-	if x := s.session(name, e.Device, e.Peer, port); x != nil {
+	if x := s.session(proto.ByName(name), client, server, uint16(port)); x != nil {
 		x.Encrypted = x.Encrypted || e.Int(event.Protection)&int64(device.Encrypted) != 0
 		x.Inferred = e.Int(event.Inferred) != 0
 	}
 	s.remoteSession(e, name)
-}
-
-func (s *stage) ended(e *event.Event) {
-	state := event.ConversationState(e.Int(event.State))
-	toServer, toClient := e.Int(event.BytesToServer), e.Int(event.BytesToClient)
-	if state != event.Unanswered || toClient == 0 {
-		s.register.Sent(e.Device, e.Time)
-	}
-	if state != event.Unanswered || toClient > 0 {
-		s.register.Sent(e.Peer, e.Time)
-	}
-	names := e.Text(event.Protocol)
-	if names == "" && state >= event.Established && toServer+toClient > 0 {
-		s.count("", e)
-	}
-	for name := range strings.SplitSeq(names, " ") {
-		if name != "" {
-			s.count(name, e)
-		}
-	}
-	s.scan(e, state)
-	s.shortSession(e, names)
-	s.beacon(e, state)
-	s.outside(e, state, names)
-	s.guarded(e, state)
-}
-
-func (s *stage) count(name string, e *event.Event) {
-	x := s.session(name, e.Device, e.Peer, e.Int(event.Port))
-	if x == nil {
-		return
-	}
-	x.Count++
-	x.Bytes += uint64(e.Int(event.BytesToServer) + e.Int(event.BytesToClient))
 }
 
 func (s *stage) identity(e *event.Event) {
@@ -226,7 +174,7 @@ func (s *stage) identity(e *event.Event) {
 		Therapy: device.Therapy(e.Int(event.Therapy)),
 	}, e.Time)
 	if e.Device.Kind == device.EUI64 && e.Peer.Kind == device.IP {
-		s.register.Sent(e.Device, e.Time)
+		s.register.At(e.Device, e.Time).Sent(e.Time)
 		s.register.Behind(e.Peer, e.Device, e.Time)
 	}
 	if os := e.Text(event.OS); os != "" {
@@ -242,7 +190,7 @@ func (s *stage) named(e *event.Event) {
 }
 
 func (s *stage) report(e *event.Event) {
-	s.register.Sent(e.Device, e.Time)
+	s.register.At(e.Device, e.Time).Sent(e.Time)
 	if t := device.Therapy(e.Int(event.Therapy)); t != device.NoTherapy {
 		s.register.Said(e.Device, inventory.Claim{Therapy: t, Class: t.Info().Class}, e.Time)
 	}

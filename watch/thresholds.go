@@ -32,8 +32,10 @@ const (
 	tunnelLength  = 52  // average characters in front of the domain
 	tunnelEntropy = 320 // average bits per character, times 100
 	tunnelWindow  = 10 * minute
-	// One name that is as long as names can be is worth a look by itself.
-	tunnelOneName = 120
+	// One long name with the look of packed bytes (base64 has 6 bits a character,
+	// hexadecimal 4, words less) is worth a look by itself.
+	tunnelOneName    = 64
+	tunnelOneEntropy = 460
 
 	// Malware sleeps evenly between its calls home.
 	beaconCalls  = 10

@@ -46,7 +46,8 @@ func replay(t testing.TB, name string) []event.Event {
 	}
 	var out []stamped
 	s := newShard([]byte("the key of tests"))
-	s.out = &out
+	var ends []ended
+	s.out, s.ends = &out, &ends
 	var frame capture.Frame
 	for {
 		if err := r.ReadFrame(&frame); err == io.EOF {

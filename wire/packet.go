@@ -104,7 +104,7 @@ type Packet struct {
 	Seq, Ack      uint32
 	Window        uint16
 	Urgent        uint16
-	BadTCPOptions bool // an option's length runs over the header's end
+	BadTCPOptions bool // an option's length cannot be; looked at with SYN, RST or URG only
 
 	ICMPType, ICMPCode uint8 // valid iff Proto is ProtoICMP or ProtoICMPv6
 
@@ -564,8 +564,9 @@ func (p *Packet) ppp(b []byte, off, layers int) { // RFC 1661 section 2, RFC 166
 }
 
 // badTCPOptions reports whether an option's length runs over the header's end
-// or under its own two bytes (RFC 9293 section 3.2). VxWorks' stack read over
-// the end (CVE-2019-12257 and its kin).
+// or under what it must hold: its own two bytes (RFC 9293 section 3.2), of the
+// authentication option four (RFC 5925 section 2.2). VxWorks' stack lost count
+// there (CVE-2019-12260).
 func badTCPOptions(o []byte) bool {
 	for len(o) > 0 {
 		switch o[0] {
@@ -575,7 +576,7 @@ func badTCPOptions(o []byte) bool {
 			o = o[1:]
 			continue
 		}
-		if len(o) < 2 || o[1] < 2 || int(o[1]) > len(o) {
+		if len(o) < 2 || o[1] < 2 || int(o[1]) > len(o) || o[0] == 29 && o[1] < 4 {
 			return true
 		}
 		o = o[o[1]:]
