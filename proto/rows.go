@@ -20,6 +20,7 @@ import (
 	"github.com/myelin-health/myelin/proto/netbios"
 	"github.com/myelin-health/myelin/proto/ntp"
 	"github.com/myelin-health/myelin/proto/rdp"
+	"github.com/myelin-health/myelin/proto/sdc"
 	"github.com/myelin-health/myelin/proto/smb"
 	"github.com/myelin-health/myelin/proto/snmp"
 	"github.com/myelin-health/myelin/proto/ssdp"
@@ -38,7 +39,7 @@ var Table = [Count]Protocol{
 	HL7:      {Name: "hl7", Stream: hl7.Recognise, Ports: []uint16{2575}},
 	HTTP:     {Name: "http", Stream: http.Recognise, Ports: []uint16{80, 8080}},
 	FHIR:     {Name: "fhir"},
-	SDC:      {Name: "sdc", Ports: []uint16{3702}},
+	SDC:      {Name: "sdc", Datagram: sdc.RecogniseDatagram, Ports: []uint16{3702}},
 	TLS:      {Name: "tls", Stream: tls.Recognise, Datagram: tls.RecogniseDatagram, Ports: []uint16{443, 853, 993, 995}},
 	DNS:      {Name: "dns", Stream: dns.Recognise, Datagram: dns.RecogniseDatagram, Ports: []uint16{53, 5353, 5355}},
 	DHCP:     {Name: "dhcp", Datagram: dhcp.RecogniseDatagram, Ports: []uint16{67, 68, 546, 547}},

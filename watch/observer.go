@@ -46,6 +46,8 @@ var observers = [proto.Count]func() observer{
 	proto.DICOM:    newDICOMObserver,
 	proto.FTP:      newFTPObserver,
 	proto.HL7:      newHL7Observer,
+	proto.HTTP:     newHTTPObserver,
+	proto.SDC:      newSDCDiscoveryObserver,
 	proto.Kerberos: newKerberosObserver,
 	proto.LDAP:     newLDAPObserver,
 	proto.NetBIOS:  newNetBIOSObserver,
