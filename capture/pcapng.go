@@ -296,13 +296,12 @@ func (p *pcapng) packet(block uint32, body []byte, f *Frame) error {
 	case int(length) > len(data):
 		return truncated(len(data), int(length))
 	}
-	*f = Frame{
-		Data:      data[:length:length],
-		Time:      p.last,
-		OrigLen:   int(max(length, origLen)),
-		Interface: p.before + int(id),
-		Link:      in.link,
-	}
+	f.Data = data[:length:length]
+	f.Time = p.last
+	f.OrigLen = int(max(length, origLen))
+	f.Interface = p.before + int(id)
+	f.Flags = 0
+	f.Link = in.link
 	if block != blockSimplePacket {
 		f.Time = in.clock.nanoseconds(uint64(p.uint32(body[4:]))<<32 | uint64(p.uint32(body[8:])))
 		for o := data[min((int(length)+3)&^3, len(data)):]; len(o) > 0; {
