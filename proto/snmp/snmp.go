@@ -133,8 +133,7 @@ func (m *Message) parse(c *wire.Cursor) {
 
 // octets reads an OCTET STRING.
 func octets(c *wire.Cursor, field string) []byte {
-	s := c.Expect(field, wire.TagOctetString)
-	return s.Rest()
+	return c.Bytes(field, header(c, field, wire.TagOctetString))
 }
 
 // integer reads an INTEGER of 32 bits.
@@ -259,17 +258,29 @@ type Binding struct {
 	Value []byte
 }
 
+// binding reads a VarBind in place: a cursor for each of its parts would take
+// most of a message's time.
 func binding(c *wire.Cursor) (b Binding) {
-	s := c.Expect("VarBind", wire.TagSequence)
-	o := s.Expect("name", wire.TagOID)
-	b.Name = OID(o.Rest())
-	tag, v := s.Element("value")
-	b.Tag, b.Value = tag, v.Rest()
-	if s.Len() > 0 {
-		s.Fail("VarBind", wire.ErrTrailing)
+	n := header(c, "VarBind", wire.TagSequence)
+	end := c.Off() + n
+	b.Name = OID(c.Bytes("name", header(c, "name", wire.TagOID)))
+	b.Tag, n = c.Header("value")
+	b.Value = c.Bytes("value", n)
+	if c.Ok() && c.Off() != end {
+		c.Fail("VarBind", wire.ErrInvalid)
 	}
-	c.Join(&s)
 	return b
+}
+
+// header reads the identifier and length of an element that has to have this
+// tag, and returns the length.
+func header(c *wire.Cursor, field string, want wire.Tag) int {
+	at := c.Off()
+	tag, n := c.Header(field)
+	if tag != want && c.Ok() {
+		c.FailAt(field, at, wire.ErrInvalid)
+	}
+	return n
 }
 
 // Bindings yields the variables in their order.
@@ -288,30 +299,29 @@ func (p *PDU) Bindings() iter.Seq[Binding] {
 // that ends with the datagram, a version that exists, and then a community and
 // a PDU, or the header of version 3.
 func RecogniseDatagram(b []byte) wire.Match {
-	c := wire.NewCursor(name, b)
-	tag, n := c.Header("Message")
-	if tag != wire.TagSequence || n != c.Len() {
+	if len(b) < 2 || wire.Tag(b[0]) != wire.TagSequence {
 		return wire.NoMatch
 	}
-	v := c.Integer("version", wire.TagInteger)
-	switch {
-	case !c.Ok():
+	c := wire.NewCursor(name, b)
+	if _, n := c.Header("Message"); n != c.Len() {
 		return wire.NoMatch
+	}
+	switch v := c.Integer("version", wire.TagInteger); {
+	case !c.Ok():
 	case v == int64(V3):
-		h := c.Expect("msgGlobalData", wire.TagSequence)
-		h.Expect("msgID", wire.TagInteger)
-		h.Expect("msgMaxSize", wire.TagInteger)
-		h.Expect("msgFlags", wire.TagOctetString)
-		if !h.Ok() {
-			return wire.NoMatch
-		}
+		header(&c, "msgGlobalData", wire.TagSequence)
+		c.Skip("msgID", header(&c, "msgID", wire.TagInteger))
+		c.Skip("msgMaxSize", header(&c, "msgMaxSize", wire.TagInteger))
+		header(&c, "msgFlags", wire.TagOctetString)
 	case v == int64(V1) || v == int64(V2c):
-		c.Expect("community", wire.TagOctetString)
-		tag, n = c.Header("PDU")
-		if !c.Ok() || tag < contextTag || tag >= contextTag+wire.Tag(pduTypeCount) || n != c.Len() {
+		octets(&c, "community")
+		if tag, n := c.Header("PDU"); tag < contextTag || tag >= contextTag+wire.Tag(pduTypeCount) || n != c.Len() {
 			return wire.NoMatch
 		}
 	default:
+		return wire.NoMatch
+	}
+	if !c.Ok() {
 		return wire.NoMatch
 	}
 	return wire.SureMatch
