@@ -8,7 +8,6 @@ import (
 	"errors"
 	"math"
 	"slices"
-	"strings"
 	"sync"
 
 	"github.com/myelin-health/myelin/device"
@@ -264,29 +263,54 @@ func (o *httpObserver) start(x *exchange, s *httpSide, off int, h *http.Head, to
 	return f
 }
 
+// mediaWants say what is wanted of a body by its media type, as it is and when
+// it is compressed, so that its first bytes tell nothing.
+var mediaWants = [...]struct {
+	name          string
+	plain, packed httpWant
+}{
+	{"application/soap+xml", wantSOAP, wantSOAP},
+	{"text/xml", wantSniffed, wantSOAP},
+	{"application/xml", wantSniffed, wantSOAP},
+	{"application/json", wantSniffed, wantFHIR},
+	{"text/json", wantSniffed, wantFHIR},
+	{"text/plain", wantSniffed, wantNothing},
+	{"", wantSniffed, wantNothing},
+	{"application/x-www-form-urlencoded", wantForm, wantNothing},
+	{"application/hl7-v2", wantHL7, wantHL7},
+	{"application/hl7-v2+er7", wantHL7, wantHL7},
+	{"x-application/hl7-v2+er7", wantHL7, wantHL7},
+	{"application/edi-hl7", wantHL7, wantHL7},
+	{"text/hl7v2", wantHL7, wantHL7},
+}
+
 // wanted says what is wanted of a body by what its head says of it.
 func (s *httpSide) wanted(h *http.Head) {
+	if s.coding > http.Deflate {
+		return
+	}
 	media := h.MediaType()
-	s.format = fhir.Recognise(media, nil)
-	t := string(bytes.ToLower(media[:min(len(media), 64)]))
 	packed := s.coding != http.Identity
-	switch {
-	case s.coding > http.Deflate:
-	case s.format != fhir.NoFormat:
+	if s.format = fhir.Recognise(media, nil); s.format != fhir.NoFormat {
 		s.want = wantFHIR
-	case strings.Contains(t, "hl7"):
-		s.want = wantHL7
-	case t == "application/soap+xml", packed && (t == "text/xml" || t == "application/xml"):
-		s.want = wantSOAP
-	case t == "application/x-www-form-urlencoded":
-		if h.Request && !packed {
-			s.want = wantForm
+		return
+	}
+	if h.Request && !packed {
+		s.want = wantSniffed // whatever it says it is, an attack may be in it
+	}
+	for i := range mediaWants {
+		w := &mediaWants[i]
+		if len(w.name) == len(media) && bytes.EqualFold(media, []byte(w.name)) {
+			if s.want = w.plain; packed {
+				s.want = w.packed
+			}
 		}
-	case packed && t == "application/json" && s.of.interaction.Verb != fhir.NoVerb:
-		s.want = wantFHIR
-	case packed:
-	case h.Request, t == "", t == "text/plain", t == "text/xml", t == "application/xml", t == "application/json", t == "text/json":
-		s.want = wantSniffed
+	}
+	switch {
+	case s.want == wantForm && !h.Request:
+		s.want = wantNothing
+	case packed && s.want == wantFHIR && s.of.interaction.Verb == fhir.NoVerb:
+		s.want = wantNothing // any application's JSON
 	}
 }
 

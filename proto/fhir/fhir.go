@@ -46,14 +46,10 @@ func Recognise(mediaType, body []byte) Format {
 	}
 	body = bytes.TrimLeft(body, "\ufeff \t\r\n")
 	xml := bytes.HasPrefix(body, []byte("<"))
-	switch t := string(bytes.ToLower(mediaType[:min(len(mediaType), 32)])); t {
-	// R4 section 3.1.0.1.11, and the names that DSTU 2 had for them.
-	case "application/fhir+json", "application/json+fhir":
-		return JSON
-	case "application/fhir+xml", "application/xml+fhir":
-		return XML
-	case "application/fhir+ndjson", "application/ndjson":
-		return NDJSON
+	for _, t := range &mediaTypes {
+		if len(t.name) == len(mediaType) && bytes.EqualFold(mediaType, []byte(t.name)) {
+			return t.format
+		}
 	}
 	switch {
 	case xml && bytes.Contains(body, []byte(`"`+namespace+`"`)):
@@ -62,6 +58,17 @@ func Recognise(mediaType, body []byte) Format {
 		return JSON
 	}
 	return NoFormat
+}
+
+// mediaTypes are those of R4 section 3.1.0.1.11 and of Bulk Data Access, and
+// the names that DSTU 2 had for them.
+var mediaTypes = [...]struct {
+	name   string
+	format Format
+}{
+	{"application/fhir+json", JSON}, {"application/json+fhir", JSON},
+	{"application/fhir+xml", XML}, {"application/xml+fhir", XML},
+	{"application/fhir+ndjson", NDJSON},
 }
 
 const namespace = "http://hl7.org/fhir" // R4 section 2.6.1
@@ -313,13 +320,18 @@ func (n *node) grow(name string) *node {
 
 // typeOf returns R4's own string for a resource type, or "".
 func typeOf(name []byte) string {
-	i, ok := slices.BinarySearchFunc(types, name, func(t string, n []byte) int {
-		return strings.Compare(t, string(n))
-	})
-	if !ok {
+	lo, hi := 0, len(types)
+	for lo < hi { // slices.BinarySearch would copy name
+		if m := (lo + hi) / 2; types[m] < string(name) {
+			lo = m + 1
+		} else {
+			hi = m
+		}
+	}
+	if lo == len(types) || types[lo] != string(name) {
 		return ""
 	}
-	return types[i]
+	return types[lo]
 }
 
 // worn are words in the name of a type that say that a device is implanted or
