@@ -83,7 +83,8 @@ type httpSide struct {
 	want     httpWant
 	coding   http.Coding
 	format   fhir.Format // by media type
-	request  bool
+	request  bool // of the body in hand
+	spoke    bool // a head was read
 	attempts uint8
 	body     http.Body
 	framing  http.Framing
@@ -206,7 +207,7 @@ func (o *httpObserver) nextHead(x *exchange, s *httpSide, off int, b []byte) int
 			return i
 		}
 		if http.Recognise(b) == wire.NoMatch {
-			if !o.unsure {
+			if s.spoke && !o.unsure { // else its beginning may be missing
 				x.malformed(off, &wire.SyntaxError{Proto: "http", Field: "start-line", Err: wire.ErrInvalid})
 			}
 			o.lose(s)
@@ -233,6 +234,7 @@ func (o *httpObserver) nextHead(x *exchange, s *httpSide, off int, b []byte) int
 		o.lose(s)
 		return n
 	}
+	s.spoke = true
 	if h.Request {
 		o.request(x, s, off, &h)
 	} else {
