@@ -4,13 +4,451 @@
 package report
 
 import (
+	"bufio"
+	"cmp"
+	"crypto/sha256"
+	_ "embed"
+	"encoding/base64"
 	"fmt"
 	"html/template"
 	"io"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/myelin-health/myelin/device"
+	"github.com/myelin-health/myelin/finding"
 )
 
-// HTML writes the assessment as one self-contained page without script.
+var (
+	//go:embed style.css
+	style string
+	//go:embed page.tmpl
+	pageText string
+
+	pageTemplate = template.Must(template.New("page").Parse(pageText))
+)
+
+// How much the page shows, in rows of each list. The JSON has all.
+const (
+	pageRows  = 1000
+	rowLinks  = 4 // findings named in a device's row
+	rowPlaces = 6 // addresses named there
+	pageText1 = 400
+)
+
+// HTML writes the assessment as one self-contained page: no script, nothing
+// from elsewhere, the same bytes for the same assessment.
 func HTML(w io.Writer, a *Assessment) error {
-	_, err := fmt.Fprintf(w, "<!doctype html>\n<title>Myelin</title>\n<p>%s</p>\n", template.HTMLEscapeString(Answer(a)))
-	return err
+	b := bufio.NewWriter(w)
+	if err := pageTemplate.Execute(b, newPage(newDigest(a))); err != nil {
+		return err
+	}
+	return b.Flush()
+}
+
+// A page is what the template shows.
+type page struct {
+	Style     template.CSS
+	StyleHash string
+	Answer    string
+	Lead      string
+	Worst     *look
+	Columns   []look
+	Matrix    []matrixRow
+	Totals    []string
+	Facts     []fact
+	Map       *wardMap
+
+	Findings                                                          []findingRow
+	Medical, Stations                                                 []deviceRow
+	Sessions                                                          []sessionRow
+	Inputs                                                            []inputRow
+	Losses                                                            []lossRow
+	MoreFindings, MoreMedical, MoreStations, MoreSessions, MoreInputs string // how many are left out; "" when none
+	Version                                                           string
+}
+
+type bar struct {
+	X  int
+	On bool
+}
+
+// A harmView is a harm as bars and word.
+type harmView struct {
+	Bars []bar
+	Word string
+}
+
+func viewHarm(h device.Harm) harmView {
+	v := harmView{Word: harmWord(h)}
+	for i := range int(device.Catastrophic) {
+		v.Bars = append(v.Bars, bar{i * 8, i < int(h)})
+	}
+	return v
+}
+
+type matrixRow struct {
+	Harm  harmView
+	Cells []matrixCell
+}
+
+type matrixCell struct {
+	N                          int
+	Class, Link, Shown, Spoken string
+}
+
+type fact struct{ Name, Text, Note, Link string }
+
+type answer struct{ Question, Answer, Words string }
+
+type findingRow struct {
+	ID, Title, Who, Link, Product, Peer, Times, Subjects, When, State, Sure string
+	Advice, Why, References, Unlisted                                       string
+	Anchors                                                                 []string
+	Look                                                                    look
+	Harm                                                                    harmView
+	Privacy, Review                                                         bool
+	Answers                                                                 []answer
+	Sightings                                                               []sightingRow
+}
+
+type sightingRow struct {
+	Input, Time, Note string
+	Packet            uint64
+	Offset            int
+}
+
+type deviceRow struct {
+	ID, Label, What, Protocols string
+	Details, Addresses         []string
+	Harm                       *harmView
+	Findings                   []findingLink
+}
+
+type findingLink struct {
+	Look       look
+	Link, Name string
+}
+
+type sessionRow struct {
+	From, To, Protocol, Port, Protection, Count, Amount string
+	Open                                                bool
+}
+
+type inputRow struct{ Path, Kind, Packets, Size, Error, Read string }
+
+type lossRow struct{ N, What string }
+
+func newPage(g *digest) *page {
+	sum := sha256.Sum256([]byte(style))
+	p := &page{
+		Style: template.CSS(style), StyleHash: "sha256-" + base64.StdEncoding.EncodeToString(sum[:]),
+		Answer: g.answer(), Columns: looks[:], Version: g.Version, Map: newWardMap(g),
+	}
+	for i := range looks {
+		if g.decided[i] > 0 {
+			p.Worst = &looks[i]
+			break
+		}
+	}
+	p.Lead = g.lead()
+	p.matrix(g)
+	p.facts(g)
+	p.findings(g)
+	p.devices(g)
+	p.sessions(g)
+	p.inputs(g)
+	return p
+}
+
+// lead says from when the findings are.
+func (g *digest) lead() string {
+	var first, last int64
+	for i := range g.Findings {
+		f := &g.Findings[i]
+		if first == 0 || f.First < first {
+			first = f.First
+		}
+		last = max(last, f.Last)
+	}
+	read := fmt.Sprintf("Read %s in %s.", count(g.Stats.Packets, "packet"), count(len(g.Inputs), "input"))
+	if first == 0 {
+		return read
+	}
+	return read + " What was found happened between " + moment(first) + " and " + moment(last) + "."
+}
+
+// moment writes a time in UTC for people.
+func moment(ns int64) string { return time.Unix(0, ns).UTC().Format("2006-01-02 15:04:05 UTC") }
+
+// clock writes the time of day.
+func clock(ns int64) string { return time.Unix(0, ns).UTC().Format("15:04:05.000 UTC") }
+
+func more(all, shown int) string {
+	if all <= shown {
+		return ""
+	}
+	return digits(all - shown)
+}
+
+// cellID names the place of the first finding of a cell of the matrix.
+func cellID(class string, h device.Harm) string { return class + "-" + harmWord(h) }
+
+func (p *page) matrix(g *digest) {
+	for h := device.Catastrophic; ; h-- {
+		row := matrixRow{Harm: viewHarm(h)}
+		some := h != device.NoHarm
+		for i, l := range looks {
+			n := g.cells[i][h]
+			some = some || n > 0
+			row.Cells = append(row.Cells, matrixCell{
+				N: n, Class: l.Class, Link: cellID(l.Class, h), Shown: digits(n),
+				Spoken: fmt.Sprintf("%s, %s, %s", count(n, "finding"), l.Word, harmWord(h)),
+			})
+		}
+		if some {
+			p.Matrix = append(p.Matrix, row)
+		}
+		if h == device.NoHarm {
+			break
+		}
+	}
+	for _, n := range g.decided {
+		p.Totals = append(p.Totals, digits(n))
+	}
+}
+
+func (p *page) facts(g *digest) {
+	devices := fact{Name: "Devices", Text: count(g.medical, "medical device"), Link: "devices"}
+	worst := 0
+	for i := range g.Devices {
+		if d := &g.Devices[i]; d.Medical && d.Harm >= device.Critical {
+			worst++
+		}
+	}
+	if worst > 0 {
+		devices.Note = digits(worst) + " of them could kill or maim a patient if somebody else steered them"
+	}
+	p.Facts = append(p.Facts, devices)
+	if n := len(g.Devices) - g.medical; n > 0 {
+		p.Facts = append(p.Facts, fact{Name: "Others", Text: count(n, "other station"), Link: "stations"})
+	}
+	patients := g.patients()
+	p.Facts = append(p.Facts, fact{Name: "Patients", Text: strings.ToUpper(patients[:1]) + patients[1:], Note: g.taken()})
+	clear, encrypted := 0, 0
+	for i := range g.Sessions {
+		switch g.Sessions[i].protection() {
+		case "encrypted":
+			encrypted++
+		case "clear", byPort:
+			clear++
+		}
+	}
+	p.Facts = append(p.Facts, fact{Name: "Talk", Text: fmt.Sprintf("%s in clear, %s encrypted", digits(clear), digits(encrypted)), Note: "pairs of stations and their protocols", Link: "talk"})
+	read := fact{Name: "Read", Text: fmt.Sprintf("%s, %s", count(len(g.Inputs), "input"), size(g.Stats.Bytes)), Link: "inputs"}
+	if g.unread > 0 {
+		read.Note = digits(g.unread) + " could not be read to the end"
+	}
+	p.Facts = append(p.Facts, read)
+}
+
+// ssvcWords say SSVC's answers in plain words.
+var ssvcWords = map[string]map[string]string{
+	"Exploitation": {
+		"none":       "nobody is known to use it",
+		"public poc": "how to use it is published",
+		"active":     "it is happening",
+	},
+	"Automatable": {
+		"no":  "each device takes work by hand",
+		"yes": "a program can do it to many devices",
+	},
+	"Technical impact": {
+		"partial": "a view, or a part of the control",
+		"total":   "full control of the part concerned",
+	},
+	"Mission and well-being": {
+		"low":    "care goes on, nobody is hurt for long",
+		"medium": "an injury that needs treatment, or care that stops",
+		"high":   "irreversible injury or death of a patient",
+	},
+	"Exposure": {
+		"small":      "hardly anybody reaches it",
+		"controlled": "those on the hospital's network reach it",
+		"open":       "the internet reaches it",
+	},
+}
+
+func (p *page) findings(g *digest) {
+	seen := map[string]bool{}
+	for i := range g.Findings {
+		f := &g.Findings[i]
+		l := lookOf(f.Decision)
+		anchor := cellID(l.Class, f.Harm)
+		if i >= pageRows {
+			// Numbers of the matrix still lead somewhere: to the note at the end.
+			for m := range p.Matrix {
+				for c := range p.Matrix[m].Cells {
+					if cell := &p.Matrix[m].Cells[c]; !seen[cell.Link] {
+						cell.Link = "more-findings"
+					}
+				}
+			}
+			break
+		}
+		k := &finding.Kinds[f.Kind]
+		r := findingRow{
+			ID: f.ID, Title: cut(plain(f.Title), pageText1), Who: cut(g.who(f), pageText1), Product: plain(f.Product),
+			Times: times(f.Count), When: span(f.First, f.Last), Advice: plain(f.Advice), Why: k.Why,
+			Look: l, Harm: viewHarm(f.Harm), Privacy: f.Privacy, Review: f.Certainty == "review",
+		}
+		if !seen[anchor] {
+			seen[anchor] = true
+			r.Anchors = append(r.Anchors, anchor)
+		}
+		if d := g.about(f); d != nil {
+			r.Link = d.ID
+		}
+		if f.Peer != "" {
+			r.Peer = g.nameOf(f.Peer)
+			if r.Peer != plain(f.Peer) {
+				r.Peer += " (" + plain(f.Peer) + ")"
+			}
+		}
+		if f.Subjects > 0 {
+			r.Subjects = count(f.Subjects, "patient")
+		}
+		if f.State != "open" {
+			r.State = plain(f.State)
+		}
+		switch {
+		case f.Certainty != "":
+			r.Sure = plain(f.Certainty) + " match"
+		case f.Confidence != device.NoConfidence:
+			r.Sure = f.Confidence.String() + " confidence"
+		}
+		for _, q := range [...]answer{
+			{Question: "Exploitation", Answer: f.SSVC.Exploitation}, {Question: "Automatable", Answer: f.SSVC.Automatable},
+			{Question: "Technical impact", Answer: f.SSVC.TechnicalImpact}, {Question: "Mission and well-being", Answer: f.SSVC.MissionWellBeing},
+			{Question: "Exposure", Answer: f.SSVC.Exposure}, {Question: "Human impact", Answer: f.SSVC.HumanImpact},
+			{Question: "CERT/CC's Deployer tree", Answer: f.SSVC.Action},
+		} {
+			if q.Answer != "" {
+				q.Words, q.Answer = ssvcWords[q.Question][q.Answer], plain(q.Answer)
+				r.Answers = append(r.Answers, q)
+			}
+		}
+		var refs []string
+		for _, list := range [...][]string{k.CWE, k.Attack, f.CVE, f.Advisories, k.References} {
+			refs = append(refs, list...)
+		}
+		r.References = plain(strings.Join(refs, ", "))
+		for _, s := range f.Sightings {
+			row := sightingRow{Input: plain(g.input(s.Input)), Packet: s.Packet, Offset: s.Offset, Note: plain(s.Note)}
+			if s.Time != 0 {
+				row.Time = clock(s.Time)
+			}
+			r.Sightings = append(r.Sightings, row)
+		}
+		if n := f.Count - uint64(len(f.Sightings)); f.Count > uint64(len(f.Sightings)) {
+			r.Unlisted = "and " + digits(n) + " more"
+		}
+		p.Findings = append(p.Findings, r)
+	}
+	p.MoreFindings = more(len(g.Findings), pageRows)
+}
+
+// span says from when to when, the day once where it is the same.
+func span(first, last int64) string {
+	a, b := time.Unix(0, first).UTC(), time.Unix(0, last).UTC()
+	switch {
+	case a.Truncate(time.Second).Equal(b.Truncate(time.Second)):
+		return a.Format("2006-01-02 15:04:05 UTC")
+	case a.Format(time.DateOnly) == b.Format(time.DateOnly):
+		return a.Format("2006-01-02 15:04:05 to ") + b.Format("15:04:05 UTC")
+	}
+	return a.Format("2006-01-02 15:04:05 to ") + b.Format("2006-01-02 15:04:05 UTC")
+}
+
+func (p *page) devices(g *digest) {
+	links := map[string][]findingLink{}
+	for i := range g.Findings {
+		f := &g.Findings[i]
+		switch n := len(links[f.Device]); {
+		case n < rowLinks && i < pageRows:
+			links[f.Device] = append(links[f.Device], findingLink{lookOf(f.Decision), f.ID, finding.Kinds[f.Kind].Name})
+		case n == rowLinks:
+			links[f.Device] = append(links[f.Device], findingLink{Name: "and more"})
+		}
+	}
+	for i := range g.Devices {
+		d := &g.Devices[i]
+		list := &p.Stations
+		if d.Medical {
+			list = &p.Medical
+		}
+		if len(*list) >= pageRows {
+			continue
+		}
+		r := deviceRow{
+			ID: d.ID, Label: cut(plain(Label(d)), pageText1), What: cut(cmp.Or(plain(d.Class), plain(d.Role), "not known"), pageText1),
+			Protocols: protocols(d, 20), Findings: links[d.ID],
+		}
+		for _, s := range [...]string{product(d), plain(d.OS), d.Therapy.String()} {
+			if s != "" && s != r.What {
+				r.Details = append(r.Details, cut(s, pageText1))
+			}
+		}
+		if d.Serial != "" {
+			r.Details = append(r.Details, "serial "+cut(plain(d.Serial), pageText1))
+		}
+		if d.Harm != device.NoHarm {
+			h := viewHarm(d.Harm)
+			r.Harm = &h
+		}
+		for _, a := range d.Addresses {
+			if len(r.Addresses) == rowPlaces {
+				r.Addresses = append(r.Addresses, fmt.Sprintf("and %d more", len(d.Addresses)-rowPlaces))
+				break
+			}
+			r.Addresses = append(r.Addresses, cut(plain(a.Value), pageText1))
+		}
+		*list = append(*list, r)
+	}
+	p.MoreMedical = more(g.medical, pageRows)
+	p.MoreStations = more(len(g.Devices)-g.medical, pageRows)
+}
+
+func (p *page) sessions(g *digest) {
+	list := g.sessions()
+	for _, s := range list[:min(len(list), pageRows)] {
+		r := sessionRow{
+			From: cut(g.nameOf(s.Client), pageText1), To: cut(g.nameOf(s.Server), pageText1), Protocol: plain(s.Protocol),
+			Protection: s.protection(), Count: digits(s.Count), Amount: size(s.Bytes),
+		}
+		r.Open = strings.HasPrefix(r.Protection, "clear")
+		if s.Port > 0 {
+			r.Port = strconv.Itoa(int(s.Port))
+		}
+		p.Sessions = append(p.Sessions, r)
+	}
+	p.MoreSessions = more(len(list), pageRows)
+}
+
+func (p *page) inputs(g *digest) {
+	for _, in := range g.Inputs[:min(len(g.Inputs), pageRows)] {
+		r := inputRow{
+			Path: cut(plain(in.Path), pageText1), Kind: cmp.Or(plain(in.Kind), "not recognised"), Packets: digits(in.Packets),
+			Size: size(in.Bytes), Error: plain(in.Error), Read: "to the end",
+		}
+		if in.Packets == 0 {
+			r.Read = "no packet in it"
+		}
+		p.Inputs = append(p.Inputs, r)
+	}
+	p.MoreInputs = more(len(g.Inputs), pageRows)
+	for _, what := range g.Stats.losses() {
+		p.Losses = append(p.Losses, lossRow{digits(g.Stats.Lost[what]), plain(what)})
+	}
 }

@@ -129,6 +129,7 @@ type digest struct {
 	unread    int // inputs with an error
 	clear     int // patients whose data crossed in clear, of the finding with the most
 	clears    int // findings of that kind
+	bulk      int // patients whose records were taken at once
 }
 
 func newDigest(a *Assessment) *digest {
@@ -157,9 +158,12 @@ func newDigest(a *Assessment) *digest {
 		}
 		g.decided[row]++
 		g.cells[row][min(f.Harm, device.Catastrophic)]++
-		if f.Kind == finding.PHIInClear {
+		switch f.Kind {
+		case finding.PHIInClear:
 			g.clear = max(g.clear, f.Subjects)
 			g.clears++
+		case finding.BulkRecordAccess:
+			g.bulk = max(g.bulk, f.Subjects)
 		}
 	}
 	for _, in := range a.Inputs {
@@ -281,6 +285,14 @@ func (g *digest) patients() string {
 		return "data of " + count(g.clear, "patient") + " crossed the network in clear"
 	}
 	return "data of at least " + count(g.clear, "patient") + " crossed the network in clear"
+}
+
+// taken says of how many patients records were taken, or nothing.
+func (g *digest) taken() string {
+	if g.bulk == 0 {
+		return ""
+	}
+	return "records of " + count(g.bulk, "patient") + " were taken at once"
 }
 
 // byDecision says how many findings have each decision.

@@ -108,6 +108,9 @@ func (g *digest) textSummary(b *bufio.Writer) {
 		devices += ", " + count(n, "other station")
 	}
 	fmt.Fprintf(b, "\n  devices   %s\n  findings  %s\n  patients  %s\n", devices, g.byDecision(), g.patients())
+	if taken := g.taken(); taken != "" {
+		fmt.Fprintf(b, "            %s\n", taken)
+	}
 	inputs := fmt.Sprintf("%s, %s, %s", count(len(g.Inputs), "input"), count(g.Stats.Packets, "packet"), size(g.Stats.Bytes))
 	if g.unread > 0 {
 		inputs += fmt.Sprintf("; %s could not be read to the end", digits(g.unread))
@@ -214,6 +217,9 @@ func (g *digest) textStations(b *bufio.Writer) {
 		rows, len(g.Devices)-g.medical-len(rows))
 }
 
+// byPort is the protection of a session that was not recognised by what it says.
+const byPort = "clear, by its port"
+
 // protection says whether a session can be read on its way.
 func (s *Session) protection() string {
 	switch {
@@ -224,7 +230,7 @@ func (s *Session) protection() string {
 	case s.Protocol == "unknown":
 		return "unknown"
 	case s.Inferred:
-		return "clear, by its port"
+		return byPort
 	}
 	return "clear"
 }
