@@ -83,8 +83,8 @@ type httpSide struct {
 	want     httpWant
 	coding   http.Coding
 	format   fhir.Format // by media type
-	request  bool // of the body in hand
-	spoke    bool // a head was read
+	request  bool        // of the body in hand
+	spoke    bool        // a head was read
 	attempts uint8
 	body     http.Body
 	framing  http.Framing
