@@ -16,11 +16,11 @@ type Coding uint8
 
 // The content codings.
 const (
-	Identity     Coding = iota
-	Gzip                // RFC 1952
-	Deflate             // RFC 1950, or bare RFC 1951 as some servers send it
-	OtherCoding         // br, zstd, compress and whatever else: not decoded here
-	SeveralCoded        // more than one coding applied: not decoded here
+	Identity       Coding = iota
+	Gzip                  // RFC 1952
+	Deflate               // RFC 1950, or bare RFC 1951 as some servers send it
+	OtherCoding           // br, zstd, compress and whatever else: not decoded here
+	SeveralCodings        // more than one coding applied: not decoded here
 )
 
 // Coding returns the content coding of the message.
@@ -28,7 +28,7 @@ func (h *Head) Coding() Coding {
 	v := h.Get("Content-Encoding")
 	one, _, more := bytes.Cut(v, []byte(","))
 	if more {
-		return SeveralCoded
+		return SeveralCodings
 	}
 	switch one = trimSpace(one); {
 	case len(one) == 0, equalFold(one, "identity"):

@@ -10,6 +10,11 @@
 // and RFC 7617 (Basic). It reads slices, keeps nothing between calls, and
 // allocates nothing for heads and bodies; only decompression does.
 //
+// Three things that a watcher asks of every request are here as tables: which
+// credentials it shows ([Head.Credentials], [WellKnown], [HasPassword]), which
+// operating system its sender names ([Head.OS]), and which known attack it has
+// the shape of ([Head.Exploit], [ExploitInBody]).
+//
 // A reader beside the wire must accept what either end might accept, so
 // tolerated oddities, in particular those on which two servers in a row can
 // disagree about where a message ends (request smuggling, RFC 9112 section
