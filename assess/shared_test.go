@@ -105,7 +105,7 @@ var attacks = map[string]finding.Kind{
 	"zeek-tls1_1.pcap":                                          finding.WeakTLS,
 	"ndpi-tls-rdn-extract.pcap":                                 finding.WeakTLS,
 	"ndpi-http_auth.pcap":                                       finding.CredentialsInClear,
-	"ndpi-ftp.pcap":                                             finding.CredentialsInClear,
+	"ndpi-ftp.pcap":                                             finding.InsecureService, // its login is anonymous: no secret
 	"sv-mqtt31-pub-userpass-input.pcap":                         finding.CredentialsInClear,
 	"zeek-simpleauth.pcap":                                      finding.CredentialsInClear,
 	"ndpi-telnet.pcap":                                          finding.CredentialsInClear,

@@ -79,6 +79,7 @@ type Conversation struct {
 	index      uint32 // of this conversation in the table's slab
 	chain      uint32 // next with the same bucket
 	prev, next uint32 // neighbours in a list by age
+	placed     int64  // Last when it was put at the young end of its list
 	list       uint8
 	over       bool // Closed was called
 }

@@ -42,6 +42,8 @@ const (
 	lists
 )
 
+const ageGrain = int64(1e9)
+
 var idle = [lists]int64{
 	listUnanswered: 30e9,
 	listDatagram:   60e9,
@@ -208,7 +210,10 @@ func (t *Table) Packet(p *wire.Packet, hash uint64, at Place) {
 		if c.State == Unanswered && c.Packets[from] == 1 {
 			t.answered(c, from, p)
 		}
-		t.touch(c)
+		if c.Last-c.placed > ageGrain {
+			t.unlink(c)
+			t.push(c)
+		}
 	}
 	if c.over {
 		return
@@ -366,7 +371,7 @@ func (t *Table) sweep() {
 	for l := range t.ages {
 		for i := t.ages[l].old; i != none; i = t.ages[l].old {
 			c := t.at(i)
-			if t.clock-c.Last <= idle[l] {
+			if t.clock-c.placed <= idle[l] {
 				break
 			}
 			if !c.over {
@@ -438,10 +443,13 @@ func (t *Table) remove(c *Conversation) {
 	c.chain, t.free = t.free, c.index
 }
 
-// Lists by age: the oldest first, doubly linked through the slab.
+// Lists by age: the oldest first, doubly linked through the slab. A conversation
+// moves to the young end at most once in ageGrain, because each move touches
+// two others; it may expire by so much too early.
 
 func (t *Table) push(c *Conversation) {
 	l := &t.ages[c.list]
+	c.placed = c.Last
 	c.prev, c.next = l.young, none
 	if l.young != none {
 		t.at(l.young).next = c.index
@@ -462,13 +470,6 @@ func (t *Table) unlink(c *Conversation) {
 		t.at(c.next).prev = c.prev
 	} else {
 		l.young = c.prev
-	}
-}
-
-func (t *Table) touch(c *Conversation) {
-	if t.ages[c.list].young != c.index {
-		t.unlink(c)
-		t.push(c)
 	}
 }
 

@@ -56,5 +56,5 @@ func TestBACnetObserver(t *testing.T) {
 }
 
 func TestBACnetCapture(t *testing.T) {
-	tells(t, "ndpi-bacnet.pcap", map[string]int{"bacnet": 10})
+	tells(t, "ndpi-bacnet.pcap", map[string]int{"bacnet": 13})
 }

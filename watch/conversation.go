@@ -102,6 +102,8 @@ type node struct {
 	inside  bool // in a network that is not routed on the internet
 	outside bool // a host on the internet
 	mac     [6]byte
+	spoke   uint64 // bits by proto.ID: told to the entry, as client
+	served  uint64 // and as server
 }
 
 // nodes are the IP addresses that were heard, numbered in the order of
@@ -169,6 +171,14 @@ func (s *stage) ended(c *ended) error {
 		}
 	}
 	s.scan(c, client)
+	if c.protocols[0] != proto.None { // a protocol to nobody who answers is a session too: mDNS, syslog, one-sided captures
+		if client == 0 {
+			client = s.node(c.client, c.begin.Time)
+		}
+		if server == 0 {
+			server = s.node(c.server, c.begin.Time)
+		}
+	}
 	if client != 0 && server != 0 {
 		if c.protocols[0] == proto.None && c.answered() && c.bytes() > 0 {
 			s.count(proto.None, client, server, c)
@@ -190,12 +200,30 @@ func (s *stage) ended(c *ended) error {
 	return s.record(&e)
 }
 
+// speaks notes a protocol of the node.
+func (n *node) speaks(id proto.ID, server bool) {
+	told := &n.spoke
+	if server {
+		told = &n.served
+	}
+	if *told&(1<<id) == 0 {
+		*told |= 1 << id
+		n.entry.Spoke(id.String(), server)
+	}
+}
+
 func (s *stage) count(id proto.ID, client, server uint32, c *ended) {
+	s.at(client).speaks(id, false)
+	s.at(server).speaks(id, true)
 	if x := s.session(id, client, server, c.port); x != nil {
 		x.Count++
 		x.Bytes += c.bytes()
+		x.Encrypted = x.Encrypted || encrypted[id]
 	}
 }
+
+// encrypted are the protocols that are.
+var encrypted = [proto.Count]bool{proto.TLS: true, proto.SSH: true}
 
 type sessionKey struct {
 	client, server uint32 // nodes

@@ -393,12 +393,9 @@ func (s *stage) outside(c *ended, client, server uint32) {
 	s.external = append(s.external, pending{client: s.at(client).addr, server: s.at(server).addr, protocol: p.names(), where: c.first(), inbound: inbound})
 }
 
-// judge decides the statements that waited for the inventory.
-func (s *stage) judge() {
-	if len(s.exec) == 0 && len(s.external) == 0 {
-		return
-	}
-	devices, index, _ := s.register.Devices(nil)
+// judge decides the statements that waited for the inventory. They are about
+// medical devices, which are listed in any case.
+func (s *stage) judge(devices []device.Device, index map[device.Address]int) {
 	medical := func(a device.Address) bool {
 		i, ok := index[a]
 		return ok && devices[i].Medical

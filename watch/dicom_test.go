@@ -358,7 +358,7 @@ func replayDICOM(t *testing.T, name string) []event.Event {
 	var out []stamped
 	s := newShard([]byte("the key of tests"))
 	var ends []ended
-	s.out, s.ends = &out, &ends
+	s.out, s.ends, s.verbose = &out, &ends, true
 	s.opened = func(x *exchange) { x.id, x.obs = proto.DICOM, newDICOMObserver() }
 	var frame capture.Frame
 	for {

@@ -136,8 +136,8 @@ func (x *exchange) observe(id proto.ID, off int) {
 		x.obs = f()
 	}
 	x.protocols.add(id)
-	if x.sh.told(x.conv, id) {
-		return
+	if !x.sh.verbose && !remembered[id] {
+		return // the end of the conversation says it once more
 	}
 	var protection device.Protection
 	if id == proto.TLS || id == proto.SSH {
@@ -147,6 +147,11 @@ func (x *exchange) observe(id proto.ID, off int) {
 		event.Int(event.Transport, x.conv.Proto), event.Int(event.Port, x.conv.Server.Port),
 		event.Int(event.Protection, protection))
 }
+
+// remembered are the protocols whose first packet the stage wants to know, for
+// a finding: the others it learns at the end of the conversation, unless
+// somebody records events.
+var remembered = [proto.Count]bool{proto.RDP: true, proto.VNC: true, proto.SSH: true, proto.Telnet: true, proto.FTP: true}
 
 // clean is text without its copy: it returns a printable sub-slice or a
 // cleaned copy of b.

@@ -42,7 +42,7 @@ func converse(t testing.TB, transport uint8, o observer, pieces []piece) []event
 	var out []stamped
 	s := newShard([]byte("the key of tests"))
 	var ends []ended
-	s.out, s.ends = &out, &ends
+	s.out, s.ends, s.verbose = &out, &ends, true
 	sides := [2]flow.Endpoint{
 		{Addr: wire.AddrFrom(netip.MustParseAddr("10.20.1.5")), Port: 40000},
 		{Addr: wire.AddrFrom(netip.MustParseAddr("10.20.3.10")), Port: 24000},

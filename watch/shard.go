@@ -24,14 +24,14 @@ const (
 	maxTexts     = 2048
 	maxBindings  = 2048
 	maxSpareExch = 256
-	maxTold      = 1024 // a power of two
 )
 
 // A shard follows its share of the conversations and turns what they say into
 // events, in the order of its packets. It is used from one goroutine at a time.
 type shard struct {
-	table *flow.Table
-	mac   hash.Hash // HMAC-SHA-256 under the key of this run
+	table   *flow.Table
+	mac     hash.Hash // HMAC-SHA-256 under the key of this run
+	verbose bool      // somebody records events
 
 	seq  uint32 // of the packet in hand within its unit
 	out  *[]stamped
@@ -41,7 +41,6 @@ type shard struct {
 	texts     map[string]string
 	bindings  map[wire.Addr][6]byte
 	spare     []*exchange
-	toldOf    [maxTold]uint64 // protocols noted lately, by hash
 
 	certificates certificateCache
 	handles      int // that SDC observers remember
@@ -135,24 +134,6 @@ func (s *shard) arp(p *wire.Packet, at flow.Place) {
 	e := s.emit(event.BindingSeen, at)
 	e.Device = s.address(a.SenderIP)
 	e.Add(event.Text(event.MAC, s.intern(net.HardwareAddr(a.SenderMAC[:]).String())), event.Text(event.Protocol, "arp"))
-}
-
-// told reports whether the protocol of a conversation was noted a short while
-// ago for the same client, server and port, and notes that it is now. A
-// resolver asks its server from a new port each time.
-func (s *shard) told(c *flow.Conversation, id proto.ID) bool {
-	a, b := &c.Client.Addr, &c.Server.Addr
-	h := uint64(c.Server.Port)<<16 | uint64(id)<<8 | 1
-	for i := 0; i < 16; i += 8 {
-		h = (h ^ binary.LittleEndian.Uint64(a[i:])) * 0x9e3779b97f4a7c15
-		h = (h ^ h>>29 ^ binary.LittleEndian.Uint64(b[i:])) * 0xbf58476d1ce4e5b9
-	}
-	slot := &s.toldOf[h>>54]
-	if *slot == h {
-		return true
-	}
-	*slot = h
-	return false
 }
 
 // address returns an IP address as text, made once.

@@ -5,9 +5,9 @@ package watch
 
 import (
 	"cmp"
+	"maps"
 	"net/netip"
 	"slices"
-	"strings"
 
 	"github.com/myelin-health/myelin/device"
 	"github.com/myelin-health/myelin/event"
@@ -153,16 +153,17 @@ func (s *stage) ordinal(hash int64) int64 {
 func (s *stage) protocol(e *event.Event) {
 	name := e.Text(event.Protocol)
 	client, server := s.nodeOf(e.Device, e.Time), s.nodeOf(e.Peer, e.Time)
-	s.at(client).entry.Spoke(name, false)
-	s.at(server).entry.Spoke(name, true)
+	id := proto.ByName(name)
+	s.at(client).speaks(id, false)
+	s.at(server).speaks(id, true)
 	s.insecure(e, name)
 	port := e.Int(event.Port)
 	if port == 0 || client == 0 || server == 0 {
 		return // a version learned later, or a protocol inside another
 	}
-	if x := s.session(proto.ByName(name), client, server, uint16(port)); x != nil {
+	if x := s.session(id, client, server, uint16(port)); x != nil {
 		x.Encrypted = x.Encrypted || e.Int(event.Protection)&int64(device.Encrypted) != 0
-		x.Inferred = e.Int(event.Inferred) != 0
+		x.Inferred = x.Inferred || e.Int(event.Inferred) != 0
 	}
 	s.remoteSession(e, name)
 }
@@ -221,20 +222,20 @@ func outsideUnicast(a device.Address) bool {
 
 func (s *stage) result() Result {
 	var r Result
-	s.judge()
 	for _, c := range s.claims {
 		s.register.Wanted(c.about, c.First)
 	}
 	var index map[device.Address]int
 	r.Devices, index, r.Joins = s.register.Devices(nil)
+	s.judge(r.Devices, index)
 	r.Findings = s.findings(r.Devices, index)
-	r.Sessions = make([]Session, 0, len(s.sessions))
-	for _, x := range s.sessions {
-		r.Sessions = append(r.Sessions, *x)
-	}
-	slices.SortFunc(r.Sessions, func(a, b Session) int {
-		return cmp.Or(strings.Compare(a.Client.Value, b.Client.Value), strings.Compare(a.Server.Value, b.Server.Value),
-			cmp.Compare(a.Port, b.Port), strings.Compare(a.Protocol, b.Protocol))
+	keys := slices.SortedFunc(maps.Keys(s.sessions), func(a, b sessionKey) int {
+		return cmp.Or(s.at(a.client).ip.Compare(s.at(b.client).ip), s.at(a.server).ip.Compare(s.at(b.server).ip),
+			cmp.Compare(a.port, b.port), cmp.Compare(a.protocol, b.protocol))
 	})
+	r.Sessions = make([]Session, 0, len(keys))
+	for _, k := range keys {
+		r.Sessions = append(r.Sessions, *s.sessions[k])
+	}
 	return r
 }

@@ -47,7 +47,7 @@ func replay(t testing.TB, name string) []event.Event {
 	var out []stamped
 	s := newShard([]byte("the key of tests"))
 	var ends []ended
-	s.out, s.ends = &out, &ends
+	s.out, s.ends, s.verbose = &out, &ends, true
 	var frame capture.Frame
 	for {
 		if err := r.ReadFrame(&frame); err == io.EOF {

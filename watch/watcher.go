@@ -63,6 +63,7 @@ func New(c Config) *Watcher {
 	}
 	for i := range w.shards {
 		w.shards[i] = newShard(key)
+		w.shards[i].verbose = c.Record != nil
 	}
 	return w
 }

@@ -3,7 +3,10 @@
 
 package wire
 
-import "net/netip"
+import (
+	"bytes"
+	"net/netip"
+)
 
 // An Addr is an IP address in 16 bytes, IPv4 as IPv4-mapped IPv6 (RFC 4291
 // section 2.5.5.2). Unlike [netip.Addr] it holds no pointer, so that tables
@@ -17,3 +20,6 @@ func (a Addr) String() string { return a.Netip().String() }
 
 // AddrFrom returns ip as an Addr.
 func AddrFrom(ip netip.Addr) Addr { return ip.As16() }
+
+// Compare orders addresses by their 16 bytes.
+func (a Addr) Compare(b Addr) int { return bytes.Compare(a[:], b[:]) }
