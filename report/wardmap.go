@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/myelin-health/myelin/device"
 	"github.com/myelin-health/myelin/finding"
@@ -91,7 +92,7 @@ const (
 	mapGap    = 250 // between columns, where the lines run
 	mapStub   = 160 // of that, kept for labels beside the medical devices
 	mapWidth  = 2*mapSide + mapMiddle + 2*mapGap
-	mapTop    = 32
+	mapTop    = 40
 	mapLane   = 20
 	mapSlot   = 18
 	mapZoneV  = 24 // from the top of a zone to its first station
@@ -115,7 +116,7 @@ const (
 var (
 	mapX      = [columnCount]int{0, mapSide + mapGap, mapSide + mapGap + mapMiddle + mapGap}
 	mapW      = [columnCount]int{mapSide, mapMiddle, mapSide}
-	mapHeads  = [columnCount]string{"Serves the ward", "Medical devices", "Other stations, and outside"}
+	mapHeads  = [columnCount]string{"Serves the ward", "Medical devices", "Everybody else"}
 	mapOthers = [columnCount]string{"more servers", "more medical devices", "more stations"}
 )
 
@@ -605,27 +606,28 @@ func (e *mapEdge) route() {
 	ya, yb := e.y[0], e.y[1]
 	switch {
 	case e.a.column == leftColumn && e.b.column == rightColumn:
-		lane := mapTop - 6 + e.lane*mapLane
+		lane := mapTop - 4 + e.lane*mapLane
 		in, out := mapX[middleColumn], mapX[middleColumn]+mapMiddle
-		e.Path = fmt.Sprintf("M%d %dh12C%d %d %d %d %d %dH%dC%d %d %d %d %d %dH%d", x[0], ya,
-			x[0]+110, ya, in-130, lane, in, lane, out, out+130, lane, x[1]-110, yb, x[1]-12, yb, x[1])
-		e.Label, e.Anchor = &mapText{X: in + mapMiddle/2, Y: lane + 4}, "middle"
+		// Up beside the outer column, so that no label is crossed.
+		e.Path = fmt.Sprintf("M%d %dh8C%d %d %d %d %d %dH%dC%d %d %d %d %d %dH%d", x[0], ya,
+			x[0]+50, ya, x[0]+30, lane, in-mapStub, lane, out+mapStub, x[1]-30, lane, x[1]-50, yb, x[1]-8, yb, x[1])
+		e.Label, e.Anchor = &mapText{X: in + mapMiddle/2, Y: lane - 4}, "middle"
 	case e.a.column == e.b.column:
 		out := 1 - 2*e.sides[0]
 		out = -out // 1 to the right, -1 to the left
 		stub := 16
 		if e.a.column == middleColumn {
 			stub = mapStub
-			e.Label, e.Anchor = &mapText{X: x[0] + 12, Y: ya + 4}, "start"
+			e.Label, e.Anchor = &mapText{X: x[0] + 12, Y: ya - 4}, "start"
 		}
 		bulge := min(16+abs(yb-ya)/8, 48) * out
 		e.Path = fmt.Sprintf("M%d %dh%dc%d 0 %d %d 0 %dh%d", x[0], ya, stub*out, bulge, bulge, yb-ya, yb-ya, -stub*out)
 	case e.a.column == leftColumn:
 		e.Path = fmt.Sprintf("M%d %dh8C%d %d %d %d %d %dH%d", x[0], ya, x[0]+60, ya, x[1]-mapStub-50, yb, x[1]-mapStub, yb, x[1])
-		e.Label, e.Anchor = &mapText{X: x[1] - 12, Y: yb + 4}, "end"
+		e.Label, e.Anchor = &mapText{X: x[1] - 12, Y: yb - 4}, "end"
 	default:
 		e.Path = fmt.Sprintf("M%d %dh%dC%d %d %d %d %d %dH%d", x[0], ya, mapStub, x[0]+mapStub+50, ya, x[1]-60, yb, x[1]-8, yb, x[1])
-		e.Label, e.Anchor = &mapText{X: x[0] + 12, Y: ya + 4}, "start"
+		e.Label, e.Anchor = &mapText{X: x[0] + 12, Y: ya - 4}, "start"
 	}
 	for end, serves := range [...]bool{e.toA, e.toB} {
 		if serves {
@@ -639,7 +641,7 @@ func abs(n int) int { return max(n, -n) }
 
 // say puts a station into words.
 func (n *mapNode) say() {
-	wide := 24
+	wide := 26
 	if n.column == middleColumn {
 		wide = 42
 	}
@@ -660,8 +662,12 @@ func (n *mapNode) say() {
 		}
 	default:
 		n.Label = plain(Label(d))
-		n.Kind = strings.Trim(cmp.Or(plain(d.Class), plain(d.Role), "unknown station")+", "+product(d), ", ")
-		n.Title = n.Label + ": " + n.Kind
+		n.Kind = cmp.Or(plain(d.Class), plain(d.Role), "unknown station")
+		both := strings.Trim(n.Kind+", "+product(d), ", ")
+		n.Title = n.Label + ": " + both
+		if n.column == middleColumn || utf8.RuneCountInString(both) <= wide {
+			n.Kind = both
+		}
 		n.Link = d.ID
 	}
 	if n.Decision != nil {
@@ -674,7 +680,7 @@ func (n *mapNode) say() {
 		n.Bars, n.HarmWord = v.Bars, v.Word
 		n.Title += ". Worst credible harm: " + n.HarmWord
 	}
-	n.Label, n.Kind = cut(n.Label, wide-3), cut(n.Kind, wide)
+	n.Label, n.Kind = cut(n.Label, wide-4), cut(n.Kind, wide)
 }
 
 // say puts a line into words.
