@@ -30,14 +30,14 @@ import (
 
 // A Config says how to assess. The zero value works.
 type Config struct {
-	Version     string           // of myelin, for the document
-	Jobs        int              // workers
-	Key         []byte           // of pseudonyms
-	Baseline    *watch.Baseline  // what is expected
-	Only        []finding.Kind   // kinds to report; none means all
-	MinDecision finding.Decision // leave out what is less urgent
-	Stdin       io.Reader        // what "-" is
-	Progress    func(packets, bytes, total uint64)
+	Version     string                             // of myelin, for the document
+	Jobs        int                                // workers
+	Key         []byte                             // of pseudonyms
+	Baseline    *watch.Baseline                    // what is expected
+	Only        []finding.Kind                     // kinds to report; none means all
+	MinDecision finding.Decision                   // leave out what is less urgent
+	Stdin       io.Reader                          // what "-" is
+	Progress    func(packets, bytes, total uint64) // is told how much of the files was read; nil: nobody is
 }
 
 // Run assesses files and folders; "-" is standard input. The error is of the
@@ -60,7 +60,7 @@ func Run(ctx context.Context, paths []string, c Config) (*report.Assessment, err
 			total += uint64(in.bytes)
 		}
 	}
-	w := watch.New(watch.Config{Jobs: c.Jobs, Key: c.Key, Baseline: c.Baseline, Progress: progress(c.Progress, total)})
+	w := watch.New(watch.Config{Jobs: c.Jobs, Key: c.Key, Baseline: c.Baseline, Progress: m.progress(c.Progress, total)})
 	if err := w.Run(ctx, m); err != nil {
 		return nil, err
 	}
@@ -73,11 +73,13 @@ func Run(ctx context.Context, paths []string, c Config) (*report.Assessment, err
 	return a, nil
 }
 
-func progress(f func(packets, bytes, total uint64), total uint64) func(packets, bytes uint64) {
+// progress tells how much of the files was read. What is packed is fewer bytes
+// than were captured.
+func (m *merger) progress(f func(packets, bytes, total uint64), total uint64) func(packets, bytes uint64) {
 	if f == nil {
 		return nil
 	}
-	return func(packets, bytes uint64) { f(packets, bytes, total) }
+	return func(packets, _ uint64) { f(packets, uint64(m.read), total) }
 }
 
 // found are the inputs in the order in which they are listed: captures by

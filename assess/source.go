@@ -144,11 +144,10 @@ type batch struct {
 // A merger yields the frames of several captures in the order of time, input
 // and packet, as a [watch.Source].
 type merger struct {
+	pool
 	waiting []*input // by first time
 	open    []*input
-
-	mu   sync.Mutex
-	free []*batch
+	read    int64 // bytes of files
 }
 
 func (m *merger) Next(dst []watch.Frame) (n int, release func(), err error) {
@@ -232,7 +231,7 @@ func (m *merger) begin(in *input) {
 			in.err = err
 			return
 		}
-		r, err := capture.NewReader(f)
+		r, err := capture.NewReader(&counter{r: f, n: &m.read})
 		if err != nil {
 			f.Close()
 			in.err = err
@@ -267,23 +266,29 @@ func (m *merger) refill(in *input) {
 	in.advance()
 }
 
-func (m *merger) take() *batch {
-	m.mu.Lock()
-	defer m.mu.Unlock()
+// A pool is the batches that nobody needs.
+type pool struct {
+	mu   sync.Mutex
+	free []*batch
+}
+
+func (p *pool) take() *batch {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	b := new(batch)
-	if n := len(m.free); n > 0 {
-		b, m.free = m.free[n-1], m.free[:n-1]
+	if n := len(p.free); n > 0 {
+		b, p.free = p.free[n-1], p.free[:n-1]
 	}
 	b.users.Store(1)
 	return b
 }
 
 // done gives a batch back when nobody needs it any more.
-func (m *merger) done(b *batch) {
+func (p *pool) done(b *batch) {
 	if b.users.Add(-1) > 0 {
 		return
 	}
-	m.mu.Lock()
-	m.free = append(m.free, b)
-	m.mu.Unlock()
+	p.mu.Lock()
+	p.free = append(p.free, b)
+	p.mu.Unlock()
 }
