@@ -6,6 +6,7 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -14,72 +15,138 @@ import (
 )
 
 func kindsVerb(c *console) *cobra.Command {
-	format := "text"
+	var format formatFlag
 	v := &cobra.Command{
-		Use:   "kinds [KIND...]",
+		Use:   "kinds [flags] [KIND...]",
 		Short: "List the kinds of finding: why each matters and what to do",
+		Long: `Kinds prints the table of what Myelin looks for: what each kind of finding
+means for a patient, what to do about it, and where that is written.`,
 		Example: `  myelin kinds
-  myelin kinds dns-tunnel
+  myelin kinds dns-tunnel phi-in-clear
   myelin kinds --format json`,
+		DisableFlagsInUseLine: true,
+		ValidArgs:             kindNames(),
 		RunE: func(_ *cobra.Command, args []string) error {
-			var list []finding.Kind
+			if err := format.check(); err != nil {
+				return err
+			}
+			if len(args) == 0 {
+				args = kindNames()
+			}
+			var list []*finding.KindInfo
 			for _, name := range args {
 				k, ok := finding.ParseKind(name)
 				if !ok {
 					return usageError{fmt.Errorf("%s: no such kind; 'myelin kinds' lists them", name)}
 				}
-				list = append(list, k)
+				list = append(list, &finding.Kinds[k])
 			}
-			if len(list) == 0 {
-				for k := range finding.Kinds {
-					if finding.Kinds[k].Name != "" {
-						list = append(list, finding.Kind(k))
-					}
-				}
-			}
-			switch format {
+			switch format.name {
 			case "json":
-				return kindsJSON(c, list)
+				return kindsJSON(c.out, list)
 			case "markdown":
-				fmt.Fprint(c.out, "# Kinds of finding\n\nPrinted by `myelin kinds --format markdown`.\n")
-				kindsText(c, list, "\n## %s\n\n**%s** (%s)\n\n%s\n\nWhat to do: %s\n\nReferences: %s. CWE: %s. ATT&CK: %s.\n")
-			case "text":
-				kindsText(c, list, "%s\n  %s (%s)\n  why   %s\n  do    %s\n  see   %s; %s; %s\n\n")
-			default:
-				return usageError{fmt.Errorf("--format %s: want text, json or markdown", format)}
+				return kindsMarkdown(c.out, list)
 			}
-			return nil
+			return kindsText(c.out, list)
 		},
 	}
-	v.Flags().StringVar(&format, "format", format, "text, json or markdown")
+	format.register(v, "text", "json", "markdown")
 	return v
 }
 
-func kindsText(c *console, list []finding.Kind, layout string) {
-	for _, k := range list {
-		i := &finding.Kinds[k]
-		fmt.Fprintf(c.out, layout, i.Name, i.Title, i.Group, i.Why, i.Advice,
-			strings.Join(i.References, ", "), strings.Join(i.CWE, ", "), strings.Join(i.Attack, ", "))
+// kindNames are the names of all kinds of finding, in the order of the table.
+func kindNames() (names []string) {
+	for k := range finding.Kinds {
+		if name := finding.Kinds[k].Name; name != "" {
+			names = append(names, name)
+		}
 	}
+	return names
 }
 
-func kindsJSON(c *console, list []finding.Kind) error {
+func kindsText(w io.Writer, list []*finding.KindInfo) error {
+	for i, k := range list {
+		if i > 0 {
+			fmt.Fprintln(w)
+		}
+		fmt.Fprintf(w, "%s\n  %s (%s)\n", k.Name, k.Title, k.Group)
+		fmt.Fprintf(w, "  why   %s\n  do    %s\n", fold(k.Why), fold(k.Advice))
+		see := append(append(append([]string{}, k.References...), k.CWE...), attack(k)...)
+		if _, err := fmt.Fprintf(w, "  see   %s\n", fold(strings.Join(see, ", "))); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// attack names ATT&CK's techniques as what they are: a bare T1046 says little.
+func attack(k *finding.KindInfo) (ids []string) {
+	for _, id := range k.Attack {
+		ids = append(ids, "ATT&CK "+id)
+	}
+	return ids
+}
+
+// fold breaks a text into lines that a terminal has room for, with the
+// continuation where the text began.
+func fold(text string) string {
+	const width, indent = 72, "\n        "
+	var b strings.Builder
+	used := 0
+	for word := range strings.FieldsSeq(text) {
+		switch {
+		case used == 0:
+		case used+1+len(word) > width:
+			b.WriteString(indent)
+			used = 0
+		default:
+			b.WriteByte(' ')
+			used++
+		}
+		b.WriteString(word)
+		used += len(word)
+	}
+	return b.String()
+}
+
+func kindsMarkdown(w io.Writer, list []*finding.KindInfo) error {
+	fmt.Fprint(w, "# Kinds of finding\n\n"+
+		"What `myelin` looks for, why each matters, and what to do. Printed by `myelin kinds --format markdown` (`make docs`).\n")
+	var group finding.Group
+	for _, k := range list {
+		if k.Group != group {
+			group = k.Group
+			fmt.Fprintf(w, "\n## %s\n", strings.ToUpper(group.String()[:1])+group.String()[1:])
+		}
+		fmt.Fprintf(w, "\n### %s\n\n**%s.** %s\n\nWhat to do: %s\n\n", k.Name, k.Title, k.Why, k.Advice)
+		if k.Unexpected {
+			fmt.Fprint(w, "Without a [baseline](baseline.md) its confidence is low and it is never `act`.\n\n")
+		}
+		if _, err := fmt.Fprintf(w, "See %s; %s; ATT&CK %s.\n",
+			strings.Join(k.References, ", "), strings.Join(k.CWE, ", "), strings.Join(k.Attack, ", ")); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func kindsJSON(w io.Writer, list []*finding.KindInfo) error {
 	type kind struct {
 		Kind       string   `json:"kind"`
 		Title      string   `json:"title"`
 		Group      string   `json:"group"`
 		Why        string   `json:"why"`
 		Advice     string   `json:"advice"`
+		Unexpected bool     `json:"needs_baseline"`
 		CWE        []string `json:"cwe"`
 		Attack     []string `json:"attack"`
 		References []string `json:"references"`
 	}
 	out := make([]kind, 0, len(list))
 	for _, k := range list {
-		i := &finding.Kinds[k]
-		out = append(out, kind{i.Name, i.Title, i.Group.String(), i.Why, i.Advice, i.CWE, i.Attack, i.References})
+		out = append(out, kind{k.Name, k.Title, k.Group.String(), k.Why, k.Advice, k.Unexpected, k.CWE, k.Attack, k.References})
 	}
-	e := json.NewEncoder(c.out)
+	e := json.NewEncoder(w)
 	e.SetEscapeHTML(false)
 	e.SetIndent("", "  ")
 	return e.Encode(out)

@@ -14,6 +14,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/signal"
 	"runtime/debug"
@@ -51,35 +52,55 @@ type console struct {
 	out, err io.Writer
 }
 
+// hint tells a person something that is not the result.
 func (c *console) hint(format string, args ...any) {
 	fmt.Fprintf(c.err, "myelin: "+format+"\n", args...)
+}
+
+// verbs are the verbs, in the order of the help.
+func verbs(c *console) []*cobra.Command {
+	return []*cobra.Command{assessVerb(c), senseVerb(c), kindsVerb(c), completionVerb(c)}
 }
 
 // run is the whole program, for tests too.
 func run(ctx context.Context, args []string, in io.Reader, out, err io.Writer) int {
 	c := &console{in, out, err}
+	understood := false // the verb, its flags and the number of its arguments
 	root := &cobra.Command{
 		Use:   "myelin VERB [flags] ARGUMENT...",
 		Short: "Protects smart implants and connected medical devices",
 		Long: `Myelin sees what medical devices say on the network, and tells what could
-hurt a patient and what to do about it. It works offline, from one program.
-
-  myelin assess capture.pcap          what is here, and what is wrong?
-  myelin sense -i eth1                the same, live`,
-		Version:           version(),
-		SilenceErrors:     true,
-		SilenceUsage:      true,
-		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: false},
+hurt a patient and what to do about it. It works offline, from one program,
+and sends nothing to anybody. It is no medical device.`,
+		Example: `  myelin assess capture.pcap          what is here, and what is wrong?
+  myelin sense -i eth1                the same, live
+  myelin kinds                        what it looks for, and why`,
+		Version:               version(),
+		SilenceErrors:         true,
+		SilenceUsage:          true,
+		DisableFlagsInUseLine: true,
+		Args: func(root *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return errors.New("which verb? 'myelin --help' lists them")
+			}
+			if like := root.SuggestionsFor(args[0]); len(like) > 0 {
+				return fmt.Errorf("%s: no such verb; is it %s?", args[0], like[0])
+			}
+			return fmt.Errorf("%s: no such verb; 'myelin --help' lists them", args[0])
+		},
+		Run:              func(*cobra.Command, []string) {}, // Args never lets it come here
+		PersistentPreRun: func(*cobra.Command, []string) { understood = true },
 	}
+	root.SuggestionsMinimumDistance = 2
+	root.CompletionOptions.DisableDefaultCmd = true // ours is written like the other verbs
 	root.SetIn(in)
 	root.SetOut(out)
 	root.SetErr(err)
 	root.SetArgs(args)
 	root.SetVersionTemplate("myelin {{.Version}}\n")
-	root.SetFlagErrorFunc(func(_ *cobra.Command, e error) error { return usageError{e} })
 	root.AddCommand(verbs(c)...)
 
-	e := root.ExecuteContext(ctx)
+	verb, e := root.ExecuteContextC(ctx)
 	var code exit
 	var usage usageError
 	switch {
@@ -87,23 +108,25 @@ hurt a patient and what to do about it. It works offline, from one program.
 		return exitDone
 	case errors.As(e, &code):
 		return int(code)
-	case errors.As(e, &usage):
-		c.hint("%v", e)
-		c.hint("see 'myelin --help', or --help behind a verb")
+	}
+	c.hint("%v", said(e))
+	if !understood || errors.As(e, &usage) {
+		if verb != root {
+			c.hint("see '%s --help'", verb.CommandPath())
+		}
 		return exitUsage
 	}
-	c.hint("%v", e)
 	return exitError
 }
 
-// exactly and atLeast check the number of arguments, as usage errors.
-func atLeast(n int, what string) cobra.PositionalArgs {
-	return func(_ *cobra.Command, args []string) error {
-		if len(args) < n {
-			return usageError{errors.New(what)}
-		}
-		return nil
+// said returns an error as a person reads it: of a file the name and what is
+// wrong, without the system call that found it out.
+func said(err error) error {
+	var p *fs.PathError
+	if errors.As(err, &p) && err == error(p) {
+		return fmt.Errorf("%s: %w", p.Path, p.Err)
 	}
+	return err
 }
 
 // version is the module's, as built.

@@ -1,0 +1,222 @@
+// SPDX-FileCopyrightText: 2026 The Myelin authors
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/myelin-health/myelin/assess"
+	"github.com/myelin-health/myelin/finding"
+	"github.com/myelin-health/myelin/report"
+)
+
+// formats are how an assessment can be written, in the order of the help.
+var formats = []struct {
+	name  string
+	write func(io.Writer, *report.Assessment) error
+}{
+	{"text", report.Text},
+	{"json", report.JSON},
+	{"csv", report.CSV},
+	{"sarif", report.SARIF},
+	{"html", report.HTML},
+}
+
+// A formatFlag chooses among formats.
+type formatFlag struct {
+	name    string
+	allowed []string
+}
+
+func (f *formatFlag) register(v *cobra.Command, allowed ...string) {
+	f.allowed = allowed
+	v.Flags().StringVar(&f.name, "format", allowed[0], "`FORMAT`: "+enumerate(allowed))
+	complete(v, "format", allowed...)
+}
+
+func (f *formatFlag) check() error {
+	if !slices.Contains(f.allowed, f.name) {
+		return usageError{fmt.Errorf("--format %s: want %s", f.name, enumerate(f.allowed))}
+	}
+	return nil
+}
+
+// answerFormats are the names of formats.
+func answerFormats() (names []string) {
+	for _, f := range formats {
+		names = append(names, f.name)
+	}
+	return names
+}
+
+// write says an assessment in the format chosen.
+func (f *formatFlag) write(w io.Writer, a *report.Assessment) error {
+	i := slices.Index(answerFormats(), f.name)
+	return formats[i].write(w, a)
+}
+
+// levels are the names of decisions, the least urgent first.
+var levels = []string{finding.Track.String(), finding.TrackStar.String(), finding.Attend.String(), finding.Act.String()}
+
+// An answerFlags says which findings are wanted, and what the exit code says
+// of them.
+type answerFlags struct {
+	only                  []string
+	minDecision, failOn   string
+	keyFile, baselineFile string
+	jobs                  int
+}
+
+func (f *answerFlags) register(v *cobra.Command) {
+	v.Flags().StringSliceVar(&f.only, "only", nil, "report only this `KIND` of finding (see 'myelin kinds'); repeatable")
+	v.Flags().StringVar(&f.minDecision, "min-decision", levels[0], "leave out what is below `LEVEL`: "+enumerate(levels))
+	v.Flags().StringVar(&f.failOn, "fail-on", "", "exit with 3 when a finding is at or above `LEVEL`")
+	v.Flags().StringVar(&f.keyFile, "key", "", "`FILE` with the key of patients' pseudonyms, 32 bytes or more")
+	v.Flags().StringVar(&f.baselineFile, "baseline", "", "`FILE` of what is expected: YAML, or an earlier answer in JSON")
+	v.Flags().IntVar(&f.jobs, "jobs", defaultJobs(), "work with `N` workers; the answer is the same for any N")
+	complete(v, "only", kindNames()...)
+	complete(v, "min-decision", levels...)
+	complete(v, "fail-on", levels...)
+}
+
+// config checks the flags before any work is done.
+func (f *answerFlags) config() (c assess.Config, err error) {
+	c = assess.Config{Version: version(), Jobs: f.jobs}
+	if f.jobs < 1 {
+		return c, usageError{fmt.Errorf("--jobs %d: want 1 or more", f.jobs)}
+	}
+	if c.MinDecision, err = level("--min-decision", f.minDecision); err != nil {
+		return c, err
+	}
+	if f.failOn != "" {
+		if _, err = level("--fail-on", f.failOn); err != nil {
+			return c, err
+		}
+	}
+	for _, name := range f.only {
+		k, ok := finding.ParseKind(name)
+		if !ok {
+			return c, usageError{fmt.Errorf("--only %s: no such kind; 'myelin kinds' lists them", name)}
+		}
+		c.Only = append(c.Only, k)
+	}
+	if c.Key, err = key(f.keyFile); err != nil {
+		return c, err
+	}
+	if f.baselineFile != "" {
+		c.Baseline, err = assess.ReadBaseline(f.baselineFile)
+	}
+	return c, err
+}
+
+// verdict is the exit code for an assessment that was said.
+func (f *answerFlags) verdict(c *console, a *report.Assessment) error {
+	unread := false
+	for _, in := range a.Inputs {
+		if in.Error != "" {
+			c.hint("%s: %s", in.Path, in.Error)
+			unread = true
+		}
+	}
+	if unread {
+		return exit(exitError)
+	}
+	if f.failOn == "" {
+		return nil
+	}
+	bar, _ := finding.ParseDecision(f.failOn)
+	if slices.ContainsFunc(a.Findings, func(x finding.Finding) bool { return x.Decision >= bar }) {
+		return exit(exitFound)
+	}
+	return nil
+}
+
+func level(flag, name string) (finding.Decision, error) {
+	d, ok := finding.ParseDecision(name)
+	if !ok {
+		return 0, usageError{fmt.Errorf("%s %s: want %s", flag, name, enumerate(levels))}
+	}
+	return d, nil
+}
+
+// key reads the key of pseudonyms.
+func key(file string) ([]byte, error) {
+	if file == "" {
+		return nil, nil
+	}
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	if b = []byte(strings.TrimSpace(string(b))); len(b) < 32 {
+		return nil, fmt.Errorf("--key %s: the key has %d bytes and needs 32 or more; 'openssl rand -hex 32' makes one", file, len(b))
+	}
+	return b, nil
+}
+
+// to writes to a file, or to standard output when its name is empty. On
+// failure the file is as it was: what is half written stands beside it under
+// another name, and goes.
+func (c *console) to(file string, write func(io.Writer) error) (err error) {
+	if file == "" {
+		return write(c.out)
+	}
+	if real, err := filepath.EvalSymlinks(file); err == nil {
+		file = real
+	}
+	if st, err := os.Stat(file); err == nil && !st.Mode().IsRegular() { // /dev/stdout, a pipe
+		w, err := os.OpenFile(file, os.O_WRONLY, 0)
+		if err != nil {
+			return err
+		}
+		return errors.Join(write(w), w.Close())
+	}
+	dir, base := filepath.Split(file)
+	half, err := os.OpenFile(filepath.Join(dir, "."+base+"."+rand.Text()[:8]), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
+	if err != nil {
+		return err
+	}
+	err = errors.Join(write(half), half.Close())
+	if err == nil {
+		err = os.Rename(half.Name(), file)
+	}
+	if err != nil {
+		os.Remove(half.Name())
+	}
+	return err
+}
+
+// enumerate writes "a, b or c".
+func enumerate(names []string) string {
+	last := len(names) - 1
+	return strings.Join(names[:last], ", ") + " or " + names[last]
+}
+
+// exactly and atLeast check the number of arguments.
+func exactly(n int, what string) cobra.PositionalArgs {
+	return func(_ *cobra.Command, args []string) error {
+		if len(args) != n {
+			return errors.New(what)
+		}
+		return nil
+	}
+}
+
+func atLeast(n int, what string) cobra.PositionalArgs {
+	return func(_ *cobra.Command, args []string) error {
+		if len(args) < n {
+			return errors.New(what)
+		}
+		return nil
+	}
+}
