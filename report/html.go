@@ -47,8 +47,8 @@ func HTML(w io.Writer, a *Assessment) error {
 	return b.Flush()
 }
 
-// A page is what the template shows.
-type page struct {
+// A pageData is what the template shows.
+type pageData struct {
 	Style     template.CSS
 	StyleHash string
 	Answer    string
@@ -56,7 +56,7 @@ type page struct {
 	Worst     *look
 	Columns   []look
 	Matrix    []matrixRow
-	Totals    []string
+	Totals    []matrixCell
 	Facts     []fact
 	Map       *wardMap
 
@@ -67,6 +67,8 @@ type page struct {
 	Losses                                                            []lossRow
 	MoreFindings, MoreMedical, MoreStations, MoreSessions, MoreInputs string // how many are left out; "" when none
 	Version                                                           string
+
+	shown map[string]bool // devices that have a row
 }
 
 type bar struct {
@@ -110,6 +112,7 @@ type findingRow struct {
 	Harm                                                                    harmView
 	Privacy, Review                                                         bool
 	Answers                                                                 []answer
+	First                                                                   *sightingRow
 	Sightings                                                               []sightingRow
 }
 
@@ -140,11 +143,11 @@ type inputRow struct{ Path, Kind, Packets, Size, Error, Read string }
 
 type lossRow struct{ N, What string }
 
-func newPage(g *digest) *page {
+func newPage(g *digest) *pageData {
 	sum := sha256.Sum256([]byte(style))
-	p := &page{
+	p := &pageData{
 		Style: template.CSS(style), StyleHash: "sha256-" + base64.StdEncoding.EncodeToString(sum[:]),
-		Answer: g.answer(), Columns: looks[:], Version: g.Version, Map: newWardMap(g),
+		Answer: g.answer(), Columns: looks[:], Version: g.Version, shown: map[string]bool{},
 	}
 	for i := range looks {
 		if g.decided[i] > 0 {
@@ -153,10 +156,11 @@ func newPage(g *digest) *page {
 		}
 	}
 	p.Lead = g.lead()
+	p.devices(g)
+	p.Map = newWardMap(g, p.shown)
 	p.matrix(g)
 	p.facts(g)
 	p.findings(g)
-	p.devices(g)
 	p.sessions(g)
 	p.inputs(g)
 	return p
@@ -195,7 +199,7 @@ func more(all, shown int) string {
 // cellID names the place of the first finding of a cell of the matrix.
 func cellID(class string, h device.Harm) string { return class + "-" + harmWord(h) }
 
-func (p *page) matrix(g *digest) {
+func (p *pageData) matrix(g *digest) {
 	for h := device.Catastrophic; ; h-- {
 		row := matrixRow{Harm: viewHarm(h)}
 		some := h != device.NoHarm
@@ -214,12 +218,21 @@ func (p *page) matrix(g *digest) {
 			break
 		}
 	}
-	for _, n := range g.decided {
-		p.Totals = append(p.Totals, digits(n))
+	for i, l := range looks {
+		n := g.decided[i]
+		p.Totals = append(p.Totals, matrixCell{N: n, Link: "all-" + l.Class, Shown: digits(n), Spoken: fmt.Sprintf("%s, %s", count(n, "finding"), l.Word)})
 	}
 }
 
-func (p *page) facts(g *digest) {
+func (p *pageData) cells() [][]matrixCell {
+	var out [][]matrixCell
+	for _, r := range p.Matrix {
+		out = append(out, r.Cells)
+	}
+	return out
+}
+
+func (p *pageData) facts(g *digest) {
 	devices := fact{Name: "Devices", Text: count(g.medical, "medical device"), Link: "devices"}
 	worst := 0
 	for i := range g.Devices {
@@ -228,14 +241,14 @@ func (p *page) facts(g *digest) {
 		}
 	}
 	if worst > 0 {
-		devices.Note = digits(worst) + " of them could kill or maim a patient if somebody else steered them"
+		devices.Note = digits(worst) + " of them could injure a patient irreversibly"
 	}
 	p.Facts = append(p.Facts, devices)
 	if n := len(g.Devices) - g.medical; n > 0 {
 		p.Facts = append(p.Facts, fact{Name: "Others", Text: count(n, "other station"), Link: "stations"})
 	}
 	patients := g.patients()
-	p.Facts = append(p.Facts, fact{Name: "Patients", Text: strings.ToUpper(patients[:1]) + patients[1:], Note: g.taken()})
+	p.Facts = append(p.Facts, fact{Name: "Patients", Text: strings.ToUpper(patients[:1]) + patients[1:], Note: g.taken(), Link: g.firstOf(finding.PHIInClear)})
 	clear, encrypted := 0, 0
 	for i := range g.Sessions {
 		switch g.Sessions[i].protection() {
@@ -251,6 +264,16 @@ func (p *page) facts(g *digest) {
 		read.Note = digits(g.unread) + " could not be read to the end"
 	}
 	p.Facts = append(p.Facts, read)
+}
+
+// firstOf returns the id of the first finding of a kind that is on the page.
+func (g *digest) firstOf(k finding.Kind) string {
+	for i := range g.Findings[:min(len(g.Findings), pageRows)] {
+		if g.Findings[i].Kind == k {
+			return g.Findings[i].ID
+		}
+	}
+	return ""
 }
 
 // ssvcWords say SSVC's answers in plain words.
@@ -280,18 +303,17 @@ var ssvcWords = map[string]map[string]string{
 	},
 }
 
-func (p *page) findings(g *digest) {
+func (p *pageData) findings(g *digest) {
 	seen := map[string]bool{}
 	for i := range g.Findings {
 		f := &g.Findings[i]
 		l := lookOf(f.Decision)
-		anchor := cellID(l.Class, f.Harm)
 		if i >= pageRows {
 			// Numbers of the matrix still lead somewhere: to the note at the end.
-			for m := range p.Matrix {
-				for c := range p.Matrix[m].Cells {
-					if cell := &p.Matrix[m].Cells[c]; !seen[cell.Link] {
-						cell.Link = "more-findings"
+			for _, cells := range append(p.cells(), p.Totals) {
+				for c := range cells {
+					if !seen[cells[c].Link] {
+						cells[c].Link = "more-findings"
 					}
 				}
 			}
@@ -303,12 +325,14 @@ func (p *page) findings(g *digest) {
 			Times: times(f.Count), When: span(f.First, f.Last), Advice: plain(f.Advice), Why: k.Why,
 			Look: l, Harm: viewHarm(f.Harm), Privacy: f.Privacy, Review: f.Certainty == "review",
 		}
-		if !seen[anchor] {
-			seen[anchor] = true
-			r.Anchors = append(r.Anchors, anchor)
+		for _, anchor := range [...]string{"all-" + l.Class, cellID(l.Class, f.Harm)} {
+			if !seen[anchor] {
+				seen[anchor] = true
+				r.Anchors = append(r.Anchors, anchor)
+			}
 		}
-		if d := g.about(f); d != nil {
-			r.Link = d.ID
+		if p.shown[f.Device] {
+			r.Link = f.Device
 		}
 		if f.Peer != "" {
 			r.Peer = g.nameOf(f.Peer)
@@ -351,6 +375,9 @@ func (p *page) findings(g *digest) {
 			}
 			r.Sightings = append(r.Sightings, row)
 		}
+		if len(r.Sightings) > 0 {
+			r.First = &r.Sightings[0]
+		}
 		if n := f.Count - uint64(len(f.Sightings)); f.Count > uint64(len(f.Sightings)) {
 			r.Unlisted = "and " + digits(n) + " more"
 		}
@@ -371,7 +398,7 @@ func span(first, last int64) string {
 	return a.Format("2006-01-02 15:04:05 to ") + b.Format("2006-01-02 15:04:05 UTC")
 }
 
-func (p *page) devices(g *digest) {
+func (p *pageData) devices(g *digest) {
 	links := map[string][]findingLink{}
 	for i := range g.Findings {
 		f := &g.Findings[i]
@@ -415,12 +442,13 @@ func (p *page) devices(g *digest) {
 			r.Addresses = append(r.Addresses, cut(plain(a.Value), pageText1))
 		}
 		*list = append(*list, r)
+		p.shown[d.ID] = true
 	}
 	p.MoreMedical = more(g.medical, pageRows)
 	p.MoreStations = more(len(g.Devices)-g.medical, pageRows)
 }
 
-func (p *page) sessions(g *digest) {
+func (p *pageData) sessions(g *digest) {
 	list := g.sessions()
 	for _, s := range list[:min(len(list), pageRows)] {
 		r := sessionRow{
@@ -436,7 +464,7 @@ func (p *page) sessions(g *digest) {
 	p.MoreSessions = more(len(list), pageRows)
 }
 
-func (p *page) inputs(g *digest) {
+func (p *pageData) inputs(g *digest) {
 	for _, in := range g.Inputs[:min(len(g.Inputs), pageRows)] {
 		r := inputRow{
 			Path: cut(plain(in.Path), pageText1), Kind: cmp.Or(plain(in.Kind), "not recognised"), Packets: digits(in.Packets),

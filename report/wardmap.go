@@ -125,9 +125,9 @@ const (
 	zoneOutside = "outside the hospital"
 )
 
-// newWardMap draws the map, or returns nil when nobody talks.
-func newWardMap(g *digest) *wardMap {
-	m := &mapMaker{g: g, byDevice: map[*device.Device]*mapNode{}, byAddress: map[string]*mapNode{}}
+// newWardMap draws the map, with links to the devices that have a row, or returns nil when nobody talks.
+func newWardMap(g *digest, rows map[string]bool) *wardMap {
+	m := &mapMaker{g: g, rows: rows, byDevice: map[*device.Device]*mapNode{}, byAddress: map[string]*mapNode{}}
 	m.collect()
 	if len(m.nodes) == 0 {
 		return nil
@@ -139,6 +139,7 @@ func newWardMap(g *digest) *wardMap {
 
 type mapMaker struct {
 	g         *digest
+	rows      map[string]bool
 	nodes     []*mapNode
 	byDevice  map[*device.Device]*mapNode
 	byAddress map[string]*mapNode // of those that are no known device
@@ -443,7 +444,7 @@ func (m *mapMaker) draw() *wardMap {
 		}
 	}
 	for _, n := range m.nodes {
-		n.say()
+		n.say(m.rows)
 		n.slots()
 	}
 	w.Nodes = m.nodes
@@ -640,7 +641,7 @@ func (e *mapEdge) route() {
 func abs(n int) int { return max(n, -n) }
 
 // say puts a station into words.
-func (n *mapNode) say() {
+func (n *mapNode) say(rows map[string]bool) {
 	wide := 26
 	if n.column == middleColumn {
 		wide = 42
@@ -668,7 +669,9 @@ func (n *mapNode) say() {
 		if n.column == middleColumn || utf8.RuneCountInString(both) <= wide {
 			n.Kind = both
 		}
-		n.Link = d.ID
+		if rows[d.ID] {
+			n.Link = d.ID
+		}
 	}
 	if n.Decision != nil {
 		n.Title += ". Worst finding: " + n.Decision.Word

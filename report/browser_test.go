@@ -1,0 +1,184 @@
+// SPDX-FileCopyrightText: 2026 The Myelin authors
+// SPDX-License-Identifier: Apache-2.0
+
+package report
+
+import (
+	"bytes"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/cdproto/log"
+	"github.com/chromedp/cdproto/page"
+	"github.com/chromedp/cdproto/runtime"
+	"github.com/chromedp/chromedp"
+
+	"github.com/myelin-health/myelin/device"
+)
+
+var shots = flag.String("shots", "", "write pictures of the page to this folder, for eyes")
+
+// hostileWard has names that try to break the page.
+func hostileWard() *Assessment {
+	a := sampleWard()
+	names := []string{
+		"<script>alert(1)</script>", strings.Repeat("very-long-name", 22), "מכשיר-הנשמה-3", "x\u202egnp.exe", `"><img src=x onerror=alert(1)>`,
+		"</style></title><b>", "{{.Version}}", "javascript:alert(1)",
+	}
+	for i, n := range names {
+		d := &a.Devices[i]
+		d.Manufacturer, d.Version = n, n
+		d.Addresses = append(d.Addresses, device.Address{Kind: device.Host, Value: n})
+		for j := range d.Addresses {
+			if d.Addresses[j].Kind == device.Host || d.Addresses[j].Kind == device.AET {
+				d.Addresses[j].Value = n
+			}
+		}
+		f := &a.Findings[i]
+		f.Title, f.Peer = n, n
+		for j := range f.Sightings {
+			f.Sightings[j].Note = n
+		}
+		a.Sessions[i].Protocol = n
+	}
+	a.Inputs[0].Path, a.Inputs[1].Error = names[1], names[0]
+	a.Stats.Lost[names[4]] = 1
+	return a
+}
+
+// contrastScript returns the texts whose contrast with what is behind them is
+// below WCAG 2.2's level AA (success criterion 1.4.3). Text in pictures has
+// its colour in fill, and the ground of the nearest box around the picture.
+const contrastScript = `(() => {
+  const parse = c => { const m = c.match(/[\d.]+/g).map(Number); return m.length > 3 ? m : [...m, 1] }
+  const lum = c => { const [r, g, b] = c.slice(0, 3).map(v => (v /= 255) <= .04045 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4); return .2126 * r + .7152 * g + .0722 * b }
+  const ground = e => { for (; e; e = e.parentElement) { const c = parse(getComputedStyle(e).backgroundColor); if (c[3] == 1) return c } return [255, 255, 255, 1] }
+  const bad = []
+  const walk = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT)
+  while (walk.nextNode()) {
+    const t = walk.currentNode, e = t.parentElement
+    if (!t.data.trim() || !e.getClientRects().length || e.closest('title, desc, style, .skip')) continue
+    const s = getComputedStyle(e), svg = e instanceof SVGElement
+    const a = lum(parse(svg ? s.fill : s.color)), b = lum(ground(e))
+    const ratio = (Math.max(a, b) + .05) / (Math.min(a, b) + .05)
+    const size = parseFloat(s.fontSize), large = size >= 24 || size >= 18.66 && s.fontWeight >= 700
+    if (ratio < (large ? 3 : 4.5)) bad.push(ratio.toFixed(2) + ' ' + t.data.trim().slice(0, 40))
+  }
+  return bad
+})()`
+
+// overflowScript says how far the page is wider than the window, and what is.
+const overflowScript = `(() => {
+  const w = document.documentElement.clientWidth
+  if (document.documentElement.scrollWidth <= w) return []
+  const wide = [...document.querySelectorAll('main *')].filter(e => e.getBoundingClientRect().right > w + 1 && !e.closest('.map'))
+  return ['the page', ...wide.slice(0, 4).map(e => e.tagName + '.' + e.className)]
+})()`
+
+const brokenLinksScript = `[...document.querySelectorAll('a')].map(a => a.getAttribute('href')).filter(h => !h.startsWith('#') || !document.getElementById(h.slice(1)))`
+
+// TestBrowser looks at the page in a real browser: light, dark, wide, narrow.
+func TestBrowser(t *testing.T) {
+	var chrome string
+	for _, name := range [...]string{"chromium", "chromium-browser", "google-chrome"} {
+		if p, err := exec.LookPath(name); err == nil {
+			chrome = p
+			break
+		}
+	}
+	if chrome == "" {
+		t.Skip("no chromium: apt-get install chromium")
+	}
+	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(chrome), chromedp.NoSandbox, chromedp.DisableGPU,
+		chromedp.UserDataDir(t.TempDir()), chromedp.Flag("disable-quic", true), chromedp.Flag("disable-component-update", true), chromedp.WSURLReadTimeout(time.Minute))
+	ctx, cancel := chromedp.NewExecAllocator(t.Context(), options...)
+	defer cancel()
+	ctx, cancel = chromedp.NewContext(ctx)
+	defer cancel()
+	var mu sync.Mutex
+	var said []string
+	note := func(format string, args ...any) {
+		mu.Lock()
+		defer mu.Unlock()
+		said = append(said, fmt.Sprintf(format, args...))
+	}
+	listen := func(e any) {
+		switch e := e.(type) {
+		case *log.EventEntryAdded:
+			note("%s: %s", e.Entry.Level, e.Entry.Text)
+		case *runtime.EventConsoleAPICalled:
+			note("console.%s", e.Type)
+		case *runtime.EventExceptionThrown:
+			note("exception: %s", e.ExceptionDetails.Text)
+		case *page.EventJavascriptDialogOpening:
+			note("a dialog opened: %s", e.Message)
+		}
+	}
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	must(chromedp.Listen(ctx, listen))
+	_, err := chromedp.Call(ctx, log.Enable, cdp.Empty{})
+	must(err)
+	_, err = chromedp.Call(ctx, emulation.SetScriptExecutionDisabled, emulation.SetScriptExecutionDisabledParams{Value: true})
+	must(err)
+	unfold := func(which string) {
+		t.Helper()
+		must(chromedp.Do(ctx, chromedp.Evaluate[chromedp.Void](`for (const d of document.querySelectorAll('details')) d.open = d.matches('`+which+`')`)))
+	}
+	for name, a := range map[string]*Assessment{"ward": sampleWard(), "hostile": hostileWard(), "empty": {Version: "v0.1.0"}} {
+		var b bytes.Buffer
+		must(HTML(&b, a))
+		file := filepath.Join(t.TempDir(), name+".html")
+		must(os.WriteFile(file, b.Bytes(), 0o600))
+		must(chromedp.Do(ctx, chromedp.Navigate("file://"+file)))
+		for _, width := range [...]int64{1440, 1280, 1024, 390} {
+			_, err := chromedp.Call(ctx, emulation.SetDeviceMetricsOverride, emulation.SetDeviceMetricsOverrideParams{Width: width, Height: 900, DeviceScaleFactor: 1})
+			must(err)
+			for _, scheme := range [...]string{"light", "dark"} {
+				_, err := chromedp.Call(ctx, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
+					Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}},
+				})
+				must(err)
+				unfold("*")
+				for what, script := range map[string]string{"wider than the window": overflowScript, "too little contrast": contrastScript, "links lead nowhere": brokenLinksScript} {
+					bad, err := chromedp.Run(ctx, chromedp.Evaluate[[]string](script))
+					must(err)
+					if len(bad) > 0 {
+						t.Errorf("%s at %d, %s: %s: %q", name, width, scheme, what, bad)
+					}
+				}
+				if *shots != "" {
+					unfold("article:nth-of-type(1) details")
+					picture, err := chromedp.Run(ctx, chromedp.FullScreenshot(100))
+					must(err)
+					must(os.WriteFile(filepath.Join(*shots, fmt.Sprintf("%s-%d-%s.png", name, width, scheme)), picture, 0o600))
+				}
+			}
+		}
+		if *shots != "" {
+			unfold("none")
+			wide, high, own := 8.27, 11.69, true
+			paper, err := chromedp.Call(ctx, page.PrintToPDF, page.PrintToPDFParams{PaperWidth: wide, PaperHeight: high, PreferCSSPageSize: &own})
+			must(err)
+			must(os.WriteFile(filepath.Join(*shots, name+".pdf"), paper.Data, 0o600))
+		}
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	if len(said) > 0 {
+		t.Errorf("the browser complained: %q", said)
+	}
+}
