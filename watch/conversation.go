@@ -109,9 +109,12 @@ type node struct {
 // nodes are the IP addresses that were heard, numbered in the order of
 // appearance. Number 0 stands for none.
 type nodes struct {
-	list  []node
+	slab  []*[nodeSlab]node // grows with need, so that a node stays where it is
+	n     uint32
 	index map[wire.Addr]uint32
 }
+
+const nodeSlab = 512
 
 // maxNodes bounds the addresses of the ordered stage.
 const maxNodes = 65536
@@ -121,13 +124,17 @@ func (s *stage) node(ip wire.Addr, now int64) uint32 {
 	if n, ok := s.nodes.index[ip]; ok {
 		return n
 	}
-	if len(s.nodes.list) > maxNodes {
+	if s.nodes.n >= maxNodes {
 		s.dropped++
 		return 0
 	}
+	s.nodes.n++
+	n := s.nodes.n
+	if int(n/nodeSlab) == len(s.nodes.slab) {
+		s.nodes.slab = append(s.nodes.slab, new([nodeSlab]node))
+	}
 	addr := device.Address{Kind: device.IP, Value: ip.String()}
-	n := uint32(len(s.nodes.list))
-	s.nodes.list = append(s.nodes.list, node{ip: ip, addr: addr, entry: s.register.At(addr, now), inside: inside(addr), outside: outsideUnicast(addr)})
+	*s.at(n) = node{ip: ip, addr: addr, entry: s.register.At(addr, now), inside: inside(addr), outside: outsideUnicast(addr)}
 	s.nodes.index[ip] = n
 	return n
 }
@@ -141,8 +148,8 @@ func (s *stage) nodeOf(a device.Address, now int64) uint32 {
 	return s.node(wire.AddrFrom(ip), now)
 }
 
-// at returns a node. The pointer is valid until the next one is made.
-func (s *stage) at(n uint32) *node { return &s.nodes.list[n] }
+// at returns a node; number 0 is one of which nothing is known.
+func (s *stage) at(n uint32) *node { return &s.nodes.slab[n/nodeSlab][n%nodeSlab] }
 
 // framed notes the hardware address in a node's frames, when it is another.
 func (n *node) framed(mac [6]byte) {

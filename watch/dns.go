@@ -135,8 +135,7 @@ func (o *dnsObserver) question(x *exchange, off int, m *dns.Message, r *dns.Reco
 		o.axfr = true
 		x.note(event.ProtocolSeen, off, asker, event.Text(event.Protocol, "dns"), event.Text(event.Version, "axfr"))
 	}
-	var space [4 * 256]byte
-	name := r.Name.Append(space[:0])
+	name := r.Name.Append(x.sh.scratch[:0])
 	domain, rest := dns.RegisteredDomain(name)
 	bound := longName
 	switch {

@@ -45,6 +45,8 @@ type shard struct {
 	certificates certificateCache
 	handles      int // that SDC observers remember
 
+	scratch [1024]byte // for an observer, during one call: a name written out, say
+
 	opened func(*exchange) // is shown each new exchange; nil but in tests
 }
 

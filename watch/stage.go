@@ -63,7 +63,7 @@ func newStage(c Config) *stage {
 	s := &stage{
 		record: c.Record, keyed: c.Key != nil, baseline: c.Baseline,
 		register: inventory.NewRegister(),
-		nodes:    nodes{list: make([]node, 1), index: make(map[wire.Addr]uint32)},
+		nodes:    nodes{slab: []*[nodeSlab]node{new([nodeSlab]node)}, index: make(map[wire.Addr]uint32)},
 		sessions: make(map[sessionKey]*Session),
 		claims:   make(map[claimKey]*claim),
 		ordinals: make(map[int64]int64),
