@@ -32,9 +32,9 @@ var (
 // How much the page shows, in rows of each list. The JSON has all.
 const (
 	pageRows  = 1000
-	rowLinks  = 4 // findings named in a device's row
-	rowPlaces = 6 // addresses named there
-	pageText1 = 400
+	rowLinks  = 4   // findings named in a device's row
+	rowPlaces = 6   // addresses named there
+	rowWords  = 400 // characters of one name
 )
 
 // HTML writes the assessment as one self-contained page: no script, nothing
@@ -180,11 +180,8 @@ func (g *digest) lead() string {
 	if first == 0 {
 		return read
 	}
-	return read + " What was found happened between " + moment(first) + " and " + moment(last) + "."
+	return read + " What was found happened " + span(first, last) + "."
 }
-
-// moment writes a time in UTC for people.
-func moment(ns int64) string { return time.Unix(0, ns).UTC().Format("2006-01-02 15:04:05 UTC") }
 
 // clock writes the time of day.
 func clock(ns int64) string { return time.Unix(0, ns).UTC().Format("15:04:05.000 UTC") }
@@ -254,7 +251,7 @@ func (p *pageData) facts(g *digest) {
 		switch g.Sessions[i].protection() {
 		case "encrypted":
 			encrypted++
-		case "clear", byPort:
+		case "in clear", byPort:
 			clear++
 		}
 	}
@@ -321,7 +318,7 @@ func (p *pageData) findings(g *digest) {
 		}
 		k := &finding.Kinds[f.Kind]
 		r := findingRow{
-			ID: f.ID, Title: cut(plain(f.Title), pageText1), Who: cut(g.who(f), pageText1), Product: plain(f.Product),
+			ID: f.ID, Title: cut(plain(f.Title), rowWords), Who: cut(g.who(f), rowWords), Product: plain(f.Product),
 			Times: times(f.Count), When: span(f.First, f.Last), Advice: plain(f.Advice), Why: k.Why,
 			Look: l, Harm: viewHarm(f.Harm), Privacy: f.Privacy, Review: f.Certainty == "review",
 		}
@@ -404,7 +401,7 @@ func (p *pageData) devices(g *digest) {
 		f := &g.Findings[i]
 		switch n := len(links[f.Device]); {
 		case n < rowLinks && i < pageRows:
-			links[f.Device] = append(links[f.Device], findingLink{lookOf(f.Decision), f.ID, finding.Kinds[f.Kind].Name})
+			links[f.Device] = append(links[f.Device], findingLink{lookOf(f.Decision), f.ID, finding.Kinds[f.Kind].Title})
 		case n == rowLinks:
 			links[f.Device] = append(links[f.Device], findingLink{Name: "and more"})
 		}
@@ -419,28 +416,28 @@ func (p *pageData) devices(g *digest) {
 			continue
 		}
 		r := deviceRow{
-			ID: d.ID, Label: cut(plain(Label(d)), pageText1), What: cut(cmp.Or(plain(d.Class), plain(d.Role), "not known"), pageText1),
+			ID: d.ID, Label: cut(plain(Label(d)), rowWords), What: cut(cmp.Or(plain(d.Class), plain(d.Role), "not known"), rowWords),
 			Protocols: protocols(d, 20), Findings: links[d.ID],
 		}
-		for _, s := range [...]string{product(d), plain(d.OS), d.Therapy.String()} {
+		var rest []string
+		for _, s := range [...]string{d.Therapy.String(), plain(d.OS)} {
 			if s != "" && s != r.What {
-				r.Details = append(r.Details, cut(s, pageText1))
+				rest = append(rest, s)
 			}
 		}
 		if d.Serial != "" {
-			r.Details = append(r.Details, "serial "+cut(plain(d.Serial), pageText1))
+			rest = append(rest, "serial "+plain(d.Serial))
+		}
+		for _, s := range [...]string{product(d), strings.Join(rest, ", ")} {
+			if s != "" {
+				r.Details = append(r.Details, cut(s, rowWords))
+			}
 		}
 		if d.Harm != device.NoHarm {
 			h := viewHarm(d.Harm)
 			r.Harm = &h
 		}
-		for _, a := range d.Addresses {
-			if len(r.Addresses) == rowPlaces {
-				r.Addresses = append(r.Addresses, fmt.Sprintf("and %d more", len(d.Addresses)-rowPlaces))
-				break
-			}
-			r.Addresses = append(r.Addresses, cut(plain(a.Value), pageText1))
-		}
+		r.Addresses = addresses(d, rowPlaces)
 		*list = append(*list, r)
 		p.shown[d.ID] = true
 	}
@@ -452,10 +449,10 @@ func (p *pageData) sessions(g *digest) {
 	list := g.sessions()
 	for _, s := range list[:min(len(list), pageRows)] {
 		r := sessionRow{
-			From: cut(g.nameOf(s.Client), pageText1), To: cut(g.nameOf(s.Server), pageText1), Protocol: plain(s.Protocol),
+			From: cut(g.nameOf(s.Client), rowWords), To: cut(g.nameOf(s.Server), rowWords), Protocol: plain(s.Protocol),
 			Protection: s.protection(), Count: digits(s.Count), Amount: size(s.Bytes),
 		}
-		r.Open = strings.HasPrefix(r.Protection, "clear")
+		r.Open = strings.HasPrefix(r.Protection, "in clear")
 		if s.Port > 0 {
 			r.Port = strconv.Itoa(int(s.Port))
 		}
@@ -467,7 +464,7 @@ func (p *pageData) sessions(g *digest) {
 func (p *pageData) inputs(g *digest) {
 	for _, in := range g.Inputs[:min(len(g.Inputs), pageRows)] {
 		r := inputRow{
-			Path: cut(plain(in.Path), pageText1), Kind: cmp.Or(plain(in.Kind), "not recognised"), Packets: digits(in.Packets),
+			Path: cut(plain(in.Path), rowWords), Kind: cmp.Or(plain(in.Kind), "not recognised"), Packets: digits(in.Packets),
 			Size: size(in.Bytes), Error: plain(in.Error), Read: "to the end",
 		}
 		if in.Packets == 0 {

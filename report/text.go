@@ -154,27 +154,36 @@ func times(n uint64) string {
 }
 
 // addresses lists a device's addresses but for its label, the IP first.
-func addresses(d *device.Device, most int) string {
+func addresses(d *device.Device, most int) []string {
 	var out []string
+	label := Label(d)
 	for _, kind := range [...]device.AddressKind{device.IP, device.EUI64, device.AET, device.Host, device.BLE, device.MAC} {
 		for _, a := range d.Addresses {
-			if a.Kind == kind && a.Value != Label(d) {
-				out = append(out, cut(plain(a.Value), 40))
+			if a.Kind == kind && a.Value != label {
+				out = append(out, cut(plain(a.Value), rowWords))
 			}
 		}
 	}
 	if len(out) > most {
-		out = append(out[:most], fmt.Sprintf("+%d", len(out)-most))
+		out = append(out[:most], fmt.Sprintf("and %d more", len(out)-most))
 	}
-	return strings.Join(out, " ")
+	return out
 }
 
 func protocols(d *device.Device, most int) string {
-	p := d.Protocols
-	if len(p) > most {
-		return strings.Join(p[:most], " ") + fmt.Sprintf(" +%d", len(p)-most)
+	shown := cut(plain(strings.Join(d.Protocols[:min(len(d.Protocols), most)], " ")), 16*most)
+	if n := len(d.Protocols) - most; n > 0 {
+		shown += fmt.Sprintf(" +%d", n)
 	}
-	return strings.Join(p, " ")
+	return shown
+}
+
+// cells writes a list into a cell, a line each.
+func cells(list []string) string {
+	for i := range list {
+		list[i] = cut(list[i], 40)
+	}
+	return strings.Join(list, "\n")
 }
 
 func (g *digest) textDevices(b *bufio.Writer) {
@@ -190,7 +199,7 @@ func (g *digest) textDevices(b *bufio.Writer) {
 		rows = append(rows, []string{
 			cut(plain(Label(d)), 48), bars(d.Harm) + " " + harmWord(d.Harm),
 			cut(cmp.Or(plain(d.Class), d.Therapy.String()), 60) + "\n" + cut(product(d), 80),
-			addresses(d, 3), protocols(d, 8),
+			cells(addresses(d, 3)), protocols(d, 8),
 		})
 	}
 	textTable(b, "MEDICAL DEVICES", []column{{"device", 16, false}, {"harm", 18, false}, {"what it is", 24, false}, {"addresses", 17, false}, {"speaks", 17, false}},
@@ -210,7 +219,7 @@ func (g *digest) textStations(b *bufio.Writer) {
 			if found {
 				worst = lookOf(g.worst[d.ID]).String()
 			}
-			rows = append(rows, []string{cut(plain(Label(d)), 60), worst, cut(cmp.Or(plain(d.Role), plain(d.OS), product(d)), 60), addresses(d, 2), protocols(d, 8)})
+			rows = append(rows, []string{cut(plain(Label(d)), 60), worst, cut(cmp.Or(plain(d.Role), plain(d.OS), product(d)), 60), cells(addresses(d, 2)), protocols(d, 8)})
 		}
 	}
 	textTable(b, "OTHER STATIONS", []column{{"station", 24, false}, {"finding", 8, false}, {"what it is", 18, false}, {"addresses", 17, false}, {"speaks", 22, false}},
@@ -218,7 +227,7 @@ func (g *digest) textStations(b *bufio.Writer) {
 }
 
 // byPort is the protection of a session that was not recognised by what it says.
-const byPort = "clear, by its port"
+const byPort = "in clear, by its port"
 
 // protection says whether a session can be read on its way.
 func (s *Session) protection() string {
@@ -232,7 +241,7 @@ func (s *Session) protection() string {
 	case s.Inferred:
 		return byPort
 	}
-	return "clear"
+	return "in clear"
 }
 
 func (g *digest) textSessions(b *bufio.Writer) {
@@ -245,7 +254,7 @@ func (g *digest) textSessions(b *bufio.Writer) {
 		if s.Port > 0 {
 			port = fmt.Sprint(s.Port)
 		}
-		rows = append(rows, []string{cut(g.nameOf(s.Client), 44), "→ " + cut(g.nameOf(s.Server), 44), s.Protocol, port, s.protection(), digits(s.Count), size(s.Bytes)})
+		rows = append(rows, []string{cut(g.nameOf(s.Client), 44), "→ " + cut(g.nameOf(s.Server), 44), cut(plain(s.Protocol), 40), port, s.protection(), digits(s.Count), size(s.Bytes)})
 	}
 	textTable(b, "WHO TALKS TO WHOM", []column{{"from", 22, false}, {"to", 24, false}, {"protocol", 10, false}, {"port", 5, true}, {"", 10, false}, {"times", 7, true}, {"amount", 9, true}},
 		rows, len(g.Sessions)-len(rows))
@@ -259,7 +268,7 @@ func (g *digest) textInputs(b *bufio.Writer) {
 			continue
 		}
 		if n++; len(rows) < textInputs {
-			rows = append(rows, []string{plain(in.Path), cmp.Or(in.Kind, "not recognised"), digits(in.Packets), plain(in.Error)})
+			rows = append(rows, []string{plain(in.Path), cmp.Or(plain(in.Kind), "not recognised"), digits(in.Packets), plain(in.Error)})
 		}
 	}
 	textTable(b, "INPUTS NOT READ TO THE END", []column{{"input", 30, false}, {"kind", 10, false}, {"packets", 11, true}, {"why", 42, false}}, rows, n-len(rows))

@@ -370,8 +370,8 @@ func (m *mapMaker) connect() {
 		e.toA, e.toB = e.toA || e.a == server, e.toB || e.b == server
 		e.count += s.Count
 		e.bytes += s.Bytes
-		if !slices.Contains(e.protocols, s.Protocol) && len(e.protocols) < 8 {
-			e.protocols = append(e.protocols, s.Protocol)
+		if p := cut(plain(s.Protocol), 12); !slices.Contains(e.protocols, p) && len(e.protocols) < 8 {
+			e.protocols = append(e.protocols, p)
 		}
 	}
 	slices.SortStableFunc(m.edges, func(x, y *mapEdge) int {
@@ -683,7 +683,7 @@ func (n *mapNode) say(rows map[string]bool) {
 		n.Bars, n.HarmWord = v.Bars, v.Word
 		n.Title += ". Worst credible harm: " + n.HarmWord
 	}
-	n.Label, n.Kind = cut(n.Label, wide-4), cut(n.Kind, wide)
+	n.Label, n.Kind = cut(n.Label, wide-6), cut(n.Kind, wide)
 }
 
 // say puts a line into words.
