@@ -76,7 +76,7 @@ const vxlanPort = 4789
 // A Packet is what the headers of one frame say, innermost network layer
 // outwards forgotten. It is reused: [Packet.Decode] sets every field.
 type Packet struct {
-	EtherType uint16 // of the innermost layer; EtherTypeARP means ARP is valid
+	EtherType uint16 // of the innermost layer; of EtherTypeARP the Payload is for ParseARP
 	VLAN      uint16 // outermost VLAN id, 0 when untagged
 	SrcMAC    [6]byte
 	DstMAC    [6]byte
@@ -94,7 +94,7 @@ type Packet struct {
 	FragmentID    uint32
 	FragmentOff   int // bytes from the start of the datagram's payload
 
-	// Valid iff HasPorts (TCP, UDP and SCTP with a whole header).
+	// TCP, UDP and SCTP with a whole header have ports; of everything else they are 0.
 	HasPorts bool
 	SrcPort  uint16
 	DstPort  uint16
@@ -230,6 +230,7 @@ func (p *Packet) ether(typ uint16, b []byte, off, layers int) {
 			}
 			return
 		case EtherTypeARP:
+			p.Tunnel, p.IPVersion, p.HasPorts = p.IPVersion != 0, 0, false
 			p.Payload, p.PayloadOff = b[off:len(b):len(b)], off
 			return
 		default:
@@ -253,6 +254,10 @@ func (p *Packet) mplsPayload(b []byte, off, layers int) {
 	case 4, 6:
 		p.ip(b, off, layers)
 	case 0:
+		if len(b)-off < 4 {
+			p.fail("mpls", "control word", off, ErrTruncated)
+			return
+		}
 		p.ethernet(b, off+4, layers)
 	default:
 		p.ethernet(b, off, layers)
@@ -282,6 +287,12 @@ func (p *Packet) ip(b []byte, off, layers int) {
 // mapped is the first 12 bytes of an IPv4-mapped address.
 var mapped = [12]byte{10: 0xff, 11: 0xff}
 
+// network notes a network layer. When there was one already, that was a tunnel's.
+func (p *Packet) network(version uint8, typ uint16) {
+	p.Tunnel, p.HasPorts, p.SrcPort, p.DstPort = p.IPVersion != 0, false, 0, 0
+	p.IPVersion, p.EtherType = version, typ
+}
+
 func (p *Packet) ipv4(b []byte, off, layers int) { // RFC 791 section 3.1
 	if len(b)-off < 20 {
 		p.fail("ipv4", "header", off, ErrTruncated)
@@ -305,7 +316,7 @@ func (p *Packet) ipv4(b []byte, off, layers int) { // RFC 791 section 3.1
 		p.fail("ipv4", "Options", off+20, ErrTruncated)
 		return
 	}
-	p.IPVersion, p.EtherType = 4, EtherTypeIPv4
+	p.network(4, EtherTypeIPv4)
 	p.TTL = h[8]
 	copy(p.Src[:12], mapped[:])
 	copy(p.Dst[:12], mapped[:])
@@ -338,7 +349,7 @@ func (p *Packet) ipv6(b []byte, off, layers int) { // RFC 8200 section 3
 		return
 	}
 	h := b[off : off+40]
-	p.IPVersion, p.EtherType = 6, EtherTypeIPv6
+	p.network(6, EtherTypeIPv6)
 	p.TTL = h[7]
 	p.Src = Addr(h[8:24])
 	p.Dst = Addr(h[24:40])
@@ -489,7 +500,6 @@ func (p *Packet) transport(proto uint8, b []byte, off, end, layers int) {
 	case ProtoGRE:
 		p.gre(b[:end], off, layers)
 	case ProtoIPv4, ProtoIPv6: // RFC 2003, RFC 4213
-		p.Tunnel = true
 		p.ip(b[:end], off, layers)
 	case ProtoAH: // over IPv4
 		if n < 12 {
@@ -497,11 +507,14 @@ func (p *Packet) transport(proto uint8, b []byte, off, end, layers int) {
 			return
 		}
 		hl := (int(b[off+1]) + 2) * 4
-		if n < hl || layers <= 0 {
+		switch {
+		case n < hl:
 			p.fail("ah", "Payload Len", off+1, ErrTruncated)
-			return
+		case layers <= 0:
+			p.fail("ah", "header", off, ErrTooDeep)
+		default:
+			p.transport(b[off], b, off+hl, end, layers-1)
 		}
-		p.transport(b[off], b, off+hl, end, layers-1)
 	}
 }
 
@@ -511,7 +524,6 @@ func (p *Packet) inner(b []byte, off, layers int) {
 		p.fail("ethernet", "header", off, ErrTooDeep)
 		return
 	}
-	p.Tunnel, p.HasPorts = true, false
 	p.ethernet(b, off, layers-1)
 }
 
@@ -536,12 +548,11 @@ func (p *Packet) gre(b []byte, off, layers int) { // RFC 2784, RFC 2890, RFC 263
 	if version == 1 && flags&0x0080 != 0 { // PPTP: acknowledgement number
 		at += 4
 	}
-	if at > len(b) || layers <= 0 {
-		p.fail("gre", "optional fields", off+4, ErrTruncated)
-		return
-	}
-	p.Tunnel = true
 	switch {
+	case at > len(b):
+		p.fail("gre", "optional fields", off+4, ErrTruncated)
+	case layers <= 0:
+		p.fail("gre", "header", off, ErrTooDeep)
 	case version == 1 && typ == 0x880b: // PPP in PPTP
 		p.ppp(b, at, layers-1)
 	case typ == EtherTypeTEB:
