@@ -11,7 +11,10 @@
 package report
 
 import (
+	"bufio"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"io"
 	"time"
 
@@ -134,6 +137,7 @@ type (
 		Action           string `json:"deployer"`
 	}
 	jsonSighting struct {
+		Time   string `json:"time"`
 		Input  string `json:"input"`
 		Packet uint64 `json:"packet"`
 		Offset int    `json:"offset"`
@@ -172,6 +176,7 @@ type (
 		Count     uint64 `json:"count"`
 		Bytes     uint64 `json:"bytes"`
 		Encrypted bool   `json:"encrypted"`
+		Inferred  bool   `json:"inferred"`
 	}
 	jsonStats struct {
 		Packets uint64            `json:"packets"`
@@ -185,37 +190,48 @@ type (
 // Schema is the version of the JSON document. It grows when a key changes its meaning.
 const Schema = 1
 
-// JSON writes the assessment as one document.
+// JSON writes the assessment as one document, a line for each thing in it: it
+// can be as large as the network, and is never held in memory as a whole.
 func JSON(w io.Writer, a *Assessment) error {
-	d := jsonDocument{
-		Myelin: a.Version, Schema: Schema,
-		Inputs: make([]jsonInput, 0, len(a.Inputs)), Devices: make([]jsonDevice, 0, len(a.Devices)),
-		Findings: make([]jsonFinding, 0, len(a.Findings)), Sessions: make([]jsonSession, 0, len(a.Sessions)),
-		Stats: jsonStats{a.Stats.Packets, a.Stats.Bytes, a.Stats.Flows, a.Stats.Seconds, a.Stats.Lost},
-	}
-	if d.Stats.Lost == nil {
-		d.Stats.Lost = map[string]uint64{}
-	}
-	for _, in := range a.Inputs {
-		d.Inputs = append(d.Inputs, jsonInput(in))
-	}
-	for i := range a.Devices {
-		d.Devices = append(d.Devices, deviceJSON(&a.Devices[i]))
-	}
-	for i := range a.Findings {
-		d.Findings = append(d.Findings, findingJSON(a, &a.Findings[i]))
-	}
-	for _, s := range a.Sessions {
-		d.Sessions = append(d.Sessions, jsonSession{s.Protocol, s.Client, s.Server, s.Port, s.Count, s.Bytes, s.Encrypted})
-	}
-	e := json.NewEncoder(w)
+	b := bufio.NewWriter(w)
+	e := json.NewEncoder(b) // ends each value with a line feed
 	e.SetEscapeHTML(false)
-	e.SetIndent("", "  ")
-	return e.Encode(d)
+	fmt.Fprintf(b, "{\n\"myelin\": %q,\n\"schema\": %d,\n", a.Version, Schema)
+	var errs [5]error
+	errs[0] = jsonList(b, e, "inputs", a.Inputs, func(in *Input) any { return jsonInput(*in) })
+	errs[1] = jsonList(b, e, "devices", a.Devices, func(d *device.Device) any { return deviceJSON(d) })
+	errs[2] = jsonList(b, e, "findings", a.Findings, func(f *finding.Finding) any { return findingJSON(a, f) })
+	errs[3] = jsonList(b, e, "sessions", a.Sessions, func(s *Session) any {
+		j := jsonSession(*s)
+		return &j
+	})
+	b.WriteString("\"stats\": ")
+	lost := a.Stats.Lost
+	if lost == nil {
+		lost = map[string]uint64{}
+	}
+	errs[4] = e.Encode(jsonStats{a.Stats.Packets, a.Stats.Bytes, a.Stats.Flows, a.Stats.Seconds, lost})
+	b.WriteString("}\n")
+	return errors.Join(errors.Join(errs[:]...), b.Flush())
 }
 
-func deviceJSON(d *device.Device) jsonDevice {
-	j := jsonDevice{
+func jsonList[T any](b *bufio.Writer, e *json.Encoder, name string, list []T, of func(*T) any) error {
+	fmt.Fprintf(b, "%q: [", name)
+	for i := range list {
+		if i > 0 {
+			b.WriteByte(',')
+		}
+		b.WriteByte('\n')
+		if err := e.Encode(of(&list[i])); err != nil {
+			return err
+		}
+	}
+	_, err := b.WriteString("],\n")
+	return err
+}
+
+func deviceJSON(d *device.Device) *jsonDevice {
+	j := &jsonDevice{
 		ID: d.ID, Manufacturer: d.Manufacturer, Model: d.Model, Version: d.Version, Serial: d.Serial, OS: d.OS,
 		Class: d.Class, Role: d.Role, Therapy: d.Therapy.String(), Harm: d.Harm.String(), Medical: d.Medical,
 		Confidence: d.Confidence.String(), Addresses: []jsonAddress{}, Protocols: d.Protocols,
@@ -229,9 +245,9 @@ func deviceJSON(d *device.Device) jsonDevice {
 	return j
 }
 
-func findingJSON(a *Assessment, f *finding.Finding) jsonFinding {
+func findingJSON(a *Assessment, f *finding.Finding) *jsonFinding {
 	k := &finding.Kinds[f.Kind]
-	j := jsonFinding{
+	j := &jsonFinding{
 		ID: f.ID, Kind: f.Kind.String(), Title: f.Title, Device: f.Device, Product: f.Product, Peer: f.Peer,
 		Harm: f.Harm.String(), Decision: f.Decision.String(),
 		SSVC:     jsonSSVC{f.SSVC.Exploitation, f.SSVC.Automatable, f.SSVC.TechnicalImpact, f.SSVC.MissionWellBeing, f.SSVC.HumanImpact, f.SSVC.Action},
@@ -241,7 +257,7 @@ func findingJSON(a *Assessment, f *finding.Finding) jsonFinding {
 		Sightings: []jsonSighting{}, Advice: f.Advice,
 	}
 	for _, s := range f.Sightings {
-		j.Sightings = append(j.Sightings, jsonSighting{a.input(s.Input), s.Packet, s.Offset, s.Note})
+		j.Sightings = append(j.Sightings, jsonSighting{stamp(s.Time), a.input(s.Input), s.Packet, s.Offset, s.Note})
 	}
 	return j
 }
