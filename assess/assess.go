@@ -159,25 +159,31 @@ func find(paths []string, stdin io.Reader) ([]*input, *found, error) {
 // Answer puts what was watched in order: decisions, then devices and findings
 // by urgency.
 func Answer(r watch.Result, c Config) *report.Assessment {
-	a := &report.Assessment{Version: c.Version, Devices: r.Devices}
+	a := &report.Assessment{Version: c.Version}
+	kept := make([]*finding.Finding, 0, len(r.Findings))
 	for i := range r.Findings {
 		f := &r.Findings[i]
 		decide(f, c.Baseline != nil)
 		if len(c.Only) > 0 && !slices.Contains(c.Only, f.Kind) || f.Decision < c.MinDecision {
 			continue
 		}
-		a.Findings = append(a.Findings, *f)
+		kept = append(kept, f)
 	}
-	slices.SortStableFunc(a.Findings, func(x, y finding.Finding) int {
+	a.Findings = ordered(kept, func(x, y *finding.Finding) int {
 		return cmp.Or(
 			cmp.Compare(y.Decision, x.Decision), cmp.Compare(y.Harm, x.Harm),
 			cmp.Compare(y.Confidence, x.Confidence),
 			cmp.Compare(finding.Kinds[x.Kind].Group, finding.Kinds[y.Kind].Group),
 			cmp.Compare(x.Kind, y.Kind), strings.Compare(x.Device, y.Device), strings.Compare(x.ID, y.ID))
 	})
-	slices.SortStableFunc(a.Devices, func(x, y device.Device) int {
+	devices := make([]*device.Device, len(r.Devices))
+	for i := range devices {
+		devices[i] = &r.Devices[i]
+	}
+	a.Devices = ordered(devices, func(x, y *device.Device) int {
 		return cmp.Or(truth(y.Medical)-truth(x.Medical), cmp.Compare(y.Harm, x.Harm))
 	})
+	a.Sessions = make([]report.Session, 0, len(r.Sessions))
 	for _, s := range r.Sessions {
 		a.Sessions = append(a.Sessions, report.Session{
 			Protocol: cmp.Or(s.Protocol, "unknown"), Client: s.Client.Value, Server: s.Server.Value, Port: s.Port,
@@ -186,6 +192,17 @@ func Answer(r watch.Result, c Config) *report.Assessment {
 	}
 	a.Stats = report.Stats{Packets: r.Stats.Packets, Bytes: r.Stats.Bytes, Flows: r.Stats.Flow.Conversations, Lost: lost(&r.Stats)}
 	return a
+}
+
+// ordered returns what the pointers point to, in order; what is equal keeps its
+// place. The values are large, and so moved once.
+func ordered[T any](list []*T, compare func(x, y *T) int) []T {
+	slices.SortStableFunc(list, compare)
+	out := make([]T, len(list))
+	for i, p := range list {
+		out[i] = *p
+	}
+	return out
 }
 
 func truth(b bool) int {

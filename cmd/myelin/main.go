@@ -23,7 +23,21 @@ import (
 	"github.com/spf13/cobra"
 )
 
+// What stays in memory while a capture is read is bounded (150 MB is promised
+// for all of the program), and little of it has pointers: collecting garbage at
+// twice its size would be work for nothing, so it is done when memory nears
+// the limit. GOGC and GOMEMLIMIT in the environment override this.
+const memoryLimit = 100 << 20
+
+func collect() {
+	if os.Getenv("GOGC") == "" && os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetGCPercent(400)
+		debug.SetMemoryLimit(memoryLimit)
+	}
+}
+
 func main() {
+	collect()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	code := run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
 	stop()
