@@ -196,8 +196,10 @@ func JSON(w io.Writer, a *Assessment) error {
 	b := bufio.NewWriter(w)
 	e := json.NewEncoder(b) // ends each value with a line feed
 	e.SetEscapeHTML(false)
-	fmt.Fprintf(b, "{\n\"myelin\": %q,\n\"schema\": %d,\n", a.Version, Schema)
-	var errs [5]error
+	var errs [6]error
+	b.WriteString("{\n\"myelin\": ")
+	errs[5] = e.Encode(a.Version)
+	fmt.Fprintf(b, ",\"schema\": %d,\n", Schema)
 	errs[0] = jsonList(b, e, "inputs", a.Inputs, func(in *Input) any { return jsonInput(*in) })
 	errs[1] = jsonList(b, e, "devices", a.Devices, func(d *device.Device) any { return deviceJSON(d) })
 	errs[2] = jsonList(b, e, "findings", a.Findings, func(f *finding.Finding) any { return findingJSON(a, f) })

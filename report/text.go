@@ -8,6 +8,7 @@ import (
 	"cmp"
 	"fmt"
 	"io"
+	"regexp"
 	"strings"
 	"sync"
 
@@ -38,7 +39,7 @@ func Text(w io.Writer, a *Assessment) error {
 	narrowOnce.Do(func() { text.OverrideRuneWidthEastAsianWidth(false) })
 	g := newDigest(a)
 	b := bufio.NewWriter(w)
-	fmt.Fprintln(b, text.WrapSoft(g.answer(), 100))
+	fmt.Fprintln(b, wrap(g.answer(), 100))
 	g.textSummary(b)
 	g.textFindings(b)
 	g.textDevices(b)
@@ -93,13 +94,16 @@ func textTable(b *bufio.Writer, heading string, columns []column, rows [][]strin
 	}
 }
 
+// blanks are what WrapSoft pads the end of a line with.
+var blanks = regexp.MustCompile(` +(\n|$)`)
+
 // wrap breaks each line between words, and a word that is too long anywhere.
 func wrap(s string, width int) string {
 	lines := strings.Split(s, "\n")
 	for i := range lines {
 		lines[i] = text.WrapSoft(lines[i], width)
 	}
-	return strings.Join(lines, "\n")
+	return blanks.ReplaceAllString(strings.Join(lines, "\n"), "$1")
 }
 
 func (g *digest) textSummary(b *bufio.Writer) {
@@ -286,7 +290,7 @@ func (g *digest) textInputs(b *bufio.Writer) {
 // next says what to run next.
 func (g *digest) next() string {
 	path := "PATH"
-	if len(g.Inputs) == 1 && g.Inputs[0].Path != "-" && !strings.ContainsAny(g.Inputs[0].Path, " '\"$\\\t\n") {
+	if len(g.Inputs) == 1 && g.Inputs[0].Path != "-" && len(g.Inputs[0].Path) < 40 && !strings.ContainsAny(g.Inputs[0].Path, " '\"$\\\t\n") {
 		path = plain(g.Inputs[0].Path)
 	}
 	switch {

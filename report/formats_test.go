@@ -1,0 +1,385 @@
+// SPDX-FileCopyrightText: 2026 The Myelin authors
+// SPDX-License-Identifier: Apache-2.0
+
+package report
+
+import (
+	"bytes"
+	"encoding/csv"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"unicode/utf8"
+
+	"github.com/santhosh-tekuri/jsonschema/v6"
+
+	"github.com/myelin-health/myelin/device"
+	"github.com/myelin-health/myelin/finding"
+)
+
+var formats = map[string]func(io.Writer, *Assessment) error{"text": Text, "json": JSON, "csv": CSV, "sarif": SARIF, "html": HTML}
+
+func TestSARIFFollowsSchema(t *testing.T) {
+	file := filepath.Join("..", "..", "shared", "schemas", "sarif", "sarif-schema-2.1.0.json")
+	if _, err := os.Stat(file); err != nil {
+		t.Skip("the schema of SARIF 2.1.0 is not here: ", file)
+	}
+	schema, err := jsonschema.NewCompiler().Compile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	marked := sampleWard()
+	marked.Findings[0].State = "false-positive"
+	marked.Findings[1].Sightings = nil
+	marked.Inputs[0].Path = "/srv/captures/a b:c%.pcap"
+	marked.Inputs[1].Path = "-"
+	for name, a := range map[string]*Assessment{"ward": sampleWard(), "hostile": hostileWard(), "marked": marked, "empty": {}} {
+		doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(write(t, SARIF, a)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := schema.Validate(doc); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestSARIF(t *testing.T) {
+	var doc sarifLog
+	a := sampleWard()
+	if err := json.Unmarshal(write(t, SARIF, a), &doc); err != nil {
+		t.Fatal(err)
+	}
+	run := doc.Runs[0]
+	rank := 101.0
+	for i, r := range run.Results {
+		f := &a.Findings[i]
+		if run.Tool.Driver.Rules[r.RuleIndex].ID != r.RuleID || r.RuleID != f.Kind.String() {
+			t.Errorf("%s: rule %d is not that of the kind", r.RuleID, r.RuleIndex)
+		}
+		if r.Rank >= rank {
+			t.Errorf("rank %v does not come after %v", r.Rank, rank)
+		}
+		rank = r.Rank
+		if want := map[finding.Decision]string{finding.Act: "error", finding.Attend: "warning", finding.TrackStar: "note", finding.Track: "note"}[f.Decision]; r.Level != want {
+			t.Errorf("%s: level %s for %s", f.ID, r.Level, f.Decision)
+		}
+		if l := r.Locations[0]; l.Frame.Packet != f.Sightings[0].Packet || l.Physical.Artifact.URI != a.Inputs[f.Sightings[0].Input].Path {
+			t.Errorf("%s: leads to %+v", f.ID, l)
+		}
+	}
+	if run.Invocations[0].ExecutionSuccessful {
+		t.Error("an input was cut, and the run is called a success")
+	}
+}
+
+func TestURI(t *testing.T) {
+	for path, want := range map[string]string{
+		"a.pcap": "a.pcap", "x/a b.pcap": "x/a%20b.pcap", "/srv/a.pcap": "file:///srv/a.pcap", "a:b.pcap": "./a:b.pcap", "-": "-", "50%.pcap": "50%25.pcap",
+	} {
+		if got := uri(path); got != want {
+			t.Errorf("uri(%q) = %q, want %q", path, got, want)
+		}
+	}
+}
+
+func TestCSV(t *testing.T) {
+	a := hostileWard()
+	for i, evil := range []string{"=HYPERLINK(1)", "+1", "-1", "@SUM(1)", "\t=1", "\r=1", "a,\"b\"\r\nc"} {
+		a.Findings[i].Title = evil
+	}
+	rows, err := csv.NewReader(bytes.NewReader(write(t, CSV, a))).ReadAll()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(rows) != len(a.Findings)+1 {
+		t.Fatalf("%d rows for %d findings", len(rows), len(a.Findings))
+	}
+	for _, row := range rows {
+		if len(row) != len(columns) {
+			t.Fatalf("%d cells, want %d", len(row), len(columns))
+		}
+		for _, c := range row {
+			if c != "" && strings.ContainsAny(c[:1], "=+-@\t\r") {
+				t.Errorf("a spreadsheet would run %q", c)
+			}
+		}
+	}
+	if got := rows[1][2]; got != "'=HYPERLINK(1)" {
+		t.Errorf("title %q", got)
+	}
+	if bytes.Contains(bytes.ReplaceAll(write(t, CSV, sampleWard()), []byte("\r\n"), nil), []byte("\n")) {
+		t.Error("a line does not end as RFC 4180 section 2 wants")
+	}
+}
+
+// TestColumns: the columns are the keys of the JSON document, and the label.
+func TestColumns(t *testing.T) {
+	doc := string(write(t, JSON, sampleWard()))
+	for _, c := range columns {
+		if c != "label" && c != "certainty" && !strings.Contains(doc, `"`+c+`":`) {
+			t.Errorf("column %s is no key of the document", c)
+		}
+	}
+}
+
+func TestTextWidth(t *testing.T) {
+	for name, a := range map[string]*Assessment{"ward": sampleWard(), "hostile": hostileWard(), "large": largeWard(3000), "empty": {}} {
+		text := string(write(t, Text, a))
+		lines := strings.Split(text, "\n")
+		for _, line := range lines {
+			if n := utf8.RuneCountInString(line); n > 140 || n > 100 && !strings.HasPrefix(line, "Next: ") {
+				t.Errorf("%s: %d columns: %s", name, n, line)
+			}
+			if strings.TrimRight(line, " ") != line {
+				t.Errorf("%s: blanks at the end of %q", name, line)
+			}
+		}
+		if !strings.HasPrefix(lines[len(lines)-2], "Next: myelin ") && name != "empty" {
+			t.Errorf("%s: the last line is %q", name, lines[len(lines)-2])
+		}
+		if strings.ContainsAny(text, "\x1b\u202e\r\a") {
+			t.Errorf("%s: something in it moves the cursor or the direction", name)
+		}
+		if len(lines) > 1500 {
+			t.Errorf("%s: %d lines", name, len(lines))
+		}
+	}
+}
+
+func TestAnswer(t *testing.T) {
+	ward := sampleWard()
+	only := func(keep func(*finding.Finding) bool) *Assessment {
+		a := *ward
+		a.Inputs, a.Findings = ward.Inputs[:1], nil
+		for i := range ward.Findings {
+			if keep(&ward.Findings[i]) {
+				a.Findings = append(a.Findings, ward.Findings[i])
+			}
+		}
+		return &a
+	}
+	calm := only(func(f *finding.Finding) bool { return f.Decision <= finding.TrackStar })
+	cut := *calm
+	cut.Inputs = ward.Inputs
+	bare := *calm
+	bare.Devices = nil
+	for want, a := range map[string]*Assessment{
+		"2 devices need action now: gw-icu (10.20.3.10) and 10.20.8.99.":                                                              ward,
+		"1 device needs action now: gw-icu (10.20.3.10).":                                                                             only(func(f *finding.Finding) bool { return f.Kind == finding.TherapyCommandUnexpectedSender }),
+		"Nothing here needs action now; 4 devices need attention soon: gw-icu (10.20.3.10), CT1 (10.20.8.11), 10.20.8.99 and 1 more.": only(func(f *finding.Finding) bool { return f.Decision < finding.Act }),
+		"Nothing here needs action now.":                                                                                              calm,
+		"Nothing in what could be read needs action now.":                                                                             &cut,
+		"Nothing here needs action now, and no medical device was seen.":                                                              &bare,
+		"Nothing can be said: no packet could be read.":                                                                               {},
+	} {
+		if got := Answer(a); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+}
+
+// largeWard has n devices, a finding for each, and a session from each to the next.
+func largeWard(n int) *Assessment {
+	a := sampleWard()
+	find := a.Findings[0]
+	for i := range n {
+		ip := fmt.Sprintf("10.%d.%d.%d", 32+i>>16, i>>8&255, i&255)
+		d := device.Device{
+			ID: device.IDOf("large", ip), Confidence: device.Medium, Protocols: []string{"hl7"},
+			Addresses: []device.Address{{Kind: device.IP, Value: ip}},
+		}
+		if i%3 == 0 {
+			d.Medical, d.Therapy, d.Class, d.Harm = true, device.DrugInfusion, "infusion pump", device.Catastrophic
+		}
+		a.Devices = append(a.Devices, d)
+		f := find
+		f.ID, f.Device = finding.IDOf(f.Kind, ip), d.ID
+		f.Decision = finding.Decision(3 - 4*i/n)
+		a.Findings = append(a.Findings, f)
+		next := fmt.Sprintf("10.%d.%d.%d", 32+(i+1)>>16, (i+1)>>8&255, (i+1)&255)
+		a.Sessions = append(a.Sessions, Session{Protocol: "hl7", Client: ip, Server: next, Port: 2575, Count: 1, Bytes: uint64(i), Encrypted: i%2 == 0})
+	}
+	return a
+}
+
+// TestLarge: what people read is bounded, whatever the network's size.
+func TestLarge(t *testing.T) {
+	a := largeWard(100_000)
+	page := write(t, HTML, a)
+	if len(page) > 8<<20 {
+		t.Errorf("the page has %d bytes", len(page))
+	}
+	for what, n := range map[string]int{`<article`: pageRows, `<tr id="dev-`: 2 * pageRows, `<rect class="node`: maxMapNodes, `<path class="line`: maxMapEdges + 3} {
+		if got := bytes.Count(page, []byte(what)); got > n {
+			t.Errorf("%d times %s, want at most %d", got, what, n)
+		}
+	}
+	for _, want := range []string{"99,014 more findings", "--format json"} {
+		if !bytes.Contains(page, []byte(want)) {
+			t.Errorf("the page does not say %q", want)
+		}
+	}
+	links(t, page)
+	if n := bytes.Count(write(t, Text, a), []byte("\n")); n > 1500 {
+		t.Errorf("the text has %d lines", n)
+	}
+}
+
+var (
+	hrefs = regexp.MustCompile(`href="#([^"]*)"`)
+	ids   = regexp.MustCompile(` id="([^"]*)"`)
+)
+
+// links checks that every link of a page leads to one place on it.
+func links(t *testing.T, page []byte) {
+	t.Helper()
+	places := map[string]int{}
+	for _, m := range ids.FindAllSubmatch(page, -1) {
+		places[string(m[1])]++
+	}
+	for id, n := range places {
+		if n > 1 {
+			t.Errorf("the id %s comes %d times", id, n)
+		}
+	}
+	for _, m := range hrefs.FindAllSubmatch(page, -1) {
+		if places[string(m[1])] == 0 {
+			t.Errorf("the link %s leads nowhere", m[1])
+			return
+		}
+	}
+}
+
+func TestHTML(t *testing.T) {
+	a := sampleWard()
+	page := write(t, HTML, a)
+	links(t, page)
+	for _, d := range a.Devices {
+		if !bytes.Contains(page, []byte(Label(&d))) {
+			t.Errorf("the page does not name %s", Label(&d))
+		}
+	}
+	for _, f := range a.Findings {
+		if want := fmt.Sprintf("frame.number == %d", f.Sightings[0].Packet); !bytes.Contains(page, []byte(want)) {
+			t.Errorf("the page does not have %q", want)
+		}
+	}
+	for _, never := range []string{"<script", "http://", "https://", " style=", "@import", "url(", " on", "javascript:"} {
+		if tag := regexp.MustCompile(`<[^>]*` + regexp.QuoteMeta(never)); never == " on" {
+			if m := regexp.MustCompile(`<[a-z][^>]* on[a-z]+=`).Find(page); m != nil {
+				t.Errorf("the page has a handler: %s", m)
+			}
+		} else if bytes.Contains(page, []byte(never)) {
+			t.Errorf("the page has %q: %s", never, tag.Find(page))
+		}
+	}
+	if bytes.Contains(write(t, HTML, hostileWard()), []byte("<script")) {
+		t.Error("a name became a script")
+	}
+	if !bytes.Equal(page, write(t, HTML, sampleWard())) {
+		t.Error("the same assessment is another page")
+	}
+}
+
+// TestDeterministic: everything said is the same twice, however maps iterate.
+func TestDeterministic(t *testing.T) {
+	for name, say := range formats {
+		first := write(t, say, largeWard(2000))
+		for range 3 {
+			if !bytes.Equal(first, write(t, say, largeWard(2000))) {
+				t.Errorf("%s differs from run to run", name)
+				break
+			}
+		}
+	}
+}
+
+// TestWardMap: stations of a column do not cover each other, and lines end at them.
+func TestWardMap(t *testing.T) {
+	for name, a := range map[string]*Assessment{"ward": sampleWard(), "large": largeWard(5000), "hostile": hostileWard()} {
+		m := newWardMap(newDigest(a), nil)
+		for i, n := range m.Nodes {
+			if n.Y < mapTop || n.Y+n.H > m.Height {
+				t.Errorf("%s: %s stands outside the picture", name, n.Label)
+			}
+			for _, o := range m.Nodes[:i] {
+				if n.column == o.column && n.Y < o.Y+o.H && o.Y < n.Y+n.H {
+					t.Errorf("%s: %s covers %s", name, n.Label, o.Label)
+				}
+			}
+		}
+		for _, e := range m.Edges {
+			for end, n := range [...]*mapNode{e.a, e.b} {
+				if e.y[end] <= n.Y || e.y[end] >= n.Y+n.H {
+					t.Errorf("%s: the line %q does not end at %s", name, e.Title, n.Label)
+				}
+			}
+		}
+		if len(m.Nodes) > maxMapNodes || len(m.Edges) > maxMapEdges {
+			t.Errorf("%s: %d stations and %d lines", name, len(m.Nodes), len(m.Edges))
+		}
+	}
+	if newWardMap(newDigest(&Assessment{}), nil) != nil {
+		t.Error("a map of nobody")
+	}
+}
+
+func TestPlain(t *testing.T) {
+	for in, want := range map[string]string{
+		"CT1": "CT1", "a\x1b[31mb": "a\uFFFD[31mb", "a\nb\tc": "a b c", "x\u202egnp": "x\uFFFDgnp", "\xff\xfe": "\uFFFD", "Zürich 病院": "Zürich 病院", "a\u2028b": "a b",
+	} {
+		if got := plain(in); got != want {
+			t.Errorf("plain(%q) = %q, want %q", in, got, want)
+		}
+	}
+}
+
+func BenchmarkHTML(b *testing.B) {
+	for _, n := range []int{1_000, 100_000} {
+		a := largeWard(n)
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if err := HTML(io.Discard, a); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+func ExampleText() {
+	a := &Assessment{
+		Stats:  Stats{Packets: 120, Bytes: 40_000},
+		Inputs: []Input{{Path: "ward.pcap", Kind: "pcap", Bytes: 42_000, Packets: 120}},
+	}
+	if err := Text(os.Stdout, a); err != nil {
+		fmt.Println(err)
+	}
+	// Output:
+	// Nothing here needs action now, and no medical device was seen.
+	//
+	//   devices   0 medical devices
+	//   findings  none
+	//   patients  no patient data in clear was seen
+	//   read      1 input, 120 packets, 39.1 KiB
+	//
+	// Next: myelin assess --format json ward.pcap > baseline.json, then --baseline baseline.json the next time
+}
+
+func ExampleReadJSON() {
+	doc := `{"myelin":"v0.1.0","schema":1,"inputs":[],"devices":[],"findings":[],"sessions":[],"stats":{"packets":1}}`
+	a, err := ReadJSON(strings.NewReader(doc))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(a.Version, a.Stats.Packets)
+	// Output: v0.1.0 1
+}
