@@ -73,7 +73,7 @@ func (c *console) hint(format string, args ...any) {
 
 // verbs are the verbs, in the order of the help.
 func verbs(c *console) []*cobra.Command {
-	return []*cobra.Command{assessVerb(c), senseVerb(c), kindsVerb(c), completionVerb(c)}
+	return []*cobra.Command{assessVerb(c), senseVerb(c), kindsVerb(c), simVerb(c), completionVerb(c)}
 }
 
 // run is the whole program, for tests too.
