@@ -4,13 +4,14 @@
 package watch
 
 import (
+	"cmp"
 	"net"
 	"net/netip"
+	"slices"
 
 	"github.com/myelin-health/myelin/device"
 	"github.com/myelin-health/myelin/event"
 	"github.com/myelin-health/myelin/flow"
-	"github.com/myelin-health/myelin/inventory"
 	"github.com/myelin-health/myelin/proto"
 	"github.com/myelin-health/myelin/wire"
 )
@@ -28,7 +29,8 @@ type ended struct {
 	transport            uint8
 	state                event.ConversationState
 	protocols            protocols
-	packets              uint64
+	flags                [2]uint8 // as flow.Conversation has them
+	packets              [2]uint64
 	toServer, toClient   uint64 // payload bytes
 }
 
@@ -87,23 +89,24 @@ func (c *ended) event() event.Event {
 	e := event.Event{Kind: event.ConversationEnded, Time: c.last, Sighting: c.first().at,
 		Device: device.Address{Kind: device.IP, Value: c.client.String()}, Peer: device.Address{Kind: device.IP, Value: c.server.String()}}
 	e.Add(event.Int(event.Transport, c.transport), event.Int(event.Port, c.port), event.Int(event.State, c.state),
-		event.Text(event.Protocol, c.protocols.names()), event.Int(event.Packets, c.packets),
+		event.Text(event.Protocol, c.protocols.names()), event.Int(event.Packets, c.packets[flow.Client]+c.packets[flow.Server]),
 		event.Int(event.BytesToServer, c.toServer), event.Int(event.BytesToClient, c.toClient),
 		event.Int(event.Began, c.begin.Time))
 	return e
 }
 
-// A node is an IP address in the ordered stage: what is asked of it at every
-// conversation, worked out once.
+// A node is an IP address in the ordered stage: what is noted and asked of it at
+// every conversation. The inventory hears of it when it is asked for.
 type node struct {
-	ip      wire.Addr
-	addr    device.Address
-	entry   *inventory.Entry
-	inside  bool // in a network that is not routed on the internet
-	outside bool // a host on the internet
-	mac     [6]byte
-	spoke   uint64 // bits by proto.ID: told to the entry, as client
-	served  uint64 // and as server
+	ip          wire.Addr
+	addr        device.Address
+	first, last int64
+	spoke       uint64  // bits by proto.ID: as client
+	served      uint64  // and as server
+	mac         [6]byte // in its frames, perhaps a router's
+	inside      bool    // in a network that is not routed on the internet
+	outside     bool    // a host on the internet
+	heard       bool    // it sent something itself
 }
 
 // nodes are the IP addresses that were heard, numbered in the order of
@@ -111,6 +114,7 @@ type node struct {
 type nodes struct {
 	slab  []*[nodeSlab]node // grows with need, so that a node stays where it is
 	n     uint32
+	free  []uint32 // numbers given up
 	index map[wire.Addr]uint32
 }
 
@@ -119,24 +123,83 @@ const nodeSlab = 512
 // maxNodes bounds the addresses of the ordered stage.
 const maxNodes = 65536
 
-// node returns the number of an address, new or as it was; 0 when there is no room.
+// node returns the number of an address, new or as it was.
 func (s *stage) node(ip wire.Addr, now int64) uint32 {
-	if n, ok := s.nodes.index[ip]; ok {
-		return n
+	n, ok := s.nodes.index[ip]
+	if !ok {
+		n = s.newNode(ip, now)
 	}
-	if s.nodes.n >= maxNodes {
-		s.dropped++
-		return 0
+	x := s.at(n)
+	x.uses += min(1, manyUses-x.uses)
+	x.last = max(x.last, now)
+	return n
+}
+
+func (s *stage) newNode(ip wire.Addr, now int64) uint32 {
+	if s.nodes.n >= maxNodes && len(s.nodes.free) == 0 {
+		s.recycle()
 	}
-	s.nodes.n++
-	n := s.nodes.n
-	if int(n/nodeSlab) == len(s.nodes.slab) {
-		s.nodes.slab = append(s.nodes.slab, new([nodeSlab]node))
+	n := s.nodes.n + 1
+	if last := len(s.nodes.free) - 1; last >= 0 {
+		n, s.nodes.free = s.nodes.free[last], s.nodes.free[:last]
+	} else {
+		s.nodes.n = n
+		if int(n/nodeSlab) == len(s.nodes.slab) {
+			s.nodes.slab = append(s.nodes.slab, new([nodeSlab]node))
+		}
 	}
 	addr := device.Address{Kind: device.IP, Value: ip.String()}
-	*s.at(n) = node{ip: ip, addr: addr, entry: s.register.At(addr, now), inside: inside(addr), outside: outsideUnicast(addr)}
+	*s.at(n) = node{ip: ip, addr: addr, entry: s.register.Hold(addr, now), inside: inside(addr), outside: outsideUnicast(addr)}
 	s.nodes.index[ip] = n
 	return n
+}
+
+// worth ranks nodes by what would be lost with them.
+func (n *node) worth() uint8 {
+	switch {
+	case n.entry.Treats():
+		return 4
+	case n.entry.Told():
+		return 3
+	case n.served != 0:
+		return 2
+	case n.spoke != 0:
+		return 1
+	}
+	return 0
+}
+
+// recycle gives up the poorest quarter of the nodes, and the sessions of these:
+// a flood of forged addresses pushes out its own, not those that talk. Of
+// equals the ones go that were used least, then those silent longest.
+func (s *stage) recycle() {
+	type rank struct {
+		n     uint32
+		x     *node
+		worth uint8
+	}
+	ranks := make([]rank, 0, s.nodes.n)
+	for n := uint32(1); n <= s.nodes.n; n++ {
+		x := s.at(n)
+		ranks = append(ranks, rank{n, x, x.worth()})
+	}
+	slices.SortFunc(ranks, func(a, b rank) int {
+		return cmp.Or(cmp.Compare(a.worth, b.worth), cmp.Compare(a.x.uses, b.x.uses), cmp.Compare(a.x.last, b.x.last), cmp.Compare(a.n, b.n))
+	})
+	ranks = ranks[:(len(ranks)+3)/4]
+	for _, r := range ranks {
+		delete(s.nodes.index, r.x.ip)
+		s.register.Release(r.x.entry)
+		s.nodes.free = append(s.nodes.free, r.n)
+		*r.x = node{}
+	}
+	for k := range s.sessions.rows {
+		if s.at(k.client).addr.Value == "" || s.at(k.server).addr.Value == "" {
+			s.sessions.drop(k)
+			s.dropped++
+		}
+	}
+	s.dropped += uint64(len(ranks))
 }
 
 // nodeOf is node for an address in an event; 0 when it is no IP address.
@@ -151,33 +214,57 @@ func (s *stage) nodeOf(a device.Address, now int64) uint32 {
 // at returns a node; number 0 is one of which nothing is known.
 func (s *stage) at(n uint32) *node { return &s.nodes.slab[n/nodeSlab][n%nodeSlab] }
 
-// framed notes the hardware address in a node's frames, when it is another.
-func (n *node) framed(mac [6]byte) {
-	if n.mac != mac && mac != ([6]byte{}) {
+// hear notes that the node sent something.
+func (n *node) hear(mac [6]byte, now int64) {
+	n.heard, n.last = true, max(n.last, now)
+	if mac != ([6]byte{}) {
 		n.mac = mac
-		n.entry.Framed(net.HardwareAddr(mac[:]).String())
+	}
+}
+
+// introduce tells the inventory of the nodes that are ours, and of those
+// outside of which it has heard something.
+func (s *stage) introduce() {
+	for i := uint32(1); i <= s.nodes.n; i++ {
+		n := s.at(i)
+		if !s.register.Known(n.addr) && !(n.heard && n.inside) {
+			continue
+		}
+		e := s.register.At(n.addr, n.first)
+		if n.heard {
+			e.Sent(n.last)
+		}
+		if n.mac != ([6]byte{}) {
+			e.Framed(net.HardwareAddr(n.mac[:]).String())
+		}
+		for id := proto.None + 1; id < proto.Count; id++ {
+			if n.spoke&(1<<id) != 0 {
+				e.Spoke(id.String(), false)
+			}
+			if n.served&(1<<id) != 0 {
+				e.Spoke(id.String(), true)
+			}
+		}
 	}
 }
 
 // ended takes a conversation.
 func (s *stage) ended(c *ended) error {
-	heard := [2]bool{c.state != event.Unanswered || c.toClient == 0, c.state != event.Unanswered || c.toClient > 0}
+	heard := [2]bool{c.packets[flow.Client] > 0, c.packets[flow.Server] > 0}
 	var client, server uint32
 	if heard[0] {
 		client = s.node(c.client, c.begin.Time)
-		if n := s.at(client); client != 0 {
-			n.entry.Sent(c.last)
-			n.framed(c.clientMAC)
+		if client != 0 {
+			s.at(client).hear(c.clientMAC, c.last)
 		}
 	}
 	if heard[1] {
 		server = s.node(c.server, c.begin.Time)
-		if n := s.at(server); server != 0 {
-			n.entry.Sent(c.last)
-			n.framed(c.serverMAC)
+		if server != 0 {
+			s.at(server).hear(c.serverMAC, c.last)
 		}
 	}
-	s.scan(c, client)
+	s.scan(c)
 	if c.protocols[0] != proto.None { // a protocol to nobody who answers is a session too: mDNS, syslog, one-sided captures
 		if client == 0 {
 			client = s.node(c.client, c.begin.Time)
@@ -195,6 +282,7 @@ func (s *stage) ended(c *ended) error {
 				s.count(id, client, server, c)
 			}
 		}
+		s.clearFTP(c, server)
 		s.shortSession(c, client, server)
 		s.beacon(c, client, server)
 		s.outside(c, client, server)
@@ -207,26 +295,13 @@ func (s *stage) ended(c *ended) error {
 	return s.record(&e)
 }
 
-// speaks notes a protocol of the node.
-func (n *node) speaks(id proto.ID, server bool) {
-	told := &n.spoke
-	if server {
-		told = &n.served
-	}
-	if *told&(1<<id) == 0 {
-		*told |= 1 << id
-		n.entry.Spoke(id.String(), server)
-	}
-}
-
 func (s *stage) count(id proto.ID, client, server uint32, c *ended) {
-	s.at(client).speaks(id, false)
-	s.at(server).speaks(id, true)
-	if x := s.session(id, client, server, c.port); x != nil {
-		x.Count++
-		x.Bytes += c.bytes()
-		x.Encrypted = x.Encrypted || encrypted[id]
-	}
+	s.at(client).spoke |= 1 << id
+	s.at(server).served |= 1 << id
+	x := s.session(id, client, server, c.port, c.last)
+	x.Count++
+	x.Bytes += c.bytes()
+	x.Encrypted = x.Encrypted || encrypted[id]
 }
 
 // encrypted are the protocols that are.
@@ -238,16 +313,22 @@ type sessionKey struct {
 	protocol       proto.ID
 }
 
-func (s *stage) session(id proto.ID, client, server uint32, port uint16) *Session {
-	k := sessionKey{client, server, port, id}
-	if x := s.sessions[k]; x != nil {
-		return x
+// session returns a session, new or as it was. The pointer is valid until the
+// next call.
+func (s *stage) session(id proto.ID, client, server uint32, port uint16, now int64) *Session {
+	x := s.sessions.use(sessionKey{client, server, port, id}, now, &s.dropped)
+	if x.Client.Value == "" {
+		*x = Session{Protocol: id.String(), Client: s.at(client).addr, Server: s.at(server).addr, Port: port}
 	}
-	if len(s.sessions) >= maxSessions {
-		s.dropped++
-		return nil
-	}
-	x := &Session{Protocol: id.String(), Client: s.at(client).addr, Server: s.at(server).addr, Port: port}
-	s.sessions[k] = x
 	return x
+}
+
+// keepSession ranks sessions: of protocols that are read, and of devices that
+// are known.
+func (s *stage) keepSession(k sessionKey, _ *Session) uint8 {
+	keep := max(s.at(k.client).worth(), s.at(k.server).worth())
+	if k.protocol != proto.None {
+		keep += 8
+	}
+	return keep
 }

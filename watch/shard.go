@@ -20,8 +20,8 @@ import (
 // The bounds of a shard's caches. A cache that is full is emptied: it only
 // saves work, so what comes out is the same.
 const (
-	maxAddresses = 4096
-	maxTexts     = 2048
+	maxAddresses = 1024
+	maxTexts     = 1024
 	maxBindings  = 2048
 	maxSpareExch = 256
 )
@@ -280,7 +280,7 @@ func (s *shard) Closed(c *flow.Conversation) {
 	end := ended{
 		seq: s.seq, begin: c.Begin, last: c.Last, client: c.Client.Addr, server: c.Server.Addr,
 		clientMAC: c.ClientMAC, serverMAC: c.ServerMAC, port: c.Server.Port, transport: c.Proto,
-		packets: c.Packets[0] + c.Packets[1], toServer: c.Bytes[flow.Client], toClient: c.Bytes[flow.Server],
+		flags: c.Flags, packets: c.Packets, toServer: c.Bytes[flow.Client], toClient: c.Bytes[flow.Server],
 		state: event.Established,
 	}
 	if x != nil {

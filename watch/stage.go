@@ -154,8 +154,8 @@ func (s *stage) protocol(e *event.Event) {
 	name := e.Text(event.Protocol)
 	client, server := s.nodeOf(e.Device, e.Time), s.nodeOf(e.Peer, e.Time)
 	id := proto.ByName(name)
-	s.at(client).speaks(id, false)
-	s.at(server).speaks(id, true)
+	s.at(client).spoke |= 1 << id
+	s.at(server).served |= 1 << id
 	s.insecure(e, name)
 	port := e.Int(event.Port)
 	if port == 0 || client == 0 || server == 0 {
@@ -225,6 +225,7 @@ func (s *stage) result() Result {
 	for _, c := range s.claims {
 		s.register.Wanted(c.about, c.First)
 	}
+	s.introduce()
 	var index map[device.Address]int
 	r.Devices, index, r.Joins = s.register.Devices(nil)
 	s.judge(r.Devices, index)
