@@ -138,13 +138,17 @@ func TestBrowser(t *testing.T) {
 		t.Helper()
 		must(chromedp.Do(ctx, chromedp.Evaluate[chromedp.Void](`for (const d of document.querySelectorAll('details')) d.open = d.matches('`+which+`')`)))
 	}
+	widths := []int64{1280, 390}
+	if *shots != "" {
+		widths = []int64{1440, 1280, 1024, 390}
+	}
 	for name, a := range map[string]*Assessment{"ward": sampleWard(), "hostile": hostileWard(), "empty": {Version: "v0.1.0"}} {
 		var b bytes.Buffer
 		must(HTML(&b, a))
 		file := filepath.Join(t.TempDir(), name+".html")
 		must(os.WriteFile(file, b.Bytes(), 0o600))
 		must(chromedp.Do(ctx, chromedp.Navigate("file://"+file)))
-		for _, width := range [...]int64{1440, 1280, 1024, 390} {
+		for _, width := range widths {
 			_, err := chromedp.Call(ctx, emulation.SetDeviceMetricsOverride, emulation.SetDeviceMetricsOverrideParams{Width: width, Height: 900, DeviceScaleFactor: 1})
 			must(err)
 			for _, scheme := range [...]string{"light", "dark"} {
