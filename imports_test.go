@@ -54,6 +54,7 @@ var rooms = []room{
 
 	{"sim", []string{"assess", "capture", "wire", "flow", "proto", "device", "event", "finding", "inventory", "watch", "risk", "report", "internal/testpeer"}, nil},
 	{"internal/testpeer", nil, nil},
+	{"internal/bench", []string{"capture"}, nil},
 	{"cmd", []string{"assess", "capture", "device", "event", "finding", "flow", "inventory", "proto", "report", "risk", "sim", "watch", "wire"},
 		[]string{"github.com/spf13/cobra", "github.com/jedib0t/go-pretty"}},
 }
