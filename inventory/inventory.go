@@ -7,10 +7,10 @@
 // each join why it was made.
 //
 // Identities have strength. Manufacturer, model and serial number together, or
-// a UDI with a serial number, always join. A hardware address joins what its
-// owner itself claims for it (ARP, DHCP), unless it is locally administered or
-// is seen with several serial numbers. Names never join by themselves: an
-// attacker chooses them freely.
+// a UDI with a serial number, always join. A hardware address joins the IP
+// addresses that are claimed for it and for no other (ARP, DHCP), unless it is
+// locally administered or is seen with several serial numbers. Names never
+// join by themselves: an attacker chooses them freely.
 //
 // This API follows the server and may change.
 package inventory
@@ -27,10 +27,12 @@ import (
 
 // The bounds of a register.
 const (
-	maxEntries = 65536
+	maxEntries = 98304
 	maxClaims  = 8  // different ones of one address
 	maxNames   = 16 // of one address
 	maxWords   = 32 // protocols of one address
+	maxMACs    = 4  // of one address; more than one is already contested
+	maxHops    = 4  // gateways behind gateways
 )
 
 // A Claim is what is said of the device at an address. Empty fields say nothing.
@@ -40,7 +42,8 @@ type Claim struct {
 }
 
 // A Register collects what is said of addresses. It is bounded: when it is
-// full, further addresses are counted in Dropped and not entered.
+// full, it gives up the poorest quarter of its entries, those of which least is
+// known, and counts them in Dropped.
 type Register struct {
 	Dropped uint64
 	entries map[device.Address]*Entry
@@ -54,8 +57,8 @@ type Entry struct {
 	sent        bool // it was heard itself, not only spoken to
 	claims      []counted
 	names       []device.Address
-	owned       string // the hardware address that it claims itself
-	framed      string // the hardware address in its frames, perhaps a router's
+	owned       []string // the hardware addresses that claim it
+	framed      []string // the hardware addresses in its frames, perhaps routers'
 	protocols   []string
 	served      []string // protocols of which it was the server
 	behind      []device.Address
@@ -71,8 +74,7 @@ type counted struct {
 func NewRegister() *Register { return &Register{entries: make(map[device.Address]*Entry)} }
 
 // At returns the entry of an address, new or as it was, or nil: when the
-// address cannot be one device's, or there is no room. The entry's methods do
-// nothing on nil.
+// address cannot be one device's. The entry's methods do nothing on nil.
 func (r *Register) At(a device.Address, now int64) *Entry {
 	if e := r.entries[a]; e != nil {
 		e.seen(now)
@@ -83,12 +85,62 @@ func (r *Register) At(a device.Address, now int64) *Entry {
 		return nil
 	}
 	if len(r.entries) >= maxEntries {
-		r.Dropped++
-		return nil
+		r.room()
 	}
 	e := &Entry{addr: a, ip: ip, first: now, last: now}
 	r.entries[a] = e
 	return e
+}
+
+// room gives up the poorest quarter of the entries; of equals those that were
+// silent longest.
+func (r *Register) room() {
+	list := make([]*Entry, 0, len(r.entries))
+	for _, e := range r.entries {
+		list = append(list, e)
+	}
+	slices.SortFunc(list, func(a, b *Entry) int {
+		return cmp.Or(a.worth()-b.worth(), cmp.Compare(a.last, b.last), cmp.Compare(a.addr.Kind, b.addr.Kind), strings.Compare(a.addr.Value, b.addr.Value))
+	})
+	list = list[:(len(list)+3)/4]
+	for _, e := range list {
+		delete(r.entries, e.addr)
+	}
+	r.Dropped += uint64(len(list))
+}
+
+// worth ranks entries by what would be lost with them.
+func (e *Entry) worth() int {
+	switch {
+	case e.treats():
+		return 4
+	case len(e.claims) > 0 || len(e.behind) > 0:
+		return 3
+	case e.wanted || len(e.served) > 0:
+		return 2
+	case len(e.names) > 0 || len(e.protocols) > 0 || len(e.owned) > 0:
+		return 1
+	}
+	return 0
+}
+
+// Told reports whether something was said of the device at the address.
+func (r *Register) Told(a device.Address) bool {
+	e := r.entries[a]
+	return e != nil && len(e.claims) > 0
+}
+
+// Treats reports whether the address was said to be a device with a therapy,
+// or the way to one.
+func (r *Register) Treats(a device.Address) bool {
+	e := r.entries[a]
+	return e != nil && e.treats()
+}
+
+func (e *Entry) treats() bool {
+	return len(e.behind) > 0 || slices.ContainsFunc(e.claims, func(c counted) bool {
+		return c.Therapy != device.NoTherapy && c.Therapy != device.Records
+	})
 }
 
 // plain reports whether an address can be one device's: not multicast,
@@ -132,7 +184,7 @@ func (e *Entry) Spoke(protocol string, server bool) {
 // router's.
 func (e *Entry) Framed(mac string) {
 	if e != nil && mac != "" {
-		e.framed = mac
+		e.framed = add(e.framed, mac, maxMACs)
 	}
 }
 
@@ -160,10 +212,10 @@ func (r *Register) Named(a, name device.Address, now int64) {
 	}
 }
 
-// Owns notes the hardware address that an IP address claims itself (ARP, DHCP).
+// Owns notes that a hardware address claims an IP address for itself (ARP, DHCP).
 func (r *Register) Owns(a device.Address, mac string, now int64) {
 	if e := r.At(a, now); e != nil && mac != "" {
-		e.owned, e.sent = mac, true
+		e.owned, e.sent = add(e.owned, mac, maxMACs), true
 	}
 }
 
@@ -206,8 +258,10 @@ type Join struct {
 }
 
 // Devices decides which addresses are one device. apart are joins that
-// somebody has undone. The result depends on what was registered alone, not on
-// the order; byAddress has the index of the device of each address.
+// somebody has undone: their two addresses are never one device, by whatever
+// other address they are joined. The result depends on what was registered
+// alone, not on the order, as long as no bound was reached; byAddress has the
+// index of the device of each address.
 func (r *Register) Devices(apart []Join) (devices []device.Device, byAddress map[device.Address]int, joins []Join) {
 	list := make([]*Entry, 0, len(r.entries))
 	for _, e := range r.entries {
@@ -220,6 +274,7 @@ func (r *Register) Devices(apart []Join) (devices []device.Device, byAddress map
 	})
 
 	groups := newGroups(len(list))
+	undone := pairs(list, apart)
 	join := func(why string, key func(*Entry) string) {
 		first := map[string]int{}
 		for i, e := range list {
@@ -232,57 +287,90 @@ func (r *Register) Devices(apart []Join) (devices []device.Device, byAddress map
 				first[k] = i
 				continue
 			}
-			record := Join{A: list[j].addr, B: e.addr, Why: why, When: max(list[j].first, e.first)}
-			if groups.find(i) != groups.find(j) && !undone(apart, record) {
+			if groups.find(i) != groups.find(j) && !groups.keep(undone, i, j) {
 				groups.union(i, j)
-				joins = append(joins, record)
+				joins = append(joins, Join{A: list[j].addr, B: e.addr, Why: why, When: max(list[j].first, e.first)})
 			}
 		}
 	}
-	join("the same manufacturer, model and serial number", (*Entry).serial)
-	shared := sharedMACs(list)
+	join("the same UDI and serial number", func(e *Entry) string { return e.strong().udi })
+	join("the same manufacturer, model and serial number", func(e *Entry) string { return e.strong().made })
+	shared := sharedMACs(list, groups)
 	join("the same hardware address, claimed by the device itself", func(e *Entry) string {
-		if shared[e.owned] || localMAC(e.owned) {
-			return ""
+		if mac := e.owner(); !shared[mac] && !localMAC(mac) {
+			return mac
 		}
-		return e.owned
+		return ""
 	})
 
 	byAddress = make(map[device.Address]int)
-	members := map[int][]*Entry{}
+	index := map[int]int{} // of the device, by root
+	var members [][]*Entry
 	for i, e := range list {
-		members[groups.find(i)] = append(members[groups.find(i)], e)
+		root := groups.find(i)
+		d, ok := index[root]
+		if !ok {
+			d = len(members)
+			index[root] = d
+			members = append(members, nil)
+		}
+		members[d] = append(members[d], e)
+		byAddress[e.addr] = d
 	}
 	frames := frameMACs(list)
-	for i := range list {
-		if m := members[i]; m != nil {
-			devices = append(devices, assemble(m, shared, frames))
-			for _, e := range m {
-				byAddress[e.addr] = len(devices) - 1
-			}
-		}
+	devices = make([]device.Device, len(members))
+	for i, m := range members {
+		devices[i] = assemble(m, shared, frames)
 	}
-	// A gateway has the harm of the worst device behind it.
-	for _, e := range list {
-		g := &devices[byAddress[e.addr]]
-		for _, a := range e.behind {
-			j, ok := byAddress[a]
-			if !ok || j == byAddress[e.addr] {
-				continue
-			}
-			d := &devices[j]
-			g.Harm = max(g.Harm, d.Harm)
-			g.Medical = true
-			if g.Role == "" {
-				g.Role = "gateway"
-			}
-			if g.Therapy == device.NoTherapy || g.Class == "" {
-				g.Therapy = d.Therapy
-				g.Class = strings.TrimSpace(d.Class + " gateway")
-			}
+	gateways(devices, members, byAddress)
+	ids := make(map[string]bool, len(devices))
+	for i, m := range members {
+		d := &devices[i]
+		finish(d, m)
+		if ids[d.ID] { // kept apart from the device with the same identity
+			d.ID = device.IDOf("address", m[0].addr.Kind.String(), m[0].addr.Value)
 		}
+		ids[d.ID] = true
 	}
 	return devices, byAddress, joins
+}
+
+// gateways gives each gateway the harm of the worst device behind it, and what
+// that one does to a body, where the gateway does not say so itself.
+func gateways(devices []device.Device, members [][]*Entry, byAddress map[device.Address]int) {
+	says := make([]bool, len(devices)) // itself what it does
+	for i := range devices {
+		says[i] = devices[i].Therapy != device.NoTherapy && devices[i].Class != ""
+	}
+	for range maxHops {
+		changed := false
+		for i, m := range members {
+			worst := -1
+			for _, e := range m {
+				for _, a := range e.behind {
+					j, ok := byAddress[a]
+					if ok && j != i && (worst < 0 || devices[j].Harm > devices[worst].Harm || devices[j].Harm == devices[worst].Harm && j < worst) {
+						worst = j
+					}
+				}
+			}
+			if worst < 0 {
+				continue
+			}
+			g, d := &devices[i], &devices[worst]
+			before := g.Harm
+			if !says[i] {
+				g.Therapy = d.Therapy
+				g.Class = strings.TrimSpace(strings.TrimSuffix(d.Class, " gateway") + " gateway")
+			}
+			g.Harm = max(g.Harm, d.Harm)
+			g.Medical, g.Role = true, cmp.Or(g.Role, "gateway")
+			changed = changed || g.Harm != before
+		}
+		if !changed {
+			return
+		}
+	}
 }
 
 // listed reports whether an address is worth a line: it was heard itself and
@@ -304,39 +392,65 @@ func Inside(ip netip.Addr) bool {
 		netip.PrefixFrom(netip.AddrFrom4([4]byte{100, 64, 0, 0}), 10).Contains(ip) // RFC 6598
 }
 
-// serial returns the strong identity of an address, or "" when it has none, or
-// several: then it is a gateway.
-func (e *Entry) serial() string {
-	key := ""
+// A strong identity has a serial number: with the UDI, and with manufacturer
+// and model. One of the two may be unknown.
+type strong struct{ udi, made string }
+
+func (s strong) none() bool { return s == strong{} }
+
+// strong returns the strong identity of an address; it has none when it has
+// several serial numbers: then it is a gateway.
+func (e *Entry) strong() strong {
+	s, _ := e.identify()
+	return s
+}
+
+// identify also says whether there are several.
+func (e *Entry) identify() (s strong, several bool) {
+	serial := ""
 	for _, c := range e.claims {
-		k := ""
-		switch {
-		case c.Serial == "":
-		case c.UDI != "":
-			k = c.UDI + "\x00" + c.Serial
-		case c.Manufacturer != "" && c.Model != "":
-			k = c.Manufacturer + "\x00" + c.Model + "\x00" + c.Serial
+		var k strong
+		if c.Serial != "" && c.UDI != "" {
+			k.udi = c.UDI + "\x00" + c.Serial
 		}
-		if k != "" && key != "" && k != key {
-			return ""
+		if c.Serial != "" && c.Manufacturer != "" && c.Model != "" {
+			k.made = c.Manufacturer + "\x00" + c.Model + "\x00" + c.Serial
 		}
-		key = cmp.Or(key, k)
+		if k.none() {
+			continue
+		}
+		if differ(serial, c.Serial) || differ(s.udi, k.udi) || differ(s.made, k.made) {
+			return strong{}, true
+		}
+		serial, s.udi, s.made = c.Serial, cmp.Or(s.udi, k.udi), cmp.Or(s.made, k.made)
 	}
-	return key
+	return s, false
+}
+
+// differ reports whether two identities are known and not the same.
+func differ(a, b string) bool { return a != "" && b != "" && a != b }
+
+// owner returns the hardware address that claims an IP address, or "" when
+// several do: an address may pass to another machine, or somebody lies.
+func (e *Entry) owner() string {
+	if len(e.owned) != 1 {
+		return ""
+	}
+	return e.owned[0]
 }
 
 // sharedMACs returns the hardware addresses that several strong identities have.
-func sharedMACs(list []*Entry) map[string]bool {
-	serial, shared := map[string]string{}, map[string]bool{}
-	for _, e := range list {
-		k := e.serial()
-		if k == "" || e.owned == "" {
+func sharedMACs(list []*Entry, groups groups) map[string]bool {
+	root, shared := map[string]int{}, map[string]bool{}
+	for i, e := range list {
+		mac := e.owner()
+		s, several := e.identify()
+		if mac == "" || s.none() && !several {
 			continue
 		}
-		if had, ok := serial[e.owned]; ok && had != k {
-			shared[e.owned] = true
-		}
-		serial[e.owned] = k
+		had, ok := root[mac]
+		shared[mac] = shared[mac] || several || ok && had != groups.find(i)
+		root[mac] = groups.find(i)
 	}
 	return shared
 }
@@ -346,8 +460,11 @@ func sharedMACs(list []*Entry) map[string]bool {
 func frameMACs(list []*Entry) map[string]int {
 	n := map[string]int{}
 	for _, e := range list {
-		if e.framed != "" && e.addr.Kind == device.IP {
-			n[e.framed]++
+		if e.addr.Kind != device.IP {
+			continue
+		}
+		for _, mac := range e.framed {
+			n[mac]++
 		}
 	}
 	return n
@@ -358,12 +475,6 @@ func frameMACs(list []*Entry) map[string]int {
 func localMAC(mac string) bool {
 	hw, err := net.ParseMAC(mac)
 	return err != nil || hw[0]&2 != 0
-}
-
-func undone(apart []Join, j Join) bool {
-	return slices.ContainsFunc(apart, func(a Join) bool {
-		return a.A == j.A && a.B == j.B || a.A == j.B && a.B == j.A
-	})
 }
 
 func compare(a, b device.Address) int {
@@ -382,18 +493,17 @@ var infrastructure = []string{"dhcp", "dns", "ntp", "kerberos", "ldap", "syslog"
 func assemble(group []*Entry, shared map[string]bool, frames map[string]int) device.Device {
 	var d device.Device
 	var claims []counted
-	var names []device.Address
 	for _, e := range group {
 		d.Addresses = add(d.Addresses, e.addr, maxEntries)
-		if e.owned != "" && !shared[e.owned] {
-			d.Addresses = add(d.Addresses, device.Address{Kind: device.MAC, Value: e.owned}, maxEntries)
-		} else if e.owned == "" && e.framed != "" && frames[e.framed] == 1 {
-			d.Addresses = add(d.Addresses, device.Address{Kind: device.MAC, Value: e.framed}, maxEntries)
+		if mac := e.owner(); mac != "" && !shared[mac] {
+			d.Addresses = add(d.Addresses, device.Address{Kind: device.MAC, Value: mac}, maxEntries)
+		}
+		for _, mac := range e.framed {
+			if len(e.owned) == 0 && frames[mac] == 1 {
+				d.Addresses = add(d.Addresses, device.Address{Kind: device.MAC, Value: mac}, maxEntries)
+			}
 		}
 		claims = append(claims, e.claims...)
-		for _, n := range e.names {
-			names = add(names, n, maxEntries)
-		}
 		for _, p := range e.protocols {
 			d.Protocols = add(d.Protocols, p, maxEntries)
 		}
@@ -428,6 +538,11 @@ func assemble(group []*Entry, shared map[string]bool, frames map[string]int) dev
 	if d.Therapy == device.Records {
 		d.Role = cmp.Or(d.Class, "records")
 	}
+	return d
+}
+
+// finish tells what depends on what the device is, once all devices are known.
+func finish(d *device.Device, group []*Entry) {
 	switch {
 	case d.Medical && d.Model != "":
 		d.Confidence = device.High
@@ -437,22 +552,26 @@ func assemble(group []*Entry, shared map[string]bool, frames map[string]int) dev
 		d.Confidence = device.Low
 	}
 	// A free-text name may be a person's: it is shown only for equipment.
-	for _, n := range names {
-		if n.Kind != device.Host && n.Kind != device.AET || d.Medical || d.Role != "" {
-			d.Addresses = add(d.Addresses, n, maxEntries)
+	for _, e := range group {
+		for _, n := range e.names {
+			if n.Kind != device.Host && n.Kind != device.AET || d.Medical || d.Role != "" {
+				d.Addresses = add(d.Addresses, n, maxEntries)
+			}
 		}
 	}
 	slices.SortFunc(d.Addresses, compare)
-	d.ID = device.IDOf(identity(group, &d)...)
-	return d
+	d.ID = device.IDOf(identity(group, d)...)
 }
 
 // identity returns what a device's id is made of: its strongest identity.
 func identity(group []*Entry, d *device.Device) []string {
+	var best strong
 	for _, e := range group {
-		if s := e.serial(); s != "" {
-			return []string{"serial", s}
-		}
+		s := e.strong()
+		best.udi, best.made = least(best.udi, s.udi), least(best.made, s.made)
+	}
+	if !best.none() {
+		return []string{"serial", cmp.Or(best.made, best.udi)}
 	}
 	for _, kind := range [...]device.AddressKind{device.EUI64, device.MAC, device.BLE, device.IP} {
 		for _, a := range d.Addresses {
@@ -462,6 +581,14 @@ func identity(group []*Entry, d *device.Device) []string {
 		}
 	}
 	return []string{"address", group[0].addr.Value}
+}
+
+// least returns the lower of what is known.
+func least(a, b string) string {
+	if a == "" || b != "" && b < a {
+		return b
+	}
+	return a
 }
 
 func (c *Claim) weight() int {
@@ -501,4 +628,35 @@ func (g groups) find(i int) int {
 func (g groups) union(i, j int) {
 	i, j = g.find(i), g.find(j)
 	g[max(i, j)] = min(i, j)
+}
+
+// pairs returns the places in the list of joins' addresses.
+func pairs(list []*Entry, joins []Join) (out [][2]int) {
+	if len(joins) == 0 {
+		return nil
+	}
+	at := make(map[device.Address]int, len(list))
+	for i, e := range list {
+		at[e.addr] = i
+	}
+	for _, j := range joins {
+		a, ok := at[j.A]
+		b, both := at[j.B]
+		if ok && both {
+			out = append(out, [2]int{a, b})
+		}
+	}
+	return out
+}
+
+// keep reports whether the groups of i and j hold a pair that has to be kept apart.
+func (g groups) keep(apart [][2]int, i, j int) bool {
+	i, j = g.find(i), g.find(j)
+	for _, p := range apart {
+		a, b := g.find(p[0]), g.find(p[1])
+		if a == i && b == j || a == j && b == i {
+			return true
+		}
+	}
+	return false
 }

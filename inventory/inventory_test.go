@@ -1,0 +1,486 @@
+// SPDX-FileCopyrightText: 2026 The Myelin authors
+// SPDX-License-Identifier: Apache-2.0
+
+package inventory
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
+
+	"github.com/myelin-health/myelin/device"
+)
+
+func ExampleRegister() {
+	r := NewRegister()
+	pump := Claim{Manufacturer: "Norra Medical", Model: "Flow 500", Serial: "NF5-20431", Class: "infusion pump", Therapy: device.DrugInfusion}
+	r.Said(ip("10.20.3.41"), pump, 1)
+	r.Said(ip("10.20.3.42"), pump, 2) // after it moved to another bed
+	devices, _, joins := r.Devices(nil)
+	fmt.Println(len(devices), devices[0].Model, devices[0].Harm)
+	fmt.Println(joins[0].A, joins[0].B, joins[0].Why)
+	// Output:
+	// 1 Flow 500 critical
+	// 10.20.3.41 10.20.3.42 the same manufacturer, model and serial number
+}
+
+func ip(s string) device.Address   { return device.Address{Kind: device.IP, Value: s} }
+func host(s string) device.Address { return device.Address{Kind: device.Host, Value: s} }
+func aet(s string) device.Address  { return device.Address{Kind: device.AET, Value: s} }
+func eui(s string) device.Address  { return device.Address{Kind: device.EUI64, Value: s} }
+
+// The hardware addresses of the tests: two of makers, one that software chose.
+const (
+	mac1  = "00:00:5e:00:53:31"
+	mac2  = "00:00:5e:00:53:32"
+	local = "02:00:5e:00:53:33"
+)
+
+func made(serial string) Claim {
+	return Claim{Manufacturer: "Veltis", Model: "M9", Serial: serial, Class: "patient monitor", Therapy: device.Monitoring}
+}
+
+// groups says who is one device with whom: "a b | c".
+func together(r *Register, apart ...Join) string {
+	devices, _, _ := r.Devices(apart)
+	var out []string
+	for _, d := range devices {
+		var ips []string
+		for _, a := range d.Addresses {
+			if a.Kind == device.IP {
+				ips = append(ips, strings.TrimPrefix(a.Value, "10.20.3."))
+			}
+		}
+		out = append(out, strings.Join(ips, " "))
+	}
+	return strings.Join(out, " | ")
+}
+
+var (
+	a = ip("10.20.3.1")
+	b = ip("10.20.3.2")
+	c = ip("10.20.3.3")
+	d = ip("10.20.3.4")
+)
+
+func TestJoins(t *testing.T) {
+	tests := []struct {
+		name string
+		say  func(r *Register)
+		want string
+	}{
+		{"nothing in common", func(r *Register) { r.At(a, 1).Sent(1); r.At(b, 1).Sent(1) }, "1 | 2"},
+		{"manufacturer, model and serial", func(r *Register) { r.Said(a, made("1"), 1); r.Said(b, made("1"), 1) }, "1 2"},
+		{"another serial", func(r *Register) { r.Said(a, made("1"), 1); r.Said(b, made("2"), 1) }, "1 | 2"},
+		{"no serial", func(r *Register) { r.Said(a, made(""), 1); r.Said(b, made(""), 1) }, "1 | 2"},
+		{"serial alone", func(r *Register) { r.Said(a, Claim{Serial: "1"}, 1); r.Said(b, Claim{Serial: "1"}, 1) }, "1 | 2"},
+		{"serial and model alone", func(r *Register) {
+			r.Said(a, Claim{Model: "M9", Serial: "1"}, 1)
+			r.Said(b, Claim{Model: "M9", Serial: "1"}, 1)
+		}, "1 | 2"},
+		{"UDI and serial", func(r *Register) {
+			r.Said(a, Claim{UDI: "08717648200274", Serial: "1"}, 1)
+			r.Said(b, Claim{UDI: "08717648200274", Serial: "1"}, 1)
+		}, "1 2"},
+		{"UDI alone is the model's", func(r *Register) {
+			r.Said(a, Claim{UDI: "08717648200274"}, 1)
+			r.Said(b, Claim{UDI: "08717648200274"}, 1)
+		}, "1 | 2"},
+		{"UDI in one message, model in another", func(r *Register) {
+			r.Said(a, Claim{UDI: "08717648200274", Serial: "1"}, 1)
+			r.Said(a, made("1"), 1)
+			r.Said(b, made("1"), 1)
+			r.Said(c, Claim{UDI: "08717648200274", Serial: "1"}, 1)
+		}, "1 2 3"},
+		{"several serials are a gateway's", func(r *Register) {
+			r.Said(a, made("1"), 1)
+			r.Said(a, made("2"), 1)
+			r.Said(b, made("1"), 1)
+			r.Said(c, made("2"), 1)
+		}, "1 | 2 | 3"},
+
+		{"hardware address", func(r *Register) { r.Owns(a, mac1, 1); r.Owns(b, mac1, 1) }, "1 2"},
+		{"other hardware address", func(r *Register) { r.Owns(a, mac1, 1); r.Owns(b, mac2, 1) }, "1 | 2"},
+		{"local hardware address", func(r *Register) { r.Owns(a, local, 1); r.Owns(b, local, 1) }, "1 | 2"},
+		{"hardware address in frames only", func(r *Register) {
+			r.At(a, 1).Sent(1)
+			r.At(a, 1).Framed(mac1)
+			r.At(b, 1).Sent(1)
+			r.At(b, 1).Framed(mac1)
+		}, "1 | 2"},
+		{"no hardware address", func(r *Register) { r.Owns(a, "what?", 1); r.Owns(b, "what?", 1) }, "1 | 2"},
+		{"hardware address of several serials", func(r *Register) {
+			r.Said(a, made("1"), 1)
+			r.Said(b, made("2"), 1)
+			r.Owns(a, mac1, 1)
+			r.Owns(b, mac1, 1)
+			r.Owns(c, mac1, 1)
+		}, "1 | 2 | 3"},
+		{"hardware address of a gateway", func(r *Register) {
+			r.Said(a, made("1"), 1)
+			r.Said(a, made("2"), 1)
+			r.Owns(a, mac1, 1)
+			r.Owns(b, mac1, 1)
+		}, "1 | 2"},
+		{"hardware address of one serial twice", func(r *Register) {
+			r.Said(a, made("1"), 1)
+			r.Said(b, made("1"), 1)
+			r.Owns(a, mac1, 1)
+			r.Owns(b, mac1, 1)
+			r.Owns(c, mac1, 1)
+		}, "1 2 3"},
+		// Otherwise whoever answers ARP for a device would become part of it.
+		{"contested address", func(r *Register) {
+			r.Owns(a, mac1, 1)
+			r.Owns(b, mac2, 1)
+			r.Owns(a, mac2, 2)
+		}, "1 | 2"},
+		{"serial and hardware address chain", func(r *Register) {
+			r.Said(a, made("1"), 1)
+			r.Said(b, made("1"), 1)
+			r.Owns(b, mac1, 1)
+			r.Owns(c, mac1, 1)
+			r.Owns(d, mac2, 1)
+		}, "1 2 3 | 4"},
+
+		{"names", func(r *Register) {
+			for _, x := range []device.Address{a, b} {
+				r.Said(x, made(""), 1)
+				r.Named(x, host("mon-3"), 1)
+				r.Named(x, aet("CT1"), 1)
+			}
+		}, "1 | 2"},
+	}
+	for _, tt := range tests {
+		r := NewRegister()
+		tt.say(r)
+		if got := together(r); got != tt.want {
+			t.Errorf("%s: %q, want %q", tt.name, got, tt.want)
+		}
+	}
+}
+
+func TestJoinsAreRecorded(t *testing.T) {
+	r := NewRegister()
+	r.Said(a, made("1"), 5)
+	r.Said(b, made("1"), 7)
+	r.At(b, 3)
+	r.Owns(c, mac1, 9)
+	r.Owns(b, mac1, 9)
+	_, _, joins := r.Devices(nil)
+	want := []Join{
+		{A: a, B: b, Why: "the same manufacturer, model and serial number", When: 5},
+		{A: b, B: c, Why: "the same hardware address, claimed by the device itself", When: 9},
+	}
+	if diff := cmp.Diff(want, joins); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestUndo(t *testing.T) {
+	r := NewRegister()
+	for _, x := range []device.Address{b, c, d} {
+		r.Said(x, made("1"), 1)
+	}
+	_, _, joins := r.Devices(nil)
+	if got := together(r, joins...); got != "2 | 3 | 4" {
+		t.Errorf("all joins undone: %q", got)
+	}
+	for _, j := range []Join{{A: b, B: c}, {A: c, B: b}} {
+		if got := together(r, j); got != "2 4 | 3" {
+			t.Errorf("%v undone: %q", j, got)
+		}
+	}
+	// Another address of the device does not bring together what is apart.
+	r.Said(a, made("1"), 1)
+	r.Owns(b, mac1, 1)
+	r.Owns(c, mac1, 1)
+	if got := together(r, Join{A: b, B: c}); got != "1 2 4 | 3" {
+		t.Errorf("with a further address: %q", got)
+	}
+	if got := together(r, Join{A: a, B: ip("10.20.9.9")}); got != "1 2 3 4" {
+		t.Errorf("a record of an address that is not there: %q", got)
+	}
+}
+
+func TestNamesOfEquipmentOnly(t *testing.T) {
+	tests := []struct {
+		name string
+		say  func(r *Register)
+		want bool
+	}{
+		{"a station", func(r *Register) { r.At(a, 1).Sent(1) }, false},
+		{"a station of a known model", func(r *Register) { r.Said(a, Claim{Manufacturer: "Anybody", Model: "Laptop"}, 1) }, false},
+		{"a client of infrastructure", func(r *Register) { r.At(a, 1).Sent(1); r.At(a, 1).Spoke("dns", false) }, false},
+		{"infrastructure", func(r *Register) { r.At(a, 1).Sent(1); r.At(a, 1).Spoke("dns", true) }, true},
+		{"a medical device", func(r *Register) { r.Said(a, made(""), 1) }, true},
+		{"an archive", func(r *Register) { r.Said(a, Claim{Therapy: device.Records, Class: "archive"}, 1) }, true},
+		{"a gateway", func(r *Register) { r.At(a, 1).Sent(1); r.Said(b, made(""), 1); r.Behind(a, b, 1) }, true},
+	}
+	for _, tt := range tests {
+		r := NewRegister()
+		tt.say(r)
+		r.Named(a, host("annas-iphone"), 1)
+		r.Named(a, aet("ANNA"), 1)
+		r.Named(a, eui("0200005EFF000503"), 1)
+		devices, index, _ := r.Devices(nil)
+		shown := fmt.Sprint(devices[index[a]].Addresses)
+		for _, name := range []string{"annas-iphone", "ANNA"} {
+			if strings.Contains(shown, name) != tt.want {
+				t.Errorf("%s: %s; shown is %v, want %v", tt.name, shown, !tt.want, tt.want)
+			}
+		}
+		if !strings.Contains(shown, "0200005EFF000503") {
+			t.Errorf("%s: %s lacks the number of its hardware", tt.name, shown)
+		}
+	}
+}
+
+func TestGateway(t *testing.T) {
+	r := NewRegister()
+	gw, pump, mon := ip("10.20.3.10"), eui("0200005EFF000503"), eui("0200005EFF000504")
+	r.At(gw, 1).Sent(1)
+	r.Said(mon, made("1"), 1)
+	r.Said(pump, Claim{Class: "infusion pump", Therapy: device.DrugInfusion}, 1)
+	r.Behind(gw, mon, 1)
+	r.Behind(gw, pump, 1)
+	r.Behind(gw, gw, 1)
+	r.Behind(gw, eui("not heard of"), 1)
+	front := ip("10.20.3.1") // another in front of it, earlier in the order
+	r.At(front, 1).Sent(1)
+	r.Behind(front, gw, 1)
+	devices, index, joins := r.Devices(nil)
+	if len(joins) != 0 || len(devices) != 4 {
+		t.Fatalf("a gateway is not what is behind it: %v", joins)
+	}
+	for _, x := range []device.Address{gw, front} {
+		g := devices[index[x]]
+		if g.Harm != device.DrugInfusion.Harm() || !g.Medical || g.Role != "gateway" || g.Class != "infusion pump gateway" || g.Therapy != device.DrugInfusion {
+			t.Errorf("%v: %+v", x, g)
+		}
+	}
+	// What it says of itself stays; the harm of what is behind it is added.
+	r.Said(gw, Claim{Model: "FlowLink", Class: "pump server", Therapy: device.Monitoring}, 2)
+	devices, index, _ = r.Devices(nil)
+	if g := devices[index[gw]]; g.Class != "pump server" || g.Therapy != device.Monitoring || g.Harm != device.DrugInfusion.Harm() || g.Confidence != device.High {
+		t.Errorf("%+v", g)
+	}
+}
+
+func TestGatewaysInACircle(t *testing.T) {
+	r := NewRegister()
+	for _, x := range []device.Address{a, b, c} {
+		r.At(x, 1).Sent(1)
+	}
+	r.Behind(a, b, 1)
+	r.Behind(b, c, 1)
+	r.Behind(c, a, 1)
+	r.Said(c, made(""), 1)
+	devices, _, _ := r.Devices(nil)
+	for _, d := range devices {
+		if d.Harm != device.Monitoring.Harm() {
+			t.Errorf("%+v", d)
+		}
+	}
+}
+
+func TestWhatIsListed(t *testing.T) {
+	tests := []struct {
+		name string
+		say  func(r *Register)
+		want int
+	}{
+		{"spoken to, never heard", func(r *Register) { r.At(a, 1) }, 0},
+		{"heard", func(r *Register) { r.At(a, 1).Sent(1) }, 1},
+		{"said to be something", func(r *Register) { r.Said(a, made(""), 1) }, 1},
+		{"said to be nothing", func(r *Register) { r.Said(a, Claim{}, 1) }, 0},
+		{"on the internet", func(r *Register) { r.At(ip("203.0.113.7"), 1).Sent(1) }, 0},
+		{"on the internet, in a finding", func(r *Register) { r.Wanted(ip("203.0.113.7"), 1) }, 1},
+		{"multicast", func(r *Register) { r.Said(ip("239.255.255.250"), made(""), 1) }, 0},
+		{"broadcast", func(r *Register) { r.Said(ip("255.255.255.255"), made(""), 1) }, 0},
+		{"unspecified", func(r *Register) { r.Said(ip("::"), made(""), 1) }, 0},
+		{"group hardware address", func(r *Register) { r.Said(device.Address{Kind: device.MAC, Value: "01:00:5e:00:00:fb"}, made(""), 1) }, 0},
+		{"no address", func(r *Register) { r.Said(device.Address{}, made(""), 1) }, 0},
+		{"no IP address", func(r *Register) { r.Said(ip("ct-1"), made(""), 1) }, 0},
+	}
+	for _, tt := range tests {
+		r := NewRegister()
+		tt.say(r)
+		if devices, _, _ := r.Devices(nil); len(devices) != tt.want {
+			t.Errorf("%s: %d devices, want %d", tt.name, len(devices), tt.want)
+		}
+	}
+	for s, want := range map[string]bool{
+		"10.20.3.10": true, "172.31.255.255": true, "172.32.0.0": false, "192.168.0.1": true, "169.254.0.1": true, "127.0.0.1": true,
+		"100.64.0.1": true, "100.128.0.0": false, "8.8.8.8": false, "fe80::1": true, "fd00::1": true, "2001:db8::1": false, "::1": true,
+	} {
+		if Inside(netip.MustParseAddr(s)) != want {
+			t.Errorf("Inside(%s) is %v", s, !want)
+		}
+	}
+}
+
+// A nil entry, of an address that is none or for which there is no room, takes
+// everything and does nothing.
+func TestNilEntry(t *testing.T) {
+	var e *Entry
+	e.Sent(1)
+	e.Spoke("dns", true)
+	e.Framed(mac1)
+}
+
+func TestBounds(t *testing.T) {
+	r := NewRegister()
+	for i := range maxClaims + 1 {
+		r.Said(a, Claim{Version: fmt.Sprint(i)}, 1)
+	}
+	r.Said(a, Claim{Version: "0"}, 1)
+	for i := range maxNames + 1 {
+		r.Named(a, host(fmt.Sprint(i)), 1)
+		r.Behind(a, eui(fmt.Sprint(i)), 1)
+	}
+	e := r.At(a, 1)
+	for i := range maxWords + 1 {
+		e.Spoke(fmt.Sprint(i), true)
+	}
+	for i := range maxMACs + 1 {
+		mac := fmt.Sprintf("00:00:5e:00:53:%02x", i)
+		r.Owns(a, mac, 1)
+		e.Framed(mac)
+	}
+	got := []int{len(e.claims), len(e.names), len(e.behind), len(e.protocols), len(e.served), len(e.owned), len(e.framed)}
+	want := []int{maxClaims, maxNames, maxNames, maxWords, maxWords, maxMACs, maxMACs}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+	if e.claims[0].n != 2 {
+		t.Error("a claim that is known is not counted when there is no room for another")
+	}
+	if !r.Has(a, host("0")) || r.Has(a, host(fmt.Sprint(maxNames))) || r.Has(ip("10.99.0.0"), host("0")) {
+		t.Error("Has")
+	}
+}
+
+func TestID(t *testing.T) {
+	id := func(say func(r *Register)) string {
+		r := NewRegister()
+		say(r)
+		devices, index, _ := r.Devices(nil)
+		return devices[index[a]].ID
+	}
+	serial := id(func(r *Register) { r.Said(a, made("1"), 1) })
+	// This id stands in documents that people keep.
+	if want := device.IDOf("serial", "Veltis\x00M9\x001"); serial != want {
+		t.Errorf("%s, want %s", serial, want)
+	}
+	for name, say := range map[string]func(r *Register){
+		"a name":         func(r *Register) { r.Said(a, made("1"), 1); r.Named(a, host("mon-3"), 1) },
+		"a MAC":          func(r *Register) { r.Said(a, made("1"), 1); r.Owns(a, mac1, 1) },
+		"a version":      func(r *Register) { r.Said(a, made("1"), 1); r.Said(a, Claim{Version: "5.0"}, 1) },
+		"an address":     func(r *Register) { r.Said(a, made("1"), 1); r.Said(ip("10.20.0.1"), made("1"), 1) },
+		"its UDI":        func(r *Register) { r.Said(a, made("1"), 1); r.Said(a, Claim{UDI: "08717648200274", Serial: "1"}, 1) },
+		"a second sight": func(r *Register) { r.Said(a, made("1"), 1); r.Said(a, made("1"), 99) },
+	} {
+		if got := id(say); got != serial {
+			t.Errorf("with %s the id changes", name)
+		}
+	}
+	if id(func(r *Register) { r.Said(a, made("2"), 1) }) == serial {
+		t.Error("another serial number has the same id")
+	}
+	// Without a serial number it is the hardware address, unless software chose it.
+	if got := id(func(r *Register) { r.Owns(a, mac1, 1) }); got != device.IDOf("mac", mac1) {
+		t.Errorf("by MAC: %s", got)
+	}
+	if got := id(func(r *Register) { r.Owns(a, local, 1) }); got != device.IDOf("ip", a.Value) {
+		t.Errorf("by IP: %s", got)
+	}
+}
+
+func TestWhatIsSaidMost(t *testing.T) {
+	r := NewRegister()
+	r.Said(a, Claim{OS: "Windows 7"}, 1)
+	r.Said(a, Claim{Manufacturer: "Lumen Imaging", Model: "Helia 64", Version: "11.0", Class: "CT scanner", Therapy: device.Imaging}, 1)
+	r.Said(a, Claim{Manufacturer: "Lumen Imaging", Model: "Helia 64", Version: "10.9"}, 1)
+	r.Said(a, Claim{Manufacturer: "Lumen Imaging", Model: "Helia 64", Version: "10.9"}, 1)
+	r.Said(a, Claim{Manufacturer: "Somebody", Model: "Else"}, 1)
+	r.At(a, 1).Spoke("dicom", true)
+	r.At(a, 1).Spoke("smb", false)
+	r.At(a, 1).Spoke("dicom", false)
+	devices, _, _ := r.Devices(nil)
+	d := devices[0]
+	want := device.Product{Manufacturer: "Lumen Imaging", Model: "Helia 64", Version: "10.9", Class: "CT scanner", Therapy: device.Imaging, Harm: device.Imaging.Harm()}
+	if d.Product != want || d.OS != "Windows 7" || d.Confidence != device.High || !d.Medical || fmt.Sprint(d.Protocols) != "[dicom smb]" {
+		t.Errorf("%+v", d)
+	}
+}
+
+// TestOrder draws what is registered and shuffles it: the devices are the same.
+func TestOrder(t *testing.T) {
+	addresses := []device.Address{a, b, c, d, eui("0200005EFF000503"), ip("203.0.113.7")}
+	rapid.Check(t, func(t *rapid.T) {
+		address := rapid.SampledFrom(addresses)
+		serial := rapid.SampledFrom([]string{"", "1", "2"})
+		mac := rapid.SampledFrom([]string{mac1, mac2, local})
+		step := rapid.Custom(func(t *rapid.T) func(*Register) {
+			x, y, now := address.Draw(t, "address"), address.Draw(t, "other"), rapid.Int64Range(1, 9).Draw(t, "now")
+			switch rapid.IntRange(0, 7).Draw(t, "step") {
+			case 0:
+				return func(r *Register) { r.At(x, now).Sent(now) }
+			case 1:
+				claim := Claim{Serial: serial.Draw(t, "serial"), Version: rapid.SampledFrom([]string{"", "1.8"}).Draw(t, "version")}
+				if rapid.Bool().Draw(t, "made") {
+					claim.Manufacturer, claim.Model, claim.Therapy = "Norra Medical", "FlowLink", device.DrugInfusion
+				}
+				if rapid.Bool().Draw(t, "udi") {
+					claim.UDI = "08717648200274"
+				}
+				return func(r *Register) { r.Said(x, claim, now) }
+			case 2:
+				m := mac.Draw(t, "mac")
+				return func(r *Register) { r.Owns(x, m, now) }
+			case 3:
+				m := mac.Draw(t, "mac")
+				return func(r *Register) { r.At(x, now).Framed(m) }
+			case 4:
+				return func(r *Register) { r.Behind(x, y, now) }
+			case 5:
+				return func(r *Register) { r.Named(x, host("gw-icu"), now) }
+			case 6:
+				return func(r *Register) { r.At(x, now).Spoke("dns", true) }
+			}
+			return func(r *Register) { r.Wanted(x, now) }
+		})
+		steps := rapid.SliceOfN(step, 0, 30).Draw(t, "steps")
+		apart := []Join{{A: address.Draw(t, "apart"), B: address.Draw(t, "from")}}
+		order := rapid.Permutation(steps).Draw(t, "order")
+		r, s := NewRegister(), NewRegister()
+		for i := range steps {
+			steps[i](r)
+			order[i](s)
+		}
+		devices, index, joins := r.Devices(apart)
+		devices2, index2, joins2 := s.Devices(apart)
+		if diff := cmp.Diff(devices, devices2) + cmp.Diff(index, index2) + cmp.Diff(joins, joins2); diff != "" {
+			t.Fatal(diff)
+		}
+		for _, j := range apart {
+			x, ok := index[j.A]
+			y, both := index[j.B]
+			if ok && both && x == y && j.A != j.B {
+				t.Fatalf("%v and %v are one device", j.A, j.B)
+			}
+		}
+		ids := map[string]bool{}
+		for _, d := range devices {
+			if ids[d.ID] {
+				t.Fatalf("two devices have the id %s", d.ID)
+			}
+			ids[d.ID] = true
+		}
+	})
+}
