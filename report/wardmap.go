@@ -60,6 +60,7 @@ type mapNode struct {
 	column, rank int
 	zone         string
 	members      int
+	near         bool // talks with a medical device
 	device       *device.Device
 	into         *mapNode      // the station of which it became a part, or nil
 	ports        [2][]*mapEdge // on its left and right side
@@ -98,9 +99,10 @@ const (
 	mapZoneV  = 24 // from the top of a zone to its first station
 	mapPad    = 8
 
+	smallMap    = 24 // stations up to which everybody is drawn
 	maxMapNodes = 60
-	maxMapOwn   = 46 // stations drawn by themselves when not all fit
-	maxMapNets  = 10 // networks drawn as one station then
+	maxMapOwn   = 46 // stations drawn by themselves on a larger one
+	maxMapNets  = 10 // networks of others, each drawn as one station
 	maxMapEdges = 120
 	maxMapLanes = 6 // lines from the left column to the right one
 	maxStrays   = 3 // addresses of one network that never answered, drawn by themselves
@@ -144,6 +146,7 @@ type mapMaker struct {
 	byDevice  map[*device.Device]*mapNode
 	byAddress map[string]*mapNode // of those that are no known device
 	edges     []*mapEdge
+	large     bool // only what concerns medical devices or urgent findings is drawn in full
 	hidden    int
 }
 
@@ -248,6 +251,13 @@ func (m *mapMaker) collect() {
 		}
 	}
 	m.drop()
+	for i := range m.g.Sessions {
+		client, server := m.nodeOf(m.g.Sessions[i].Client), m.nodeOf(m.g.Sessions[i].Server)
+		if client != nil && server != nil {
+			client.near = client.near || server.column == middleColumn
+			server.near = server.near || client.column == middleColumn
+		}
+	}
 }
 
 func (m *mapMaker) nodeOf(address string) *mapNode {
@@ -268,6 +278,7 @@ func (n *mapNode) drawn() *mapNode {
 // take makes b a part of n.
 func (n *mapNode) take(b *mapNode) {
 	n.members += b.members
+	n.near = n.near || b.near
 	n.Harm = max(n.Harm, b.Harm)
 	if b.Decision != nil && (n.Decision == nil || b.Decision.decision > n.Decision.decision) {
 		n.Decision = b.Decision
@@ -280,10 +291,14 @@ func (m *mapMaker) drop() {
 	m.nodes = slices.DeleteFunc(m.nodes, func(n *mapNode) bool { return n.into != nil })
 }
 
-// gather bounds the number of stations: the least important ones of a network
-// become one, then those of the smallest networks.
+// hot reports whether a station has an urgent finding.
+func (n *mapNode) hot() bool { return n.Decision != nil && n.Decision.decision >= finding.Attend }
+
+// gather bounds the number of stations: those that have nothing to do with a
+// medical device or an urgent finding, and the least important others, become
+// one for each network; then those of the smallest networks become one.
 func (m *mapMaker) gather() {
-	if len(m.nodes) <= maxMapNodes {
+	if m.large = len(m.nodes) > smallMap; !m.large {
 		return
 	}
 	slices.SortStableFunc(m.nodes, func(x, y *mapNode) int { return y.rank - x.rank })
@@ -293,7 +308,12 @@ func (m *mapMaker) gather() {
 	}
 	groups := map[group]*mapNode{}
 	var nets []*mapNode
-	for _, n := range m.nodes[maxMapOwn:] {
+	own := 0
+	for _, n := range m.nodes {
+		if own < maxMapOwn && (n.column == middleColumn || n.near || n.hot()) {
+			own++
+			continue
+		}
 		k := group{n.column, n.zone}
 		if groups[k] == nil {
 			groups[k] = n
@@ -356,7 +376,6 @@ func (m *mapMaker) connect() {
 		if e == nil {
 			e = &mapEdge{a: client, b: server, Class: class}
 			edges[pair{client, server, class}] = e
-			m.edges = append(m.edges, e)
 			if d, ok := between[[2]*mapNode{client, server}]; ok {
 				l := lookOf(d)
 				e.Decision = &l
@@ -365,6 +384,11 @@ func (m *mapMaker) connect() {
 			e.rank += client.rank + server.rank
 			if class == "silent" {
 				e.rank -= 500
+			}
+			if m.large && e.Decision == nil && client.column != middleColumn && server.column != middleColumn {
+				m.hidden++
+			} else {
+				m.edges = append(m.edges, e)
 			}
 		}
 		e.toA, e.toB = e.toA || e.a == server, e.toB || e.b == server
@@ -676,7 +700,7 @@ func (n *mapNode) say(rows map[string]bool) {
 	if n.Decision != nil {
 		n.Title += ". Worst finding: " + n.Decision.Word
 	}
-	n.Hot = n.Decision != nil && n.Decision.decision >= finding.Attend
+	n.Hot = n.hot()
 	n.Medical = n.column == middleColumn && n.Harm > 0
 	if n.Medical {
 		v := viewHarm(device.Harm(n.Harm))
