@@ -54,6 +54,7 @@ type pageData struct {
 	Answer    string
 	Lead      string
 	Worst     *look
+	Unread    bool // not a single packet
 	Columns   []look
 	Matrix    []matrixRow
 	Totals    []matrixCell
@@ -147,7 +148,7 @@ func newPage(g *digest) *pageData {
 	sum := sha256.Sum256([]byte(style))
 	p := &pageData{
 		Style: template.CSS(style), StyleHash: "sha256-" + base64.StdEncoding.EncodeToString(sum[:]),
-		Answer: g.answer(), Columns: looks[:], Version: g.Version, shown: map[string]bool{},
+		Answer: g.answer(), Columns: looks[:], Version: g.Version, Unread: g.Stats.Packets == 0, shown: map[string]bool{},
 	}
 	for i := range looks {
 		if g.decided[i] > 0 {
