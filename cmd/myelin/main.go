@@ -71,10 +71,24 @@ func (c *console) hint(format string, args ...any) {
 	fmt.Fprintf(c.err, "myelin: "+format+"\n", args...)
 }
 
-// verbs are the verbs, in the order of the help.
+// verbs are the verbs.
 func verbs(c *console) []*cobra.Command {
-	return []*cobra.Command{assessVerb(c), senseVerb(c), kindsVerb(c), simVerb(c), completionVerb(c)}
+	return []*cobra.Command{assessVerb(c), senseVerb(c), reportVerb(c), kindsVerb(c), simVerb(c), completionVerb(c)}
 }
+
+// usage is the help of a verb, behind what it does.
+const usage = `Usage:
+  {{.UseLine}}
+{{if .HasExample}}
+Examples:
+{{.Example}}
+{{end}}{{if .HasAvailableSubCommands}}
+Verbs (--help behind one tells more):{{range .Commands}}{{if .IsAvailableCommand}}
+  {{rpad .Name .NamePadding}} {{.Short}}{{end}}{{end}}
+{{end}}{{if .HasAvailableLocalFlags}}
+Flags:
+{{.LocalFlags.FlagUsages | trimTrailingWhitespaces}}
+{{end}}`
 
 // run is the whole program, for tests too.
 func run(ctx context.Context, args []string, in io.Reader, out, err io.Writer) int {
@@ -111,6 +125,7 @@ and sends nothing to anybody. It is no medical device.`,
 	root.SetOut(out)
 	root.SetErr(err)
 	root.SetArgs(args)
+	root.SetUsageTemplate(usage)
 	root.SetVersionTemplate("myelin {{.Version}}\n")
 	root.AddCommand(verbs(c)...)
 

@@ -4,6 +4,8 @@
 package main
 
 import (
+	"errors"
+
 	"github.com/spf13/cobra"
 
 	"github.com/myelin-health/myelin/sim/ward"
@@ -11,11 +13,15 @@ import (
 
 func simVerb(c *console) *cobra.Command {
 	v := &cobra.Command{
-		Use:   "sim",
+		Use:   "sim VERB",
 		Short: "Make captures of an invented hospital",
 		Long: `Sim plays devices, people and attackers of an invented hospital, for examples
 and tests. Nothing in it is real, and nothing leaves this machine.`,
-		Args: exactly(0, "sim what? see 'myelin sim --help'"),
+		Example:               `  myelin sim ward --out ward`,
+		DisableFlagsInUseLine: true,
+		RunE: func(*cobra.Command, []string) error {
+			return usageError{errors.New("sim what? there is the ward: 'myelin sim ward'")}
+		},
 	}
 	v.AddCommand(simWardVerb(c))
 	return v
@@ -24,8 +30,9 @@ and tests. Nothing in it is real, and nothing leaves this machine.`,
 func simWardVerb(c *console) *cobra.Command {
 	var out string
 	v := &cobra.Command{
-		Use:   "ward [flags]",
-		Short: "Make the sample ward: a morning at St. Ada Hospital",
+		DisableFlagsInUseLine: true,
+		Use:                   "ward [flags]",
+		Short:                 "Make the sample ward: a morning at St. Ada Hospital",
 		Long: `Ward makes the captures of one morning at an invented hospital, in which a
 vendor's laptop finds its way from the scanner to the infusion pumps and the
 archive. Programs of DCMTK and Orthanc speak for the devices of radiology, on
