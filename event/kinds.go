@@ -94,6 +94,8 @@ const (
 	Reason            // text: what is wrong
 	Bound             // text: which limit
 	DataBytes         // bytes of records or a file
+	Network           // text: the addresses that are offered, "10.20.3.0/24"
+	Settings          // hash of the routers and name servers that come with an offer; 0 is none
 	keyCount
 )
 
@@ -170,7 +172,7 @@ var Kinds = [kindCount]KindInfo{
 	TLSSeen:           {"tls-seen", "agreed on a secure channel as client of the peer", []Key{Version, Suite, JA4, Port, Name, Outcome, Reason}},
 	CertificateSeen:   {"certificate-seen", "showed a certificate to the peer", []Key{Problems, NotAfter, KeyBits, Digest, Name, Port}},
 	NameQueried:       {"name-queried", "asked for a name that is long or unlike words", []Key{Domain, Length, Entropy, Subject, DataBytes}},
-	AddressOffered:    {"address-offered", "offered the peer an address as DHCP server", []Key{MAC, Target}},
+	AddressOffered:    {"address-offered", "offered the peer an address as DHCP server", []Key{MAC, Target, Network, Settings}},
 	MalformedSeen:     {"malformed-seen", "sent bytes that do not follow their format", []Key{Protocol, Field, Reason}},
 	OverlapSeen:       {"overlap-seen", "sent the same part of a stream or datagram twice with different bytes", []Key{Layer}},
 	BoundReached:      {"bound-reached", "sent more than a stated bound", []Key{Protocol, Bound, Length}},

@@ -70,6 +70,7 @@ type Conversation struct {
 	Last                 int64     // time of its latest packet
 	Packets              [2]uint64 // by sender
 	Bytes                [2]uint64 // payload bytes by sender, as sent (retransmissions count again)
+	Flags                [2]uint8  // all TCP flags that each side sent; of ICMP, SYN stands for a request
 
 	// User is the handler's own state for this conversation.
 	User any

@@ -218,9 +218,14 @@ func (t *Table) Packet(p *wire.Packet, hash uint64, at Place) {
 	if c.over {
 		return
 	}
+	c.Flags[from] |= p.Flags
 	switch p.Proto {
 	case wire.ProtoTCP:
 		t.tcp(c, from, p)
+	case wire.ProtoICMP, wire.ProtoICMPv6:
+		if request(p) {
+			c.Flags[from] |= wire.SYN
+		}
 	case wire.ProtoUDP:
 		if len(p.Payload) > 0 && !c.sides[from].ignored {
 			t.marks = nil
@@ -229,6 +234,15 @@ func (t *Table) Packet(p *wire.Packet, hash uint64, at Place) {
 			}
 		}
 	}
+}
+
+// request reports whether an ICMP message asks for an answer: echo, timestamp,
+// information, mask (RFC 792, RFC 950), echo (RFC 4443 section 4.1).
+func request(p *wire.Packet) bool {
+	if p.Proto == wire.ProtoICMPv6 {
+		return p.ICMPType == 128
+	}
+	return p.ICMPType == 8 || p.ICMPType == 13 || p.ICMPType == 15 || p.ICMPType == 17
 }
 
 // startsAnew reports whether p opens a new conversation between the same

@@ -14,7 +14,8 @@ type Baseline struct {
 	Names  map[string]bool   // DICOM application entities that may be sent records
 }
 
-// A Link is a client, a server and a protocol; "" stands for any.
+// A Link is a client, a server and a protocol; "" stands for any, "unknown"
+// for one that is not recognised.
 type Link struct{ Client, Server, Protocol string }
 
 // link reports whether a conversation with one of the protocols is expected.
@@ -24,6 +25,9 @@ func (b *Baseline) link(client, server, protocols string) bool {
 	}
 	if b.Links[Link{client, server, ""}] {
 		return true
+	}
+	if protocols == "" {
+		protocols = "unknown"
 	}
 	for p := range strings.SplitSeq(protocols, " ") {
 		if p != "" && b.Links[Link{client, server, p}] {
@@ -39,17 +43,28 @@ func (b *Baseline) commands(client, server string) bool {
 	return b.link(client, server, "hl7 sdc fhir http")
 }
 
-// serves reports whether an address is expected to serve a protocol.
-func (b *Baseline) serves(server, protocol string) bool {
+// between reports whether two addresses are expected to talk, whoever began.
+func (b *Baseline) between(one, other, protocols string) bool {
+	return b.link(one, other, protocols) || b.link(other, one, protocols)
+}
+
+// servers returns who is expected to serve a protocol; nil when the baseline
+// says nothing of it. It walks over all links: ask once.
+func (b *Baseline) servers(protocol string) map[string]bool {
 	if b == nil {
-		return false
+		return nil
 	}
+	out, said := map[string]bool{}, false
 	for l, ok := range b.Links {
-		if ok && l.Server == server && (l.Protocol == protocol || l.Protocol == "") {
-			return true
+		if ok && (l.Protocol == protocol || l.Protocol == "") {
+			out[l.Server] = true
+			said = said || l.Protocol == protocol
 		}
 	}
-	return false
+	if !said {
+		return nil
+	}
+	return out
 }
 
 func (b *Baseline) name(aet string) bool { return b != nil && b.Names[aet] }

@@ -23,14 +23,36 @@ type claim struct {
 	scope    string
 	detail   string           // what the title adds, in words of ours
 	fields   int64            // kinds of patient data
-	subjects map[int64]bool   // pseudonyms; see maxSubjects
+	subjects set              // pseudonyms of patients
 	victims  []device.Address // whose harm it has, besides about's
+	born     uint64
 }
 
 type claimKey struct {
 	kind  finding.Kind
 	about device.Address
 	scope string
+}
+
+func (c *claim) key() claimKey { return claimKey{c.Kind, c.about, c.scope} }
+
+// claims are the findings being collected. When there are too many, the kind
+// that has most of them gives up its poorest quarter: whoever makes thousands
+// of findings of one kind hides none of another.
+type claims struct {
+	m    map[claimKey]*claim
+	n    [len(finding.Kinds)]int
+	born uint64
+}
+
+// list returns all claims, the oldest first.
+func (x *claims) list() []*claim {
+	out := make([]*claim, 0, len(x.m))
+	for _, c := range x.m {
+		out = append(out, c)
+	}
+	slices.SortFunc(out, func(a, b *claim) int { return cmp.Compare(a.born, b.born) })
+	return out
 }
 
 // find collects one sighting of a finding about a device. scope tells causes
@@ -41,18 +63,69 @@ func (s *stage) find(kind finding.Kind, about device.Address, scope string, conf
 
 func (s *stage) findAt(kind finding.Kind, about device.Address, scope string, confidence device.Confidence, at place, note string) *claim {
 	k := claimKey{kind, about, scope}
-	c := s.claims[k]
+	c := s.claims.m[k]
 	if c == nil {
-		if len(s.claims) >= maxClaimsSet {
-			s.dropped++
-			return &claim{} // counted nowhere else; the caller need not know
+		if len(s.claims.m) >= maxClaims {
+			s.forget()
 		}
-		c = &claim{about: about, scope: scope}
-		c.Kind = kind
-		s.claims[k] = c
+		s.claims.born++
+		c = newClaim(k)
+		c.born = s.claims.born
+		s.claims.m[k] = c
+		s.claims.n[kind]++
 	}
+	c.see(confidence, at, note)
+	return c
+}
+
+// forget gives up the poorest quarter of the kind that has most claims: those
+// about devices of which least is known, least sure, seen least, latest.
+func (s *stage) forget() {
+	most := finding.NoKind
+	for k, n := range s.claims.n {
+		if n > s.claims.n[most] {
+			most = finding.Kind(k)
+		}
+	}
+	type rank struct {
+		c     *claim
+		worth uint8
+	}
+	var ranks []rank
+	for _, c := range s.claims.m {
+		if c.Kind == most {
+			ranks = append(ranks, rank{c, max(s.rank(c.about), s.rank(c.peer))})
+		}
+	}
+	slices.SortFunc(ranks, func(a, b rank) int {
+		return cmp.Or(cmp.Compare(a.worth, b.worth), cmp.Compare(a.c.Confidence, b.c.Confidence),
+			cmp.Compare(min(a.c.Count, manyUses), min(b.c.Count, manyUses)), cmp.Compare(b.c.born, a.c.born))
+	})
+	for _, r := range ranks[:(len(ranks)+3)/4] {
+		r.c.subjects.clear(&s.purse)
+		delete(s.claims.m, r.c.key())
+		s.claims.n[most]--
+		s.dropped++
+	}
+}
+
+func newClaim(k claimKey) *claim {
+	c := &claim{about: k.about, scope: k.scope}
+	c.Kind = k.kind
+	return c
+}
+
+// see adds one sighting.
+func (c *claim) see(confidence device.Confidence, at place, note string) {
 	c.Confidence = max(c.Confidence, confidence)
 	c.Add(finding.Sighting{Time: at.time, Input: at.at.Input, Packet: at.at.Packet, Offset: at.at.Offset, Note: note})
+}
+
+// with names the other side: the first one that was seen.
+func (c *claim) with(peer device.Address) *claim {
+	if c.peer.Value == "" {
+		c.peer = peer
+	}
 	return c
 }
 
@@ -65,17 +138,7 @@ func (c *claim) hurts(a device.Address) *claim {
 }
 
 // subject counts a patient.
-func (c *claim) subject(id int64) {
-	if id == 0 {
-		return
-	}
-	if c.subjects == nil {
-		c.subjects = make(map[int64]bool)
-	}
-	if len(c.subjects) < maxSubjects {
-		c.subjects[id] = true
-	}
-}
+func (s *stage) subject(c *claim, id int64) { c.subjects.add(id, maxSubjects, &s.purse) }
 
 // cve adds weaknesses, separated by commas.
 func (c *claim) cve(list string) {
@@ -87,8 +150,17 @@ func (c *claim) cve(list string) {
 	}
 }
 
-// merge adds what another claim about the same device says.
-func (c *claim) merge(o *claim) {
+// copy returns a claim that shares nothing that changes: the original goes on
+// collecting.
+func (c *claim) copy() *claim {
+	d := *c
+	d.Sightings, d.victims, d.CVE = slices.Clone(c.Sightings), slices.Clone(c.victims), slices.Clone(c.CVE)
+	return &d
+}
+
+// merge adds what another claim about the same device says. shared tells that
+// c's subjects are still those of a claim that goes on collecting.
+func (c *claim) merge(o *claim, shared bool) {
 	count := c.Count + o.Count
 	for _, x := range o.Sightings {
 		c.Add(x)
@@ -97,25 +169,32 @@ func (c *claim) merge(o *claim) {
 	c.First, c.Last = min(c.First, o.First), max(c.Last, o.Last)
 	c.Confidence = max(c.Confidence, o.Confidence)
 	c.fields |= o.fields
-	for id := range o.subjects {
-		c.subject(id)
+	if len(o.subjects.m) > 0 {
+		if shared {
+			own := make(map[int64]struct{}, len(c.subjects.m)+len(o.subjects.m))
+			for id := range c.subjects.m {
+				own[id] = struct{}{}
+			}
+			c.subjects.m = own
+		}
+		for id := range o.subjects.m {
+			c.subjects.m[id] = struct{}{}
+		}
 	}
+	c.subjects.more = c.subjects.more || o.subjects.more
 	for _, v := range o.victims {
 		c.hurts(v)
 	}
 	c.cve(strings.Join(o.CVE, ","))
+	c.with(o.peer)
 	c.detail = cmp.Or(c.detail, o.detail)
 }
 
-// findings turns the claims into findings: about devices, with harm, in a
-// stable order. The decision is not taken here.
-func (s *stage) findings(devices []device.Device, index map[device.Address]int) []finding.Finding {
-	keys := make([]claimKey, 0, len(s.claims))
-	for k := range s.claims {
-		keys = append(keys, k)
-	}
-	slices.SortFunc(keys, func(a, b claimKey) int {
-		return cmp.Or(cmp.Compare(a.kind, b.kind), cmp.Compare(a.about.Kind, b.about.Kind),
+// findings turns claims into findings: about devices, with harm, in a stable
+// order. The decision is not taken here.
+func findings(claims []*claim, devices []device.Device, index map[device.Address]int) []finding.Finding {
+	slices.SortStableFunc(claims, func(a, b *claim) int {
+		return cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.about.Kind, b.about.Kind),
 			strings.Compare(a.about.Value, b.about.Value), strings.Compare(a.scope, b.scope))
 	})
 	of := func(a device.Address) *device.Device {
@@ -128,43 +207,38 @@ func (s *stage) findings(devices []device.Device, index map[device.Address]int) 
 		kind          finding.Kind
 		device, scope string
 	}
-	merged := map[group]*claim{}
+	type merged struct {
+		*claim
+		shared bool // its subjects are another's
+	}
+	groups := map[group]*merged{}
 	var order []group
-	for _, k := range keys {
-		c := *s.claims[k] // a copy: the claim goes on collecting
-		c.Sightings = slices.Clone(c.Sightings)
-		c.victims, c.CVE = slices.Clone(c.victims), slices.Clone(c.CVE)
-		id := c.about.Value
+	for _, c := range claims {
+		id, product := "", ""
 		if d := of(c.about); d != nil {
-			id = d.ID
-			c.Device = d.ID
-			c.Product = strings.TrimSpace(d.Manufacturer + " " + d.Model)
+			id, product = d.ID, strings.TrimSpace(d.Manufacturer+" "+d.Model)
 		}
-		g := group{c.Kind, id, c.scope}
-		if had := merged[g]; had != nil {
-			had.merge(&c)
+		g := group{c.Kind, cmp.Or(id, c.about.Value), c.scope}
+		if had := groups[g]; had != nil {
+			had.merge(c, had.shared)
+			had.shared = had.shared && len(c.subjects.m) == 0
 			continue
 		}
-		if c.subjects != nil {
-			own := make(map[int64]bool, len(c.subjects))
-			for id := range c.subjects {
-				own[id] = true
-			}
-			c.subjects = own
-		}
-		merged[g] = &c
+		c = c.copy()
+		c.Device, c.Product = id, product
+		groups[g] = &merged{c, true}
 		order = append(order, g)
 	}
 	out := make([]finding.Finding, 0, len(order))
 	for _, g := range order {
-		c := merged[g]
+		c := groups[g].claim
 		info := &finding.Kinds[c.Kind]
 		f := c.Finding
 		f.ID = finding.IDOf(c.Kind, g.device, g.scope)
 		f.State = "open"
 		f.Advice = info.Advice
 		f.Peer = c.peer.Value
-		f.Subjects = len(c.subjects)
+		f.Subjects = len(c.subjects.m)
 		f.Privacy = info.Group == finding.PatientData
 		f.Harm = harmOf(c, info.Reach, of)
 		f.Title = title(c, info)
@@ -194,21 +268,24 @@ func harmOf(c *claim, reach finding.Reach, of func(device.Address) *device.Devic
 }
 
 func title(c *claim, info *finding.KindInfo) string {
-	t := info.Title
+	detail := c.detail
 	if c.fields != 0 {
-		c.detail = fieldNames(c.fields)
+		detail = fieldNames(c.fields)
 	}
-	if n := len(c.subjects); n > 0 {
+	if n := len(c.subjects.m); n > 0 {
 		people := fmt.Sprintf("%d patients", n)
-		if n == 1 {
+		switch {
+		case c.subjects.more:
+			people = "more than " + people
+		case n == 1:
 			people = "1 patient"
 		}
-		c.detail = strings.TrimPrefix(c.detail+", "+people, ", ")
+		detail = strings.TrimPrefix(detail+", "+people, ", ")
 	}
-	if c.detail != "" {
-		t += " (" + c.detail + ")"
+	if detail == "" {
+		return info.Title
 	}
-	return t
+	return info.Title + " (" + detail + ")"
 }
 
 var fields = [...]string{
@@ -224,47 +301,4 @@ func fieldNames(bits int64) string {
 		}
 	}
 	return strings.Join(names, ", ")
-}
-
-// A tracker keeps a detector's state by key, within a bound: when it is full,
-// keys that were not used within the window are given up, and if all were,
-// new keys are refused and counted.
-type tracker[K comparable, V any] struct {
-	m       map[K]*tracked[V]
-	refused int // since the last look for old keys
-}
-
-type tracked[V any] struct {
-	last int64
-	v    V
-}
-
-// get returns the state of k, new or as it was; nil when there is no room.
-func (t *tracker[K, V]) get(k K, now, window int64, dropped *uint64) *V {
-	if t.m == nil {
-		t.m = make(map[K]*tracked[V])
-	}
-	if x := t.m[k]; x != nil {
-		x.last = max(x.last, now)
-		return &x.v
-	}
-	if len(t.m) >= maxTracked {
-		if t.refused++; t.refused%(maxTracked/4) != 1 {
-			*dropped++
-			return nil
-		}
-		for k, x := range t.m {
-			if now-x.last > window {
-				delete(t.m, k)
-			}
-		}
-		if len(t.m) >= maxTracked {
-			*dropped++
-			return nil
-		}
-		t.refused = 0
-	}
-	x := &tracked[V]{last: now}
-	t.m[k] = x
-	return &x.v
 }

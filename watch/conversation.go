@@ -107,6 +107,7 @@ type node struct {
 	inside      bool    // in a network that is not routed on the internet
 	outside     bool    // a host on the internet
 	heard       bool    // it sent something itself
+	uses        uint8   // conversations and events, up to manyUses
 }
 
 // nodes are the IP addresses that were heard, numbered in the order of
@@ -114,7 +115,8 @@ type node struct {
 type nodes struct {
 	slab  []*[nodeSlab]node // grows with need, so that a node stays where it is
 	n     uint32
-	free  []uint32 // numbers given up
+	free  []uint32  // numbers given up
+	late  [2]uint32 // the numbers asked for last, which are in use
 	index map[wire.Addr]uint32
 }
 
@@ -132,6 +134,7 @@ func (s *stage) node(ip wire.Addr, now int64) uint32 {
 	x := s.at(n)
 	x.uses += min(1, manyUses-x.uses)
 	x.last = max(x.last, now)
+	s.nodes.late = [2]uint32{s.nodes.late[1], n}
 	return n
 }
 
@@ -149,17 +152,17 @@ func (s *stage) newNode(ip wire.Addr, now int64) uint32 {
 		}
 	}
 	addr := device.Address{Kind: device.IP, Value: ip.String()}
-	*s.at(n) = node{ip: ip, addr: addr, entry: s.register.Hold(addr, now), inside: inside(addr), outside: outsideUnicast(addr)}
+	*s.at(n) = node{ip: ip, addr: addr, first: now, last: now, inside: inside(addr), outside: outsideUnicast(addr)}
 	s.nodes.index[ip] = n
 	return n
 }
 
 // worth ranks nodes by what would be lost with them.
-func (n *node) worth() uint8 {
+func (s *stage) worth(n *node) uint8 {
 	switch {
-	case n.entry.Treats():
+	case s.register.Treats(n.addr):
 		return 4
-	case n.entry.Told():
+	case s.register.Told(n.addr):
 		return 3
 	case n.served != 0:
 		return 2
@@ -180,8 +183,9 @@ func (s *stage) recycle() {
 	}
 	ranks := make([]rank, 0, s.nodes.n)
 	for n := uint32(1); n <= s.nodes.n; n++ {
-		x := s.at(n)
-		ranks = append(ranks, rank{n, x, x.worth()})
+		if x := s.at(n); n != s.nodes.late[0] && n != s.nodes.late[1] {
+			ranks = append(ranks, rank{n, x, s.worth(x)})
+		}
 	}
 	slices.SortFunc(ranks, func(a, b rank) int {
 		return cmp.Or(cmp.Compare(a.worth, b.worth), cmp.Compare(a.x.uses, b.x.uses), cmp.Compare(a.x.last, b.x.last), cmp.Compare(a.n, b.n))
@@ -189,7 +193,6 @@ func (s *stage) recycle() {
 	ranks = ranks[:(len(ranks)+3)/4]
 	for _, r := range ranks {
 		delete(s.nodes.index, r.x.ip)
-		s.register.Release(r.x.entry)
 		s.nodes.free = append(s.nodes.free, r.n)
 		*r.x = node{}
 	}
@@ -227,6 +230,9 @@ func (n *node) hear(mac [6]byte, now int64) {
 func (s *stage) introduce() {
 	for i := uint32(1); i <= s.nodes.n; i++ {
 		n := s.at(i)
+		if n.addr.Value == "" {
+			continue // its number is free
+		}
 		if !s.register.Known(n.addr) && !(n.heard && n.inside) {
 			continue
 		}
@@ -326,7 +332,7 @@ func (s *stage) session(id proto.ID, client, server uint32, port uint16, now int
 // keepSession ranks sessions: of protocols that are read, and of devices that
 // are known.
 func (s *stage) keepSession(k sessionKey, _ *Session) uint8 {
-	keep := max(s.at(k.client).worth(), s.at(k.server).worth())
+	keep := max(s.worth(s.at(k.client)), s.worth(s.at(k.server)))
 	if k.protocol != proto.None {
 		keep += 8
 	}

@@ -4,9 +4,10 @@
 package watch
 
 import (
-	"encoding/binary"
+	"cmp"
 	"fmt"
 	"math"
+	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -14,6 +15,7 @@ import (
 	"github.com/myelin-health/myelin/device"
 	"github.com/myelin-health/myelin/event"
 	"github.com/myelin-health/myelin/finding"
+	"github.com/myelin-health/myelin/flow"
 	"github.com/myelin-health/myelin/inventory"
 	"github.com/myelin-health/myelin/proto"
 	"github.com/myelin-health/myelin/wire"
@@ -23,8 +25,8 @@ import (
 
 // freshness is what is remembered of a message id that must be used once.
 type freshness struct {
-	from device.Address
-	to   device.Address
+	from, to device.Address
+	answered bool
 }
 
 func (s *stage) command(e *event.Event) {
@@ -43,36 +45,44 @@ func (s *stage) command(e *event.Event) {
 		note, confidence = "a command whose meaning the capture does not show", device.Low
 	}
 	if e.Int(event.Protection)&int64(device.Authenticated) == 0 {
-		s.find(finding.TherapyCommandUnauthenticated, e.Device, "", confidence, e, note).peer = e.Peer
+		s.find(finding.TherapyCommandUnauthenticated, e.Device, "", confidence, e, note).with(e.Peer)
 	}
-	first, ok := s.senders[e.Device]
+	first := s.senders.use(e.Device, e.Time, &s.dropped)
 	switch {
 	case s.baseline != nil:
 		if !s.baseline.commands(e.Peer.Value, e.Device.Value) {
 			s.unexpectedSender(e, device.High, note+", from a sender that the baseline does not have")
 		}
-	case !ok:
-		if len(s.senders) < maxTracked {
-			s.senders[e.Device] = e.Peer
-		}
-	case first != e.Peer:
+	case first.Value == "":
+		*first = e.Peer
+	case *first == e.Peer:
+	case s.wasTaken(e.Peer, e.Time):
+		s.unexpectedSender(e, device.Medium, note+", from a machine that another took control of before")
+	default:
 		s.unexpectedSender(e, device.Low, note+", from another sender than before")
 	}
 	if id := e.Int(event.Fresh); id != 0 {
-		had, seen := s.fresh[id]
+		had := s.fresh.use(id, e.Time, &s.dropped)
 		switch {
-		case !seen && len(s.fresh) < maxFresh:
-			s.fresh[id] = freshness{e.Peer, e.Device}
-		case seen && had.from != e.Peer && had.to == e.Device:
-			c := s.find(finding.TherapyCommandReplayed, e.Device, e.Peer.Value, device.High, e, note+", with the id of an earlier message of another sender")
-			c.peer = e.Peer
+		case had.from.Value == "":
+			*had = freshness{from: e.Peer, to: e.Device}
+		case had.answered && had.from != e.Peer && had.to == e.Device:
+			s.find(finding.TherapyCommandReplayed, e.Device, e.Peer.Value, device.High, e, note+", with the id of an answered message of another sender").with(e.Peer)
 		}
 	}
 }
 
+// commandAnswered notes that a message id has been used: before, another sender
+// with the same id may be a stand-by that takes over. A resend after a lost
+// answer comes from the same sender, and is none of ours.
+func (s *stage) commandAnswered(e *event.Event) {
+	if had := s.fresh.get(e.Int(event.Fresh)); had != nil && had.to == e.Device {
+		had.answered = true
+	}
+}
+
 func (s *stage) unexpectedSender(e *event.Event, confidence device.Confidence, note string) {
-	c := s.find(finding.TherapyCommandUnexpectedSender, e.Device, e.Peer.Value, confidence, e, note)
-	c.peer = e.Peer
+	s.find(finding.TherapyCommandUnexpectedSender, e.Device, e.Peer.Value, confidence, e, note).with(e.Peer)
 }
 
 // Patient data.
@@ -83,104 +93,145 @@ func (s *stage) patientData(e *event.Event) {
 	}
 	c := s.find(finding.PHIInClear, e.Device, e.Text(event.Protocol), device.High, e, e.Text(event.Protocol)+" message with "+fieldNames(e.Int(event.Fields)))
 	c.fields |= e.Int(event.Fields)
-	c.subject(e.Int(event.Subject))
-	c.peer = e.Peer
+	s.subject(c, e.Int(event.Subject))
+	c.with(e.Peer)
 }
-
-type moveKey struct{ to device.Address }
 
 // moves are the records that one station received.
 type moves struct {
 	since    int64
-	subjects map[int64]bool
-	records  int64
+	from     device.Address
+	subjects set
 	places   []place
+	found    bool // enough of them within the window
+	outside  bool
 }
 
+func keepMoves(_ device.Address, m *moves) uint8 {
+	if m.found {
+		return 1
+	}
+	return 0
+}
+
+func (s *stage) releaseMoves(_ device.Address, m *moves) { m.subjects.clear(&s.purse) }
+
 // recordsRequested looks at requests to send records to a third station: the
-// verb by which a thief empties an archive (DICOM PS3.4 section C.4.2).
+// verb by which a thief empties an archive (DICOM PS3.4 section C.4.2). Whose
+// the name of that station is may be heard later.
 func (s *stage) recordsRequested(e *event.Event) {
 	to := e.Text(event.Destination)
-	if to == "" {
-		return
-	}
-	name := device.Address{Kind: device.AET, Value: to}
-	if s.register.Has(e.Device, name) {
-		return // to itself: a workstation fetching what it will show
-	}
-	if s.baseline.name(to) {
+	if to == "" || s.baseline.name(to) {
 		return
 	}
 	confidence := device.Low
 	if s.baseline != nil {
 		confidence = device.High
 	}
-	c := s.find(finding.RecordsToUnexpectedPeer, e.Device, to, confidence, e, e.Text(event.Operation)+" to a third station")
-	c.peer = e.Peer
-	c.subject(e.Int(event.Subject))
-	if n := e.Int(event.Count); n >= bulkRecords {
-		s.bulk(e, e.Device, to, confidence, fmt.Sprintf("%d records to a third station", n))
-	}
-	s.third[to] = true
+	c := s.wait(claimKey{finding.RecordsToUnexpectedPeer, e.Device, to}, e.Time)
+	c.see(confidence, place{e.Time, e.Sighting}, e.Text(event.Operation)+" to a third station")
+	c.with(e.Peer)
+	s.subject(c, e.Int(event.Subject))
 }
 
 func (s *stage) recordsMoved(e *event.Event) {
 	s.register.At(e.Device, e.Time).Sent(e.Time)
-	out := outsideUnicast(e.Peer)
-	if out && !s.baseline.link(e.Device.Value, e.Peer.Value, e.Text(event.Protocol)) {
+	protocol := e.Text(event.Protocol)
+	if s.baseline.between(e.Device.Value, e.Peer.Value, protocol) || e.Text(event.Destination) != "" {
+		return // expected, or a count of what went to another station, and is seen there
+	}
+	at := place{e.Time, e.Sighting}
+	outside := outsideUnicast(e.Peer)
+	if outside {
 		confidence := device.Medium
 		if s.baseline != nil {
 			confidence = device.High
 		}
-		c := s.find(finding.RecordsToUnexpectedPeer, e.Device, e.Peer.Value, confidence, e, "records sent to an address outside")
-		c.peer = e.Peer
-		c.subject(e.Int(event.Subject))
+		c := s.findAt(finding.RecordsToUnexpectedPeer, e.Device, e.Peer.Value, confidence, at, "records sent to an address outside")
+		c.with(e.Peer)
+		s.subject(c, e.Int(event.Subject))
 	}
-	m := s.moves.get(moveKey{e.Peer}, e.Time, bulkWindow, &s.dropped)
-	if m == nil {
-		return
+	m := s.moves.use(e.Peer, e.Time, &s.dropped)
+	if !m.found && e.Time-m.since > bulkWindow {
+		m.subjects.clear(&s.purse)
+		*m = moves{since: e.Time, from: e.Device}
 	}
-	if m.since == 0 || e.Time-m.since > bulkWindow {
-		*m = moves{since: e.Time, subjects: make(map[int64]bool)}
-	}
-	m.records += max(e.Int(event.Count), 1)
-	if id := e.Int(event.Subject); id != 0 && len(m.subjects) < maxSubjects {
-		m.subjects[id] = true
-	}
-	if len(m.places) < finding.MaxSightings {
-		m.places = append(m.places, place{e.Time, e.Sighting})
-	}
-	if len(m.subjects) < bulkSubjects {
-		return
-	}
-	confidence := device.NoConfidence
-	switch {
-	case s.baseline != nil:
-		if !s.baseline.link(e.Device.Value, e.Peer.Value, e.Text(event.Protocol)) {
-			confidence = device.High
-		}
-	case out:
-		confidence = device.Medium
-	case s.third[e.Text(event.Destination)]:
-		confidence = device.Low
-	}
-	if confidence == device.NoConfidence {
-		return // a planned prefetch looks just like this
-	}
-	c := s.bulk(e, e.Peer, "", confidence, "records of many patients")
-	for id := range m.subjects {
-		c.subject(id)
-	}
-	for _, p := range m.places {
-		c.Add(finding.Sighting{Time: p.time, Input: p.at.Input, Packet: p.at.Packet, Offset: p.at.Offset, Note: "record"})
-	}
-	m.places = nil
+	m.subjects.add(e.Int(event.Subject), maxSubjects, &s.purse)
+	m.outside = m.outside || outside
+	m.places = lowest(m.places, at, comparePlaces)
+	m.found = m.found || len(m.subjects.m) >= bulkSubjects
 }
 
-func (s *stage) bulk(e *event.Event, about device.Address, scope string, confidence device.Confidence, note string) *claim {
-	c := s.find(finding.BulkRecordAccess, about, scope, confidence, e, note)
-	c.peer = e.Peer
+// judgeRecords decides about records once it is known who is called what, and
+// who serves records: an archive that fills itself is not a thief.
+func (s *stage) judgeRecords() (out []*claim) {
+	third := map[string]bool{}
+	s.waiting.sorted(func(k claimKey, c *claim) {
+		if k.kind != finding.RecordsToUnexpectedPeer || s.register.Has(k.about, device.Address{Kind: device.AET, Value: k.scope}) {
+			return // to itself: a station fetching what it will show or keep
+		}
+		third[k.scope] = true
+		out = append(out, c)
+	})
+	s.moves.sorted(func(to device.Address, m *moves) {
+		if !m.found {
+			return
+		}
+		isThird := false
+		for name := range third {
+			isThird = isThird || s.register.Has(to, device.Address{Kind: device.AET, Value: name})
+		}
+		confidence := device.Low
+		switch {
+		case s.baseline != nil:
+			confidence = device.High
+		case m.outside:
+			confidence = device.Medium
+		case !isThird && s.serves(to, recordProtocols):
+			return
+		}
+		c := newClaim(claimKey{finding.BulkRecordAccess, to, ""})
+		for _, p := range m.places {
+			c.see(confidence, p, "records of many patients")
+		}
+		c.subjects = m.subjects
+		out = append(out, c.with(m.from))
+	})
+	return out
+}
+
+// recordProtocols are those whose servers keep, or pass on, records.
+const recordProtocols = 1<<proto.DICOM | 1<<proto.HL7 | 1<<proto.FHIR
+
+// serves reports whether an address is the server of one of the protocols.
+func (s *stage) serves(a device.Address, protocols uint64) bool {
+	ip, err := netip.ParseAddr(a.Value)
+	if a.Kind != device.IP || err != nil {
+		return false
+	}
+	n, ok := s.nodes.index[wire.AddrFrom(ip)]
+	return ok && s.at(n).served&protocols != 0
+}
+
+// wait returns a claim that hangs on what will be known at the end.
+func (s *stage) wait(k claimKey, now int64) *claim {
+	c := s.waiting.use(k, now, &s.dropped)
+	if c.about.Value == "" {
+		*c = *newClaim(k)
+	}
 	return c
+}
+
+// lowest puts x in its place in a list that keeps the lowest few.
+func lowest[T any](list []T, x T, compare func(a, b T) int) []T {
+	i, had := slices.BinarySearchFunc(list, x, compare)
+	if had || i == finding.MaxSightings {
+		return list
+	}
+	if len(list) == finding.MaxSightings {
+		list = list[:finding.MaxSightings-1]
+	}
+	return slices.Insert(list, i, x)
 }
 
 // The way into the network.
@@ -188,60 +239,204 @@ func (s *stage) bulk(e *event.Event, about device.Address, scope string, confide
 // A tryKey is a station and either a port, whatever the address, or an address,
 // whatever the port.
 type tryKey struct {
-	from  uint32 // node
+	from  wire.Addr
+	to    wire.Addr // zero: any
 	port  uint16
 	proto uint8
-	to    wire.Addr
 }
 
-// tries are the targets that came to nothing, until there are enough of them.
+// tries are the targets that came to nothing.
 type tries struct {
 	since   int64
-	targets []uint64 // ports, or hashes of addresses
-	found   bool
+	n       uint64
+	targets []target // up to maxTargets
+	places  []try
+	last    int64
+	found   bool // enough of them within the window
+	more    bool // targets than are listed
+	lent    int  // targets taken from the purse
 }
+
+type target struct {
+	addr   wire.Addr
+	port   uint16
+	visits uint8 // up to checkVisits
+	shut   bool  // it did not open at least once
+}
+
+// searched reports whether the visits look like a search, and not like a check.
+func (t target) searched() bool { return t.shut || t.visits < checkVisits }
+
+type try struct {
+	place
+	to target
+}
+
+func compareTries(a, b try) int { return comparePlaces(a.place, b.place) }
+
+func keepTries(_ tryKey, t *tries) uint8 {
+	if t.found {
+		return 1
+	}
+	return 0
+}
+
+func (s *stage) releaseTries(_ tryKey, t *tries) { s.targets += purse(t.lent) }
 
 // probed are the UDP services that scanners ask for one by one.
 var probed = []uint16{69, 161, 500, 623, 1434, 1900, 5060, 11211}
 
-// scan counts conversations that came to nothing: no answer, a refusal, or a
-// connection that was opened and left without a word.
-func (s *stage) scan(c *ended, client uint32) {
-	if client == 0 {
-		return
+// futile reports whether a conversation came to nothing, and whether the target
+// was open all the same: no answer, a refusal, or a connection that was opened
+// and left without a word. Where only one direction was captured nothing is
+// known: the client's ACK, or a server that answers nobody, betrays that.
+func (c *ended) futile() (futile, open bool) {
+	const tcp = wire.SYN | wire.ACK | wire.RST
+	client, server := c.flags[flow.Client], c.flags[flow.Server]
+	if c.packets[flow.Client] == 0 || c.packets[flow.Client]+c.packets[flow.Server] > scanPackets {
+		return false, false
 	}
 	switch c.transport {
 	case wire.ProtoTCP:
-		if c.bytes() > 0 && c.state != event.Refused || c.packets > 12 || c.state == event.Midstream {
-			return
+		switch {
+		case client&tcp == 0: // no stack sends that (RFC 9293 section 3.10.7): a stealth scan
+			return true, false
+		case client&wire.SYN == 0: // the beginning was not captured
+			return false, false
+		case c.packets[flow.Server] == 0:
+			return client&wire.ACK == 0, false
+		case c.state == event.Refused:
+			return true, false
 		}
+		return c.bytes() == 0, client&wire.ACK != 0 && server&wire.SYN != 0
 	case wire.ProtoUDP:
-		if c.state != event.Unanswered || !slices.Contains(probed, c.port) {
-			return
-		}
-	case wire.ProtoICMP:
-		if c.state != event.Unanswered {
-			return
-		}
-	default:
+		return c.state == event.Unanswered && slices.Contains(probed, c.port), true
+	case wire.ProtoICMP, wire.ProtoICMPv6:
+		return c.state == event.Unanswered && client&wire.SYN != 0, true
+	}
+	return false, false
+}
+
+// scan counts conversations that came to nothing.
+func (s *stage) scan(c *ended) {
+	futile, open := c.futile()
+	if !futile {
 		return
 	}
 	if ip := c.server.Netip(); ip.IsMulticast() || ip.Is4() && c.server[15] == 255 {
 		return
 	}
-	at := c.first()
-	if s.tried(tryKey{from: client, port: c.port, proto: c.transport}, hashAddr(c.server), scanTargets, at.time) {
-		to := s.address(c.server)
-		note := "tried port " + strconv.Itoa(int(c.port)) + " at " + to.Value
-		if c.transport == wire.ProtoICMP {
-			note = "pinged " + to.Value
+	x := try{c.first(), target{addr: c.server, port: c.port, shut: !open}}
+	s.tried(tryKey{from: c.client, port: c.port, proto: c.transport}, x, scanTargets)
+	if c.transport == wire.ProtoTCP {
+		s.tried(tryKey{from: c.client, to: c.server, proto: c.transport}, x, scanPorts)
+	}
+}
+
+// tried notes a try.
+func (s *stage) tried(k tryKey, x try, threshold int) {
+	t := s.tries.use(k, x.time, &s.dropped)
+	if !t.found && x.time-t.since > scanWindow {
+		*t = tries{since: x.time}
+	}
+	t.n++
+	t.last = max(t.last, x.time)
+	t.places = lowest(t.places, x, compareTries)
+	i := slices.IndexFunc(t.targets, func(y target) bool { return y.addr == x.to.addr && y.port == x.to.port })
+	switch {
+	case i >= 0:
+		y := &t.targets[i]
+		y.visits += min(1, checkVisits-y.visits)
+		y.shut = y.shut || x.to.shut
+	case len(t.targets) < threshold:
+		x.to.visits = 1
+		t.targets = append(t.targets, x.to)
+	case len(t.targets) < maxTargets && s.targets > 0:
+		s.targets--
+		t.lent++
+		x.to.visits = 1
+		t.targets = append(t.targets, x.to)
+	default:
+		t.more = true
+	}
+	t.found = t.found || len(t.targets) >= threshold
+}
+
+// judgeScans decides which stations search: those that miss more than they
+// reach.
+func (s *stage) judgeScans() (out []*claim) {
+	type service struct {
+		from wire.Addr
+		port uint16
+	}
+	type one struct {
+		service
+		to uint32
+	}
+	reached := map[service]int{}
+	s.tries.sorted(func(k tryKey, t *tries) {
+		if t.found && k.to == (wire.Addr{}) {
+			reached[service{k.from, k.port}] = 0
 		}
-		s.findAt(finding.ScanHorizontal, s.at(client).addr, "", device.High, at, note).hurts(to)
+	})
+	if len(reached) > 0 {
+		counted := map[one]bool{}
+		for k, r := range s.sessions.rows {
+			x := one{service{s.at(k.client).ip, k.port}, k.server}
+			if _, ok := reached[x.service]; ok && r.v.Bytes > 0 && !counted[x] {
+				counted[x] = true
+				reached[x.service]++
+			}
+		}
 	}
-	if c.transport == wire.ProtoTCP && s.tried(tryKey{from: client, to: c.server, proto: c.transport}, uint64(c.port), scanPorts, at.time) {
-		to := s.address(c.server)
-		s.findAt(finding.ScanVertical, s.at(client).addr, to.Value, device.High, at, "tried port "+strconv.Itoa(int(c.port))).hurts(to).peer = to
-	}
+	s.tries.sorted(func(k tryKey, t *tries) {
+		if !t.found {
+			return
+		}
+		missed := 0
+		for _, x := range t.targets {
+			if x.searched() {
+				missed++
+			}
+		}
+		kind, threshold, to, peer := finding.ScanHorizontal, scanTargets, "", device.Address{}
+		if k.to != (wire.Addr{}) {
+			peer = s.address(k.to)
+			kind, threshold, to = finding.ScanVertical, scanPorts, peer.Value
+		}
+		if missed < threshold || kind == finding.ScanHorizontal && !t.more && missed <= reached[service{k.from, k.port}] {
+			return
+		}
+		c := newClaim(claimKey{kind, s.address(k.from), to})
+		for _, x := range t.places {
+			note := "tried port " + strconv.Itoa(int(x.to.port)) + " at " + s.address(x.to.addr).Value
+			if k.proto == wire.ProtoICMP || k.proto == wire.ProtoICMPv6 {
+				note = "pinged " + s.address(x.to.addr).Value
+			}
+			c.see(device.High, x.place, note)
+		}
+		c.Count, c.Last = t.n, max(c.Last, t.last)
+		for _, x := range t.targets {
+			if a := s.address(x.addr); s.register.Known(a) && (len(c.victims) == 0 || c.victims[len(c.victims)-1] != a) {
+				c.victims = append(c.victims, a)
+			}
+		}
+		out = append(out, c.with(peer))
+	})
+	return out
+}
+
+// judge decides the statements that waited for names and sessions.
+func (s *stage) judge() []*claim { return append(s.judgeScans(), s.judgeRecords()...) }
+
+// judgeMedical decides the statements that are made of medical devices only.
+func (s *stage) judgeMedical(devices []device.Device, index map[device.Address]int) (out []*claim) {
+	s.waiting.sorted(func(k claimKey, c *claim) {
+		if i, ok := index[k.about]; ok && devices[i].Medical && k.kind != finding.RecordsToUnexpectedPeer {
+			out = append(out, c)
+		}
+	})
+	return out
 }
 
 // address returns an IP address that need not be a node.
@@ -250,31 +445,6 @@ func (s *stage) address(ip wire.Addr) device.Address {
 		return s.at(n).addr
 	}
 	return device.Address{Kind: device.IP, Value: ip.String()}
-}
-
-// hashAddr tells addresses apart within one list of tries. One who makes two
-// of them collide hides one try.
-func hashAddr(ip wire.Addr) uint64 {
-	return binary.LittleEndian.Uint64(ip[:8])*0x9e3779b97f4a7c15 ^ binary.LittleEndian.Uint64(ip[8:])
-}
-
-// tried notes a target and reports whether the threshold is reached.
-func (s *stage) tried(k tryKey, target uint64, threshold int, now int64) bool {
-	t := s.tries.get(k, now, scanWindow, &s.dropped)
-	if t == nil || t.found {
-		return t != nil
-	}
-	if t.since == 0 || now-t.since > scanWindow {
-		*t = tries{since: now, targets: t.targets[:0]}
-	}
-	if !slices.Contains(t.targets, target) {
-		t.targets = append(t.targets, target)
-	}
-	t.found = len(t.targets) >= threshold
-	if t.found {
-		t.targets = nil
-	}
-	return t.found
 }
 
 type loginKey struct {
@@ -288,49 +458,57 @@ type attempts struct {
 	places []place
 }
 
-// attempt counts one, and reports whether the threshold is reached. at the
-// crossing it hands out what was seen before.
-func (s *stage) attempt(k loginKey, threshold int, at place) (reached bool, before []place) {
-	a := s.logins.get(k, at.time, guessWindow, &s.dropped)
-	if a == nil {
-		return false, nil
-	}
+// attempt counts one, and returns how many there were within the window.
+func (s *stage) attempt(k loginKey, at place) *attempts {
+	a := s.logins.use(k, at.time, &s.dropped)
 	if a.since == 0 || at.time-a.since > guessWindow {
 		*a = attempts{since: at.time}
 	}
 	a.n++
+	return a
+}
+
+// guessed makes the finding of attempts once there are enough, with those that
+// came before.
+func (s *stage) guessed(k loginKey, a *attempts, threshold int, confidence device.Confidence, at place, note string) {
 	if a.n < threshold {
-		if len(a.places) < finding.MaxSightings {
-			a.places = append(a.places, at)
-		}
-		return false, nil
+		a.places = lowest(a.places, at, comparePlaces)
+		return
 	}
-	before, a.places = a.places, nil
-	return true, before
+	for _, p := range append(a.places, at) {
+		c := s.findAt(finding.BruteForce, k.from, k.to.Value, confidence, p, note).hurts(k.to).with(k.to)
+		c.detail = cmp.Or(c.detail, k.protocol)
+	}
+	a.places = nil
 }
 
 func (s *stage) login(e *event.Event) {
 	protocol, scheme := e.Text(event.Protocol), e.Text(event.Scheme)
 	at := place{e.Time, e.Sighting}
-	failed := event.Result(e.Int(event.Outcome)) == event.Failed
+	outcome := event.Result(e.Int(event.Outcome))
 	if e.Int(event.Protection)&int64(device.Encrypted) == 0 && clearSchemes[scheme] {
-		s.find(finding.CredentialsInClear, e.Peer, protocol, device.High, e, protocol+" login with the password readable").peer = e.Device
+		s.find(finding.CredentialsInClear, e.Peer, protocol, device.High, e, protocol+" login with the password readable").with(e.Device)
 	}
-	if e.Int(event.DefaultSecret) != 0 && !failed {
+	if e.Int(event.DefaultSecret) != 0 && outcome != event.Failed {
 		confidence := device.High
-		if event.Result(e.Int(event.Outcome)) == event.Unknown {
+		if outcome == event.Unknown {
 			confidence = device.Medium
 		}
-		s.find(finding.DefaultCredentialSeen, e.Peer, protocol, confidence, e, protocol+" login with a maker's well-known name and password").peer = e.Device
+		s.find(finding.DefaultCredentialSeen, e.Peer, protocol, confidence, e, protocol+" login with a maker's well-known name and password").with(e.Device)
 	}
-	if failed {
-		reached, before := s.attempt(loginKey{e.Device, e.Peer, protocol}, guessFailures, at)
-		if reached {
-			for _, p := range before {
-				s.findAt(finding.BruteForce, e.Device, e.Peer.Value, device.High, p, protocol+" login refused").hurts(e.Peer)
-			}
-			c := s.findAt(finding.BruteForce, e.Device, e.Peer.Value, device.High, at, protocol+" login refused").hurts(e.Peer)
-			c.peer, c.detail = e.Peer, protocol
+	k := loginKey{e.Device, e.Peer, protocol}
+	switch outcome {
+	case event.Failed:
+		a := s.attempt(k, at)
+		confidence := device.Medium
+		if a.n >= guessSure {
+			confidence = device.High
+		}
+		s.guessed(k, a, guessFailures, confidence, at, protocol+" login refused")
+	case event.Succeeded:
+		if a := s.logins.get(k); a != nil && a.n >= guessFailures && e.Time-a.since <= guessWindow {
+			s.findAt(finding.BruteForce, k.from, k.to.Value, device.High, at, protocol+" login accepted after many were refused")
+			s.take(e.Peer, e.Time)
 		}
 	}
 }
@@ -346,93 +524,98 @@ func (s *stage) shortSession(c *ended, client, server uint32) {
 		if !c.protocols.has(id) || c.bytes() > guessBytes {
 			continue
 		}
-		from, to := s.at(client).addr, s.at(server).addr
-		reached, before := s.attempt(loginKey{from, to, id.String()}, guessSessions, c.first())
-		if !reached {
-			return
-		}
-		for _, p := range append(before, c.first()) {
-			f := s.findAt(finding.BruteForce, from, to.Value, device.Medium, p, id.String()+" session that ended at once").hurts(to)
-			f.peer, f.detail = to, id.String()
-		}
+		k := loginKey{s.at(client).addr, s.at(server).addr, id.String() + " sessions"}
+		s.guessed(k, s.attempt(k, c.first()), guessSessions, device.Medium, c.first(), id.String()+" session that ended at once")
 	}
 }
 
 func (s *stage) remoteExec(e *event.Event) {
-	c := s.find(finding.LateralMovement, e.Device, e.Peer.Value, device.High, e, "program started on the other machine by "+e.Text(event.Method))
-	c.hurts(e.Peer).peer = e.Peer
-	c.detail = e.Text(event.Method)
+	method := e.Text(event.Method)
+	if event.Result(e.Int(event.Outcome)) == event.Failed {
+		c := s.find(finding.LateralMovement, e.Device, e.Peer.Value, device.Medium, e, "tried to start a program on the other machine by "+method+", and was refused")
+		c.hurts(e.Peer).with(e.Peer)
+		c.detail = cmp.Or(c.detail, "refused")
+		return
+	}
+	c := s.find(finding.LateralMovement, e.Device, e.Peer.Value, device.High, e, "program started on the other machine by "+method)
+	c.hurts(e.Peer).with(e.Peer)
+	c.detail = method
+	s.take(e.Peer, e.Time)
+}
+
+// take notes that somebody took control of a machine.
+func (s *stage) take(a device.Address, now int64) {
+	if t := s.taken.use(a, now, &s.dropped); *t == 0 {
+		*t = now
+	}
+}
+
+func (s *stage) wasTaken(a device.Address, now int64) bool {
+	t := s.taken.get(a)
+	return t != nil && *t <= now
 }
 
 // remoteControl are the protocols with which a person, or malware, works on
 // another machine.
 var remoteControl = []string{"rdp", "vnc", "ssh", "telnet"}
 
+// remoteSession notes who works on another machine of ours. That a medical
+// device does so is unexpected, and sure only when the baseline says that it
+// does not, or when somebody took control of it before.
 func (s *stage) remoteSession(e *event.Event, name string) {
-	if !slices.Contains(remoteControl, name) || len(s.exec) >= maxTracked {
+	if !slices.Contains(remoteControl, name) || e.Text(event.Version) != "" || !inside(e.Peer) { // a version comes second
 		return
 	}
-	s.exec = append(s.exec, pending{client: e.Device, server: e.Peer, protocol: name, where: place{e.Time, e.Sighting}})
+	if s.baseline.link(e.Device.Value, e.Peer.Value, name) {
+		return
+	}
+	confidence, note := device.Low, name+" session opened by a medical device"
+	switch {
+	case s.baseline != nil:
+		confidence = device.High
+	case s.wasTaken(e.Device, e.Time):
+		confidence, note = device.High, note+" that another took control of before"
+	}
+	c := s.wait(claimKey{finding.LateralMovement, e.Device, e.Peer.Value}, e.Time)
+	c.see(confidence, place{e.Time, e.Sighting}, note)
+	c.hurts(e.Peer).with(e.Peer)
+	c.detail = cmp.Or(c.detail, name)
 }
 
 // outside keeps conversations with the internet until it is known who of ours
 // is a medical device.
 func (s *stage) outside(c *ended, client, server uint32) {
-	inbound := s.at(client).outside && s.at(server).inside
-	if !inbound && !(s.at(client).inside && s.at(server).outside) || !c.answered() || c.toServer == 0 || c.toClient == 0 {
+	from, to := s.at(client), s.at(server)
+	inbound := from.outside && to.inside
+	if !inbound && !(from.inside && to.outside) || !c.answered() || c.toServer == 0 || c.toClient == 0 {
 		return
 	}
 	p := c.protocols
 	if s.baseline == nil && !inbound && (p.has(proto.TLS) || p.has(proto.SSH) || p.has(proto.DNS) || p.has(proto.NTP)) {
 		return // a maker's remote service looks like this
 	}
-	if len(s.external) >= maxTracked {
-		s.dropped++
+	if s.baseline.link(from.addr.Value, to.addr.Value, p.names()) {
 		return
 	}
-	s.external = append(s.external, pending{client: s.at(client).addr, server: s.at(server).addr, protocol: p.names(), where: c.first(), inbound: inbound})
-}
-
-// judge decides the statements that waited for the inventory. They are about
-// medical devices, which are listed in any case.
-func (s *stage) judge(devices []device.Device, index map[device.Address]int) {
-	medical := func(a device.Address) bool {
-		i, ok := index[a]
-		return ok && devices[i].Medical
+	own, other := from.addr, to.addr
+	confidence, note := device.Low, "conversation in clear with an address outside"
+	if inbound {
+		own, other = other, own
+		confidence, note = device.Medium, "conversation opened from outside"
 	}
-	s.exec = slices.DeleteFunc(s.exec, func(p pending) bool {
-		if !medical(p.client) || s.baseline.link(p.client.Value, p.server.Value, p.protocol) {
-			return false
-		}
-		c := s.findAt(finding.LateralMovement, p.client, p.server.Value, device.Medium, p.where, p.protocol+" session opened by a medical device")
-		c.hurts(p.server).peer = p.server
-		c.detail = p.protocol
-		return true
-	})
-	s.external = slices.DeleteFunc(s.external, func(p pending) bool {
-		own, other := p.client, p.server
-		if p.inbound {
-			own, other = p.server, p.client
-		}
-		if !medical(own) || s.baseline.link(p.client.Value, p.server.Value, p.protocol) {
-			return false
-		}
-		confidence, note := device.Low, "conversation in clear with an address outside"
-		if p.inbound {
-			confidence, note = device.Medium, "conversation opened from outside"
-		}
-		if s.baseline != nil {
-			confidence = device.High
-		}
-		c := s.findAt(finding.UnexpectedExternalPeer, own, other.Value, confidence, p.where, note)
-		c.peer = other
-		return true
-	})
+	if s.baseline != nil {
+		confidence, note = device.High, "conversation that the baseline does not have"
+	}
+	s.wait(claimKey{finding.UnexpectedExternalPeer, own, other.Value}, c.begin.Time).with(other).see(confidence, c.first(), note)
 }
 
 func (s *stage) exploit(e *event.Event) {
-	c := s.find(finding.ExploitAttempt, e.Peer, e.Text(event.Shape), device.High, e, e.Text(event.Shape))
-	c.peer, c.detail = e.Device, e.Text(event.Shape)
+	confidence := device.High
+	if e.Text(event.Protocol) == "tcp" { // a header alone; a broken stack may send it too
+		confidence = device.Medium
+	}
+	c := s.find(finding.ExploitAttempt, e.Peer, e.Text(event.Shape), confidence, e, e.Text(event.Shape)).with(e.Device)
+	c.detail = e.Text(event.Shape)
 	c.cve(e.Text(event.CVE))
 }
 
@@ -441,7 +624,21 @@ type arpOwner struct {
 	mac, before string
 	flips       int
 	since       int64
-	places      []place
+	claims      []arpClaim
+}
+
+type arpClaim struct {
+	place
+	mac string
+}
+
+// keepOwner keeps those whose address is contested, then those that talk: a
+// flood claims addresses of nobody.
+func (s *stage) keepOwner(a device.Address, o *arpOwner) uint8 {
+	if o.flips > 0 {
+		return 8
+	}
+	return s.rank(a)
 }
 
 func (s *stage) bound(e *event.Event) {
@@ -450,70 +647,110 @@ func (s *stage) bound(e *event.Event) {
 	if e.Text(event.Protocol) != "arp" || sharedMAC(mac) {
 		return
 	}
-	o := s.arp[e.Device]
-	if o == nil {
-		if len(s.arp) >= maxTracked {
-			s.dropped++
-			return
-		}
-		s.arp[e.Device] = &arpOwner{mac: mac, since: e.Time}
+	o := s.arp.use(e.Device, e.Time, &s.dropped)
+	switch {
+	case o.mac == "":
+		*o = arpOwner{mac: mac, since: e.Time}
 		return
-	}
-	if o.mac == mac {
+	case o.mac == mac:
 		return
-	}
-	if e.Time-o.since > arpWindow {
+	case e.Time-o.since > arpWindow:
 		*o = arpOwner{mac: o.mac, since: e.Time}
 	}
 	// An address may pass to another machine; one that comes back is contested.
 	if o.flips > 0 && mac != o.before {
-		o.flips = 0
+		o.flips, o.claims = 0, nil
 	}
 	o.before, o.mac = o.mac, mac
 	o.flips++
-	o.places = append(o.places, place{e.Time, e.Sighting})
+	o.claims = append(o.claims, arpClaim{place{e.Time, e.Sighting}, mac})
 	if o.flips < arpFlips {
 		return
 	}
-	for _, p := range o.places {
-		s.findAt(finding.ARPSpoofing, e.Device, "", device.High, p, "address claimed by another hardware address")
+	confidence := device.Medium
+	if o.flips >= arpSure {
+		confidence = device.High
 	}
-	o.places = nil
+	for _, c := range o.claims {
+		s.findAt(finding.ARPSpoofing, e.Device, "", confidence, c.place, "claimed by "+c.mac)
+	}
+	o.claims = nil
 }
 
 // sharedMAC reports whether a hardware address is made to move between
-// machines: VRRP (RFC 9568 section 7.3) and HSRP.
+// machines: VRRP (RFC 9568 section 7.3), HSRP (RFC 2281 section 5.1 and its
+// second version), GLBP.
 func sharedMAC(mac string) bool {
-	return strings.HasPrefix(mac, "00:00:5e:00:01:") || strings.HasPrefix(mac, "00:00:5e:00:02:") || strings.HasPrefix(mac, "00:00:0c:07:ac:")
+	for _, prefix := range [...]string{"00:00:5e:00:01:", "00:00:5e:00:02:", "00:00:0c:07:ac:", "00:00:0c:9f:f", "00:05:73:a0:0", "00:07:b4:00:"} {
+		if strings.HasPrefix(mac, prefix) {
+			return true
+		}
+	}
+	return false
 }
 
+// An offer is what one DHCP server hands out.
+type offer struct {
+	server   device.Address
+	settings int64 // hash of routers and name servers
+	time     int64
+}
+
+// addressOffered looks for two DHCP servers that lead their clients to
+// different routers or name servers: in one network, or towards one client
+// within a moment. Two that say the same stand in for each other.
 func (s *stage) addressOffered(e *event.Event) {
 	s.register.At(e.Device, e.Time).Spoke("dhcp", true)
-	if s.baseline.serves(e.Device.Value, "dhcp") {
+	s.dhcpSession(e)
+	if len(s.servers) > 0 {
+		if !s.servers[e.Device.Value] {
+			s.find(finding.RogueDHCP, e.Device, "", device.High, e, "offer of a server that the baseline does not have")
+		}
 		return
 	}
-	at := place{e.Time, e.Sighting}
-	if s.baseline != nil {
-		s.findAt(finding.RogueDHCP, e.Device, "", device.High, at, "offer of a server that the baseline does not have")
-		return
+	now := offer{e.Device, e.Int(event.Settings), e.Time}
+	if network := e.Text(event.Network); network != "" {
+		s.offered(network, now, 0, e)
 	}
-	if _, ok := s.dhcp[e.Device]; !ok && len(s.dhcp) < maxTracked {
-		s.dhcp[e.Device] = at
-		if len(s.dhcp) < 2 {
+	if client := e.Peer.Value; client != "" {
+		s.offered("to "+client, now, rogueWindow, e)
+	}
+}
+
+// offered compares an offer with those of other servers under the same key. A
+// window of 0 is endless.
+func (s *stage) offered(key string, now offer, window int64, e *event.Event) {
+	list := s.offers.use(key, e.Time, &s.dropped)
+	i := slices.IndexFunc(*list, func(o offer) bool { return o.server == now.server })
+	if i < 0 {
+		if i = len(*list); i == maxOffers {
 			return
 		}
-		// Which of the servers is the rogue one cannot be known here: say it of
-		// every one but the first.
-		first := at
-		for _, p := range s.dhcp {
-			if p.time < first.time {
-				first = p
-			}
-		}
-		if first != at {
-			s.findAt(finding.RogueDHCP, e.Device, "", device.Low, at, "offer of a second server")
+		*list = append(*list, now)
+	}
+	// Which of the servers is the rogue one cannot be known here: it is said of
+	// those that came later.
+	for _, o := range (*list)[:i] {
+		if (o.settings != now.settings || now.settings == 0) && (window == 0 || now.time-o.time <= window) {
+			s.find(finding.RogueDHCP, e.Device, "", device.Low, e, "offer of a second server, with other settings").with(o.server)
+			break
 		}
 	}
+	(*list)[i] = now
+}
+
+// dhcpSession enters the server among the sessions: its clients have no
+// address yet, and it answers to all.
+func (s *stage) dhcpSession(e *event.Event) {
+	server := s.nodeOf(e.Device, e.Time)
+	if server == 0 {
+		return
+	}
+	port, nobody := uint16(67), netip.IPv4Unspecified()
+	if ip := s.at(server).ip.Netip(); ip.Is6() {
+		port, nobody = 547, netip.IPv6Unspecified()
+	}
+	s.session(proto.DHCP, s.node(wire.AddrFrom(nobody), e.Time), server, port, e.Time).Count++
 }
 
 type nameKey struct {
@@ -522,52 +759,41 @@ type nameKey struct {
 }
 
 type lookups struct {
-	since           int64
-	names           map[int64]bool
-	length, entropy int64
-	n               int64
-	places          []place
+	since              int64
+	names              []int64 // different ones, up to tunnelNames
+	n, length, entropy int64
+	places             []place
 }
 
 func (s *stage) nameQueried(e *event.Event) {
-	l := s.names.get(nameKey{e.Device, e.Text(event.Domain)}, e.Time, tunnelWindow, &s.dropped)
-	if l == nil {
-		return
-	}
+	l := s.names.use(nameKey{e.Device, e.Text(event.Domain)}, e.Time, &s.dropped)
 	if l.since == 0 || e.Time-l.since > tunnelWindow {
-		*l = lookups{since: e.Time, names: make(map[int64]bool)}
+		*l = lookups{since: e.Time}
 	}
 	at := place{e.Time, e.Sighting}
-	if len(l.names) < 4*tunnelNames {
-		l.names[e.Int(event.Subject)] = true
+	if name := e.Int(event.Subject); len(l.names) < tunnelNames && !slices.Contains(l.names, name) {
+		l.names = append(l.names, name)
 	}
 	l.n++
 	l.length += e.Int(event.Length)
 	l.entropy += e.Int(event.Entropy)
-	if len(l.places) < finding.MaxSightings {
-		l.places = append(l.places, at)
-	}
-	found, confidence, note := false, device.High, "one of many long, random-looking names of one domain"
+	l.places = lowest(l.places, at, comparePlaces)
+	confidence, note := device.High, "one of many long, random-looking names of one domain"
 	switch {
 	case len(l.names) >= tunnelNames && l.length >= l.n*tunnelLength && l.entropy >= l.n*tunnelEntropy:
-		found = true
 	case e.Int(event.Length) >= tunnelOneName && e.Int(event.Entropy) >= tunnelOneEntropy:
-		found, confidence, note = true, device.Low, "a long name with the look of packed bytes"
-	}
-	if !found {
+		confidence, note = device.Low, "a long name with the look of packed bytes"
+	default:
 		return
 	}
-	if len(l.places) == 0 {
-		l.places = append(l.places, at)
-	}
 	for _, p := range l.places {
-		s.findAt(finding.DNSTunnel, e.Device, e.Text(event.Domain), confidence, p, note).peer = e.Peer
+		s.findAt(finding.DNSTunnel, e.Device, e.Text(event.Domain), confidence, p, note).with(e.Peer)
 	}
 	l.places = l.places[:0]
 }
 
 type callKey struct {
-	from, to uint32 // nodes
+	from, to wire.Addr
 	port     uint16
 }
 
@@ -578,40 +804,57 @@ type calls struct {
 	n        int64
 	mean, m2 float64
 	places   []place
+	named    bool // over TLS, to a server asked for by name
+	flawed   bool // whose certificate is false
+}
+
+// calling returns the calls of one of ours to a server outside, or nil.
+func (s *stage) calling(client, server uint32, port uint16, now int64) *calls {
+	if !s.at(client).inside || !s.at(server).outside {
+		return nil
+	}
+	return s.calls.use(callKey{s.at(client).ip, s.at(server).ip, port}, now, &s.dropped)
 }
 
 func (s *stage) beacon(c *ended, client, server uint32) {
-	if c.transport != wire.ProtoTCP || !c.answered() || c.bytes() == 0 || c.bytes() > beaconBytes || !s.at(client).inside || !s.at(server).outside {
+	if c.transport != wire.ProtoTCP || !c.answered() || c.bytes() == 0 || c.bytes() > beaconBytes {
+		return
+	}
+	k := s.calling(client, server, c.port, c.begin.Time)
+	if k == nil || s.baseline == nil && c.protocols.has(proto.TLS) && k.named && !k.flawed {
 		return
 	}
 	from, to := s.at(client).addr, s.at(server).addr
-	if s.baseline.link(from.Value, to.Value, c.protocols.names()) {
+	if s.baseline.link(from.Value, to.Value, c.protocols.names()) || c.begin.Time <= k.last {
 		return
 	}
-	k := s.calls.get(callKey{client, server, c.port}, c.begin.Time, 24*60*minute, &s.dropped)
-	if k == nil {
-		return
-	}
-	if k.last == 0 || c.begin.Time <= k.last {
-		k.last = max(k.last, c.begin.Time)
+	if k.last == 0 {
+		k.last = c.begin.Time
+		k.places = lowest(k.places, c.first(), comparePlaces)
 		return
 	}
 	d := float64(c.begin.Time - k.last)
+	if k.n > 0 && (d > k.mean*beaconBreak || d*beaconBreak < k.mean) {
+		k.n, k.mean, k.m2, k.places = 0, 0, 0, nil
+	}
 	k.last = c.begin.Time
 	k.n++
 	delta := d - k.mean
 	k.mean += delta / float64(k.n)
 	k.m2 += delta * (d - k.mean)
-	if len(k.places) < finding.MaxSightings {
-		k.places = append(k.places, c.first())
-	}
+	k.places = lowest(k.places, c.first(), comparePlaces)
 	if k.n < beaconCalls || k.mean < float64(beaconMin) || math.Sqrt(k.m2/float64(k.n)) > k.mean*beaconJitter/100 {
 		return
 	}
-	for _, p := range k.places {
-		s.findAt(finding.Beaconing, from, to.Value, device.Low, p, fmt.Sprintf("call every %d seconds", int64(k.mean)/second)).peer = to
+	confidence := device.Low
+	if s.baseline != nil {
+		confidence = device.High
 	}
-	k.places = k.places[:0]
+	note := fmt.Sprintf("call every %d seconds", int64(k.mean)/second)
+	for _, p := range k.places {
+		s.findAt(finding.Beaconing, from, to.Value, confidence, p, note).with(to)
+	}
+	k.places = nil
 }
 
 func (s *stage) guarded(c *ended, client, server uint32) {
@@ -620,21 +863,18 @@ func (s *stage) guarded(c *ended, client, server uint32) {
 	}
 	from, to := s.at(client).addr, s.at(server).addr
 	if guard := s.baseline.Guards[to.Value]; guard != "" && guard != from.Value {
-		s.findAt(finding.GuardBypassed, to, from.Value, device.High, c.first(), "conversation that did not pass the guard").peer = from
+		s.findAt(finding.GuardBypassed, to, from.Value, device.High, c.first(), "conversation that did not pass the guard").with(from)
 	}
 }
 
 func (s *stage) overlap(e *event.Event) {
-	s.find(finding.SegmentOverlap, e.Device, e.Peer.Value, device.Medium, e, "second content for the same "+e.Text(event.Layer)+" bytes").hurts(e.Peer).peer = e.Peer
+	c := s.find(finding.SegmentOverlap, e.Device, e.Peer.Value, device.Low, e, "second content for the same "+e.Text(event.Layer)+" bytes").hurts(e.Peer).with(e.Peer)
+	if c.Count >= overlapSure {
+		c.Confidence = device.Medium
+	}
 }
 
 // Weak by design or age.
-
-// insecureProtocols cannot be made secure, whatever the version.
-var insecureProtocols = map[string]string{
-	"telnet": "Telnet sends everything in clear",
-	"ftp":    "FTP sends passwords and files in clear",
-}
 
 // insecureVersions cannot be made secure in these versions: the first word or
 // words of what the observer calls them.
@@ -647,23 +887,39 @@ var insecureVersions = []struct{ protocol, version, note string }{
 }
 
 func (s *stage) insecure(e *event.Event, name string) {
-	if note := insecureProtocols[name]; note != "" {
-		s.find(finding.InsecureService, e.Peer, name, device.High, e, note).detail = name
-	}
 	version := e.Text(event.Version)
 	for _, v := range insecureVersions {
 		if v.protocol == name && v.version == version {
-			s.find(finding.InsecureService, e.Peer, name, device.High, e, v.note).detail = name
+			s.insecureService(e.Peer, name, place{e.Time, e.Sighting}, v.note)
 		}
 	}
-	if name == "vnc" && strings.HasSuffix(version, "no authentication") {
-		s.find(finding.InsecureService, e.Peer, name, device.High, e, "VNC without a password").detail = name
+	switch {
+	case name == "vnc" && strings.HasSuffix(version, "no authentication"):
+		s.insecureService(e.Peer, name, place{e.Time, e.Sighting}, "VNC without a password")
+	case name == "telnet" && e.Int(event.Protection)&int64(device.Encrypted) == 0:
+		s.insecureService(e.Peer, name, place{e.Time, e.Sighting}, "Telnet sends everything in clear")
+	}
+}
+
+func (s *stage) insecureService(about device.Address, name string, at place, note string) {
+	s.findAt(finding.InsecureService, about, name, device.High, at, note).detail = name
+}
+
+// clearFTP looks at FTP when it is over: it may have gone on in TLS (RFC 4217).
+func (s *stage) clearFTP(c *ended, server uint32) {
+	if c.protocols.has(proto.FTP) && !c.protocols.has(proto.TLS) {
+		s.insecureService(s.at(server).addr, "ftp", c.first(), "FTP sends passwords and files in clear")
 	}
 }
 
 func (s *stage) tls(e *event.Event) {
+	if e.Text(event.Name) != "" {
+		if k := s.calling(s.nodeOf(e.Device, e.Time), s.nodeOf(e.Peer, e.Time), uint16(e.Int(event.Port)), e.Time); k != nil {
+			k.named = true
+		}
+	}
 	if reason := e.Text(event.Reason); reason != "" && event.Result(e.Int(event.Outcome)) != event.Failed {
-		s.find(finding.WeakTLS, e.Peer, "", device.High, e, reason).peer = e.Device
+		s.find(finding.WeakTLS, e.Peer, "", device.High, e, reason).with(e.Device)
 	}
 }
 
@@ -671,6 +927,9 @@ func (s *stage) certificate(e *event.Event) {
 	problems := e.Int(event.Problems)
 	if problems == 0 {
 		return
+	}
+	if k := s.calling(s.nodeOf(e.Peer, e.Time), s.nodeOf(e.Device, e.Time), uint16(e.Int(event.Port)), e.Time); k != nil {
+		k.flawed = true
 	}
 	var words []string
 	for i, w := range [...]string{"expired", "not yet valid", "self-signed", "weak key", "weak hash", "malformed"} {

@@ -93,7 +93,19 @@ func (o *dhcpObserver) reply(x *exchange, m *dhcp.Message) {
 		}
 		peer, target := device.Address{Kind: device.MAC, Value: mac}, x.sh.address(wire.AddrFrom(m.Your)).Value
 		if o.told.fresh([]byte(server.Value), []byte("offer"), m.MAC, []byte(target)) {
-			x.noteAddr(event.AddressOffered, 0, server, peer, event.Text(event.MAC, mac), event.Text(event.Target, target))
+			attrs := [4]event.Attr{event.Text(event.MAC, mac), event.Text(event.Target, target)}
+			n := 2
+			if mask := m.Option(dhcp.OptionSubnetMask); len(mask) == 4 && m.Your.Is4() {
+				if ones, bits := net.IPMask(mask).Size(); bits > 0 {
+					attrs[n] = event.Text(event.Network, x.sh.intern(netip.PrefixFrom(m.Your, ones).Masked().String()))
+					n++
+				}
+			}
+			if router, names := m.Option(dhcp.OptionRouter), m.Option(dhcp.OptionDomainNameServer); len(router)+len(names) > 0 {
+				attrs[n] = event.Int(event.Settings, x.hash(router, names))
+				n++
+			}
+			x.noteAddr(event.AddressOffered, 0, server, peer, attrs[:n]...)
 		}
 	}
 	if m.Type != dhcp.Ack || mac == "" {

@@ -92,7 +92,8 @@ func TestDHCPCaptures(t *testing.T) {
 	} {
 		got := lines(replay(t, tt.file))
 		for _, want := range tt.want {
-			if !slices.Contains(got, want) {
+			// What an offer leads to is a hash of this run.
+			if !slices.ContainsFunc(got, func(l string) bool { return strings.HasPrefix(l, want) }) {
 				t.Errorf("%s: no %s", tt.file, want)
 			}
 		}

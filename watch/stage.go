@@ -25,24 +25,26 @@ type stage struct {
 	baseline *Baseline
 	register *inventory.Register
 	nodes    nodes
-	sessions map[sessionKey]*Session
-	claims   map[claimKey]*claim
+	sessions table[sessionKey, Session]
+	claims   claims
 	ordinals map[int64]int64 // of subjects, in the order of appearance
+	purse    purse           // room for subjects that is left
 	dropped  uint64
 
 	// The state of detectors that need some.
-	tries    tracker[tryKey, tries]
-	logins   tracker[loginKey, attempts]
-	moves    tracker[moveKey, moves]
-	names    tracker[nameKey, lookups]
-	calls    tracker[callKey, calls]
-	arp      map[device.Address]*arpOwner
-	dhcp     map[device.Address]place
-	fresh    map[int64]freshness
-	third    map[string]bool                   // destinations of records that are a third station
-	senders  map[device.Address]device.Address // first sender of therapy commands to each device
-	exec     []pending                         // remote sessions, judged when the inventory is known
-	external []pending                         // conversations with the outside, likewise
+	tries   table[tryKey, tries]
+	targets purse // room for targets of found scans that is left
+	logins  table[loginKey, attempts]
+	moves   table[device.Address, moves]
+	names   table[nameKey, lookups]
+	calls   table[callKey, calls]
+	arp     table[device.Address, arpOwner]
+	offers  table[string, []offer]
+	fresh   table[int64, freshness]
+	senders table[device.Address, device.Address] // first sender of therapy commands to each device
+	taken   table[device.Address, int64]          // machines that somebody else took control of, and when
+	waiting table[claimKey, claim]                // claims that hang on what a device is
+	servers map[string]bool                       // that the baseline expects to offer addresses; nil: it says nothing of it
 }
 
 // A place is a sighting with its time.
@@ -51,12 +53,8 @@ type place struct {
 	at   event.Sighting
 }
 
-// A pending statement waits for what the inventory will know.
-type pending struct {
-	client, server device.Address
-	protocol       string
-	where          place
-	inbound        bool
+func comparePlaces(a, b place) int {
+	return cmp.Or(cmp.Compare(a.time, b.time), cmp.Compare(a.at.Input, b.at.Input), cmp.Compare(a.at.Packet, b.at.Packet), cmp.Compare(a.at.Offset, b.at.Offset))
 }
 
 func newStage(c Config) *stage {
@@ -64,16 +62,34 @@ func newStage(c Config) *stage {
 		record: c.Record, keyed: c.Key != nil, baseline: c.Baseline,
 		register: inventory.NewRegister(),
 		nodes:    nodes{slab: []*[nodeSlab]node{new([nodeSlab]node)}, index: make(map[wire.Addr]uint32)},
-		sessions: make(map[sessionKey]*Session),
-		claims:   make(map[claimKey]*claim),
+		claims:   claims{m: make(map[claimKey]*claim)},
 		ordinals: make(map[int64]int64),
-		arp:      make(map[device.Address]*arpOwner),
-		dhcp:     make(map[device.Address]place),
-		fresh:    make(map[int64]freshness),
-		third:    make(map[string]bool),
-		senders:  make(map[device.Address]device.Address),
+		purse:    maxAllSubjects, targets: maxAllTargets,
+		servers: c.Baseline.servers("dhcp"),
 	}
+	s.sessions = table[sessionKey, Session]{bound: maxSessions, keep: s.keepSession}
+	s.tries = table[tryKey, tries]{bound: maxTracked, window: scanWindow, keep: keepTries, release: s.releaseTries}
+	s.logins = table[loginKey, attempts]{bound: maxTracked, window: guessWindow}
+	s.moves = table[device.Address, moves]{bound: maxTracked, window: bulkWindow, keep: keepMoves, release: s.releaseMoves}
+	s.names = table[nameKey, lookups]{bound: maxTracked, window: tunnelWindow}
+	s.calls = table[callKey, calls]{bound: maxTracked}
+	s.arp = table[device.Address, arpOwner]{bound: maxTracked, keep: s.keepOwner}
+	s.offers = table[string, []offer]{bound: maxTracked}
+	s.fresh = table[int64, freshness]{bound: maxFresh}
+	s.senders = table[device.Address, device.Address]{bound: maxTracked, keep: func(a device.Address, _ *device.Address) uint8 { return s.rank(a) }}
+	s.taken = table[device.Address, int64]{bound: maxTracked, keep: func(a device.Address, _ *int64) uint8 { return s.rank(a) }}
+	s.waiting = table[claimKey, claim]{bound: maxTracked, keep: func(k claimKey, _ *claim) uint8 { return s.rank(k.about) }}
 	return s
+}
+
+// rank is the worth of whatever is at an address.
+func (s *stage) rank(a device.Address) uint8 {
+	if ip, err := netip.ParseAddr(a.Value); a.Kind == device.IP && err == nil {
+		if n, ok := s.nodes.index[wire.AddrFrom(ip)]; ok {
+			return s.worth(s.at(n))
+		}
+	}
+	return s.worth(&node{addr: a})
 }
 
 // on takes the next event.
@@ -95,7 +111,7 @@ var handlers = [...]func(*stage, *event.Event){
 	event.NameSeen:         (*stage).named,
 	event.BindingSeen:      (*stage).bound,
 	event.CommandSeen:      (*stage).command,
-	event.CommandAnswered:  nil,
+	event.CommandAnswered:  (*stage).commandAnswered,
 	event.ReportSeen:       (*stage).report,
 	event.PatientDataSeen:  (*stage).patientData,
 	event.RecordsRequested: (*stage).recordsRequested,
@@ -161,10 +177,9 @@ func (s *stage) protocol(e *event.Event) {
 	if port == 0 || client == 0 || server == 0 {
 		return // a version learned later, or a protocol inside another
 	}
-	if x := s.session(id, client, server, uint16(port)); x != nil {
-		x.Encrypted = x.Encrypted || e.Int(event.Protection)&int64(device.Encrypted) != 0
-		x.Inferred = x.Inferred || e.Int(event.Inferred) != 0
-	}
+	x := s.session(id, client, server, uint16(port), e.Time)
+	x.Encrypted = x.Encrypted || e.Int(event.Protection)&int64(device.Encrypted) != 0
+	x.Inferred = x.Inferred || e.Int(event.Inferred) != 0
 	s.remoteSession(e, name)
 }
 
@@ -222,21 +237,22 @@ func outsideUnicast(a device.Address) bool {
 
 func (s *stage) result() Result {
 	var r Result
-	for _, c := range s.claims {
+	s.introduce()
+	found := append(s.claims.list(), s.judge()...)
+	for _, c := range found {
 		s.register.Wanted(c.about, c.First)
 	}
-	s.introduce()
 	var index map[device.Address]int
 	r.Devices, index, r.Joins = s.register.Devices(nil)
-	s.judge(r.Devices, index)
-	r.Findings = s.findings(r.Devices, index)
-	keys := slices.SortedFunc(maps.Keys(s.sessions), func(a, b sessionKey) int {
+	found = append(found, s.judgeMedical(r.Devices, index)...)
+	r.Findings = findings(found, r.Devices, index)
+	keys := slices.SortedFunc(maps.Keys(s.sessions.rows), func(a, b sessionKey) int {
 		return cmp.Or(s.at(a.client).ip.Compare(s.at(b.client).ip), s.at(a.server).ip.Compare(s.at(b.server).ip),
 			cmp.Compare(a.port, b.port), cmp.Compare(a.protocol, b.protocol))
 	})
 	r.Sessions = make([]Session, 0, len(keys))
 	for _, k := range keys {
-		r.Sessions = append(r.Sessions, *s.sessions[k])
+		r.Sessions = append(r.Sessions, *s.sessions.get(k))
 	}
 	return r
 }
