@@ -176,8 +176,10 @@ func (o *sdcObserver) self(x *exchange, off int, m *sdc.Message) {
 	if described {
 		class, therapy = o.mdib.Kind()
 	}
-	if len(id.Manufacturer)+len(id.Model)+len(id.Serial)+len(id.DI)+len(class) == 0 {
-		return
+	if class == "" {
+		// Only medical devices provide this service (IEEE 11073-20701); one that is
+		// not known to treat does at least measure.
+		class, therapy = "point-of-care device", device.Monitoring
 	}
 	hash := x.hash(id.Manufacturer, id.Model, id.Serial, id.Version, id.DI, []byte(class))
 	if o.identity[x.From] == hash {
