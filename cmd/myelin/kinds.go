@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -71,20 +72,17 @@ func kindsText(w io.Writer, list []*finding.KindInfo) error {
 		}
 		fmt.Fprintf(w, "%s\n  %s (%s)\n", k.Name, k.Title, k.Group)
 		fmt.Fprintf(w, "  why   %s\n  do    %s\n", fold(k.Why), fold(k.Advice))
-		see := append(append(append([]string{}, k.References...), k.CWE...), attack(k)...)
+		see := append(append([]string{}, k.References...), k.CWE...)
+		for _, id := range k.Attack {
+			if id = "ATT&CK " + id; !slices.Contains(see, id) {
+				see = append(see, id)
+			}
+		}
 		if _, err := fmt.Fprintf(w, "  see   %s\n", fold(strings.Join(see, ", "))); err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-// attack names ATT&CK's techniques as what they are: a bare T1046 says little.
-func attack(k *finding.KindInfo) (ids []string) {
-	for _, id := range k.Attack {
-		ids = append(ids, "ATT&CK "+id)
-	}
-	return ids
 }
 
 // fold breaks a text into lines that a terminal has room for, with the
