@@ -176,16 +176,20 @@ func (o *sdcObserver) self(x *exchange, off int, m *sdc.Message) {
 	if described {
 		class, therapy = o.mdib.Kind()
 	}
-	if class == "" {
-		// Only medical devices provide this service (IEEE 11073-20701); one that is
-		// not known to treat does at least measure.
-		class, therapy = "point-of-care device", device.Monitoring
-	}
 	hash := x.hash(id.Manufacturer, id.Model, id.Serial, id.Version, id.DI, []byte(class))
 	if o.identity[x.From] == hash {
 		return
 	}
 	o.identity[x.From] = hash
+	if class == "" {
+		// Only medical devices provide this service (IEEE 11073-20701); one that is
+		// not known to treat does at least measure. It is a claim of its own, so that
+		// one that knows the kind goes before it.
+		x.note(event.IdentitySeen, off, x.From, event.Text(event.Class, "point-of-care device"), event.Int(event.Therapy, device.Monitoring))
+		if len(id.Manufacturer)+len(id.Model)+len(id.Serial)+len(id.DI) == 0 {
+			return
+		}
+	}
 	serial := id.Serial
 	if therapy.Info().Worn {
 		serial = nil
