@@ -23,6 +23,7 @@ import (
 
 	"github.com/myelin-health/myelin/capture"
 	"github.com/myelin-health/myelin/device"
+	"github.com/myelin-health/myelin/event"
 	"github.com/myelin-health/myelin/finding"
 	"github.com/myelin-health/myelin/report"
 	"github.com/myelin-health/myelin/watch"
@@ -37,6 +38,7 @@ type Config struct {
 	Only        []finding.Kind                     // kinds to report; none means all
 	MinDecision finding.Decision                   // leave out what is less urgent
 	Stdin       io.Reader                          // what "-" is
+	Record      func(*event.Event) error           // is told every event, in order; nil: nobody is
 	Progress    func(packets, bytes, total uint64) // is told how much of the files was read; nil: nobody is
 }
 
@@ -60,7 +62,7 @@ func Run(ctx context.Context, paths []string, c Config) (*report.Assessment, err
 			total += uint64(in.bytes)
 		}
 	}
-	w := watch.New(watch.Config{Jobs: c.Jobs, Key: c.Key, Baseline: c.Baseline, Progress: m.progress(c.Progress, total)})
+	w := watch.New(watch.Config{Jobs: c.Jobs, Key: c.Key, Baseline: c.Baseline, Record: c.Record, Progress: m.progress(c.Progress, total)})
 	if err := w.Run(ctx, m); err != nil {
 		return nil, err
 	}

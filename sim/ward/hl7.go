@@ -221,8 +221,12 @@ func day(at time.Duration) string { return morning.Add(at).Format("15:04:05.9999
 func (s *span) hl7() {
 	// The gateway reports both pumps every minute, on one connection all day.
 	var reports []line
+	pump3, pump4 := pump3, pump4
 	last := clock("07:00:02")
 	for minute := range 20 {
+		if minute == 3 {
+			pump4.flow = "12" // as ordered; somebody confirmed it at the pump
+		}
 		for i, p := range []*pump{&pump3, &pump4} {
 			at := time.Duration(minute)*time.Minute + 5*time.Second + time.Duration(i)*2*time.Second
 			m := report(at, fmt.Sprintf("FL-%02d%d", minute, i), p)

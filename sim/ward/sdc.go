@@ -106,11 +106,16 @@ func (s *span) discovery(e *envelopes) {
 }
 
 // metadata is a device's answer to Get (DPWS 1.1 section 5.1).
-func metadata(maker, model, version, serial string) string {
-	return `<mex:Metadata xmlns:mex="` + mexNS + `"><mex:MetadataSection Dialect="` + dpwsNS + `/ThisModel"><dpws:ThisModel><dpws:Manufacturer>` + maker +
-		"</dpws:Manufacturer><dpws:ModelName>" + model + "</dpws:ModelName></dpws:ThisModel></mex:MetadataSection>" +
-		`<mex:MetadataSection Dialect="` + dpwsNS + `/ThisDevice"><dpws:ThisDevice><dpws:FriendlyName>ICU bed 3</dpws:FriendlyName><dpws:FirmwareVersion>` + version +
-		"</dpws:FirmwareVersion><dpws:SerialNumber>" + serial + "</dpws:SerialNumber></dpws:ThisDevice></mex:MetadataSection></mex:Metadata>"
+func (c *cared) metadata(maker, model, version, serial string) string {
+	section := func(dialect, content string) string {
+		return `<mex:MetadataSection Dialect="` + dpwsNS + "/" + dialect + `"><dpws:` + dialect + ">" + content + "</dpws:" + dialect + "></mex:MetadataSection>"
+	}
+	host := "<dpws:Host><wsa:EndpointReference><wsa:Address>urn:uuid:" + c.uuid + "</wsa:Address></wsa:EndpointReference><dpws:Types>dpws:Device mdpws:MedicalDevice</dpws:Types></dpws:Host>"
+	hosted := "<dpws:Hosted><wsa:EndpointReference><wsa:Address>" + c.address() + "/Get</wsa:Address></wsa:EndpointReference><dpws:Types>sdc:GetService</dpws:Types><dpws:ServiceId>Get</dpws:ServiceId></dpws:Hosted>"
+	return `<mex:Metadata xmlns:mex="` + mexNS + `" xmlns:sdc="` + sdcNS + `">` +
+		section("ThisModel", "<dpws:Manufacturer>"+maker+"</dpws:Manufacturer><dpws:ModelName>"+model+"</dpws:ModelName>") +
+		section("ThisDevice", "<dpws:FriendlyName>ICU bed 3</dpws:FriendlyName><dpws:FirmwareVersion>"+version+"</dpws:FirmwareVersion><dpws:SerialNumber>"+serial+"</dpws:SerialNumber>") +
+		`<mex:MetadataSection Dialect="` + dpwsNS + `/Relationship"><dpws:Relationship Type="` + dpwsNS + `/host">` + host + hosted + "</dpws:Relationship></mex:MetadataSection></mex:Metadata>"
 }
 
 // versioned are the attributes that tell which state of the device is meant.
@@ -160,7 +165,7 @@ func (s *span) sdc(e *envelopes) {
 		reply, _ := e.envelope(addressNS+"/anonymous", action+"Response", id, answer)
 		lines = append(lines, says(post(mon3, mon3Port, path, question)).after(wait), answers(ok(reply)).after(14*time.Millisecond))
 	}
-	call(time.Millisecond, path, transferNS+"/Get", "", metadata("Veltis", "M9", "5.0", "VM9-004413"))
+	call(time.Millisecond, path, transferNS+"/Get", "", monitor.metadata("Veltis", "M9", "5.0", "VM9-004413"))
 	call(300*time.Millisecond, path+"/Get", sdcNS+"/GetService/GetMdib", "<msg:GetMdib/>", mdib(&dana))
 	call(120*time.Millisecond, path+"/StateEvent", eventingNS+"/Subscribe",
 		`<wse:Subscribe xmlns:wse="`+eventingNS+`"><wse:Delivery Mode="`+eventingNS+`/DeliveryModes/Push"><wse:NotifyTo><wsa:Address>`+
@@ -202,7 +207,7 @@ func ventilatorService(e *envelopes) http.Handler {
 		if err != nil {
 			return
 		}
-		answer := metadata("Aeris", "V2", "3.3", "AV2-000932")
+		answer := ventilator.metadata("Aeris", "V2", "3.3", "AV2-000932")
 		if strings.Contains(string(b), "GetMdib") {
 			answer = `<msg:GetMdibResponse ` + versioned(77) + `><msg:Mdib ` + versioned(77) + `><dom:MdDescription><dom:Mds Handle="mds0"><dom:Type Code="70001"/></dom:Mds></dom:MdDescription></msg:Mdib></msg:GetMdibResponse>`
 		}
