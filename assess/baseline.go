@@ -7,15 +7,21 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"net/netip"
 	"os"
 
 	"github.com/goccy/go-yaml"
 
+	"github.com/myelin-health/myelin/proto"
+	"github.com/myelin-health/myelin/report"
 	"github.com/myelin-health/myelin/watch"
 )
 
 // maxBaseline bounds a baseline file.
 const maxBaseline = 64 << 20
+
+// unrecognised is the protocol of sessions whose protocol was not recognised.
+const unrecognised = "unknown"
 
 // baselineYAML is a baseline written by a person. docs/baseline.md describes it.
 type baselineYAML struct {
@@ -73,6 +79,9 @@ func ReadBaseline(file string) (*watch.Baseline, error) {
 		if d.Schema == 0 {
 			return nil, fmt.Errorf("%s: not an assessment; make one with 'myelin assess --format json'", file)
 		}
+		if d.Schema != report.Schema {
+			return nil, fmt.Errorf("%s: schema %d; this program reads %d", file, d.Schema, report.Schema)
+		}
 		for _, s := range d.Sessions {
 			out.Links[watch.Link{Client: s.Client, Server: s.Server, Protocol: s.Protocol}] = true
 		}
@@ -87,22 +96,42 @@ func ReadBaseline(file string) (*watch.Baseline, error) {
 	}
 	var d baselineYAML
 	if err := yaml.UnmarshalWithOptions(b, &d, yaml.Strict()); err != nil {
-		return nil, fmt.Errorf("%s: %w", file, err)
+		return nil, fmt.Errorf("%s: %s", file, yaml.FormatError(err, false, false))
+	}
+	// What does not mean anything would allow nothing, and nobody would see why.
+	wrong := func(list string, i int, what string) error {
+		return fmt.Errorf("%s: %s, entry %d: %s", file, list, i+1, what)
 	}
 	for i, a := range d.Allow {
-		if a.Client == "" || a.Server == "" {
-			return nil, fmt.Errorf("%s: allow, entry %d: needs client and server", file, i+1)
+		client, ok := canonical(a.Client)
+		server, both := canonical(a.Server)
+		if !ok || !both {
+			return nil, wrong("allow", i, "client and server have to be IP addresses")
 		}
-		out.Links[watch.Link{Client: a.Client, Server: a.Server, Protocol: a.Protocol}] = true
+		if a.Protocol != "" && a.Protocol != unrecognised && proto.ByName(a.Protocol) == proto.None {
+			return nil, wrong("allow", i, "no such protocol: "+a.Protocol)
+		}
+		out.Links[watch.Link{Client: client, Server: server, Protocol: a.Protocol}] = true
 	}
 	for i, g := range d.Guards {
-		if g.Device == "" || g.Guard == "" {
-			return nil, fmt.Errorf("%s: guards, entry %d: needs device and guard", file, i+1)
+		guarded, ok := canonical(g.Device)
+		guard, both := canonical(g.Guard)
+		if !ok || !both {
+			return nil, wrong("guards", i, "device and guard have to be IP addresses")
 		}
-		out.Guards[g.Device] = g.Guard
+		out.Guards[guarded] = guard
 	}
-	for _, name := range d.Destinations {
+	for i, name := range d.Destinations {
+		if name == "" {
+			return nil, wrong("destinations", i, "is empty")
+		}
 		out.Names[name] = true
 	}
 	return out, nil
+}
+
+// canonical returns an IP address as it is written in answers.
+func canonical(s string) (string, bool) {
+	ip, err := netip.ParseAddr(s)
+	return ip.Unmap().String(), err == nil
 }
