@@ -492,7 +492,7 @@ var criticalDrugs = map[string]bool{
 	"isoproterenol": true, "levosimendan": true, "nitroprusside": true, "esmolol": true, "epoprostenol": true,
 	"treprostinil": true, "alprostadil": true, "amiodarone": true, "potassium chloride": true, "propofol": true,
 	"remifentanil": true, "fentanyl": true, "morphine": true, "hydromorphone": true, "ketamine": true, "midazolam": true,
-	"thiopental": true, "rocuronium": true, "vecuronium": true, "cisatracurium": true, "heparin": true, "insulin": true,
+	"thiopental": true, "rocuronium": true, "vecuronium": true, "cisatracurium": true, "insulin": true,
 }
 
 // HarmOf returns the worst credible harm of a command: that of its therapy,

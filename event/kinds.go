@@ -16,6 +16,7 @@ const (
 	BindingSeen
 	CommandSeen
 	CommandAnswered
+	TherapySeen
 	ReportSeen
 	PatientDataSeen
 	RecordsRequested
@@ -67,6 +68,7 @@ const (
 	Now               // text: quantity with unit
 	Stage             // device.Stage
 	Target            // text: id of the device behind a gateway, or the object a handle means
+	Harm              // device.Harm
 	Fresh             // hash of what must be fresh (counter, nonce, MSH-10); 0 is none
 	Repeat            // hash of the whole command; 0 is none
 	Outcome           // a Result
@@ -162,6 +164,7 @@ var Kinds = [kindCount]KindInfo{
 	BindingSeen:       {"binding-seen", "claims this hardware address for its IP address", []Key{MAC, Protocol}},
 	CommandSeen:       {"command-seen", "was told by the peer to change or read a therapy", []Key{Verb, Therapy, Effect, Value, Target, Protection, Fresh, Repeat}},
 	CommandAnswered:   {"command-answered", "answered a command", []Key{Verb, Stage, Outcome, Target, Fresh}},
+	TherapySeen:       {"therapy-seen", "gives, or is to give, a therapy whose worst credible harm is known better than from its kind alone", []Key{Therapy, Harm, Target}},
 	ReportSeen:        {"report-seen", "reported measurements, alarms or results", []Key{Protocol, Operation, Therapy, Target, Count}},
 	PatientDataSeen:   {"patient-data-seen", "sent patient data to the peer", []Key{Protocol, Fields, Subject, Protection, Operation}},
 	RecordsRequested:  {"records-requested", "asked the peer for records", []Key{Protocol, Operation, Destination, Subject, Count}},

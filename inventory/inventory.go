@@ -62,7 +62,8 @@ type Entry struct {
 	protocols   []string
 	served      []string // protocols of which it was the server
 	behind      []device.Address
-	wanted      bool // a finding is about it
+	harm        device.Harm // known better than from the kind of therapy
+	wanted      bool        // a finding is about it
 }
 
 type counted struct {
@@ -177,6 +178,14 @@ func (e *Entry) Spoke(protocol string, server bool) {
 	e.protocols = add(e.protocols, protocol, maxWords)
 	if server {
 		e.served = add(e.served, protocol, maxWords)
+	}
+}
+
+// Harms notes a worst credible harm that is known better than from the kind of
+// therapy: the drug is one that kills within minutes.
+func (e *Entry) Harms(h device.Harm) {
+	if e != nil {
+		e.harm = max(e.harm, h)
 	}
 }
 
@@ -533,6 +542,11 @@ func assemble(group []*Entry, shared map[string]bool, frames map[string]int) dev
 			d.Therapy, d.Harm, d.Class = c.Therapy, c.Therapy.Harm(), c.Class
 		}
 		d.Class = cmp.Or(d.Class, c.Class)
+	}
+	for _, e := range group {
+		if d.Therapy != device.NoTherapy {
+			d.Harm = max(d.Harm, e.harm)
+		}
 	}
 	d.Medical = d.Therapy != device.NoTherapy && (d.Therapy != device.Records || d.Class == "archive")
 	if d.Therapy == device.Records {

@@ -63,6 +63,7 @@ type hl7Device struct {
 	therapy                      device.Therapy
 	flow, doseRate               device.Quantity // as reported last, or ordered and accepted
 	seen                         bool            // an identity was noted
+	harm                         device.Harm     // noted, of a drug
 }
 
 // A hl7Pending is an order whose answer is awaited.
@@ -529,8 +530,10 @@ func (o *hl7Observer) order(x *exchange, off int, m *hl7.Message, h *hl7.Header)
 			}
 		}
 		commands = order.AppendCommands(commands[:0])
+		harm := device.NoHarm
 		for j := range commands {
 			c := &commands[j]
+			harm = max(harm, device.HarmOf(c))
 			if now != nil && c.Verb == device.SetInfusionRate {
 				if c.Now = now.doseRate; c.Value.Unit.IsRate() {
 					c.Now = now.flow
@@ -540,6 +543,15 @@ func (o *hl7Observer) order(x *exchange, off int, m *hl7.Message, h *hl7.Header)
 				event.Int(event.Effect, device.EffectOf(c)), event.Text(event.Value, x.text([]byte(c.Value.String()))),
 				event.Text(event.Target, target), event.Int(event.Protection, x.protected()), event.Int(event.Fresh, fresh),
 				event.Int(event.Repeat, repeat+int64(i)<<8+int64(j)))
+		}
+		if now != nil && harm > now.harm && harm > order.Therapy().Harm() { // the drug says more than the pump
+			now.harm = harm
+			about := x.addr(x.From.Other())
+			if unique := order.Pump.Unique(); unique != "" {
+				about = device.Address{Kind: device.EUI64, Value: x.text([]byte(unique))}
+			}
+			x.noteAddr(event.TherapySeen, off+order.Off, about, x.addr(x.From.Other()),
+				event.Int(event.Therapy, order.Therapy()), event.Int(event.Harm, harm), event.Text(event.Target, target))
 		}
 		if len(commands) > 0 && i == 0 {
 			o.await(hl7Pending{x.hash(h.ControlID.Raw()), x.From.Other(), fresh, repeat, commands[0].Verb, target, commands[0].Value})

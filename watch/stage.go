@@ -112,6 +112,7 @@ var handlers = [...]func(*stage, *event.Event){
 	event.BindingSeen:      (*stage).bound,
 	event.CommandSeen:      (*stage).command,
 	event.CommandAnswered:  (*stage).commandAnswered,
+	event.TherapySeen:      (*stage).therapy,
 	event.ReportSeen:       (*stage).report,
 	event.PatientDataSeen:  (*stage).patientData,
 	event.RecordsRequested: (*stage).recordsRequested,
@@ -205,6 +206,10 @@ func (s *stage) named(e *event.Event) {
 	}
 }
 
+func (s *stage) therapy(e *event.Event) {
+	s.register.At(e.Device, e.Time).Harms(device.Harm(e.Int(event.Harm)))
+}
+
 func (s *stage) report(e *event.Event) {
 	s.register.At(e.Device, e.Time).Sent(e.Time)
 	if t := device.Therapy(e.Int(event.Therapy)); t != device.NoTherapy {
@@ -245,6 +250,7 @@ func (s *stage) result() Result {
 	var index map[device.Address]int
 	r.Devices, index, r.Joins = s.register.Devices(nil)
 	found = append(found, s.judgeMedical(r.Devices, index)...)
+	s.reach(found, r.Devices, index)
 	r.Findings = findings(found, r.Devices, index)
 	keys := slices.SortedFunc(maps.Keys(s.sessions.rows), func(a, b sessionKey) int {
 		return cmp.Or(s.at(a.client).ip.Compare(s.at(b.client).ip), s.at(a.server).ip.Compare(s.at(b.server).ip),
@@ -255,4 +261,37 @@ func (s *stage) result() Result {
 		r.Sessions = append(r.Sessions, *s.sessions.get(k))
 	}
 	return r
+}
+
+// reach gives to each finding of somebody who moves through the network the
+// harm of the worst device that one of the two machines talks to: that is where
+// the next step can go, and a machine that was taken gives orders like its owner.
+func (s *stage) reach(found []*claim, devices []device.Device, index map[device.Address]int) {
+	worst := map[device.Address]device.Address{}
+	harm := func(a device.Address) device.Harm {
+		if i, ok := index[a]; ok {
+			return devices[i].Harm
+		}
+		return device.NoHarm
+	}
+	for _, c := range found {
+		if c.Kind == finding.LateralMovement {
+			worst[c.about], worst[c.peer] = c.about, c.peer
+		}
+	}
+	if len(worst) == 0 {
+		return
+	}
+	for k := range s.sessions.rows {
+		from, to := s.at(k.client).addr, s.at(k.server).addr
+		had, moves := worst[from]
+		if h := harm(to); moves && (h > harm(had) || h == harm(had) && to.Value < had.Value) {
+			worst[from] = to
+		}
+	}
+	for _, c := range found {
+		if c.Kind == finding.LateralMovement {
+			c.hurts(worst[c.about]).hurts(worst[c.peer])
+		}
+	}
 }
