@@ -12,10 +12,13 @@ package report
 
 import (
 	"bufio"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"net"
+	"strings"
 	"time"
 
 	"github.com/myelin-health/myelin/device"
@@ -69,25 +72,24 @@ func (a *Assessment) Medical() []device.Device {
 	return out
 }
 
-// Label is what a person calls a device: its application or host name, else
-// its model, else its address.
+// Label is what a person calls a device: its application name, the first part
+// of its host name, its address, else its model.
 func Label(d *device.Device) string {
-	for _, kind := range [...]device.AddressKind{device.AET, device.Host} {
+	for _, kind := range [...]device.AddressKind{device.AET, device.Host, device.IP, device.EUI64} {
 		for _, a := range d.Addresses {
-			if a.Kind == kind {
-				return a.Value
+			if a.Kind != kind {
+				continue
+			}
+			name := a.Value
+			if kind == device.Host && net.ParseIP(name) == nil {
+				name, _, _ = strings.Cut(name, ".")
+			}
+			if name != "" {
+				return name
 			}
 		}
 	}
-	for _, a := range d.Addresses {
-		if a.Kind == device.IP || a.Kind == device.EUI64 {
-			return a.Value
-		}
-	}
-	if d.Model != "" {
-		return d.Model
-	}
-	return d.ID
+	return cmp.Or(d.Model, d.ID)
 }
 
 // The JSON document. Its keys are a promise; see the command's documentation.
