@@ -335,7 +335,7 @@ func (r *Register) Devices(apart []Join) (devices []device.Device, byAddress map
 	ids := make(map[string]bool, len(devices))
 	for i, m := range members {
 		d := &devices[i]
-		finish(d, m)
+		finish(d, m, shared)
 		if ids[d.ID] { // kept apart from the device with the same identity
 			d.ID = device.IDOf("address", m[0].addr.Kind.String(), m[0].addr.Value)
 		}
@@ -556,7 +556,7 @@ func assemble(group []*Entry, shared map[string]bool, frames map[string]int) dev
 }
 
 // finish tells what depends on what the device is, once all devices are known.
-func finish(d *device.Device, group []*Entry) {
+func finish(d *device.Device, group []*Entry, shared map[string]bool) {
 	switch {
 	case d.Medical && d.Model != "":
 		d.Confidence = device.High
@@ -574,11 +574,11 @@ func finish(d *device.Device, group []*Entry) {
 		}
 	}
 	slices.SortFunc(d.Addresses, compare)
-	d.ID = device.IDOf(identity(group, d)...)
+	d.ID = device.IDOf(identity(group, shared)...)
 }
 
 // identity returns what a device's id is made of: its strongest identity.
-func identity(group []*Entry, d *device.Device) []string {
+func identity(group []*Entry, shared map[string]bool) []string {
 	var best strong
 	for _, e := range group {
 		s := e.strong()
@@ -587,14 +587,18 @@ func identity(group []*Entry, d *device.Device) []string {
 	if !best.none() {
 		return []string{"serial", cmp.Or(best.made, best.udi)}
 	}
-	for _, kind := range [...]device.AddressKind{device.EUI64, device.MAC, device.BLE, device.IP} {
-		for _, a := range d.Addresses {
-			if a.Kind == kind && !(kind == device.MAC && localMAC(a.Value)) {
-				return []string{kind.String(), a.Value}
-			}
+	// Names are left out here: what a device says that it is called, another may
+	// say as well. So are the hardware addresses in frames, which may be a
+	// router's.
+	var own []device.Address
+	for _, e := range group {
+		own = append(own, e.addr)
+		if mac := e.owner(); mac != "" && !shared[mac] && !localMAC(mac) {
+			own = append(own, device.Address{Kind: device.MAC, Value: mac})
 		}
 	}
-	return []string{"address", group[0].addr.Value}
+	a := slices.MinFunc(own, compare)
+	return []string{a.Kind.String(), a.Value}
 }
 
 // least returns the lower of what is known.

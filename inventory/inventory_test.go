@@ -396,6 +396,18 @@ func TestID(t *testing.T) {
 	if got := id(func(r *Register) { r.Owns(a, mac1, 1) }); got != device.IDOf("mac", mac1) {
 		t.Errorf("by MAC: %s", got)
 	}
+	if got := id(func(r *Register) { r.Owns(a, mac1, 1); r.Owns(a, mac2, 1) }); got != device.IDOf("ip", a.Value) {
+		t.Errorf("contested: %s", got)
+	}
+	// What it calls itself, or where its frames come from, another may as well.
+	if got := id(func(r *Register) {
+		r.Said(a, made(""), 1)
+		r.Named(a, eui("ACDE48FFFE000105"), 1)
+		r.Named(a, device.Address{Kind: device.MAC, Value: mac1}, 1)
+		r.At(a, 1).Framed(mac1)
+	}); got != device.IDOf("ip", a.Value) {
+		t.Errorf("by a name: %s", got)
+	}
 	if got := id(func(r *Register) { r.Owns(a, local, 1) }); got != device.IDOf("ip", a.Value) {
 		t.Errorf("by IP: %s", got)
 	}
