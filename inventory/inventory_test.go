@@ -324,13 +324,69 @@ func TestWhatIsListed(t *testing.T) {
 	}
 }
 
-// A nil entry, of an address that is none or for which there is no room, takes
-// everything and does nothing.
+// A nil entry, of an address that is none, takes everything and does nothing.
 func TestNilEntry(t *testing.T) {
 	var e *Entry
 	e.Sent(1)
 	e.Spoke("dns", true)
 	e.Framed(mac1)
+	e.Harms(device.Minor)
+}
+
+// TestRoom fills a register: what is given up is the poorest quarter, and of
+// that what was silent longest.
+func TestRoom(t *testing.T) {
+	at := func(i int) device.Address {
+		return ip(netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}).String())
+	}
+	kept := map[device.Address]func(r *Register, a device.Address){ // the oldest, of which something is known
+		at(1): func(r *Register, a device.Address) { r.Said(a, made("1"), 1) },
+		at(2): func(r *Register, a device.Address) { r.Said(a, Claim{OS: "Windows 7"}, 1) },
+		at(3): func(r *Register, a device.Address) { r.Behind(a, eui("0200005EFF000503"), 1) },
+		at(4): func(r *Register, a device.Address) { r.Wanted(a, 1) },
+		at(5): func(r *Register, a device.Address) { r.At(a, 1).Spoke("dns", true) },
+		at(6): func(r *Register, a device.Address) { r.Named(a, host("mon-3"), 1) },
+		at(7): func(r *Register, a device.Address) { r.Owns(a, mac1, 1) },
+	}
+	r := NewRegister()
+	r.entries = make(map[device.Address]*Entry, maxEntries)
+	for a, say := range kept {
+		say(r, a)
+	}
+	for i := len(kept) + 1; i <= maxEntries; i++ {
+		r.At(at(i), int64(i)).Sent(int64(i))
+	}
+	if len(r.entries) != maxEntries || r.Dropped != 0 {
+		t.Fatalf("%d entries do not fit: %d, %d dropped", maxEntries, len(r.entries), r.Dropped)
+	}
+	if r.At(at(maxEntries+1), 1) == nil || len(r.entries) != maxEntries-maxEntries/4+1 || r.Dropped != maxEntries/4 {
+		t.Errorf("one more: %d entries, %d dropped", len(r.entries), r.Dropped)
+	}
+	for a := range kept {
+		if !r.Known(a) {
+			t.Errorf("%s was given up", a)
+		}
+	}
+	first := len(kept) + 1 // of which nothing is known
+	if last := first + maxEntries/4 - 1; r.Known(at(first)) || r.Known(at(last)) || !r.Known(at(last+1)) || !r.Known(at(maxEntries)) {
+		t.Error("what was silent longest has to go first")
+	}
+	if !r.Told(at(1)) || !r.Told(at(2)) || r.Told(at(3)) || !r.Treats(at(1)) || r.Treats(at(2)) || !r.Treats(at(3)) || r.Treats(at(first)) || r.Told(at(first)) {
+		t.Error("Told or Treats")
+	}
+}
+
+func TestHarms(t *testing.T) {
+	r := NewRegister()
+	r.Said(a, Claim{Class: "infusion pump", Therapy: device.DrugInfusion}, 1)
+	r.At(a, 1).Harms(device.Catastrophic)
+	r.At(a, 1).Harms(device.Minor)
+	r.At(b, 1).Sent(1)
+	r.At(b, 1).Harms(device.Catastrophic) // nothing says that it treats anybody
+	devices, index, _ := r.Devices(nil)
+	if x, y := devices[index[a]].Harm, devices[index[b]].Harm; x != device.Catastrophic || y != device.NoHarm {
+		t.Errorf("%v, %v", x, y)
+	}
 }
 
 func TestBounds(t *testing.T) {
@@ -440,7 +496,7 @@ func TestOrder(t *testing.T) {
 		mac := rapid.SampledFrom([]string{mac1, mac2, local})
 		step := rapid.Custom(func(t *rapid.T) func(*Register) {
 			x, y, now := address.Draw(t, "address"), address.Draw(t, "other"), rapid.Int64Range(1, 9).Draw(t, "now")
-			switch rapid.IntRange(0, 7).Draw(t, "step") {
+			switch rapid.IntRange(0, 8).Draw(t, "step") {
 			case 0:
 				return func(r *Register) { r.At(x, now).Sent(now) }
 			case 1:
@@ -462,6 +518,9 @@ func TestOrder(t *testing.T) {
 				return func(r *Register) { r.Behind(x, y, now) }
 			case 5:
 				return func(r *Register) { r.Named(x, host("gw-icu"), now) }
+			case 7:
+				h := device.Harm(rapid.IntRange(0, int(device.Catastrophic)).Draw(t, "harm"))
+				return func(r *Register) { r.At(x, now).Harms(h) }
 			case 6:
 				return func(r *Register) { r.At(x, now).Spoke("dns", true) }
 			}
