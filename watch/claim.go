@@ -78,6 +78,16 @@ func (s *stage) findAt(kind finding.Kind, about device.Address, scope string, co
 	return c
 }
 
+// findAll collects n sightings at once, of which these are the first.
+func (s *stage) findAll(k claimKey, confidence device.Confidence, places []place, n int, note string) *claim {
+	var c *claim
+	for _, p := range places {
+		c = s.findAt(k.kind, k.about, k.scope, confidence, p, note)
+	}
+	c.Count += uint64(n - len(places))
+	return c
+}
+
 // forget gives up the poorest quarter of the kind that has most claims: those
 // about devices of which least is known, least sure, seen least, latest.
 func (s *stage) forget() {

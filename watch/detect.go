@@ -205,12 +205,8 @@ const recordProtocols = 1<<proto.DICOM | 1<<proto.HL7 | 1<<proto.FHIR
 
 // serves reports whether an address is the server of one of the protocols.
 func (s *stage) serves(a device.Address, protocols uint64) bool {
-	ip, err := netip.ParseAddr(a.Value)
-	if a.Kind != device.IP || err != nil {
-		return false
-	}
-	n, ok := s.nodes.index[wire.AddrFrom(ip)]
-	return ok && s.at(n).served&protocols != 0
+	n := s.known(a)
+	return n != nil && n.served&protocols != 0
 }
 
 // wait returns a claim that hangs on what will be known at the end.
@@ -383,7 +379,7 @@ func (s *stage) judgeScans() (out []*claim) {
 		counted := map[one]bool{}
 		for k, r := range s.sessions.rows {
 			x := one{service{s.at(k.client).ip, k.port}, k.server}
-			if _, ok := reached[x.service]; ok && r.v.Bytes > 0 && !counted[x] {
+			if _, ok := reached[x.service]; ok && r.v.Bytes > 0 && s.at(k.server).heard && !counted[x] {
 				counted[x] = true
 				reached[x.service]++
 			}
@@ -426,13 +422,24 @@ func (s *stage) judgeScans() (out []*claim) {
 	return out
 }
 
-// judge decides the statements that waited for names and sessions.
-func (s *stage) judge() []*claim { return append(s.judgeScans(), s.judgeRecords()...) }
+// judge decides the statements that waited for names, sessions and answers.
+func (s *stage) judge() []*claim {
+	return slices.Concat(s.judgeScans(), s.judgeRecords(), s.judgeServices())
+}
+
+func (s *stage) judgeServices() (out []*claim) {
+	s.waiting.sorted(func(k claimKey, c *claim) {
+		if n := s.known(k.about); k.kind == finding.InsecureService && n != nil && n.heard {
+			out = append(out, c)
+		}
+	})
+	return out
+}
 
 // judgeMedical decides the statements that are made of medical devices only.
 func (s *stage) judgeMedical(devices []device.Device, index map[device.Address]int) (out []*claim) {
 	s.waiting.sorted(func(k claimKey, c *claim) {
-		if i, ok := index[k.about]; ok && devices[i].Medical && k.kind != finding.RecordsToUnexpectedPeer {
+		if i, ok := index[k.about]; ok && devices[i].Medical && (k.kind == finding.LateralMovement || k.kind == finding.UnexpectedExternalPeer) {
 			out = append(out, c)
 		}
 	})
@@ -453,9 +460,9 @@ type loginKey struct {
 }
 
 type attempts struct {
-	since  int64
-	n      int
-	places []place
+	since   int64
+	n, told int
+	places  []place // of those that were not told
 }
 
 // attempt counts one, and returns how many there were within the window.
@@ -475,11 +482,10 @@ func (s *stage) guessed(k loginKey, a *attempts, threshold int, confidence devic
 		a.places = lowest(a.places, at, comparePlaces)
 		return
 	}
-	for _, p := range append(a.places, at) {
-		c := s.findAt(finding.BruteForce, k.from, k.to.Value, confidence, p, note).hurts(k.to).with(k.to)
-		c.detail = cmp.Or(c.detail, k.protocol)
-	}
-	a.places = nil
+	a.places = lowest(a.places, at, comparePlaces)
+	c := s.findAll(claimKey{finding.BruteForce, k.from, k.to.Value}, confidence, a.places, a.n-a.told, note).hurts(k.to).with(k.to)
+	c.detail = cmp.Or(c.detail, k.protocol)
+	a.places, a.told = nil, a.n
 }
 
 func (s *stage) login(e *event.Event) {
@@ -762,7 +768,8 @@ type lookups struct {
 	since              int64
 	names              []int64 // different ones, up to tunnelNames
 	n, length, entropy int64
-	places             []place
+	told               int64
+	places             []place // of those that were not told
 }
 
 func (s *stage) nameQueried(e *event.Event) {
@@ -786,10 +793,8 @@ func (s *stage) nameQueried(e *event.Event) {
 	default:
 		return
 	}
-	for _, p := range l.places {
-		s.findAt(finding.DNSTunnel, e.Device, e.Text(event.Domain), confidence, p, note).with(e.Peer)
-	}
-	l.places = l.places[:0]
+	s.findAll(claimKey{finding.DNSTunnel, e.Device, e.Text(event.Domain)}, confidence, l.places, int(l.n-l.told), note).with(e.Peer)
+	l.places, l.told = l.places[:0], l.n
 }
 
 type callKey struct {
@@ -801,11 +806,13 @@ type callKey struct {
 // squared differences (Welford).
 type calls struct {
 	last     int64
+	before   place // of the call at last
 	n        int64
+	told     int64
 	mean, m2 float64
-	places   []place
-	named    bool // over TLS, to a server asked for by name
-	flawed   bool // whose certificate is false
+	places   []place // of those that were not told
+	named    bool    // over TLS, to a server asked for by name
+	flawed   bool    // whose certificate is false
 }
 
 // calling returns the calls of one of ours to a server outside, or nil.
@@ -829,20 +836,21 @@ func (s *stage) beacon(c *ended, client, server uint32) {
 		return
 	}
 	if k.last == 0 {
-		k.last = c.begin.Time
-		k.places = lowest(k.places, c.first(), comparePlaces)
+		k.last, k.before = c.begin.Time, c.first()
+		k.places = []place{k.before}
 		return
 	}
 	d := float64(c.begin.Time - k.last)
 	if k.n > 0 && (d > k.mean*beaconBreak || d*beaconBreak < k.mean) {
-		k.n, k.mean, k.m2, k.places = 0, 0, 0, nil
+		k.n, k.told, k.mean, k.m2, k.places = 0, 0, 0, 0, []place{k.before}
 	}
 	k.last = c.begin.Time
 	k.n++
 	delta := d - k.mean
 	k.mean += delta / float64(k.n)
 	k.m2 += delta * (d - k.mean)
-	k.places = lowest(k.places, c.first(), comparePlaces)
+	k.before = c.first()
+	k.places = lowest(k.places, k.before, comparePlaces)
 	if k.n < beaconCalls || k.mean < float64(beaconMin) || math.Sqrt(k.m2/float64(k.n)) > k.mean*beaconJitter/100 {
 		return
 	}
@@ -851,10 +859,8 @@ func (s *stage) beacon(c *ended, client, server uint32) {
 		confidence = device.High
 	}
 	note := fmt.Sprintf("call every %d seconds", int64(k.mean)/second)
-	for _, p := range k.places {
-		s.findAt(finding.Beaconing, from, to.Value, confidence, p, note).with(to)
-	}
-	k.places = nil
+	s.findAll(claimKey{finding.Beaconing, from, to.Value}, confidence, k.places, int(k.n+1-k.told), note).with(to)
+	k.places, k.told = nil, k.n+1
 }
 
 func (s *stage) guarded(c *ended, client, server uint32) {
@@ -901,8 +907,12 @@ func (s *stage) insecure(e *event.Event, name string) {
 	}
 }
 
+// insecureService waits for the server to say something: to ask for a service
+// does not make it one.
 func (s *stage) insecureService(about device.Address, name string, at place, note string) {
-	s.findAt(finding.InsecureService, about, name, device.High, at, note).detail = name
+	c := s.wait(claimKey{finding.InsecureService, about, name}, at.time)
+	c.see(device.High, at, note)
+	c.detail = name
 }
 
 // clearFTP looks at FTP when it is over: it may have gone on in TLS (RFC 4217).

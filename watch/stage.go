@@ -82,12 +82,22 @@ func newStage(c Config) *stage {
 	return s
 }
 
+// known returns the node of an address, or nil.
+func (s *stage) known(a device.Address) *node {
+	ip, err := netip.ParseAddr(a.Value)
+	if a.Kind != device.IP || err != nil {
+		return nil
+	}
+	if n, ok := s.nodes.index[wire.AddrFrom(ip)]; ok {
+		return s.at(n)
+	}
+	return nil
+}
+
 // rank is the worth of whatever is at an address.
 func (s *stage) rank(a device.Address) uint8 {
-	if ip, err := netip.ParseAddr(a.Value); a.Kind == device.IP && err == nil {
-		if n, ok := s.nodes.index[wire.AddrFrom(ip)]; ok {
-			return s.worth(s.at(n))
-		}
+	if n := s.known(a); n != nil {
+		return s.worth(n)
 	}
 	return s.worth(&node{addr: a})
 }

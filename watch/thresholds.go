@@ -51,7 +51,7 @@ const (
 	beaconCalls  = 10         // intervals in a row
 	beaconMin    = 5 * second // between calls
 	beaconJitter = 10         // per cent: standard deviation of the time between calls
-	beaconBreak  = 2          // an interval so many times longer or shorter begins a new row
+	beaconBreak  = 1.5        // an interval so many times longer or shorter begins a new row
 	beaconBytes  = 64 << 10   // of one call
 
 	// A hardware address that takes over an IP address and loses it again. A
