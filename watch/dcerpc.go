@@ -24,7 +24,6 @@ type rpcCalls struct {
 	n        int
 	call     uint32 // of method
 	method   string // of the call under way; "" is none
-	off      int
 	noted    string // the last that was noted, with its outcome
 	outcome  event.Result
 }

@@ -18,7 +18,6 @@ import (
 // packet of the side that offered first, at most 8 KiB, until the other has.
 type sshObserver struct {
 	ident [2]bool
-	done  [2]bool
 	first []byte    // KEXINIT packet of side
 	side  flow.Side // of first
 }

@@ -16,7 +16,7 @@ import (
 // yielded whole, so that Parse can say what is wrong with it.
 func Messages(block []byte) iter.Seq[[]byte] {
 	return func(yield func([]byte) bool) {
-		if !boundary(block) || block[0] == 'M' && bytes.Index(block[1:], []byte("MSH")) < 0 {
+		if !boundary(block) || block[0] == 'M' && !bytes.Contains(block[1:], []byte("MSH")) {
 			yield(block[:len(block):len(block)])
 			return
 		}

@@ -178,7 +178,7 @@ func (a *Assembler) Next(fragment []byte) (m Message, rest []byte, ok bool) {
 		a.skip -= n
 		fragment = fragment[n:]
 	}
-	whole := a.buf
+	var whole []byte
 	if len(a.buf) > 0 {
 		whole, fragment = a.take(fragment, messageHeaderBytes)
 		if len(whole) < messageHeaderBytes {
