@@ -47,7 +47,7 @@ var (
 func begin(at time.Duration, from, to []string, kind, id, application, profile string) *message {
 	m := &message{id: id}
 	m.Segment("MSH").Components(from...).Text("StAda").Components(to...).Text("StAda").Text(stamp(at)).Empty(1).
-		Components(strings.Split(kind, "^")...).Text(id).Text("P").Text("2.6").Empty(3).Text("AL").Text(application)
+		Components(strings.Split(kind, "^")...).Text(id).Text("P").Text("2.6").Empty(2).Text("AL").Text(application)
 	if profile != "" {
 		m.Empty(4).Components(strings.Split(profile, "^")...)
 	}
@@ -113,7 +113,7 @@ type pump struct {
 }
 
 var (
-	pump3 = pump{euiPump3, "F5-203377", "2.1.4", "1", "3", &dana, "RX-77120", "3628", "Norepinephrine", "10.5", "0.2"}
+	pump3 = pump{euiPump3, "F5-203377", "2.1.4", "1", "3", &dana, "RX-77120", "3628", "Noradrenaline", "10.5", "0.2"}
 	pump4 = pump{euiPump4, "F5-219042", "2.2.0", "1", "4", &emil, "RX-77089", "5224", "Heparin", "11", ""}
 )
 
@@ -135,12 +135,12 @@ func report(at time.Duration, id string, p *pump) *message {
 	m := begin(at, appGW, appEHR, "ORU^R01^ORU_R01", id, "NE", pcd01Profile).software("Norra Medical", "1.8", "FlowLink")
 	m.patient(p.patient)
 	m.Segment("PV1").Empty(1).Text("I").Components("ICU", "3", p.bed).Empty(15).Components(p.patient.visit, "", "", "StAda", "VN")
-	m.Segment("OBR").Text("1").Components(p.order, "CastorEHR").Components("FL-"+id, "FlowLink", euiGW, "EUI-64").
+	m.Segment("OBR").Text("1").Components(p.order, "CastorEHR").Components("INF-"+id, "FlowLink", euiGW, "EUI-64").
 		Components(p.drug, p.drugName, "RXNORM").Empty(2).Text(stamp(at))
 	n := 0
 	obx := func(kind, term, place, value, unit, status string) {
 		n++
-		m.Segment("OBX").Text(fmt.Sprint(n)).Text(kind).Components(strings.Split(term, "^")...).Text(place).Text(value)
+		m.Segment("OBX").Text(fmt.Sprint(n)).Text(kind).Components(strings.Split(term, "^")...).Text(place).Components(strings.Split(value, "^")...)
 		if unit == "" {
 			m.Empty(1)
 		} else {

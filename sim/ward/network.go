@@ -143,11 +143,16 @@ func (s *span) upload() {
 		fmt.Fprintf(&csv, "2026-03-03 06:%02d,%s,%s %s,%s,7.3%d,4%d,7%d,%d.%d\n", 11+i*17, p.record, p.given, p.family, p.birth, i+1, i+4, i, 1+i, 4)
 	}
 	data := uint16(50211)
-	end := s.tcp(talk{at: "07:01:15", client: lab1, server: files1, port: 21}, text(
+	lines := text(
 		"<220 (vsFTPd 3.0.3)\n", ">USER "+ftpUser+"\n", "<331 Please specify the password.\n", ">PASS "+ftpPassword+"\n", "<230 Login successful.\n",
 		">TYPE I\n", "<200 Switching to Binary mode.\n", ">PASV\n", fmt.Sprintf("<227 Entering Passive Mode (10,20,1,9,%d,%d).\n", data>>8, data&0xff),
-		">STOR bg200_20260303.csv\n", "<150 Ok to send data.\n", "<226 Transfer complete.\n", ">QUIT\n", "<221 Goodbye.\n"))
-	s.tcp(talk{at: day(end - 25*time.Millisecond), client: lab1, server: files1, port: data}, []line{says([]byte(csv.String()))})
+		">STOR bg200_20260303.csv\n", "<150 Ok to send data.\n", "<226 Transfer complete.\n", ">QUIT\n", "<221 Goodbye.\n")
+	for i := range lines {
+		lines[i].wait = 8 * time.Millisecond
+	}
+	lines[9].wait, lines[11].wait = 30*time.Millisecond, 60*time.Millisecond // meanwhile the data goes its own way
+	s.tcp(talk{at: "07:01:15", client: lab1, server: files1, port: 21}, lines)
+	s.tcp(talk{at: "07:01:15.085", client: lab1, server: files1, port: data}, []line{says([]byte(csv.String())).after(45 * time.Millisecond)})
 }
 
 // console is the clinical engineer looking after the analyser over Telnet.

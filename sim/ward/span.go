@@ -72,6 +72,7 @@ type frame struct {
 	at   time.Duration
 	data []byte
 	ip   int
+	rest bool // a fragment that follows another
 }
 
 func newSpan() *span {
@@ -115,29 +116,42 @@ func (s *span) add(on tap, at time.Duration, b []byte, ip int) {
 	for len(b) < 60 {
 		b = append(b, 0)
 	}
-	s.frames[on] = append(s.frames[on], frame{at, b, ip})
+	s.frames[on] = append(s.frames[on], frame{at: at, data: b, ip: ip})
 }
 
-// ipv4 adds one IPv4 packet; its identification and checksum follow when all are in order.
+// mtu is the largest IP packet that the networks carry.
+const mtu = 1500
+
+// ipv4 adds one IPv4 packet, in fragments where it is large (RFC 791 section
+// 3.2); its identification and checksum follow when all are in order.
 func (s *span) ipv4(on tap, at time.Duration, from *host, dstMAC [6]byte, dst netip.Addr, proto byte, transport []byte) {
-	b := ethernet(on, dstMAC, from.mac, wire.EtherTypeIPv4)
-	off := len(b)
-	b = append(b, 0x45, 0)
-	b = binary.BigEndian.AppendUint16(b, uint16(20+len(transport)))
-	flags := uint16(0)
-	if proto == wire.ProtoTCP {
-		flags = 0x4000 // do not fragment
-	}
-	b = binary.BigEndian.AppendUint16(b, 0)
-	b = binary.BigEndian.AppendUint16(b, flags)
+	const most = (mtu - 20) &^ 7
 	ttl := from.ttl
 	if !from.ip.IsPrivate() && !from.ip.IsUnspecified() {
 		ttl -= 11 // hops from outside
 	}
-	b = append(b, ttl, proto, 0, 0)
 	src, to := from.ip.As4(), dst.As4()
-	b = append(append(b, src[:]...), to[:]...)
-	s.add(on, at, append(b, transport...), off)
+	for done := 0; done < len(transport); {
+		part := transport[done:min(len(transport), done+most)]
+		flags := uint16(done / 8)
+		switch {
+		case done+len(part) < len(transport):
+			flags |= 0x2000 // more fragments
+		case proto == wire.ProtoTCP:
+			flags |= 0x4000 // do not fragment
+		}
+		b := ethernet(on, dstMAC, from.mac, wire.EtherTypeIPv4)
+		off := len(b)
+		b = append(b, 0x45, 0)
+		b = binary.BigEndian.AppendUint16(b, uint16(20+len(part)))
+		b = append(b, 0, 0)
+		b = binary.BigEndian.AppendUint16(b, flags)
+		b = append(b, ttl, proto, 0, 0)
+		b = append(append(b, src[:]...), to[:]...)
+		s.add(on, at, append(b, part...), off)
+		s.frames[on][len(s.frames[on])-1].rest = done > 0
+		done += len(part)
+	}
 }
 
 // sum adds 16-bit words for the internet checksum (RFC 1071).
@@ -193,6 +207,7 @@ func (s *span) datagram(on tap, at time.Duration, from *host, to way, sport, dpo
 // ask adds a datagram and its answer, a little later.
 func (s *span) ask(at time.Duration, client, server *host, sport, dport uint16, question, answer []byte) {
 	on := tapOf(server.ip)
+	at += s.between(0, time.Millisecond)
 	s.datagram(on, at, client, way{server.ip, server.mac}, sport, dport, question)
 	if answer != nil {
 		s.datagram(on, at+distance(server)+s.between(200*time.Microsecond, 2*time.Millisecond), server, way{client.ip, client.mac}, dport, sport, answer)
@@ -210,6 +225,7 @@ func distance(h *host) time.Duration {
 // arp adds a request for an address, and the answer of its owner if there is one.
 func (s *span) arp(on tap, at time.Duration, from *host, ip netip.Addr, owner *host) {
 	const request, reply = 1, 2
+	at += s.between(0, 100*time.Microsecond)
 	message := func(op byte, sender *host, target [6]byte, targetIP netip.Addr) []byte {
 		b := []byte{0, 1, 8, 0, 6, 4, 0, op}
 		a, c := sender.ip.As4(), targetIP.As4()
@@ -235,7 +251,9 @@ func (s *span) write(on tap, w *capture.Writer) error {
 			if _, ok := next[src]; !ok {
 				next[src] = uint16(s.rng.UintN(1 << 16))
 			}
-			next[src]++
+			if !f.rest {
+				next[src]++
+			}
 			binary.BigEndian.PutUint16(h[4:], next[src])
 			binary.BigEndian.PutUint16(h[10:], fold(sum(0, h)))
 		}

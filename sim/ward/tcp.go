@@ -146,7 +146,7 @@ func (s *span) side(h *host, port uint16) *side {
 
 // tcp writes a connection in which the lines are said, and returns when it ended.
 func (s *span) tcp(t talk, lines []line) time.Duration {
-	c := &tcp{s: s, on: tapOf(t.server.ip), now: clock(t.at)}
+	c := &tcp{s: s, on: tapOf(t.server.ip), now: clock(t.at) + s.between(0, time.Millisecond)}
 	c.sides = [2]*side{s.side(t.client, s.port(t.client)), s.side(t.server, t.port)}
 	c.segment(0, wire.SYN, synOptions, nil)
 	c.now += distance(t.server) + s.between(10*time.Microsecond, 200*time.Microsecond)
@@ -158,7 +158,7 @@ func (s *span) tcp(t talk, lines []line) time.Duration {
 		if l.server {
 			from = 1
 		}
-		wait := l.wait
+		wait := l.wait + s.between(0, min(l.wait/50, delayedAck))
 		if wait == 0 {
 			wait = s.between(150*time.Microsecond, 4*time.Millisecond)
 			if i > 0 && lines[i-1].server != l.server {
