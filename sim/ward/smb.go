@@ -20,10 +20,9 @@ func (b le) u64(v ...uint64) le { return each(b, v, binary.LittleEndian.AppendUi
 func (b le) bytes(v ...[]byte) le {
 	return each(b, v, func(b, v []byte) []byte { return append(b, v...) })
 }
-func (b le) zero(n int) le          { return append(b, make([]byte, n)...) }
-func (b le) text(s string) le       { return b.bytes(wide(s)) }
-func (b le) pad(multiple int) le    { return b.zero((multiple - len(b)%multiple) % multiple) }
-func (b le) put32(at int, v int) le { binary.LittleEndian.PutUint32(b[at:], uint32(v)); return b }
+func (b le) zero(n int) le       { return append(b, make([]byte, n)...) }
+func (b le) text(s string) le    { return b.bytes(wide(s)) }
+func (b le) pad(multiple int) le { return b.zero((multiple - len(b)%multiple) % multiple) }
 
 func each[T any](b le, values []T, appendOne func([]byte, T) []byte) le {
 	for _, v := range values {
