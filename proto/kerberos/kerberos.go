@@ -85,11 +85,16 @@ const maxRecord = 1 << 17
 // section 7.2.2).
 func ParseRecord(b []byte) (length int, err error) {
 	c := wire.NewCursor("kerberos", b)
+	length = record(&c)
+	return length, c.Err()
+}
+
+func record(c *wire.Cursor) (length int) {
 	n := c.Uint32("length")
 	if c.Ok() && (n == 0 || n > maxRecord) {
 		c.FailAt("length", 0, wire.ErrTooLong) // the high bit is reserved
 	}
-	return int(n), c.Err()
+	return int(n)
 }
 
 // Context tags: [n] of a constructed element.
@@ -337,7 +342,8 @@ func Recognise(b []byte) wire.Match {
 		}
 		return wire.NeedMore
 	}
-	if n, err := ParseRecord(b); err != nil || n < 16 {
+	c := wire.NewCursor("kerberos", b)
+	if n := record(&c); !c.Ok() || n < 16 {
 		return wire.NoMatch
 	}
 	return RecogniseDatagram(b[4:])

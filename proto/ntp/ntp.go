@@ -41,8 +41,14 @@ type Message struct {
 const timeBytes, controlBytes, privateBytes = 48, 12, 8
 
 // Parse reads a message.
-func Parse(b []byte) (m Message, err error) {
+func Parse(b []byte) (Message, error) {
 	c := wire.NewCursor("ntp", b)
+	m := read(&c)
+	return m, c.Err()
+}
+
+// read does not make the error: what is looked at whether it is NTP mostly is not.
+func read(c *wire.Cursor) (m Message) {
 	first := c.Uint8("LI|VN|Mode")
 	m.Version, m.Mode = first>>3&7, Mode(first&7)
 	second := c.Uint8("stratum")
@@ -62,7 +68,7 @@ func Parse(b []byte) (m Message, err error) {
 	if c.Ok() && (m.Version < 1 || m.Version > 4 || m.Mode == 0) {
 		c.FailAt("LI|VN|Mode", 0, wire.ErrInvalid)
 	}
-	return m, c.Err()
+	return m
 }
 
 // IsMonlist reports whether m asks for the list of a server's last 600 clients,
@@ -75,8 +81,9 @@ func (m *Message) IsMonlist() bool {
 // RecogniseDatagram tells whether b may be a message. NTP has no mark of its
 // own, so the port has to agree.
 func RecogniseDatagram(b []byte) wire.Match {
-	m, err := Parse(b[:min(len(b), timeBytes)])
-	if err != nil {
+	c := wire.NewCursor("ntp", b[:min(len(b), timeBytes)])
+	m := read(&c)
+	if !c.Ok() {
 		return wire.NoMatch
 	}
 	if m.Mode < Control && (m.Stratum > 16 || len(b)%4 != 0) { // RFC 5905 figure 11, section 7.5
