@@ -413,8 +413,8 @@ func (s *stage) judgeScans() (out []*claim) {
 		}
 		c.Count, c.Last = t.n, max(c.Last, t.last)
 		for _, x := range t.targets {
-			if a := s.address(x.addr); s.register.Known(a) && (len(c.victims) == 0 || c.victims[len(c.victims)-1] != a) {
-				c.victims = append(c.victims, a)
+			if n, ok := s.nodes.index[x.addr]; ok && (len(c.victims) == 0 || c.victims[len(c.victims)-1] != s.at(n).addr) {
+				c.victims = append(c.victims, s.at(n).addr)
 			}
 		}
 		out = append(out, c.with(peer))

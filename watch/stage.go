@@ -252,11 +252,11 @@ func outsideUnicast(a device.Address) bool {
 
 func (s *stage) result() Result {
 	var r Result
-	s.introduce()
 	found := append(s.claims.list(), s.judge()...)
 	for _, c := range found {
 		s.register.Wanted(c.about, c.First)
 	}
+	s.introduce()
 	var index map[device.Address]int
 	r.Devices, index, r.Joins = s.register.Devices(nil)
 	found = append(found, s.judgeMedical(r.Devices, index)...)
