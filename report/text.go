@@ -294,6 +294,8 @@ func (g *digest) next() string {
 		path = plain(g.Inputs[0].Path)
 	}
 	switch {
+	case len(g.Inputs) == 1 && g.Inputs[0].Kind == "interface":
+		return "myelin sense -i " + path + " --format json | tail -n 1 > saved.json, then myelin report --format html -o ward.html saved.json"
 	case len(g.Findings) > 0:
 		return "myelin assess --format html -o ward.html " + path + " (the same as a page, with the map)"
 	case g.Stats.Packets == 0:
