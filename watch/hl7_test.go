@@ -92,6 +92,7 @@ func TestHL7Observer(t *testing.T) {
 	const (
 		version  = "protocol-seen " + ehr + "<" + gate + " 2.6"
 		order    = "command-seen " + gate + "<" + ehr + " set-infusion-rate (drug infusion) increases 4 ug/kg/min " + p3 + " # #"
+		deadly   = "therapy-seen " + p3 + "<" + gate + " (drug infusion) 5 " + p3
 		pump     = "identity-seen " + p3 + "<" + gate + " infusion pump (drug infusion)"
 		ordered  = "patient-data-seen " + ehr + "<" + gate + " 520 # PCD-03"
 		adt      = "patient-data-seen " + ehr + "<" + gate + " 15 # ADT"
@@ -104,19 +105,19 @@ func TestHL7Observer(t *testing.T) {
 		want   []string
 	}{
 		{"an infusion order and its answers", []piece{client(mllp(hl7Order)), server(mllp(hl7Ack("CA", "ehr-9")))},
-			[]string{version, ordered, pump, order, answered + "proposed succeeded " + p3 + " #"}},
+			[]string{version, ordered, pump, order, deadly, answered + "proposed succeeded " + p3 + " #"}},
 		{"refused", []piece{client(mllp(hl7Order)), server(mllp(hl7Ack("AE", "ehr-9")))},
-			[]string{version, ordered, pump, order, answered + "proposed failed " + p3 + " #"}},
+			[]string{version, ordered, pump, order, deadly, answered + "proposed failed " + p3 + " #"}},
 		{"an answer to something else", []piece{client(mllp(hl7Order)), server(mllp(hl7Ack("AA", "ehr-8")))},
-			[]string{version, ordered, pump, order}},
+			[]string{version, ordered, pump, order, deadly}},
 		{"an answer from the sender itself", []piece{client(mllp(hl7Order, hl7Ack("AA", "ehr-9")))},
-			[]string{version, ordered, pump, order}},
+			[]string{version, ordered, pump, order, deadly}},
 		{"answered twice", []piece{client(mllp(hl7Order)), server(mllp(hl7Ack("AA", "ehr-9"), hl7Ack("AA", "ehr-9")))},
-			[]string{version, ordered, pump, order, answered + "accepted succeeded " + p3 + " #"}},
+			[]string{version, ordered, pump, order, deadly, answered + "accepted succeeded " + p3 + " #"}},
 		{"sent again, as its acknowledgement was lost", []piece{client(mllp(hl7Order, hl7Order)), server(mllp(hl7Ack("AA", "ehr-9")))},
-			[]string{version, ordered, pump, order, answered + "accepted succeeded " + p3 + " #"}},
+			[]string{version, ordered, pump, order, deadly, answered + "accepted succeeded " + p3 + " #"}},
 		{"another order under the same id", []piece{client(mllp(hl7Order, strings.Replace(hl7Order, "|4|", "|5|", 1)))},
-			[]string{version, ordered, pump, order, strings.Replace(order, "4 ug", "5 ug", 1)}},
+			[]string{version, ordered, pump, order, deadly, strings.Replace(order, "4 ug", "5 ug", 1)}},
 		{"the application's answer, on its own connection",
 			[]piece{client(mllp(strings.Replace(hl7Ack("AE", "ehr-9"), "ACK^O15^ACK", "RRG^O16^RRG_O16", 1)))},
 			[]string{version, "command-answered " + ehr + "<" + gate + " proposed failed #"}},
@@ -132,6 +133,7 @@ func TestHL7Observer(t *testing.T) {
 			"report-seen " + p3 + "<" + gate + " PCD-01 (drug infusion) " + p3 + " 5",
 			"patient-data-seen " + gate + "<" + ehr + " 520 # PCD-03",
 			"command-seen " + ehr + "<" + gate + " set-infusion-rate (drug infusion) decreases 0.1 ug/kg/min " + p3 + " # #",
+			"therapy-seen " + p3 + "<" + ehr + " (drug infusion) 5 " + p3,
 			"command-seen " + ehr + "<" + gate + " set-infusion-rate (drug infusion) increases 4 ug/kg/min " + p3 + " # #",
 		}},
 		{"reports say the same once", []piece{client(mllp(hl7Report, hl7Report))}, []string{
@@ -146,19 +148,19 @@ func TestHL7Observer(t *testing.T) {
 		{"admissions", []piece{client(mllp(hl7Admission, hl7Admission, strings.Replace(hl7Admission, "SA-1005", "SA-1004", 1)))},
 			[]string{strings.Replace(version, "2.6", "2.5.1", 1), his, adt, adt}},
 		{"a batch", []piece{client(mllp("BHS|^~\\&\r" + hl7Admission + hl7Order + "BTS|2\r"))},
-			[]string{strings.Replace(version, "2.6", "2.5.1", 1), his, adt, version, ordered, pump, order}},
+			[]string{strings.Replace(version, "2.6", "2.5.1", 1), his, adt, version, ordered, pump, order, deadly}},
 		{"without MLLP", []piece{client([]byte(hl7Order)), server([]byte(hl7Ack("AA", "ehr-9")))},
-			[]string{version, ordered, pump, order, answered + "accepted succeeded " + p3 + " #"}},
+			[]string{version, ordered, pump, order, deadly, answered + "accepted succeeded " + p3 + " #"}},
 		{"without MLLP or answer", []piece{client([]byte(hl7Admission + hl7Order))},
-			[]string{strings.Replace(version, "2.6", "2.5.1", 1), his, adt, version, ordered, pump, order}},
+			[]string{strings.Replace(version, "2.6", "2.5.1", 1), his, adt, version, ordered, pump, order, deadly}},
 		{"an order cut in two messages", []piece{client(mllp(
 			hl7Order[:strings.Index(hl7Order, "|4|")+1]+"\rADD\rDSC|7|F\r",
 			"MSH|^~\\&|CastorEHR|StAda|||||RGV^O15|ehr-10|P|2.6||7\rADD|4|265619^^MDC\rRXR|^IV\rOBX|1||69986^^MDC||||||||X|||||||ACDE48FFFE000303^^ACDE48FFFE000303^EUI-64\r"))},
-			[]string{version, ordered, pump, order}},
+			[]string{version, ordered, pump, order, deadly}},
 		{"a message that is never continued", []piece{client(mllp(hl7Admission + "DSC|7|F\r"))},
 			[]string{strings.Replace(version, "2.6", "2.5.1", 1), his, adt}},
 		{"another message than the next part", []piece{client(mllp(hl7Admission+"DSC|7|F\r", hl7Order))},
-			[]string{strings.Replace(version, "2.6", "2.5.1", 1), his, adt, version, ordered, pump, order}},
+			[]string{strings.Replace(version, "2.6", "2.5.1", 1), his, adt, version, ordered, pump, order, deadly}},
 		{"a query and its response", []piece{
 			client(mllp("MSH|^~\\&|||||||QBP^Q22^QBP_Q21|q|P|2.6\rQPD|Q22^Find^HL7|1|SA-1005^^^StAda^MR\r")),
 			server(mllp("MSH|^~\\&|||||||RSP^K22|r|P|2.6\rMSA|AA|q\rPID|||SA-1005\rPID|||SA-1004\rDSC|9|I\r")),
@@ -203,6 +205,7 @@ func TestHL7Observer(t *testing.T) {
 			"malformed-seen " + ehr + "<" + gate + " RXG-15 Give Rate Amount unknown unit",
 			pump,
 			"command-seen " + gate + "<" + ehr + " set-infusion-rate (drug infusion) increases " + p3 + " # #",
+			deadly,
 		}},
 		{"what is no message", []piece{client([]byte("\x0bMSH|^^\\&|x\x1c\r\x0b\x06\x1c\r\x0b\x0bMSH|^~\\&|\x1c\r"))}, []string{
 			"malformed-seen " + ehr + "<" + gate + " MSH-2 Encoding Characters invalid value",
