@@ -118,7 +118,7 @@ func kindsMarkdown(w io.Writer, list []*finding.KindInfo) error {
 		}
 		fmt.Fprintf(w, "\n### %s\n\n**%s.** %s\n\nWhat to do: %s\n\n", k.Name, k.Title, k.Why, k.Advice)
 		if k.Unexpected {
-			fmt.Fprint(w, "Without a [baseline](baseline.md) its confidence is low and it is never `act`.\n\n")
+			fmt.Fprint(w, "Without a [baseline](baseline.md) its confidence is low, or medium where the capture itself speaks against it, and it is never `act`.\n\n")
 		}
 		if _, err := fmt.Fprintf(w, "See %s; %s; ATT&CK %s.\n",
 			strings.Join(k.References, ", "), strings.Join(k.CWE, ", "), strings.Join(k.Attack, ", ")); err != nil {
