@@ -149,8 +149,11 @@ and sends nothing to anybody. It is no medical device.`,
 }
 
 // said returns an error as a person reads it: of a file the name and what is
-// wrong, without the system call that found it out.
+// wrong, without the system call that found that out.
 func said(err error) error {
+	if errors.Is(err, context.Canceled) {
+		return errors.New("interrupted")
+	}
 	var p *fs.PathError
 	if errors.As(err, &p) && err == error(p) {
 		return fmt.Errorf("%s: %w", p.Path, p.Err)

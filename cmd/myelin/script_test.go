@@ -6,6 +6,7 @@ package main
 import (
 	"bytes"
 	"compress/gzip"
+	"context"
 	"encoding/binary"
 	"errors"
 	"os"
@@ -162,6 +163,19 @@ func TestHelp(t *testing.T) {
 		if !strings.Contains(examples, name) {
 			t.Errorf("%s --help has no example", name)
 		}
+	}
+}
+
+func TestInterrupted(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "monday.pcap")
+	if err := writeCapture(file); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	var out, errs strings.Builder
+	if code := run(ctx, []string{"assess", file}, strings.NewReader(""), &out, &errs); code != exitError || errs.String() != "myelin: interrupted\n" || out.Len() > 0 {
+		t.Errorf("exit %d, %q", code, errs.String())
 	}
 }
 
