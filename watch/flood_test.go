@@ -23,14 +23,19 @@ func forged(n int) string {
 	return netip.AddrFrom4([4]byte{10, byte(100 + n>>16), byte(n >> 8), byte(n)}).String()
 }
 
-// synFlood sends n first packets of forged senders, with attacks in between.
+// synFlood sends n first packets of forged senders, half of them outside, with
+// attacks in between.
 func synFlood(n int) *scene {
 	s := newScene()
 	s.pump()
 	s.talk(ehr, gate, 24000, told1("first")...)
 	for i := range n {
 		s.port++
-		s.segment(forged(i), s.port, ct1, 445, wire.SYN, 1, 0, nil)
+		from := netip.AddrFrom4([4]byte{198, byte(18 + i>>16), byte(i >> 8), byte(i)}).String() // RFC 2544
+		if i%2 == 0 {
+			from = forged(i)
+		}
+		s.segment(from, s.port, ct1, 445, wire.SYN, 1, 0, nil)
 		if i%(n/40) == 0 {
 			s.syn(laptop, host(i/(n/40)), 445)        // a scan
 			s.ftp(laptop, ct1, false)                 // guesses
