@@ -307,10 +307,10 @@ func (s *stage) count(id proto.ID, client, server uint32, c *ended) {
 	x := s.session(id, client, server, c.port, c.last)
 	x.Count++
 	x.Bytes += c.bytes()
-	x.Encrypted = x.Encrypted || encrypted[id]
+	x.Encrypted = x.Encrypted || encrypted[id] && !x.readable
 }
 
-// encrypted are the protocols that are.
+// encrypted are the protocols that are, unless they agree on a suite that only signs.
 var encrypted = [proto.Count]bool{proto.TLS: true, proto.SSH: true}
 
 type sessionKey struct {

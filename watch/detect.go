@@ -18,6 +18,7 @@ import (
 	"github.com/myelin-health/myelin/flow"
 	"github.com/myelin-health/myelin/inventory"
 	"github.com/myelin-health/myelin/proto"
+	"github.com/myelin-health/myelin/proto/tls"
 	"github.com/myelin-health/myelin/wire"
 )
 
@@ -923,13 +924,20 @@ func (s *stage) clearFTP(c *ended, server uint32) {
 }
 
 func (s *stage) tls(e *event.Event) {
+	client, server, port := s.nodeOf(e.Device, e.Time), s.nodeOf(e.Peer, e.Time), uint16(e.Int(event.Port))
 	if e.Text(event.Name) != "" {
-		if k := s.calling(s.nodeOf(e.Device, e.Time), s.nodeOf(e.Peer, e.Time), uint16(e.Int(event.Port)), e.Time); k != nil {
+		if k := s.calling(client, server, port, e.Time); k != nil {
 			k.named = true
 		}
 	}
-	if reason := e.Text(event.Reason); reason != "" && event.Result(e.Int(event.Outcome)) != event.Failed {
-		s.find(finding.WeakTLS, e.Peer, "", device.High, e, reason).with(e.Device)
+	reason := e.Text(event.Reason)
+	if reason == "" || event.Result(e.Int(event.Outcome)) == event.Failed {
+		return
+	}
+	s.find(finding.WeakTLS, e.Peer, "", device.High, e, reason).with(e.Device)
+	if client != 0 && server != 0 && strings.Contains(reason, tls.WeakNull.String()) {
+		x := s.session(proto.TLS, client, server, port, e.Time)
+		x.Encrypted, x.readable = false, true
 	}
 }
 

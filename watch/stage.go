@@ -189,7 +189,7 @@ func (s *stage) protocol(e *event.Event) {
 		return // a version learned later, or a protocol inside another
 	}
 	x := s.session(id, client, server, uint16(port), e.Time)
-	x.Encrypted = x.Encrypted || e.Int(event.Protection)&int64(device.Encrypted) != 0
+	x.Encrypted = x.Encrypted || e.Int(event.Protection)&int64(device.Encrypted) != 0 && !x.readable
 	x.Inferred = x.Inferred || e.Int(event.Inferred) != 0
 	s.remoteSession(e, name)
 }

@@ -342,3 +342,33 @@ func FuzzTLSObserver(f *testing.F) {
 		}
 	})
 }
+
+// A channel whose suite does not encrypt is no encrypted session, whether or
+// not somebody records the events.
+func TestSuiteWithoutEncryption(t *testing.T) {
+	record := func(version, typ byte, body ...byte) []byte {
+		return append([]byte{typ, 3, version, byte(len(body) >> 8), byte(len(body))}, body...)
+	}
+	handshake := func(typ byte, tail ...byte) []byte {
+		body := append(append([]byte{3, 3}, make([]byte, 32)...), tail...)
+		return record(3, 22, append([]byte{typ, 0, 0, byte(len(body))}, body...)...)
+	}
+	changed := record(3, 20, 1)
+	for suite, encrypted := range map[byte]bool{0x02: false, 0x2f: true} { // with NULL, and with AES-128
+		for _, c := range []Config{{}, {Record: func(*event.Event) error { return nil }}} {
+			s := newScene()
+			for range 2 {
+				s.talk(ct1, pacs, 2762, client(handshake(1, 0, 0, 2, 0, suite, 1, 0)), server(handshake(2, 0, 0, suite, 0)), client(changed), server(changed))
+			}
+			sessions := s.play(t, c).Sessions
+			if len(sessions) != 2 { // TLS, and DICOM by the port
+				t.Errorf("suite %#x: %+v", suite, sessions)
+			}
+			for _, x := range sessions {
+				if x.Encrypted != encrypted || x.Count != 2 {
+					t.Errorf("suite %#x, recorded %v: %+v", suite, c.Record != nil, x)
+				}
+			}
+		}
+	}
+}

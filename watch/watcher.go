@@ -90,6 +90,7 @@ type Session struct {
 	Bytes          uint64
 	Encrypted      bool
 	Inferred       bool // from the registered port alone
+	readable       bool // both sides agreed not to encrypt
 }
 
 // Result derives devices, findings and sessions from what was watched so far.
