@@ -32,6 +32,7 @@ import (
 	"github.com/myelin-health/myelin/event"
 	"github.com/myelin-health/myelin/finding"
 	"github.com/myelin-health/myelin/internal/testpeer"
+	"github.com/myelin-health/myelin/proto/dicom"
 	"github.com/myelin-health/myelin/report"
 	"github.com/myelin-health/myelin/wire"
 )
@@ -52,6 +53,7 @@ type wiretap struct {
 	now  time.Time
 	port uint16 // of the next client
 	n    uint64 // frames written
+	late bool   // capturing began when the connections were open
 }
 
 func newWiretap(t testing.TB) *wiretap {
@@ -135,9 +137,11 @@ func (tap *wiretap) conversation(client, server string, port int, c *testpeer.Co
 			me.seq++
 		}
 	}
-	segment(0, wire.SYN, nil)
-	segment(1, wire.SYN|wire.ACK, nil)
-	segment(0, wire.ACK, nil)
+	if !tap.late {
+		segment(0, wire.SYN, nil)
+		segment(1, wire.SYN|wire.ACK, nil)
+		segment(0, wire.ACK, nil)
+	}
 	for _, p := range c.Pieces {
 		from := 0
 		if p.FromServer {
@@ -451,6 +455,49 @@ func TestDICOMPeers(t *testing.T) {
 			againstTshark(t, file, h, p.Port, toView.Port, toXfer.Port)
 			cut(t, tap.buf.Bytes())
 		})
+	}
+}
+
+// TestDICOMPeersMidstream begins to capture at each piece of an association,
+// in which three objects are stored.
+func TestDICOMPeersMidstream(t *testing.T) {
+	notShort(t)
+	t.Parallel()
+	p := testpeer.NewProxy(t, testpeer.Storescp(t))
+	testpeer.Run(t, t.TempDir(), testpeer.DCMTK(t, "storescu"), "-xe", "-aet", ctTitle, "-aec", pacsTitle, "127.0.0.1", strconv.Itoa(p.Port),
+		ctImage(t, patients[0], 1), ctImage(t, patients[1], 1), ctImage(t, patients[2], 1))
+	pieces := p.Conversations()[0].Pieces
+	before := 3
+	for i := range pieces {
+		rest := pieces[i:]
+		// Where no P-DATA-TF begins any more, what is left is ten bytes of release.
+		last := !slices.ContainsFunc(rest, func(p testpeer.Piece) bool { return p.Bytes[0] == byte(dicom.PDataTF) })
+		tap := newWiretap(t)
+		tap.late = true
+		tap.conversation(ct1, pacs, p.Port, &testpeer.Conversation{Pieces: rest})
+		h := hear(t, tap.save())
+		protocol := "dicom"
+		if last {
+			protocol = "unknown"
+		}
+		if d := cmp.Diff([]string{fmt.Sprintln(protocol, ct1, pacs, p.Port, 1, false, false)}, h.sessions()); d != "" {
+			t.Errorf("from piece %d on: %s", i, d)
+		}
+		subjects := 0
+		for _, f := range h.Findings {
+			if f.Kind != finding.PHIInClear {
+				t.Errorf("from piece %d on: %s", i, report.FindingLine(h.Assessment, &f))
+			}
+			subjects = f.Subjects
+		}
+		// With the negotiation all is understood; each piece later misses one patient at most.
+		if hello := rest[0].Bytes[0] == byte(dicom.AssociateRQ) || rest[0].Bytes[0] == byte(dicom.AssociateAC); hello && subjects != 3 || before-subjects > 1 || subjects > before {
+			t.Errorf("from piece %d on: %d patients, %d before", i, subjects, before)
+		}
+		before = subjects
+	}
+	if before != 0 {
+		t.Errorf("%d patients in the last piece", before)
 	}
 }
 
