@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/netip"
+	"reflect"
 	"slices"
 	"testing"
 
@@ -313,4 +314,50 @@ func TestTable(t *testing.T) {
 	if _, ok := s.m[1]; ok {
 		t.Error("not empty")
 	}
+}
+
+// FuzzStage takes events as no observer would say them: the stage must not
+// fall, must stay within its bounds, and must say the same twice.
+func FuzzStage(f *testing.F) {
+	f.Add([]byte{6, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15})
+	f.Add([]byte("\x0a\x01\x02\x06\x00\x0b\x01\x01\x06\x01\x06\x01\x02\x06\x02\x0d\x01\x03\x07\x00"))
+	texts := []string{"", "dicom", "hl7", "tls", "smb", "rdp", "telnet", "ftp", "arp", "dhcp", "XFER1", "10.20.8.0/24", "CVE-2021-44228,CVE-2014-0160", "Windows 7", "1", "basic"}
+	peers := []device.Address{{}, address(ct1), address(pacs), address(away), address("::1"), address("00:16:0a:14:08:0b"), {Kind: device.EUI64, Value: p3}, {Kind: device.AET, Value: "XFER1"}, {Kind: device.IP, Value: "nonsense"}, address("255.255.255.255"), address("0.0.0.0")}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		play := func(baseline *Baseline) []finding.Finding {
+			st := newStage(Config{Baseline: baseline, Record: func(*event.Event) error { return nil }})
+			now := int64(1)
+			for in := b; len(in) >= 4; {
+				e := event.Event{Kind: event.Kind(int(in[0]) % len(handlers)), Device: peers[int(in[1])%len(peers)], Peer: peers[int(in[2])%len(peers)]}
+				now += int64(in[3]) * second
+				e.Time, e.Sighting.Packet = now, uint64(len(in))
+				in = in[4:]
+				for _, k := range event.Kinds[e.Kind].Keys {
+					if len(in) < 2 {
+						break
+					}
+					e.Add(event.Attr{Key: k, Int: int64(int8(in[0])), Text: texts[int(in[1])%len(texts)]})
+					in = in[2:]
+				}
+				if err := st.on(&e); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if st.purse < 0 || st.purse > maxAllSubjects || len(st.claims.m) > maxClaims {
+				t.Fatalf("room for %d subjects, %d claims", st.purse, len(st.claims.m))
+			}
+			return st.result().Findings
+		}
+		for _, baseline := range []*Baseline{nil, expects(Link{ct1, pacs, "dicom"})} {
+			one, two := play(baseline), play(baseline)
+			if !reflect.DeepEqual(one, two) {
+				t.Fatalf("said %+v, then %+v", one, two)
+			}
+			for _, f := range one {
+				if f.Count < uint64(len(f.Sightings)) || len(f.Sightings) == 0 || len(f.Sightings) > finding.MaxSightings || f.First > f.Last || f.Title == "" || f.Harm == device.NoHarm {
+					t.Fatalf("%+v", f)
+				}
+			}
+		}
+	})
 }

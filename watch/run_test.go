@@ -23,6 +23,7 @@ import (
 
 	"github.com/myelin-health/myelin/capture"
 	"github.com/myelin-health/myelin/event"
+	"github.com/myelin-health/myelin/finding"
 )
 
 // watchScene watches the frames of a scene; chunk chooses how many come at a time.
@@ -78,8 +79,9 @@ func sameHowever(t *testing.T, s *scene) {
 	}
 }
 
-// TestSameHoweverCaptures merges all real captures by time.
-func TestSameHoweverCaptures(t *testing.T) {
+// captured is all real captures beside the repository, merged by time.
+func captured(t *testing.T) *scene {
+	t.Helper()
 	names, _ := filepath.Glob(filepath.Join(sharedCaptures, "*.pcap*"))
 	if len(names) == 0 {
 		t.Skip("the captures beside the repository (../shared/captures) are not here")
@@ -103,8 +105,10 @@ func TestSameHoweverCaptures(t *testing.T) {
 		}
 	}
 	slices.SortStableFunc(s.frames, func(a, b Frame) int { return cmp.Or(cmp.Compare(a.Time, b.Time), cmp.Compare(a.Input, b.Input)) })
-	sameHowever(t, s)
+	return s
 }
+
+func TestSameHoweverCaptures(t *testing.T) { sameHowever(t, captured(t)) }
 
 // TestSameHoweverFlood reaches the bounds of the flow tables and of the
 // ordered stage, so that what is given up must be the same, too.
@@ -201,4 +205,33 @@ func (f *failing) Next(dst []Frame) (int, func(), error) {
 		err = f.err
 	}
 	return n, release, err
+}
+
+// TestOwnBaseline takes what was seen as what is expected: the same once more
+// is nothing unexpected.
+func TestOwnBaseline(t *testing.T) {
+	scenes := []*scene{captured(t)}
+	for _, d := range slices.Concat(therapyDetections, scanDetections, accessDetections, networkDetections, outsideDetections) {
+		s := newScene()
+		d.scene(s)
+		s.events = nil
+		scenes = append(scenes, s)
+	}
+	for i, s := range scenes {
+		first := s.play(t, Config{})
+		b := expects()
+		for _, x := range first.Sessions {
+			b.Links[Link{x.Client.Value, x.Server.Value, cmp.Or(x.Protocol, "unknown")}] = true
+		}
+		for _, d := range first.Devices {
+			for _, a := range d.Addresses {
+				b.Names[a.Value] = true
+			}
+		}
+		for _, f := range s.play(t, Config{Baseline: b}).Findings {
+			if finding.Kinds[f.Kind].Unexpected {
+				t.Errorf("scene %d: %v of %s with %s: %s", i, f.Kind, f.Device, f.Peer, f.Sightings[0].Note)
+			}
+		}
+	}
 }

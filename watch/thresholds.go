@@ -73,7 +73,7 @@ const (
 const (
 	maxSessions    = 65536
 	maxClaims      = 16384   // findings being collected
-	maxTracked     = 16384   // rows of each detector
+	maxTracked     = 8192    // rows of each detector
 	maxSubjects    = 65536   // patients counted in one finding
 	maxAllSubjects = 1 << 18 // patients remembered in all, by findings and detectors
 	maxTargets     = 1024    // of one scan
