@@ -83,6 +83,7 @@ type Conversation struct {
 	Begin                Place   // of its first packet
 	ClientMAC, ServerMAC [6]byte // of the first frame of each side; zero when not captured
 	VLAN                 uint16
+	charged              int32  // bytes that the handler remembers
 	index                uint32 // of this conversation in the table's slab
 }
 

@@ -19,8 +19,10 @@ const Shards = 64
 
 // The bounds of one table: the whole program's divided by [Shards].
 const (
-	maxConversations = 131072 / Shards   // conversations at a time
-	maxBytes         = 80 << 20 / Shards // bytes kept or held for all conversations of a table
+	maxConversations = 65536 / Shards    // conversations at a time
+	maxBytes         = 72 << 20 / Shards // memory for all that is kept, held and charged of a table's conversations
+	maxCharged       = maxBytes / 2      // of it charged: a flood of conversations leaves room to keep bytes
+	heldCost         = 128               // memory that a held segment takes besides its bytes
 	maxKeptSide      = 1 << 20           // bytes kept for one side: the longest message a handler can wait for
 	maxHeldSide      = 64                // segments held for one side until a gap is declared
 	maxMarks         = 64                // places remembered for one buffer
@@ -110,15 +112,16 @@ type Table struct {
 	Stats Stats
 
 	h       Handler
-	seed    uint64
+	seeds   [2]uint64
 	buckets []uint32                           // first of each chain, or none
-	slab    []*[slabSize]Conversation          // grows with need, never shrinks
+	slab    []*[slabSize]Conversation          // grows with need; given up when all is flushed
 	used    uint32                             // conversations of the slab ever used
 	free    uint32                             // first of the chain of free ones
 	ages    [lists]struct{ old, young uint32 } // lists by Last
 	clock   int64                              // latest packet time
 	swept   int64                              // clock of the last sweep
-	bytes   int                                // kept and held
+	bytes   int                                // memory kept, held and charged
+	charged int                                // of it charged
 	spare   []*kept                            // buffers for reuse
 
 	// The bytes in hand during Handler.Data, for Place.
@@ -148,7 +151,10 @@ const (
 
 // NewTable returns an empty table.
 func NewTable(h Handler) *Table {
-	t := &Table{h: h, free: none, seed: maphash.Bytes(maphash.MakeSeed(), nil)}
+	t := &Table{h: h, free: none}
+	for i := range t.seeds {
+		t.seeds[i] = maphash.Bytes(maphash.MakeSeed(), nil)
+	}
 	for i := range t.ages {
 		t.ages[i].old, t.ages[i].young = none, none
 	}
@@ -175,8 +181,8 @@ func mix(a, b uint64) uint64 {
 
 func (t *Table) at(i uint32) *Conversation { return &t.slab[i/slabSize][i%slabSize] }
 
-// Packet takes one packet. hash is [Hash] of it. The packet is not kept.
-func (t *Table) Packet(p *wire.Packet, hash uint64, at Place) {
+// Packet takes one packet of this table's shard. The packet is not kept.
+func (t *Table) Packet(p *wire.Packet, at Place) {
 	if at.Time > t.clock {
 		t.clock = at.Time
 		if t.clock-t.swept > 1e9 {
@@ -186,13 +192,16 @@ func (t *Table) Packet(p *wire.Packet, hash uint64, at Place) {
 	at.Offset = int32(p.PayloadOff)
 	t.place = at
 
-	c, from := t.find(p, hash)
+	for t.charged > maxCharged && t.evict(listUnanswered, listDatagram, listStream) {
+	}
+	key := t.key(p)
+	c, from := t.find(p, key)
 	if c != nil && startsAnew(c, from, p) {
 		t.remove(c)
 		c = nil
 	}
 	if c == nil {
-		c = t.open(p, hash, at)
+		c = t.open(p, key, at)
 		from = Client
 		if c.Client.Addr != p.Src || c.Client.Port != p.SrcPort {
 			from = Server
@@ -286,12 +295,11 @@ func (t *Table) answered(c *Conversation, from Side, p *wire.Packet) {
 	t.move(c, to)
 }
 
-func (t *Table) find(p *wire.Packet, hash uint64) (*Conversation, Side) {
+func (t *Table) find(p *wire.Packet, h uint32) (*Conversation, Side) {
 	if t.buckets == nil {
 		return nil, Client
 	}
-	h := uint32(hash)
-	for i := t.buckets[t.bucket(h)]; i != none; {
+	for i := t.buckets[h>>(32-bucketBits)]; i != none; {
 		c := t.at(i)
 		if c.hash == h && c.Proto == p.Proto {
 			if c.Client.Port == p.SrcPort && c.Server.Port == p.DstPort && c.Client.Addr == p.Src && c.Server.Addr == p.Dst {
@@ -306,13 +314,21 @@ func (t *Table) find(p *wire.Packet, hash uint64) (*Conversation, Side) {
 	return nil, Client
 }
 
-// bucket mixes in a seed of this process, so that nobody can prepare packets
-// that all fall into one chain. It decides nothing that can be seen outside.
-func (t *Table) bucket(h uint32) uint32 {
-	return uint32((uint64(h)^t.seed)*0x9e3779b97f4a7c15>>(64-bucketBits)) & (1<<bucketBits - 1)
+// key is [Hash] under seeds of this process: that one is public, and who chooses
+// addresses could make any number of packets fall into one chain. It decides
+// nothing that can be seen outside.
+func (t *Table) key(p *wire.Packet) uint32 {
+	a := t.end(&p.Src, p.SrcPort)
+	b := t.end(&p.Dst, p.DstPort)
+	return uint32((a+b)*0x9e3779b97f4a7c15>>32) ^ uint32(p.Proto)
 }
 
-func (t *Table) open(p *wire.Packet, hash uint64, at Place) *Conversation {
+func (t *Table) end(ip *wire.Addr, port uint16) uint64 {
+	a := mix(binary.LittleEndian.Uint64(ip[:8])^t.seeds[0], binary.LittleEndian.Uint64(ip[8:])^t.seeds[1])
+	return mix(a^t.seeds[1], uint64(port)^t.seeds[0])
+}
+
+func (t *Table) open(p *wire.Packet, key uint32, at Place) *Conversation {
 	if t.buckets == nil {
 		t.buckets = make([]uint32, 1<<bucketBits)
 		for i := range t.buckets {
@@ -332,7 +348,7 @@ func (t *Table) open(p *wire.Packet, hash uint64, at Place) *Conversation {
 			t.slab = append(t.slab, new([slabSize]Conversation))
 		}
 	default:
-		t.evict()
+		t.evict(listOver, listUnanswered, listDatagram, listStream)
 		i = t.free
 		t.free = t.at(i).chain
 	}
@@ -340,13 +356,13 @@ func (t *Table) open(p *wire.Packet, hash uint64, at Place) *Conversation {
 	*c = Conversation{
 		Client: Endpoint{p.Src, p.SrcPort}, Server: Endpoint{p.Dst, p.DstPort},
 		Proto: p.Proto, VLAN: p.VLAN, Begin: at, Last: at.Time,
-		hash: uint32(hash), index: i, list: listUnanswered,
+		hash: key, index: i, list: listUnanswered,
 	}
 	if serverSpeaks(p) {
 		c.Client, c.Server = c.Server, c.Client
 	}
 	c.Midstream = p.Proto == wire.ProtoTCP && p.Flags&wire.SYN == 0
-	b := t.bucket(c.hash)
+	b := c.hash >> (32 - bucketBits)
 	c.chain, t.buckets[b] = t.buckets[b], i
 	t.push(c)
 	t.Stats.Conversations++
@@ -366,17 +382,30 @@ func serverSpeaks(p *wire.Packet) bool {
 	return p.SrcPort < 1024 && p.DstPort >= 1024
 }
 
-// evict gives up the conversation that was silent longest, of those that are
-// over if there are any, else of the unanswered ones: a flood of first packets
-// pushes out its own, not the conversations that are going on.
-func (t *Table) evict() {
-	for _, l := range [...]int{listOver, listUnanswered, listDatagram, listStream} {
+// evict gives up the conversation that was silent longest on the first of the
+// lists that has any: those that are over, then the unanswered ones. A flood of
+// first packets pushes out its own, not the conversations that are going on.
+func (t *Table) evict(from ...uint8) bool {
+	for _, l := range from {
 		if i := t.ages[l].old; i != none {
 			t.Stats.Evicted++
 			t.remove(t.at(i))
-			return
+			return true
 		}
 	}
+	return false
+}
+
+// Charge counts n bytes that the handler remembers of c, until [Handler.Closed].
+// The table gives up conversations, the silent ones first, when all of
+// them together have too many.
+func (t *Table) Charge(c *Conversation, n int) {
+	if c.over {
+		return
+	}
+	c.charged += int32(n)
+	t.charged += n
+	t.bytes += n
 }
 
 // sweep ends the conversations that were silent for too long.
@@ -412,6 +441,9 @@ func (t *Table) FlushOldest() {
 	if c := t.oldest(); c != nil {
 		t.remove(c)
 	}
+	if t.oldest() == nil { // the room is for whoever makes something of what was seen
+		t.buckets, t.slab, t.used, t.free, t.spare = nil, nil, 0, none, nil
+	}
 }
 
 func (t *Table) oldest() *Conversation {
@@ -440,7 +472,9 @@ func (t *Table) finish(c *Conversation) {
 		t.dropKept(&c.sides[s])
 	}
 	t.h.Closed(c)
-	c.User = nil
+	t.bytes -= int(c.charged)
+	t.charged -= int(c.charged)
+	c.User, c.charged = nil, 0
 	t.move(c, listOver)
 }
 
@@ -449,7 +483,7 @@ func (t *Table) remove(c *Conversation) {
 	t.finish(c)
 	t.place = place
 	t.unlink(c)
-	p := &t.buckets[t.bucket(c.hash)]
+	p := &t.buckets[c.hash>>(32-bucketBits)]
 	for *p != c.index {
 		p = &t.at(*p).chain
 	}

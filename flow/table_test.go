@@ -84,7 +84,7 @@ func (p *peer) sendPacket(from Side, k wire.Packet) {
 	k.Src, k.SrcPort, k.Dst, k.DstPort = p.ends[from].Addr, p.ends[from].Port, p.ends[from.Other()].Addr, p.ends[from.Other()].Port
 	p.n++
 	p.now += 1e6
-	p.t.Packet(&k, Hash(&k), Place{Time: p.now, Packet: p.n})
+	p.t.Packet(&k, Place{Time: p.now, Packet: p.n})
 }
 
 func (p *peer) flush() {
@@ -359,7 +359,7 @@ func TestFlood(t *testing.T) {
 		flood.Src = wire.AddrFrom(netip.AddrFrom4([4]byte{198, 51, byte(i >> 8), byte(i)}))
 		flood.SrcPort = uint16(i>>16 + 1024)
 		p.n++
-		p.t.Packet(&flood, Hash(&flood), Place{Time: p.now, Packet: p.n})
+		p.t.Packet(&flood, Place{Time: p.now, Packet: p.n})
 	}
 	if got, want := p.t.Stats.Evicted, uint64(2*maxConversations+1); got != want {
 		t.Errorf("%d evicted, want %d", got, want)
@@ -380,7 +380,7 @@ func TestExpiry(t *testing.T) {
 	p.send(Client, wire.SYN, 999, 0, "")
 	other := wire.Packet{IPVersion: 4, Proto: wire.ProtoUDP, HasPorts: true, SrcPort: 5000, DstPort: 53, Payload: []byte("x")}
 	at := func(later int64) {
-		p.t.Packet(&other, Hash(&other), Place{Time: p.now + later})
+		p.t.Packet(&other, Place{Time: p.now + later})
 	}
 	at(idle[listUnanswered])
 	if len(h.closed) != 0 {
@@ -399,10 +399,9 @@ func TestNoAllocation(t *testing.T) {
 	p.handshake()
 	k := wire.Packet{IPVersion: 4, Proto: wire.ProtoTCP, HasPorts: true, Flags: wire.ACK, Seq: 1000, Payload: make([]byte, 1000),
 		Src: p.ends[0].Addr, SrcPort: p.ends[0].Port, Dst: p.ends[1].Addr, DstPort: p.ends[1].Port}
-	hash := Hash(&k)
 	at := Place{Time: p.now}
 	if n := testing.AllocsPerRun(1000, func() {
-		p.t.Packet(&k, hash, at)
+		p.t.Packet(&k, at)
 		k.Seq += 1000
 		at.Time += 1e6
 	}); n != 0 {
@@ -423,19 +422,17 @@ func BenchmarkPacket(b *testing.B) {
 		b.Run(fmt.Sprint(conversations), func(b *testing.B) {
 			t := NewTable(discard{})
 			ps := make([]wire.Packet, min(conversations, maxConversations))
-			hashes := make([]uint64, len(ps))
 			payload := make([]byte, 300)
 			for i := range ps {
 				ps[i] = wire.Packet{IPVersion: 4, Proto: wire.ProtoTCP, HasPorts: true, Flags: wire.ACK, SrcPort: uint16(i), DstPort: 80,
 					Src: wire.AddrFrom(netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)})), Payload: payload}
-				hashes[i] = Hash(&ps[i])
 			}
 			now := int64(0)
 			i := 0
 			b.ReportAllocs()
 			for b.Loop() {
 				p := &ps[i]
-				t.Packet(p, hashes[i], Place{Time: now})
+				t.Packet(p, Place{Time: now})
 				p.Seq += 300
 				now += 1000
 				if i++; i == len(ps) {

@@ -156,8 +156,12 @@ func (t *Table) deliver(c *Conversation, from Side, s *side, b []byte) {
 		return
 	}
 	// Move what is left to the front, and its marks with it.
-	t.bytes -= n
 	k.b = k.b[:copy(k.b, k.b[n:])]
+	if cap(k.b) > maxSpareBytes && len(k.b) < cap(k.b)/4 { // a long message is over: do not hold its room
+		t.bytes -= cap(k.b)
+		k.b = append(make([]byte, 0, 2*len(k.b)), k.b...)
+		t.bytes += cap(k.b)
+	}
 	first := 0
 	for i := range k.marks {
 		k.marks[i].at -= n
@@ -192,7 +196,8 @@ func (t *Table) keep(c *Conversation, from Side, s *side, b []byte, place Place)
 	if s.kept != nil {
 		have = len(s.kept.b)
 	}
-	if have+len(b) > maxKeptSide || t.bytes+len(b) > maxBytes {
+	size := room(s.kept, have+len(b))
+	if size == 0 || t.bytes-s.kept.cost()+size+marksCost > maxBytes {
 		t.Stats.Dropped += uint64(have + len(b))
 		t.dropKept(s)
 		lost := 0 // what was kept has been handed over already, and so has b when nothing was
@@ -212,19 +217,53 @@ func (t *Table) keep(c *Conversation, from Side, s *side, b []byte, place Place)
 			k = &kept{}
 		}
 		s.kept = k
+	} else {
+		t.bytes -= k.cost()
 	}
 	if len(k.marks) < maxMarks {
 		k.marks = append(k.marks, mark{len(k.b), place})
 	}
+	if cap(k.b) < size {
+		k.b = append(make([]byte, 0, size), k.b...)
+	}
 	k.b = append(k.b, b...)
-	t.bytes += len(b)
+	t.bytes += k.cost()
 	return true
+}
+
+// room returns how large the buffer has to be that keeps n bytes: twice what it
+// was when it has to grow, and never more than the bound. Beyond it is 0.
+func room(k *kept, n int) int {
+	switch {
+	case n > maxKeptSide:
+		return 0
+	case k != nil && n <= cap(k.b):
+		return cap(k.b)
+	case k == nil:
+		return n
+	}
+	return min(max(n, 2*cap(k.b)), maxKeptSide)
+}
+
+// markCost is the memory of a mark, and marksCost that of all that a buffer may
+// have: append may make as much room again.
+const (
+	markCost  = 40
+	marksCost = maxMarks * markCost
+)
+
+// cost is the memory that a buffer takes.
+func (k *kept) cost() int {
+	if k == nil {
+		return 0
+	}
+	return cap(k.b) + cap(k.marks)*markCost
 }
 
 // maxSpare bounds the buffers kept for reuse, and how large each may be.
 const (
 	maxSpare      = 16
-	maxSpareBytes = 16 << 10
+	maxSpareBytes = 4 << 10
 )
 
 func (t *Table) dropKept(s *side) {
@@ -233,7 +272,7 @@ func (t *Table) dropKept(s *side) {
 		return
 	}
 	s.kept = nil
-	t.bytes -= len(k.b)
+	t.bytes -= k.cost()
 	if len(t.spare) < maxSpare && cap(k.b) <= maxSpareBytes {
 		k.b, k.marks = k.b[:0], k.marks[:0]
 		t.spare = append(t.spare, k)
@@ -242,7 +281,7 @@ func (t *Table) dropKept(s *side) {
 
 // hold copies a segment that came too early into the list, in order.
 func (t *Table) hold(c *Conversation, from Side, s *side, h held) {
-	if s.holding >= maxHeldSide || t.bytes+len(h.b) > maxBytes {
+	if s.holding >= maxHeldSide || t.bytes+heldCost+len(h.b) > maxBytes {
 		// The bytes between will not come any more, or we cannot wait: go on
 		// with what there is.
 		place := t.place
@@ -253,7 +292,7 @@ func (t *Table) hold(c *Conversation, from Side, s *side, h held) {
 		if d := int32(h.seq - s.want); d <= 0 || s.ignored {
 			return // the rest was filled in, or nobody wants it
 		}
-		if t.bytes+len(h.b) > maxBytes {
+		if t.bytes+heldCost+len(h.b) > maxBytes {
 			t.gap(c, from, s, h.seq-s.want)
 			t.deliver(c, from, s, h.b)
 			return
@@ -278,12 +317,12 @@ func (t *Table) hold(c *Conversation, from Side, s *side, h held) {
 	h.next = *at
 	*at = &h
 	s.holding++
-	t.bytes += len(h.b)
+	t.bytes += heldCost + len(h.b)
 }
 
 // unhold takes the first held segment out of the list.
 func (t *Table) unhold(s *side) {
-	t.bytes -= len(s.held.b)
+	t.bytes -= heldCost + len(s.held.b)
 	s.held = s.held.next
 	s.holding--
 }

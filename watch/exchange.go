@@ -5,6 +5,7 @@ package watch
 
 import (
 	"errors"
+	"reflect"
 	"unicode"
 	"unicode/utf8"
 
@@ -134,6 +135,7 @@ func (x *exchange) observe(id proto.ID, off int) {
 	x.id, x.obs = id, nil
 	if f := observers[id]; f != nil {
 		x.obs = f()
+		x.sh.table.Charge(x.conv, weights[id])
 	}
 	x.protocols.add(id)
 	if !x.sh.verbose && !remembered[id] {
@@ -147,6 +149,17 @@ func (x *exchange) observe(id proto.ID, off int) {
 		event.Int(event.Transport, x.conv.Proto), event.Int(event.Port, x.conv.Server.Port),
 		event.Int(event.Protection, protection))
 }
+
+// weights is the memory that each observer takes: its own, and half as much
+// again for what it points to.
+var weights = func() (w [proto.Count]int) {
+	for id, f := range observers {
+		if f != nil {
+			w[id] = int(reflect.TypeOf(f()).Elem().Size()) * 3 / 2
+		}
+	}
+	return w
+}()
 
 // remembered are the protocols whose first packet the stage wants to know, for
 // a finding: the others it learns at the end of the conversation, unless

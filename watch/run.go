@@ -58,7 +58,6 @@ type said struct {
 // An item is one decoded frame.
 type item struct {
 	packet    wire.Packet
-	hash      uint64
 	place     flow.Place
 	differing bool // it is a fragment that overlaps another with other bytes
 }
@@ -166,8 +165,7 @@ func (w *Watcher) fill(ctx context.Context, u *unit, src Source) error {
 		if p.Fragmented {
 			_, it.differing = w.fragments.Add(p, f.Time)
 		}
-		it.hash = flow.Hash(p)
-		u.shard[i] = uint8(flow.ShardOf(it.hash))
+		u.shard[i] = uint8(flow.ShardOf(flow.Hash(p)))
 		if p.IPVersion == 0 {
 			u.shard[i] = w.unroutable(p)
 		}

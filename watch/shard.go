@@ -102,7 +102,7 @@ func (s *shard) packet(it *item) {
 		e.Device, e.Peer = s.address(p.Src), s.address(p.Dst)
 		e.Add(event.Text(event.Protocol, "tcp"), event.Text(event.Shape, shape), event.Text(event.CVE, cve))
 	}
-	s.table.Packet(p, it.hash, it.place)
+	s.table.Packet(p, it.place)
 }
 
 // urgent recognises the shapes of URGENT/11 that a capture can show: TCP
