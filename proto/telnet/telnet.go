@@ -85,8 +85,8 @@ const (
 // Classify says what the server's last line means. It is the text since the
 // last line break, without control characters.
 func Classify(line []byte) Line {
-	line = line[max(0, len(line)-maxLine):]
-	trimmed := bytes.TrimRight(line, " \t")
+	var lower [maxLine]byte
+	trimmed := bytes.TrimRight(lower[:fold(lower[:], line)], " \t")
 	switch {
 	case hasAny(trimmed, "incorrect", "login failed", "failed", "denied", "invalid", "bad password", "wrong password", "failure"):
 		return Refused
@@ -105,38 +105,34 @@ func Classify(line []byte) Line {
 // maxLine bounds the text that is looked at: a prompt stands at its end.
 const maxLine = 160
 
-func endsIn(b []byte, words ...string) bool {
+// fold copies the end of line, as far as there is room, with its letters in
+// lower case: once, so that looking for words costs no more than comparing.
+func fold(lower, line []byte) int {
+	n := copy(lower, line[max(0, len(line)-len(lower)):])
+	for i, c := range lower[:n] {
+		if 'A' <= c && c <= 'Z' {
+			lower[i] = c + 'a' - 'A'
+		}
+	}
+	return n
+}
+
+func endsIn(lower []byte, words ...string) bool {
 	for _, w := range words {
-		if len(b) >= len(w) && equalFold(b[len(b)-len(w):], w) {
+		if len(lower) >= len(w) && string(lower[len(lower)-len(w):]) == w {
 			return true
 		}
 	}
 	return false
 }
 
-func hasAny(b []byte, words ...string) bool {
+func hasAny(lower []byte, words ...string) bool {
 	for _, w := range words {
-		for i := 0; i+len(w) <= len(b); i++ {
-			if equalFold(b[i:i+len(w)], w) {
-				return true
-			}
+		if bytes.Contains(lower, []byte(w)) {
+			return true
 		}
 	}
 	return false
-}
-
-// equalFold compares with a text in lower case.
-func equalFold(b []byte, w string) bool {
-	for i := range len(w) {
-		c := b[i]
-		if 'A' <= c && c <= 'Z' {
-			c += 'a' - 'A'
-		}
-		if c != w[i] {
-			return false
-		}
-	}
-	return true
 }
 
 // maxOption is the last option that IANA has assigned in sequence (RFC 855's registry).
@@ -146,7 +142,8 @@ const maxOption = 49
 // options, or a prompt.
 func Recognise(b []byte) wire.Match {
 	if len(b) > 0 && b[0] != IAC {
-		if hasAny(b[:min(len(b), maxLine)], "login:", "username:", "password:") {
+		var lower [maxLine]byte
+		if hasAny(lower[:fold(lower[:], b[:min(len(b), maxLine)])], "login:", "username:", "password:") {
 			return wire.WeakMatch
 		}
 		return wire.NoMatch
