@@ -4,6 +4,7 @@
 package assess
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"errors"
 	"io"
@@ -20,6 +21,13 @@ import (
 // maxOpen bounds how many captures are read side by side. Those whose times
 // overlap with more than these are read later than their time.
 const maxOpen = 64
+
+// maxRefilled bounds the bytes that are read for frames that go out together:
+// a few large frames have to be enough.
+const maxRefilled = 2 << 20
+
+// maxSpareBatch is the largest batch that is kept for reuse.
+const maxSpareBatch = 1 << 20
 
 // An input is one capture, with what is known of it before it is read.
 type input struct {
@@ -111,7 +119,7 @@ func order(inputs []*input) {
 	slices.SortFunc(inputs, func(a, b *input) int {
 		switch {
 		case a.first != b.first:
-			return int(min(max(a.first-b.first, -1), 1))
+			return cmp.Compare(a.first, b.first)
 		case a.stream != nil || b.stream != nil:
 			if a.stream != nil {
 				return -1
@@ -152,7 +160,7 @@ type merger struct {
 
 func (m *merger) Next(dst []watch.Frame) (n int, release func(), err error) {
 	var used []*batch
-	for n < len(dst) {
+	for refilled := 0; n < len(dst) && refilled < maxRefilled; {
 		in, until := m.first()
 		if in == nil {
 			break
@@ -171,6 +179,7 @@ func (m *merger) Next(dst []watch.Frame) (n int, release func(), err error) {
 			in.advance()
 		}
 		if in.next == len(b.Frames) {
+			refilled += b.Size()
 			m.refill(in)
 		}
 	}
@@ -286,6 +295,9 @@ func (p *pool) take() *batch {
 // done gives a batch back when nobody needs it any more.
 func (p *pool) done(b *batch) {
 	if b.users.Add(-1) > 0 {
+		return
+	}
+	if b.Size() > maxSpareBatch {
 		return
 	}
 	p.mu.Lock()

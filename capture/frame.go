@@ -102,6 +102,9 @@ type Batch struct {
 	buf    []byte
 }
 
+// Size returns the memory that the batch has for the bytes of frames.
+func (b *Batch) Size() int { return len(b.buf) }
+
 const (
 	batchBytes  = 256 << 10 // of a batch; more only where one record needs it
 	batchFrames = 4096      // 256 KiB of Frame; batchBytes hold 3,400 Ethernet frames of the smallest size
