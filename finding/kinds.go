@@ -104,7 +104,7 @@ var Kinds = [kindCount]KindInfo{
 	},
 	TherapyCommandUnexpectedSender: {
 		Name: "therapy-command-unexpected-sender", Title: "A therapy command came from a sender that is not expected", Group: ManipulatedTherapy,
-		Why:    "A command that changes a therapy came from another station than the one that gave such commands before, or from one that the baseline does not have.",
+		Why:    "A command that changes a therapy came from another station than the one that gave such commands before, perhaps under its name, or from one that the baseline does not have.",
 		Advice: "Check the therapy at the bedside now, against the prescription. Then find out who uses the sending station; if nobody can say, take it off the network.",
 		Reach:  ReachDevice, Exploitation: "active", Automatable: false, Total: true, Unexpected: true,
 		CWE: []string{"CWE-290", "CWE-345"}, Attack: []string{"T0855", "T0836", "T0848"},

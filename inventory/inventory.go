@@ -246,6 +246,13 @@ func (r *Register) Wanted(a device.Address, now int64) {
 // Known reports whether the address was ever heard or spoken of.
 func (r *Register) Known(a device.Address) bool { return r.entries[a] != nil }
 
+// Namesakes reports whether two addresses call themselves by the same EUI-64,
+// which no two devices have.
+func (r *Register) Namesakes(a, b device.Address) bool {
+	e := r.entries[a]
+	return e != nil && slices.ContainsFunc(e.names, func(n device.Address) bool { return n.Kind == device.EUI64 && r.Has(b, n) })
+}
+
 // Has reports whether the address has the name.
 func (r *Register) Has(a, name device.Address) bool {
 	e := r.entries[a]

@@ -59,6 +59,8 @@ func (s *stage) command(e *event.Event) {
 	case *first == e.Peer:
 	case s.wasTaken(e.Peer, e.Time):
 		s.unexpectedSender(e, device.Medium, note+", from a machine that another took control of before")
+	case s.register.Namesakes(e.Peer, *first):
+		s.unexpectedSender(e, device.Medium, note+", from another address under the name of the sender before")
 	default:
 		s.unexpectedSender(e, device.Low, note+", from another sender than before")
 	}
@@ -101,9 +103,11 @@ func (s *stage) patientData(e *event.Event) {
 // moves are the records that one station received.
 type moves struct {
 	since    int64
+	n        uint64
 	from     device.Address
 	subjects set
 	places   []place
+	last     int64
 	found    bool // enough of them within the window
 	outside  bool
 }
@@ -157,6 +161,8 @@ func (s *stage) recordsMoved(e *event.Event) {
 		m.subjects.clear(&s.purse)
 		*m = moves{since: e.Time, from: e.Device}
 	}
+	m.n++
+	m.last = max(m.last, e.Time)
 	m.subjects.add(e.Int(event.Subject), maxSubjects, &s.purse)
 	m.outside = m.outside || outside
 	m.places = lowest(m.places, at, comparePlaces)
@@ -195,6 +201,7 @@ func (s *stage) judgeRecords() (out []*claim) {
 		for _, p := range m.places {
 			c.see(confidence, p, "records of many patients")
 		}
+		c.Count, c.Last = m.n, m.last
 		c.subjects = m.subjects
 		out = append(out, c.with(m.from))
 	})

@@ -142,6 +142,11 @@ var therapyDetections = []detection{
 		s.said(event.RemoteExecSeen, laptop, ct1, event.Text(event.Method, "service control manager"))
 		s.said(event.CommandSeen, gate, ct1, event.Int(event.Verb, device.SetInfusionRate), event.Int(event.Effect, device.Increases))
 	}, confidence: device.Medium},
+	{name: "another one under the first one's name", kind: finding.TherapyCommandUnexpectedSender, scene: func(s *scene) {
+		named := strings.Replace(order("a"), "|CastorEHR|", "|CastorEHR^ACDE48FFFE000105^EUI-64|", 1)
+		s.talk(ehr, gate, 24000, client(mllp(named)))
+		s.talk(ct1, gate, 24000, client(mllp(strings.Replace(named, "|a|", "|b|", 1))))
+	}, confidence: device.Medium},
 	{name: "one that the baseline has", kind: finding.TherapyCommandUnexpectedSender, baseline: orders(ct1), scene: func(s *scene) {
 		s.talk(ct1, gate, 24000, told1("b")...)
 	}},
@@ -215,7 +220,7 @@ var recordDetections = []detection{
 		s.talk(ehr, gate, 24000, client(mllp(hl7Ack("AA", "x"))))
 	}},
 
-	{name: "a hundred patients to a client", kind: finding.BulkRecordAccess, scene: func(s *scene) { s.moved(pacs, laptop, 1, 100) }, confidence: device.Low, title: "100 patients"},
+	{name: "a hundred patients to a client", kind: finding.BulkRecordAccess, scene: func(s *scene) { s.moved(pacs, laptop, 1, 100); s.moved(pacs, laptop, 1, 50) }, confidence: device.Low, count: 150, title: "100 patients"},
 	{name: "ninety-nine", kind: finding.BulkRecordAccess, scene: func(s *scene) { s.moved(pacs, laptop, 1, 99); s.moved(pacs, laptop, 1, 99) }},
 	{name: "over two hours", kind: finding.BulkRecordAccess, scene: func(s *scene) {
 		s.moved(pacs, laptop, 1, 60)
