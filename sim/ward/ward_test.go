@@ -103,7 +103,7 @@ func TestSecrets(t *testing.T) {
 	frames(t, committed, func(f *capture.Frame) {
 		p.Decode(f.Link, f.Data)
 		if p.IPVersion == 4 && !p.Fragmented {
-			table.Packet(&p, flow.Hash(&p), flow.Place{Time: f.Time, Packet: f.Packet})
+			table.Packet(&p, flow.Place{Time: f.Time, Packet: f.Packet})
 		}
 	})
 	whole := all.Bytes()
