@@ -122,7 +122,7 @@ func find(paths []string, stdin io.Reader) ([]*input, *found, error) {
 		switch {
 		case err == nil:
 			captures = append(captures, in)
-		case !named && errors.Is(err, capture.ErrFormat):
+		case !named && errors.Is(err, capture.ErrFormat) && !namedCapture(in.path):
 			f.others = append(f.others, report.Input{Path: in.path, Kind: "other", Bytes: in.bytes})
 		default:
 			f.others = append(f.others, report.Input{Path: in.path, Kind: in.kind, Bytes: in.bytes, Error: err.Error()})
@@ -158,15 +158,29 @@ func find(paths []string, stdin io.Reader) ([]*input, *found, error) {
 	return captures, f, nil
 }
 
+// namedCapture reports whether a file calls itself a capture, so that it is an
+// error when it is none.
+func namedCapture(path string) bool {
+	path = strings.ToLower(path)
+	path = strings.TrimSuffix(strings.TrimSuffix(path, ".gz"), ".zst")
+	switch filepath.Ext(path) {
+	case ".pcap", ".pcapng", ".cap", ".btsnoop":
+		return true
+	}
+	return false
+}
+
 // Answer puts what was watched in order: decisions, then devices and findings
 // by urgency.
 func Answer(r watch.Result, c Config) *report.Assessment {
 	a := &report.Assessment{Version: c.Version}
+	left := 0
 	kept := make([]*finding.Finding, 0, len(r.Findings))
 	for i := range r.Findings {
 		f := &r.Findings[i]
 		decide(f, c.Baseline != nil)
 		if len(c.Only) > 0 && !slices.Contains(c.Only, f.Kind) || f.Decision < c.MinDecision {
+			left++
 			continue
 		}
 		kept = append(kept, f)
@@ -192,7 +206,7 @@ func Answer(r watch.Result, c Config) *report.Assessment {
 			Count: s.Count, Bytes: s.Bytes, Encrypted: s.Encrypted, Inferred: s.Inferred,
 		})
 	}
-	a.Stats = report.Stats{Packets: r.Stats.Packets, Bytes: r.Stats.Bytes, Flows: r.Stats.Flow.Conversations, Lost: lost(&r.Stats)}
+	a.Stats = report.Stats{Packets: r.Stats.Packets, Bytes: r.Stats.Bytes, Flows: r.Stats.Flow.Conversations, LeftOut: left, Lost: lost(&r.Stats)}
 	return a
 }
 

@@ -169,7 +169,7 @@ var Kinds = [kindCount]KindInfo{
 		References: []string{"ATT&CK T1110"},
 	},
 	LateralMovement: {
-		Name: "lateral-movement", Title: "One machine was controlled from another", Group: WayIn,
+		Name: "lateral-movement", Title: "This station controlled another one", Group: WayIn,
 		Why:    "A program was started on a machine from another one, or a medical device opened a remote session. Administrators do the first and some makers' systems the second; an intruder who moves through the network does both.",
 		Advice: "Ask who did this. If nobody can say, isolate the machine it came from and treat the machine it reached as compromised: what care needs goes on running, cut off from everything that it does not need.",
 		Reach:  ReachDevice, Exploitation: "active", Automatable: false, Total: true,

@@ -379,8 +379,12 @@ func serverSpeaks(p *wire.Packet) bool {
 	if p.Proto == wire.ProtoTCP {
 		return p.SrcPort < p.DstPort
 	}
-	return p.SrcPort < 1024 && p.DstPort >= 1024
+	return p.SrcPort < 1024 && p.DstPort >= 1024 || servesDHCP(p.SrcPort) && !servesDHCP(p.DstPort)
 }
+
+// servesDHCP reports whether a port is the server's of DHCP, whose client has a
+// low port too (RFC 2131 section 4.1, RFC 8415 section 7.2).
+func servesDHCP(port uint16) bool { return port == 67 || port == 547 }
 
 // evict gives up the conversation that was silent longest on the first of the
 // lists that has any: those that are over, then the unanswered ones. A flood of

@@ -58,6 +58,7 @@ type Session struct {
 type Stats struct {
 	Packets, Bytes, Flows uint64
 	Seconds               float64           // of wall-clock time
+	LeftOut               int               // findings that the flags left out
 	Lost                  map[string]uint64 // what was not read or not kept, by reason in plain words; only what is not zero
 }
 
@@ -185,6 +186,7 @@ type (
 		Bytes   uint64            `json:"bytes"`
 		Flows   uint64            `json:"flows"`
 		Seconds float64           `json:"seconds"`
+		LeftOut int               `json:"left_out"`
 		Lost    map[string]uint64 `json:"lost"`
 	}
 )
@@ -214,7 +216,7 @@ func JSON(w io.Writer, a *Assessment) error {
 	if lost == nil {
 		lost = map[string]uint64{}
 	}
-	errs[4] = e.Encode(jsonStats{a.Stats.Packets, a.Stats.Bytes, a.Stats.Flows, a.Stats.Seconds, lost})
+	errs[4] = e.Encode(jsonStats{a.Stats.Packets, a.Stats.Bytes, a.Stats.Flows, a.Stats.Seconds, a.Stats.LeftOut, lost})
 	b.WriteString("}\n")
 	return errors.Join(errors.Join(errs[:]...), b.Flush())
 }

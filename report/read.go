@@ -49,7 +49,7 @@ func ReadJSON(r io.Reader) (*Assessment, error) {
 	}
 	a := &Assessment{
 		Version: doc.Myelin,
-		Stats:   Stats{doc.Stats.Packets, doc.Stats.Bytes, doc.Stats.Flows, doc.Stats.Seconds, doc.Stats.Lost},
+		Stats:   Stats{doc.Stats.Packets, doc.Stats.Bytes, doc.Stats.Flows, doc.Stats.Seconds, doc.Stats.LeftOut, doc.Stats.Lost},
 	}
 	inputs := map[string]int{}
 	for i, in := range doc.Inputs {

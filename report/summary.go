@@ -259,6 +259,9 @@ func (g *digest) answer() string {
 	if g.unread > 0 {
 		calm = "Nothing in what could be read needs action now"
 	}
+	if g.Stats.LeftOut > 0 {
+		calm = "Of the findings asked for, none needs action now"
+	}
 	if names, n := g.names(finding.Attend); n > 0 {
 		verb := "need"
 		if n == 1 {
@@ -277,6 +280,10 @@ func (g *digest) answer() string {
 // only the largest is certain.
 func (g *digest) patients() string {
 	switch {
+	case g.clears == 0 && g.Stats.Packets == 0:
+		return "nothing can be said"
+	case g.clears == 0 && g.Stats.LeftOut > 0:
+		return "nothing can be said: findings were left out"
 	case g.clears == 0:
 		return "no patient data in clear was seen"
 	case g.clear == 0:
@@ -304,7 +311,10 @@ func (g *digest) byDecision() string {
 		}
 	}
 	if parts == nil {
-		return "none"
+		parts = append(parts, "none")
+	}
+	if n := g.Stats.LeftOut; n > 0 {
+		parts = append(parts, "("+digits(n)+" left out, as asked)")
 	}
 	return strings.Join(parts, "   ")
 }

@@ -11,6 +11,7 @@ import (
 	"regexp"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/jedib0t/go-pretty/v6/text"
@@ -131,11 +132,18 @@ func (g *digest) textFindings(b *bufio.Writer) {
 		}
 		f := &g.Findings[i]
 		what := plain(f.Title)
+		if f.Peer != "" {
+			what += "\nother side: " + cut(g.nameOf(f.Peer), 60)
+		}
 		where := fmt.Sprintf("seen %s", times(f.Count))
 		if len(f.Sightings) > 0 {
-			where += ", first in " + g.where(f.Sightings[0])
+			first := &f.Sightings[0]
+			where += ", first at " + time.Unix(0, first.Time).UTC().Format("15:04:05") + " UTC in " + g.where(*first)
+			if first.Note != "" && f.Kind != finding.PHIInClear { // whose title says it all
+				what += "\n" + cut(plain(first.Note), 160)
+			}
 		}
-		what += "\n" + where
+		what += "\n" + where + "; " + cmp.Or(f.Confidence.String(), "unknown") + " confidence"
 		switch {
 		case f.Advice == "":
 		case advised[f.Kind]:

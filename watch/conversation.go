@@ -240,7 +240,7 @@ func (s *stage) introduce() {
 		if n.heard {
 			e.Sent(n.last)
 		}
-		if n.mac != ([6]byte{}) {
+		if n.mac != ([6]byte{}) && !n.outside { // from outside it is always the router's
 			e.Framed(net.HardwareAddr(n.mac[:]).String())
 		}
 		for id := proto.None + 1; id < proto.Count; id++ {

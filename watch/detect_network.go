@@ -109,7 +109,8 @@ func (s *stage) login(e *event.Event) {
 		s.guessed(k, a, guessFailures, confidence, at, protocol+" login refused")
 	case event.Succeeded:
 		if a := s.logins.get(k); a != nil && a.n >= guessFailures && e.Time-a.since <= guessWindow {
-			s.findAt(finding.BruteForce, k.from, k.to.Value, device.High, at, protocol+" login accepted after many were refused")
+			c := s.findAt(finding.BruteForce, k.from, k.to.Value, device.High, at, protocol+" login accepted after many were refused")
+			c.detail = protocol + "; in the end one was accepted"
 			s.take(e.Peer, e.Time)
 		}
 	}
