@@ -138,7 +138,15 @@ func find(paths []string, stdin io.Reader) ([]*input, *found, error) {
 			return nil, nil, err
 		}
 		if !st.IsDir() {
-			add(&input{path: filepath.Clean(path)}, true)
+			in := &input{path: filepath.Clean(path)}
+			if !st.Mode().IsRegular() { // a pipe can be read once
+				file, err := os.Open(path)
+				if err != nil {
+					return nil, nil, err
+				}
+				in.stream = file
+			}
+			add(in, true)
 			continue
 		}
 		err = filepath.WalkDir(path, func(p string, d fs.DirEntry, err error) error {

@@ -1,0 +1,94 @@
+// SPDX-FileCopyrightText: 2026 The Myelin authors
+// SPDX-License-Identifier: Apache-2.0
+
+package assess
+
+import (
+	"bytes"
+	"io"
+	"math"
+	"os"
+	"strconv"
+	"testing"
+
+	"github.com/myelin-health/myelin/capture"
+	"github.com/myelin-health/myelin/watch"
+)
+
+// frames returns a capture of n frames of size bytes.
+func frames(t *testing.T, n, size int) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	w, err := capture.NewWriter(&b, capture.LinkEthernet)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := capture.Frame{Link: capture.LinkEthernet, Data: make([]byte, size)}
+	for range n {
+		if err := w.WriteFrame(&f); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return b.Bytes()
+}
+
+// TestPipe names a pipe, as a shell's <(command) does: it can be read once.
+func TestPipe(t *testing.T) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	path := "/dev/fd/" + strconv.Itoa(int(r.Fd()))
+	if _, err := os.Stat(path); err != nil {
+		t.Skip("no names for open files here: ", err)
+	}
+	if _, err := w.Write(frames(t, 3, 60)); err != nil {
+		t.Fatal(err)
+	}
+	w.Close()
+	a, err := Run(t.Context(), []string{path}, Config{})
+	if err != nil || len(a.Inputs) != 1 || a.Inputs[0].Packets != 3 || a.Inputs[0].Error != "" {
+		t.Errorf("inputs %+v, error %v; want one of three packets", a, err)
+	}
+}
+
+// TestLargeFrames has as many frames together as would be a gigabyte.
+func TestLargeFrames(t *testing.T) {
+	in := &input{stream: bytes.NewReader(frames(t, 12, capture.MaxFrame))}
+	if err := in.probe(); err != nil {
+		t.Fatal(err)
+	}
+	m := &merger{waiting: []*input{in}}
+	var dst [1024]watch.Frame
+	total := 0
+	for {
+		n, release, err := m.Next(dst[:])
+		bytes := 0
+		for _, f := range dst[:n] {
+			bytes += len(f.Data)
+		}
+		if bytes > maxRefilled+2*capture.MaxFrame {
+			t.Fatalf("%d bytes go out together", bytes)
+		}
+		total += n
+		release()
+		if err == io.EOF {
+			break
+		} else if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if total != 12 {
+		t.Errorf("%d frames of 12", total)
+	}
+}
+
+// TestOrderExtremes sorts by times that cannot be subtracted.
+func TestOrderExtremes(t *testing.T) {
+	inputs := []*input{{first: math.MaxInt64}, {first: math.MinInt64}, {first: 0}}
+	order(inputs)
+	if inputs[0].first != math.MinInt64 || inputs[2].first != math.MaxInt64 {
+		t.Errorf("%d, %d, %d", inputs[0].first, inputs[1].first, inputs[2].first)
+	}
+}
