@@ -43,7 +43,9 @@ func Recognise(b []byte) wire.Match {
 }
 
 func recogniseAssociate(b []byte, n uint32) wire.Match {
-	if n > maxAssociate || n < applicationContextOff-pduHeader {
+	// The application context is not optional (PS3.8 section 9.3.2), so a PDU
+	// without room for it is none.
+	if n > maxAssociate || n < uint32(applicationContextOff+4+len(applicationContext)-pduHeader) {
 		return wire.NoMatch
 	}
 	if len(b) > 7 && b[7]&1 == 0 { // PS3.8 section 9.3.2
