@@ -99,9 +99,22 @@ type Stream struct {
 	mch    uint8  // its message control header
 	inPDV  bool
 	cur    *message
-	assoc  Association
 	open   [maxOpen]*message
 }
+
+// Size returns how many bytes of memory the messages take that s follows.
+func (s *Stream) Size() int {
+	n := 0
+	for _, m := range s.open {
+		if m != nil {
+			n += messageSize + cap(m.set.deflated)
+		}
+	}
+	return n
+}
+
+// messageSize is the memory that a message takes.
+const messageSize = 1 << 10
 
 // The message control header (PS3.8 annex E.2).
 const (
@@ -193,13 +206,13 @@ func (s *Stream) pduHeader(off int, b []byte, v Visitor) int {
 			return 0
 		}
 		s.synced = true
-		_, err := s.assoc.Parse(b)
-		if err != nil {
+		var a Association // aliases b, and so is not kept
+		if _, err := a.Parse(b); err != nil {
 			malformed(v, off, err)
 			return total
 		}
-		s.Contexts.learn(&s.assoc)
-		v.Associate(off, &s.assoc)
+		s.Contexts.learn(&a)
+		v.Associate(off, &a)
 		return total
 	case (typ == AssociateRJ || typ >= ReleaseRQ && typ <= Abort) && n == controlLength-pduHeader:
 		if len(b) < total {
