@@ -6,6 +6,7 @@ package flow
 import (
 	"encoding/binary"
 	"net/netip"
+	"reflect"
 	"testing"
 
 	"github.com/myelin-health/myelin/wire"
@@ -87,7 +88,7 @@ func TestKeptMemory(t *testing.T) {
 			room += s.kept.cost()
 		}
 	}
-	if room != x.bytes || room > 32*16<<10 || h.gaps > 0 {
+	if room != x.bytes-slabSize*conversationCost || room > 32*16<<10 || h.gaps > 0 {
 		t.Errorf("32 bytes are kept in %d, %d counted, %d gaps", room, x.bytes, h.gaps)
 	}
 }
@@ -119,5 +120,11 @@ func TestCharge(t *testing.T) {
 	}
 	if x.charged != 0 || x.bytes != 0 {
 		t.Errorf("%d charged, %d bytes counted at the end", x.charged, x.bytes)
+	}
+}
+
+func TestConversationCost(t *testing.T) {
+	if n := reflect.TypeFor[Conversation]().Size(); n != conversationCost {
+		t.Errorf("a conversation takes %d bytes, %d are counted", n, conversationCost)
 	}
 }

@@ -20,8 +20,9 @@ const Shards = 64
 // The bounds of one table: the whole program's divided by [Shards].
 const (
 	maxConversations = 65536 / Shards    // conversations at a time
-	maxBytes         = 72 << 20 / Shards // memory for all that is kept, held and charged of a table's conversations
+	maxBytes         = 72 << 20 / Shards // memory for a table's conversations and all that is kept, held and charged of them
 	maxCharged       = maxBytes / 2      // of it charged: a flood of conversations leaves room to keep bytes
+	conversationCost = 288               // memory that a conversation takes, for good
 	heldCost         = 128               // memory that a held segment takes besides its bytes
 	maxKeptSide      = 1 << 20           // bytes kept for one side: the longest message a handler can wait for
 	maxHeldSide      = 64                // segments held for one side until a gap is declared
@@ -120,7 +121,7 @@ type Table struct {
 	ages    [lists]struct{ old, young uint32 } // lists by Last
 	clock   int64                              // latest packet time
 	swept   int64                              // clock of the last sweep
-	bytes   int                                // memory kept, held and charged
+	bytes   int                                // memory of the slab, kept, held and charged
 	charged int                                // of it charged
 	spare   []*kept                            // buffers for reuse
 
@@ -192,7 +193,7 @@ func (t *Table) Packet(p *wire.Packet, at Place) {
 	at.Offset = int32(p.PayloadOff)
 	t.place = at
 
-	for t.charged > maxCharged && t.evict(listUnanswered, listDatagram, listStream) {
+	for (t.charged > maxCharged || t.bytes > maxBytes) && t.evict(listUnanswered, listDatagram, listStream) {
 	}
 	key := t.key(p)
 	c, from := t.find(p, key)
@@ -346,6 +347,7 @@ func (t *Table) open(p *wire.Packet, key uint32, at Place) *Conversation {
 		t.used++
 		if i%slabSize == 0 {
 			t.slab = append(t.slab, new([slabSize]Conversation))
+			t.bytes += slabSize * conversationCost
 		}
 	default:
 		t.evict(listOver, listUnanswered, listDatagram, listStream)
@@ -400,7 +402,7 @@ func (t *Table) evict(from ...uint8) bool {
 	return false
 }
 
-// Charge counts n bytes that the handler remembers of c, until [Handler.Closed].
+// Charge counts n bytes more, or fewer, that the handler remembers of c, until [Handler.Closed].
 // The table gives up conversations, the silent ones first, when all of
 // them together have too many.
 func (t *Table) Charge(c *Conversation, n int) {
@@ -446,6 +448,7 @@ func (t *Table) FlushOldest() {
 		t.remove(c)
 	}
 	if t.oldest() == nil { // the room is for whoever makes something of what was seen
+		t.bytes -= len(t.slab) * slabSize * conversationCost
 		t.buckets, t.slab, t.used, t.free, t.spare = nil, nil, 0, none, nil
 	}
 }

@@ -245,11 +245,12 @@ func room(k *kept, n int) int {
 	return min(max(n, 2*cap(k.b)), maxKeptSide)
 }
 
-// markCost is the memory of a mark, and marksCost that of all that a buffer may
-// have: append may make as much room again.
+// keptCost is the memory that a buffer takes besides its bytes and marks,
+// markCost that of a mark, and marksCost that of all that a buffer may have.
 const (
+	keptCost  = 48
 	markCost  = 40
-	marksCost = maxMarks * markCost
+	marksCost = keptCost + maxMarks*markCost
 )
 
 // cost is the memory that a buffer takes.
@@ -257,7 +258,7 @@ func (k *kept) cost() int {
 	if k == nil {
 		return 0
 	}
-	return cap(k.b) + cap(k.marks)*markCost
+	return keptCost + cap(k.b) + cap(k.marks)*markCost
 }
 
 // maxSpare bounds the buffers kept for reuse, and how large each may be.

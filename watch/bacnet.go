@@ -28,6 +28,8 @@ type bacnetFact struct {
 	text     string
 }
 
+func (o *bacnetObserver) held() int { return heldBy(o.noted) + len(o.noted)*maxText }
+
 func newBACnetObserver() observer { return new(bacnetObserver) }
 
 func (o *bacnetObserver) data(x *exchange, b []byte) int {

@@ -123,7 +123,7 @@ type nodes struct {
 const nodeSlab = 512
 
 // maxNodes bounds the addresses of the ordered stage.
-const maxNodes = 65536
+const maxNodes = 32768
 
 // node returns the number of an address, new or as it was.
 func (s *stage) node(ip wire.Addr, now int64) uint32 {

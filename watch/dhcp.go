@@ -22,6 +22,8 @@ type dhcpObserver struct{ told facts }
 // broadcast in one conversation, from 0.0.0.0 to 255.255.255.255.
 const maxDHCPFacts = 8192
 
+func (o *dhcpObserver) held() int { return o.told.held() }
+
 func newDHCPObserver() observer { return &dhcpObserver{facts{bound: maxDHCPFacts}} }
 
 func (o *dhcpObserver) data(x *exchange, b []byte) int {

@@ -112,6 +112,8 @@ type dicomSubject struct {
 	fields  int64 // 0 is a free place
 }
 
+func (o *dicomObserver) held() int { return o.sides[0].stream.Size() + o.sides[1].stream.Size() }
+
 func newDICOMObserver() observer {
 	o := new(dicomObserver)
 	for i := range o.sides {

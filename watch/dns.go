@@ -52,6 +52,8 @@ func (f *facts) fresh(parts ...[]byte) bool {
 	return true
 }
 
+func (f *facts) held() int { return heldBy(f.said) }
+
 // A dnsObserver reads DNS, multicast DNS and LLMNR. It keeps hashes of the names
 // told so far.
 type dnsObserver struct {
@@ -60,6 +62,8 @@ type dnsObserver struct {
 	axfr  bool
 	form  bool // which of the three was said
 }
+
+func (o *dnsObserver) held() int { return o.told.held() }
 
 func newDNSObserver() observer { return new(dnsObserver) }
 

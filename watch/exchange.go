@@ -47,6 +47,8 @@ type exchange struct {
 	last       flow.Place // where the observer was last handed bytes
 	closing    bool
 	malformeds uint8
+	holder     holder // obs, if it is one
+	charged    int    // bytes, to the conversation
 }
 
 // addr returns the IP address of a side.
@@ -132,10 +134,10 @@ func (x *exchange) observe(id proto.ID, off int) {
 		x.obs.close(x)
 		x.closing = closing
 	}
-	x.id, x.obs = id, nil
+	x.id, x.obs, x.holder = id, nil, nil
 	if f := observers[id]; f != nil {
 		x.obs = f()
-		x.sh.table.Charge(x.conv, weights[id])
+		x.holder, _ = x.obs.(holder)
 	}
 	x.protocols.add(id)
 	if !x.sh.verbose && !remembered[id] {
@@ -150,8 +152,25 @@ func (x *exchange) observe(id proto.ID, off int) {
 		event.Int(event.Protection, protection))
 }
 
+// charge counts the memory of the exchange and of its observer.
+func (x *exchange) charge() {
+	n := exchangeSize
+	if x.obs != nil {
+		n += weights[x.id]
+	}
+	if x.holder != nil {
+		n += x.holder.held()
+	}
+	if n != x.charged {
+		x.sh.table.Charge(x.conv, n-x.charged)
+		x.charged = n
+	}
+}
+
+var exchangeSize = sizeOf[exchange]()
+
 // weights is the memory that each observer takes: its own, and half as much
-// again for what it points to.
+// again for texts. What a [holder] holds besides is counted as it grows.
 var weights = func() (w [proto.Count]int) {
 	for id, f := range observers {
 		if f != nil {

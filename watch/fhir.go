@@ -156,6 +156,8 @@ func tally(subjects []fhirSubject, id int64) []fhirSubject {
 	return append(subjects, fhirSubject{id, 1})
 }
 
+func (o *fhirObserver) held() int { return heldBy(o.facts) + heldBy(o.devices) }
+
 // fact notes patient data, once for each subject and type of resource.
 func (o *fhirObserver) fact(x *exchange, off int, subject int64, r *fhir.Resource) {
 	f := fhirFact{subject, r.Fields, r.Type, x.From}
@@ -166,7 +168,7 @@ func (o *fhirObserver) fact(x *exchange, off int, subject int64, r *fhir.Resourc
 		o.facts = make(map[fhirFact]struct{})
 	}
 	if len(o.facts) >= maxFHIRFacts {
-		clear(o.facts)
+		o.facts = make(map[fhirFact]struct{})
 	}
 	o.facts[f] = struct{}{}
 	x.note(event.PatientDataSeen, off, x.From, event.Text(event.Protocol, "fhir"), event.Int(event.Fields, fieldsOf(r.Fields)),
@@ -191,7 +193,7 @@ func (o *fhirObserver) device(x *exchange, off int, d *fhir.Device) {
 		o.devices = make(map[int64]struct{})
 	}
 	if len(o.devices) >= maxFHIRDevices {
-		clear(o.devices)
+		o.devices = make(map[int64]struct{})
 	}
 	o.devices[hash] = struct{}{}
 	serial := d.Serial

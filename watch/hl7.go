@@ -167,6 +167,14 @@ func (o *hl7Observer) close(x *exchange) {
 	}
 }
 
+func (o *hl7Observer) held() int {
+	n := heldBy(o.facts) + cap(o.devices)*(sizeOf[hl7Device]()+maxText) + cap(o.pending)*(sizeOf[hl7Pending]()+maxText)
+	for i := range o.sides {
+		n += cap(o.sides[i].bare) + cap(o.sides[i].fragment)
+	}
+	return n
+}
+
 // block takes the content of one MLLP block, or what is wrong with it.
 func (o *hl7Observer) block(x *exchange, off int, b []byte, err error) {
 	switch {
@@ -378,7 +386,7 @@ func (o *hl7Observer) patient(x *exchange, off int, m *hl7.Message, kind hl7.Kin
 	if o.facts == nil {
 		o.facts = make(map[hl7Fact]struct{})
 	} else if len(o.facts) >= maxHL7Facts {
-		clear(o.facts)
+		o.facts = make(map[hl7Fact]struct{})
 	}
 	o.facts[fact] = struct{}{}
 	x.note(event.PatientDataSeen, off, x.From, event.Text(event.Protocol, "hl7"), event.Int(event.Fields, fact.fields),

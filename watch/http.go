@@ -190,9 +190,20 @@ func (o *httpObserver) close(x *exchange) {
 	if o.hl7 != nil {
 		o.hl7.close(x)
 	}
-	if o.sdc != nil {
-		o.sdc.forget(x)
+}
+
+func (o *httpObserver) held() int {
+	n := cap(o.queue)*sizeOf[httpRequest]() + cap(o.logins)*sizeOf[httpLogin]() + cap(o.shapes)*sizeOf[http.Exploit]()
+	if o.fhir != nil {
+		n += sizeOf[fhirObserver]() + o.fhir.held()
 	}
+	if o.sdc != nil {
+		n += sizeOf[sdcObserver]() + o.sdc.held()
+	}
+	if o.hl7 != nil {
+		n += sizeOf[hl7Observer]() + o.hl7.held()
+	}
+	return n
 }
 
 // nextHead reads a head from the front of b and returns its length, or 0 when

@@ -25,6 +25,13 @@ type mqttObserver struct {
 	hl7     *hl7Observer // of payloads; nil until there was one
 }
 
+func (o *mqttObserver) held() int {
+	if o.hl7 == nil {
+		return 0
+	}
+	return sizeOf[hl7Observer]() + o.hl7.held()
+}
+
 func newMQTTObserver() observer { return new(mqttObserver) }
 
 func (o *mqttObserver) data(x *exchange, b []byte) int {

@@ -3,7 +3,11 @@
 
 package watch
 
-import "github.com/myelin-health/myelin/proto"
+import (
+	"reflect"
+
+	"github.com/myelin-health/myelin/proto"
+)
 
 // An observer turns the bytes of one conversation into events. One is made for
 // each conversation whose protocol was recognised; all calls come from one
@@ -27,6 +31,18 @@ type observer interface {
 	// close is called once, when the conversation is over or has expired.
 	close(x *exchange)
 }
+
+// A holder is an observer that holds more than itself and a few texts.
+type holder interface {
+	// held returns about how many bytes that is. It is asked after every call.
+	held() int
+}
+
+// heldBy returns the memory of a map: half of its room may be free.
+func heldBy[K comparable, V any](m map[K]V) int { return 2 * len(m) * (sizeOf[K]() + sizeOf[V]() + 1) }
+
+// sizeOf returns the memory of a T without what it points to.
+func sizeOf[T any]() int { return int(reflect.TypeFor[T]().Size()) }
 
 // observers has the observer of each protocol. FHIR and SDC messages reach
 // theirs through HTTP's.

@@ -21,9 +21,10 @@ const (
 	maxSDCPatients = 64 // patients told; full, it is emptied
 )
 
-// maxHandles is how many handles all SDC observers of a shard remember
-// together. A description that does not fit is forgotten, and verbs stay unknown.
-const maxHandles = 2 * sdc.MaxHandles
+// maxMdib is how many bytes the description of a device may take: some two
+// thousand handles, where a ventilator has one. Larger ones are forgotten, and
+// verbs stay unknown.
+const maxMdib = 384 << 10
 
 // A sdcObserver is told the SOAP messages of one conversation.
 type sdcObserver struct {
@@ -55,11 +56,9 @@ func errorsCut(err error) bool { return errors.Is(err, wire.ErrTruncated) }
 // and waits for its answer.
 func (o *sdcObserver) body(x *exchange, off int, b []byte, s *httpSide, r *httpRequest) {
 	var m sdc.Message
-	before := o.mdib.Len()
 	err := m.Parse(b, &o.mdib)
-	x.sh.handles += o.mdib.Len() - before
-	if x.sh.handles > maxHandles {
-		o.forget(x)
+	if o.mdib.Size() > maxMdib {
+		o.mdib = sdc.Mdib{}
 	}
 	if !m.SDC && !o.spoke {
 		return // some other service's SOAP
@@ -98,10 +97,8 @@ func (o *sdcObserver) body(x *exchange, off int, b []byte, s *httpSide, r *httpR
 	}
 }
 
-// forget gives up the description, at the bound and at the end.
-func (o *sdcObserver) forget(x *exchange) {
-	x.sh.handles -= o.mdib.Len()
-	o.mdib = sdc.Mdib{}
+func (o *sdcObserver) held() int {
+	return o.mdib.Size() + cap(o.reports)*sizeOf[string]() + cap(o.patients)*sizeOf[sdcPatient]()
 }
 
 // command notes an operation, as what it sets.

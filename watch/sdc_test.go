@@ -110,32 +110,23 @@ func TestSDCCommand(t *testing.T) {
 	}
 }
 
-// The descriptions of all conversations of a shard are bounded together, and
-// given back.
-func TestSDCHandles(t *testing.T) {
-	var described strings.Builder
-	for i := range sdc.MaxHandles {
-		fmt.Fprintf(&described, `<pm:Metric Handle="%d"/>`, i)
-	}
-	body := []byte(soap("1", `<msg:GetMdibResponse>`+described.String()+`</msg:GetMdibResponse>`))
-	x := &exchange{sh: newShard([]byte("k"))}
-	var out []stamped
-	x.sh.out, x.closing = &out, true
-	x.conv = new(flow.Conversation)
-	var all []*sdcObserver
-	for range 3 {
+// A description beyond its bound is forgotten; what is kept is counted.
+func TestSDCDescription(t *testing.T) {
+	for _, tt := range []struct {
+		handles int
+		kept    bool
+	}{{1000, true}, {sdc.MaxHandles, false}} {
+		var described strings.Builder
+		for i := range tt.handles {
+			fmt.Fprintf(&described, `<pm:Metric Handle="%d"/>`, i)
+		}
+		x := &exchange{sh: newShard([]byte("k")), conv: new(flow.Conversation), closing: true}
+		x.sh.out = new([]stamped)
 		o := new(sdcObserver)
-		o.body(x, 0, body, &httpSide{}, nil)
-		all = append(all, o)
-	}
-	if x.sh.handles > maxHandles || all[0].mdib.Len() != sdc.MaxHandles || all[2].mdib.Len() != 0 {
-		t.Errorf("%d handles; the last has %d", x.sh.handles, all[2].mdib.Len())
-	}
-	for _, o := range all {
-		o.forget(x)
-	}
-	if x.sh.handles != 0 {
-		t.Errorf("%d handles are left", x.sh.handles)
+		o.body(x, 0, []byte(soap("1", `<msg:GetMdibResponse>`+described.String()+`</msg:GetMdibResponse>`)), &httpSide{}, nil)
+		if n := o.mdib.Len(); (n == tt.handles) != tt.kept || o.held() > maxMdib || o.held() < n*100 {
+			t.Errorf("%d handles of %d, %d bytes", n, tt.handles, o.held())
+		}
 	}
 }
 

@@ -20,9 +20,9 @@ import (
 // The bounds of a shard's caches. A cache that is full is emptied: it only
 // saves work, so what comes out is the same.
 const (
-	maxAddresses = 1024
-	maxTexts     = 1024
-	maxBindings  = 2048
+	maxAddresses = 256
+	maxTexts     = 256
+	maxBindings  = 512
 	maxSpareExch = 256
 )
 
@@ -43,7 +43,6 @@ type shard struct {
 	spare     []*exchange
 
 	certificates certificateCache
-	handles      int // that SDC observers remember
 
 	scratch [1024]byte // for an observer, during one call: a name written out, say
 
@@ -196,6 +195,13 @@ func (s *shard) Data(c *flow.Conversation, from flow.Side, b []byte) int {
 	}
 	x.From, x.now = from, s.table.Now().Time
 	x.last = s.table.Place(0)
+	n := x.data(b)
+	x.charge()
+	return n
+}
+
+// data hands b to the observer, and to the one that this hands over to.
+func (x *exchange) data(b []byte) int {
 	n := 0
 	for {
 		if x.obs == nil {
@@ -263,7 +269,9 @@ func (s *shard) Gap(c *flow.Conversation, from flow.Side, n int) bool {
 		return x == nil || x.id == proto.None
 	}
 	x.From, x.now = from, s.table.Now().Time
-	return x.obs.gap(x, n)
+	more := x.obs.gap(x, n)
+	x.charge()
+	return more
 }
 
 func (s *shard) Overlap(c *flow.Conversation, from flow.Side) {

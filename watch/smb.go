@@ -87,6 +87,10 @@ type smbObserver struct {
 	plain   bool   // version 1: passwords in clear were agreed on
 }
 
+func (o *smbObserver) held() int {
+	return cap(o.files)*sizeOf[smbFile]() + cap(o.pending)*sizeOf[smbPending]()
+}
+
 func newSMBObserver() observer { return new(smbObserver) }
 
 func (o *smbObserver) data(x *exchange, b []byte) int {

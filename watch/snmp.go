@@ -37,6 +37,8 @@ type snmpObserver struct {
 	identity [4]string // noted: manufacturer, model, OS, name
 }
 
+func (o *snmpObserver) held() int { return heldBy(o.communities) }
+
 func newSNMPObserver() observer { return new(snmpObserver) }
 
 func (o *snmpObserver) data(x *exchange, b []byte) int {

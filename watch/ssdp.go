@@ -33,6 +33,8 @@ var ssdpKits = []string{
 // said so far.
 type ssdpObserver struct{ told facts }
 
+func (o *ssdpObserver) held() int { return o.told.held() }
+
 func newSSDPObserver() observer { return new(ssdpObserver) }
 
 func (o *ssdpObserver) data(x *exchange, b []byte) int {

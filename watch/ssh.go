@@ -22,6 +22,8 @@ type sshObserver struct {
 	side  flow.Side // of first
 }
 
+func (o *sshObserver) held() int { return cap(o.first) }
+
 func newSSHObserver() observer { return new(sshObserver) }
 
 // sshSystems are words of comments and software names that tell of the operating system.

@@ -71,8 +71,8 @@ const (
 
 // The bounds of the ordered stage. What does not fit is counted, not kept.
 const (
-	maxSessions    = 65536
-	maxClaims      = 16384   // findings being collected
+	maxSessions    = 32768
+	maxClaims      = 8192    // findings being collected
 	maxTracked     = 8192    // rows of each detector
 	maxSubjects    = 65536   // patients counted in one finding
 	maxAllSubjects = 1 << 18 // patients remembered in all, by findings and detectors

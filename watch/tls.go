@@ -53,6 +53,8 @@ type tlsObserver struct {
 	heartbled bool
 }
 
+func (o *tlsObserver) held() int { return o.in[0].Size() + o.in[1].Size() }
+
 func newTLSObserver() observer { return new(tlsObserver) }
 
 func (o *tlsObserver) data(x *exchange, b []byte) int {
@@ -358,8 +360,8 @@ func (o *tlsObserver) certificate(x *exchange, off int, der []byte) {
 }
 
 // maxCertificates bounds the certificates of a shard's cache. A hospital has
-// some hundreds, and the web's that its staff look at.
-const maxCertificates = 512
+// some hundreds in all, and the web's that its staff look at.
+const maxCertificates = 128
 
 // A certificateCache remembers what certificates say, so that each is parsed,
 // and its signature checked, once. The zero value is ready; when it is full it

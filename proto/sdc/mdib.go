@@ -78,7 +78,18 @@ type Mdib struct {
 	Full    bool // more than MaxHandles were described, or longer handles; the others are not there
 	handles map[string]int32
 	list    []Descriptor
+	text    int // bytes of handles and targets
 }
+
+// Size returns about how many bytes of memory d takes. The map may have twice
+// the room that it needs.
+func (d *Mdib) Size() int { return cap(d.list)*descriptorSize + len(d.handles)*2*handleSize + d.text }
+
+// What a descriptor takes, and a handle in the map besides its text.
+const (
+	descriptorSize = 96
+	handleSize     = 24
+)
 
 // Len is the number of handles known.
 func (d *Mdib) Len() int { return len(d.list) }
@@ -98,6 +109,7 @@ func (d *Mdib) Descriptor(handle []byte) (Descriptor, bool) {
 // add enters a descriptor and returns its index, or -1.
 func (d *Mdib) add(handle []byte, e Descriptor) int32 {
 	if i, ok := d.handles[string(handle)]; ok { // told again: the newer holds
+		d.text += len(e.Target) - len(d.list[i].Target)
 		d.list[i] = e
 		return i
 	}
@@ -111,6 +123,7 @@ func (d *Mdib) add(handle []byte, e Descriptor) int32 {
 	i := int32(len(d.list))
 	d.handles[string(handle)] = i
 	d.list = append(d.list, e)
+	d.text += len(handle) + len(e.Target)
 	return i
 }
 

@@ -168,6 +168,9 @@ type Assembler struct {
 	skip int    // bytes still to come of a message that is too long
 }
 
+// Size returns how many bytes of memory a's messages take.
+func (a *Assembler) Size() int { return cap(a.buf) }
+
 // Next takes from fragment what belongs to one message, and returns the message
 // and what is left of fragment. Not ok means that the fragment is used up and
 // more are needed. A message longer than its bound comes without its body, and
