@@ -27,7 +27,7 @@ import (
 
 // The bounds of a register.
 const (
-	maxEntries = 98304
+	maxEntries = 49152
 	maxClaims  = 8  // different ones of one address
 	maxNames   = 16 // of one address
 	maxWords   = 32 // protocols of one address

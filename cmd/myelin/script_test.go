@@ -24,7 +24,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"myelin": main})
+	testscript.Main(m, map[string]func(){"myelin": main, "myelin-peak": peaking})
 }
 
 // TestScript plays the stories of testdata/script. Beside testscript's own
