@@ -33,6 +33,8 @@ const (
 	maxWords   = 32 // protocols of one address
 	maxMACs    = 4  // of one address; more than one is already contested
 	maxHops    = 4  // gateways behind gateways
+
+	maxSaid = 16 << 20 // bytes of all claims and names
 )
 
 // A Claim is what is said of the device at an address. Empty fields say nothing.
@@ -43,10 +45,13 @@ type Claim struct {
 
 // A Register collects what is said of addresses. It is bounded: when it is
 // full, it gives up the poorest quarter of its entries, those of which least is
-// known, and counts them in Dropped.
+// known, and counts them in Dropped. When too much is said, a quarter of those
+// go of which something is, but that they treat nobody.
 type Register struct {
 	Dropped uint64
 	entries map[device.Address]*Entry
+	said    int // bytes of all claims and names
+	wait    int // how many are refused until it is worth looking for room again
 }
 
 // An Entry is what is known of one address.
@@ -64,6 +69,7 @@ type Entry struct {
 	behind      []device.Address
 	harm        device.Harm // known better than from the kind of therapy
 	wanted      bool        // a finding is about it
+	said        int         // bytes of claims and names
 }
 
 type counted struct {
@@ -86,19 +92,21 @@ func (r *Register) At(a device.Address, now int64) *Entry {
 		return nil
 	}
 	if len(r.entries) >= maxEntries {
-		r.room()
+		r.room(func(*Entry) bool { return true })
 	}
 	e := &Entry{addr: a, ip: ip, first: now, last: now}
 	r.entries[a] = e
 	return e
 }
 
-// room gives up the poorest quarter of the entries; of equals those that were
-// silent longest.
-func (r *Register) room() {
+// room gives up the poorest quarter of the entries that may go; of equals those
+// that were silent longest.
+func (r *Register) room(may func(*Entry) bool) {
 	list := make([]*Entry, 0, len(r.entries))
 	for _, e := range r.entries {
-		list = append(list, e)
+		if may(e) {
+			list = append(list, e)
+		}
 	}
 	slices.SortFunc(list, func(a, b *Entry) int {
 		return cmp.Or(a.worth()-b.worth(), cmp.Compare(a.last, b.last), cmp.Compare(a.addr.Kind, b.addr.Kind), strings.Compare(a.addr.Value, b.addr.Value))
@@ -106,8 +114,28 @@ func (r *Register) room() {
 	list = list[:(len(list)+3)/4]
 	for _, e := range list {
 		delete(r.entries, e.addr)
+		r.said -= e.said
 	}
 	r.Dropped += uint64(len(list))
+}
+
+// fits makes room for n more bytes said of e, or says that there is none.
+func (r *Register) fits(e *Entry, n int) bool {
+	if r.said+n > maxSaid && r.wait == 0 {
+		had := r.said
+		r.room(func(x *Entry) bool { return x != e && x.said > 0 && !x.treats() })
+		if had-r.said < maxSaid/16 { // looking through all entries was not worth it
+			r.wait = maxEntries / 16
+		}
+	}
+	if r.said+n > maxSaid {
+		r.wait = max(r.wait-1, 0)
+		r.Dropped++
+		return false
+	}
+	e.said += n
+	r.said += n
+	return true
 }
 
 // worth ranks entries by what would be lost with them.
@@ -209,15 +237,24 @@ func (r *Register) Said(a device.Address, c Claim, now int64) {
 			return
 		}
 	}
-	if len(e.claims) < maxClaims {
+	if len(e.claims) < maxClaims && r.fits(e, c.size()) {
 		e.claims = append(e.claims, counted{c, 1})
 	}
+}
+
+// size is the memory that a claim takes.
+func (c *Claim) size() int {
+	n := 192
+	for _, s := range [...]string{c.Manufacturer, c.Model, c.Serial, c.Version, c.OS, c.Class, c.UDI, c.ProductCode} {
+		n += len(s)
+	}
+	return n
 }
 
 // Named notes a further address or name of the device at the address.
 func (r *Register) Named(a, name device.Address, now int64) {
 	if e := r.At(a, now); e != nil && name.Value != "" {
-		e.names = add(e.names, name, maxNames)
+		r.call(e, &e.names, name)
 	}
 }
 
@@ -231,7 +268,14 @@ func (r *Register) Owns(a device.Address, mac string, now int64) {
 // Behind notes that a device is reached through the one at the address.
 func (r *Register) Behind(gateway, a device.Address, now int64) {
 	if e := r.At(gateway, now); e != nil && a != gateway {
-		e.behind = add(e.behind, a, maxNames)
+		r.call(e, &e.behind, a)
+	}
+}
+
+// call adds an address to a list of e.
+func (r *Register) call(e *Entry, list *[]device.Address, a device.Address) {
+	if len(*list) < maxNames && !slices.Contains(*list, a) && r.fits(e, 48+len(a.Value)) {
+		*list = append(*list, a)
 	}
 }
 

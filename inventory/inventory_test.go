@@ -67,6 +67,31 @@ var (
 	d = ip("10.20.3.4")
 )
 
+// TestMuchSaid has devices that claim more than there is room for: a pump stays.
+func TestMuchSaid(t *testing.T) {
+	r := NewRegister()
+	pump := device.Address{Kind: device.IP, Value: "10.20.3.21"}
+	r.Said(pump, Claim{Model: "Flow 500", Therapy: device.DrugInfusion}, 1)
+	for i := range 200_000 {
+		a := device.Address{Kind: device.IP, Value: netip.AddrFrom4([4]byte{10, 64, byte(i / 8 >> 8), byte(i / 8)}).String()}
+		r.Said(a, Claim{Model: fmt.Sprintf("%064d", i)}, int64(i))
+		if i > 190_000 && !r.Told(a) {
+			t.Fatalf("claim %d has no room", i)
+		}
+	}
+	if !r.Treats(pump) || r.Dropped == 0 {
+		t.Errorf("the pump is there: %v; %d dropped", r.Treats(pump), r.Dropped)
+	}
+	// What treats is not given up for what is said of others.
+	for i := range 200_000 {
+		a := device.Address{Kind: device.IP, Value: netip.AddrFrom4([4]byte{10, 65, byte(i / 8 >> 8), byte(i / 8)}).String()}
+		r.Said(a, Claim{Model: fmt.Sprintf("%064d", i), Therapy: device.Ventilation}, int64(i))
+	}
+	if !r.Treats(pump) {
+		t.Error("the pump is gone")
+	}
+}
+
 func TestJoins(t *testing.T) {
 	tests := []struct {
 		name string
