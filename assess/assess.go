@@ -245,6 +245,7 @@ func lost(s *watch.Stats) map[string]uint64 {
 		"bytes of streams given up because of a bound":               s.Flow.Dropped,
 		"fragmented datagrams that stayed incomplete":                s.Frag.Expired + s.Frag.Evicted,
 		"entries that a full table of the detectors had no room for": s.Dropped,
+		"facts of messages with more of them than are taken":         s.Unsaid,
 	}
 	for f, n := range s.Faults {
 		if f.Proto == "link" {

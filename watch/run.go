@@ -246,6 +246,9 @@ func (w *Watcher) merge(all []said) error {
 }
 
 func (s *said) reset() {
+	if cap(s.events) > 4*unitFrames { // a burst is over
+		s.events = nil
+	}
 	clear(s.events)
 	s.events, s.ends = s.events[:0], s.ends[:0]
 	s.event, s.end = 0, 0
@@ -274,7 +277,7 @@ func (w *Watcher) Flush() error {
 			return nil
 		}
 		s := w.shards[first]
-		s.seq, s.out, s.ends = 0, &said[0].events, &said[0].ends
+		s.seq, s.out, s.ends, s.left = 0, &said[0].events, &said[0].ends, maxEvents
 		s.table.FlushOldest()
 		if err := w.merge(said); err != nil {
 			return err

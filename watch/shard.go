@@ -26,6 +26,14 @@ const (
 	maxSpareExch = 256
 )
 
+// The events that a shard may emit: so many for each of its packets, and what
+// it did not use up, to this bound. A message of a megabyte that comes to its end
+// with one packet, and in every shard at once, would be two million.
+const (
+	packetEvents = 16
+	maxEvents    = 1024
+)
+
 // A shard follows its share of the conversations and turns what they say into
 // events, in the order of its packets. It is used from one goroutine at a time.
 type shard struct {
@@ -36,6 +44,9 @@ type shard struct {
 	seq  uint32 // of the packet in hand within its unit
 	out  *[]stamped
 	ends *[]ended
+	left int         // events that may be emitted
+	none event.Event // what emit returns when there is no event left
+	lost uint64      // events that there was no room for
 
 	addresses map[wire.Addr]device.Address
 	texts     map[string]string
@@ -63,12 +74,19 @@ func newShard(key []byte) *shard {
 		texts:     make(map[string]string),
 		bindings:  make(map[wire.Addr][6]byte),
 	}
+	s.left = maxEvents
 	s.table = flow.NewTable(s)
 	return s
 }
 
 // emit appends an event to be filled in by the caller at once.
 func (s *shard) emit(kind event.Kind, at flow.Place) *event.Event {
+	if s.left <= 0 {
+		s.lost++
+		s.none = event.Event{}
+		return &s.none
+	}
+	s.left--
 	*s.out = append(*s.out, stamped{seq: s.seq})
 	e := &(*s.out)[len(*s.out)-1].e
 	e.Kind, e.Time = kind, at.Time
@@ -78,6 +96,7 @@ func (s *shard) emit(kind event.Kind, at flow.Place) *event.Event {
 
 // packet takes one packet of this shard.
 func (s *shard) packet(it *item) {
+	s.left = min(s.left+packetEvents, maxEvents)
 	p := &it.packet
 	switch {
 	case p.EtherType == wire.EtherTypeARP:

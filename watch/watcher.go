@@ -42,6 +42,7 @@ type Stats struct {
 	Flow    flow.Stats
 	Frag    flow.DefragmenterStats
 	Dropped uint64 // entries that a bounded table of the ordered stage had no room for
+	Unsaid  uint64 // events that were more than a shard may emit
 }
 
 // A Fault is a header that did not follow its format.
@@ -100,6 +101,7 @@ func (w *Watcher) Result() Result {
 	r.Stats = w.stats
 	for _, s := range w.shards {
 		r.Stats.Flow.Add(s.table.Stats)
+		r.Stats.Unsaid += s.lost
 	}
 	r.Stats.Frag = w.fragments.Stats
 	r.Stats.Dropped = w.stage.dropped + w.stage.register.Dropped

@@ -236,6 +236,29 @@ func TestMemoryOfFloods(t *testing.T) {
 				f.stream(i, false, 2575, []byte(b.String()))
 			}
 		}},
+		{"HL7 batches that end together", func(f *flood) {
+			message := "MSH|^~\\&|||||||ADT|1|P|2\rPID|1||%07d\r"
+			var b strings.Builder
+			for i := range 24000 {
+				fmt.Fprintf(&b, message, i)
+			}
+			const conversations = 150
+			for i := range conversations {
+				f.stream(i, false, 2575, []byte("\x0b"+b.String()))
+			}
+			for i := range conversations {
+				f.tcp(host(i), host(i%251+1), 4000, 2575, wire.ACK, uint32(2+b.Len()), []byte("\x1c\r"))
+			}
+		}},
+		{"names of devices", func(f *flood) {
+			for i := range 60000 {
+				for j := range 8 {
+					f.udp(host(i), [4]byte{239, 255, 255, 250}, 1900, 1900, fmt.Appendf(nil,
+						"NOTIFY * HTTP/1.1\r\nHOST: 239.255.255.250:1900\r\nNT: urn:schemas-upnp-org:device:Printer:1\r\nNTS: ssdp:alive\r\n"+
+							"SERVER: Linux/%064d UPnP/1.0 Norra%059d/%064d\r\n\r\n", i*8+j, i*8+j, i*8+j))
+				}
+			}
+		}},
 		{"TLS hello without an end", func(f *flood) {
 			b := records(1, make([]byte, 60000))[:26000]
 			for i := range 8000 {
