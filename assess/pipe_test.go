@@ -5,11 +5,15 @@ package assess
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"math"
 	"os"
+	"path/filepath"
 	"strconv"
 	"testing"
+
+	"github.com/klauspost/compress/zstd"
 
 	"github.com/myelin-health/myelin/capture"
 	"github.com/myelin-health/myelin/watch"
@@ -81,6 +85,66 @@ func TestLargeFrames(t *testing.T) {
 	}
 	if total != 12 {
 		t.Errorf("%d frames of 12", total)
+	}
+}
+
+// TestWindows opens files that were compressed with much history: as many as
+// the bound allows are read side by side, in the order of time.
+func TestWindows(t *testing.T) {
+	dir := t.TempDir()
+	write := func(n, window int) {
+		var b bytes.Buffer
+		z, err := zstd.NewWriter(&b, zstd.WithWindowSize(window), zstd.WithEncoderConcurrency(1))
+		if err != nil {
+			t.Fatal(err)
+		}
+		w, err := capture.NewWriter(z, capture.LinkEthernet)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range 200 {
+			f := capture.Frame{Link: capture.LinkEthernet, Data: make([]byte, 9000), Time: int64(i*1000 + n)}
+			if err := w.WriteFrame(&f); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := errors.Join(z.Close(), os.WriteFile(filepath.Join(dir, strconv.Itoa(n)), b.Bytes(), 0o600)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, tt := range []struct{ files, window, open int }{
+		{2, capture.MaxWindow, 2}, {3, capture.MaxWindow, 2}, {8, 2 << 20, 8}, {9, 2 << 20, 8}, {9, 64 << 10, 8},
+	} {
+		m := &merger{}
+		for n := range tt.files {
+			write(n, tt.window)
+			in := &input{path: filepath.Join(dir, strconv.Itoa(n)), index: int32(n)}
+			if err := in.probe(); err != nil {
+				t.Fatal(err)
+			}
+			m.waiting = append(m.waiting, in)
+		}
+		var dst [64]watch.Frame
+		total, most, last, ordered := 0, 0, int64(0), true
+		for {
+			n, release, err := m.Next(dst[:])
+			if err == io.EOF {
+				break
+			}
+			for _, f := range dst[:n] {
+				ordered = ordered && f.Time >= last
+				last = f.Time
+			}
+			release()
+			total += n
+			most = max(most, len(m.open))
+			if m.windows > maxWindows {
+				t.Fatalf("%d bytes of history", m.windows)
+			}
+		}
+		if total != 200*tt.files || most != tt.open || ordered != (tt.files == tt.open) || m.windows != 0 {
+			t.Errorf("%d files with %d bytes of history: %d frames, %d open, in order %v, %d bytes left", tt.files, tt.window, total, most, ordered, m.windows)
+		}
 	}
 }
 

@@ -22,6 +22,11 @@ import (
 // overlap with more than these are read later than their time.
 const maxOpen = 64
 
+// maxWindows bounds the history that all of them together keep to be
+// decompressed: eight files as `zstd` writes them, two as `zstd -19` does. What is
+// beyond it waits, as with maxOpen.
+const maxWindows = 2 * capture.MaxWindow
+
 // maxRefilled bounds the bytes that are read for frames that go out together:
 // a few large frames have to be enough.
 const maxRefilled = 2 << 20
@@ -36,6 +41,7 @@ type input struct {
 	bytes   int64
 	first   int64     // time of its first frame
 	stream  io.Reader // standard input; nil for files, which are opened when their time comes
+	window  int       // bytes of history that reading it takes
 	reader  *capture.Reader
 	file    *os.File
 	index   int32
@@ -55,7 +61,7 @@ func (in *input) probe() error {
 		if err != nil {
 			return err
 		}
-		in.reader, in.kind = r, r.Kind()
+		in.reader, in.kind, in.window = r, r.Kind(), r.Window()
 		return nil // its first time is known when it is read: it comes first
 	}
 	f, err := os.Open(in.path)
@@ -70,7 +76,7 @@ func (in *input) probe() error {
 	if err != nil {
 		return err
 	}
-	in.kind = r.Kind()
+	in.kind, in.window = r.Kind(), r.Window()
 	var frame capture.Frame
 	if r.ReadFrame(&frame) == nil {
 		in.first = frame.Time
@@ -155,6 +161,7 @@ type merger struct {
 	pool
 	waiting []*input // by first time
 	open    []*input
+	windows int   // of the open ones
 	read    int64 // bytes of files
 }
 
@@ -219,6 +226,9 @@ func (m *merger) first() (first, second *input) {
 			return first, second
 		}
 		w := m.waiting[0]
+		if first != nil && m.windows+w.window > maxWindows {
+			return first, second
+		}
 		if first != nil && first.now < w.first {
 			// Its turn comes when the time of the open ones has reached its first.
 			if second == nil || w.first < second.now {
@@ -246,9 +256,10 @@ func (m *merger) begin(in *input) {
 			in.err = err
 			return
 		}
-		in.file, in.reader = f, r
+		in.file, in.reader, in.window = f, r, r.Window()
 	}
 	m.open = append(m.open, in)
+	m.windows += in.window
 	m.refill(in)
 }
 
@@ -268,6 +279,7 @@ func (m *merger) refill(in *input) {
 			in.file.Close()
 		}
 		in.reader = nil
+		m.windows -= in.window
 		m.open = slices.DeleteFunc(m.open, func(o *input) bool { return o == in })
 		return
 	}

@@ -33,10 +33,14 @@ const (
 	// maxCompression bounds how often an input is decompressed.
 	maxCompression = 2
 
-	// maxWindow bounds the history a zstd stream may ask for, and with it the
-	// memory. RFC 8878 section 3.1.1.1.2 asks for 8 MiB at least; `zstd --ultra
-	// -20` writes 32.
-	maxWindow = 32 << 20
+	// MaxWindow bounds the history a zstd stream may ask for, and with it the
+	// memory. RFC 8878 section 3.1.1.1.2 asks for 8 MiB at least, which is what
+	// `zstd -19` writes; --ultra and --long write more.
+	MaxWindow = 8 << 20
+
+	// leastWindow is what every zstd stream is granted, and `zstd` writes. More
+	// has to be asked for by its first frame, so that it is known beforehand.
+	leastWindow = 2 << 20
 
 	// compressedBytes are read at once from an input that is compressed.
 	compressedBytes = 64 << 10
@@ -126,6 +130,7 @@ type Reader struct {
 	srcErr error // of src, due when all that was read has been parsed
 	kind   string
 	format format
+	window int
 
 	off  int64  // in the decompressed stream, of the next byte to parse
 	tail []byte // read from src, not parsed yet
@@ -139,8 +144,9 @@ type Reader struct {
 // NewReader finds out what r holds and returns a reader of it. It reads no more
 // than it needs to know that. The error is [ErrFormat] when r is not a capture,
 // a *[DamageError] when it is one that ends within its header. A
-// compressed input costs at most its window: 32 KiB for gzip, 32 MiB for zstd.
+// compressed input costs at most its window: 32 KiB for gzip, [MaxWindow] for zstd.
 func NewReader(r io.Reader) (*Reader, error) {
+	windows := 0
 	for range maxCompression + 1 {
 		first := make([]byte, sniffBytes)
 		n, err := io.ReadFull(r, first)
@@ -153,16 +159,22 @@ func NewReader(r io.Reader) (*Reader, error) {
 			return nil, ErrFormat
 		}
 		if kind != "gzip" && kind != "zstd" {
-			return newReader(kind, first, r)
+			c, err := newReader(kind, first, r)
+			if err == nil {
+				c.window = windows
+			}
+			return c, err
 		}
 		// gzip and zstd ask for a few bytes at a time.
 		in := bufio.NewReaderSize(io.MultiReader(bytes.NewReader(first), r), compressedBytes)
 		if kind == "gzip" {
 			r, err = gzip.NewReader(in)
 		} else {
+			window := windowOf(in)
+			windows += window
 			// Concurrency 1 starts no goroutine, so that nothing has to be closed.
 			r, err = zstd.NewReader(in, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true),
-				zstd.WithDecoderMaxMemory(maxWindow), zstd.WithDecoderMaxWindow(maxWindow))
+				zstd.WithDecoderMaxMemory(uint64(window)), zstd.WithDecoderMaxWindow(uint64(window)))
 		}
 		if err == io.ErrUnexpectedEOF || err == io.EOF {
 			err = errCut
@@ -173,6 +185,21 @@ func NewReader(r io.Reader) (*Reader, error) {
 		r = decompressor{r}
 	}
 	return nil, fmt.Errorf("%w: compressed more than %d times", ErrFormat, maxCompression)
+}
+
+// windowOf returns the history that a zstd stream is granted: as much as its
+// first frame asks for, and the most where a skippable frame comes first.
+func windowOf(in *bufio.Reader) int {
+	first, _ := in.Peek(zstd.HeaderMaxSize)
+	var h zstd.Header
+	if err := h.Decode(first); err != nil || h.Skippable {
+		return MaxWindow
+	}
+	n := h.WindowSize
+	if h.SingleSegment {
+		n = h.FrameContentSize
+	}
+	return int(min(max(n, leastWindow), MaxWindow))
 }
 
 func newReader(kind string, first []byte, src io.Reader) (*Reader, error) {
@@ -211,6 +238,10 @@ func newReader(kind string, first []byte, src io.Reader) (*Reader, error) {
 
 // Kind returns "pcap", "pcapng" or "btsnoop", whatever that was compressed with.
 func (r *Reader) Kind() string { return r.kind }
+
+// Window returns the most bytes of history that decompression keeps; 0 when
+// there is no zstd.
+func (r *Reader) Window() int { return r.window }
 
 // Offset returns how many bytes of the capture, decompressed, have been parsed.
 func (r *Reader) Offset() int64 { return r.off }

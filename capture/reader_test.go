@@ -623,6 +623,9 @@ func sample(t testing.TB, n int, ng bool) ([]byte, []capture.Frame) {
 	return out.Bytes(), frames
 }
 
+// leastWindow is what frames behind the first may ask for in any case.
+const leastWindow = 2 << 20
+
 func TestCompressed(t *testing.T) {
 	for _, ng := range []bool{false, true} {
 		file, want := sample(t, 3000, ng)
@@ -633,9 +636,9 @@ func TestCompressed(t *testing.T) {
 			"gzip in zstd":           zst(t, gz(t, file)),
 			"zstd in gzip":           gz(t, zst(t, file)),
 			"two members":            append(gz(t, file[:1000]), gz(t, file[1000:])...),
-			"two frames":             append(zst(t, file[:1000]), zst(t, file[1000:])...),
+			"two frames":             append(zst(t, file[:1000]), zst(t, file[1000:], zstd.WithWindowSize(leastWindow))...),
 			"skippable frame before": append(le(u32(0x184d2a53), u32(5), "pzstd"), zst(t, file)...),
-			"the largest window":     zst(t, file, zstd.WithWindowSize(32<<20)),
+			"the largest window":     zst(t, file, zstd.WithWindowSize(capture.MaxWindow)),
 		} {
 			got, err := readAll(bytes.NewReader(in))
 			if err != io.EOF || !slices.EqualFunc(got, want, equal) {
@@ -673,7 +676,8 @@ func TestCompressedNegative(t *testing.T) {
 		"zstd cut":               {zstdded[:len(zstdded)/2], wire.ErrTruncated, -1},
 		"zstd magic only":        {zstdded[:4], wire.ErrTruncated, 0},
 		"zstd checksum":          {flip(zstdded, len(zstdded)-1), zstd.ErrCRCMismatch, -1},
-		"zstd window of 64 MiB":  {zst(t, big, zstd.WithWindowSize(64<<20)), nil, 0},
+		"zstd window of 16 MiB":  {zst(t, big, zstd.WithWindowSize(2*capture.MaxWindow)), nil, 0},
+		"zstd more later":        {append(zst(t, file[:1000]), zst(t, big, zstd.WithWindowSize(2*leastWindow))...), nil, -1},
 		"capture cut, then gzip": {gz(t, file[:len(file)-1]), wire.ErrTruncated, 299},
 	} {
 		got, err := readAll(bytes.NewReader(tt.in))
