@@ -417,12 +417,15 @@ func (o *hl7Observer) report(x *exchange, off int, m *hl7.Message, h *hl7.Header
 			continue // its id is the patient's
 		}
 		id := x.text([]byte(d.ID.Name()))
-		addr := x.addr(x.From)
-		if unique := x.text([]byte(d.ID.Unique())); unique != "" && unique != h.SendingApplication.EUI64() {
+		addr, shown, unique := x.addr(x.From), id, d.ID.Unique()
+		if t == device.NoTherapy { // of what is not known it may be a patient's
+			shown, unique = "", d.ID.EUI64()
+		}
+		if unique := x.text([]byte(unique)); unique != "" && unique != h.SendingApplication.EUI64() {
 			addr = device.Address{Kind: device.EUI64, Value: unique}
 		}
 		if target == "" {
-			about, target, therapy = addr, id, t
+			about, target, therapy = addr, shown, t
 		}
 		o.identity(x, off+d.Off, addr, d, id, class, t)
 	}
