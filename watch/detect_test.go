@@ -678,6 +678,10 @@ var weaknessDetections = []detection{
 	{name: "beyond a bound", kind: finding.MalformedMessage, scene: func(s *scene) {
 		s.said(event.BoundReached, laptop, pacs, event.Text(event.Protocol, "http"), event.Text(event.Bound, "decoded body"))
 	}, confidence: device.Medium},
+	{name: "a greeting before the identification of SSH", kind: finding.MalformedMessage, scene: func(s *scene) {
+		kexinit := append([]byte{0, 0, 2, 4, 8, 20}, make([]byte, 0x1fe)...)
+		s.talk(laptop, ct1, 22, server([]byte("Authorised use only\r\nSSH-2.0-OpenSSH_9.6\r\n")), client([]byte("SSH-2.0-OpenSSH_9.6\r\n")), server(kexinit), server(kexinit))
+	}},
 	{name: "a version that is one", kind: finding.MalformedMessage, scene: func(s *scene) { s.vnc(2) }},
 }
 

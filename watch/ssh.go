@@ -44,7 +44,9 @@ func (o *sshObserver) data(x *exchange, b []byte) int {
 			return 0
 		}
 		if err != nil {
-			x.malformed(0, err)
+			if x.tries[x.From] == 0 { // else its identification went by behind lines of greeting (RFC 4253 section 4.2)
+				x.malformed(0, err)
+			}
 			return ignore
 		}
 		o.ident[x.From], n = true, size
