@@ -208,6 +208,9 @@ var recordDetections = []detection{
 	{name: "an admission", kind: finding.PHIInClear, scene: func(s *scene) {
 		s.talk(ehr, gate, 24000, client(mllp(hl7Admission)))
 	}, confidence: device.High, title: "(name, birth date, sex, record number, 1 patient)"},
+	{name: "before a report of more than a megabyte", kind: finding.PHIInClear, scene: func(s *scene) {
+		s.talk(ehr, gate, 24000, client(mllp(hl7Admission+"OBX|1|ED|||^application^pdf^Base64^"+strings.Repeat("QUJD", 300_000)+"\r")))
+	}, confidence: device.High, title: "(name, birth date, sex, record number, 1 patient)"},
 	{name: "two patients, several messages", kind: finding.PHIInClear, scene: func(s *scene) {
 		for range 3 {
 			s.talk(ehr, gate, 24000, client(mllp(hl7Admission, strings.Replace(hl7Admission, "SA-1005", "SA-1001", 1))))
@@ -677,7 +680,7 @@ var weaknessDetections = []detection{
 	}, confidence: device.Medium, title: "dns"},
 	{name: "beyond a bound", kind: finding.MalformedMessage, scene: func(s *scene) {
 		s.said(event.BoundReached, laptop, pacs, event.Text(event.Protocol, "http"), event.Text(event.Bound, "decoded body"))
-	}, confidence: device.Medium},
+	}, confidence: device.Low, title: "http; larger than what is read"},
 	{name: "a greeting before the identification of SSH", kind: finding.MalformedMessage, scene: func(s *scene) {
 		kexinit := append([]byte{0, 0, 2, 4, 8, 20}, make([]byte, 0x1fe)...)
 		s.talk(laptop, ct1, 22, server([]byte("Authorised use only\r\nSSH-2.0-OpenSSH_9.6\r\n")), client([]byte("SSH-2.0-OpenSSH_9.6\r\n")), server(kexinit), server(kexinit))

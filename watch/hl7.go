@@ -173,7 +173,7 @@ func (o *hl7Observer) block(x *exchange, off int, b []byte, err error) {
 	case errors.Is(err, wire.ErrTooLong):
 		x.note(event.BoundReached, off, x.From, event.Text(event.Protocol, "hl7"), event.Text(event.Bound, "message"),
 			event.Int(event.Length, hl7.MaxMessage))
-		return
+		b = b[:bytes.LastIndexByte(b, '\r')+1] // whose it is stands in front of the report that makes it long
 	case err != nil:
 		x.malformed(off, err)
 		return
