@@ -211,6 +211,12 @@ var recordDetections = []detection{
 	{name: "before a report of more than a megabyte", kind: finding.PHIInClear, scene: func(s *scene) {
 		s.talk(ehr, gate, 24000, client(mllp(hl7Admission+"OBX|1|ED|||^application^pdf^Base64^"+strings.Repeat("QUJD", 300_000)+"\r")))
 	}, confidence: device.High, title: "(name, birth date, sex, record number, 1 patient)"},
+	{name: "before a long report without MLLP", kind: finding.PHIInClear, scene: func(s *scene) {
+		s.talk(ehr, gate, 24000, client([]byte(hl7Admission+"OBX|1|ED|||^application^pdf^Base64^"+strings.Repeat("QUJD", 30_000)+"\r")))
+	}, confidence: device.High, title: "(name, birth date, sex, record number, 1 patient)"},
+	{name: "in the body of a request", kind: finding.PHIInClear, scene: func(s *scene) {
+		s.talk(ehr, gate, 24000, ask("POST /adt HTTP/1.1\r\nContent-Type: x-application/hl7-v2+er7", strings.Replace(hl7Admission, "PID", "EVN|A01\rPID", 1)), reply("200 OK", ""))
+	}, confidence: device.High, title: "(name, birth date, sex, record number, 1 patient)"},
 	{name: "two patients, several messages", kind: finding.PHIInClear, scene: func(s *scene) {
 		for range 3 {
 			s.talk(ehr, gate, 24000, client(mllp(hl7Admission, strings.Replace(hl7Admission, "SA-1005", "SA-1001", 1))))

@@ -110,8 +110,7 @@ func (o *hl7Observer) data(x *exchange, b []byte) int {
 func (o *hl7Observer) bare(x *exchange, b []byte) {
 	s := &o.sides[x.From]
 	if len(s.bare)+len(b) > maxHL7Bare {
-		x.note(event.BoundReached, 0, x.From, event.Text(event.Protocol, "hl7"),
-			event.Text(event.Bound, "message without MLLP"), event.Int(event.Length, len(s.bare)+len(b)))
+		o.block(x, 0, append(s.bare, b[:maxHL7Bare-len(s.bare)]...), wire.ErrTooLong)
 		s.bare = s.bare[:0]
 		s.framer.Resync()
 	}
@@ -172,7 +171,10 @@ func (o *hl7Observer) block(x *exchange, off int, b []byte, err error) {
 	switch {
 	case errors.Is(err, wire.ErrTooLong):
 		x.note(event.BoundReached, off, x.From, event.Text(event.Protocol, "hl7"), event.Text(event.Bound, "message"),
-			event.Int(event.Length, hl7.MaxMessage))
+			event.Int(event.Length, len(b)))
+		if !isHL7(b) {
+			return // the rest of one whose beginning was read
+		}
 		b = b[:bytes.LastIndexByte(b, '\r')+1] // whose it is stands in front of the report that makes it long
 	case err != nil:
 		x.malformed(off, err)
