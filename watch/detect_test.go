@@ -122,6 +122,10 @@ var therapyDetections = []detection{
 		s.talk(ehr, gate, 24000, told1("a")...)
 		s.talk(ct1, gate, 24000, told1("b")...)
 	}, confidence: device.High, count: 2},
+	{name: "for a pump that is not named", kind: finding.TherapyCommandUnauthenticated, scene: func(s *scene) {
+		order, _, _ := strings.Cut(hl7Order, "OBX")
+		s.talk(ehr, gate, 24000, client(mllp(order)))
+	}, confidence: device.High, count: 1, harm: device.Catastrophic},
 	{name: "of unknown meaning", kind: finding.TherapyCommandUnauthenticated, scene: func(s *scene) { s.commanded(0, device.NoVerb, device.NoEffect) }, confidence: device.Low},
 	{name: "proven", kind: finding.TherapyCommandUnauthenticated, scene: func(s *scene) {
 		s.commanded(device.Encrypted|device.Authenticated, device.SetInfusionRate, device.Increases)

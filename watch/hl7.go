@@ -35,7 +35,8 @@ type hl7Observer struct {
 	devices []hl7Device
 	oldest  int // of devices
 	pending []hl7Pending
-	next    int // of pending, to be replaced
+	next    int         // of pending, to be replaced
+	harm    device.Harm // noted, of a drug for a pump that was not named
 }
 
 // A hl7Side is one direction.
@@ -549,8 +550,12 @@ func (o *hl7Observer) order(x *exchange, off int, m *hl7.Message, h *hl7.Header)
 				event.Text(event.Target, target), event.Int(event.Protection, x.protected()), event.Int(event.Fresh, fresh),
 				event.Int(event.Repeat, repeat+int64(i)<<8+int64(j)))
 		}
-		if now != nil && harm > now.harm && harm > order.Therapy().Harm() { // the drug says more than the pump
-			now.harm = harm
+		noted := &o.harm
+		if now != nil {
+			noted = &now.harm
+		}
+		if harm > *noted && harm > order.Therapy().Harm() { // the drug says more than the pump
+			*noted = harm
 			about := x.addr(x.From.Other())
 			if unique := order.Pump.Unique(); unique != "" {
 				about = device.Address{Kind: device.EUI64, Value: x.text([]byte(unique))}
