@@ -39,7 +39,7 @@ type Config struct {
 	MinDecision finding.Decision                   // leave out what is less urgent
 	Stdin       io.Reader                          // what "-" is
 	Record      func(*event.Event) error           // is told every event, in order; nil: nobody is
-	Progress    func(packets, bytes, total uint64) // is told how much of the files was read; nil: nobody is
+	Progress    func(packets, bytes, total uint64) // is told how much was read, of a total that is 0 when nobody knows; nil: nobody is
 }
 
 // Run assesses files and folders; "-" is standard input. The error is of the
@@ -53,16 +53,14 @@ func Run(ctx context.Context, paths []string, c Config) (*report.Assessment, err
 	}
 	order(captures)
 	m := &merger{}
-	var total uint64
 	for _, in := range captures {
 		in.index = int32(len(inputs.captures))
 		inputs.captures = append(inputs.captures, in)
 		if in.same == "" {
 			m.waiting = append(m.waiting, in)
-			total += uint64(in.bytes)
 		}
 	}
-	w := watch.New(watch.Config{Jobs: c.Jobs, Key: c.Key, Baseline: c.Baseline, Record: c.Record, Progress: m.progress(c.Progress, total)})
+	w := watch.New(watch.Config{Jobs: c.Jobs, Key: c.Key, Baseline: c.Baseline, Record: c.Record, Progress: m.progress(c.Progress)})
 	if err := w.Run(ctx, m); err != nil {
 		return nil, err
 	}
@@ -75,13 +73,30 @@ func Run(ctx context.Context, paths []string, c Config) (*report.Assessment, err
 	return a, nil
 }
 
-// progress tells how much of the files was read. What is packed is fewer bytes
-// than were captured.
-func (m *merger) progress(f func(packets, bytes, total uint64), total uint64) func(packets, bytes uint64) {
+// progress tells how much of the inputs was read. What is packed is fewer bytes
+// than were captured. How much there is nobody knows when one of them is a pipe.
+func (m *merger) progress(f func(packets, bytes, total uint64)) func(packets, bytes uint64) {
 	if f == nil {
 		return nil
 	}
-	return func(packets, _ uint64) { f(packets, uint64(m.read), total) }
+	var total uint64
+	var streams []*input
+	for _, in := range m.waiting {
+		total += uint64(in.bytes)
+		if in.stream != nil {
+			streams = append(streams, in)
+		}
+	}
+	if streams != nil {
+		total = 0
+	}
+	return func(packets, _ uint64) {
+		read := m.read
+		for _, in := range streams {
+			read += in.bytes
+		}
+		f(packets, uint64(read), total)
+	}
 }
 
 // found are the inputs in the order in which they are listed: captures by
@@ -249,11 +264,12 @@ func lost(s *watch.Stats) map[string]uint64 {
 	}
 	for f, n := range s.Faults {
 		if f.Proto == "link" {
-			m["frames of a link type that is not read"] += n
+			m[report.NotRead] += n
 			continue
 		}
 		m[fmt.Sprintf("packets with a broken %s header (%s)", f.Proto, f.Field)] += n
 	}
+	m["frames that are not IP or ARP"] -= m[report.NotRead] // counted among them
 	for k, n := range m {
 		if n == 0 {
 			delete(m, k)

@@ -92,6 +92,23 @@ func onesSum(parts ...[]byte) uint16 {
 	return ^uint16(n)
 }
 
+// packet writes one of IPv4.
+func (tap *wiretap) packet(from, to [4]byte, proto byte, b []byte) {
+	ip := binary.BigEndian.AppendUint16([]byte{0x45, 0}, uint16(20+len(b)))
+	ip = append(ip, byte(tap.n>>8), byte(tap.n), 0x40, 0, 64, proto, 0, 0)
+	ip = append(append(ip, from[:]...), to[:]...)
+	binary.BigEndian.PutUint16(ip[10:], onesSum(ip))
+
+	mac := func(ip [4]byte) []byte { return []byte{0, 0, 0x5e, 0, 0x53, ip[3]} } // RFC 7042 section 2.1.2
+	frame := append(append(mac(to), mac(from)...), wire.EtherTypeIPv4>>8, wire.EtherTypeIPv4&0xff)
+	frame = append(append(frame, ip...), b...)
+	tap.now = tap.now.Add(100 * time.Microsecond)
+	tap.n++
+	if err := tap.w.WriteFrame(&capture.Frame{Data: frame, Time: tap.now.UnixNano(), OrigLen: len(frame), Link: capture.LinkEthernet}); err != nil {
+		tap.t.Fatal(err)
+	}
+}
+
 // conversation writes one TCP connection in which was said what a proxy heard.
 func (tap *wiretap) conversation(client, server string, port int, c *testpeer.Conversation) {
 	type side struct {
@@ -119,19 +136,7 @@ func (tap *wiretap) conversation(client, server string, port int, c *testpeer.Co
 		pseudo := append(append(me.ip[:], peer.ip[:]...), 0, wire.ProtoTCP, byte(len(b)>>8), byte(len(b)))
 		binary.BigEndian.PutUint16(b[16:], onesSum(pseudo, b))
 
-		ip := binary.BigEndian.AppendUint16([]byte{0x45, 0}, uint16(20+len(b)))
-		ip = append(ip, byte(tap.n>>8), byte(tap.n), 0x40, 0, 64, wire.ProtoTCP, 0, 0)
-		ip = append(append(ip, me.ip[:]...), peer.ip[:]...)
-		binary.BigEndian.PutUint16(ip[10:], onesSum(ip))
-
-		mac := func(s *side) []byte { return []byte{0, 0, 0x5e, 0, 0x53, s.ip[3]} } // RFC 7042 section 2.1.2
-		frame := append(append(mac(peer), mac(me)...), wire.EtherTypeIPv4>>8, wire.EtherTypeIPv4&0xff)
-		frame = append(append(frame, ip...), b...)
-		tap.now = tap.now.Add(100 * time.Microsecond)
-		tap.n++
-		if err := tap.w.WriteFrame(&capture.Frame{Data: frame, Time: tap.now.UnixNano(), OrigLen: len(frame), Link: capture.LinkEthernet}); err != nil {
-			tap.t.Fatal(err)
-		}
+		tap.packet(me.ip, peer.ip, wire.ProtoTCP, b)
 		me.seq += uint32(len(payload))
 		if flags&(wire.SYN|wire.FIN) != 0 {
 			me.seq++
@@ -246,12 +251,25 @@ func ctImage(t testing.TB, p patientOf, n int, args ...string) string {
 	study := "1.2.276.0.99999." + strings.TrimLeft(p.id[4:], "0")
 	var b strings.Builder
 	for _, e := range [][3]string{
-		{"0008,0016", "UI", "1.2.840.10008.5.1.4.1.1.2"}, {"0008,0018", "UI", fmt.Sprintf("%s.1.%d", study, n)},
-		{"0008,0020", "DA", "20260303"}, {"0008,0030", "TM", "065512"}, {"0008,0050", "SH", p.accession}, {"0008,0060", "CS", "CT"},
-		{"0008,0070", "LO", "Lumen Imaging"}, {"0008,0090", "PN", "Holm^Mira"}, {"0008,1010", "SH", ctTitle}, {"0008,1090", "LO", "Helia 64"},
-		{"0010,0010", "PN", p.name}, {"0010,0020", "LO", p.id}, {"0010,0030", "DA", p.birth}, {"0010,0040", "CS", p.sex},
-		{"0018,1000", "LO", "H64-00217"}, {"0018,1020", "LO", "11.0"},
-		{"0020,000d", "UI", study}, {"0020,000e", "UI", study + ".1"}, {"0020,0013", "IS", strconv.Itoa(n)},
+		{"0008,0016", "UI", "1.2.840.10008.5.1.4.1.1.2"},
+		{"0008,0018", "UI", fmt.Sprintf("%s.1.%d", study, n)},
+		{"0008,0020", "DA", "20260303"},
+		{"0008,0030", "TM", "065512"},
+		{"0008,0050", "SH", p.accession},
+		{"0008,0060", "CS", "CT"},
+		{"0008,0070", "LO", "Lumen Imaging"},
+		{"0008,0090", "PN", "Holm^Mira"},
+		{"0008,1010", "SH", ctTitle},
+		{"0008,1090", "LO", "Helia 64"},
+		{"0010,0010", "PN", p.name},
+		{"0010,0020", "LO", p.id},
+		{"0010,0030", "DA", p.birth},
+		{"0010,0040", "CS", p.sex},
+		{"0018,1000", "LO", "H64-00217"},
+		{"0018,1020", "LO", "11.0"},
+		{"0020,000d", "UI", study},
+		{"0020,000e", "UI", study + ".1"},
+		{"0020,0013", "IS", strconv.Itoa(n)},
 	} {
 		fmt.Fprintf(&b, "(%s) %s [%s]\n", e[0], e[1], e[2])
 	}
@@ -441,7 +459,9 @@ func TestDICOMPeers(t *testing.T) {
 				{finding.PHIInClear, []string{ct1 + phi, pacs + phi}},
 				// That VIEW1 fetches for itself is its work.
 				{finding.RecordsToUnexpectedPeer, []string{ct1 + "; 0"}},
-				{finding.BulkRecordAccess, nil}, {finding.MalformedMessage, nil}, {finding.SegmentOverlap, nil},
+				{finding.BulkRecordAccess, nil},
+				{finding.MalformedMessage, nil},
+				{finding.SegmentOverlap, nil},
 			} {
 				if d := cmp.Diff(w.want, h.claims(w.kind)); d != "" {
 					t.Errorf("%s: %s", w.kind, d)

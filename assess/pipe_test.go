@@ -16,6 +16,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 
 	"github.com/myelin-health/myelin/capture"
+	"github.com/myelin-health/myelin/report"
 	"github.com/myelin-health/myelin/watch"
 )
 
@@ -154,5 +155,45 @@ func TestOrderExtremes(t *testing.T) {
 	order(inputs)
 	if inputs[0].first != math.MinInt64 || inputs[2].first != math.MaxInt64 {
 		t.Errorf("%d, %d, %d", inputs[0].first, inputs[1].first, inputs[2].first)
+	}
+}
+
+// TestProgress: of a pipe nobody knows the end, but what was read is counted.
+func TestProgress(t *testing.T) {
+	b := frames(t, 5000, 600)
+	file := filepath.Join(t.TempDir(), "a.pcap")
+	if err := os.WriteFile(file, b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct {
+		path        string
+		read, total uint64
+	}{
+		{file, uint64(len(b)), uint64(len(b))},
+		{"-", uint64(len(b)), 0},
+	} {
+		var read, total uint64
+		_, err := Run(t.Context(), []string{test.path}, Config{Stdin: bytes.NewReader(b), Progress: func(_, r, n uint64) { read, total = r, n }})
+		if err != nil || read != test.read || total != test.total {
+			t.Errorf("%s: read %d of %d, error %v; want %d of %d", test.path, read, total, err, test.read, test.total)
+		}
+	}
+}
+
+// TestNotRead: frames of a link type that is not read are counted once.
+func TestNotRead(t *testing.T) {
+	var b bytes.Buffer
+	w, err := capture.NewWriter(&b, capture.LinkBluetoothHCIH4)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		if err := w.WriteFrame(&capture.Frame{Link: capture.LinkBluetoothHCIH4, Data: make([]byte, 20)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	a, err := Run(t.Context(), []string{"-"}, Config{Stdin: &b})
+	if err != nil || a.Stats.Packets != 3 || a.Stats.Lost[report.NotRead] != 3 || len(a.Stats.Lost) != 1 {
+		t.Errorf("%v, %+v; want three frames that were not read", err, a.Stats)
 	}
 }

@@ -126,10 +126,11 @@ func order(inputs []*input) {
 		switch {
 		case a.first != b.first:
 			return cmp.Compare(a.first, b.first)
-		case a.stream != nil || b.stream != nil:
-			if a.stream != nil {
-				return -1
-			}
+		case a.stream != nil && b.stream != nil: // nothing is known of either
+			return strings.Compare(a.path, b.path)
+		case a.stream != nil:
+			return -1
+		case b.stream != nil:
 			return 1
 		}
 		x, y := sum(a), sum(b)

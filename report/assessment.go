@@ -62,6 +62,12 @@ type Stats struct {
 	Lost                  map[string]uint64 // what was not read or not kept, by reason in plain words; only what is not zero
 }
 
+// NotRead is in Stats.Lost the reason of frames whose link type is not read.
+const NotRead = "frames of a link type that is not read"
+
+// nothing reports whether not a single packet could be looked at.
+func (s *Stats) nothing() bool { return s.Packets <= s.Lost[NotRead] }
+
 // Medical returns the medical devices.
 func (a *Assessment) Medical() []device.Device {
 	var out []device.Device

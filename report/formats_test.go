@@ -169,6 +169,9 @@ func TestAnswer(t *testing.T) {
 	cut.Inputs = ward.Inputs
 	bare := *calm
 	bare.Devices = nil
+	bluetooth, partly := bare, bare
+	bluetooth.Stats = Stats{Packets: 9, Lost: map[string]uint64{NotRead: 9}}
+	partly.Stats = Stats{Packets: 9, Lost: map[string]uint64{NotRead: 8}}
 	for want, a := range map[string]*Assessment{
 		"2 devices need action now: gw-icu (10.20.3.10) and 10.20.8.99.":                                                              ward,
 		"1 device needs action now: gw-icu (10.20.3.10).":                                                                             only(func(f *finding.Finding) bool { return f.Kind == finding.TherapyCommandUnexpectedSender }),
@@ -177,10 +180,14 @@ func TestAnswer(t *testing.T) {
 		"Nothing in what could be read needs action now.":                                                                             &cut,
 		"Nothing here needs action now, and no medical device was seen.":                                                              &bare,
 		"Nothing can be said: no packet could be read.":                                                                               {},
+		"Nothing in what could be read needs action now, and no medical device was seen.":                                             &partly,
 	} {
 		if got := Answer(a); got != want {
 			t.Errorf("%q, want %q", got, want)
 		}
+	}
+	if got, want := Answer(&bluetooth), Answer(&Assessment{}); got != want {
+		t.Errorf("of frames of an unread link type: %q, want %q", got, want)
 	}
 }
 

@@ -148,7 +148,7 @@ func newPage(g *digest) *pageData {
 	sum := sha256.Sum256([]byte(style))
 	p := &pageData{
 		Style: template.CSS(style), StyleHash: "sha256-" + base64.StdEncoding.EncodeToString(sum[:]),
-		Answer: g.answer(), Columns: looks[:], Version: g.Version, Unread: g.Stats.Packets == 0, shown: map[string]bool{},
+		Answer: g.answer(), Columns: looks[:], Version: g.Version, Unread: g.Stats.nothing(), shown: map[string]bool{},
 	}
 	for i := range looks {
 		if g.decided[i] > 0 {

@@ -252,11 +252,11 @@ func (g *digest) answer() string {
 		}
 		return fmt.Sprintf("%s %s action now: %s.", count(n, "device"), verb, enumerate(names, n))
 	}
-	if g.Stats.Packets == 0 {
+	if g.Stats.nothing() {
 		return "Nothing can be said: no packet could be read."
 	}
 	calm := "Nothing here needs action now"
-	if g.unread > 0 {
+	if g.unread > 0 || g.Stats.Lost[NotRead] > 0 {
 		calm = "Nothing in what could be read needs action now"
 	}
 	if g.Stats.LeftOut > 0 {
@@ -280,7 +280,7 @@ func (g *digest) answer() string {
 // only the largest is certain.
 func (g *digest) patients() string {
 	switch {
-	case g.clears == 0 && g.Stats.Packets == 0:
+	case g.clears == 0 && g.Stats.nothing():
 		return "nothing can be said"
 	case g.clears == 0 && g.Stats.LeftOut > 0:
 		return "nothing can be said: findings were left out"

@@ -306,7 +306,7 @@ func (g *digest) next() string {
 		return "myelin sense -i " + path + " --format json | tail -n 1 > saved.json, then myelin report --format html -o ward.html saved.json"
 	case len(g.Findings) > 0:
 		return "myelin assess --format html -o ward.html " + path + " (the same as a page, with the map)"
-	case g.Stats.Packets == 0:
+	case g.Stats.nothing():
 		return "tcpdump -i eth1 -w ward.pcap, then myelin assess ward.pcap"
 	}
 	return "myelin assess --format json " + path + " > baseline.json, then --baseline baseline.json the next time"

@@ -30,8 +30,8 @@ type tryKey struct {
 type tries struct {
 	since   int64
 	n       uint64
-	targets []target                 // up to maxTargets
-	sketch  *[sketchBits / 64]uint64 // of targets, once there are many
+	targets []target // up to maxTargets
+	index   []uint16 // of targets, once there are many: 1 + a place, at the target's hash or behind
 	places  []try
 	last    int64
 	found   bool // enough of them within the window
@@ -115,32 +115,58 @@ func (s *stage) scan(c *ended) {
 	}
 }
 
-// sketchBits is the size of a sketch; a scan of maxTargets sets an eighth of it.
-const sketchBits = 8 * maxTargets
+// manyTargets is how many are found by looking at each.
+const manyTargets = 8
 
-// find returns the index of a target, or -1. A scan's targets are nearly all
-// new, and of many the sketch says so without a look at each.
-func (t *tries) find(x target) int {
-	if len(t.targets) >= 32 {
-		if t.sketch == nil {
-			t.sketch = new([sketchBits / 64]uint64)
-			for i := range t.targets {
-				t.targets[i].mark(t.sketch)
+// find returns the place of a target among the others, or -1.
+func (t *tries) find(x *target) int {
+	if t.index == nil {
+		for i := range t.targets {
+			if y := &t.targets[i]; y.addr == x.addr && y.port == x.port {
+				return i
 			}
 		}
-		if !x.mark(t.sketch) {
+		return -1
+	}
+	for h := x.hash(); ; h++ { // ends: less than half of the index is used
+		i := int(t.index[int(h)%len(t.index)]) - 1
+		if i < 0 {
 			return -1
 		}
+		if y := &t.targets[i]; y.addr == x.addr && y.port == x.port {
+			return i
+		}
 	}
-	return slices.IndexFunc(t.targets, func(y target) bool { return y.addr == x.addr && y.port == x.port })
 }
 
-// mark sets the target's bit, and reports whether it was set.
-func (x *target) mark(sketch *[sketchBits / 64]uint64) bool {
-	h := (binary.LittleEndian.Uint64(x.addr[8:]) ^ binary.LittleEndian.Uint64(x.addr[:8])<<1 ^ uint64(x.port)<<24) * 0x9e3779b97f4a7c15 >> 32 % sketchBits
-	was := sketch[h/64]&(1<<(h%64)) != 0
-	sketch[h/64] |= 1 << (h % 64)
-	return was
+// add puts a target behind the others.
+func (t *tries) add(x *target) {
+	x.visits = 1
+	t.targets = append(t.targets, *x)
+	switch n := len(t.targets); {
+	case n < manyTargets:
+	case n >= len(t.index)/2:
+		t.index = make([]uint16, 4*n)
+		for i := range t.targets {
+			t.list(i)
+		}
+	default:
+		t.list(n - 1)
+	}
+}
+
+// list puts the target at i into the index.
+func (t *tries) list(i int) {
+	h := t.targets[i].hash()
+	for t.index[int(h)%len(t.index)] != 0 { // ends: less than half of the index is used
+		h++
+	}
+	t.index[int(h)%len(t.index)] = uint16(i + 1)
+}
+
+func (x *target) hash() uint32 {
+	a := binary.LittleEndian.Uint64(x.addr[8:]) ^ binary.LittleEndian.Uint64(x.addr[:8])<<1 ^ uint64(x.port)<<24
+	return uint32(a * 0x9e3779b97f4a7c15 >> 33)
 }
 
 // tried notes a try.
@@ -152,20 +178,18 @@ func (s *stage) tried(k tryKey, x try, threshold int) {
 	t.n++
 	t.last = max(t.last, x.time)
 	t.places = lowest(t.places, x, compareTries)
-	i := t.find(x.to)
+	i := t.find(&x.to)
 	switch {
 	case i >= 0:
 		y := &t.targets[i]
 		y.visits += min(1, checkVisits-y.visits)
 		y.shut = y.shut || x.to.shut
 	case len(t.targets) < threshold:
-		x.to.visits = 1
-		t.targets = append(t.targets, x.to)
+		t.add(&x.to)
 	case len(t.targets) < maxTargets && s.targets > 0:
 		s.targets--
 		t.lent++
-		x.to.visits = 1
-		t.targets = append(t.targets, x.to)
+		t.add(&x.to)
 	default:
 		t.more = true
 	}

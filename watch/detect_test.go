@@ -122,6 +122,10 @@ var therapyDetections = []detection{
 		s.talk(ehr, gate, 24000, told1("a")...)
 		s.talk(ct1, gate, 24000, told1("b")...)
 	}, confidence: device.High, count: 2},
+	{name: "for a pump that is not named", kind: finding.TherapyCommandUnauthenticated, scene: func(s *scene) {
+		order, _, _ := strings.Cut(hl7Order, "OBX")
+		s.talk(ehr, gate, 24000, client(mllp(order)))
+	}, confidence: device.High, count: 1, harm: device.Catastrophic},
 	{name: "of unknown meaning", kind: finding.TherapyCommandUnauthenticated, scene: func(s *scene) { s.commanded(0, device.NoVerb, device.NoEffect) }, confidence: device.Low},
 	{name: "proven", kind: finding.TherapyCommandUnauthenticated, scene: func(s *scene) {
 		s.commanded(device.Encrypted|device.Authenticated, device.SetInfusionRate, device.Increases)
@@ -207,6 +211,15 @@ func (s *scene) serves(ip, protocol string, port int) {
 var recordDetections = []detection{
 	{name: "an admission", kind: finding.PHIInClear, scene: func(s *scene) {
 		s.talk(ehr, gate, 24000, client(mllp(hl7Admission)))
+	}, confidence: device.High, title: "(name, birth date, sex, record number, 1 patient)"},
+	{name: "before a report of more than a megabyte", kind: finding.PHIInClear, scene: func(s *scene) {
+		s.talk(ehr, gate, 24000, client(mllp(hl7Admission+"OBX|1|ED|||^application^pdf^Base64^"+strings.Repeat("QUJD", 300_000)+"\r")))
+	}, confidence: device.High, title: "(name, birth date, sex, record number, 1 patient)"},
+	{name: "before a long report without MLLP", kind: finding.PHIInClear, scene: func(s *scene) {
+		s.talk(ehr, gate, 24000, client([]byte(hl7Admission+"OBX|1|ED|||^application^pdf^Base64^"+strings.Repeat("QUJD", 30_000)+"\r")))
+	}, confidence: device.High, title: "(name, birth date, sex, record number, 1 patient)"},
+	{name: "in the body of a request", kind: finding.PHIInClear, scene: func(s *scene) {
+		s.talk(ehr, gate, 24000, ask("POST /adt HTTP/1.1\r\nContent-Type: x-application/hl7-v2+er7", strings.Replace(hl7Admission, "PID", "EVN|A01\rPID", 1)), reply("200 OK", ""))
 	}, confidence: device.High, title: "(name, birth date, sex, record number, 1 patient)"},
 	{name: "two patients, several messages", kind: finding.PHIInClear, scene: func(s *scene) {
 		for range 3 {
@@ -677,7 +690,11 @@ var weaknessDetections = []detection{
 	}, confidence: device.Medium, title: "dns"},
 	{name: "beyond a bound", kind: finding.MalformedMessage, scene: func(s *scene) {
 		s.said(event.BoundReached, laptop, pacs, event.Text(event.Protocol, "http"), event.Text(event.Bound, "decoded body"))
-	}, confidence: device.Medium},
+	}, confidence: device.Low, title: "http; larger than what is read"},
+	{name: "a greeting before the identification of SSH", kind: finding.MalformedMessage, scene: func(s *scene) {
+		kexinit := append([]byte{0, 0, 2, 4, 8, 20}, make([]byte, 0x1fe)...)
+		s.talk(laptop, ct1, 22, server([]byte("Authorised use only\r\nSSH-2.0-OpenSSH_9.6\r\n")), client([]byte("SSH-2.0-OpenSSH_9.6\r\n")), server(kexinit), server(kexinit))
+	}},
 	{name: "a version that is one", kind: finding.MalformedMessage, scene: func(s *scene) { s.vnc(2) }},
 }
 

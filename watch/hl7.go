@@ -35,7 +35,8 @@ type hl7Observer struct {
 	devices []hl7Device
 	oldest  int // of devices
 	pending []hl7Pending
-	next    int // of pending, to be replaced
+	next    int         // of pending, to be replaced
+	harm    device.Harm // noted, of a drug for a pump that was not named
 }
 
 // A hl7Side is one direction.
@@ -110,8 +111,7 @@ func (o *hl7Observer) data(x *exchange, b []byte) int {
 func (o *hl7Observer) bare(x *exchange, b []byte) {
 	s := &o.sides[x.From]
 	if len(s.bare)+len(b) > maxHL7Bare {
-		x.note(event.BoundReached, 0, x.From, event.Text(event.Protocol, "hl7"),
-			event.Text(event.Bound, "message without MLLP"), event.Int(event.Length, len(s.bare)+len(b)))
+		o.block(x, 0, append(s.bare, b[:maxHL7Bare-len(s.bare)]...), wire.ErrTooLong)
 		s.bare = s.bare[:0]
 		s.framer.Resync()
 	}
@@ -180,8 +180,11 @@ func (o *hl7Observer) block(x *exchange, off int, b []byte, err error) {
 	switch {
 	case errors.Is(err, wire.ErrTooLong):
 		x.note(event.BoundReached, off, x.From, event.Text(event.Protocol, "hl7"), event.Text(event.Bound, "message"),
-			event.Int(event.Length, hl7.MaxMessage))
-		return
+			event.Int(event.Length, len(b)))
+		if !isHL7(b) {
+			return // the rest of one whose beginning was read
+		}
+		b = b[:bytes.LastIndexByte(b, '\r')+1] // whose it is stands in front of the report that makes it long
 	case err != nil:
 		x.malformed(off, err)
 		return
@@ -425,12 +428,15 @@ func (o *hl7Observer) report(x *exchange, off int, m *hl7.Message, h *hl7.Header
 			continue // its id is the patient's
 		}
 		id := x.text([]byte(d.ID.Name()))
-		addr := x.addr(x.From)
-		if unique := x.text([]byte(d.ID.Unique())); unique != "" && unique != h.SendingApplication.EUI64() {
+		addr, shown, unique := x.addr(x.From), id, d.ID.Unique()
+		if t == device.NoTherapy { // of what is not known it may be a patient's
+			shown, unique = "", d.ID.EUI64()
+		}
+		if unique := x.text([]byte(unique)); unique != "" && unique != h.SendingApplication.EUI64() {
 			addr = device.Address{Kind: device.EUI64, Value: unique}
 		}
 		if target == "" {
-			about, target, therapy = addr, id, t
+			about, target, therapy = addr, shown, t
 		}
 		o.identity(x, off+d.Off, addr, d, id, class, t)
 	}
@@ -552,8 +558,12 @@ func (o *hl7Observer) order(x *exchange, off int, m *hl7.Message, h *hl7.Header)
 				event.Text(event.Target, target), event.Int(event.Protection, x.protected()), event.Int(event.Fresh, fresh),
 				event.Int(event.Repeat, repeat+int64(i)<<8+int64(j)))
 		}
-		if now != nil && harm > now.harm && harm > order.Therapy().Harm() { // the drug says more than the pump
-			now.harm = harm
+		noted := &o.harm
+		if now != nil {
+			noted = &now.harm
+		}
+		if harm > *noted && harm > order.Therapy().Harm() { // the drug says more than the pump
+			*noted = harm
 			about := x.addr(x.From.Other())
 			if unique := order.Pump.Unique(); unique != "" {
 				about = device.Address{Kind: device.EUI64, Value: x.text([]byte(unique))}

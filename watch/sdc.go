@@ -105,11 +105,9 @@ func (o *sdcObserver) held() int {
 func (o *sdcObserver) command(x *exchange, off int, m *sdc.Message) sdcCommand {
 	r := o.mdib.Resolve(m)
 	c := device.Command{Verb: r.Verb, Therapy: r.Therapy, Value: r.Value, Now: r.Now}
-	target := r.Target
-	if target == "" {
-		target = string(m.Set.Handle)
-	}
-	told := sdcCommand{verb: r.Verb, target: x.text([]byte(target)), set: true}
+	// Which handle was sent is told only when the device has described it: else
+	// it may be anything.
+	told := sdcCommand{verb: r.Verb, target: x.text([]byte(r.Target)), set: true}
 	if len(m.MessageID) > 0 {
 		told.fresh = x.hash(m.MessageID)
 	}
@@ -143,8 +141,10 @@ func (o *sdcObserver) patient(x *exchange, off int, m *sdc.Message) {
 		there bool
 		bit   int64
 	}{
-		{m.Patient.Name, event.FieldName}, {m.Patient.Sex, event.FieldSex},
-		{m.Patient.BirthDate, event.FieldBirthDate}, {m.Patient.RecordNumber, event.FieldRecordNumber},
+		{m.Patient.Name, event.FieldName},
+		{m.Patient.Sex, event.FieldSex},
+		{m.Patient.BirthDate, event.FieldBirthDate},
+		{m.Patient.RecordNumber, event.FieldRecordNumber},
 	} {
 		if f.there {
 			p.fields |= f.bit

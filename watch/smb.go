@@ -4,7 +4,9 @@
 package watch
 
 import (
+	"bytes"
 	"errors"
+	"slices"
 
 	"github.com/myelin-health/myelin/device"
 	"github.com/myelin-health/myelin/event"
@@ -457,16 +459,44 @@ var oldWindows = [...]struct{ says, os string }{
 	{"Windows .NET", "Windows Server 2003"},
 }
 
+// systemWords are those of which systems and their editions are made, besides
+// numbers. What else somebody put there may be anything.
+var systemWords = [...]string{
+	"Windows", "Unix", "Samba", "Mac", "OS", "OS/2", "NT", "CE", "XP", "Vista", "Me", "Server", "Service", "Pack", "R2", ".NET", "(R)",
+	"Professional", "Pro", "Ultimate", "Enterprise", "Home", "Basic", "Premium", "Starter", "Business", "Education", "Workstations", "for", "Embedded",
+	"POSReady", "Standard", "Standalone", "Datacenter", "Web", "Edition", "Essentials", "Foundation", "Storage", "Evaluation", "Small", "N", "LTSC", "LTSB", "2019", "without", "Hyper-V",
+}
+
+// systemName returns text up to the first word that is none of a system's.
+func systemName(text []byte) []byte {
+	n := 0
+	for n < len(text) {
+		end := n + 1 + bytes.IndexByte(append(text[n+1:len(text):len(text)], ' '), ' ')
+		word := bytes.TrimSpace(text[n:end])
+		digits := len(bytes.Trim(word, "0123456789.")) == 0
+		if !digits && !slices.Contains(systemWords[:], string(word)) {
+			break
+		}
+		n = end
+	}
+	return text[:n]
+}
+
 // system notes what a session set-up of version 1 says of its sender's system.
 func (o *smbObserver) system(x *exchange, off int, side flow.Side, s smb.Session) {
-	if s.NativeOS.Len() == 0 {
+	var buf [192]byte
+	text := systemName(s.NativeOS.Cut(64).AppendUTF8(buf[:0]))
+	if len(text) == 0 {
 		return
 	}
-	var buf [192]byte
-	text := s.NativeOS.Cut(64).AppendUTF8(buf[:0])
 	if s.NativeOS.Is("Unix") && s.NativeLanMan.HasPrefix("Samba") {
+		var buf [96]byte
+		maker := s.NativeLanMan.Cut(24).AppendUTF8(buf[:0])
+		if i := bytes.IndexByte(maker, '-'); i >= 0 {
+			maker = maker[:i] // "Samba 4.5.16-Debian"
+		}
 		text = append(text, " ("...)
-		text = append(s.NativeLanMan.Cut(24).AppendUTF8(text), ')')
+		text = append(append(text, systemName(maker)...), ')')
 	}
 	os := x.text(text)
 	for _, w := range &oldWindows {

@@ -46,7 +46,9 @@ func (o *sshObserver) data(x *exchange, b []byte) int {
 			return 0
 		}
 		if err != nil {
-			x.malformed(0, err)
+			if x.tries[x.From] == 0 { // else its identification went by behind lines of greeting (RFC 4253 section 4.2)
+				x.malformed(0, err)
+			}
 			return ignore
 		}
 		o.ident[x.From], n = true, size
@@ -97,13 +99,23 @@ func (o *sshObserver) identified(x *exchange, id *ssh.Ident) {
 	}
 	x.note(event.ProtocolSeen, 0, flow.Client, event.Text(event.Protocol, "ssh"),
 		event.Int(event.Transport, x.conv.Proto), event.Int(event.Port, x.conv.Server.Port),
-		event.Text(event.Version, x.text(id.Version[:min(len(id.Version), 8)])), event.Int(event.Protection, protection))
+		event.Text(event.Version, x.text(sshVersion(id.Version))), event.Int(event.Protection, protection))
 	for _, s := range &sshSystems {
 		if bytes.Contains(id.Comment, []byte(s.word)) || bytes.Contains(id.Software, []byte(s.word)) {
 			x.note(event.IdentitySeen, 0, flow.Server, event.Text(event.OS, s.os))
 			return
 		}
 	}
+}
+
+// sshVersion returns the numbers that a version is (RFC 4253 section 4.2),
+// without what else a server may have put there.
+func sshVersion(version []byte) []byte {
+	n := 0
+	for n < min(len(version), 8) && (version[n] == '.' || version[n] >= '0' && version[n] <= '9') {
+		n++
+	}
+	return version[:n]
 }
 
 // agreed notes the first weak algorithm that both will use.

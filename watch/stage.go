@@ -140,8 +140,8 @@ var handlers = [...]func(*stage, *event.Event){
 }
 
 // withhold takes out of an event what must not leave: names that may be a
-// person's, unless they are of equipment already known to be equipment, and
-// subjects' hashes when no key was given, which become ordinals.
+// person's, because what is equipment is known at the end only, and hashes,
+// which become ordinals: those of subjects when no key was given.
 func (s *stage) withhold(e *event.Event) {
 	switch e.Kind {
 	case event.NameSeen:
@@ -227,8 +227,12 @@ func (s *stage) report(e *event.Event) {
 	}
 }
 
+// boundReached says what stopped at a bound: a bomb, or a large report in good
+// order.
 func (s *stage) boundReached(e *event.Event) {
-	s.find(finding.MalformedMessage, e.Device, e.Text(event.Protocol), device.Medium, e, "larger than the bound: "+e.Text(event.Bound))
+	protocol := e.Text(event.Protocol)
+	c := s.find(finding.MalformedMessage, e.Device, protocol+" bound", device.Low, e, "larger than what is read of it: "+e.Text(event.Bound))
+	c.detail = protocol + "; larger than what is read"
 }
 
 // inside reports whether an address is one of the hospital's own.

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -183,6 +184,10 @@ func (c *console) to(file string, write func(io.Writer) error) (err error) {
 	}
 	dir, base := filepath.Split(file)
 	half, err := os.OpenFile(filepath.Join(dir, "."+base+"."+rand.Text()[:8]), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
+	var wrong *fs.PathError
+	if errors.As(err, &wrong) {
+		wrong.Path = file // the other name is nobody's business
+	}
 	if err != nil {
 		return err
 	}

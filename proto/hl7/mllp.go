@@ -10,9 +10,10 @@ import (
 )
 
 // MaxMessage bounds a message, in bytes. The largest in ordinary use carry a
-// report as base64 (PCD TF-2 section 3.9.4.1.2.7); those beyond are reported
-// as too long and skipped.
-const MaxMessage = 1 << 20
+// report as base64 (PCD TF-2 section 3.9.4.1.2.7); of those beyond only the
+// beginning is had. A caller who keeps a MiB of a stream has room for one more
+// segment of TCP when the bound is passed.
+const MaxMessage = 1<<20 - 1<<16 - 1<<10
 
 // The characters of MLLP release 1, section 2.
 const (
@@ -37,7 +38,8 @@ type Framer struct {
 //
 // An error that wraps [wire.ErrTruncated] asks for more: call again with
 // b[n:] and what follows it. After any other error go on with b[n:]; n is then
-// what could not be read. A block may hold a batch ([Messages]) or no message
+// what could not be read. With one that wraps [wire.ErrTooLong] msg is the
+// first [MaxMessage] bytes of the message. A block may hold a batch ([Messages]) or no message
 // at all: that is for [Parse] to say.
 //
 // A message without MLLP ends where the next one or a block begins, or at
@@ -100,7 +102,7 @@ func (f *Framer) next(b []byte, last bool) (msg []byte, n int, err error) {
 		if f.skip = i < 0; !f.skip {
 			f.ended, size = true, size+1
 		}
-		return nil, n + size, fail("Data", n+1+MaxMessage, wire.ErrTooLong)
+		return rest[1 : 1+MaxMessage : 1+MaxMessage], n + size, fail("Data", n+1+MaxMessage, wire.ErrTooLong)
 	case i < 0:
 		f.scanned = len(rest)
 		return nil, n, fail("End Block", len(b), wire.ErrTruncated)
@@ -159,7 +161,7 @@ func (f *Framer) bare(rest []byte, n int, last bool) ([]byte, int, error) {
 		if f.ended = found && rest[size] == endBlock; f.ended {
 			size++
 		}
-		return nil, n + size, fail("MSH", n+MaxMessage, wire.ErrTooLong)
+		return rest[:MaxMessage:MaxMessage], n + size, fail("MSH", n+MaxMessage, wire.ErrTooLong)
 	case !found && !last:
 		f.scanned = len(rest)
 		return nil, n, fail("MSH", n+len(rest), wire.ErrTruncated)

@@ -208,6 +208,7 @@ func TestRecognise(t *testing.T) {
 		{"Made\rOBXY2|NM|1\r", no},
 		{"MAIL FROM:<a@b>\r\n", no},
 		{"GET / HTTP/1.1\r\nHost: x\r\n\r\n", no},
+		{"POST / HTTP/1.1\r\nHost: x\r\n\r\nMSH|^~\\&|\rEVN|A01\rPID|1\r", no},
 		{"BHSX", no},
 		{"SSH-2.0-x\r\n", no},
 		{"\x16\x03\x01\x02\x00\x01", no},

@@ -69,8 +69,10 @@ func beginning(b []byte) wire.Match {
 	return wire.NoMatch
 }
 
-// middle matches two lines that begin with segments of one message.
+// middle matches two lines that begin with segments of one message. Behind an
+// empty line, which no message has, they are the body of HTTP or of a mail.
 func middle(b []byte) wire.Match {
+	b, _, _ = bytes.Cut(b, []byte("\r\n\r\n"))
 	found := 0
 	for {
 		i := bytes.IndexByte(b, carriageReturn)

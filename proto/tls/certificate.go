@@ -137,6 +137,12 @@ func derTime(c *wire.Cursor, field string) int64 {
 		return 0
 	}
 	b := rest(e)
+	for i, d := range b {
+		if last := i == len(b)-1; last && d != 'Z' || !last && (d < '0' || d > '9') {
+			c.FailAt(field, at, wire.ErrInvalid)
+			return 0
+		}
+	}
 	century := 0
 	switch {
 	case tag == wire.TagGeneralizedTime && len(b) == len("YYYYMMDDhhmmssZ"):
@@ -150,12 +156,6 @@ func derTime(c *wire.Cursor, field string) int64 {
 	default:
 		c.FailAt(field, at, wire.ErrInvalid)
 		return 0
-	}
-	for i, d := range b {
-		if last := i == len(b)-1; last && d != 'Z' || !last && (d < '0' || d > '9') {
-			c.FailAt(field, at, wire.ErrInvalid)
-			return 0
-		}
 	}
 	year, month, day := century+two(b), two(b[2:]), two(b[4:])
 	if month < 1 || month > 12 || day < 1 || day > 31 || two(b[6:]) > 23 || two(b[8:]) > 59 || two(b[10:]) > 60 {
@@ -175,8 +175,9 @@ func daysSince1970(year, month, day int) int64 {
 		year--
 		month += 12
 	}
+	year += 400 // the year 0 has a January too, and division rounds towards zero
 	days := 365*year + year/4 - year/100 + year/400 + (153*(month-3)+2)/5 + day - 1
-	return int64(days) - 719468 // 1970-01-01
+	return int64(days) - 146097 - 719468 // 400 years; 1970-01-01
 }
 
 // commonName returns the last commonName of a name (section 4.1.2.4). What it
