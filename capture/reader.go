@@ -359,6 +359,9 @@ func (r *Reader) fail(err error) {
 	r.err = e
 }
 
+// errWindow is for who packed it with --ultra or --long.
+var errWindow = fmt.Errorf("%w: zstd keeps more than %d MiB of history, or more than it said first; unpack it with 'zstd -d --long=31'", wire.ErrTooLong, MaxWindow>>20)
+
 var errCut = fmt.Errorf("%w: the compressed data ends early", wire.ErrTruncated)
 
 // A decompressor tells compressed data that ends early from data that is
@@ -367,8 +370,11 @@ type decompressor struct{ io.Reader }
 
 func (d decompressor) Read(b []byte) (int, error) {
 	n, err := d.Reader.Read(b)
-	if err == io.ErrUnexpectedEOF {
+	switch {
+	case err == io.ErrUnexpectedEOF:
 		err = errCut
+	case errors.Is(err, zstd.ErrWindowSizeExceeded), errors.Is(err, zstd.ErrDecoderSizeExceeded):
+		err = errWindow
 	}
 	return n, err
 }

@@ -676,8 +676,8 @@ func TestCompressedNegative(t *testing.T) {
 		"zstd cut":               {zstdded[:len(zstdded)/2], wire.ErrTruncated, -1},
 		"zstd magic only":        {zstdded[:4], wire.ErrTruncated, 0},
 		"zstd checksum":          {flip(zstdded, len(zstdded)-1), zstd.ErrCRCMismatch, -1},
-		"zstd window of 16 MiB":  {zst(t, big, zstd.WithWindowSize(2*capture.MaxWindow)), nil, 0},
-		"zstd more later":        {append(zst(t, file[:1000]), zst(t, big, zstd.WithWindowSize(2*leastWindow))...), nil, -1},
+		"zstd window of 16 MiB":  {zst(t, big, zstd.WithWindowSize(2*capture.MaxWindow)), wire.ErrTooLong, 0},
+		"zstd more later":        {append(zst(t, file[:1000]), zst(t, big, zstd.WithWindowSize(2*leastWindow))...), wire.ErrTooLong, -1},
 		"capture cut, then gzip": {gz(t, file[:len(file)-1]), wire.ErrTruncated, 299},
 	} {
 		got, err := readAll(bytes.NewReader(tt.in))
