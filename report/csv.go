@@ -52,8 +52,10 @@ func CSV(w io.Writer, a *Assessment) error {
 	return out.Error()
 }
 
-// cell keeps a spreadsheet from taking text from outside for a formula.
+// cell keeps a spreadsheet from taking text from outside for a formula, and a
+// terminal from obeying it.
 func cell(s string) string {
+	s = Plain(s)
 	if s != "" && strings.ContainsRune("=+-@\t\r", rune(s[0])) {
 		return "'" + s
 	}

@@ -341,8 +341,8 @@ func TestPlain(t *testing.T) {
 	for in, want := range map[string]string{
 		"CT1": "CT1", "a\x1b[31mb": "a\uFFFD[31mb", "a\nb\tc": "a b c", "x\u202egnp": "x\uFFFDgnp", "\xff\xfe": "\uFFFD", "Zürich 病院": "Zürich 病院", "a\u2028b": "a b",
 	} {
-		if got := plain(in); got != want {
-			t.Errorf("plain(%q) = %q, want %q", in, got, want)
+		if got := Plain(in); got != want {
+			t.Errorf("Plain(%q) = %q, want %q", in, got, want)
 		}
 	}
 }

@@ -319,8 +319,8 @@ func (p *pageData) findings(g *digest) {
 		}
 		k := &finding.Kinds[f.Kind]
 		r := findingRow{
-			ID: f.ID, Title: cut(plain(f.Title), rowWords), Who: cut(g.who(f), rowWords), Product: plain(f.Product),
-			Times: times(f.Count), When: span(f.First, f.Last), Advice: plain(f.Advice), Why: k.Why,
+			ID: f.ID, Title: cut(Plain(f.Title), rowWords), Who: cut(g.who(f), rowWords), Product: Plain(f.Product),
+			Times: times(f.Count), When: span(f.First, f.Last), Advice: Plain(f.Advice), Why: k.Why,
 			Look: l, Harm: viewHarm(f.Harm), Privacy: f.Privacy, Review: f.Certainty == "review",
 		}
 		for _, anchor := range [...]string{"all-" + l.Class, cellID(l.Class, f.Harm)} {
@@ -334,19 +334,19 @@ func (p *pageData) findings(g *digest) {
 		}
 		if f.Peer != "" {
 			r.Peer = g.nameOf(f.Peer)
-			if r.Peer != plain(f.Peer) {
-				r.Peer += " (" + plain(f.Peer) + ")"
+			if r.Peer != Plain(f.Peer) {
+				r.Peer += " (" + Plain(f.Peer) + ")"
 			}
 		}
 		if f.Subjects > 0 {
 			r.Subjects = count(f.Subjects, "patient")
 		}
 		if f.State != "open" {
-			r.State = plain(f.State)
+			r.State = Plain(f.State)
 		}
 		switch {
 		case f.Certainty != "":
-			r.Sure = plain(f.Certainty) + " match"
+			r.Sure = Plain(f.Certainty) + " match"
 		case f.Confidence != device.NoConfidence:
 			r.Sure = f.Confidence.String() + " confidence"
 		}
@@ -357,7 +357,7 @@ func (p *pageData) findings(g *digest) {
 			{Question: "CERT/CC's Deployer tree", Answer: f.SSVC.Action},
 		} {
 			if q.Answer != "" {
-				q.Words, q.Answer = ssvcWords[q.Question][q.Answer], plain(q.Answer)
+				q.Words, q.Answer = ssvcWords[q.Question][q.Answer], Plain(q.Answer)
 				r.Answers = append(r.Answers, q)
 			}
 		}
@@ -365,9 +365,9 @@ func (p *pageData) findings(g *digest) {
 		for _, list := range [...][]string{k.CWE, k.Attack, f.CVE, f.Advisories, k.References} {
 			refs = append(refs, list...)
 		}
-		r.References = plain(strings.Join(refs, ", "))
+		r.References = Plain(strings.Join(refs, ", "))
 		for _, s := range f.Sightings {
-			row := sightingRow{Input: plain(g.input(s.Input)), Packet: s.Packet, Offset: s.Offset, Note: plain(s.Note)}
+			row := sightingRow{Input: Plain(g.input(s.Input)), Packet: s.Packet, Offset: s.Offset, Note: Plain(s.Note)}
 			if s.Time != 0 {
 				row.Time = clock(s.Time)
 			}
@@ -417,17 +417,17 @@ func (p *pageData) devices(g *digest) {
 			continue
 		}
 		r := deviceRow{
-			ID: d.ID, Label: cut(plain(Label(d)), rowWords), What: cut(cmp.Or(plain(d.Class), plain(d.Role), "not known"), rowWords),
+			ID: d.ID, Label: cut(Plain(Label(d)), rowWords), What: cut(cmp.Or(Plain(d.Class), Plain(d.Role), "not known"), rowWords),
 			Protocols: protocols(d, 20), Findings: links[d.ID],
 		}
 		var rest []string
-		for _, s := range [...]string{d.Therapy.String(), plain(d.OS)} {
+		for _, s := range [...]string{d.Therapy.String(), Plain(d.OS)} {
 			if s != "" && s != r.What {
 				rest = append(rest, s)
 			}
 		}
 		if d.Serial != "" {
-			rest = append(rest, "serial "+plain(d.Serial))
+			rest = append(rest, "serial "+Plain(d.Serial))
 		}
 		for _, s := range [...]string{product(d), strings.Join(rest, ", ")} {
 			if s != "" {
@@ -450,7 +450,7 @@ func (p *pageData) sessions(g *digest) {
 	list := g.sessions()
 	for _, s := range list[:min(len(list), pageRows)] {
 		r := sessionRow{
-			From: cut(g.nameOf(s.Client), rowWords), To: cut(g.nameOf(s.Server), rowWords), Protocol: plain(s.Protocol),
+			From: cut(g.nameOf(s.Client), rowWords), To: cut(g.nameOf(s.Server), rowWords), Protocol: Plain(s.Protocol),
 			Protection: s.protection(), Count: digits(s.Count), Amount: size(s.Bytes),
 		}
 		r.Open = strings.HasPrefix(r.Protection, "in clear")
@@ -465,8 +465,8 @@ func (p *pageData) sessions(g *digest) {
 func (p *pageData) inputs(g *digest) {
 	for _, in := range g.Inputs[:min(len(g.Inputs), pageRows)] {
 		r := inputRow{
-			Path: cut(plain(in.Path), rowWords), Kind: cmp.Or(plain(in.Kind), "not recognised"), Packets: digits(in.Packets),
-			Size: size(in.Bytes), Error: plain(in.Error), Read: "to the end",
+			Path: cut(Plain(in.Path), rowWords), Kind: cmp.Or(Plain(in.Kind), "not recognised"), Packets: digits(in.Packets),
+			Size: size(in.Bytes), Error: Plain(in.Error), Read: "to the end",
 		}
 		if in.Packets == 0 {
 			r.Read = "no packet in it"
@@ -475,6 +475,6 @@ func (p *pageData) inputs(g *digest) {
 	}
 	p.MoreInputs = more(len(g.Inputs), pageRows)
 	for _, what := range g.Stats.losses() {
-		p.Losses = append(p.Losses, lossRow{digits(g.Stats.Lost[what]), plain(what)})
+		p.Losses = append(p.Losses, lossRow{digits(g.Stats.Lost[what]), Plain(what)})
 	}
 }

@@ -15,7 +15,7 @@ import (
 // DeviceLine says in one line what a device is and what it can do to a body,
 // for those who watch a network as it is.
 func DeviceLine(d *device.Device) string {
-	parts := []string{plain(cmp.Or(d.Class, d.Role, "station"))}
+	parts := []string{Plain(cmp.Or(d.Class, d.Role, "station"))}
 	if p := product(d); p != "" {
 		parts = append(parts, p)
 	}
@@ -34,7 +34,7 @@ func FindingLine(a *Assessment, f *finding.Finding) string {
 			who = full(&a.Devices[i])
 		}
 	}
-	line := fmt.Sprintf("%-8s %s: %s", lookOf(f.Decision), plain(who), plain(f.Title))
+	line := fmt.Sprintf("%-8s %s: %s", lookOf(f.Decision), Plain(who), Plain(f.Title))
 	if len(f.Sightings) > 0 {
 		line += fmt.Sprintf(", packet %d", f.Sightings[0].Packet)
 	}

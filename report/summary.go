@@ -53,9 +53,9 @@ func bars(h device.Harm) string {
 
 func harmWord(h device.Harm) string { return cmp.Or(h.String(), "unknown") }
 
-// plain makes text from outside safe to show in a line: what would move the
+// Plain makes text from outside safe to show in a line: what would move the
 // cursor, break the line or turn the direction of writing becomes a mark.
-func plain(s string) string {
+func Plain(s string) string {
 	clean := func(r rune) bool { return r != utf8.RuneError && r >= ' ' && r < 0x7f }
 	if strings.IndexFunc(s, func(r rune) bool { return !clean(r) }) < 0 {
 		return s
@@ -180,25 +180,25 @@ func (g *digest) about(f *finding.Finding) *device.Device { return g.byID[f.Devi
 // who names whom a finding is about.
 func (g *digest) who(f *finding.Finding) string {
 	if d := g.about(f); d != nil {
-		return plain(Label(d))
+		return Plain(Label(d))
 	}
-	return plain(cmp.Or(f.Device, f.Product, "unknown"))
+	return Plain(cmp.Or(f.Device, f.Product, "unknown"))
 }
 
 // nameOf names the owner of an address.
 func (g *digest) nameOf(address string) string {
 	if d := g.byAddress[address]; d != nil {
-		return plain(Label(d))
+		return Plain(Label(d))
 	}
-	return plain(address)
+	return Plain(address)
 }
 
 // full names a device with the address to find it at.
 func full(d *device.Device) string {
-	label := plain(Label(d))
+	label := Plain(Label(d))
 	for _, a := range d.Addresses {
 		if a.Kind == device.IP && a.Value != Label(d) {
-			return label + " (" + plain(a.Value) + ")"
+			return label + " (" + Plain(a.Value) + ")"
 		}
 	}
 	return label
@@ -367,7 +367,7 @@ func (s *Stats) losses() []string {
 
 // where says where a sighting is.
 func (a *Assessment) where(s finding.Sighting) string {
-	w := plain(a.input(s.Input))
+	w := Plain(a.input(s.Input))
 	if s.Packet > 0 {
 		w += ":" + strconv.FormatUint(s.Packet, 10)
 	}
@@ -376,5 +376,5 @@ func (a *Assessment) where(s finding.Sighting) string {
 
 // product names maker, model and version.
 func product(d *device.Device) string {
-	return strings.Join(strings.Fields(plain(d.Manufacturer+" "+d.Model+" "+d.Version)), " ")
+	return strings.Join(strings.Fields(Plain(d.Manufacturer+" "+d.Model+" "+d.Version)), " ")
 }

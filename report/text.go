@@ -131,7 +131,7 @@ func (g *digest) textFindings(b *bufio.Writer) {
 			break
 		}
 		f := &g.Findings[i]
-		what := plain(f.Title)
+		what := Plain(f.Title)
 		if f.Peer != "" {
 			what += "\nother side: " + cut(g.nameOf(f.Peer), 60)
 		}
@@ -140,7 +140,7 @@ func (g *digest) textFindings(b *bufio.Writer) {
 			first := &f.Sightings[0]
 			where += ", first at " + time.Unix(0, first.Time).UTC().Format("15:04:05") + " UTC in " + g.where(*first)
 			if first.Note != "" && f.Kind != finding.PHIInClear { // whose title says it all
-				what += "\n" + cut(plain(first.Note), 160)
+				what += "\n" + cut(Plain(first.Note), 160)
 			}
 		}
 		what += "\n" + where + "; " + cmp.Or(f.Confidence.String(), "unknown") + " confidence"
@@ -149,7 +149,7 @@ func (g *digest) textFindings(b *bufio.Writer) {
 		case advised[f.Kind]:
 			what += "\nto do: as above for this kind"
 		default:
-			what += "\nto do: " + plain(f.Advice)
+			what += "\nto do: " + Plain(f.Advice)
 		}
 		advised[f.Kind] = true
 		rows = append(rows, []string{lookOf(f.Decision).String(), bars(f.Harm) + " " + harmWord(f.Harm), cut(g.who(f), 60), what + "\n "})
@@ -172,7 +172,7 @@ func addresses(d *device.Device, most int) []string {
 	for _, kind := range [...]device.AddressKind{device.IP, device.EUI64, device.AET, device.Host, device.BLE, device.MAC} {
 		for _, a := range d.Addresses {
 			if a.Kind == kind && a.Value != label {
-				out = append(out, cut(plain(a.Value), rowWords))
+				out = append(out, cut(Plain(a.Value), rowWords))
 			}
 		}
 	}
@@ -183,7 +183,7 @@ func addresses(d *device.Device, most int) []string {
 }
 
 func protocols(d *device.Device, most int) string {
-	shown := cut(plain(strings.Join(d.Protocols[:min(len(d.Protocols), most)], " ")), 16*most)
+	shown := cut(Plain(strings.Join(d.Protocols[:min(len(d.Protocols), most)], " ")), 16*most)
 	if n := len(d.Protocols) - most; n > 0 {
 		shown += fmt.Sprintf(" +%d", n)
 	}
@@ -209,8 +209,8 @@ func (g *digest) textDevices(b *bufio.Writer) {
 			break
 		}
 		rows = append(rows, []string{
-			cut(plain(Label(d)), 48), bars(d.Harm) + " " + harmWord(d.Harm),
-			cut(cmp.Or(plain(d.Class), d.Therapy.String()), 60) + "\n" + cut(product(d), 80),
+			cut(Plain(Label(d)), 48), bars(d.Harm) + " " + harmWord(d.Harm),
+			cut(cmp.Or(Plain(d.Class), d.Therapy.String()), 60) + "\n" + cut(product(d), 80),
 			cells(addresses(d, 3)), protocols(d, 8),
 		})
 	}
@@ -231,7 +231,7 @@ func (g *digest) textStations(b *bufio.Writer) {
 			if found {
 				worst = lookOf(g.worst[d.ID]).String()
 			}
-			rows = append(rows, []string{cut(plain(Label(d)), 60), worst, cut(cmp.Or(plain(d.Role), plain(d.OS), product(d)), 60), cells(addresses(d, 2)), protocols(d, 8)})
+			rows = append(rows, []string{cut(Plain(Label(d)), 60), worst, cut(cmp.Or(Plain(d.Role), Plain(d.OS), product(d)), 60), cells(addresses(d, 2)), protocols(d, 8)})
 		}
 	}
 	textTable(b, "OTHER STATIONS", []column{{"station", 24, false}, {"finding", 8, false}, {"what it is", 18, false}, {"addresses", 17, false}, {"speaks", 22, false}},
@@ -266,7 +266,7 @@ func (g *digest) textSessions(b *bufio.Writer) {
 		if s.Port > 0 {
 			port = fmt.Sprint(s.Port)
 		}
-		rows = append(rows, []string{cut(g.nameOf(s.Client), 44), "→ " + cut(g.nameOf(s.Server), 44), cut(plain(s.Protocol), 40), port, s.protection(), digits(s.Count), size(s.Bytes)})
+		rows = append(rows, []string{cut(g.nameOf(s.Client), 44), "→ " + cut(g.nameOf(s.Server), 44), cut(Plain(s.Protocol), 40), port, s.protection(), digits(s.Count), size(s.Bytes)})
 	}
 	textTable(b, "WHO TALKS TO WHOM", []column{{"from", 22, false}, {"to", 24, false}, {"protocol", 10, false}, {"port", 5, true}, {"", 10, false}, {"times", 7, true}, {"amount", 9, true}},
 		rows, len(g.Sessions)-len(rows))
@@ -280,7 +280,7 @@ func (g *digest) textInputs(b *bufio.Writer) {
 			continue
 		}
 		if n++; len(rows) < textInputs {
-			rows = append(rows, []string{plain(in.Path), cmp.Or(plain(in.Kind), "not recognised"), digits(in.Packets), plain(in.Error)})
+			rows = append(rows, []string{Plain(in.Path), cmp.Or(Plain(in.Kind), "not recognised"), digits(in.Packets), Plain(in.Error)})
 		}
 	}
 	textTable(b, "INPUTS NOT READ TO THE END", []column{{"input", 30, false}, {"kind", 10, false}, {"packets", 11, true}, {"why", 42, false}}, rows, n-len(rows))
@@ -289,7 +289,7 @@ func (g *digest) textInputs(b *bufio.Writer) {
 	losses := g.Stats.losses()
 	for _, what := range losses {
 		if len(rows) < textLosses {
-			rows = append(rows, []string{digits(g.Stats.Lost[what]), plain(what)})
+			rows = append(rows, []string{digits(g.Stats.Lost[what]), Plain(what)})
 		}
 	}
 	textTable(b, "NOT LOOKED AT", []column{{"how many", 15, true}, {"what", 80, false}}, rows, len(losses)-len(rows))
@@ -299,7 +299,7 @@ func (g *digest) textInputs(b *bufio.Writer) {
 func (g *digest) next() string {
 	path := "PATH"
 	if len(g.Inputs) == 1 && g.Inputs[0].Path != "-" && len(g.Inputs[0].Path) < 40 && !strings.ContainsAny(g.Inputs[0].Path, " '\"$\\\t\n") {
-		path = plain(g.Inputs[0].Path)
+		path = Plain(g.Inputs[0].Path)
 	}
 	switch {
 	case len(g.Inputs) == 1 && g.Inputs[0].Kind == "interface":

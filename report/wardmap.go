@@ -234,7 +234,7 @@ func (m *mapMaker) collect() {
 			if !ok {
 				continue
 			}
-			n := &mapNode{column: rightColumn, zone: zone, members: 1, Title: plain(address)}
+			n := &mapNode{column: rightColumn, zone: zone, members: 1, Title: Plain(address)}
 			m.byAddress[address] = n
 			m.nodes = append(m.nodes, n)
 			if zone != zoneOutside {
@@ -394,7 +394,7 @@ func (m *mapMaker) connect() {
 		e.toA, e.toB = e.toA || e.a == server, e.toB || e.b == server
 		e.count += s.Count
 		e.bytes += s.Bytes
-		if p := cut(plain(s.Protocol), 12); !slices.Contains(e.protocols, p) && len(e.protocols) < 8 {
+		if p := cut(Plain(s.Protocol), 12); !slices.Contains(e.protocols, p) && len(e.protocols) < 8 {
 			e.protocols = append(e.protocols, p)
 		}
 	}
@@ -686,8 +686,8 @@ func (n *mapNode) say(rows map[string]bool) {
 			n.Kind = zoneOutside
 		}
 	default:
-		n.Label = plain(Label(d))
-		n.Kind = cmp.Or(plain(d.Class), plain(d.Role), "unknown station")
+		n.Label = Plain(Label(d))
+		n.Kind = cmp.Or(Plain(d.Class), Plain(d.Role), "unknown station")
 		both := strings.Trim(n.Kind+", "+product(d), ", ")
 		n.Title = n.Label + ": " + both
 		if n.column == middleColumn || utf8.RuneCountInString(both) <= wide {

@@ -21,13 +21,15 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+
+	"github.com/myelin-health/myelin/report"
 )
 
 // What stays in memory while a capture is read is bounded (150 MB is promised
 // for all of the program), and little of it has pointers: collecting garbage at
 // twice its size would be work for nothing, so it is done when memory nears
 // the limit. GOGC and GOMEMLIMIT in the environment override this.
-const memoryLimit = 100 << 20
+const memoryLimit = 112 << 20
 
 func collect() {
 	if os.Getenv("GOGC") == "" && os.Getenv("GOMEMLIMIT") == "" {
@@ -67,9 +69,10 @@ type console struct {
 	out, err io.Writer
 }
 
-// hint tells a person something that is not the result.
+// hint tells a person something that is not the result, in one line: a file's
+// name may be anything.
 func (c *console) hint(format string, args ...any) {
-	fmt.Fprintf(c.err, "myelin: "+format+"\n", args...)
+	fmt.Fprintln(c.err, report.Plain(fmt.Sprintf("myelin: "+format, args...)))
 }
 
 // verbs are the verbs.

@@ -73,7 +73,7 @@ func bomb(n int, time int64) func(io.Writer) error {
 // TestBombs unpacks captures that are a thousand times as large as their files.
 func TestBombs(t *testing.T) {
 	dir := t.TempDir()
-	whole := bomb(4000, 0) // 262 MB
+	whole := bomb(4000, 0)             // 262 MB
 	zeros := func(w io.Writer) error { // no packet: the first record claims more than it may
 		_, err := io.CopyN(w, zero{}, 256<<20)
 		return err
