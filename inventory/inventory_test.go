@@ -240,6 +240,41 @@ func TestNamesOfEquipmentOnly(t *testing.T) {
 	}
 }
 
+// No two devices have the same EUI-64: what several call themselves belongs to
+// none of them, whoever was first.
+func TestEUI64OfSeveral(t *testing.T) {
+	for name, tt := range map[string]struct {
+		claims [][2]device.Address
+		want   string
+	}{
+		"one":                     {[][2]device.Address{{ip("10.0.0.1"), eui("A")}, {ip("10.0.0.2"), eui("B")}}, "A1 B2"},
+		"two":                     {[][2]device.Address{{ip("10.0.0.1"), eui("A")}, {ip("10.0.0.2"), eui("A")}}, ""},
+		"three, in another order": {[][2]device.Address{{ip("10.0.0.3"), eui("A")}, {ip("10.0.0.2"), eui("A")}, {ip("10.0.0.1"), eui("A")}}, ""},
+		"that of a pump":          {[][2]device.Address{{ip("10.0.0.1"), eui("P")}}, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := NewRegister()
+			r.Said(eui("P"), made("1"), 1)
+			for _, c := range tt.claims {
+				r.At(c[0], 1).Sent(1)
+				r.Named(c[0], c[1], 1)
+			}
+			devices, _, _ := r.Devices(nil)
+			var got []string
+			for _, d := range devices {
+				for _, a := range d.Addresses {
+					if a.Kind == device.EUI64 && len(d.Addresses) > 1 {
+						got = append(got, a.Value+strings.TrimPrefix(d.Addresses[1].Value, "10.0.0."))
+					}
+				}
+			}
+			if strings.Join(got, " ") != tt.want {
+				t.Errorf("%q, want %q", got, tt.want)
+			}
+		})
+	}
+}
+
 func TestGateway(t *testing.T) {
 	r := NewRegister()
 	gw, pump, mon := ip("10.20.3.10"), eui("0200005EFF000503"), eui("0200005EFF000504")

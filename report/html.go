@@ -332,12 +332,7 @@ func (p *pageData) findings(g *digest) {
 		if p.shown[f.Device] {
 			r.Link = f.Device
 		}
-		if f.Peer != "" {
-			r.Peer = g.nameOf(f.Peer)
-			if r.Peer != plain(f.Peer) {
-				r.Peer += " (" + plain(f.Peer) + ")"
-			}
-		}
+		r.Peer = g.peers(f, true)
 		if f.Subjects > 0 {
 			r.Subjects = count(f.Subjects, "patient")
 		}

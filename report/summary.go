@@ -193,6 +193,27 @@ func (g *digest) nameOf(address string) string {
 	return plain(address)
 }
 
+// maxSides is how many other sides of a finding are named.
+const maxSides = 6
+
+// peers names the other sides of a finding, each with its address where that is
+// not the name and addressed asks for it.
+func (g *digest) peers(f *finding.Finding, addressed bool) string {
+	sides := f.Peers
+	if len(sides) == 0 && f.Peer != "" {
+		sides = []string{f.Peer}
+	}
+	var names []string
+	for _, p := range sides[:min(len(sides), maxSides)] {
+		name := cut(g.nameOf(p), 60)
+		if addressed && name != plain(p) {
+			name += " (" + plain(p) + ")"
+		}
+		names = append(names, name)
+	}
+	return enumerate(names, len(sides))
+}
+
 // full names a device with the address to find it at.
 func full(d *device.Device) string {
 	label := plain(Label(d))

@@ -132,8 +132,11 @@ func (g *digest) textFindings(b *bufio.Writer) {
 		}
 		f := &g.Findings[i]
 		what := plain(f.Title)
-		if f.Peer != "" {
-			what += "\nother side: " + cut(g.nameOf(f.Peer), 60)
+		switch sides := g.peers(f, false); {
+		case len(f.Peers) > 1:
+			what += "\nother sides: " + sides
+		case sides != "":
+			what += "\nother side: " + sides
 		}
 		where := fmt.Sprintf("seen %s", times(f.Count))
 		if len(f.Sightings) > 0 {
