@@ -759,6 +759,14 @@ var weaknessDetections = []detection{
 	{name: "no answer", kind: finding.DefaultCredentialSeen, scene: func(s *scene) {
 		s.said(event.LoginSeen, laptop, vent3, event.Text(event.Protocol, "telnet"), event.Int(event.DefaultSecret, 1))
 	}, confidence: device.Medium},
+	{name: "of a station that gives orders", kind: finding.DefaultCredentialSeen, scene: func(s *scene) {
+		s.pump()
+		s.talk(ehr, gate, 24000, told1("a")...)
+		s.said(event.LoginSeen, laptop, ehr, event.Text(event.Protocol, "telnet"), event.Int(event.DefaultSecret, 1), event.Int(event.Outcome, event.Succeeded))
+	}, confidence: device.High, harm: device.Catastrophic},
+	{name: "of a station that reaches nothing", kind: finding.DefaultCredentialSeen, scene: func(s *scene) {
+		s.said(event.LoginSeen, laptop, ehr, event.Text(event.Protocol, "telnet"), event.Int(event.DefaultSecret, 1), event.Int(event.Outcome, event.Succeeded))
+	}, confidence: device.High, harm: device.Negligible},
 
 	{name: "a length beyond its frame", kind: finding.MalformedMessage, scene: func(s *scene) {
 		s.udp(laptop, 5000, "10.20.1.2", 53, dnsMessage(0x0100, "pacs.ada.example", 1)[:20])

@@ -284,9 +284,10 @@ func (s *stage) result() Result {
 	return r
 }
 
-// reach gives to each finding of somebody who moves through the network the
-// harm of the worst device that one of the two machines talks to: that is where
-// the next step can go, and a machine that was taken gives orders like its owner.
+// reach gives to each finding of somebody who moves through the network, or who
+// can with a password that everybody knows, the harm of the worst device that
+// the machines concerned talk to: that is where the next step can go, and a
+// machine that was taken gives orders like its owner.
 func (s *stage) reach(found []*claim, devices []device.Device, index map[device.Address]int) {
 	worst := map[device.Address]device.Address{}
 	harm := func(a device.Address) device.Harm {
@@ -296,8 +297,11 @@ func (s *stage) reach(found []*claim, devices []device.Device, index map[device.
 		return device.NoHarm
 	}
 	for _, c := range found {
-		if c.Kind == finding.LateralMovement {
+		switch c.Kind {
+		case finding.LateralMovement:
 			worst[c.about], worst[c.peer()] = c.about, c.peer()
+		case finding.DefaultCredentialSeen:
+			worst[c.about] = c.about
 		}
 	}
 	if len(worst) == 0 {
@@ -311,8 +315,11 @@ func (s *stage) reach(found []*claim, devices []device.Device, index map[device.
 		}
 	}
 	for _, c := range found {
-		if c.Kind == finding.LateralMovement {
+		switch c.Kind {
+		case finding.LateralMovement:
 			c.hurts(worst[c.about]).hurts(worst[c.peer()])
+		case finding.DefaultCredentialSeen:
+			c.hurts(worst[c.about])
 		}
 	}
 }
