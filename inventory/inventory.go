@@ -606,9 +606,17 @@ func finish(d *device.Device, group []*Entry, shared map[string]bool, mine func(
 			}
 		}
 	}
+	if !d.Medical && !slices.ContainsFunc(group, (*Entry).ours) {
+		d.Role = device.Outside
+		d.Addresses = slices.DeleteFunc(d.Addresses, func(a device.Address) bool { return a.Kind == device.MAC }) // a router's
+	}
 	slices.SortFunc(d.Addresses, compare)
 	d.ID = device.IDOf(identity(group, shared)...)
 }
+
+// ours reports whether an address is of the hospital's networks: none of the
+// internet, or one that a hardware address claims there.
+func (e *Entry) ours() bool { return e.addr.Kind != device.IP || Inside(e.ip) || len(e.owned) > 0 }
 
 // identity returns what a device's id is made of: its strongest identity.
 func identity(group []*Entry, shared map[string]bool) []string {

@@ -359,6 +359,32 @@ func TestWhatIsListed(t *testing.T) {
 	}
 }
 
+// A host on the internet is none of the hospital's, unless it is a medical
+// device or was heard on the hospital's own wire.
+func TestOutside(t *testing.T) {
+	public := ip("203.0.113.7")
+	for name, tt := range map[string]struct {
+		say  func(*Register)
+		want string
+	}{
+		"of which nothing is known":     {func(r *Register) { r.Wanted(public, 1) }, device.Outside},
+		"that serves names":             {func(r *Register) { r.Wanted(public, 1); r.At(public, 1).Spoke("dns", true) }, device.Outside},
+		"that says what it is":          {func(r *Register) { r.Said(public, Claim{Model: "nginx"}, 1) }, device.Outside},
+		"that is a monitor":             {func(r *Register) { r.Said(public, made(""), 1) }, ""},
+		"behind a router":               {func(r *Register) { r.Wanted(public, 1); r.At(public, 1).Framed(mac1) }, device.Outside},
+		"that claims it on our network": {func(r *Register) { r.Owns(public, mac1, 1); r.Wanted(public, 1) }, ""},
+		"inside":                        {func(r *Register) { r.Wanted(ip("10.20.3.10"), 1) }, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := NewRegister()
+			tt.say(r)
+			if devices, _, _ := r.Devices(nil); len(devices) != 1 || devices[0].Role != tt.want {
+				t.Errorf("%+v, want the role %q", devices, tt.want)
+			}
+		})
+	}
+}
+
 // A nil entry, of an address that is none, takes everything and does nothing.
 func TestNilEntry(t *testing.T) {
 	var e *Entry

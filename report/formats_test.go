@@ -337,6 +337,96 @@ func TestWardMap(t *testing.T) {
 	}
 }
 
+// A line has the colour of what is found about its protocol, and no other
+// line between the same two stations has.
+func TestWardMapColours(t *testing.T) {
+	station := func(ip string) device.Device {
+		return device.Device{ID: device.IDOf("ip", ip), Addresses: []device.Address{{Kind: device.IP, Value: ip}}}
+	}
+	talk := func(client, server, protocol string, encrypted bool) Session {
+		return Session{Protocol: protocol, Client: client, Server: server, Port: 1, Count: 1, Bytes: 9, Encrypted: encrypted}
+	}
+	const a, b, c = "10.20.8.11", "10.20.8.20", "10.20.8.99"
+	found := func(about, peer, protocol string, d finding.Decision) finding.Finding {
+		return finding.Finding{Kind: finding.LateralMovement, Device: device.IDOf("ip", about), Peer: peer, Protocol: protocol, Decision: d}
+	}
+	talks := []Session{talk(a, b, "dicom", false), talk(a, b, "rdp", true), talk(a, b, "tls", true), talk(c, b, "dicom", false)}
+	for name, tt := range map[string]struct {
+		findings []finding.Finding
+		want     string
+	}{
+		"one protocol":    {[]finding.Finding{found(a, b, "rdp", finding.Act)}, "dicom clear; rdp encrypted act; tls encrypted; dicom clear"},
+		"the other way":   {[]finding.Finding{found(b, a, "rdp", finding.Attend)}, "dicom clear; rdp encrypted attend; tls encrypted; dicom clear"},
+		"two":             {[]finding.Finding{found(a, b, "rdp", finding.Act), found(a, b, "dicom", finding.Attend)}, "dicom clear attend; rdp encrypted act; tls encrypted; dicom clear"},
+		"not urgent":      {[]finding.Finding{found(a, b, "rdp", finding.TrackStar)}, "dicom clear; rdp tls encrypted; dicom clear"},
+		"no protocol":     {[]finding.Finding{found(a, b, "", finding.Act)}, "dicom clear act; rdp tls encrypted act; dicom clear"},
+		"one never heard": {[]finding.Finding{found(a, b, "smb", finding.Act)}, "dicom clear act; rdp tls encrypted act; dicom clear"},
+		"by several senders": {[]finding.Finding{{Kind: finding.TherapyCommandUnauthenticated, Device: device.IDOf("ip", b), Peer: a, Peers: []string{a, c}, Protocol: "dicom", Decision: finding.Attend}},
+			"dicom clear attend; rdp tls encrypted; dicom clear attend"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			m := newWardMap(newDigest(&Assessment{Devices: []device.Device{station(a), station(b), station(c)}, Findings: tt.findings, Sessions: talks}), nil)
+			var got []string
+			for _, from := range [...]string{a, c} {
+				for _, class := range [...]string{"clear", "encrypted"} {
+					for _, protocol := range [...]string{"dicom", "rdp", "tls"} {
+						for _, e := range m.Edges {
+							if e.Class != class || e.protocols[0] != protocol || e.a.device.Addresses[0].Value != from && e.b.device.Addresses[0].Value != from {
+								continue
+							}
+							line := strings.Join(e.protocols, " ") + " " + e.Class
+							if e.Decision != nil {
+								line += " " + e.Decision.Word
+							}
+							got = append(got, line)
+						}
+					}
+				}
+			}
+			if s := strings.Join(got, "; "); s != tt.want {
+				t.Errorf("%s, want %s", s, tt.want)
+			}
+		})
+	}
+}
+
+// Hosts on the internet are no stations of the ward: they are counted apart,
+// and are one on the map.
+func TestOutsideStandsApart(t *testing.T) {
+	a := sampleWard()
+	stranger := device.Device{ID: "dev-out", Role: device.Outside, Addresses: []device.Address{{Kind: device.IP, Value: "198.51.100.7"}}, Protocols: []string{"tls"}}
+	inside := newDigest(a).stations
+	a.Devices = append(a.Devices, stranger)
+	g := newDigest(a)
+	if g.stations != inside || g.outside != 2 {
+		t.Errorf("%d stations and %d hosts outside; want %d and 2", g.stations, g.outside, inside)
+	}
+	m := newWardMap(g, map[string]bool{})
+	n := 0
+	for _, x := range m.Nodes {
+		if x.zone == zoneOutside {
+			n++
+			if x.members != 2 || x.Label != "Outside" || x.Kind != "2 hosts on the internet" || x.column != rightColumn {
+				t.Errorf("%+v", x)
+			}
+		}
+	}
+	if n != 1 || !strings.Contains(m.Desc, "; 2 hosts outside.") {
+		t.Errorf("%d stations stand for the outside: %s", n, m.Desc)
+	}
+	text, page := string(write(t, Text, a)), string(write(t, HTML, a))
+	for what, want := range map[string]string{
+		text: "5 other stations; talk with 2 hosts outside the hospital", page: `<a href="#outside">2 hosts outside the hospital</a>`,
+	} {
+		if !strings.Contains(what, want) {
+			t.Errorf("%q is not said", want)
+		}
+	}
+	if others, _, _ := strings.Cut(text[strings.Index(text, "OTHER STATIONS"):], "OUTSIDE THE HOSPITAL"); strings.Contains(others, "198.51.100.7") {
+		t.Errorf("a host outside among the stations:\n%s", others)
+	}
+}
+
 func TestPlain(t *testing.T) {
 	for in, want := range map[string]string{
 		"CT1": "CT1", "a\x1b[31mb": "a\uFFFD[31mb", "a\nb\tc": "a b c", "x\u202egnp": "x\uFFFDgnp", "\xff\xfe": "\uFFFD", "Zürich 病院": "Zürich 病院", "a\u2028b": "a b",

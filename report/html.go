@@ -61,13 +61,13 @@ type pageData struct {
 	Facts     []fact
 	Map       *wardMap
 
-	Findings                                                          []findingRow
-	Medical, Stations                                                 []deviceRow
-	Sessions                                                          []sessionRow
-	Inputs                                                            []inputRow
-	Losses                                                            []lossRow
-	MoreFindings, MoreMedical, MoreStations, MoreSessions, MoreInputs string // how many are left out; "" when none
-	Version                                                           string
+	Findings                                                                       []findingRow
+	Medical, Stations, Outside                                                     []deviceRow
+	Sessions                                                                       []sessionRow
+	Inputs                                                                         []inputRow
+	Losses                                                                         []lossRow
+	MoreFindings, MoreMedical, MoreStations, MoreOutside, MoreSessions, MoreInputs string // how many are left out; "" when none
+	Version                                                                        string
 
 	shown map[string]bool // devices that have a row
 }
@@ -242,8 +242,15 @@ func (p *pageData) facts(g *digest) {
 		devices.Note = digits(worst) + " of them could injure a patient irreversibly"
 	}
 	p.Facts = append(p.Facts, devices)
-	if n := len(g.Devices) - g.medical; n > 0 {
-		p.Facts = append(p.Facts, fact{Name: "Others", Text: count(n, "other station"), Link: "stations"})
+	if g.stations > 0 {
+		p.Facts = append(p.Facts, fact{Name: "Others", Text: count(g.stations, "other station"), Link: "stations"})
+	}
+	if g.outside > 0 {
+		outside := fact{Name: "Outside", Text: count(g.outside, "host") + " outside the hospital", Link: "map"}
+		if len(p.Outside) > 0 {
+			outside.Link = "outside"
+		}
+		p.Facts = append(p.Facts, outside)
 	}
 	patients := g.patients()
 	p.Facts = append(p.Facts, fact{Name: "Patients", Text: strings.ToUpper(patients[:1]) + patients[1:], Note: g.taken(), Link: g.firstOf(finding.PHIInClear)})
@@ -402,11 +409,16 @@ func (p *pageData) devices(g *digest) {
 			links[f.Device] = append(links[f.Device], findingLink{Name: "and more"})
 		}
 	}
+	outside := 0
 	for i := range g.Devices {
 		d := &g.Devices[i]
 		list := &p.Stations
-		if d.Medical {
+		switch {
+		case d.Medical:
 			list = &p.Medical
+		case d.Role == device.Outside:
+			list = &p.Outside
+			outside++
 		}
 		if len(*list) >= pageRows {
 			continue
@@ -438,7 +450,8 @@ func (p *pageData) devices(g *digest) {
 		p.shown[d.ID] = true
 	}
 	p.MoreMedical = more(g.medical, pageRows)
-	p.MoreStations = more(len(g.Devices)-g.medical, pageRows)
+	p.MoreStations = more(g.stations, pageRows)
+	p.MoreOutside = more(outside, pageRows)
 }
 
 func (p *pageData) sessions(g *digest) {

@@ -124,6 +124,8 @@ type digest struct {
 	byAddress map[string]*device.Device
 	worst     map[string]finding.Decision // of the open findings about a device, by id
 	medical   int
+	stations  int                                      // other devices of the hospital
+	outside   int                                      // hosts that are none of the hospital's, listed as devices or not
 	cells     [len(looks)][device.Catastrophic + 1]int // findings by decision (as in looks) and harm
 	decided   [len(looks)]int
 	unread    int // inputs with an error
@@ -145,10 +147,24 @@ func newDigest(a *Assessment) *digest {
 				g.byAddress[addr.Value] = d
 			}
 		}
-		if d.Medical {
+		switch {
+		case d.Medical:
 			g.medical++
+		case d.Role == device.Outside:
+			g.outside++
+		default:
+			g.stations++
 		}
 	}
+	strangers := map[string]bool{}
+	for i := range a.Sessions {
+		for _, address := range [...]string{a.Sessions[i].Client, a.Sessions[i].Server} {
+			if zone, _ := place(address); zone == zoneOutside && g.byAddress[address] == nil {
+				strangers[address] = true
+			}
+		}
+	}
+	g.outside += len(strangers)
 	for i := range a.Findings {
 		f := &a.Findings[i]
 		g.worst[f.Device] = max(g.worst[f.Device], f.Decision)
