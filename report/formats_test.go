@@ -295,6 +295,44 @@ func TestHTML(t *testing.T) {
 }
 
 // TestDeterministic: everything said is the same twice, however maps iterate.
+// On paper stands what asks for something to be done; the rest is there in a
+// line for each kind, and nothing is left out without a word.
+func TestPaper(t *testing.T) {
+	for name, a := range map[string]*Assessment{"ward": sampleWard(), "large": largeWard(5000), "empty": {}} {
+		p := newPage(newDigest(a))
+		full, short := 0, 0
+		for i := range p.Findings {
+			if !p.Findings[i].Screen {
+				full++
+				if name == "ward" && i > 0 && p.Findings[i-1].Screen {
+					t.Errorf("%s: finding %d is printed in full, and one before it is not", name, i)
+				}
+			}
+		}
+		for _, r := range p.Short {
+			short += r.n
+			if r.Who == "" || r.Do == "" || r.Title == "" {
+				t.Errorf("%s: %+v", name, r)
+			}
+		}
+		if full > paperFindings || full+short != len(a.Findings) || p.Paper.Findings != more(len(a.Findings), full) {
+			t.Errorf("%s: %d findings in full and %d in short, of %d; %q", name, full, short, len(a.Findings), p.Paper.Findings)
+		}
+		if len(p.Short) > len(looks)*len(finding.Kinds) {
+			t.Errorf("%s: %d lines", name, len(p.Short))
+		}
+		rows := 0
+		for i := range p.Sessions {
+			if !p.Sessions[i].Screen {
+				rows++
+			}
+		}
+		if rows > paperSessions || p.Paper.Sessions != more(len(a.Sessions), rows) {
+			t.Errorf("%s: %d sessions printed of %d; %q", name, rows, len(a.Sessions), p.Paper.Sessions)
+		}
+	}
+}
+
 func TestDeterministic(t *testing.T) {
 	for name, say := range formats {
 		first := write(t, say, largeWard(2000))
