@@ -399,8 +399,10 @@ func TestWardMapColours(t *testing.T) {
 		"not urgent":      {[]finding.Finding{found(a, b, "rdp", finding.TrackStar)}, "dicom clear; rdp tls encrypted; dicom clear"},
 		"no protocol":     {[]finding.Finding{found(a, b, "", finding.Act)}, "dicom clear act; rdp tls encrypted act; dicom clear"},
 		"one never heard": {[]finding.Finding{found(a, b, "smb", finding.Act)}, "dicom clear act; rdp tls encrypted act; dicom clear"},
-		"by several senders": {[]finding.Finding{{Kind: finding.TherapyCommandUnauthenticated, Device: device.IDOf("ip", b), Peer: a, Peers: []string{a, c}, Protocol: "dicom", Decision: finding.Attend}},
-			"dicom clear attend; rdp tls encrypted; dicom clear attend"},
+		"by several senders": {
+			[]finding.Finding{{Kind: finding.TherapyCommandUnauthenticated, Device: device.IDOf("ip", b), Peer: a, Peers: []string{a, c}, Protocol: "dicom", Decision: finding.Attend}},
+			"dicom clear attend; rdp tls encrypted; dicom clear attend",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			m := newWardMap(newDigest(&Assessment{Devices: []device.Device{station(a), station(b), station(c)}, Findings: tt.findings, Sessions: talks}), nil)

@@ -39,7 +39,8 @@ type ordered struct {
 
 func (s *stage) order(e *event.Event) {
 	s.ordered = ordered{
-		place{e.Time, e.Sighting}, e.Device, e.Peer, e.Text(event.Protocol), e.Text(event.Drug), e.Text(event.Place), e.Text(event.Now),
+		place{e.Time, e.Sighting},
+		e.Device, e.Peer, e.Text(event.Protocol), e.Text(event.Drug), e.Text(event.Place), e.Text(event.Now),
 		e.Text(event.Actor), e.Text(event.Name), e.Text(event.Target),
 	}
 }
