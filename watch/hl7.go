@@ -437,7 +437,7 @@ func (o *hl7Observer) report(x *exchange, off int, m *hl7.Message, h *hl7.Header
 		}
 		o.identity(x, off+d.Off, addr, d, id, class, t)
 		for _, v := range running {
-			if v.Device == i {
+			if v.Device == i && t != device.NoTherapy {
 				o.gives(x, off+d.Off, addr, id, t, v)
 			}
 		}
@@ -556,7 +556,7 @@ func (o *hl7Observer) order(x *exchange, off int, m *hl7.Message, h *hl7.Header)
 			}
 		}
 		x.note(event.OrderSeen, off+order.Off, x.From.Other(), event.Text(event.Protocol, "hl7"),
-			event.Text(event.Drug, impersonal(m, x.text([]byte(order.Drug())))), event.Text(event.Place, bed(x, m)),
+			event.Text(event.Drug, device.CriticalDrug(x.text([]byte(order.Drug())))), event.Text(event.Place, bed(x, m)),
 			event.Text(event.Actor, impersonal(m, x.value(h.SendingApplication.Namespace))),
 			event.Text(event.Name, h.SendingApplication.EUI64()), event.Text(event.Target, order.Pump.EUI64()))
 		commands = order.AppendCommands(commands[:0])
