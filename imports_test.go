@@ -56,7 +56,7 @@ var rooms = []room{
 	{"internal/testpeer", nil, nil},
 	{"internal/bench", []string{"capture"}, nil},
 	{"cmd", []string{"assess", "capture", "device", "event", "finding", "flow", "inventory", "proto", "report", "risk", "sim", "watch", "wire"},
-		[]string{"github.com/spf13/cobra", "github.com/jedib0t/go-pretty"}},
+		[]string{"github.com/spf13/cobra", "github.com/spf13/pflag", "github.com/jedib0t/go-pretty"}},
 }
 
 // roomOf returns the row of a folder: "proto/" is every folder below proto.

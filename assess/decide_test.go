@@ -4,6 +4,7 @@
 package assess
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/myelin-health/myelin/device"
@@ -46,6 +47,19 @@ func TestDecideWithoutExpectation(t *testing.T) {
 	}
 	if f.SSVC.Exploitation != "active" || f.SSVC.MissionWellBeing != "high" {
 		t.Errorf("the answers behind it: %+v", f.SSVC)
+	}
+}
+
+// What need not be done now is not to be done today: an advice that hurries
+// says for which decision.
+func TestAdviceAgreesWithDecision(t *testing.T) {
+	for k := finding.NoKind + 1; int(k) < len(finding.Kinds); k++ {
+		f := finding.Finding{Kind: k, Harm: device.Negligible, Confidence: device.High}
+		decide(&f, true)
+		advice := finding.Kinds[k].Advice
+		if f.Decision < finding.Attend && strings.Contains(advice, "today") && !strings.Contains(advice, "today where the decision is act or attend") {
+			t.Errorf("%v can be %v, and says %q", k, f.Decision, advice)
+		}
 	}
 }
 

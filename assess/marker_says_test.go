@@ -344,7 +344,7 @@ func sayHL7(m *marker) {
 		observed(3, map[int]string{2: "ST", 3: "531969^MDC_ID_MODEL_NUMBER^MDC", 4: "1.0.0.2", 5: m.mark("model")}),
 		observed(4, map[int]string{2: "ST", 3: "531972^MDC_ID_PROD_SPEC_SERIAL^MDC", 4: "1.0.0.3", 5: m.mark("serial number")}),
 		observed(5, map[int]string{2: "ST", 3: "531975^MDC_ID_PROD_SPEC_SW^MDC", 4: "1.0.0.4", 5: m.mark("version")}),
-		observed(6, map[int]string{2: "", 3: "69986^MDC_DEV_PUMP_INFUS_VMD^MDC", 4: "1.1.0.0", 5: "", 6: "", 11: "X"}),
+		observed(6, map[int]string{2: "", 3: "69986^MDC_DEV_PUMP_INFUS_VMD^MDC", 4: "1.1.0.0", 5: "", 6: "", 11: "X", 18: device}),
 		observed(7, map[int]string{2: "NM", 3: "157784^MDC_FLOW_FLUID_PUMP^MDC", 4: "1.1.2.6", 5: "10.5", 6: "265266^MDC_DIM_MILLI_L_PER_HR^MDC"}))
 	// What a patient wears: an insulin pump of the personal health devices.
 	worn := whole("ORU^R01^ORU_R01", pcd01, patient(), m.hl7Segment("OBR", 49, nil),

@@ -52,6 +52,9 @@ const (
 	// target is what a command or a report is about: its events, and the list of
 	// devices.
 	target
+	// placed is where an order is to be carried out, and who gives it: the event
+	// and the finding that say so.
+	placed
 	// looked is where somebody's long questions lead, in the event that says so.
 	looked
 )
@@ -95,6 +98,9 @@ var leaves = []struct {
 	{target, "the device behind a gateway, and the part of it, in its own or its maker's words: what a command changes", map[string][]string{
 		"hl7": {"equipment instance"},
 		"sdc": {"operation target", "target reported"},
+	}},
+	{placed, "the ward and the bed, in at most twelve letters and digits each, and the system that orders: somebody has to go there, and to ask there; a word that names a person of the message is withheld", map[string][]string{
+		"hl7": {"PV1-3.1", "PV1-3.3", "MSH-3.1"},
 	}},
 	{looked, "whose domain it is to which a tunnel leads", map[string][]string{
 		"dns": {"domain of a long name"},
@@ -341,8 +347,10 @@ func searchAnswer(t *testing.T, file string, markers []*marker, key []byte, equi
 		switch e.Kind {
 		case event.IdentitySeen:
 			search("event "+e.Kind.String(), line, made, target)
-		case event.CommandSeen, event.CommandAnswered, event.ReportSeen:
+		case event.CommandSeen, event.CommandAnswered, event.ReportSeen, event.TherapySeen:
 			search("event "+e.Kind.String(), line, target)
+		case event.OrderSeen:
+			search("event "+e.Kind.String(), line, placed)
 		case event.NameQueried:
 			search("event "+e.Kind.String(), line, looked)
 		default:
@@ -359,14 +367,14 @@ func searchAnswer(t *testing.T, file string, markers []*marker, key []byte, equi
 		if err := write(&b, a); err != nil {
 			t.Fatal(err)
 		}
-		search(name, b.Bytes(), made, named, ours, target)
+		search(name, b.Bytes(), made, named, ours, target, placed)
 	}
 	for what, part := range map[string]any{"findings": a.Findings, "sessions": a.Sessions, "stats": a.Stats} {
 		b, err := json.Marshal(part)
 		if err != nil {
 			t.Fatal(err)
 		}
-		search(what, b, made) // a product is of what make and model
+		search(what, b, made, placed) // a product is of what make and model
 	}
 	for i, m := range markers {
 		understood(t, &conversations[i], m, a, events)

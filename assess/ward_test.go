@@ -137,8 +137,8 @@ func TestWardFindings(t *testing.T) {
 		note           string      // in a sighting's note
 		subjects       int         // at least
 	}{
-		{"1, orders in clear", "07:00:00", "07:04:00", finding.TherapyCommandUnauthenticated, gwICU, "", device.Catastrophic, "set-infusion-rate 0.2 ug/kg/min", 0},
-		{"1, alarms in clear", "07:00:00", "07:04:00", finding.TherapyCommandUnauthenticated, mon3, "", device.Serious, "acknowledge-alarm", 0},
+		{"1, orders in clear", "07:00:00", "07:04:00", finding.TherapyCommandUnauthenticated, gwICU, "", device.Catastrophic, "set infusion rate: Noradrenaline 0.2 mcg/kg/min (as now), ICU bed 3, pump ACDE48FFFE000303", 0},
+		{"1, alarms in clear", "07:00:00", "07:04:00", finding.TherapyCommandUnauthenticated, mon3, "", device.Serious, "acknowledge alarm", 0},
 		{"1, images in clear", "07:00:00", "07:04:00", finding.PHIInClear, ct1, "", device.Negligible, "images", 2},
 		{"1, patients in clear", "07:00:00", "07:04:00", finding.PHIInClear, ehr, "", device.Negligible, "birth date", 2},
 		{"1, results in clear", "07:00:00", "07:04:00", finding.PHIInClear, lab1, ehr, device.Negligible, "results", 1},
@@ -153,7 +153,7 @@ func TestWardFindings(t *testing.T) {
 		{"2, the admin share", "07:06:00", "07:07:30", finding.LateralMovement, laptop, ct1, device.Catastrophic, "service control manager", 0},
 		{"2, remote desktop", "07:07:00", "07:09:00", finding.LateralMovement, ct1, pacs, device.Catastrophic, "rdp session opened by a medical device", 0},
 		{"2, its certificate", "07:07:00", "07:09:00", finding.CertificateInvalid, pacs, "", device.Negligible, "self-signed", 0},
-		{"3, the forged order", "07:09:00", "07:10:00", finding.TherapyCommandUnexpectedSender, gwICU, ct1, device.Catastrophic, "set-infusion-rate 4 ug/kg/min", 0},
+		{"3, the forged order", "07:09:00", "07:10:00", finding.TherapyCommandUnexpectedSender, gwICU, ct1, device.Catastrophic, "Noradrenaline 0.2 → 4 mcg/kg/min (20 times as much), ICU bed 3, pump ACDE48FFFE000303, in the name of CastorEHR ACDE48FFFE000105", 0},
 		{"4, C-MOVE", "07:12:00", "07:13:00", finding.RecordsToUnexpectedPeer, ct1, pacs, device.Negligible, "C-MOVE to a third station", 0},
 		{"4, 400 studies", "07:12:00", "07:14:00", finding.BulkRecordAccess, laptop, pacs, device.Negligible, "record", 100},
 		{"4, the tunnel", "07:12:00", "07:20:00", finding.DNSTunnel, laptop, "198.51.100.53", device.Negligible, "name", 0},

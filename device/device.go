@@ -34,8 +34,12 @@ type Device struct {
 	Confidence Confidence
 	Addresses  []Address // sorted by kind, then value
 	Protocols  []string  // package names under proto/, sorted
-	Role       string    // what else is known of its place: "gateway", "archive", "infrastructure"
+	Role       string    // what else is known of its place: "gateway", "archive", "infrastructure", [Outside]
 }
+
+// Outside is the Role of a host that is none of the hospital's: all that is
+// known of it are addresses on the internet.
+const Outside = "outside"
 
 // An AddressKind says in which space an [Address] is unique.
 type AddressKind uint8

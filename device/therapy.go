@@ -495,12 +495,21 @@ var criticalDrugs = map[string]bool{
 	"thiopental": true, "rocuronium": true, "vecuronium": true, "cisatracurium": true, "insulin": true,
 }
 
+// CriticalDrug returns a text, without the space around it, that is the generic
+// name of a drug whose stop or excess kills within minutes; "" of any other.
+func CriticalDrug(text string) string {
+	if text = strings.TrimSpace(text); criticalDrugs[strings.ToLower(text)] {
+		return text
+	}
+	return ""
+}
+
 // HarmOf returns the worst credible harm of a command: that of its therapy,
 // less where the effect cannot do as much, death where the drug is one that
 // kills within minutes.
 func HarmOf(c *Command) Harm {
 	h := c.Therapy.Harm()
-	if c.Therapy == DrugInfusion && criticalDrugs[strings.ToLower(strings.TrimSpace(c.Drug))] {
+	if c.Therapy == DrugInfusion && CriticalDrug(c.Drug) != "" {
 		h = Catastrophic
 	}
 	if most, ok := effectHarm[EffectOf(c)]; ok {

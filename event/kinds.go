@@ -14,6 +14,7 @@ const (
 	IdentitySeen
 	NameSeen
 	BindingSeen
+	OrderSeen
 	CommandSeen
 	CommandAnswered
 	TherapySeen
@@ -97,6 +98,9 @@ const (
 	Bound             // text: which limit
 	DataBytes         // bytes of records or a file
 	Network           // text: the addresses that are offered, "10.20.3.0/24"
+	Drug              // text: its generic name or code
+	Place             // text: ward and bed, as the order says
+	Actor             // text: the application in whose name a command came, as it says
 	Settings          // hash of the routers and name servers that come with an offer; 0 is none
 	keyCount
 )
@@ -162,9 +166,10 @@ var Kinds = [kindCount]KindInfo{
 	IdentitySeen:      {"identity-seen", "said, or was said to be, this make and model", []Key{Manufacturer, Model, Serial, Version, OS, Class, Therapy, UDI}},
 	NameSeen:          {"name-seen", "has this further address or name", []Key{AddressKind, Name, Protocol, ProductCode}},
 	BindingSeen:       {"binding-seen", "claims this hardware address for its IP address", []Key{MAC, Protocol}},
+	OrderSeen:         {"order-seen", "was told by the peer what goes with the commands that follow at the same place: which drug, where, what holds now, in whose name", []Key{Protocol, Drug, Place, Now, Actor, Name, Target}},
 	CommandSeen:       {"command-seen", "was told by the peer to change or read a therapy", []Key{Verb, Therapy, Effect, Value, Target, Protection, Fresh, Repeat}},
 	CommandAnswered:   {"command-answered", "answered a command", []Key{Verb, Stage, Outcome, Target, Fresh}},
-	TherapySeen:       {"therapy-seen", "gives, or is to give, a therapy whose worst credible harm is known better than from its kind alone", []Key{Therapy, Harm, Target}},
+	TherapySeen:       {"therapy-seen", "gives, or is to give, a therapy of which more is known than its kind: the worst credible harm, or how much now", []Key{Therapy, Harm, Now, Target}},
 	ReportSeen:        {"report-seen", "reported measurements, alarms or results", []Key{Protocol, Operation, Therapy, Target, Count}},
 	PatientDataSeen:   {"patient-data-seen", "sent patient data to the peer", []Key{Protocol, Fields, Subject, Protection, Operation}},
 	RecordsRequested:  {"records-requested", "asked the peer for records", []Key{Protocol, Operation, Destination, Subject, Count}},

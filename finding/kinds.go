@@ -284,7 +284,7 @@ var Kinds = [kindCount]KindInfo{
 	DefaultCredentialSeen: {
 		Name: "default-credential-seen", Title: "A maker's well-known password is in use", Group: Weakness,
 		Why:    "The name and password are those that stand in the manual. Everybody who can read can log in.",
-		Advice: "Change the password today. If the device does not allow it, put it behind a firewall and ask the manufacturer.",
+		Advice: "Change the password: today where the decision is act or attend, else at the next maintenance. If the device does not allow it, put it behind a firewall and ask the manufacturer.",
 		Reach:  ReachDevice, Exploitation: "public poc", Automatable: true, Total: true,
 		CWE: []string{"CWE-1392", "CWE-798"}, Attack: []string{"T1078.001", "T0812"},
 		References: []string{"IEC 81001-5-1 section 5.3"},

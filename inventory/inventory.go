@@ -290,13 +290,6 @@ func (r *Register) Wanted(a device.Address, now int64) {
 // Known reports whether the address was ever heard or spoken of.
 func (r *Register) Known(a device.Address) bool { return r.entries[a] != nil }
 
-// Namesakes reports whether two addresses call themselves by the same EUI-64,
-// which no two devices have.
-func (r *Register) Namesakes(a, b device.Address) bool {
-	e := r.entries[a]
-	return e != nil && slices.ContainsFunc(e.names, func(n device.Address) bool { return n.Kind == device.EUI64 && r.Has(b, n) })
-}
-
 // Has reports whether the address has the name.
 func (r *Register) Has(a, name device.Address) bool {
 	e := r.entries[a]
@@ -377,6 +370,7 @@ func (r *Register) Devices(apart []Join) (devices []device.Device, byAddress map
 		members[d] = append(members[d], e)
 		byAddress[e.addr] = d
 	}
+	mine := eui64s(members, byAddress)
 	frames := frameMACs(list)
 	devices = make([]device.Device, len(members))
 	for i, m := range members {
@@ -386,13 +380,42 @@ func (r *Register) Devices(apart []Join) (devices []device.Device, byAddress map
 	ids := make(map[string]bool, len(devices))
 	for i, m := range members {
 		d := &devices[i]
-		finish(d, m, shared)
+		finish(d, m, shared, func(eui64 string) bool { return mine[eui64] == i })
 		if ids[d.ID] { // kept apart from the device with the same identity
 			d.ID = device.IDOf("address", m[0].addr.Kind.String(), m[0].addr.Value)
 		}
 		ids[d.ID] = true
 	}
 	return devices, byAddress, joins
+}
+
+// nobodys is an EUI-64 that several devices use.
+const nobodys = -1
+
+// eui64s returns the index of the device of each EUI-64 that somebody calls
+// itself by. No two devices have the same: what several use, or what is another
+// device's own, is passed on by a relay or claimed by an impostor, and whose it
+// is the capture does not say.
+func eui64s(members [][]*Entry, byAddress map[device.Address]int) map[string]int {
+	of := map[string]int{}
+	for i, m := range members {
+		for _, e := range m {
+			for _, n := range e.names {
+				if n.Kind != device.EUI64 {
+					continue
+				}
+				if had, ok := of[n.Value]; ok && had != i {
+					of[n.Value] = nobodys
+					continue
+				}
+				of[n.Value] = i
+				if j, ok := byAddress[n]; ok && j != i {
+					of[n.Value] = nobodys
+				}
+			}
+		}
+	}
+	return of
 }
 
 // gateways gives each gateway the harm of the worst device behind it, and what
@@ -607,7 +630,7 @@ func assemble(group []*Entry, shared map[string]bool, frames map[string]int) dev
 }
 
 // finish tells what depends on what the device is, once all devices are known.
-func finish(d *device.Device, group []*Entry, shared map[string]bool) {
+func finish(d *device.Device, group []*Entry, shared map[string]bool, mine func(eui64 string) bool) {
 	switch {
 	case d.Medical && d.Model != "":
 		d.Confidence = device.High
@@ -619,14 +642,25 @@ func finish(d *device.Device, group []*Entry, shared map[string]bool) {
 	// A free-text name may be a person's: it is shown only for equipment.
 	for _, e := range group {
 		for _, n := range e.names {
+			if n.Kind == device.EUI64 && !mine(n.Value) {
+				continue
+			}
 			if n.Kind != device.Host && n.Kind != device.AET || d.Medical || d.Role != "" {
 				d.Addresses = add(d.Addresses, n, maxEntries)
 			}
 		}
 	}
+	if !d.Medical && !slices.ContainsFunc(group, (*Entry).ours) {
+		d.Role = device.Outside
+		d.Addresses = slices.DeleteFunc(d.Addresses, func(a device.Address) bool { return a.Kind == device.MAC }) // a router's
+	}
 	slices.SortFunc(d.Addresses, compare)
 	d.ID = device.IDOf(identity(group, shared)...)
 }
+
+// ours reports whether an address is of the hospital's networks: none of the
+// internet, or one that a hardware address claims there.
+func (e *Entry) ours() bool { return e.addr.Kind != device.IP || Inside(e.ip) || len(e.owned) > 0 }
 
 // identity returns what a device's id is made of: its strongest identity.
 func identity(group []*Entry, shared map[string]bool) []string {

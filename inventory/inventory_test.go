@@ -265,6 +265,41 @@ func TestNamesOfEquipmentOnly(t *testing.T) {
 	}
 }
 
+// No two devices have the same EUI-64: what several call themselves belongs to
+// none of them, whoever was first.
+func TestEUI64OfSeveral(t *testing.T) {
+	for name, tt := range map[string]struct {
+		claims [][2]device.Address
+		want   string
+	}{
+		"one":                     {[][2]device.Address{{ip("10.0.0.1"), eui("A")}, {ip("10.0.0.2"), eui("B")}}, "A1 B2"},
+		"two":                     {[][2]device.Address{{ip("10.0.0.1"), eui("A")}, {ip("10.0.0.2"), eui("A")}}, ""},
+		"three, in another order": {[][2]device.Address{{ip("10.0.0.3"), eui("A")}, {ip("10.0.0.2"), eui("A")}, {ip("10.0.0.1"), eui("A")}}, ""},
+		"that of a pump":          {[][2]device.Address{{ip("10.0.0.1"), eui("P")}}, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := NewRegister()
+			r.Said(eui("P"), made("1"), 1)
+			for _, c := range tt.claims {
+				r.At(c[0], 1).Sent(1)
+				r.Named(c[0], c[1], 1)
+			}
+			devices, _, _ := r.Devices(nil)
+			var got []string
+			for _, d := range devices {
+				for _, a := range d.Addresses {
+					if a.Kind == device.EUI64 && len(d.Addresses) > 1 {
+						got = append(got, a.Value+strings.TrimPrefix(d.Addresses[1].Value, "10.0.0."))
+					}
+				}
+			}
+			if strings.Join(got, " ") != tt.want {
+				t.Errorf("%q, want %q", got, tt.want)
+			}
+		})
+	}
+}
+
 func TestGateway(t *testing.T) {
 	r := NewRegister()
 	gw, pump, mon := ip("10.20.3.10"), eui("0200005EFF000503"), eui("0200005EFF000504")
@@ -346,6 +381,32 @@ func TestWhatIsListed(t *testing.T) {
 		if Inside(netip.MustParseAddr(s)) != want {
 			t.Errorf("Inside(%s) is %v", s, !want)
 		}
+	}
+}
+
+// A host on the internet is none of the hospital's, unless it is a medical
+// device or was heard on the hospital's own wire.
+func TestOutside(t *testing.T) {
+	public := ip("203.0.113.7")
+	for name, tt := range map[string]struct {
+		say  func(*Register)
+		want string
+	}{
+		"of which nothing is known":     {func(r *Register) { r.Wanted(public, 1) }, device.Outside},
+		"that serves names":             {func(r *Register) { r.Wanted(public, 1); r.At(public, 1).Spoke("dns", true) }, device.Outside},
+		"that says what it is":          {func(r *Register) { r.Said(public, Claim{Model: "nginx"}, 1) }, device.Outside},
+		"that is a monitor":             {func(r *Register) { r.Said(public, made(""), 1) }, ""},
+		"behind a router":               {func(r *Register) { r.Wanted(public, 1); r.At(public, 1).Framed(mac1) }, device.Outside},
+		"that claims it on our network": {func(r *Register) { r.Owns(public, mac1, 1); r.Wanted(public, 1) }, ""},
+		"inside":                        {func(r *Register) { r.Wanted(ip("10.20.3.10"), 1) }, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := NewRegister()
+			tt.say(r)
+			if devices, _, _ := r.Devices(nil); len(devices) != 1 || devices[0].Role != tt.want {
+				t.Errorf("%+v, want the role %q", devices, tt.want)
+			}
+		})
 	}
 }
 

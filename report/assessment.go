@@ -159,6 +159,8 @@ type (
 		Device     string         `json:"device"`
 		Product    string         `json:"product"`
 		Peer       string         `json:"peer"`
+		Peers      []string       `json:"peers"`
+		Protocol   string         `json:"protocol"`
 		Harm       string         `json:"harm"`
 		Decision   string         `json:"decision"`
 		SSVC       jsonSSVC       `json:"ssvc"`
@@ -260,7 +262,7 @@ func deviceJSON(d *device.Device) *jsonDevice {
 func findingJSON(a *Assessment, f *finding.Finding) *jsonFinding {
 	k := &finding.Kinds[f.Kind]
 	j := &jsonFinding{
-		ID: f.ID, Kind: f.Kind.String(), Title: f.Title, Device: f.Device, Product: f.Product, Peer: f.Peer,
+		ID: f.ID, Kind: f.Kind.String(), Title: f.Title, Device: f.Device, Product: f.Product, Peer: f.Peer, Peers: list(f.Peers), Protocol: f.Protocol,
 		Harm: f.Harm.String(), Decision: f.Decision.String(),
 		SSVC:     jsonSSVC{f.SSVC.Exploitation, f.SSVC.Automatable, f.SSVC.TechnicalImpact, f.SSVC.MissionWellBeing, f.SSVC.HumanImpact, f.SSVC.Action},
 		Exposure: f.SSVC.Exposure, Confidence: f.Confidence.String(), Certainty: f.Certainty, State: f.State,

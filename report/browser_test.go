@@ -86,6 +86,9 @@ const overflowScript = `(() => {
 
 const brokenLinksScript = `[...document.querySelectorAll('a')].map(a => a.getAttribute('href')).filter(h => !h.startsWith('#') || !document.getElementById(h.slice(1)))`
 
+// maxSheets is how long a printed report may be: so much is read.
+const maxSheets = 8
+
 // TestBrowser looks at the page in a real browser: light, dark, wide, narrow.
 func TestBrowser(t *testing.T) {
 	var chrome string
@@ -172,11 +175,14 @@ func TestBrowser(t *testing.T) {
 				}
 			}
 		}
+		unfold("none")
+		wide, high, own := 8.27, 11.69, true
+		paper, err := chromedp.Call(ctx, page.PrintToPDF, page.PrintToPDFParams{PaperWidth: wide, PaperHeight: high, PreferCSSPageSize: &own})
+		must(err)
+		if n := bytes.Count(paper.Data, []byte("/Type /Page\n")); n == 0 || name == "ward" && n > maxSheets {
+			t.Errorf("%s: %d printed pages, of at most %d", name, n, maxSheets)
+		}
 		if *shots != "" {
-			unfold("none")
-			wide, high, own := 8.27, 11.69, true
-			paper, err := chromedp.Call(ctx, page.PrintToPDF, page.PrintToPDFParams{PaperWidth: wide, PaperHeight: high, PreferCSSPageSize: &own})
-			must(err)
 			must(os.WriteFile(filepath.Join(*shots, name+".pdf"), paper.Data, 0o600))
 		}
 	}

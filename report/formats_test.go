@@ -295,6 +295,44 @@ func TestHTML(t *testing.T) {
 }
 
 // TestDeterministic: everything said is the same twice, however maps iterate.
+// On paper stands what asks for something to be done; the rest is there in a
+// line for each kind, and nothing is left out without a word.
+func TestPaper(t *testing.T) {
+	for name, a := range map[string]*Assessment{"ward": sampleWard(), "large": largeWard(5000), "empty": {}} {
+		p := newPage(newDigest(a))
+		full, short := 0, 0
+		for i := range p.Findings {
+			if !p.Findings[i].Screen {
+				full++
+				if name == "ward" && i > 0 && p.Findings[i-1].Screen {
+					t.Errorf("%s: finding %d is printed in full, and one before it is not", name, i)
+				}
+			}
+		}
+		for _, r := range p.Short {
+			short += r.n
+			if r.Who == "" || r.Do == "" || r.Title == "" {
+				t.Errorf("%s: %+v", name, r)
+			}
+		}
+		if full > paperFindings || full+short != len(a.Findings) || p.Paper.Findings != more(len(a.Findings), full) {
+			t.Errorf("%s: %d findings in full and %d in short, of %d; %q", name, full, short, len(a.Findings), p.Paper.Findings)
+		}
+		if len(p.Short) > len(looks)*len(finding.Kinds) {
+			t.Errorf("%s: %d lines", name, len(p.Short))
+		}
+		rows := 0
+		for i := range p.Sessions {
+			if !p.Sessions[i].Screen {
+				rows++
+			}
+		}
+		if rows > paperSessions || p.Paper.Sessions != more(len(a.Sessions), rows) {
+			t.Errorf("%s: %d sessions printed of %d; %q", name, rows, len(a.Sessions), p.Paper.Sessions)
+		}
+	}
+}
+
 func TestDeterministic(t *testing.T) {
 	for name, say := range formats {
 		first := write(t, say, largeWard(2000))
@@ -334,6 +372,98 @@ func TestWardMap(t *testing.T) {
 	}
 	if newWardMap(newDigest(&Assessment{}), nil) != nil {
 		t.Error("a map of nobody")
+	}
+}
+
+// A line has the colour of what is found about its protocol, and no other
+// line between the same two stations has.
+func TestWardMapColours(t *testing.T) {
+	station := func(ip string) device.Device {
+		return device.Device{ID: device.IDOf("ip", ip), Addresses: []device.Address{{Kind: device.IP, Value: ip}}}
+	}
+	talk := func(client, server, protocol string, encrypted bool) Session {
+		return Session{Protocol: protocol, Client: client, Server: server, Port: 1, Count: 1, Bytes: 9, Encrypted: encrypted}
+	}
+	const a, b, c = "10.20.8.11", "10.20.8.20", "10.20.8.99"
+	found := func(about, peer, protocol string, d finding.Decision) finding.Finding {
+		return finding.Finding{Kind: finding.LateralMovement, Device: device.IDOf("ip", about), Peer: peer, Protocol: protocol, Decision: d}
+	}
+	talks := []Session{talk(a, b, "dicom", false), talk(a, b, "rdp", true), talk(a, b, "tls", true), talk(c, b, "dicom", false)}
+	for name, tt := range map[string]struct {
+		findings []finding.Finding
+		want     string
+	}{
+		"one protocol":    {[]finding.Finding{found(a, b, "rdp", finding.Act)}, "dicom clear; rdp encrypted act; tls encrypted; dicom clear"},
+		"the other way":   {[]finding.Finding{found(b, a, "rdp", finding.Attend)}, "dicom clear; rdp encrypted attend; tls encrypted; dicom clear"},
+		"two":             {[]finding.Finding{found(a, b, "rdp", finding.Act), found(a, b, "dicom", finding.Attend)}, "dicom clear attend; rdp encrypted act; tls encrypted; dicom clear"},
+		"not urgent":      {[]finding.Finding{found(a, b, "rdp", finding.TrackStar)}, "dicom clear; rdp tls encrypted; dicom clear"},
+		"no protocol":     {[]finding.Finding{found(a, b, "", finding.Act)}, "dicom clear act; rdp tls encrypted act; dicom clear"},
+		"one never heard": {[]finding.Finding{found(a, b, "smb", finding.Act)}, "dicom clear act; rdp tls encrypted act; dicom clear"},
+		"by several senders": {
+			[]finding.Finding{{Kind: finding.TherapyCommandUnauthenticated, Device: device.IDOf("ip", b), Peer: a, Peers: []string{a, c}, Protocol: "dicom", Decision: finding.Attend}},
+			"dicom clear attend; rdp tls encrypted; dicom clear attend",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			m := newWardMap(newDigest(&Assessment{Devices: []device.Device{station(a), station(b), station(c)}, Findings: tt.findings, Sessions: talks}), nil)
+			var got []string
+			for _, from := range [...]string{a, c} {
+				for _, class := range [...]string{"clear", "encrypted"} {
+					for _, protocol := range [...]string{"dicom", "rdp", "tls"} {
+						for _, e := range m.Edges {
+							if e.Class != class || e.protocols[0] != protocol || e.a.device.Addresses[0].Value != from && e.b.device.Addresses[0].Value != from {
+								continue
+							}
+							line := strings.Join(e.protocols, " ") + " " + e.Class
+							if e.Decision != nil {
+								line += " " + e.Decision.Word
+							}
+							got = append(got, line)
+						}
+					}
+				}
+			}
+			if s := strings.Join(got, "; "); s != tt.want {
+				t.Errorf("%s, want %s", s, tt.want)
+			}
+		})
+	}
+}
+
+// Hosts on the internet are no stations of the ward: they are counted apart,
+// and are one on the map.
+func TestOutsideStandsApart(t *testing.T) {
+	a := sampleWard()
+	stranger := device.Device{ID: "dev-out", Role: device.Outside, Addresses: []device.Address{{Kind: device.IP, Value: "198.51.100.7"}}, Protocols: []string{"tls"}}
+	inside := newDigest(a).stations
+	a.Devices = append(a.Devices, stranger)
+	g := newDigest(a)
+	if g.stations != inside || g.outside != 2 {
+		t.Errorf("%d stations and %d hosts outside; want %d and 2", g.stations, g.outside, inside)
+	}
+	m := newWardMap(g, map[string]bool{})
+	n := 0
+	for _, x := range m.Nodes {
+		if x.zone == zoneOutside {
+			n++
+			if x.members != 2 || x.Label != "Outside" || x.Kind != "2 hosts on the internet" || x.column != rightColumn {
+				t.Errorf("%+v", x)
+			}
+		}
+	}
+	if n != 1 || !strings.Contains(m.Desc, "; 2 hosts outside.") {
+		t.Errorf("%d stations stand for the outside: %s", n, m.Desc)
+	}
+	text, page := string(write(t, Text, a)), string(write(t, HTML, a))
+	for what, want := range map[string]string{
+		text: "5 other stations; talk with 2 hosts outside the hospital", page: `<a href="#outside">2 hosts outside the hospital</a>`,
+	} {
+		if !strings.Contains(what, want) {
+			t.Errorf("%q is not said", want)
+		}
+	}
+	if others, _, _ := strings.Cut(text[strings.Index(text, "OTHER STATIONS"):], "OUTSIDE THE HOSPITAL"); strings.Contains(others, "198.51.100.7") {
+		t.Errorf("a host outside among the stations:\n%s", others)
 	}
 }
 

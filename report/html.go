@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"html/template"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -35,6 +36,17 @@ const (
 	rowLinks  = 4   // findings named in a device's row
 	rowPlaces = 6   // addresses named there
 	rowWords  = 400 // characters of one name
+)
+
+// How much of the page is printed, in rows of each list: what somebody carries
+// to a ward. The rest is on the screen, and a sentence on paper says so.
+const (
+	paperFindings = 24 // in full: those that ask for something to be done
+	paperMedical  = 40
+	paperStations = 20
+	paperSessions = 20
+	paperRows     = 12 // of all other lists
+	paperNames    = 6  // in a line that stands for several findings
 )
 
 // HTML writes the assessment as one self-contained page: no script, nothing
@@ -61,13 +73,16 @@ type pageData struct {
 	Facts     []fact
 	Map       *wardMap
 
-	Findings                                                          []findingRow
-	Medical, Stations                                                 []deviceRow
-	Sessions                                                          []sessionRow
-	Inputs                                                            []inputRow
-	Losses                                                            []lossRow
-	MoreFindings, MoreMedical, MoreStations, MoreSessions, MoreInputs string // how many are left out; "" when none
-	Version                                                           string
+	Findings                                                                       []findingRow
+	Medical, Stations, Outside                                                     []deviceRow
+	Sessions                                                                       []sessionRow
+	Inputs                                                                         []inputRow
+	Losses                                                                         []lossRow
+	MoreFindings, MoreMedical, MoreStations, MoreOutside, MoreSessions, MoreInputs string // how many are left out; "" when none
+	Version                                                                        string
+
+	Short []shortRow // findings that paper has in short
+	Paper paper      // rows that are not printed, by list; "" when none
 
 	shown map[string]bool // devices that have a row
 }
@@ -111,7 +126,7 @@ type findingRow struct {
 	Anchors                                                                 []string
 	Look                                                                    look
 	Harm                                                                    harmView
-	Privacy, Review                                                         bool
+	Privacy, Review, Screen                                                 bool
 	Answers                                                                 []answer
 	First                                                                   *sightingRow
 	Sightings                                                               []sightingRow
@@ -127,6 +142,7 @@ type deviceRow struct {
 	ID, Label, What, Protocols string
 	Details, Addresses         []string
 	Harm                       *harmView
+	Screen                     bool // not printed
 	Findings                   []findingLink
 }
 
@@ -137,12 +153,34 @@ type findingLink struct {
 
 type sessionRow struct {
 	From, To, Protocol, Port, Protection, Count, Amount string
-	Open                                                bool
+	Open, Screen                                        bool
 }
 
-type inputRow struct{ Path, Kind, Packets, Size, Error, Read string }
+// A shortRow stands for the findings of a kind and a decision that paper does
+// not have in full.
+type shortRow struct {
+	Look                    look
+	N, Title, Who, Do, What string
 
-type lossRow struct{ N, What string }
+	kind  finding.Kind
+	n     int
+	who   []string
+	seen  map[string]bool
+	times uint64
+}
+
+// A paper says how many rows of each list are not printed.
+type paper struct{ Findings, Medical, Stations, Outside, Sessions, Inputs, Losses string }
+
+type inputRow struct {
+	Path, Kind, Packets, Size, Error, Read string
+	Screen                                 bool // not printed
+}
+
+type lossRow struct {
+	N, What string
+	Screen  bool
+}
 
 func newPage(g *digest) *pageData {
 	sum := sha256.Sum256([]byte(style))
@@ -164,7 +202,61 @@ func newPage(g *digest) *pageData {
 	p.findings(g)
 	p.sessions(g)
 	p.inputs(g)
+	p.print(g)
 	return p
+}
+
+// print decides what is printed: what asks for something to be done first and
+// in full, long lists cut, and what needs no action now in a line for each kind.
+func (p *pageData) print(g *digest) {
+	full := 0
+	var rows []*shortRow
+	for i := range g.Findings {
+		f := &g.Findings[i]
+		if f.Decision > finding.Track && full < paperFindings {
+			full++
+			continue
+		}
+		if i < len(p.Findings) {
+			p.Findings[i].Screen = true
+		}
+		at := slices.IndexFunc(rows, func(r *shortRow) bool { return r.kind == f.Kind && r.Look.decision == f.Decision })
+		if at < 0 {
+			at = len(rows)
+			rows = append(rows, &shortRow{Look: lookOf(f.Decision), Title: finding.Kinds[f.Kind].Title, Do: Plain(f.Advice), kind: f.Kind, seen: map[string]bool{}})
+		}
+		r := rows[at]
+		r.n++
+		r.times += f.Count
+		if who := cut(g.who(f), 40); !r.seen[who] {
+			r.seen[who] = true
+			if len(r.who) < paperNames {
+				r.who = append(r.who, who)
+			}
+		}
+	}
+	for _, r := range rows {
+		r.N, r.What, r.Who = digits(r.n), "seen "+times(r.times), enumerate(r.who, len(r.seen))
+		p.Short = append(p.Short, *r)
+	}
+	p.Paper = paper{
+		Findings: more(len(g.Findings), full), Medical: more(g.medical, paperMedical), Stations: more(g.stations, paperStations),
+		Outside: more(len(p.Outside), paperRows), Sessions: more(len(g.Sessions), paperSessions),
+		Inputs: more(len(g.Inputs), paperRows), Losses: more(len(p.Losses), paperRows),
+	}
+	screen(p.Medical, paperMedical, func(r *deviceRow) *bool { return &r.Screen })
+	screen(p.Stations, paperStations, func(r *deviceRow) *bool { return &r.Screen })
+	screen(p.Outside, paperRows, func(r *deviceRow) *bool { return &r.Screen })
+	screen(p.Sessions, paperSessions, func(r *sessionRow) *bool { return &r.Screen })
+	screen(p.Inputs, paperRows, func(r *inputRow) *bool { return &r.Screen })
+	screen(p.Losses, paperRows, func(r *lossRow) *bool { return &r.Screen })
+}
+
+// screen keeps the rows behind the first n off the paper.
+func screen[T any](rows []T, n int, flag func(*T) *bool) {
+	for i := min(n, len(rows)); i < len(rows); i++ {
+		*flag(&rows[i]) = true
+	}
 }
 
 // lead says from when the findings are.
@@ -242,8 +334,15 @@ func (p *pageData) facts(g *digest) {
 		devices.Note = digits(worst) + " of them could injure a patient irreversibly"
 	}
 	p.Facts = append(p.Facts, devices)
-	if n := len(g.Devices) - g.medical; n > 0 {
-		p.Facts = append(p.Facts, fact{Name: "Others", Text: count(n, "other station"), Link: "stations"})
+	if g.stations > 0 {
+		p.Facts = append(p.Facts, fact{Name: "Others", Text: count(g.stations, "other station"), Link: "stations"})
+	}
+	if g.outside > 0 {
+		outside := fact{Name: "Outside", Text: count(g.outside, "host") + " outside the hospital", Link: "map"}
+		if len(p.Outside) > 0 {
+			outside.Link = "outside"
+		}
+		p.Facts = append(p.Facts, outside)
 	}
 	patients := g.patients()
 	p.Facts = append(p.Facts, fact{Name: "Patients", Text: strings.ToUpper(patients[:1]) + patients[1:], Note: g.taken(), Link: g.firstOf(finding.PHIInClear)})
@@ -332,12 +431,7 @@ func (p *pageData) findings(g *digest) {
 		if p.shown[f.Device] {
 			r.Link = f.Device
 		}
-		if f.Peer != "" {
-			r.Peer = g.nameOf(f.Peer)
-			if r.Peer != Plain(f.Peer) {
-				r.Peer += " (" + Plain(f.Peer) + ")"
-			}
-		}
+		r.Peer = g.peers(f, true)
 		if f.Subjects > 0 {
 			r.Subjects = count(f.Subjects, "patient")
 		}
@@ -407,11 +501,16 @@ func (p *pageData) devices(g *digest) {
 			links[f.Device] = append(links[f.Device], findingLink{Name: "and more"})
 		}
 	}
+	outside := 0
 	for i := range g.Devices {
 		d := &g.Devices[i]
 		list := &p.Stations
-		if d.Medical {
+		switch {
+		case d.Medical:
 			list = &p.Medical
+		case d.Role == device.Outside:
+			list = &p.Outside
+			outside++
 		}
 		if len(*list) >= pageRows {
 			continue
@@ -443,7 +542,8 @@ func (p *pageData) devices(g *digest) {
 		p.shown[d.ID] = true
 	}
 	p.MoreMedical = more(g.medical, pageRows)
-	p.MoreStations = more(len(g.Devices)-g.medical, pageRows)
+	p.MoreStations = more(g.stations, pageRows)
+	p.MoreOutside = more(outside, pageRows)
 }
 
 func (p *pageData) sessions(g *digest) {
@@ -475,6 +575,6 @@ func (p *pageData) inputs(g *digest) {
 	}
 	p.MoreInputs = more(len(g.Inputs), pageRows)
 	for _, what := range g.Stats.losses() {
-		p.Losses = append(p.Losses, lossRow{digits(g.Stats.Lost[what]), Plain(what)})
+		p.Losses = append(p.Losses, lossRow{N: digits(g.Stats.Lost[what]), What: Plain(what)})
 	}
 }

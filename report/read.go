@@ -220,7 +220,7 @@ func (j *jsonFinding) finding(inputs map[string]int) (finding.Finding, error) {
 	first, errF := unstamp("first", j.First)
 	last, errL := unstamp("last", j.Last)
 	f := finding.Finding{
-		ID: j.ID, Kind: kind, Title: j.Title, Device: j.Device, Product: j.Product, Peer: j.Peer, Harm: harm,
+		ID: j.ID, Kind: kind, Title: j.Title, Device: j.Device, Product: j.Product, Peer: j.Peer, Peers: some(j.Peers), Protocol: j.Protocol, Harm: harm,
 		Privacy: finding.Kinds[kind].Group == finding.PatientData, Decision: decision,
 		SSVC: finding.SSVC{
 			Exploitation: j.SSVC.Exploitation, Automatable: j.SSVC.Automatable, TechnicalImpact: j.SSVC.TechnicalImpact,

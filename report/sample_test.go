@@ -106,17 +106,25 @@ func sampleWard() *Assessment {
 		f.Count, f.Last = n, last
 		a.Findings = append(a.Findings, f)
 	}
+	over := func(protocol string, peers ...string) {
+		f := &a.Findings[len(a.Findings)-1]
+		f.Protocol, f.Peers = protocol, peers
+	}
 	sighting := func(input int, packet uint64, offset, min, sec int, note string) finding.Sighting {
 		return finding.Sighting{Time: at(min, sec), Input: input, Packet: packet, Offset: offset, Note: note}
 	}
-	find(finding.TherapyCommandUnexpectedSender, "gw-icu", "10.20.8.11", "", device.Catastrophic, device.High, 1, 0,
-		sighting(1, 3877, 66, 9, 12, "proposed set-infusion-rate, 4 mcg/kg/min, from a station that never ordered before"), at(9, 12))
+	find(finding.TherapyCommandUnexpectedSender, "gw-icu", "10.20.8.11", "set infusion rate: Noradrenaline 0.2 → 4 mcg/kg/min (20 times as much), ICU bed 3", device.Catastrophic, device.High, 1, 0,
+		sighting(1, 3877, 66, 9, 12, "set infusion rate: Noradrenaline 0.2 → 4 mcg/kg/min (20 times as much), ICU bed 3, pump 0200005EFF000503, in the name of CastorEHR, from a sender that the baseline does not have"), at(9, 12))
+	over("hl7")
 	find(finding.LateralMovement, "CT1", "10.20.8.20", "rdp", device.Serious, device.High, 1, 0,
 		sighting(1, 2911, 54, 6, 40, "RDP session opened by a medical device"), at(6, 40))
+	over("rdp")
 	find(finding.LateralMovement, "10.20.8.99", "10.20.8.11", "smb", device.Critical, device.High, 2, 0,
 		sighting(1, 2540, 122, 5, 31, "program started on the other machine by svcctl"), at(5, 44))
-	find(finding.TherapyCommandUnauthenticated, "gw-icu", "10.20.1.5", "", device.Catastrophic, device.High, 42, 0,
-		sighting(0, 118, 66, 0, 51, "proposed set-infusion-rate over HL7 in clear"), at(19, 2))
+	over("smb")
+	find(finding.TherapyCommandUnauthenticated, "gw-icu", "10.20.1.5", "2 senders", device.Catastrophic, device.High, 42, 0,
+		sighting(0, 118, 66, 0, 51, "set infusion rate: Noradrenaline 0.2 mcg/kg/min (as now), ICU bed 3, pump 0200005EFF000503"), at(19, 2))
+	over("hl7", "10.20.1.5", "10.20.8.11")
 	find(finding.ScanHorizontal, "10.20.8.99", "", "tcp port 445", device.Minor, device.High, 508, 0,
 		sighting(1, 12, 34, 4, 2, "the 20th address without an answer"), at(4, 58))
 	find(finding.BulkRecordAccess, "ADAPACS", "10.20.8.77", "images, 400 patients", device.Negligible, device.Medium, 400, 400,

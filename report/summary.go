@@ -124,6 +124,8 @@ type digest struct {
 	byAddress map[string]*device.Device
 	worst     map[string]finding.Decision // of the open findings about a device, by id
 	medical   int
+	stations  int                                      // other devices of the hospital
+	outside   int                                      // hosts that are none of the hospital's, listed as devices or not
 	cells     [len(looks)][device.Catastrophic + 1]int // findings by decision (as in looks) and harm
 	decided   [len(looks)]int
 	unread    int // inputs with an error
@@ -145,10 +147,24 @@ func newDigest(a *Assessment) *digest {
 				g.byAddress[addr.Value] = d
 			}
 		}
-		if d.Medical {
+		switch {
+		case d.Medical:
 			g.medical++
+		case d.Role == device.Outside:
+			g.outside++
+		default:
+			g.stations++
 		}
 	}
+	strangers := map[string]bool{}
+	for i := range a.Sessions {
+		for _, address := range [...]string{a.Sessions[i].Client, a.Sessions[i].Server} {
+			if zone, _ := place(address); zone == zoneOutside && g.byAddress[address] == nil {
+				strangers[address] = true
+			}
+		}
+	}
+	g.outside += len(strangers)
 	for i := range a.Findings {
 		f := &a.Findings[i]
 		g.worst[f.Device] = max(g.worst[f.Device], f.Decision)
@@ -191,6 +207,27 @@ func (g *digest) nameOf(address string) string {
 		return Plain(Label(d))
 	}
 	return Plain(address)
+}
+
+// maxSides is how many other sides of a finding are named.
+const maxSides = 6
+
+// peers names the other sides of a finding, each with its address where that is
+// not the name and addressed asks for it.
+func (g *digest) peers(f *finding.Finding, addressed bool) string {
+	sides := f.Peers
+	if len(sides) == 0 && f.Peer != "" {
+		sides = []string{f.Peer}
+	}
+	var names []string
+	for _, p := range sides[:min(len(sides), maxSides)] {
+		name := cut(g.nameOf(p), 60)
+		if addressed && name != Plain(p) {
+			name += " (" + Plain(p) + ")"
+		}
+		names = append(names, name)
+	}
+	return enumerate(names, len(sides))
 }
 
 // full names a device with the address to find it at.

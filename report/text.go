@@ -44,7 +44,8 @@ func Text(w io.Writer, a *Assessment) error {
 	g.textSummary(b)
 	g.textFindings(b)
 	g.textDevices(b)
-	g.textStations(b)
+	g.textStations(b, "OTHER STATIONS", false)
+	g.textStations(b, "OUTSIDE THE HOSPITAL", true)
 	g.textSessions(b)
 	g.textInputs(b)
 	fmt.Fprintf(b, "\nNext: %s\n", g.next())
@@ -109,8 +110,11 @@ func wrap(s string, width int) string {
 
 func (g *digest) textSummary(b *bufio.Writer) {
 	devices := count(g.medical, "medical device")
-	if n := len(g.Devices) - g.medical; n > 0 {
-		devices += ", " + count(n, "other station")
+	if g.stations > 0 {
+		devices += ", " + count(g.stations, "other station")
+	}
+	if g.outside > 0 {
+		devices += "; talk with " + count(g.outside, "host") + " outside the hospital"
 	}
 	fmt.Fprintf(b, "\n  devices   %s\n  findings  %s\n  patients  %s\n", devices, g.byDecision(), g.patients())
 	if taken := g.taken(); taken != "" {
@@ -132,8 +136,11 @@ func (g *digest) textFindings(b *bufio.Writer) {
 		}
 		f := &g.Findings[i]
 		what := Plain(f.Title)
-		if f.Peer != "" {
-			what += "\nother side: " + cut(g.nameOf(f.Peer), 60)
+		switch sides := g.peers(f, false); {
+		case len(f.Peers) > 1:
+			what += "\nother sides: " + sides
+		case sides != "":
+			what += "\nother side: " + sides
 		}
 		where := fmt.Sprintf("seen %s", times(f.Count))
 		if len(f.Sightings) > 0 {
@@ -218,13 +225,17 @@ func (g *digest) textDevices(b *bufio.Writer) {
 		rows, g.medical-len(rows))
 }
 
-func (g *digest) textStations(b *bufio.Writer) {
+func (g *digest) textStations(b *bufio.Writer, heading string, outside bool) {
 	var rows [][]string
+	n := 0
 	for pass := range 2 { // those with findings first
 		for i := range g.Devices {
 			d := &g.Devices[i]
 			_, found := g.worst[d.ID]
-			if d.Medical || found == (pass == 1) || len(rows) == textStations {
+			if d.Medical || (d.Role == device.Outside) != outside || found == (pass == 1) {
+				continue
+			}
+			if n++; len(rows) == textStations {
 				continue
 			}
 			worst := ""
@@ -234,8 +245,8 @@ func (g *digest) textStations(b *bufio.Writer) {
 			rows = append(rows, []string{cut(Plain(Label(d)), 60), worst, cut(cmp.Or(Plain(d.Role), Plain(d.OS), product(d)), 60), cells(addresses(d, 2)), protocols(d, 8)})
 		}
 	}
-	textTable(b, "OTHER STATIONS", []column{{"station", 24, false}, {"finding", 8, false}, {"what it is", 18, false}, {"addresses", 17, false}, {"speaks", 22, false}},
-		rows, len(g.Devices)-g.medical-len(rows))
+	textTable(b, heading, []column{{"station", 24, false}, {"finding", 8, false}, {"what it is", 18, false}, {"addresses", 17, false}, {"speaks", 22, false}},
+		rows, n-len(rows))
 }
 
 // byPort is the protection of a session that was not recognised by what it says.

@@ -67,12 +67,13 @@ type mapNode struct {
 	pull, pulls  int           // where its neighbours stand: a sum, and of how many
 }
 
-// A mapEdge is all talk between two stations that is protected alike.
+// A mapEdge is all talk between two stations that is protected alike, and
+// about which there is the same to say.
 type mapEdge struct {
 	Path     string
 	Arrows   []string // triangles at the ends that serve
 	Class    string   // "clear", "encrypted" or "silent"
-	Decision *look    // of a finding about this pair
+	Decision *look    // of a finding about this talk
 	Label    *mapText // nil where there is no room for one
 	Anchor   string   // of the label: start, middle or end
 	Title    string
@@ -184,6 +185,8 @@ func columnOf(d *device.Device) int {
 	switch {
 	case d.Medical && d.Therapy != device.Records:
 		return middleColumn
+	case d.Role == device.Outside:
+		return rightColumn
 	case d.Medical || d.Role != "" || d.Model != "":
 		return leftColumn
 	}
@@ -217,6 +220,9 @@ func (m *mapMaker) collect() {
 		if d.Role != "" {
 			n.rank += 20
 		}
+		if d.Role == device.Outside {
+			n.zone = zoneOutside
+		}
 		m.byDevice[d] = n
 		m.nodes = append(m.nodes, n)
 	}
@@ -237,12 +243,20 @@ func (m *mapMaker) collect() {
 			n := &mapNode{column: rightColumn, zone: zone, members: 1, Title: Plain(address)}
 			m.byAddress[address] = n
 			m.nodes = append(m.nodes, n)
-			if zone != zoneOutside {
-				first[zone] = append(first[zone], n)
-			}
+			first[zone] = append(first[zone], n)
 		}
 	}
-	// What a scan looked for and did not find is one station of its network.
+	// The outside is one; so is what a scan looked for and did not find in a network.
+	outside := first[zoneOutside]
+	delete(first, zoneOutside)
+	for _, n := range m.nodes {
+		if n.device != nil && n.device.Role == device.Outside {
+			outside = append(outside, n)
+		}
+	}
+	for _, n := range outside[min(1, len(outside)):] {
+		outside[0].take(n)
+	}
 	for _, list := range first {
 		if len(list) > maxStrays {
 			for _, n := range list[1:] {
@@ -335,27 +349,51 @@ func (m *mapMaker) gather() {
 	m.drop()
 }
 
-// connect makes one line of all talk between two stations that is protected
-// alike, and drops the least important beyond the bound.
-func (m *mapMaker) connect() {
-	type pair struct {
-		a, b  *mapNode
-		class string
+// A mapTalk is a protocol between two stations; "" stands for all of them.
+type mapTalk struct {
+	a, b     *mapNode
+	protocol string
+}
+
+// urgent says which talk has an urgent finding. A finding that names no
+// protocol, or one that nobody was heard to speak there, is about all.
+func (m *mapMaker) urgent() map[mapTalk]finding.Decision {
+	heard := map[mapTalk]bool{}
+	for i := range m.g.Sessions {
+		s := &m.g.Sessions[i]
+		heard[mapTalk{m.nodeOf(s.Client), m.nodeOf(s.Server), s.Protocol}] = true
 	}
-	edges := map[pair]*mapEdge{}
-	between := map[[2]*mapNode]finding.Decision{}
+	worst := map[mapTalk]finding.Decision{}
 	for i := range m.g.Findings {
 		f := &m.g.Findings[i]
 		d := m.g.byID[f.Device]
 		if d == nil || f.Decision < finding.Attend {
 			continue
 		}
-		a, b := m.byDevice[d].drawn(), m.nodeOf(f.Peer)
-		if a != nil && b != nil && a != b {
-			between[[2]*mapNode{a, b}] = max(between[[2]*mapNode{a, b}], f.Decision)
-			between[[2]*mapNode{b, a}] = between[[2]*mapNode{a, b}]
+		for _, peer := range append([]string{f.Peer}, f.Peers...) {
+			t := mapTalk{m.byDevice[d].drawn(), m.nodeOf(peer), f.Protocol}
+			back := mapTalk{t.b, t.a, f.Protocol}
+			if !heard[t] && !heard[back] {
+				t.protocol, back.protocol = "", ""
+			}
+			worst[t] = max(worst[t], f.Decision)
+			worst[back] = worst[t]
 		}
 	}
+	return worst
+}
+
+// connect makes one line of all talk between two stations that is protected
+// alike and of which there is the same to say, and drops the least important
+// beyond the bound.
+func (m *mapMaker) connect() {
+	type pair struct {
+		a, b     *mapNode
+		class    string
+		decision finding.Decision
+	}
+	edges := map[pair]*mapEdge{}
+	urgent := m.urgent()
 	for i := range m.g.Sessions {
 		s := &m.g.Sessions[i]
 		client, server := m.nodeOf(s.Client), m.nodeOf(s.Server)
@@ -369,14 +407,15 @@ func (m *mapMaker) connect() {
 		case "no data", "unknown":
 			class = "silent"
 		}
-		e := edges[pair{client, server, class}]
+		d := max(urgent[mapTalk{client, server, s.Protocol}], urgent[mapTalk{client, server, ""}])
+		e := edges[pair{client, server, class, d}]
 		if e == nil {
-			e = edges[pair{server, client, class}]
+			e = edges[pair{server, client, class, d}]
 		}
 		if e == nil {
 			e = &mapEdge{a: client, b: server, Class: class}
-			edges[pair{client, server, class}] = e
-			if d, ok := between[[2]*mapNode{client, server}]; ok {
+			edges[pair{client, server, class, d}] = e
+			if d >= finding.Attend {
 				l := lookOf(d)
 				e.Decision = &l
 				e.rank += 1000 * int(d)
@@ -671,6 +710,9 @@ func (n *mapNode) say(rows map[string]bool) {
 		wide = 42
 	}
 	switch d := n.device; {
+	case n.zone == zoneOutside && n.members > 1:
+		n.Label, n.Kind = "Outside", count(n.members, "host")+" on the internet"
+		n.Title = n.Label + ": " + n.Kind
 	case n.members > 1:
 		n.Label, n.Kind = count(n.members, "station"), "in "+n.zone
 		if n.column == middleColumn {
@@ -729,8 +771,11 @@ func (e *mapEdge) say() {
 		shown = append(shown[:1:1], fmt.Sprintf("+%d", len(e.protocols)-1))
 	}
 	e.Label.Text = strings.Join(shown, " ")
-	if e.Class == "clear" {
+	switch {
+	case e.Class == "clear":
 		e.Label.Text += " in clear"
+	case e.Class == "encrypted" && e.Decision != nil:
+		e.Label.Text += " encrypted"
 	}
 	if e.Decision != nil {
 		e.Label.Text = e.Decision.String() + ": " + e.Label.Text
@@ -740,14 +785,19 @@ func (e *mapEdge) say() {
 // desc is the map in words, for those who cannot see it.
 func (m *mapMaker) desc() string {
 	var n [columnCount]int
+	outside := ""
 	for _, x := range m.nodes {
+		if x.zone == zoneOutside {
+			outside = fmt.Sprintf("; %s outside", count(x.members, "host"))
+			continue
+		}
 		n[x.column] += x.members
 	}
 	classes := map[string]int{}
 	for _, e := range m.edges {
 		classes[e.Class]++
 	}
-	return fmt.Sprintf("%s that serve the ward, %s and %s. %s in clear (dashed), %s encrypted (solid). The tables below say the same.",
-		count(n[leftColumn], "station"), count(n[middleColumn], "medical device"), count(n[rightColumn], "other station"),
+	return fmt.Sprintf("%s that serve the ward, %s and %s%s. %s in clear (dashed), %s encrypted (solid). The tables below say the same.",
+		count(n[leftColumn], "station"), count(n[middleColumn], "medical device"), count(n[rightColumn], "other station"), outside,
 		count(classes["clear"], "line"), digits(classes["encrypted"]))
 }

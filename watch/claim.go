@@ -19,7 +19,8 @@ import (
 type claim struct {
 	finding.Finding
 	about    device.Address
-	peer     device.Address
+	peers    []device.Address // other sides, the first one first
+	more     bool             // there were more of them
 	scope    string
 	detail   string           // what the title adds, in words of ours
 	fields   int64            // kinds of patient data
@@ -58,7 +59,7 @@ func (x *claims) list() []*claim {
 // find collects one sighting of a finding about a device. scope tells causes
 // of one kind on one device apart.
 func (s *stage) find(kind finding.Kind, about device.Address, scope string, confidence device.Confidence, e *event.Event, note string) *claim {
-	return s.findAt(kind, about, scope, confidence, place{e.Time, e.Sighting}, note)
+	return s.findAt(kind, about, scope, confidence, place{e.Time, e.Sighting}, note).over(e.Text(event.Protocol))
 }
 
 func (s *stage) findAt(kind finding.Kind, about device.Address, scope string, confidence device.Confidence, at place, note string) *claim {
@@ -104,7 +105,7 @@ func (s *stage) forget() {
 	var ranks []rank
 	for _, c := range s.claims.m {
 		if c.Kind == most {
-			ranks = append(ranks, rank{c, max(s.rank(c.about), s.rank(c.peer))})
+			ranks = append(ranks, rank{c, max(s.rank(c.about), s.rank(c.peer()))})
 		}
 	}
 	slices.SortFunc(ranks, func(a, b rank) int {
@@ -133,8 +134,46 @@ func (c *claim) see(confidence device.Confidence, at place, note string) {
 
 // with names the other side: the first one that was seen.
 func (c *claim) with(peer device.Address) *claim {
-	if c.peer.Value == "" {
-		c.peer = peer
+	if len(c.peers) == 0 {
+		return c.by(peer)
+	}
+	return c
+}
+
+// by names one of the other sides.
+func (c *claim) by(peer device.Address) *claim {
+	switch {
+	case peer.Value == "" || slices.Contains(c.peers, peer):
+	case len(c.peers) < maxPeers:
+		c.peers = append(c.peers, peer)
+	default:
+		c.more = true
+	}
+	return c
+}
+
+// peer is the first one of the other sides.
+func (c *claim) peer() device.Address {
+	if len(c.peers) == 0 {
+		return device.Address{}
+	}
+	return c.peers[0]
+}
+
+// over names the protocol that the finding is about, unless it is known.
+func (c *claim) over(protocol string) *claim {
+	c.Protocol = cmp.Or(c.Protocol, protocol)
+	return c
+}
+
+// also adds what the title says of the first sighting.
+func (c *claim) also(detail string) *claim {
+	const others = ", and others"
+	switch {
+	case c.detail == "":
+		c.detail = detail
+	case c.detail != detail && !strings.HasSuffix(c.detail, others):
+		c.detail += others
 	}
 	return c
 }
@@ -164,7 +203,7 @@ func (c *claim) cve(list string) {
 // collecting.
 func (c *claim) copy() *claim {
 	d := *c
-	d.Sightings, d.victims, d.CVE = slices.Clone(c.Sightings), slices.Clone(c.victims), slices.Clone(c.CVE)
+	d.Sightings, d.victims, d.peers, d.CVE = slices.Clone(c.Sightings), slices.Clone(c.victims), slices.Clone(c.peers), slices.Clone(c.CVE)
 	return &d
 }
 
@@ -196,7 +235,14 @@ func (c *claim) merge(o *claim, shared bool) {
 		c.hurts(v)
 	}
 	c.cve(strings.Join(o.CVE, ","))
-	c.with(o.peer)
+	for _, p := range o.peers {
+		if c.Kind == finding.TherapyCommandUnauthenticated {
+			c.by(p)
+		}
+		c.with(p)
+	}
+	c.more = c.more || o.more
+	c.over(o.Protocol)
 	c.detail = cmp.Or(c.detail, o.detail)
 }
 
@@ -247,7 +293,12 @@ func findings(claims []*claim, devices []device.Device, index map[device.Address
 		f.ID = finding.IDOf(c.Kind, g.device, g.scope)
 		f.State = "open"
 		f.Advice = info.Advice
-		f.Peer = c.peer.Value
+		f.Peer = c.peer().Value
+		for i := range c.peers {
+			if len(c.peers) > 1 {
+				f.Peers = append(f.Peers, c.peers[i].Value)
+			}
+		}
 		f.Subjects = len(c.subjects.m)
 		f.Privacy = info.Group == finding.PatientData
 		f.Harm = harmOf(c, info.Reach, of)
@@ -281,6 +332,13 @@ func title(c *claim, info *finding.KindInfo) string {
 	detail := c.detail
 	if c.fields != 0 {
 		detail = fieldNames(c.fields)
+	}
+	if n := len(c.peers); n > 1 {
+		senders := fmt.Sprintf("%d senders", n)
+		if c.more {
+			senders = "more than " + senders
+		}
+		detail = strings.TrimPrefix(detail+", "+senders, ", ")
 	}
 	if n := len(c.subjects.m); n > 0 {
 		people := fmt.Sprintf("%d patients", n)

@@ -79,7 +79,7 @@ func (s *stage) guessed(k loginKey, a *attempts, threshold int, confidence devic
 		return
 	}
 	a.places = lowest(a.places, at, comparePlaces)
-	c := s.findAll(claimKey{finding.BruteForce, k.from, k.to.Value}, confidence, a.places, a.n-a.told, note).hurts(k.to).with(k.to)
+	c := s.findAll(claimKey{finding.BruteForce, k.from, k.to.Value}, confidence, a.places, a.n-a.told, note).hurts(k.to).with(k.to).over(strings.TrimSuffix(k.protocol, " sessions"))
 	c.detail = cmp.Or(c.detail, k.protocol)
 	a.places, a.told = nil, a.n
 }
@@ -181,7 +181,7 @@ func (s *stage) remoteSession(e *event.Event, name string) {
 	}
 	c := s.wait(claimKey{finding.LateralMovement, e.Device, e.Peer.Value}, e.Time)
 	c.see(confidence, place{e.Time, e.Sighting}, note)
-	c.hurts(e.Peer).with(e.Peer)
+	c.hurts(e.Peer).with(e.Peer).over(name)
 	c.detail = cmp.Or(c.detail, name)
 }
 
@@ -390,7 +390,7 @@ func (s *stage) nameQueried(e *event.Event) {
 	default:
 		return
 	}
-	s.findAll(claimKey{finding.DNSTunnel, e.Device, e.Text(event.Domain)}, confidence, l.places, int(l.n-l.told), note).with(e.Peer)
+	s.findAll(claimKey{finding.DNSTunnel, e.Device, e.Text(event.Domain)}, confidence, l.places, int(l.n-l.told), note).with(e.Peer).over("dns")
 	l.places, l.told = l.places[:0], l.n
 }
 

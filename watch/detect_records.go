@@ -29,6 +29,7 @@ type moves struct {
 	since    int64
 	n        uint64
 	from     device.Address
+	protocol string // of the first
 	subjects set
 	places   []place
 	last     int64
@@ -59,7 +60,7 @@ func (s *stage) recordsRequested(e *event.Event) {
 	}
 	c := s.wait(claimKey{finding.RecordsToUnexpectedPeer, e.Device, to}, e.Time)
 	c.see(confidence, place{e.Time, e.Sighting}, e.Text(event.Operation)+" to a third station")
-	c.with(e.Peer)
+	c.with(e.Peer).over(e.Text(event.Protocol))
 	s.subject(c, e.Int(event.Subject))
 }
 
@@ -77,13 +78,13 @@ func (s *stage) recordsMoved(e *event.Event) {
 			confidence = device.High
 		}
 		c := s.findAt(finding.RecordsToUnexpectedPeer, e.Device, e.Peer.Value, confidence, at, "records sent to an address outside")
-		c.with(e.Peer)
+		c.with(e.Peer).over(protocol)
 		s.subject(c, e.Int(event.Subject))
 	}
 	m := s.moves.use(e.Peer, e.Time, &s.dropped)
 	if !m.found && e.Time-m.since > bulkWindow {
 		m.subjects.clear(&s.purse)
-		*m = moves{since: e.Time, from: e.Device}
+		*m = moves{since: e.Time, from: e.Device, protocol: protocol}
 	}
 	m.n++
 	m.last = max(m.last, e.Time)
@@ -127,7 +128,7 @@ func (s *stage) judgeRecords() (out []*claim) {
 		}
 		c.Count, c.Last = m.n, m.last
 		c.subjects = m.subjects
-		out = append(out, c.with(m.from))
+		out = append(out, c.with(m.from).over(m.protocol))
 	})
 	return out
 }

@@ -121,7 +121,12 @@ var therapyDetections = []detection{
 	{name: "and by two senders", kind: finding.TherapyCommandUnauthenticated, scene: func(s *scene) {
 		s.talk(ehr, gate, 24000, told1("a")...)
 		s.talk(ct1, gate, 24000, told1("b")...)
-	}, confidence: device.High, count: 2},
+	}, confidence: device.High, count: 2, title: "(2 senders)"},
+	{name: "and by more than can be named", kind: finding.TherapyCommandUnauthenticated, scene: func(s *scene) {
+		for i := range maxPeers + 5 {
+			s.talk(host(i), gate, 24000, told1("a")...)
+		}
+	}, confidence: device.High, count: maxPeers + 5, title: "(more than 20 senders)"},
 	{name: "for a pump that is not named", kind: finding.TherapyCommandUnauthenticated, scene: func(s *scene) {
 		order, _, _ := strings.Cut(hl7Order, "OBX")
 		s.talk(ehr, gate, 24000, client(mllp(order)))
@@ -187,6 +192,76 @@ var therapyDetections = []detection{
 			s.said(event.CommandAnswered, gate, from, event.Int(event.Outcome, event.Succeeded))
 		}
 	}},
+}
+
+// What was ordered, and in whose name, stands in the finding; whoever orders in
+// the name of another does not get that one's identity.
+func TestForgedOrder(t *testing.T) {
+	const euiEHR = "ACDE48FFFE000105"
+	signed := func(id, rate string) []byte {
+		return mllp(strings.NewReplacer("|CastorEHR|StAda|FlowLink", "|CastorEHR^"+euiEHR+"^EUI-64|StAda|FlowLink", "|4|", "|"+rate+"|",
+			"ORC|", "PV1||I|ICU^3^3\rORC|").Replace(order(id)))
+	}
+	admits := mllp(strings.Replace(hl7Admission, "|CastorEHR|", "|CastorEHR^"+euiEHR+"^EUI-64|", 1))
+	s := newScene()
+	s.talk(gate, ehr, 2575, client(mllp(hl7Report)))
+	s.talk(ehr, gate, 2575, client(admits))
+	s.talk(ehr, gate, 24000, client(signed("a", "0.2")))
+	s.talk(ct1, gate, 24000, client(signed("b", "4")))
+	s.talk(ct1, gate, 24000, client(signed("c", "0.1")))
+	r := s.play(t, Config{})
+	for i := range r.Devices {
+		d := &r.Devices[i]
+		ip := slices.ContainsFunc(d.Addresses, func(a device.Address) bool { return a.Value == ehr })
+		named := slices.Contains(d.Addresses, device.Address{Kind: device.EUI64, Value: euiEHR})
+		if ip != named {
+			t.Errorf("%v: the name of the hospital information system", d.Addresses)
+		}
+	}
+	const ordered = "set infusion rate: Noradrenaline 0.2 → 4 mcg/kg/min (20 times as much), ICU bed 3"
+	for _, f := range r.Findings {
+		switch f.Kind {
+		case finding.TherapyCommandUnauthenticated:
+			if len(f.Peers) != 2 || f.Peers[0] != ehr || f.Peers[1] != ct1 || f.Peer != ehr || f.Protocol != "hl7" {
+				t.Errorf("senders %q, first %s, over %q", f.Peers, f.Peer, f.Protocol)
+			}
+			if note := f.Sightings[0].Note; note != "set infusion rate: Noradrenaline 0.2 mcg/kg/min (as now), ICU bed 3, pump "+p3 {
+				t.Errorf("note %q", note)
+			}
+		case finding.TherapyCommandUnexpectedSender:
+			if !strings.HasSuffix(f.Title, "("+ordered+", and others)") || f.Peer != ct1 || f.Peers != nil || f.Protocol != "hl7" {
+				t.Errorf("title %q, by %s and %q, over %q", f.Title, f.Peer, f.Peers, f.Protocol)
+			}
+			want := ordered + ", pump " + p3 + ", in the name of CastorEHR " + euiEHR + ", from another address under the name of the sender before"
+			if f.Sightings[0].Note != want || !strings.Contains(f.Sightings[1].Note, "0.2 → 0.1 mcg/kg/min, ICU") {
+				t.Errorf("notes %+v", f.Sightings)
+			}
+		}
+	}
+}
+
+// An amount that is told in another unit is not compared with what it is not
+// comparable to.
+func TestChange(t *testing.T) {
+	for _, tt := range [][3]string{
+		{"", "4 ug/kg/min", "4 mcg/kg/min"},
+		{"0.2 ug/kg/min", "4 ug/kg/min", "0.2 → 4 mcg/kg/min (20 times as much)"},
+		{"0.20 ug/kg/min", "0.2 ug/kg/min", "0.2 mcg/kg/min (as now)"},
+		{"10 mL/h", "1 mL/h", "10 → 1 mL/h"},
+		{"10 mL/h", "15 mL/h", "10 → 15 mL/h"},
+		{"0 mL/h", "15 mL/h", "0 → 15 mL/h"},
+		{"10.5 mL/h", "4 ug/kg/min", "10.5 mL/h → 4 mcg/kg/min"},
+		{"1 mg/h", "100 ug/min", "1 mg/h → 100 mcg/min (6 times as much)"},
+	} {
+		now, _ := device.ParseQuantity(tt[0])
+		value, err := device.ParseQuantity(tt[1])
+		if err != nil {
+			t.Fatal(tt, err)
+		}
+		if got := change(now, value); got != tt[2] {
+			t.Errorf("%s, now %s: %q", tt[1], tt[0], got)
+		}
+	}
 }
 
 // Patient data.
@@ -684,6 +759,14 @@ var weaknessDetections = []detection{
 	{name: "no answer", kind: finding.DefaultCredentialSeen, scene: func(s *scene) {
 		s.said(event.LoginSeen, laptop, vent3, event.Text(event.Protocol, "telnet"), event.Int(event.DefaultSecret, 1))
 	}, confidence: device.Medium},
+	{name: "of a station that gives orders", kind: finding.DefaultCredentialSeen, scene: func(s *scene) {
+		s.pump()
+		s.talk(ehr, gate, 24000, told1("a")...)
+		s.said(event.LoginSeen, laptop, ehr, event.Text(event.Protocol, "telnet"), event.Int(event.DefaultSecret, 1), event.Int(event.Outcome, event.Succeeded))
+	}, confidence: device.High, harm: device.Catastrophic},
+	{name: "of a station that reaches nothing", kind: finding.DefaultCredentialSeen, scene: func(s *scene) {
+		s.said(event.LoginSeen, laptop, ehr, event.Text(event.Protocol, "telnet"), event.Int(event.DefaultSecret, 1), event.Int(event.Outcome, event.Succeeded))
+	}, confidence: device.High, harm: device.Negligible},
 
 	{name: "a length beyond its frame", kind: finding.MalformedMessage, scene: func(s *scene) {
 		s.udp(laptop, 5000, "10.20.1.2", 53, dnsMessage(0x0100, "pacs.ada.example", 1)[:20])

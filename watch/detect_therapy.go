@@ -4,6 +4,8 @@
 package watch
 
 import (
+	"fmt"
+	"math"
 	"strings"
 
 	"github.com/myelin-health/myelin/device"
@@ -20,6 +22,104 @@ type freshness struct {
 	answered bool
 }
 
+// A sender is who gave the first command to a device, and the EUI-64 under
+// which it did.
+type sender struct {
+	device.Address
+	name string
+}
+
+// ordered is what goes with commands, and where: they come next.
+type ordered struct {
+	place
+	to, from                            device.Address
+	protocol, drug, bed, now, actor, id string
+	pump                                string // EUI-64
+}
+
+func (s *stage) order(e *event.Event) {
+	s.ordered = ordered{
+		place{e.Time, e.Sighting},
+		e.Device, e.Peer, e.Text(event.Protocol), e.Text(event.Drug), e.Text(event.Place), e.Text(event.Now),
+		e.Text(event.Actor), e.Text(event.Name), e.Text(event.Target),
+	}
+}
+
+// A pumpKey names a pump: the gateway and what that calls it.
+type pumpKey struct {
+	gateway device.Address
+	id      string
+}
+
+// running is how much a pump gives, as it reported last.
+type running struct{ flow, doseRate device.Quantity }
+
+// of returns where an amount of that kind is kept.
+func (r *running) of(q device.Quantity) *device.Quantity {
+	if q.Unit.IsRate() {
+		return &r.flow
+	}
+	return &r.doseRate
+}
+
+// told says what a command asks for, as a nurse would: in the title, and in
+// full for the note.
+func (s *stage) told(e *event.Event, o *ordered) (title, note string) {
+	verb := device.Verb(e.Int(event.Verb))
+	if verb == device.NoVerb {
+		return "", "a command whose meaning the capture does not show"
+	}
+	value, err := device.ParseQuantity(e.Text(event.Value))
+	now, _ := device.ParseQuantity(o.now)
+	if r := s.running.get(pumpKey{e.Device, e.Text(event.Target)}); r != nil && now.IsNone() && verb == device.SetInfusionRate {
+		now = *r.of(value)
+	}
+	title = strings.ReplaceAll(verb.String(), "-", " ")
+	if o.drug != "" {
+		title += ": " + o.drug
+	}
+	if err == nil && !value.IsNone() {
+		title += " " + change(now, value)
+	}
+	if o.bed != "" {
+		title += ", " + o.bed
+	}
+	note = title
+	if o.pump != "" {
+		note += ", pump " + o.pump
+	}
+	return title, note
+}
+
+// change writes a new value behind the old one, and how many times more it is.
+func change(now, value device.Quantity) string {
+	to := written(value)
+	if now.IsNone() {
+		return to
+	}
+	if c, ok := value.Cmp(now); ok && c == 0 {
+		return to + " (as now)"
+	}
+	if now.Unit == value.Unit {
+		number, _, _ := strings.Cut(written(now), " ")
+		to = number + " → " + to
+	} else {
+		to = written(now) + " → " + to
+	}
+	if same, err := value.Convert(now.Unit); err == nil && now.Coefficient > 0 {
+		if times := float(same) / float(now); times >= 2 {
+			to += fmt.Sprintf(" (%.3g times as much)", times)
+		}
+	}
+	return to
+}
+
+// written is a quantity for people: of "ug" and "mg" one is soon taken for the
+// other, so that nobody writes the first.
+func written(q device.Quantity) string { return strings.Replace(q.String(), " ug", " mcg", 1) }
+
+func float(q device.Quantity) float64 { return float64(q.Coefficient) * math.Pow10(int(q.Exponent)) }
+
 func (s *stage) command(e *event.Event) {
 	verb, effect := device.Verb(e.Int(event.Verb)), device.Effect(e.Int(event.Effect))
 	t := device.Therapy(e.Int(event.Therapy))
@@ -30,29 +130,41 @@ func (s *stage) command(e *event.Event) {
 	if effect == device.Reads || verb == device.ReadSettings || verb == device.ReadTelemetry {
 		return
 	}
-	note := strings.TrimSpace(verb.String() + " " + e.Text(event.Value))
+	o := s.ordered
+	if o.place != (place{e.Time, e.Sighting}) || o.to != e.Device || o.from != e.Peer {
+		o = ordered{}
+	}
+	title, note := s.told(e, &o)
 	confidence := device.High
 	if verb == device.NoVerb {
-		note, confidence = "a command whose meaning the capture does not show", device.Low
+		confidence = device.Low
 	}
 	if e.Int(event.Protection)&int64(device.Authenticated) == 0 {
-		s.find(finding.TherapyCommandUnauthenticated, e.Device, "", confidence, e, note).with(e.Peer)
+		s.find(finding.TherapyCommandUnauthenticated, e.Device, "", confidence, e, note).by(e.Peer).over(o.protocol)
 	}
 	first := s.senders.use(e.Device, e.Time, &s.dropped)
+	if first.Value == "" {
+		*first = sender{e.Peer, o.id}
+	}
+	id := device.Address{Kind: device.EUI64, Value: o.id}
+	if name := strings.TrimSpace(o.actor + " " + o.id); name != "" && (o.id == "" || !s.register.Has(e.Peer, id)) {
+		note += ", in the name of " + name
+	}
+	strange := func(kind finding.Kind, confidence device.Confidence, why string) {
+		s.find(kind, e.Device, e.Peer.Value, confidence, e, note+", "+why).with(e.Peer).over(o.protocol).also(title)
+	}
 	switch {
 	case s.baseline != nil:
 		if !s.baseline.commands(e.Peer.Value, e.Device.Value) {
-			s.unexpectedSender(e, device.High, note+", from a sender that the baseline does not have")
+			strange(finding.TherapyCommandUnexpectedSender, device.High, "from a sender that the baseline does not have")
 		}
-	case first.Value == "":
-		*first = e.Peer
-	case *first == e.Peer:
+	case first.Address == e.Peer:
 	case s.wasTaken(e.Peer, e.Time):
-		s.unexpectedSender(e, device.Medium, note+", from a machine that another took control of before")
-	case s.register.Namesakes(e.Peer, *first):
-		s.unexpectedSender(e, device.Medium, note+", from another address under the name of the sender before")
+		strange(finding.TherapyCommandUnexpectedSender, device.Medium, "from a machine that another took control of before")
+	case o.id != "" && (first.name == o.id || s.register.Has(first.Address, id)):
+		strange(finding.TherapyCommandUnexpectedSender, device.Medium, "from another address under the name of the sender before")
 	default:
-		s.unexpectedSender(e, device.Low, note+", from another sender than before")
+		strange(finding.TherapyCommandUnexpectedSender, device.Low, "from another sender than before")
 	}
 	if id := e.Int(event.Fresh); id != 0 {
 		had := s.fresh.use(id, e.Time, &s.dropped)
@@ -60,7 +172,7 @@ func (s *stage) command(e *event.Event) {
 		case had.from.Value == "":
 			*had = freshness{from: e.Peer, to: e.Device}
 		case had.answered && had.from != e.Peer && had.to == e.Device:
-			s.find(finding.TherapyCommandReplayed, e.Device, e.Peer.Value, device.High, e, note+", with the id of an answered message of another sender").with(e.Peer)
+			strange(finding.TherapyCommandReplayed, device.High, "with the id of an answered message of another sender")
 		}
 	}
 }
@@ -72,8 +184,4 @@ func (s *stage) commandAnswered(e *event.Event) {
 	if had := s.fresh.get(e.Int(event.Fresh)); had != nil && had.to == e.Device {
 		had.answered = true
 	}
-}
-
-func (s *stage) unexpectedSender(e *event.Event, confidence device.Confidence, note string) {
-	s.find(finding.TherapyCommandUnexpectedSender, e.Device, e.Peer.Value, confidence, e, note).with(e.Peer)
 }

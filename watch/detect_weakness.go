@@ -44,7 +44,7 @@ func (s *stage) insecure(e *event.Event, name string) {
 // does not make it one.
 func (s *stage) insecureService(about device.Address, name string, at place, note string) {
 	c := s.wait(claimKey{finding.InsecureService, about, name}, at.time)
-	c.see(device.High, at, note)
+	c.over(name).see(device.High, at, note)
 	c.detail = name
 }
 

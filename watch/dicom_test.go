@@ -369,7 +369,7 @@ func replayDICOM(t *testing.T, name string) []event.Event {
 		}
 		var p wire.Packet
 		p.Decode(frame.Link, frame.Data)
-		s.table.Packet(&p, flow.Place{Time: frame.Time, Packet: frame.Packet})
+		s.packet(&item{packet: p, place: flow.Place{Time: frame.Time, Packet: frame.Packet}})
 	}
 	for ok := true; ok; _, ok = s.table.Oldest() {
 		s.table.FlushOldest()

@@ -62,7 +62,7 @@ func converse(t testing.TB, transport uint8, o observer, pieces []piece) []event
 		if flags&wire.SYN != 0 {
 			seq[from]++
 		}
-		s.table.Packet(p, flow.Place{Time: now, Packet: n})
+		s.packet(&item{packet: *p, place: flow.Place{Time: now, Packet: n}})
 	}
 	// The conversation is opened with the observer in its place already.
 	if transport == wire.ProtoTCP {

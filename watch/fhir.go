@@ -254,6 +254,7 @@ func (o *fhirObserver) order(x *exchange, off int, r *fhir.Resource, s *httpSide
 		protection |= device.Authenticated
 	}
 	c := device.Command{Verb: device.SetInfusionRate, Therapy: device.DrugInfusion, Value: rate}
+	x.note(event.OrderSeen, off, x.From.Other(), event.Text(event.Protocol, "fhir"))
 	x.note(event.CommandSeen, off, x.From.Other(), event.Int(event.Verb, c.Verb), event.Int(event.Effect, device.EffectOf(&c)),
 		event.Text(event.Value, rate.String()), event.Text(event.Target, r.Type), event.Int(event.Protection, protection),
 		event.Int(event.Repeat, x.hash(r.Subject, d.Drug, d.Rate, d.Unit)))

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"strconv"
 	"strings"
+	"unicode"
 
 	"github.com/myelin-health/myelin/device"
 	"github.com/myelin-health/myelin/event"
@@ -298,6 +299,9 @@ func queried(m *hl7.Message) hl7.Value {
 
 // sender notes what the header and the kind of message say of the sender.
 func (o *hl7Observer) sender(x *exchange, off int, m *hl7.Message, h *hl7.Header, kind hl7.Kind) {
+	if kind == hl7.PCD03 {
+		return // whoever wants to harm sends an infusion order, in another's name
+	}
 	s := &o.sides[x.From]
 	if name := h.SendingApplication.EUI64(); name != "" && name != s.name {
 		s.name = name
@@ -313,7 +317,6 @@ func (o *hl7Observer) sender(x *exchange, off int, m *hl7.Message, h *hl7.Header
 	class, therapy := "", device.NoTherapy
 	switch {
 	case kind == hl7.Admission || kind == hl7.Order:
-		// Not an infusion order: whoever wants to harm sends just that.
 		class, therapy = "hospital information system", device.Records
 	case kind == hl7.Observations && fromAnalyser(m, h):
 		class, therapy = device.Laboratory.Info().Class, device.Laboratory
@@ -417,6 +420,8 @@ func (o *hl7Observer) known(id string) *hl7Device {
 func (o *hl7Observer) report(x *exchange, off int, m *hl7.Message, h *hl7.Header, kind hl7.Kind) {
 	var buf [8]hl7.Device
 	devices := hl7.Devices(m, buf[:0])
+	var deliveries [8]hl7.Delivery
+	running := hl7.Deliveries(m, devices, deliveries[:0])
 	about, target, therapy := x.addr(x.From), "", device.NoTherapy
 	for i := range devices {
 		d := &devices[i]
@@ -439,11 +444,11 @@ func (o *hl7Observer) report(x *exchange, off int, m *hl7.Message, h *hl7.Header
 			about, target, therapy = addr, shown, t
 		}
 		o.identity(x, off+d.Off, addr, d, id, class, t)
-	}
-	var deliveries [8]hl7.Delivery
-	for _, v := range hl7.Deliveries(m, devices, deliveries[:0]) {
-		d := o.known(x.text([]byte(devices[v.Device].ID.Name())))
-		d.flow, d.doseRate = v.Flow, v.DoseRate
+		for _, v := range running {
+			if v.Device == i && t != device.NoTherapy {
+				o.gives(x, off+d.Off, addr, id, t, v)
+			}
+		}
 	}
 	if about.Kind == device.IP && len(devices) > 1 {
 		therapy = device.NoTherapy // of one of several devices
@@ -478,6 +483,21 @@ func (o *hl7Observer) identity(x *exchange, off int, addr device.Address, d *hl7
 	x.noteAddr(event.IdentitySeen, off, addr, x.addr(x.From), event.Text(event.Manufacturer, manufacturer),
 		event.Text(event.Model, model), event.Text(event.Serial, serial), event.Text(event.Version, version),
 		event.Text(event.Class, class), event.Int(event.Therapy, t), event.Text(event.UDI, udi))
+}
+
+// gives notes how much a pump gives now, when that is new.
+func (o *hl7Observer) gives(x *exchange, off int, addr device.Address, id string, t device.Therapy, v hl7.Delivery) {
+	d := o.known(id)
+	for _, q := range [...]struct {
+		had *device.Quantity
+		now device.Quantity
+	}{{&d.flow, v.Flow}, {&d.doseRate, v.DoseRate}} {
+		if *q.had != q.now && !q.now.IsNone() {
+			x.noteAddr(event.TherapySeen, off, addr, x.addr(x.From), event.Int(event.Therapy, t),
+				event.Text(event.Now, x.text([]byte(q.now.String()))), event.Text(event.Target, id))
+		}
+		*q.had = q.now
+	}
 }
 
 // personalBlock is the code block of the personal health devices (ISO/IEEE
@@ -543,6 +563,10 @@ func (o *hl7Observer) order(x *exchange, off int, m *hl7.Message, h *hl7.Header)
 					event.Text(event.Class, device.DrugInfusion.Info().Class), event.Int(event.Therapy, t))
 			}
 		}
+		x.note(event.OrderSeen, off+order.Off, x.From.Other(), event.Text(event.Protocol, "hl7"),
+			event.Text(event.Drug, device.CriticalDrug(x.text([]byte(order.Drug())))), event.Text(event.Place, bed(x, m)),
+			event.Text(event.Actor, impersonal(m, x.value(h.SendingApplication.Namespace))),
+			event.Text(event.Name, h.SendingApplication.EUI64()), event.Text(event.Target, order.Pump.EUI64()))
 		commands = order.AppendCommands(commands[:0])
 		harm := device.NoHarm
 		for j := range commands {
@@ -575,6 +599,62 @@ func (o *hl7Observer) order(x *exchange, off int, m *hl7.Message, h *hl7.Header)
 			o.await(hl7Pending{x.hash(h.ControlID.Raw()), x.From.Other(), fresh, repeat, commands[0].Verb, target, commands[0].Value})
 		}
 	}
+}
+
+// bed returns where a patient is, by PV1-3 (v2.7 section 2.A.53): the ward and
+// the bed, which are places of the hospital. An address, as in care at home,
+// has other words or more of them, and is none.
+func bed(x *exchange, m *hl7.Message) string {
+	at := m.Segment("PV1").Field(3)
+	ward, bed := at.Component(1), at.Component(3)
+	for _, v := range [...]hl7.Value{ward, bed} {
+		if len(v.Raw()) > maxPlace || bytes.ContainsFunc(v.Raw(), func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsDigit(r) && r != '-' }) {
+			return ""
+		}
+	}
+	place := x.value(ward)
+	if !bed.IsEmpty() {
+		place = strings.TrimSpace(place + " bed " + x.value(bed))
+	}
+	return impersonal(m, place)
+}
+
+// maxPlace is the longest code of a ward or a bed.
+const maxPlace = 12
+
+// impersonal returns a text that names a thing, or "" when one of its words is
+// one of the patient's, of a relative's or of staff's: somebody wrote a name
+// where none belongs.
+func impersonal(m *hl7.Message, text string) string {
+	notLetter := func(r rune) bool { return !unicode.IsLetter(r) }
+	for s := range m.Segments() {
+		for _, p := range personal {
+			if p.segment != string(s.ID()) {
+				continue
+			}
+			b := s.Bytes()
+			if p.field > 0 {
+				b = s.Field(p.field).Raw()
+			}
+			for name := range bytes.FieldsFuncSeq(b, notLetter) {
+				for word := range strings.FieldsFuncSeq(text, notLetter) {
+					if len(word) > 1 && bytes.EqualFold(name, []byte(word)) {
+						return ""
+					}
+				}
+			}
+		}
+	}
+	return text
+}
+
+// personal are the fields that name people; 0 is all of a segment.
+var personal = [...]struct {
+	segment string
+	field   int
+}{
+	{"PID", 0}, {"PD1", 0}, {"NK1", 0}, {"PV1", 7}, {"PV1", 8}, {"PV1", 9}, {"PV1", 17}, {"PV1", 52},
+	{"ORC", 10}, {"ORC", 11}, {"ORC", 12}, {"ORC", 19},
 }
 
 // fresh returns the hash of what is used once: a message's sender and id.

@@ -92,6 +92,7 @@ func TestHL7Observer(t *testing.T) {
 	const (
 		version  = "protocol-seen " + ehr + "<" + gate + " 2.6"
 		order    = "command-seen " + gate + "<" + ehr + " set-infusion-rate (drug infusion) increases 4 ug/kg/min " + p3 + " # #"
+		told     = "order-seen " + gate + "<" + ehr + " Noradrenaline CastorEHR " + p3
 		deadly   = "therapy-seen " + p3 + "<" + gate + " (drug infusion) 5 " + p3
 		pump     = "identity-seen " + p3 + "<" + gate + " infusion pump (drug infusion)"
 		ordered  = "patient-data-seen " + ehr + "<" + gate + " 520 # PCD-03"
@@ -105,19 +106,19 @@ func TestHL7Observer(t *testing.T) {
 		want   []string
 	}{
 		{"an infusion order and its answers", []piece{client(mllp(hl7Order)), server(mllp(hl7Ack("CA", "ehr-9")))},
-			[]string{version, ordered, pump, order, deadly, answered + "proposed succeeded " + p3 + " #"}},
+			[]string{version, ordered, pump, told, order, deadly, answered + "proposed succeeded " + p3 + " #"}},
 		{"refused", []piece{client(mllp(hl7Order)), server(mllp(hl7Ack("AE", "ehr-9")))},
-			[]string{version, ordered, pump, order, deadly, answered + "proposed failed " + p3 + " #"}},
+			[]string{version, ordered, pump, told, order, deadly, answered + "proposed failed " + p3 + " #"}},
 		{"an answer to something else", []piece{client(mllp(hl7Order)), server(mllp(hl7Ack("AA", "ehr-8")))},
-			[]string{version, ordered, pump, order, deadly}},
+			[]string{version, ordered, pump, told, order, deadly}},
 		{"an answer from the sender itself", []piece{client(mllp(hl7Order, hl7Ack("AA", "ehr-9")))},
-			[]string{version, ordered, pump, order, deadly}},
+			[]string{version, ordered, pump, told, order, deadly}},
 		{"answered twice", []piece{client(mllp(hl7Order)), server(mllp(hl7Ack("AA", "ehr-9"), hl7Ack("AA", "ehr-9")))},
-			[]string{version, ordered, pump, order, deadly, answered + "accepted succeeded " + p3 + " #"}},
+			[]string{version, ordered, pump, told, order, deadly, answered + "accepted succeeded " + p3 + " #"}},
 		{"sent again, as its acknowledgement was lost", []piece{client(mllp(hl7Order, hl7Order)), server(mllp(hl7Ack("AA", "ehr-9")))},
-			[]string{version, ordered, pump, order, deadly, answered + "accepted succeeded " + p3 + " #"}},
+			[]string{version, ordered, pump, told, order, deadly, answered + "accepted succeeded " + p3 + " #"}},
 		{"another order under the same id", []piece{client(mllp(hl7Order, strings.Replace(hl7Order, "|4|", "|5|", 1)))},
-			[]string{version, ordered, pump, order, deadly, strings.Replace(order, "4 ug", "5 ug", 1)}},
+			[]string{version, ordered, pump, told, order, deadly, told, strings.Replace(order, "4 ug", "5 ug", 1)}},
 		{"the application's answer, on its own connection",
 			[]piece{client(mllp(strings.Replace(hl7Ack("AE", "ehr-9"), "ACK^O15^ACK", "RRG^O16^RRG_O16", 1)))},
 			[]string{version, "command-answered " + ehr + "<" + gate + " proposed failed #"}},
@@ -130,10 +131,13 @@ func TestHL7Observer(t *testing.T) {
 			"identity-seen " + ehr + "<" + gate + " Norra Medical FlowLink 1.8",
 			"patient-data-seen " + ehr + "<" + gate + " 783 # PCD-01",
 			"identity-seen " + p3 + "<" + ehr + " Norra Medical Flow 500 2.1.4 infusion pump (drug infusion) 00643169001763",
+			"therapy-seen " + p3 + "<" + ehr + " (drug infusion) 0.2 ug/kg/min " + p3,
 			"report-seen " + p3 + "<" + gate + " PCD-01 (drug infusion) " + p3 + " 5",
 			"patient-data-seen " + gate + "<" + ehr + " 520 # PCD-03",
+			"order-seen " + ehr + "<" + gate + " Noradrenaline CastorEHR " + p3,
 			"command-seen " + ehr + "<" + gate + " set-infusion-rate (drug infusion) decreases 0.1 ug/kg/min " + p3 + " # #",
 			"therapy-seen " + p3 + "<" + ehr + " (drug infusion) 5 " + p3,
+			"order-seen " + ehr + "<" + gate + " Noradrenaline CastorEHR " + p3,
 			"command-seen " + ehr + "<" + gate + " set-infusion-rate (drug infusion) increases 4 ug/kg/min " + p3 + " # #",
 		}},
 		{"reports say the same once", []piece{client(mllp(hl7Report, hl7Report))}, []string{
@@ -142,25 +146,26 @@ func TestHL7Observer(t *testing.T) {
 			"identity-seen " + ehr + "<" + gate + " Norra Medical FlowLink 1.8",
 			"patient-data-seen " + ehr + "<" + gate + " 783 # PCD-01",
 			"identity-seen " + p3 + "<" + ehr + " Norra Medical Flow 500 2.1.4 infusion pump (drug infusion) 00643169001763",
+			"therapy-seen " + p3 + "<" + ehr + " (drug infusion) 0.2 ug/kg/min " + p3,
 			"report-seen " + p3 + "<" + gate + " PCD-01 (drug infusion) " + p3 + " 5",
 			"report-seen " + p3 + "<" + gate + " PCD-01 (drug infusion) " + p3 + " 5",
 		}},
 		{"admissions", []piece{client(mllp(hl7Admission, hl7Admission, strings.Replace(hl7Admission, "SA-1005", "SA-1004", 1)))},
 			[]string{strings.Replace(version, "2.6", "2.5.1", 1), his, adt, adt}},
 		{"a batch", []piece{client(mllp("BHS|^~\\&\r" + hl7Admission + hl7Order + "BTS|2\r"))},
-			[]string{strings.Replace(version, "2.6", "2.5.1", 1), his, adt, version, ordered, pump, order, deadly}},
+			[]string{strings.Replace(version, "2.6", "2.5.1", 1), his, adt, version, ordered, pump, told, order, deadly}},
 		{"without MLLP", []piece{client([]byte(hl7Order)), server([]byte(hl7Ack("AA", "ehr-9")))},
-			[]string{version, ordered, pump, order, deadly, answered + "accepted succeeded " + p3 + " #"}},
+			[]string{version, ordered, pump, told, order, deadly, answered + "accepted succeeded " + p3 + " #"}},
 		{"without MLLP or answer", []piece{client([]byte(hl7Admission + hl7Order))},
-			[]string{strings.Replace(version, "2.6", "2.5.1", 1), his, adt, version, ordered, pump, order, deadly}},
+			[]string{strings.Replace(version, "2.6", "2.5.1", 1), his, adt, version, ordered, pump, told, order, deadly}},
 		{"an order cut in two messages", []piece{client(mllp(
 			hl7Order[:strings.Index(hl7Order, "|4|")+1]+"\rADD\rDSC|7|F\r",
 			"MSH|^~\\&|CastorEHR|StAda|||||RGV^O15|ehr-10|P|2.6||7\rADD|4|265619^^MDC\rRXR|^IV\rOBX|1||69986^^MDC||||||||X|||||||ACDE48FFFE000303^^ACDE48FFFE000303^EUI-64\r"))},
-			[]string{version, ordered, pump, order, deadly}},
+			[]string{version, ordered, pump, told, order, deadly}},
 		{"a message that is never continued", []piece{client(mllp(hl7Admission + "DSC|7|F\r"))},
 			[]string{strings.Replace(version, "2.6", "2.5.1", 1), his, adt}},
 		{"another message than the next part", []piece{client(mllp(hl7Admission+"DSC|7|F\r", hl7Order))},
-			[]string{strings.Replace(version, "2.6", "2.5.1", 1), his, adt, version, ordered, pump, order, deadly}},
+			[]string{strings.Replace(version, "2.6", "2.5.1", 1), his, adt, version, ordered, pump, told, order, deadly}},
 		{"a query and its response", []piece{
 			client(mllp("MSH|^~\\&|||||||QBP^Q22^QBP_Q21|q|P|2.6\rQPD|Q22^Find^HL7|1|SA-1005^^^StAda^MR\r")),
 			server(mllp("MSH|^~\\&|||||||RSP^K22|r|P|2.6\rMSA|AA|q\rPID|||SA-1005\rPID|||SA-1004\rDSC|9|I\r")),
@@ -203,7 +208,7 @@ func TestHL7Observer(t *testing.T) {
 		{"an order that is malformed is an order", []piece{client(mllp(strings.Replace(hl7Order, "265619^MDC_DIM_MICRO_G_PER_KG_PER_MIN^MDC", "furlongs", 1)))}, []string{
 			version, ordered,
 			"malformed-seen " + ehr + "<" + gate + " RXG-15 Give Rate Amount unknown unit",
-			pump,
+			pump, told,
 			"command-seen " + gate + "<" + ehr + " set-infusion-rate (drug infusion) increases " + p3 + " # #",
 			deadly,
 		}},
@@ -273,6 +278,46 @@ func TestHL7FreshAndRepeat(t *testing.T) {
 	}
 	if a.Int(event.Fresh) != answers[0].Int(event.Fresh) {
 		t.Error("an answer on its own connection does not name the order")
+	}
+}
+
+// What is said of an order names things. Where somebody wrote a name of the
+// patient, a relative or staff instead, or an address, nothing is said.
+func TestHL7OrderNamesNobody(t *testing.T) {
+	const bed3 = "PV1||I|ICU^3^3||||^Holm^Mira\r"
+	with := func(pairs ...string) string {
+		s := strings.Replace(hl7Order, "ORC|", bed3+"ORC|", 1)
+		s = strings.Replace(s, "MR\r", "MR||Petrov^Dana\r", 1)
+		return strings.NewReplacer(pairs...).Replace(s)
+	}
+	for name, tt := range map[string]struct {
+		message, drug, place, actor string
+	}{
+		"as it should be":           {with(), "Noradrenaline", "ICU bed 3", "CastorEHR"},
+		"the patient for the drug":  {with("^Noradrenaline", "^Noradrenaline for Dana"), "", "ICU bed 3", "CastorEHR"},
+		"the doctor for the sender": {with("&|CastorEHR", "&|HOLM workstation"), "Noradrenaline", "ICU bed 3", ""},
+		"the patient for the ward":  {with("ICU^3^3", "Petrov^^3"), "Noradrenaline", "", "CastorEHR"},
+		"an address for the ward":   {with("ICU^3^3", "12 Elm Street^^"), "Noradrenaline", "", "CastorEHR"},
+		"a ward with a long name":   {with("ICU^3^3", "IntensiveCareWest^^3"), "Noradrenaline", "", "CastorEHR"},
+		"no place":                  {with(bed3, ""), "Noradrenaline", "", "CastorEHR"},
+		"the code, where it is all": {with("2222^Noradrenaline", "2222"), "", "ICU bed 3", "CastorEHR"},
+		"what is no critical drug":  {with("^Noradrenaline", "^Vitamin D"), "", "ICU bed 3", "CastorEHR"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			n := 0
+			for _, e := range observe(t, newHL7Observer(), client(mllp(tt.message))) {
+				if e.Kind != event.OrderSeen {
+					continue
+				}
+				n++
+				if got := [3]string{e.Text(event.Drug), e.Text(event.Place), e.Text(event.Actor)}; got != [3]string{tt.drug, tt.place, tt.actor} {
+					t.Errorf("drug, place and actor are %q", got)
+				}
+			}
+			if n != 1 {
+				t.Errorf("%d orders", n)
+			}
+		})
 	}
 }
 

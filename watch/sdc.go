@@ -111,6 +111,7 @@ func (o *sdcObserver) command(x *exchange, off int, m *sdc.Message) sdcCommand {
 	if len(m.MessageID) > 0 {
 		told.fresh = x.hash(m.MessageID)
 	}
+	x.note(event.OrderSeen, off, x.From.Other(), event.Text(event.Protocol, "sdc"), event.Text(event.Now, x.text([]byte(r.Now.String()))))
 	x.note(event.CommandSeen, off, x.From.Other(), event.Int(event.Verb, r.Verb), event.Int(event.Therapy, r.Therapy),
 		event.Int(event.Effect, device.EffectOf(&c)), event.Text(event.Value, r.Value.String()), event.Text(event.Target, told.target),
 		event.Int(event.Protection, x.protected()), event.Int(event.Fresh, told.fresh),

@@ -41,10 +41,12 @@ type stage struct {
 	arp     table[device.Address, arpOwner]
 	offers  table[string, []offer]
 	fresh   table[int64, freshness]
-	senders table[device.Address, device.Address] // first sender of therapy commands to each device
-	taken   table[device.Address, int64]          // machines that somebody else took control of, and when
-	waiting table[claimKey, claim]                // claims that hang on what a device is
-	servers map[string]bool                       // that the baseline expects to offer addresses; nil: it says nothing of it
+	senders table[device.Address, sender] // first sender of therapy commands to each device
+	ordered ordered                       // what goes with the command that comes next
+	running table[pumpKey, running]
+	taken   table[device.Address, int64] // machines that somebody else took control of, and when
+	waiting table[claimKey, claim]       // claims that hang on what a device is
+	servers map[string]bool              // that the baseline expects to offer addresses; nil: it says nothing of it
 }
 
 // A place is a sighting with its time.
@@ -76,7 +78,8 @@ func newStage(c Config) *stage {
 	s.arp = table[device.Address, arpOwner]{bound: maxTracked, keep: s.keepOwner}
 	s.offers = table[string, []offer]{bound: maxTracked}
 	s.fresh = table[int64, freshness]{bound: maxFresh}
-	s.senders = table[device.Address, device.Address]{bound: maxTracked, keep: func(a device.Address, _ *device.Address) uint8 { return s.rank(a) }}
+	s.senders = table[device.Address, sender]{bound: maxTracked, keep: func(a device.Address, _ *sender) uint8 { return s.rank(a) }}
+	s.running = table[pumpKey, running]{bound: maxTracked, keep: func(k pumpKey, _ *running) uint8 { return s.rank(k.gateway) }}
 	s.taken = table[device.Address, int64]{bound: maxTracked, keep: func(a device.Address, _ *int64) uint8 { return s.rank(a) }}
 	s.waiting = table[claimKey, claim]{bound: maxTracked, keep: func(k claimKey, _ *claim) uint8 { return s.rank(k.about) }}
 	return s
@@ -120,6 +123,7 @@ var handlers = [...]func(*stage, *event.Event){
 	event.IdentitySeen:     (*stage).identity,
 	event.NameSeen:         (*stage).named,
 	event.BindingSeen:      (*stage).bound,
+	event.OrderSeen:        (*stage).order,
 	event.CommandSeen:      (*stage).command,
 	event.CommandAnswered:  (*stage).commandAnswered,
 	event.TherapySeen:      (*stage).therapy,
@@ -218,6 +222,9 @@ func (s *stage) named(e *event.Event) {
 
 func (s *stage) therapy(e *event.Event) {
 	s.register.At(e.Device, e.Time).Harms(device.Harm(e.Int(event.Harm)))
+	if q, err := device.ParseQuantity(e.Text(event.Now)); err == nil {
+		*s.running.use(pumpKey{e.Peer, e.Text(event.Target)}, e.Time, &s.dropped).of(q) = q
+	}
 }
 
 func (s *stage) report(e *event.Event) {
@@ -277,9 +284,10 @@ func (s *stage) result() Result {
 	return r
 }
 
-// reach gives to each finding of somebody who moves through the network the
-// harm of the worst device that one of the two machines talks to: that is where
-// the next step can go, and a machine that was taken gives orders like its owner.
+// reach gives to each finding of somebody who moves through the network, or who
+// can with a password that everybody knows, the harm of the worst device that
+// the machines concerned talk to: that is where the next step can go, and a
+// machine that was taken gives orders like its owner.
 func (s *stage) reach(found []*claim, devices []device.Device, index map[device.Address]int) {
 	worst := map[device.Address]device.Address{}
 	harm := func(a device.Address) device.Harm {
@@ -289,8 +297,11 @@ func (s *stage) reach(found []*claim, devices []device.Device, index map[device.
 		return device.NoHarm
 	}
 	for _, c := range found {
-		if c.Kind == finding.LateralMovement {
-			worst[c.about], worst[c.peer] = c.about, c.peer
+		switch c.Kind {
+		case finding.LateralMovement:
+			worst[c.about], worst[c.peer()] = c.about, c.peer()
+		case finding.DefaultCredentialSeen:
+			worst[c.about] = c.about
 		}
 	}
 	if len(worst) == 0 {
@@ -304,8 +315,11 @@ func (s *stage) reach(found []*claim, devices []device.Device, index map[device.
 		}
 	}
 	for _, c := range found {
-		if c.Kind == finding.LateralMovement {
-			c.hurts(worst[c.about]).hurts(worst[c.peer])
+		switch c.Kind {
+		case finding.LateralMovement:
+			c.hurts(worst[c.about]).hurts(worst[c.peer()])
+		case finding.DefaultCredentialSeen:
+			c.hurts(worst[c.about])
 		}
 	}
 }

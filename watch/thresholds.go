@@ -78,6 +78,7 @@ const (
 	maxAllSubjects = 1 << 18 // patients remembered in all, by findings and detectors
 	maxTargets     = 1024    // of one scan
 	maxAllTargets  = 65536   // of all scans that were found
+	maxPeers       = 20      // other sides that one finding names
 	maxVictims     = 64      // devices that one finding harms
 	maxFresh       = 65536   // message ids remembered against replay
 )

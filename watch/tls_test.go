@@ -58,7 +58,7 @@ func replay(t testing.TB, name string) []event.Event {
 		var p wire.Packet
 		p.Decode(frame.Link, frame.Data)
 		if p.IPVersion != 0 && !p.Fragmented {
-			s.table.Packet(&p, flow.Place{Time: frame.Time, Packet: frame.Packet})
+			s.packet(&item{packet: p, place: flow.Place{Time: frame.Time, Packet: frame.Packet}})
 		}
 	}
 	for ok := true; ok; _, ok = s.table.Oldest() {

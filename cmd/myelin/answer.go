@@ -115,9 +115,11 @@ func (f *answerFlags) config() (c assess.Config, err error) {
 		return c, err
 	}
 	if f.baselineFile != "" {
-		c.Baseline, err = assess.ReadBaseline(f.baselineFile)
+		if c.Baseline, err = assess.ReadBaseline(f.baselineFile); err != nil {
+			return c, fmt.Errorf("--baseline %w; docs/baseline.md tells what it has to be", said(err))
+		}
 	}
-	return c, err
+	return c, nil
 }
 
 // verdict is the exit code for an assessment that was said.
@@ -157,7 +159,7 @@ func key(file string) ([]byte, error) {
 	}
 	b, err := os.ReadFile(file)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("--key %w; 'openssl rand -hex 32' makes a key", said(err))
 	}
 	if b = []byte(strings.TrimSpace(string(b))); len(b) < 32 {
 		return nil, fmt.Errorf("--key %s: the key has %d bytes and needs 32 or more; 'openssl rand -hex 32' makes one", file, len(b))
@@ -189,7 +191,7 @@ func (c *console) to(file string, write func(io.Writer) error) (err error) {
 		wrong.Path = file // the other name is nobody's business
 	}
 	if err != nil {
-		return err
+		return &fs.PathError{Op: "create", Path: file, Err: errors.Unwrap(err)} // the name that was asked for
 	}
 	err = errors.Join(write(half), half.Close())
 	if err == nil {
@@ -207,10 +209,11 @@ func enumerate(names []string) string {
 	return strings.Join(names[:last], ", ") + " or " + names[last]
 }
 
-// exactly and atLeast check the number of arguments.
+// exactly and atLeast check the number of arguments. An empty one is none: a
+// script's variable was empty.
 func exactly(n int, what string) cobra.PositionalArgs {
 	return func(_ *cobra.Command, args []string) error {
-		if len(args) != n {
+		if len(args) != n || slices.Contains(args, "") {
 			return errors.New(what)
 		}
 		return nil
@@ -219,7 +222,7 @@ func exactly(n int, what string) cobra.PositionalArgs {
 
 func atLeast(n int, what string) cobra.PositionalArgs {
 	return func(_ *cobra.Command, args []string) error {
-		if len(args) < n {
+		if len(args) < n || slices.Contains(args, "") {
 			return errors.New(what)
 		}
 		return nil

@@ -120,11 +120,15 @@ and sends nothing to anybody. It is no medical device.`,
 			}
 			return fmt.Errorf("%s: no such verb; 'myelin --help' lists them", args[0])
 		},
-		Run:              func(*cobra.Command, []string) {}, // Args never lets it come here
-		PersistentPreRun: func(*cobra.Command, []string) { understood = true },
+		Run: func(*cobra.Command, []string) {}, // Args never lets it come here
+		PersistentPreRunE: func(v *cobra.Command, _ []string) error {
+			understood = true
+			return noneEmpty(v)
+		},
 	}
 	root.SuggestionsMinimumDistance = 2
 	root.CompletionOptions.DisableDefaultCmd = true // ours is written like the other verbs
+	root.SetFlagErrorFunc(wrongFlag)
 	root.SetIn(in)
 	root.SetOut(out)
 	root.SetErr(err)
