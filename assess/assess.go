@@ -35,6 +35,7 @@ type Config struct {
 	Jobs        int                                // workers
 	Key         []byte                             // of pseudonyms
 	Baseline    *watch.Baseline                    // what is expected
+	Catalogue   *device.Catalogue                  // what products and their FDA codes mean; nil: what Myelin knows
 	Only        []finding.Kind                     // kinds to report; none means all
 	MinDecision finding.Decision                   // leave out what is less urgent
 	Stdin       io.Reader                          // what "-" is
@@ -60,7 +61,7 @@ func Run(ctx context.Context, paths []string, c Config) (*report.Assessment, err
 			m.waiting = append(m.waiting, in)
 		}
 	}
-	w := watch.New(watch.Config{Jobs: c.Jobs, Key: c.Key, Baseline: c.Baseline, Record: c.Record, Progress: m.progress(c.Progress)})
+	w := watch.New(watch.Config{Jobs: c.Jobs, Key: c.Key, Baseline: c.Baseline, Catalogue: c.Catalogue, Record: c.Record, Progress: m.progress(c.Progress)})
 	if err := w.Run(ctx, m); err != nil {
 		return nil, err
 	}

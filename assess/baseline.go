@@ -12,13 +12,18 @@ import (
 
 	"github.com/goccy/go-yaml"
 
+	"github.com/myelin-health/myelin/device"
 	"github.com/myelin-health/myelin/proto"
 	"github.com/myelin-health/myelin/report"
 	"github.com/myelin-health/myelin/watch"
 )
 
-// maxBaseline bounds a baseline file.
-const maxBaseline = 64 << 20
+// The bounds of what a person wrote. A table of a hundred thousand products
+// has some 10 MiB.
+const (
+	maxBaseline  = 64 << 20
+	maxCatalogue = 16 << 20
+)
 
 // unrecognised is the protocol of sessions whose protocol was not recognised.
 const unrecognised = "unknown"
@@ -59,14 +64,7 @@ type baselineJSON struct {
 // ReadBaseline reads what is expected: an earlier assessment as JSON, whose
 // sessions are then the expected ones, or YAML written by a person.
 func ReadBaseline(file string) (*watch.Baseline, error) {
-	st, err := os.Stat(file)
-	if err != nil {
-		return nil, err
-	}
-	if st.Size() > maxBaseline {
-		return nil, fmt.Errorf("%s: %d bytes; a baseline has at most %d", file, st.Size(), maxBaseline)
-	}
-	b, err := os.ReadFile(file)
+	b, err := readWritten(file, "a baseline", maxBaseline)
 	if err != nil {
 		return nil, err
 	}
@@ -128,6 +126,32 @@ func ReadBaseline(file string) (*watch.Baseline, error) {
 		out.Names[name] = true
 	}
 	return out, nil
+}
+
+// ReadCatalogue reads a user's table of product codes, which
+// docs/product-codes.md describes.
+func ReadCatalogue(file string) (*device.Catalogue, error) {
+	b, err := readWritten(file, "a table of product codes", maxCatalogue)
+	if err != nil {
+		return nil, err
+	}
+	c, err := device.ParseCatalogue(b)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", file, err)
+	}
+	return c, nil
+}
+
+// readWritten reads a file that a person wrote.
+func readWritten(file, what string, bound int64) ([]byte, error) {
+	st, err := os.Stat(file)
+	if err != nil {
+		return nil, err
+	}
+	if st.Size() > bound {
+		return nil, fmt.Errorf("%s: %d bytes; %s has at most %d", file, st.Size(), what, bound)
+	}
+	return os.ReadFile(file)
 }
 
 // canonical returns an IP address as it is written in answers.

@@ -152,3 +152,39 @@ func TestBaselineFile(t *testing.T) {
 		}
 	}
 }
+
+// TestProductCodesPage reads the example of docs/product-codes.md.
+func TestProductCodesPage(t *testing.T) {
+	page, err := os.ReadFile("../docs/product-codes.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, example, ok := strings.Cut(string(page), "```csv\n")
+	example, _, closed := strings.Cut(example, "```")
+	if !ok || !closed {
+		t.Fatal("docs/product-codes.md has no example")
+	}
+	file := filepath.Join(t.TempDir(), "ours.csv")
+	if err := os.WriteFile(file, []byte(example), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c, err := ReadCatalogue(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p, ok := c.Lookup(c.CodeOf("", "Norra Medical", "FlowLink")); !ok || p.Class != "drug library" || p.Harm != device.Catastrophic {
+		t.Errorf("%+v", p)
+	}
+	if err := os.WriteFile(file, []byte(example+"FR,,,,,,,\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := ReadCatalogue(file); err == nil || !strings.HasPrefix(err.Error(), file+": line 10: ") {
+		t.Error(err)
+	}
+	if err := os.Truncate(file, maxCatalogue+1); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := ReadCatalogue(file); err == nil || !strings.Contains(err.Error(), "at most") {
+		t.Error(err)
+	}
+}

@@ -29,7 +29,7 @@ type Interface interface {
 // it is then: the devices and findings that are new or have changed.
 func Sense(ctx context.Context, name string, in Interface, c Config, tell func(part *report.Assessment) error) (*report.Assessment, error) {
 	start := time.Now()
-	w := watch.New(watch.Config{Jobs: c.Jobs, Key: c.Key, Baseline: c.Baseline, Record: c.Record})
+	w := watch.New(watch.Config{Jobs: c.Jobs, Key: c.Key, Baseline: c.Baseline, Catalogue: c.Catalogue, Record: c.Record})
 	src := &live{in: in}
 	answer := func() *report.Assessment {
 		a := Answer(w.Result(), c)

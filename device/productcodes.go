@@ -106,41 +106,77 @@ func indexCodes(rows []ProductCode) map[string]ProductCode {
 	return m
 }
 
-// A Catalogue tells what FDA product codes mean. The zero value is Myelin's own
-// table; rows of a user's table come first.
+// A Catalogue tells what FDA product codes mean, and which products have them.
+// The nil and the zero Catalogue are Myelin's own table, which names no
+// products; rows of a user's table come first.
 type Catalogue struct {
-	own map[string]ProductCode
+	own      map[string]ProductCode
+	products map[string]string // product code by UDI-DI, or by manufacturer and model
 }
 
 // Lookup returns what a product code means. Case does not count.
 func (c *Catalogue) Lookup(code string) (ProductCode, bool) {
 	code = strings.ToUpper(code)
-	if p, ok := c.own[code]; ok {
-		return p, true
+	if c != nil {
+		if p, ok := c.own[code]; ok {
+			return p, true
+		}
 	}
 	p, ok := productCodes[code]
 	return p, ok
 }
 
+// CodeOf returns the product code that the user's table gives to a product, or
+// "". The UDI's device identifier counts first, then manufacturer and model.
+func (c *Catalogue) CodeOf(di, manufacturer, model string) string {
+	if c == nil || len(c.products) == 0 {
+		return ""
+	}
+	if code := c.products[di]; di != "" && code != "" {
+		return code
+	}
+	return c.products[makeAndModel(manufacturer, model)]
+}
+
+// makeAndModel is how a make and model are compared: case does not count, nor
+// how many spaces stand between words. A UDI-DI has no such separator.
+func makeAndModel(manufacturer, model string) string {
+	plain := func(s string) string { return strings.ToLower(strings.Join(strings.Fields(s), " ")) }
+	return plain(manufacturer) + "\x00" + plain(model)
+}
+
 // What can be wrong with a user's table.
 var (
-	errHeader  = errors.New("the first line must name the columns code, class, therapy, worn, harm")
+	errHeader  = errors.New("the first line must name the columns code, class, therapy, worn, harm, and may name manufacturer, model, udi")
 	errCode    = errors.New("a product code has three letters")
+	errProduct = errors.New("manufacturer and model go together")
+	errNothing = errors.New("says neither what the code means nor which product has it")
+	errUnknown = errors.New("nobody says what this code means")
 	errTherapy = errors.New("no such therapy")
 	errYesNo   = errors.New("yes or no is wanted")
 	errHarm    = errors.New("no such severity of harm")
 )
 
+// catalogueColumns are the columns of a user's table: the first five have to be
+// there.
+var catalogueColumns = []string{"code", "class", "therapy", "worn", "harm", "manufacturer", "model", "udi"}
+
 // ParseCatalogue reads a user's table of product codes: CSV (RFC 4180) whose
 // first line names the columns, in any order; lines that begin with "#" are
 // passed over.
 //
-//	code,class,therapy,worn,harm
-//	FRN,infusion pump,drug infusion,no,critical
-//	NIK,CRT defibrillator,pacing;defibrillation,yes,
+//	code,class,therapy,worn,harm,manufacturer,model,udi
+//	FRN,infusion pump,drug infusion,no,critical,,,
+//	NIK,CRT defibrillator,pacing;defibrillation,yes,,,,
+//	FRN,,,,,Norra Medical,Flow 500,
+//	MEA,,,,,,,04012345000016
 //
-// An empty harm is that of the therapies. An error names the line and nothing
-// that stands in it. No code may come twice, which bounds the table at 26^3 rows.
+// A row with a therapy says what the code means; an empty harm is that of the
+// therapies. A row with a manufacturer and a model, or with a UDI (the device
+// identifier alone, or one that holds it), says that this product has the code,
+// which may be one of Myelin's own table. A row may do both. The last three
+// columns may be missing. No code may be explained twice and no product named
+// twice. An error names the line and nothing that stands in it.
 func ParseCatalogue(table []byte) (*Catalogue, error) {
 	r := csv.NewReader(bytes.NewReader(table))
 	r.Comment = '#'
@@ -152,18 +188,23 @@ func ParseCatalogue(table []byte) (*Catalogue, error) {
 	}
 	column := map[string]int{}
 	for i, h := range header {
-		column[strings.ToLower(strings.TrimSpace(strings.TrimPrefix(h, "\ufeff")))] = i
+		h = strings.ToLower(strings.TrimSpace(strings.TrimPrefix(h, "\ufeff")))
+		if _, twice := column[h]; twice || !slices.Contains(catalogueColumns, h) {
+			return nil, errHeader
+		}
+		column[h] = i
 	}
-	for _, want := range []string{"code", "class", "therapy", "worn", "harm"} {
+	for _, want := range catalogueColumns[:5] {
 		if _, ok := column[want]; !ok {
 			return nil, errHeader
 		}
 	}
-	c := &Catalogue{own: map[string]ProductCode{}}
+	c := &Catalogue{own: map[string]ProductCode{}, products: map[string]string{}}
+	used := map[string]int{} // codes of products, and the first line of each
 	for {
 		row, err := r.Read()
 		if err == io.EOF {
-			return c, nil
+			break
 		}
 		if err != nil {
 			var bad *csv.ParseError
@@ -173,26 +214,75 @@ func ParseCatalogue(table []byte) (*Catalogue, error) {
 			return nil, err
 		}
 		line, _ := r.FieldPos(0)
-		field := func(name string) string { return strings.TrimSpace(row[column[name]]) }
-		p, err := productCode(field)
-		if err == nil {
-			if _, twice := c.own[p.Code]; twice {
-				err = errTwice
+		code, err := c.row(func(name string) string {
+			if i, ok := column[name]; ok {
+				return strings.TrimSpace(row[i])
 			}
-		}
+			return ""
+		})
 		if err != nil {
 			return nil, fmt.Errorf("line %d: %w", line, err)
 		}
-		c.own[p.Code] = p
+		if _, ok := used[code]; !ok {
+			used[code] = line
+		}
 	}
+	wrong := 0
+	for code, line := range used {
+		if _, ok := c.Lookup(code); !ok && (wrong == 0 || line < wrong) {
+			wrong = line
+		}
+	}
+	if wrong > 0 {
+		return nil, fmt.Errorf("line %d: %w", wrong, errUnknown)
+	}
+	return c, nil
 }
 
-func productCode(field func(string) string) (ProductCode, error) {
-	p := ProductCode{Code: strings.ToUpper(field("code")), Class: strings.Clone(field("class")), Source: Own}
-	if len(p.Code) != 3 || !all(p.Code, isUpper) {
-		return p, errCode
+// row takes one row, and returns its code.
+func (c *Catalogue) row(field func(string) string) (code string, err error) {
+	code = strings.ToUpper(field("code"))
+	if len(code) != 3 || !all(code, isUpper) {
+		return code, errCode
 	}
-	for _, s := range strings.Split(field("therapy"), ";") {
+	means := field("class")+field("therapy")+field("worn")+field("harm") != ""
+	if means {
+		p, err := productCode(code, field)
+		if err != nil {
+			return code, err
+		}
+		if _, twice := c.own[code]; twice {
+			return code, errTwice
+		}
+		c.own[code] = p
+	}
+	names := [2]string{field("udi"), ""}
+	if u, err := ParseUDI(names[0]); err == nil {
+		names[0] = u.DI
+	}
+	if manufacturer, model := field("manufacturer"), field("model"); manufacturer != "" && model != "" {
+		names[1] = makeAndModel(manufacturer, model)
+	} else if manufacturer+model != "" {
+		return code, errProduct
+	}
+	for _, name := range names {
+		if name == "" {
+			continue
+		}
+		if c.products[name] != "" {
+			return code, errTwice
+		}
+		c.products[strings.Clone(name)] = code
+	}
+	if !means && names == ([2]string{}) {
+		return code, errNothing
+	}
+	return code, nil
+}
+
+func productCode(code string, field func(string) string) (ProductCode, error) {
+	p := ProductCode{Code: code, Class: strings.Clone(field("class")), Source: Own}
+	for s := range strings.SplitSeq(field("therapy"), ";") {
 		t, ok := ParseTherapy(strings.ToLower(strings.TrimSpace(s)))
 		if !ok {
 			return p, errTherapy

@@ -84,12 +84,16 @@ func TestParseCatalogue(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if code := c.CodeOf("04012345000016", "Norra Medical", "Flow 500"); code != "" {
+		t.Errorf("a table without products names %s", code)
+	}
 	want := ProductCode{"LWP", "pacer, wireless", TherapiesOf(Pacing, Defibrillation), true, Catastrophic, Own}
 	if p, ok := c.Lookup("LWP"); !ok || p != want {
 		t.Errorf("%+v, want %+v", p, want)
 	}
 
 	const head = "code,class,therapy,worn,harm\n"
+	const products = "code,class,therapy,worn,harm,manufacturer,model,udi\n"
 	for _, test := range []struct {
 		in   string
 		want error
@@ -107,6 +111,15 @@ func TestParseCatalogue(t *testing.T) {
 		{head + "FRN,x,imaging,no,bad\n", errHarm, "line 2"},
 		{head + "FRN,x,imaging,no,\nfrn,x,imaging,no,\n", errTwice, "line 3"},
 		{head + "FRN,x,imaging,no\n", nil, "line 2"},
+		{head + "FRN,,,,\n", errNothing, "line 2"},
+		{"code,class,therapy,worn,harm,maker\n", errHeader, ""},
+		{"code,class,therapy,worn,harm,code\n", errHeader, ""},
+		{products + "FRN,,,,,Norra Medical,,\n", errProduct, "line 2"},
+		{products + "FRN,,,,,,Flow 500,\n", errProduct, "line 2"},
+		{products + "FRN,,,,,Norra Medical,Flow 500,\nMEA,,,,,NORRA  medical,flow 500,\n", errTwice, "line 3"},
+		{products + "FRN,,,,,,,04012345000016\nMEA,,,,,,,(01)04012345000016\n", errTwice, "line 3"},
+		{products + "FRN,,,,,,,04012345000016\nXYZ,,,,,Norra Medical,Flow 500,\nXYX,,,,,Norra Medical,Flow 600,\n", errUnknown, "line 3"},
+		{products + "FRN,,drug infusion,,,Norra Medical,Flow 500,\n", errYesNo, "line 2"},
 		{head + "FRN,\"x,imaging,no,\n", nil, "line "},
 	} {
 		c, err := ParseCatalogue([]byte(test.in))
@@ -116,9 +129,35 @@ func TestParseCatalogue(t *testing.T) {
 	}
 }
 
+func TestCodeOf(t *testing.T) {
+	c, err := ParseCatalogue([]byte("udi,code,class,therapy,worn,harm,manufacturer,model\n" +
+		",XYZ,stack,drug infusion,no,catastrophic,Norra Medical,Flow 500\n" + // the code and a product of it
+		"04012345000016,MEA,,,,,,\n" + // a code of ours
+		"own-di,xyz,,,,,,\n" +
+		"(01)04012345000023(21)7,CBK,,,,,Aeris,V2\n")) // both names of one product
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct{ di, manufacturer, model, want string }{
+		{"", "Norra Medical", "Flow 500", "XYZ"},
+		{"", "norra   MEDICAL", "Flow 500 ", "XYZ"},
+		{"04012345000016", "Norra Medical", "Flow 500", "MEA"}, // the UDI says more
+		{"own-di", "", "", "XYZ"},
+		{"04012345000023", "", "", "CBK"},
+		{"", "Aeris", "V2", "CBK"},
+		{"04012345000030", "Norra", "Flow 500", ""},
+		{"", "", "", ""},
+	} {
+		if got := c.CodeOf(test.di, test.manufacturer, test.model); got != test.want {
+			t.Errorf("%+v: %q", test, got)
+		}
+	}
+}
+
 func FuzzParseCatalogue(f *testing.F) {
 	f.Add([]byte("code,class,therapy,worn,harm\nFRN,infusion pump,drug infusion,no,critical\n"))
 	f.Add([]byte("harm,code,worn,therapy,class\n,\"LWP\",yes,pacing;defibrillation,\"a\"\"b\"\n#x\n"))
+	f.Add([]byte("code,class,therapy,worn,harm,manufacturer,model,udi\nFRN,,,,,Norra Medical,Flow 500,\nMEA,,,,,,,04012345000016\n"))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		c, err := ParseCatalogue(b)
 		if (c == nil) == (err == nil) {
@@ -126,6 +165,11 @@ func FuzzParseCatalogue(f *testing.F) {
 		}
 		if err != nil {
 			return
+		}
+		for _, code := range c.products {
+			if _, ok := c.Lookup(code); !ok {
+				t.Fatalf("%q is not known", code)
+			}
 		}
 		for code, p := range c.own {
 			if p.Code != code || p.Therapies == 0 || p.Harm == NoHarm {

@@ -48,10 +48,11 @@ type Claim struct {
 // known, and counts them in Dropped. When too much is said, a quarter of those
 // go of which something is, but that they treat nobody.
 type Register struct {
-	Dropped uint64
-	entries map[device.Address]*Entry
-	said    int // bytes of all claims and names
-	wait    int // how many are refused until it is worth looking for room again
+	Catalogue *device.Catalogue // what products and their codes mean; nil: Myelin's own table
+	Dropped   uint64
+	entries   map[device.Address]*Entry
+	said      int // bytes of all claims and names
+	wait      int // how many are refused until it is worth looking for room again
 }
 
 // An Entry is what is known of one address.
@@ -168,7 +169,7 @@ func (r *Register) Treats(a device.Address) bool {
 
 func (e *Entry) treats() bool {
 	return len(e.behind) > 0 || slices.ContainsFunc(e.claims, func(c counted) bool {
-		return c.Therapy != device.NoTherapy && c.Therapy != device.Records
+		return c.Therapy != device.NoTherapy && c.Therapy != device.Records || c.ProductCode != ""
 	})
 }
 
@@ -225,8 +226,19 @@ func (e *Entry) Framed(mac string) {
 	}
 }
 
-// Said notes a claim about the device at the address.
+// Product returns what the catalogue knows of the product of a claim.
+func (r *Register) Product(c *Claim) (p device.ProductCode, ok bool) {
+	return r.Catalogue.Lookup(cmp.Or(r.Catalogue.CodeOf(c.UDI, c.Manufacturer, c.Model), c.ProductCode))
+}
+
+// Said notes a claim about the device at the address. The serial number of a
+// product that the catalogue calls implanted or worn is left out of it.
 func (r *Register) Said(a device.Address, c Claim, now int64) {
+	p, _ := r.Product(&c)
+	c.ProductCode = p.Code
+	if p.Worn {
+		c.Serial = ""
+	}
 	e := r.At(a, now)
 	if e == nil || c == (Claim{}) {
 		return
@@ -374,7 +386,7 @@ func (r *Register) Devices(apart []Join) (devices []device.Device, byAddress map
 	frames := frameMACs(list)
 	devices = make([]device.Device, len(members))
 	for i, m := range members {
-		devices[i] = assemble(m, shared, frames)
+		devices[i] = r.assemble(m, shared, frames)
 	}
 	gateways(devices, members, byAddress)
 	ids := make(map[string]bool, len(devices))
@@ -573,7 +585,7 @@ func compare(a, b device.Address) int {
 var infrastructure = []string{"dhcp", "dns", "ntp", "kerberos", "ldap", "syslog"}
 
 // assemble makes one device of what is known of its addresses.
-func assemble(group []*Entry, shared map[string]bool, frames map[string]int) device.Device {
+func (r *Register) assemble(group []*Entry, shared map[string]bool, frames map[string]int) device.Device {
 	var d device.Device
 	var claims []counted
 	for _, e := range group {
@@ -602,6 +614,7 @@ func assemble(group []*Entry, shared map[string]bool, frames map[string]int) dev
 	slices.SortStableFunc(claims, func(a, b counted) int {
 		return cmp.Or(b.weight()-a.weight(), b.n-a.n, strings.Compare(a.text(), b.text()))
 	})
+	said := Claim{}
 	for _, c := range claims {
 		if d.Model != "" && c.Model != "" && (c.Model != d.Model || c.Manufacturer != d.Manufacturer) {
 			continue // another device behind the same address
@@ -610,12 +623,25 @@ func assemble(group []*Entry, shared map[string]bool, frames map[string]int) dev
 		d.Model = cmp.Or(d.Model, c.Model)
 		d.Serial = cmp.Or(d.Serial, c.Serial)
 		d.Version = cmp.Or(d.Version, c.Version)
-		d.ProductCode = cmp.Or(d.ProductCode, c.ProductCode)
+		said.UDI = cmp.Or(said.UDI, c.UDI)
+		said.ProductCode = cmp.Or(said.ProductCode, c.ProductCode)
 		d.OS = cmp.Or(d.OS, c.OS)
 		if c.Therapy != device.NoTherapy && c.Therapy.Harm() > d.Harm {
 			d.Therapy, d.Harm, d.Class = c.Therapy, c.Therapy.Harm(), c.Class
 		}
 		d.Class = cmp.Or(d.Class, c.Class)
+	}
+	said.Manufacturer, said.Model = d.Manufacturer, d.Model
+	if p, ok := r.Product(&said); ok {
+		d.ProductCode = p.Code
+		// A user's own table overrides what was said. A code that was merely said
+		// does not make a device more harmless than it said otherwise.
+		if own := r.Catalogue.CodeOf(said.UDI, said.Manufacturer, said.Model) != "" || p.Source == device.Own; own || p.Harm > d.Harm {
+			d.Therapy, d.Harm, d.Class = p.Therapies.First(), p.Harm, cmp.Or(p.Class, d.Class)
+		}
+		if p.Worn {
+			d.Serial = ""
+		}
 	}
 	for _, e := range group {
 		if d.Therapy != device.NoTherapy {

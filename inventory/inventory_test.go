@@ -641,3 +641,51 @@ func TestOrder(t *testing.T) {
 		}
 	})
 }
+
+// A user's table decides what a product is; a code that was merely said only
+// makes it worse.
+func TestCatalogue(t *testing.T) {
+	own, err := device.ParseCatalogue([]byte("code,class,therapy,worn,harm,manufacturer,model,udi\n" +
+		"XQQ,stack,drug infusion,no,minor,Norra Medical,Flow 500,\nCBK,,,,,,,04012345000016\nLZG,,,,,Okapi Health,Dose One,\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	imaging := func(c Claim) Claim {
+		c.Class, c.Therapy = "CT scanner", device.Imaging
+		return c
+	}
+	for _, tt := range []struct {
+		name      string
+		catalogue *device.Catalogue
+		claims    []Claim
+		harms     device.Harm
+		want      string
+	}{
+		{"nothing is known", own, []Claim{{Manufacturer: "Norra Medical", Model: "Flow 600"}}, 0, "  ()  "},
+		{"by make and model", own, []Claim{{Manufacturer: "NORRA MEDICAL", Model: "Flow 500", Serial: "7"}}, 0, "XQQ stack (drug infusion) minor 7"},
+		{"by make and model, said apart", own, []Claim{{Manufacturer: "Norra Medical"}, {Model: "Flow 500"}}, 0, "XQQ stack (drug infusion) minor "},
+		{"over what it says", own, []Claim{imaging(Claim{Manufacturer: "Norra Medical", Model: "Flow 500"}), {Therapy: device.Ventilation}}, 0, "XQQ stack (drug infusion) minor "},
+		{"a drug that kills", own, []Claim{{Manufacturer: "Norra Medical", Model: "Flow 500"}}, device.Catastrophic, "XQQ stack (drug infusion) catastrophic "},
+		{"by UDI, a code of ours", own, []Claim{imaging(Claim{UDI: "04012345000016"})}, 0, "CBK ventilator (ventilation) catastrophic "},
+		{"worn", own, []Claim{{Manufacturer: "Okapi Health", Model: "Dose One", Serial: "7"}}, 0, "LZG insulin pump (insulin infusion) critical "},
+		{"worn, said apart", own, []Claim{{Serial: "7"}, {Manufacturer: "Okapi Health", Model: "Dose One"}}, 0, "LZG insulin pump (insulin infusion) critical "},
+		{"a code that was said", nil, []Claim{imaging(Claim{Model: "V2"}), {ProductCode: "CBK"}}, 0, "CBK ventilator (ventilation) catastrophic "},
+		{"a code that makes harmless", nil, []Claim{{Class: "ventilator", Therapy: device.Ventilation}, {ProductCode: "LZH"}}, 0, "LZH ventilator (ventilation) catastrophic "},
+		{"a code that nobody knows", nil, []Claim{imaging(Claim{ProductCode: "XQQ"})}, 0, " CT scanner (imaging) minor "},
+	} {
+		r := NewRegister()
+		r.Catalogue = tt.catalogue
+		for i, c := range tt.claims {
+			r.Said(ip("10.20.3.41"), c, int64(i))
+		}
+		r.At(ip("10.20.3.41"), 9).Harms(tt.harms)
+		devices, _, _ := r.Devices(nil)
+		d := devices[0]
+		if got := fmt.Sprintf("%s %s (%s) %s %s", d.ProductCode, d.Class, d.Therapy, d.Harm, d.Serial); got != tt.want {
+			t.Errorf("%s: %q, want %q", tt.name, got, tt.want)
+		}
+		if want := d.ProductCode != "" || d.Medical; r.Treats(ip("10.20.3.41")) != want && !strings.Contains(tt.name, "apart") {
+			t.Errorf("%s: treats is not %v", tt.name, want)
+		}
+	}
+}

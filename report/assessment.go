@@ -133,6 +133,7 @@ type (
 		Therapy      string        `json:"therapy"`
 		Harm         string        `json:"harm"`
 		Medical      bool          `json:"medical"`
+		ProductCode  string        `json:"product_code,omitempty"`
 		Confidence   string        `json:"confidence"`
 		Addresses    []jsonAddress `json:"addresses"`
 		Protocols    []string      `json:"protocols"`
@@ -248,7 +249,7 @@ func deviceJSON(d *device.Device) *jsonDevice {
 	j := &jsonDevice{
 		ID: d.ID, Manufacturer: d.Manufacturer, Model: d.Model, Version: d.Version, Serial: d.Serial, OS: d.OS,
 		Class: d.Class, Role: d.Role, Therapy: d.Therapy.String(), Harm: d.Harm.String(), Medical: d.Medical,
-		Confidence: d.Confidence.String(), Addresses: []jsonAddress{}, Protocols: d.Protocols,
+		ProductCode: d.ProductCode, Confidence: d.Confidence.String(), Addresses: []jsonAddress{}, Protocols: d.Protocols,
 	}
 	for _, a := range d.Addresses {
 		j.Addresses = append(j.Addresses, jsonAddress{a.Kind.String(), a.Value})

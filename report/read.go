@@ -179,6 +179,7 @@ func (j *jsonDevice) device() (device.Device, error) {
 		ID: j.ID, OS: j.OS, Serial: j.Serial, Medical: j.Medical, Confidence: confidence, Role: j.Role,
 		Product: device.Product{
 			Manufacturer: j.Manufacturer, Model: j.Model, Version: j.Version, Class: j.Class, Therapy: therapy, Harm: harm,
+			ProductCode: j.ProductCode,
 		},
 		Protocols: some(j.Protocols),
 	}

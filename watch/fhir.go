@@ -179,13 +179,14 @@ func (o *fhirObserver) fact(x *exchange, off int, subject int64, r *fhir.Resourc
 // device is. Its serial number stays here when it is implanted or worn.
 func (o *fhirObserver) device(x *exchange, off int, d *fhir.Device) {
 	about := deviceAddress(d)
-	if about.Kind == device.NoAddress || len(d.Manufacturer)+len(d.Model)+len(d.DI) == 0 {
+	if about.Kind == device.NoAddress || len(d.Manufacturer)+len(d.Model)+len(d.DI)+len(d.ProductCode) == 0 {
 		return
 	}
-	if d.Worn && about.Kind == device.EUI64 {
+	code, known := (*device.Catalogue)(nil).Lookup(string(d.ProductCode))
+	if (d.Worn || code.Worn) && about.Kind == device.EUI64 {
 		return // that address follows a person
 	}
-	hash := x.hash([]byte(about.Value), d.Manufacturer, d.Model, d.Version, d.DI)
+	hash := x.hash([]byte(about.Value), d.Manufacturer, d.Model, d.Version, d.DI, d.ProductCode)
 	if _, ok := o.devices[hash]; ok {
 		return
 	}
@@ -197,11 +198,14 @@ func (o *fhirObserver) device(x *exchange, off int, d *fhir.Device) {
 	}
 	o.devices[hash] = struct{}{}
 	serial := d.Serial
-	if d.Worn {
+	if d.Worn || code.Worn {
 		serial = nil
 	}
 	x.noteAddr(event.IdentitySeen, off, about, device.Address{}, event.Text(event.Manufacturer, x.text(d.Manufacturer)), event.Text(event.Model, x.text(d.Model)),
 		event.Text(event.Serial, x.text(serial)), event.Text(event.Version, x.text(d.Version)), event.Text(event.UDI, x.text(d.DI)))
+	if known {
+		x.noteAddr(event.TherapySeen, off, about, device.Address{}, event.Int(event.Therapy, code.Therapies.First()), event.Text(event.ProductCode, code.Code))
+	}
 }
 
 // deviceAddress returns where a device is: its EUI-64, or the IP address of

@@ -52,6 +52,10 @@ func TestFHIRObserver(t *testing.T) {
 			[]string{`identity-seen 00005EFFFE005301 "Norra Medical"`}},
 		{"a device that is worn", []piece{ask("PUT /fhir/Device/1 HTTP/1.1"+fhirType, `{"resourceType":"Device","manufacturer":"Okapi Health","modelNumber":"Dose One","serialNumber":"O-7","type":{"text":"insulin pump"},"url":"http://10.20.3.31/"}`), created},
 			[]string{`identity-seen 10.20.3.31 "Okapi Health" "Dose One"`}},
+		{"a device with an FDA product code", []piece{ask("PUT /fhir/Device/1 HTTP/1.1"+fhirType, `{"resourceType":"Device","manufacturer":"Aeris","serialNumber":"A-7","type":{"coding":[{"system":"https://www.fda.gov/product-codes","code":"CBK"}]},"url":"http://10.20.3.31/"}`), created},
+			[]string{`identity-seen 10.20.3.31 "Aeris" "A-7"`, `therapy-seen 10.20.3.31 "CBK"`}},
+		{"a product code of what is worn", []piece{ask("PUT /fhir/Device/1 HTTP/1.1"+fhirType, `{"resourceType":"Device","manufacturer":"Okapi Health","serialNumber":"O-7","type":{"coding":[{"system":"https://www.fda.gov/product-codes","code":"LZG"}]},"url":"http://10.20.3.31/"}`), created},
+			[]string{`identity-seen 10.20.3.31 "Okapi Health"`, `therapy-seen 10.20.3.31 "LZG"`}},
 		{"a device without an address", []piece{ask("PUT /fhir/Device/1 HTTP/1.1"+fhirType, `{"resourceType":"Device","manufacturer":"Norra Medical","serialNumber":"N-42","url":"http://pump.example/"}`), created}, nil},
 		{"not json", []piece{ask("PUT /fhir/Device/1 HTTP/1.1"+fhirType, `{"resourceType":}`), created}, []string{`malformed-seen 10.20.1.5 "fhir" "value" "invalid value"`}},
 		{"the same twice", []piece{

@@ -69,6 +69,7 @@ func newStage(c Config) *stage {
 		purse:    maxAllSubjects, targets: maxAllTargets,
 		servers: c.Baseline.servers("dhcp"),
 	}
+	s.register.Catalogue = c.Catalogue
 	s.sessions = table[sessionKey, Session]{bound: maxSessions, keep: s.keepSession}
 	s.tries = table[tryKey, tries]{bound: maxTracked, window: scanWindow, keep: keepTries, release: s.releaseTries}
 	s.logins = table[loginKey, attempts]{bound: maxTracked, window: guessWindow}
@@ -199,11 +200,15 @@ func (s *stage) protocol(e *event.Event) {
 }
 
 func (s *stage) identity(e *event.Event) {
-	s.register.Said(e.Device, inventory.Claim{
+	c := inventory.Claim{
 		Manufacturer: e.Text(event.Manufacturer), Model: e.Text(event.Model), Serial: e.Text(event.Serial),
 		Version: e.Text(event.Version), OS: e.Text(event.OS), Class: e.Text(event.Class), UDI: e.Text(event.UDI),
 		Therapy: device.Therapy(e.Int(event.Therapy)),
-	}, e.Time)
+	}
+	if p, _ := s.register.Product(&c); p.Worn && c.Serial != "" {
+		e.Set(event.Text(event.Serial, ""))
+	}
+	s.register.Said(e.Device, c, e.Time)
 	if e.Device.Kind == device.EUI64 && e.Peer.Kind == device.IP {
 		s.register.At(e.Device, e.Time).Sent(e.Time)
 		s.register.Behind(e.Peer, e.Device, e.Time)
@@ -215,13 +220,11 @@ func (s *stage) identity(e *event.Event) {
 
 func (s *stage) named(e *event.Event) {
 	s.register.Named(e.Device, device.Address{Kind: device.AddressKind(e.Int(event.AddressKind)), Value: e.Text(event.Name)}, e.Time)
-	if code := e.Text(event.ProductCode); code != "" {
-		s.register.Said(e.Device, inventory.Claim{ProductCode: code}, e.Time)
-	}
 }
 
 func (s *stage) therapy(e *event.Event) {
 	s.register.At(e.Device, e.Time).Harms(device.Harm(e.Int(event.Harm)))
+	s.register.Said(e.Device, inventory.Claim{ProductCode: e.Text(event.ProductCode)}, e.Time)
 	if q, err := device.ParseQuantity(e.Text(event.Now)); err == nil {
 		*s.running.use(pumpKey{e.Peer, e.Text(event.Target)}, e.Time, &s.dropped).of(q) = q
 	}

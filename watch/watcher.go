@@ -16,11 +16,12 @@ import (
 
 // A Config says how to watch. The zero value works.
 type Config struct {
-	Jobs     int                         // workers; below 2 everything runs in the caller's goroutine
-	Key      []byte                      // of patients' pseudonyms; nil: a random one, and nobody sees the pseudonyms
-	Baseline *Baseline                   // what is expected here; nil: nothing is known to be
-	Record   func(*event.Event) error    // is told every event, in order; nil: nobody is
-	Progress func(packets, bytes uint64) // is told how far reading has come; nil: nobody is
+	Jobs      int                         // workers; below 2 everything runs in the caller's goroutine
+	Key       []byte                      // of patients' pseudonyms; nil: a random one, and nobody sees the pseudonyms
+	Baseline  *Baseline                   // what is expected here; nil: nothing is known to be
+	Catalogue *device.Catalogue           // what products and their FDA codes mean; nil: what Myelin knows
+	Record    func(*event.Event) error    // is told every event, in order; nil: nobody is
+	Progress  func(packets, bytes uint64) // is told how far reading has come; nil: nobody is
 }
 
 // A Watcher watches frames. Run, Flush and Result are called from one goroutine.

@@ -75,6 +75,7 @@ type answerFlags struct {
 	only                  []string
 	minDecision, failOn   string
 	keyFile, baselineFile string
+	codesFile             string
 	jobs                  int
 }
 
@@ -84,6 +85,7 @@ func (f *answerFlags) register(v *cobra.Command) {
 	v.Flags().StringVar(&f.failOn, "fail-on", "", "exit with 3 at `LEVEL` or above: "+enumerate(levels))
 	v.Flags().StringVar(&f.keyFile, "key", "", "`FILE` with the key of patients' pseudonyms, 32 bytes or more")
 	v.Flags().StringVar(&f.baselineFile, "baseline", "", "`FILE` of what is expected: YAML, or an earlier answer in JSON")
+	v.Flags().StringVar(&f.codesFile, "product-codes", "", "`FILE` of your own FDA product codes and products, CSV")
 	v.Flags().IntVar(&f.jobs, "jobs", defaultJobs(), "work with `N` workers; the answer is the same for any N")
 	complete(v, "only", kindNames()...)
 	complete(v, "min-decision", levels...)
@@ -113,6 +115,11 @@ func (f *answerFlags) config() (c assess.Config, err error) {
 	}
 	if c.Key, err = key(f.keyFile); err != nil {
 		return c, err
+	}
+	if f.codesFile != "" {
+		if c.Catalogue, err = assess.ReadCatalogue(f.codesFile); err != nil {
+			return c, err
+		}
 	}
 	if f.baselineFile != "" {
 		if c.Baseline, err = assess.ReadBaseline(f.baselineFile); err != nil {

@@ -118,6 +118,7 @@ type Device struct {
 	DI           []byte // udiCarrier.deviceIdentifier
 	HRF          []byte // udiCarrier.carrierHRF: the whole UDI with its production identifiers
 	Type         []byte // type.text, or type.coding.display
+	ProductCode  []byte // type.coding.code under a system of FDA's
 	URL          []byte // where the device answers
 	EUI64        []byte // identifier.value under the system of EUI-64 addresses
 	Worn         bool   // affixed to a patient, or of a type that is implanted or worn
@@ -168,6 +169,7 @@ const (
 	partHRF
 	partType
 	partTypeCode
+	partTypeSystem
 	partURL
 	partStatus
 	partIntent
@@ -238,6 +240,7 @@ var elements = []element{
 	{"Device.udiCarrier.carrierHRF", 0, partHRF},
 	{"Device.type.text", 0, partType},
 	{"Device.type.coding.display", 0, partType},
+	{"Device.type.coding.system", 0, partTypeSystem},
 	{"Device.type.coding.code", 0, partTypeCode},
 	{"Device.url", 0, partURL},
 
@@ -356,11 +359,15 @@ var wornTypes = []string{
 // form of a URI.
 const eui64 = "1.2.840.10004.1.1.1.0.0.1.0.0.1.2680"
 
+// fda is in the URI of whatever FDA publishes. Its product codes have no other
+// system that all agree on; they have three letters.
+const fda = "fda.gov/"
+
 // A frame is one resource that is open.
 type frame struct {
 	res    Resource
 	slot   [slots][]byte
-	system []byte // of the identifier in hand
+	system []byte // of the identifier or code in hand
 	root   *node  // of what its type has
 	depth  int    // elements open when it began
 }
@@ -534,6 +541,13 @@ func (s *scan) value(v []byte, escaped bool, unescape func(dst, v []byte) []byte
 		if bytes.Contains(v, []byte("us-ssn")) || bytes.HasSuffix(v, []byte("2.16.840.1.113883.4.1")) {
 			f.res.Fields |= NationalID
 		}
+	case partTypeSystem:
+		f.system = v
+	case partTypeCode:
+		if len(v) == 3 && bytes.Contains(f.system, []byte(fda)) {
+			f.res.Device.ProductCode = v
+		}
+		f.system = nil
 	case partIdentifier:
 		// system stands before value in every serialisation that keeps R4's order.
 		if f.res.Type == "Device" && bytes.HasSuffix(f.system, []byte(eui64)) {

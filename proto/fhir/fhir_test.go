@@ -203,6 +203,8 @@ func TestDevice(t *testing.T) {
 		{`"deviceName":[{"name":"INSULIN PUMP"}]`, func(d *Device) bool { return d.Worn }},
 		{`"identifier":[{"system":"urn:oid:1.2.840.10004.1.1.1.0.0.1.0.0.1.2680","value":"00-00-5E-FF-FE-00-53-01"},{"system":"x","value":"y"}]`,
 			func(d *Device) bool { return string(d.EUI64) == "00-00-5E-FF-FE-00-53-01" }},
+		{`"type":{"coding":[{"system":"https://www.accessdata.fda.gov/scripts/cdrh/cfdocs/cfPCD","code":"LZG"}]}`, func(d *Device) bool { return string(d.ProductCode) == "LZG" }},
+		{`"type":{"coding":[{"system":"http://snomed.info/sct","code":"LZG"},{"code":"LZG"}]}`, func(d *Device) bool { return d.ProductCode == nil }},
 		{`"identifier":[{"system":"x","value":"y"}]`, func(d *Device) bool { return d.EUI64 == nil }},
 	} {
 		err := Scan([]byte(`{"resourceType":"Device",`+tt.in+`}`), JSON, func(r *Resource) {
