@@ -100,7 +100,7 @@ func (o *fhirObserver) body(x *exchange, off int, b []byte, format fhir.Format, 
 		switch r.Type {
 		case "Device":
 			o.device(x, at, &r.Device)
-		case "MedicationRequest":
+		case "MedicationRequest", "DeviceRequest":
 			if s.request {
 				o.order(x, at, r, s)
 			}
@@ -229,37 +229,56 @@ func deviceAddress(d *fhir.Device) device.Address {
 	return device.Address{}
 }
 
-// order notes an infusion that a request asks for: one that is active and has
-// a rate. It goes to a record system, which proposes it to people; so no
-// therapy is said of the receiver.
+// order notes what a request that is active asks a device to do: the rate of an
+// infusion, and of a DeviceRequest also other settings, of which the units tell
+// no more than that they are some. It goes to a record system, which proposes
+// it to people; so no therapy is said of the receiver.
 func (o *fhirObserver) order(x *exchange, off int, r *fhir.Resource, s *httpSide) {
 	d := &r.Order
 	if string(d.Status) != "active" || string(d.Intent) == "proposal" || string(d.Intent) == "plan" {
 		return
 	}
-	rate, err := device.ParseDecimal(d.Rate)
-	if err != nil || len(d.Rate) == 0 || len(d.Unit)+len(d.PerUnit) > 64 {
-		return
-	}
-	unit := string(d.Unit)
-	if len(d.PerUnit) > 0 {
-		if per, err := device.ParseDecimal(d.Per); err != nil || per.Coefficient != 1 || per.Exponent != 0 {
-			return // 10 mL in 8 hours is no rate that can be shown exactly
-		}
-		unit += "/" + string(d.PerUnit)
-	}
-	u, ok := device.UnitOf(unit)
-	if !ok || !u.IsRate() && !u.IsDoseRate() {
-		return
-	}
-	rate.Unit = u
 	protection := x.protected()
 	if s.of.credentials {
 		protection |= device.Authenticated
 	}
-	c := device.Command{Verb: device.SetInfusionRate, Therapy: device.DrugInfusion, Value: rate}
-	x.note(event.OrderSeen, off, x.From.Other(), event.Text(event.Protocol, "fhir"))
-	x.note(event.CommandSeen, off, x.From.Other(), event.Int(event.Verb, c.Verb), event.Int(event.Effect, device.EffectOf(&c)),
-		event.Text(event.Value, rate.String()), event.Text(event.Target, r.Type), event.Int(event.Protection, protection),
-		event.Int(event.Repeat, x.hash(r.Subject, d.Drug, d.Rate, d.Unit)))
+	told := false
+	note := func(q device.Quantity, repeat int64) {
+		if !told {
+			told = true
+			x.note(event.OrderSeen, off, x.From.Other(), event.Text(event.Protocol, "fhir"))
+		}
+		c := device.Command{Value: q}
+		if q.Unit.IsRate() || q.Unit.IsDoseRate() {
+			c.Verb, c.Therapy = device.SetInfusionRate, device.DrugInfusion
+		}
+		x.note(event.CommandSeen, off, x.From.Other(), event.Int(event.Verb, c.Verb), event.Int(event.Effect, device.EffectOf(&c)),
+			event.Text(event.Value, q.String()), event.Text(event.Target, r.Type), event.Int(event.Protection, protection),
+			event.Int(event.Repeat, repeat))
+	}
+	if q, ok := quantityOf(d.Rate, d.Unit, d.Per, d.PerUnit); ok && (q.Unit.IsRate() || q.Unit.IsDoseRate()) {
+		note(q, x.hash(r.Subject, d.Drug, d.Rate, d.Unit))
+	}
+	for _, set := range r.Settings {
+		if q, ok := quantityOf(set.Value, set.Unit, nil, nil); ok && !q.Unit.IsTime() && !q.Unit.IsMass() { // for how long, and for whom
+			note(q, x.hash(r.Subject, set.Value, set.Unit))
+		}
+	}
+}
+
+// quantityOf reads a decimal and its unit, which may be a ratio.
+func quantityOf(value, unit, per, perUnit []byte) (q device.Quantity, ok bool) {
+	q, err := device.ParseDecimal(value)
+	if err != nil || len(value) == 0 || len(unit)+len(perUnit) > 64 {
+		return q, false
+	}
+	text := string(unit)
+	if len(perUnit) > 0 {
+		if per, err := device.ParseDecimal(per); err != nil || per.Coefficient != 1 || per.Exponent != 0 {
+			return q, false // 10 mL in 8 hours is no rate that can be shown exactly
+		}
+		text += "/" + string(perUnit)
+	}
+	q.Unit, ok = device.UnitOf(text)
+	return q, ok && q.Unit != device.NoUnit
 }

@@ -18,6 +18,10 @@ const fhirType = "\r\nContent-Type: application/fhir+json"
 func TestFHIRObserver(t *testing.T) {
 	const order = `{"resourceType":"MedicationRequest","status":"%s","intent":"order","medicationCodeableConcept":{"text":"noradrenaline"},"subject":{"reference":"Patient/p-17"},` +
 		`"dosageInstruction":[{"doseAndRate":[{%s}]}]}`
+	// The first three parameters are for whom, for how long, and of what is no unit of a therapy.
+	const deviceOrder = `{"resourceType":"DeviceRequest","status":"%s","intent":"order","subject":{"reference":"Patient/p-17"},"parameter":[` +
+		`{"code":{"text":"weight"},"valueQuantity":{"value":80,"unit":"kg"}},{"valueQuantity":{"value":2,"code":"h"}},{"valueQuantity":{"value":-2.5,"code":"[diop]"}},` +
+		`{"valueBoolean":true},{"valueQuantity":{"value":20,"unit":"ml/hr","code":"mL/h"}},{"valueQuantity":{"value":8,"code":"cm[H2O]"}}]}`
 	spoke := []string{`protocol-seen 10.20.1.5 "fhir"`, `identity-seen 10.20.3.10 "record system"`}
 	created := reply("201 Created", "")
 	for _, tt := range []struct {
@@ -46,6 +50,12 @@ func TestFHIRObserver(t *testing.T) {
 			[]string{`records-requested 10.20.1.5 "fhir" "read MedicationRequest"`, `patient-data-seen 10.20.3.10 "fhir" "MedicationRequest"`, `records-moved 10.20.3.10 "fhir" "read MedicationRequest"`}},
 		{"a device order", []piece{ask("POST /fhir/DeviceRequest HTTP/1.1"+fhirType, `{"resourceType":"DeviceRequest","status":"active","intent":"order","subject":{"reference":"Patient/p-17"}}`), created},
 			[]string{`patient-data-seen 10.20.1.5 "fhir" "DeviceRequest"`}},
+		{"a device order with settings", []piece{ask("POST /fhir/DeviceRequest HTTP/1.1"+fhirType, fmt.Sprintf(deviceOrder, "active")), created},
+			[]string{`order-seen 10.20.3.10 "fhir"`, `command-seen 10.20.3.10 "20 mL/h" "DeviceRequest"`, `command-seen 10.20.3.10 "8 cm[H2O]" "DeviceRequest"`, `patient-data-seen 10.20.1.5 "fhir" "DeviceRequest"`}},
+		{"a device order that is over", []piece{ask("POST /fhir/DeviceRequest HTTP/1.1"+fhirType, fmt.Sprintf(deviceOrder, "completed")), created},
+			[]string{`patient-data-seen 10.20.1.5 "fhir" "DeviceRequest"`}},
+		{"a device order that is read", []piece{ask("GET /fhir/DeviceRequest/1 HTTP/1.1", ""), reply("200 OK"+fhirType, fmt.Sprintf(deviceOrder, "active"))},
+			[]string{`records-requested 10.20.1.5 "fhir" "read DeviceRequest"`, `patient-data-seen 10.20.3.10 "fhir" "DeviceRequest"`, `records-moved 10.20.3.10 "fhir" "read DeviceRequest"`}},
 		{"a device with an address", []piece{ask("PUT /fhir/Device/1 HTTP/1.1"+fhirType, `{"resourceType":"Device","manufacturer":"Norra Medical","modelNumber":"Flow 500","serialNumber":"N-42","version":[{"value":"2.1.4"}],"url":"http://10.20.3.31:80/"}`), created},
 			[]string{`identity-seen 10.20.3.31 "Norra Medical" "Flow 500" "N-42" "2.1.4"`}},
 		{"a device by its EUI-64", []piece{ask("PUT /fhir/Device/1 HTTP/1.1"+fhirType, `{"resourceType":"Device","manufacturer":"Norra Medical","identifier":[{"system":"urn:oid:1.2.840.10004.1.1.1.0.0.1.0.0.1.2680","value":"00-00-5e-ff-fe-00-53-01"}]}`), created},

@@ -106,6 +106,11 @@ type Resource struct {
 
 	Device Device // of a Device
 	Order  Dosage // of a MedicationRequest or DeviceRequest
+
+	// Settings are the quantities among the parameters of a DeviceRequest, the
+	// first [MaxSettings] of them.
+	Settings []Setting
+
 	Bundle Bundle // of a Bundle
 }
 
@@ -133,6 +138,15 @@ type Dosage struct {
 	Per            []byte // decimal of rateRatio.denominator
 	PerUnit        []byte // its unit
 }
+
+// A Setting is a parameter of a DeviceRequest that is a quantity.
+type Setting struct {
+	Value []byte // decimal
+	Unit  []byte // the code, or what stands for it
+}
+
+// MaxSettings is how many settings of one request are told.
+const MaxSettings = 8
 
 // A Bundle is what holds other resources (R4 section 2.36).
 type Bundle struct {
@@ -178,10 +192,13 @@ const (
 	partUnit
 	partPer
 	partPerUnit
+	partSetting
+	partSettingUnit
 	partBundleType
 	partMethod
-	partEntry // counted when entered
-	slots     = partEntry
+	partEntry     // counted when entered
+	partParameter // counted when entered
+	slots         = partEntry
 )
 
 // An element is a row of the table of what is looked for.
@@ -259,6 +276,10 @@ var elements = []element{
 	{"MedicationRequest.dosageInstruction.doseAndRate.rateRatio.denominator.unit", 0, partPerUnit},
 	{"DeviceRequest.status", 0, partStatus},
 	{"DeviceRequest.intent", 0, partIntent},
+	{"DeviceRequest.parameter", 0, partParameter},
+	{"DeviceRequest.parameter.valueQuantity.value", 0, partSetting},
+	{"DeviceRequest.parameter.valueQuantity.code", 0, partSettingUnit},
+	{"DeviceRequest.parameter.valueQuantity.unit", 0, partSettingUnit},
 
 	{"Bundle.type", 0, partBundleType},
 	{"Bundle.entry", 0, partEntry},
@@ -370,6 +391,27 @@ type frame struct {
 	system []byte // of the identifier or code in hand
 	root   *node  // of what its type has
 	depth  int    // elements open when it began
+
+	settings   [MaxSettings]Setting
+	parameters int // of a DeviceRequest, seen so far
+}
+
+// count counts an element when it is entered, and again with each repetition.
+func (f *frame) count(n *node) {
+	switch n.part {
+	case partEntry:
+		f.res.Bundle.Entries++
+	case partParameter:
+		f.parameters++
+	}
+}
+
+// setting returns the parameter in hand.
+func (f *frame) setting() *Setting {
+	if f.parameters < 1 || f.parameters > MaxSettings {
+		return new(Setting)
+	}
+	return &f.settings[f.parameters-1]
 }
 
 // A scan is fed with elements by the JSON and the XML reader.
@@ -457,6 +499,8 @@ func (s *scan) end() {
 			Status: slot[partStatus], Intent: slot[partIntent], Drug: slot[partDrug],
 			Rate: slot[partRate], Unit: slot[partUnit], Per: slot[partPer], PerUnit: slot[partPerUnit],
 		}
+		r.Settings = f.settings[:min(f.parameters, MaxSettings)]
+		r.Settings = slices.DeleteFunc(r.Settings, func(q Setting) bool { return len(q.Value) == 0 })
 	case "Bundle":
 		r.Bundle.Type = slot[partBundleType]
 	}
@@ -482,8 +526,8 @@ func (s *scan) enter(name []byte) bool {
 				n = parent // anywhere inside Patient.name is a name
 			}
 		}
-		if n != nil && n.part == partEntry {
-			f.res.Bundle.Entries++
+		if n != nil {
+			f.count(n)
 		}
 	}
 	s.depth++
@@ -540,6 +584,12 @@ func (s *scan) value(v []byte, escaped bool, unescape func(dst, v []byte) []byte
 		f.system = v
 		if bytes.Contains(v, []byte("us-ssn")) || bytes.HasSuffix(v, []byte("2.16.840.1.113883.4.1")) {
 			f.res.Fields |= NationalID
+		}
+	case partSetting:
+		f.setting().Value = v
+	case partSettingUnit:
+		if q := f.setting(); len(q.Unit) == 0 {
+			q.Unit = v
 		}
 	case partTypeSystem:
 		f.system = v

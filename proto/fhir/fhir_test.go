@@ -186,6 +186,37 @@ func TestScanCut(t *testing.T) {
 	}
 }
 
+// A parameter's value never gets another's unit, in either format.
+func TestSettings(t *testing.T) {
+	const (
+		inJSON = `{"resourceType":"DeviceRequest","parameter":[{"valueQuantity":{"value":1}},{"valueQuantity":{"unit":"h"}},{"valueBoolean":true},` +
+			`{"valueQuantity":{"unit":"mL\u002fh","value":20,"code":"L/h"}}],"id":"7"}`
+		inXML = `<DeviceRequest xmlns="http://hl7.org/fhir"><parameter><valueQuantity><value value="1"/></valueQuantity></parameter>` +
+			`<parameter><valueQuantity><unit value="h"/></valueQuantity></parameter><parameter><valueBoolean value="true"/></parameter>` +
+			`<parameter><valueQuantity><value value="20"/><unit value="mL/h"/></valueQuantity></parameter></DeviceRequest>`
+	)
+	many := `{"resourceType":"DeviceRequest","parameter":[` + strings.Repeat(`{"valueQuantity":{"value":1,"unit":"V"}},`, MaxSettings+1) + `{}]}`
+	for _, tt := range []struct {
+		in, want string
+		format   Format
+	}{
+		{inJSON, "1() 20(mL/h) ", JSON},
+		{inXML, "1() 20(mL/h) ", XML},
+		{many, strings.Repeat("1(V) ", MaxSettings), JSON},
+		{`{"resourceType":"ServiceRequest","parameter":[{"valueQuantity":{"value":1}}]}`, "", JSON},
+	} {
+		got := ""
+		err := Scan([]byte(tt.in), tt.format, func(r *Resource) {
+			for _, q := range r.Settings {
+				got += fmt.Sprintf("%s(%s) ", q.Value, q.Unit)
+			}
+		})
+		if err != nil || got != tt.want {
+			t.Errorf("%.80s: %q (%v), want %q", tt.in, got, err, tt.want)
+		}
+	}
+}
+
 func TestDevice(t *testing.T) {
 	for _, tt := range []struct {
 		in    string
@@ -336,6 +367,7 @@ func FuzzScanJSON(f *testing.F) {
 
 func FuzzScanXML(f *testing.F) {
 	f.Add([]byte(patientXML))
+	f.Add([]byte(`{"resourceType":"DeviceRequest","parameter":[{"valueQuantity":{"value":1,"unit":"V"}},{"valueBoolean":true}]}`))
 	f.Add([]byte(`<Bundle xmlns="http://hl7.org/fhir"><entry><resource><Device><id value="1"/></Device></resource></entry></Bundle>`))
 	fuzzScan(f, XML)
 }

@@ -232,8 +232,8 @@ var scalarByte = func() (t [256]bool) {
 
 // again forgets what an array's repetition must not hand to the next one.
 func (s *scan) again() {
-	if n := s.nodes[s.depth]; n != nil && n.part == partEntry && s.open > 0 && s.open <= maxResources {
-		s.frames[s.open-1].res.Bundle.Entries++
+	if n := s.nodes[s.depth]; n != nil && s.open > 0 && s.open <= maxResources {
+		s.frames[s.open-1].count(n)
 	}
 }
 
