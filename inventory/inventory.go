@@ -34,7 +34,8 @@ const (
 	maxMACs    = 4  // of one address; more than one is already contested
 	maxHops    = 4  // gateways behind gateways
 
-	maxSaid = 16 << 20 // bytes of all claims and names
+	maxUnplaced = 4096     // devices that were only spoken of
+	maxSaid     = 16 << 20 // bytes of all claims and names
 )
 
 // A Claim is what is said of the device at an address. Empty fields say nothing.
@@ -53,6 +54,7 @@ type Register struct {
 	entries   map[device.Address]*Entry
 	said      int // bytes of all claims and names
 	wait      int // how many are refused until it is worth looking for room again
+	unplaced  int // entries whose address is only a name that nobody else has
 }
 
 // An Entry is what is known of one address.
@@ -82,7 +84,9 @@ type counted struct {
 func NewRegister() *Register { return &Register{entries: make(map[device.Address]*Entry)} }
 
 // At returns the entry of an address, new or as it was, or nil: when the
-// address cannot be one device's. The entry's methods do nothing on nil.
+// address cannot be one device's. The entry's methods do nothing on nil. An
+// address of no kind is that of a device that was only spoken of: its value
+// tells it from others, and is not shown.
 func (r *Register) At(a device.Address, now int64) *Entry {
 	if e := r.entries[a]; e != nil {
 		e.seen(now)
@@ -94,6 +98,13 @@ func (r *Register) At(a device.Address, now int64) *Entry {
 	}
 	if len(r.entries) >= maxEntries {
 		r.room(func(*Entry) bool { return true })
+	}
+	if a.Kind == device.NoAddress {
+		if r.unplaced >= maxUnplaced {
+			r.Dropped++
+			return nil
+		}
+		r.unplaced++
 	}
 	e := &Entry{addr: a, ip: ip, first: now, last: now}
 	r.entries[a] = e
@@ -116,6 +127,9 @@ func (r *Register) room(may func(*Entry) bool) {
 	for _, e := range list {
 		delete(r.entries, e.addr)
 		r.said -= e.said
+		if e.addr.Kind == device.NoAddress {
+			r.unplaced--
+		}
 	}
 	r.Dropped += uint64(len(list))
 }
@@ -589,7 +603,9 @@ func (r *Register) assemble(group []*Entry, shared map[string]bool, frames map[s
 	var d device.Device
 	var claims []counted
 	for _, e := range group {
-		d.Addresses = add(d.Addresses, e.addr, maxEntries)
+		if e.addr.Kind != device.NoAddress {
+			d.Addresses = add(d.Addresses, e.addr, maxEntries)
+		}
 		if mac := e.owner(); mac != "" && !shared[mac] {
 			d.Addresses = add(d.Addresses, device.Address{Kind: device.MAC, Value: mac}, maxEntries)
 		}

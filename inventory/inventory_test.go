@@ -689,3 +689,31 @@ func TestCatalogue(t *testing.T) {
 		}
 	}
 }
+
+// A device that was only spoken of is one of its own without an address, and
+// the same as the one with its maker, model and serial number.
+func TestSpokenOf(t *testing.T) {
+	of := func(name string) device.Address { return device.Address{Value: name} }
+	r := NewRegister()
+	r.Said(of("m9 a"), made("a"), 1)
+	r.Said(of("m9 b"), made("b"), 2)
+	r.Said(of("m9"), Claim{Manufacturer: "Veltis", Model: "M9"}, 3)
+	r.Said(ip("10.20.3.31"), made("b"), 4)
+	devices, _, _ := r.Devices(nil)
+	got := ""
+	for _, d := range devices {
+		got += fmt.Sprintf("%s %s %v, ", d.Model, d.Serial, d.Addresses)
+	}
+	if want := "M9  [], M9 a [], M9 b [10.20.3.31], "; got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
+	if devices[0].ID == devices[1].ID {
+		t.Error("the same id twice")
+	}
+	for i := range maxUnplaced + 10 {
+		r.Said(of(fmt.Sprint("more ", i)), Claim{Model: "M9"}, 5)
+	}
+	if devices, _, _ := r.Devices(nil); len(devices) != maxUnplaced || r.Dropped != 13 {
+		t.Errorf("%d devices, %d dropped", len(devices), r.Dropped)
+	}
+}

@@ -175,16 +175,30 @@ func (o *fhirObserver) fact(x *exchange, off int, subject int64, r *fhir.Resourc
 		event.Int(event.Subject, subject), event.Int(event.Protection, x.protected()), event.Text(event.Operation, r.Type))
 }
 
-// device notes what a resource says of a device, if it also says where that
-// device is. Its serial number stays here when it is implanted or worn.
+// device notes what a resource says of a device: of the one at its address, or,
+// where it has none, of one that was only spoken of. Who has the resource is a
+// register of devices, and neither one of them nor the way to them. The serial
+// number stays here when the device is implanted or worn.
 func (o *fhirObserver) device(x *exchange, off int, d *fhir.Device) {
-	about := deviceAddress(d)
-	if about.Kind == device.NoAddress || len(d.Manufacturer)+len(d.Model)+len(d.DI)+len(d.ProductCode) == 0 {
+	if len(d.Manufacturer)+len(d.Model)+len(d.DI)+len(d.ProductCode) == 0 {
 		return
 	}
 	code, known := (*device.Catalogue)(nil).Lookup(string(d.ProductCode))
-	if (d.Worn || code.Worn) && about.Kind == device.EUI64 {
-		return // that address follows a person
+	worn := d.Worn || code.Worn
+	about, serial := deviceAddress(d), d.Serial
+	if worn {
+		if serial = nil; about.Kind == device.EUI64 {
+			return // that address follows a person
+		}
+	}
+	if about.Kind == device.NoAddress {
+		if len(d.Model)+len(d.DI) == 0 {
+			return
+		}
+		about.Value = strings.Join([]string{x.text(d.Manufacturer), x.text(d.Model), x.text(d.DI)}, "\x00")
+		if text := x.text(serial); text != "" {
+			about.Value += unitOf + text
+		}
 	}
 	hash := x.hash([]byte(about.Value), d.Manufacturer, d.Model, d.Version, d.DI, d.ProductCode)
 	if _, ok := o.devices[hash]; ok {
@@ -197,10 +211,6 @@ func (o *fhirObserver) device(x *exchange, off int, d *fhir.Device) {
 		o.devices = make(map[int64]struct{})
 	}
 	o.devices[hash] = struct{}{}
-	serial := d.Serial
-	if d.Worn || code.Worn {
-		serial = nil
-	}
 	x.noteAddr(event.IdentitySeen, off, about, device.Address{}, event.Text(event.Manufacturer, x.text(d.Manufacturer)), event.Text(event.Model, x.text(d.Model)),
 		event.Text(event.Serial, x.text(serial)), event.Text(event.Version, x.text(d.Version)), event.Text(event.UDI, x.text(d.DI)))
 	if known {
@@ -208,8 +218,12 @@ func (o *fhirObserver) device(x *exchange, off int, d *fhir.Device) {
 	}
 }
 
+// unitOf stands in front of the serial number in the address of a device that
+// was only spoken of.
+const unitOf = "\x00#"
+
 // deviceAddress returns where a device is: its EUI-64, or the IP address of
-// its own URL.
+// its own URL; of no kind when it does not say.
 func deviceAddress(d *fhir.Device) device.Address {
 	if len(d.EUI64) > 0 && len(d.EUI64) <= 32 {
 		digits := strings.NewReplacer("-", "", ":", "").Replace(string(d.EUI64))

@@ -67,6 +67,10 @@ func TestFHIRObserver(t *testing.T) {
 		{"a product code of what is worn", []piece{ask("PUT /fhir/Device/1 HTTP/1.1"+fhirType, `{"resourceType":"Device","manufacturer":"Okapi Health","serialNumber":"O-7","type":{"coding":[{"system":"https://www.fda.gov/product-codes","code":"LZG"}]},"url":"http://10.20.3.31/"}`), created},
 			[]string{`identity-seen 10.20.3.31 "Okapi Health"`, `therapy-seen 10.20.3.31 "LZG"`}},
 		{"a device without an address", []piece{ask("PUT /fhir/Device/1 HTTP/1.1"+fhirType, `{"resourceType":"Device","manufacturer":"Norra Medical","serialNumber":"N-42","url":"http://pump.example/"}`), created}, nil},
+		{"a device without an address, of some model", []piece{ask("PUT /fhir/Device/1 HTTP/1.1"+fhirType, `{"resourceType":"Device","manufacturer":"Norra Medical","modelNumber":"Flow 500","serialNumber":"N-42","version":[{"value":"2.1.4"}],"udiCarrier":[{"deviceIdentifier":"04012345000016"}]}`), created},
+			[]string{"identity-seen Norra Medical\x00Flow 500\x0004012345000016\x00#N-42" + ` "Norra Medical" "Flow 500" "N-42" "2.1.4" "04012345000016"`}},
+		{"a worn device without an address", []piece{ask("PUT /fhir/Device/1 HTTP/1.1"+fhirType, `{"resourceType":"Device","modelNumber":"Dose One","serialNumber":"O-7","type":{"text":"insulin pump"}}`), created},
+			[]string{"identity-seen \x00Dose One\x00" + ` "Dose One"`}},
 		{"not json", []piece{ask("PUT /fhir/Device/1 HTTP/1.1"+fhirType, `{"resourceType":}`), created}, []string{`malformed-seen 10.20.1.5 "fhir" "value" "invalid value"`}},
 		{"the same twice", []piece{
 			ask("POST /fhir/Observation HTTP/1.1"+fhirType, `{"resourceType":"Observation","subject":{"reference":"Patient/p-17"}}`), created,
@@ -130,5 +134,37 @@ func TestFHIRManySubjects(t *testing.T) {
 	}
 	if moved != maxFHIRSubjects || count != maxFHIRSubjects+50 {
 		t.Errorf("%d records of %d subjects", count, moved)
+	}
+}
+
+// What a user's table calls worn has no serial number in what is recorded.
+func TestWornByTable(t *testing.T) {
+	own, err := device.ParseCatalogue([]byte("code,class,therapy,worn,harm,manufacturer,model\nLZG,,,,,Okapi Health,Dose One\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	recorded := 0
+	s := newStage(Config{Catalogue: own, Record: func(e *event.Event) error {
+		recorded++
+		if strings.Contains(says(e), "O-7") {
+			t.Errorf("%s", says(e))
+		}
+		return nil
+	}})
+	for _, about := range []device.Address{{Value: "Okapi Health\x00Dose One\x00" + unitOf + "O-7"}, {Kind: device.IP, Value: "10.20.3.31"}} {
+		e := &event.Event{Kind: event.IdentitySeen, Device: about}
+		e.Add(event.Text(event.Manufacturer, "Okapi Health"), event.Text(event.Model, "Dose One"), event.Text(event.Serial, "O-7"))
+		if err := s.on(e); err != nil {
+			t.Fatal(err)
+		}
+	}
+	devices := s.result().Devices
+	if len(devices) != 2 || recorded != 2 {
+		t.Fatalf("%d devices, %d events", len(devices), recorded)
+	}
+	for _, d := range devices {
+		if d.Therapy != device.InsulinInfusion || d.Serial != "" {
+			t.Errorf("%+v", d)
+		}
 	}
 }

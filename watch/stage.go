@@ -8,6 +8,7 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
+	"strings"
 
 	"github.com/myelin-health/myelin/device"
 	"github.com/myelin-health/myelin/event"
@@ -207,6 +208,9 @@ func (s *stage) identity(e *event.Event) {
 	}
 	if p, _ := s.register.Product(&c); p.Worn && c.Serial != "" {
 		e.Set(event.Text(event.Serial, ""))
+		if e.Device.Kind == device.NoAddress {
+			e.Device.Value, _, _ = strings.Cut(e.Device.Value, unitOf)
+		}
 	}
 	s.register.Said(e.Device, c, e.Time)
 	if e.Device.Kind == device.EUI64 && e.Peer.Kind == device.IP {

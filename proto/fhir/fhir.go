@@ -117,7 +117,7 @@ type Resource struct {
 // A Device is what a Device resource says of one unit (R4 section 8.12).
 type Device struct {
 	Manufacturer []byte
-	Model        []byte // modelNumber, or failing that deviceName.name
+	Model        []byte // modelNumber, or failing that a deviceName.name that is the maker's
 	Serial       []byte // patient data when Worn
 	Version      []byte
 	DI           []byte // udiCarrier.deviceIdentifier
@@ -177,6 +177,7 @@ const (
 	partManufacturer
 	partModel
 	partDeviceName
+	partDeviceNameType
 	partSerial
 	partVersion
 	partDI
@@ -251,6 +252,7 @@ var elements = []element{
 	{"Device.manufacturer", 0, partManufacturer},
 	{"Device.modelNumber", 0, partModel},
 	{"Device.deviceName.name", 0, partDeviceName},
+	{"Device.deviceName.type", 0, partDeviceNameType},
 	{"Device.serialNumber", 0, partSerial},
 	{"Device.version.value", 0, partVersion},
 	{"Device.udiCarrier.deviceIdentifier", 0, partDI},
@@ -487,7 +489,12 @@ func (s *scan) end() {
 	switch r.Type {
 	case "Device":
 		d := &r.Device
-		d.Manufacturer, d.Model = slot[partManufacturer], first(partModel, partDeviceName)
+		d.Manufacturer, d.Model = slot[partManufacturer], slot[partModel]
+		switch string(slot[partDeviceNameType]) {
+		case "user-friendly-name", "patient-reported-name", "other": // what people call it may be a person's name
+		default:
+			d.Model = first(partModel, partDeviceName)
+		}
 		d.Serial, d.Version = slot[partSerial], slot[partVersion]
 		d.DI, d.HRF, d.Type, d.URL = slot[partDI], slot[partHRF], slot[partType], slot[partURL]
 		d.Worn = len(slot[partSubject]) > 0 || slices.Contains(wornTypes, string(slot[partTypeCode]))

@@ -228,6 +228,9 @@ func TestDevice(t *testing.T) {
 					string(d.Version) == "2.1.4" && string(d.DI) == "04012345678901" && bytes.HasPrefix(d.HRF, []byte("(01)")) && !d.Worn
 			}},
 		{`"deviceName":[{"name":"Flow"}]`, func(d *Device) bool { return string(d.Model) == "Flow" }},
+		{`"deviceName":[{"name":"Flow","type":"model-name"}]`, func(d *Device) bool { return string(d.Model) == "Flow" }},
+		{`"deviceName":[{"name":"Anna's pump","type":"user-friendly-name"}]`, func(d *Device) bool { return d.Model == nil }},
+		{`"deviceName":[{"name":"Anna's","type":"patient-reported-name"}],"modelNumber":"Flow 500"`, func(d *Device) bool { return string(d.Model) == "Flow 500" }},
 		{`"patient":{"reference":"Patient/1"}`, func(d *Device) bool { return d.Worn }},
 		{`"type":{"coding":[{"code":"14106009"}]}`, func(d *Device) bool { return d.Worn }},
 		{`"type":{"coding":[{"display":"Implantable defibrillator"}]}`, func(d *Device) bool { return d.Worn }},
