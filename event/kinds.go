@@ -14,6 +14,7 @@ const (
 	IdentitySeen
 	NameSeen
 	BindingSeen
+	MakerSeen
 	OrderSeen
 	CommandSeen
 	CommandAnswered
@@ -166,6 +167,7 @@ var Kinds = [kindCount]KindInfo{
 	IdentitySeen:      {"identity-seen", "said, or was said to be, this make and model", []Key{Manufacturer, Model, Serial, Version, OS, Class, Therapy, UDI}},
 	NameSeen:          {"name-seen", "has this further address or name", []Key{AddressKind, Name, Protocol}},
 	BindingSeen:       {"binding-seen", "claims this hardware address for its IP address", []Key{MAC, Protocol}},
+	MakerSeen:         {"maker-seen", "stored objects that this make and model made, perhaps itself; without them it passes on what others made", []Key{Manufacturer, Model, Class, Therapy}},
 	OrderSeen:         {"order-seen", "was told by the peer what goes with the commands that follow at the same place: which drug, where, what holds now, in whose name", []Key{Protocol, Drug, Place, Now, Actor, Name, Target}},
 	CommandSeen:       {"command-seen", "was told by the peer to change or read a therapy", []Key{Verb, Therapy, Effect, Value, Target, Protection, Fresh, Repeat}},
 	CommandAnswered:   {"command-answered", "answered a command", []Key{Verb, Stage, Outcome, Target, Fresh}},

@@ -71,6 +71,8 @@ type Entry struct {
 	served      []string // protocols of which it was the server
 	behind      []device.Address
 	harm        device.Harm // known better than from the kind of therapy
+	stored      *Claim      // the maker of all the objects that it stored, which need not be itself
+	passes      bool        // it passes on what several others made
 	wanted      bool        // a finding is about it
 	said        int         // bytes of claims and names
 }
@@ -158,7 +160,7 @@ func (e *Entry) worth() int {
 	switch {
 	case e.treats():
 		return 4
-	case len(e.claims) > 0 || len(e.behind) > 0:
+	case len(e.claims) > 0 || len(e.behind) > 0 || e.stored != nil:
 		return 3
 	case e.wanted || len(e.served) > 0:
 		return 2
@@ -275,6 +277,19 @@ func (c *Claim) size() int {
 		n += len(s)
 	}
 	return n
+}
+
+// Stored notes that the address stored objects of a maker; the empty claim, that
+// it passes on what others made. All of one maker are probably its own.
+func (r *Register) Stored(a device.Address, c Claim, now int64) {
+	e := r.At(a, now)
+	switch {
+	case e == nil:
+	case c == Claim{}, e.stored != nil && *e.stored != c:
+		e.passes = true
+	case e.stored == nil && r.fits(e, c.size()):
+		e.stored = &c
+	}
 }
 
 // Named notes a further address or name of the device at the address.
@@ -647,6 +662,13 @@ func (r *Register) assemble(group []*Entry, shared map[string]bool, frames map[s
 		}
 		d.Class = cmp.Or(d.Class, c.Class)
 	}
+	// What nothing else is known of is probably what made all that it stored.
+	if d.Therapy == device.NoTherapy && d.Model == "" && said.ProductCode == "" {
+		if c := maker(group); c != nil {
+			d.Manufacturer, d.Model, d.Class, d.Therapy, d.Harm = c.Manufacturer, c.Model, c.Class, c.Therapy, c.Therapy.Harm()
+			d.Confidence = device.Low
+		}
+	}
 	said.Manufacturer, said.Model = d.Manufacturer, d.Model
 	if p, ok := r.Product(&said); ok {
 		d.ProductCode = p.Code
@@ -671,9 +693,22 @@ func (r *Register) assemble(group []*Entry, shared map[string]bool, frames map[s
 	return d
 }
 
+// maker returns the one maker of all that a group stored, or nil.
+func maker(group []*Entry) (c *Claim) {
+	for _, e := range group {
+		if e.passes || c != nil && e.stored != nil && *e.stored != *c {
+			return nil
+		}
+		c = cmp.Or(c, e.stored)
+	}
+	return c
+}
+
 // finish tells what depends on what the device is, once all devices are known.
 func finish(d *device.Device, group []*Entry, shared map[string]bool, mine func(eui64 string) bool) {
+	guessed := d.Confidence == device.Low // by assemble
 	switch {
+	case guessed:
 	case d.Medical && d.Model != "":
 		d.Confidence = device.High
 	case d.Medical || d.Role != "" || d.Model != "":
@@ -687,7 +722,7 @@ func finish(d *device.Device, group []*Entry, shared map[string]bool, mine func(
 			if n.Kind == device.EUI64 && !mine(n.Value) {
 				continue
 			}
-			if n.Kind != device.Host && n.Kind != device.AET || d.Medical || d.Role != "" {
+			if n.Kind != device.Host && n.Kind != device.AET || d.Medical && !guessed || d.Role != "" {
 				d.Addresses = add(d.Addresses, n, maxEntries)
 			}
 		}

@@ -717,3 +717,42 @@ func TestSpokenOf(t *testing.T) {
 		t.Errorf("%d devices, %d dropped", len(devices), r.Dropped)
 	}
 }
+
+// Who stores only what one make and model made is probably that; who is known
+// as something else, or passes on, is not.
+func TestStored(t *testing.T) {
+	ct := Claim{Manufacturer: "Lumen Imaging", Model: "Helia 64", Class: "CT scanner", Therapy: device.Imaging}
+	mr := Claim{Manufacturer: "Veltis", Model: "R3", Class: "MRI scanner", Therapy: device.Imaging}
+	asPT := ct
+	asPT.Class = "PET scanner"
+	const guess = "Helia 64 CT scanner minor low []"
+	for _, tt := range []struct {
+		name   string
+		stored []Claim
+		said   Claim
+		want   string
+	}{
+		{"one", []Claim{ct}, Claim{}, guess},
+		{"one, often", []Claim{ct, ct}, Claim{OS: "Windows 7"}, guess},
+		{"two makes", []Claim{ct, mr}, Claim{}, "   low []"},
+		{"two makes, by turns", []Claim{ct, mr, ct}, Claim{}, "   low []"},
+		{"two modalities", []Claim{ct, asPT}, Claim{}, "   low []"},
+		{"passes on", []Claim{ct, {}}, Claim{}, "   low []"},
+		{"passes on, first", []Claim{{}, ct, ct}, Claim{}, "   low []"},
+		{"an archive", []Claim{ct}, Claim{Class: "archive", Therapy: device.Records}, " archive negligible medium [CT1]"},
+		{"says what it is", []Claim{mr}, made("7"), "M9 patient monitor serious high [CT1]"},
+	} {
+		r := NewRegister()
+		r.At(ip("10.20.8.11"), 1).Sent(1)
+		r.Named(ip("10.20.8.11"), aet("CT1"), 1)
+		r.Said(ip("10.20.8.11"), tt.said, 1)
+		for _, c := range tt.stored {
+			r.Stored(ip("10.20.8.11"), c, 2)
+		}
+		devices, _, _ := r.Devices(nil)
+		d := devices[0]
+		if got := fmt.Sprintf("%s %s %s %s %v", d.Model, d.Class, d.Harm, d.Confidence, d.Addresses[1:]); got != tt.want {
+			t.Errorf("%s: %q, want %q", tt.name, got, tt.want)
+		}
+	}
+}

@@ -83,6 +83,8 @@ type dicomSide struct {
 	at       flow.Place  // of the first of them
 	several  bool        // makers, models or serials in what it stored
 	relays   bool        // it passes on what others made
+	receives bool        // what others made, or asks for it
+	passes   bool        // said already
 	archive  bool        // said already
 	reported uint8       // reports said already: bits
 }
@@ -206,14 +208,17 @@ func (o *dicomObserver) Command(off int, c *dicom.Command) {
 			// What the acceptor sends back, or sends for somebody else's C-MOVE,
 			// comes out of its store.
 			me.relays = me.relays || len(c.MoveOriginator.Bytes()) > 0 || o.x.From != o.requestor
-		} else if c.Succeeded() && !peer.relays {
-			o.archive(off, "archive")
+		} else if c.Succeeded() {
+			if me.receives = true; !peer.relays {
+				o.archive(off, "archive")
+			}
 		}
 	case dicom.CFindRQ, dicom.CMoveRQ, dicom.CGetRQ:
 		if c.Field.Response() {
 			o.answer(off, c)
 			return
 		}
+		me.receives = me.receives || c.Field != dicom.CFindRQ
 		r := o.request(o.x.From, 0, 0)
 		if r == nil { // more than anybody asks for at a time
 			r = &o.requests[0]
@@ -446,7 +451,7 @@ func (o *dicomObserver) finish(off int) {
 		}
 	}
 	for side := range o.sides {
-		o.maker(flow.Side(side))
+		o.maker(off, flow.Side(side))
 	}
 }
 
@@ -459,17 +464,32 @@ func (o *dicomObserver) finish(off int) {
 // C-GET, or stores objects of several makers or serial numbers; and something
 // only where the sender's own name fits the data set: its AE title the station
 // name, or the root of its implementation's UID that of the object's.
-func (o *dicomObserver) maker(side flow.Side) {
+//
+// Where only the name does not fit, all that an address stores may still come
+// from one maker: who passes on is said as well, for the inventory to compare.
+func (o *dicomObserver) maker(off int, side flow.Side) {
 	s := &o.sides[side]
 	m := s.maker
 	s.maker = dicomObject{}
-	if m.manufacturer == "" && m.model == "" || s.relays || s.several || s.archive {
+	if s.relays || s.several || s.receives {
+		if !s.passes && !s.archive { // an archive is known as one
+			s.passes = true
+			o.x.note(event.MakerSeen, off, side)
+		}
 		return
 	}
-	if !sameStation(s.title, m.station) && !sameRoot(s.root, m.instance) {
+	if m.manufacturer == "" && m.model == "" || s.archive {
 		return
 	}
 	class, therapy := device.KindOfModality(m.modality)
+	if !sameStation(s.title, m.station) && !sameRoot(s.root, m.instance) {
+		if m.manufacturer != "" && m.model != "" && class != "" {
+			e := o.x.sh.emit(event.MakerSeen, s.at)
+			e.Device, e.Peer = o.x.addr(side), o.x.addr(side.Other())
+			e.Add(event.Text(event.Manufacturer, m.manufacturer), event.Text(event.Model, m.model), event.Text(event.Class, class), event.Int(event.Therapy, therapy))
+		}
+		return
+	}
 	e := o.x.sh.emit(event.IdentitySeen, s.at)
 	e.Device, e.Peer = o.x.addr(side), o.x.addr(side.Other())
 	for _, a := range []event.Attr{

@@ -125,6 +125,7 @@ var handlers = [...]func(*stage, *event.Event){
 	event.IdentitySeen:     (*stage).identity,
 	event.NameSeen:         (*stage).named,
 	event.BindingSeen:      (*stage).bound,
+	event.MakerSeen:        (*stage).maker,
 	event.OrderSeen:        (*stage).order,
 	event.CommandSeen:      (*stage).command,
 	event.CommandAnswered:  (*stage).commandAnswered,
@@ -220,6 +221,12 @@ func (s *stage) identity(e *event.Event) {
 	if os := e.Text(event.OS); os != "" {
 		s.legacy(e, os)
 	}
+}
+
+func (s *stage) maker(e *event.Event) {
+	s.register.Stored(e.Device, inventory.Claim{
+		Manufacturer: e.Text(event.Manufacturer), Model: e.Text(event.Model), Class: e.Text(event.Class), Therapy: device.Therapy(e.Int(event.Therapy)),
+	}, e.Time)
 }
 
 func (s *stage) named(e *event.Event) {
