@@ -727,7 +727,12 @@ var weaknessDetections = []detection{
 		s.is(ct1, "Helia 64", device.Imaging)
 		s.said(event.IdentitySeen, ct1, "", event.Text(event.OS, "Windows 7 or Server 2008 R2"))
 	}, confidence: device.High, harm: device.Negligible, title: "Windows 7"},
-	{name: "Windows 10", kind: finding.LegacyOS, scene: func(s *scene) { s.said(event.IdentitySeen, ct1, "", event.Text(event.OS, "Windows 10")) }},
+	{name: "Windows 10", kind: finding.LegacyOS, scene: func(s *scene) { s.said(event.IdentitySeen, ct1, "", event.Text(event.OS, "Windows 10")) }, confidence: device.Medium, title: "Windows 10"},
+	{name: "Windows 10 or a newer one", kind: finding.LegacyOS, scene: func(s *scene) {
+		for _, os := range []string{"Windows 10 or newer", "Windows 10 or later", "Windows 10 or Server 2019", "Windows 11"} {
+			s.said(event.IdentitySeen, ct1, "", event.Text(event.OS, os))
+		}
+	}},
 
 	{name: "Telnet", kind: finding.InsecureService, scene: func(s *scene) {
 		s.talk(laptop, mon3, 23, server([]byte("\xff\xfd\x18\xff\xfb\x01mon-3 login: ")), client([]byte("lea\r\n")))

@@ -104,6 +104,10 @@ func (s *stage) legacy(e *event.Event, os string) {
 			return
 		}
 	}
+	// Only what says that it is no newer one. An LTSC edition says the same.
+	if os == "Windows 10" {
+		s.find(finding.LegacyOS, e.Device, "", device.Medium, e, os+": no free updates since October 2025; an LTSC edition, or one with paid updates (ESU), may still have some").detail = os
+	}
 }
 
 func (s *stage) malformed(e *event.Event) {

@@ -11,10 +11,11 @@ type mark struct{ text, os string }
 // first. The numbers of Windows NT are in Microsoft's "User-Agent string
 // reference"; the second group is CryptoAPI and other parts of Windows, which
 // name the system's own version. Browsers froze the version of macOS at 10.15
-// and of Windows at 10.0, so those name no more than a family.
+// and of Windows at 10.0, which Windows 11 kept too, so those name no more than
+// a family.
 var agents = [...]mark{
-	{"Windows NT 10.0", "Windows 10"},
-	{"Windows NT 6.4", "Windows 10"},
+	{"Windows NT 10.0", "Windows 10 or newer"},
+	{"Windows NT 6.4", "Windows 10 or newer"},
 	{"Windows NT 6.3", "Windows 8.1"},
 	{"Windows NT 6.2", "Windows 8"},
 	{"Windows NT 6.1", "Windows 7"},
@@ -28,7 +29,7 @@ var agents = [...]mark{
 	{"Windows CE", "Windows CE"},
 	{"Windows Phone", "Windows Phone"},
 
-	{"Microsoft-CryptoAPI/10.0", "Windows 10"},
+	{"Microsoft-CryptoAPI/10.0", "Windows 10 or newer"},
 	{"Microsoft-CryptoAPI/6.3", "Windows 8.1"},
 	{"Microsoft-CryptoAPI/6.2", "Windows 8"},
 	{"Microsoft-CryptoAPI/6.1", "Windows 7"},

@@ -126,7 +126,7 @@ func (a *Announcement) OS() string {
 	case 0x63:
 		return "Windows 8.1 or Server 2012 R2"
 	case 0xa0:
-		return "Windows 10"
+		return "Windows 10 or newer"
 	}
 	return ""
 }

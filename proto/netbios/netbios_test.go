@@ -135,7 +135,7 @@ func TestAnnouncement(t *testing.T) {
 		serverType   uint32
 		want         string
 	}{
-		{5, 1, 3, "Windows XP"}, {6, 1, 3, "Windows 7 or Server 2008 R2"}, {6, 1, 0x800, "Unix (Samba)"}, {10, 0, 3, "Windows 10"}, {9, 9, 3, ""},
+		{5, 1, 3, "Windows XP"}, {6, 1, 3, "Windows 7 or Server 2008 R2"}, {6, 1, 0x800, "Unix (Samba)"}, {10, 0, 3, "Windows 10 or newer"}, {9, 9, 3, ""},
 	} {
 		d, err := netbios.ParseDatagram(announcement(netbios.HostAnnouncement, tt.major, tt.minor, tt.serverType))
 		if err != nil || string(d.Source.Text()) != "CT-1" || d.Destination.Suffix() != netbios.MasterName {
