@@ -20,7 +20,7 @@ import (
 
 // judge decides the statements that waited for names, sessions and answers.
 func (s *stage) judge() []*claim {
-	return slices.Concat(s.judgeScans(), s.judgeRecords(), s.judgeServices())
+	return slices.Concat(s.judgeScans(), s.judgeRecords(), s.judgeServices(), s.judgeCalls())
 }
 
 func (s *stage) judgeServices() (out []*claim) {
@@ -408,6 +408,7 @@ type calls struct {
 	told     int64
 	mean, m2 float64
 	places   []place // of those that were not told
+	idled    []place // the latest calls by datagram: these end in any order
 	named    bool    // over TLS, to a server asked for by name
 	flawed   bool    // whose certificate is false
 }
@@ -420,8 +421,25 @@ func (s *stage) calling(client, server uint32, port uint16, now int64) *calls {
 	return s.calls.use(callKey{s.at(client).ip, s.at(server).ip, port}, now, &s.dropped)
 }
 
+// regular are the ports of datagrams that honest services send at even times:
+// DNS, NTP, SNMP, QUIC, IKE and IPsec through NAT, syslog, OpenVPN, L2TP,
+// STUN and TURN, Teredo, SIP, mDNS, WireGuard and Tailscale.
+var regular = []uint16{
+	53, 123, 161, 162, 443, 500, 4500, 514, 1194, 1701, 3478, 3479, 5349, 19302, 3544, 5060, 5061, 5353, 51820, 41641,
+}
+
+// isRegular reports whether a conversation keeps something alive, by its port or
+// by what it says on another.
+func (c *ended) isRegular() bool {
+	if c.transport != wire.ProtoUDP {
+		return false
+	}
+	p := c.protocols
+	return slices.Contains(regular, c.port) || p.has(proto.DNS) || p.has(proto.NTP) || p.has(proto.SNMP) || p.has(proto.Syslog)
+}
+
 func (s *stage) beacon(c *ended, client, server uint32) {
-	if c.transport != wire.ProtoTCP || !c.answered() || c.bytes() == 0 || c.bytes() > beaconBytes {
+	if c.transport != wire.ProtoTCP && c.transport != wire.ProtoUDP || c.isRegular() || !c.answered() || c.bytes() == 0 || c.bytes() > beaconBytes {
 		return
 	}
 	k := s.calling(client, server, c.port, c.begin.Time)
@@ -429,35 +447,77 @@ func (s *stage) beacon(c *ended, client, server uint32) {
 		return
 	}
 	from, to := s.at(client).addr, s.at(server).addr
-	if s.baseline.link(from.Value, to.Value, c.protocols.names()) || c.begin.Time <= k.last {
+	if s.baseline.link(from.Value, to.Value, c.protocols.names()) || c.transport == wire.ProtoTCP && c.begin.Time <= k.last {
 		return
 	}
+	if c.transport == wire.ProtoUDP {
+		i, had := slices.BinarySearchFunc(k.idled, c.first(), comparePlaces)
+		if !had {
+			k.idled = slices.Insert(k.idled, i, c.first())
+			k.idled = k.idled[max(0, len(k.idled)-finding.MaxSightings):]
+		}
+		return
+	}
+	if !k.add(c.first()) {
+		return
+	}
+	note, confidence := s.clockwork(k)
+	s.findAll(claimKey{finding.Beaconing, from, to.Value}, confidence, k.places, int(k.n+1-k.told), note).with(to)
+	k.places, k.told = nil, k.n+1
+}
+
+// judgeCalls decides about the calls by datagram, which are conversations that
+// nobody ends.
+func (s *stage) judgeCalls() (out []*claim) {
+	s.calls.sorted(func(key callKey, had *calls) {
+		var k calls
+		even := false
+		for _, at := range had.idled {
+			even = k.add(at)
+		}
+		if !even {
+			return
+		}
+		to := s.address(key.to)
+		c := newClaim(claimKey{finding.Beaconing, s.address(key.from), to.Value})
+		note, confidence := s.clockwork(&k)
+		for _, at := range k.places {
+			c.see(confidence, at, note)
+		}
+		out = append(out, c.with(to))
+	})
+	return out
+}
+
+// clockwork says what even calls are, and how sure that is worth a word.
+func (s *stage) clockwork(k *calls) (note string, confidence device.Confidence) {
+	confidence = device.Low
+	if s.baseline != nil {
+		confidence = device.High
+	}
+	return fmt.Sprintf("call every %d seconds", int64(k.mean)/second), confidence
+}
+
+// add counts a call, and reports whether it stands at the end of a row of even
+// ones.
+func (k *calls) add(at place) bool {
 	if k.last == 0 {
-		k.last, k.before = c.begin.Time, c.first()
+		k.last, k.before = at.time, at
 		k.places = []place{k.before}
-		return
+		return false
 	}
-	d := float64(c.begin.Time - k.last)
+	d := float64(at.time - k.last)
 	if k.n > 0 && (d > k.mean*beaconBreak || d*beaconBreak < k.mean) {
 		k.n, k.told, k.mean, k.m2, k.places = 0, 0, 0, 0, []place{k.before}
 	}
-	k.last = c.begin.Time
+	k.last = at.time
 	k.n++
 	delta := d - k.mean
 	k.mean += delta / float64(k.n)
 	k.m2 += delta * (d - k.mean)
-	k.before = c.first()
+	k.before = at
 	k.places = lowest(k.places, k.before, comparePlaces)
-	if k.n < beaconCalls || k.mean < float64(beaconMin) || math.Sqrt(k.m2/float64(k.n)) > k.mean*beaconJitter/100 {
-		return
-	}
-	confidence := device.Low
-	if s.baseline != nil {
-		confidence = device.High
-	}
-	note := fmt.Sprintf("call every %d seconds", int64(k.mean)/second)
-	s.findAll(claimKey{finding.Beaconing, from, to.Value}, confidence, k.places, int(k.n+1-k.told), note).with(to)
-	k.places, k.told = nil, k.n+1
+	return k.n >= beaconCalls && k.mean >= float64(beaconMin) && math.Sqrt(k.m2/float64(k.n)) <= k.mean*beaconJitter/100
 }
 
 func (s *stage) guarded(c *ended, client, server uint32) {

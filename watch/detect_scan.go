@@ -65,8 +65,25 @@ func keepTries(_ tryKey, t *tries) uint8 {
 
 func (s *stage) releaseTries(_ tryKey, t *tries) { s.targets += purse(t.lent) }
 
-// probed are the UDP services that scanners ask for one by one.
-var probed = []uint16{69, 161, 500, 623, 1434, 1900, 5060, 11211}
+// probed are the UDP services that scanners ask for one by one: TFTP, portmapper,
+// SNMP, IKE, IPMI, SQL Server, SSDP, SIP, CoAP, memcached, VxWorks' debugger,
+// EtherNet/IP, BACnet. Others are sent to many addresses by honest stations that
+// nobody answers, or whose answers were not captured: DNS, NTP, NetBIOS names,
+// syslog, SNMP traps, QUIC, LDAP.
+var probed = []uint16{69, 111, 161, 500, 623, 1434, 1900, 5060, 5683, 11211, 17185, 44818, 47808}
+
+// knocks reports whether a datagram conversation looks like a port scanner's
+// question: at most a few datagrams without an answer, that carry nothing or
+// go to a service's port. RTP and the answers to clients go to ports above
+// those and carry something; traceroute counts up from its own port, and may
+// carry nothing.
+func (c *ended) knocks() bool {
+	const traceroute, hops = 33434, 256
+	if c.state != event.Unanswered || c.packets[flow.Client] > scanDatagrams || c.port >= traceroute && c.port < traceroute+hops {
+		return false
+	}
+	return c.bytes() == 0 || c.port < 1024
+}
 
 // futile reports whether a conversation came to nothing, and whether the target
 // was open all the same: no answer, a refusal, or a connection that was opened
@@ -92,7 +109,7 @@ func (c *ended) futile() (futile, open bool) {
 		}
 		return c.bytes() == 0, client&wire.ACK != 0 && server&wire.SYN != 0
 	case wire.ProtoUDP:
-		return c.state == event.Unanswered && slices.Contains(probed, c.port), true
+		return c.state == event.Unanswered && (c.knocks() || slices.Contains(probed, c.port)), true
 	case wire.ProtoICMP, wire.ProtoICMPv6:
 		return c.state == event.Unanswered && client&wire.SYN != 0, true
 	}
@@ -109,10 +126,22 @@ func (s *stage) scan(c *ended) {
 		return
 	}
 	x := try{c.first(), target{addr: c.server, port: c.port, shut: !open}}
-	s.tried(tryKey{from: c.client, port: c.port, proto: c.transport}, x, scanTargets)
-	if c.transport == wire.ProtoTCP {
-		s.tried(tryKey{from: c.client, to: c.server, proto: c.transport}, x, scanPorts)
+	switch c.transport {
+	case wire.ProtoUDP:
+		if c.bytes() == 0 || slices.Contains(probed, c.port) {
+			s.tried(tryKey{from: c.client, port: c.port, proto: c.transport}, x, scanTargets)
+		}
+		if !c.knocks() {
+			return
+		}
+		x.to.shut = true // nobody checks dozens of ports that never answer
+	default:
+		s.tried(tryKey{from: c.client, port: c.port, proto: c.transport}, x, scanTargets)
+		if c.transport != wire.ProtoTCP {
+			return
+		}
 	}
+	s.tried(tryKey{from: c.client, to: c.server, proto: c.transport}, x, scanPorts)
 }
 
 // manyTargets is how many are found by looking at each.

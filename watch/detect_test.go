@@ -351,6 +351,15 @@ func (s *scene) sweep(n int, try func(dst string)) {
 	}
 }
 
+// knock sends datagrams to n ports of ct-1.
+func (s *scene) knock(n int, first uint16, b []byte, times int) {
+	for range times {
+		for p := range n {
+			s.udp(laptop, 5000, ct1, first+uint16(p), b)
+		}
+	}
+}
+
 var scanDetections = []detection{
 	{name: "25 addresses that do not answer", kind: finding.ScanHorizontal, scene: func(s *scene) { s.sweep(25, func(dst string) { s.syn(laptop, dst, 445) }) }, confidence: device.High, count: 25, harm: device.Negligible},
 	{name: "24", kind: finding.ScanHorizontal, scene: func(s *scene) { s.sweep(24, func(dst string) { s.syn(laptop, dst, 445); s.syn(laptop, dst, 445) }) }},
@@ -377,6 +386,9 @@ var scanDetections = []detection{
 	}},
 	{name: "datagrams to a probed port", kind: finding.ScanHorizontal, scene: func(s *scene) { s.sweep(25, func(dst string) { s.udp(laptop, 5000, dst, 161, snmpAsk) }) }, confidence: device.High},
 	{name: "datagrams to another", kind: finding.ScanHorizontal, scene: func(s *scene) { s.sweep(100, func(dst string) { s.udp(laptop, 5000, dst, 514, []byte("<1>x")) }) }},
+	{name: "empty datagrams to any port", kind: finding.ScanHorizontal, scene: func(s *scene) { s.sweep(25, func(dst string) { s.udp(laptop, 5000, dst, 9999, nil) }) }, confidence: device.High},
+	{name: "24 empty datagrams", kind: finding.ScanHorizontal, scene: func(s *scene) { s.sweep(24, func(dst string) { s.udp(laptop, 5000, dst, 9999, nil) }) }},
+	{name: "empty datagrams that trace a route", kind: finding.ScanHorizontal, scene: func(s *scene) { s.sweep(100, func(dst string) { s.udp(laptop, 5000, dst, 33434, nil) }) }},
 	{name: "has the harm of what it looks for, one step away", kind: finding.ScanHorizontal, scene: func(s *scene) {
 		s.talk(vent3, mon3, 9000, client([]byte("x")))
 		s.is(vent3, "V2", device.Ventilation)
@@ -389,6 +401,37 @@ var scanDetections = []detection{
 			s.refused(laptop, ct1, 100+p)
 		}
 	}, confidence: device.High, count: 30},
+	{name: "30 ports for datagrams", kind: finding.ScanVertical, scene: func(s *scene) { s.knock(30, 100, []byte("x"), 2) }, confidence: device.High, count: 30},
+	{name: "29 ports for datagrams", kind: finding.ScanVertical, scene: func(s *scene) { s.knock(29, 100, []byte("x"), 4) }},
+	{name: "30 high ports, empty datagrams", kind: finding.ScanVertical, scene: func(s *scene) { s.knock(30, 20000, nil, 1) }, confidence: device.High, count: 30},
+	{name: "30 ports, said to be unreachable", kind: finding.ScanVertical, scene: func(s *scene) {
+		for p := range uint16(30) {
+			s.udp(laptop, 5000, ct1, 100+p, nil)
+			s.ip(ct1, laptop, wire.ProtoICMP, append([]byte{3, 3, 0, 0, 0, 0, 0, 0}, s.frames[len(s.frames)-1].Data[14:]...), 0)
+		}
+	}, confidence: device.High, count: 30},
+	{name: "30 ports that are asked again and again", kind: finding.ScanVertical, scene: func(s *scene) {
+		for port := range uint16(6) { // a new source port for each try
+			for p := range uint16(30) {
+				s.udp(laptop, 5000+port, ct1, 100+p, nil)
+			}
+		}
+	}, confidence: device.High, count: 180},
+	{name: "30 ports that answer", kind: finding.ScanVertical, scene: func(s *scene) {
+		for p := range uint16(40) {
+			s.udp(laptop, 5000, ct1, 100+p, []byte("x"))
+			s.udp(ct1, 100+p, laptop, 5000, []byte("y"))
+		}
+	}},
+	{name: "a route that is traced", kind: finding.ScanVertical, scene: func(s *scene) { s.knock(90, 33434, nil, 1) }},
+	{name: "voices", kind: finding.ScanVertical, scene: func(s *scene) { s.knock(200, 16384, []byte("\x80\x00rtp"), 3) }},
+	{name: "streams to low ports", kind: finding.ScanVertical, scene: func(s *scene) { s.knock(40, 900, []byte("x"), scanDatagrams+1) }},
+	{name: "answers whose questions were not captured", kind: finding.ScanVertical, scene: func(s *scene) {
+		for p := range uint16(100) {
+			s.udp("10.20.1.2", 53, ct1, 40000+p, []byte("answer"))
+			s.udp("10.20.1.2", 53, ct1, 40000+p, nil)
+		}
+	}},
 	{name: "29 ports", kind: finding.ScanVertical, scene: func(s *scene) {
 		for p := range uint16(29) {
 			s.refused(laptop, ct1, 100+p)
@@ -613,6 +656,13 @@ func (s *scene) call(from string, port uint16, size int) {
 }
 
 // calls are calls at the given intervals, in milliseconds.
+// datagrams is a question and its answer, from a new port.
+func (s *scene) datagrams(from string, port uint16) {
+	s.port++
+	s.udp(from, s.port, away, port, []byte("question"))
+	s.udp(away, port, from, s.port, []byte("answer"))
+}
+
 func (s *scene) calls(n int, call func(), gaps ...int) {
 	for i := range n {
 		before := s.now
@@ -663,6 +713,18 @@ func secureCalls(version uint16, name string, problems bool, n int, gap time.Dur
 
 var outsideDetections = []detection{
 	{name: "eleven calls a minute apart", kind: finding.Beaconing, scene: func(s *scene) { s.calls(11, func() { s.call(ct1, 8080, 100) }, 60000) }, confidence: device.Low, count: 11},
+	{name: "eleven calls by datagram", kind: finding.Beaconing, scene: func(s *scene) { s.calls(11, func() { s.datagrams(ct1, 8080) }, 60000) }, confidence: device.Low, count: 11},
+	{name: "datagrams that nobody answers", kind: finding.Beaconing, scene: func(s *scene) { s.calls(15, func() { s.port++; s.udp(ct1, s.port, away, 8080, []byte("q")) }, 60000) }},
+	{name: "a clock", kind: finding.Beaconing, scene: func(s *scene) { s.calls(15, func() { s.datagrams(ct1, 123) }, 64000) }},
+	{name: "names", kind: finding.Beaconing, scene: func(s *scene) { s.calls(15, func() { s.datagrams(ct1, 53) }, 60000) }},
+	{name: "a telephone that stays registered", kind: finding.Beaconing, scene: func(s *scene) { s.calls(30, func() { s.datagrams(ct1, 5060) }, 30000) }},
+	{name: "tunnels that stay open", kind: finding.Beaconing, scene: func(s *scene) {
+		s.calls(30, func() {
+			for _, port := range []uint16{500, 4500, 1194, 51820} {
+				s.datagrams(ct1, port)
+			}
+		}, 25000)
+	}},
 	{name: "ten calls", kind: finding.Beaconing, scene: func(s *scene) { s.calls(10, func() { s.call(ct1, 8080, 100) }, 60000) }},
 	{name: "jitter of 10 per cent", kind: finding.Beaconing, scene: func(s *scene) { s.calls(11, func() { s.call(ct1, 8080, 100) }, 54000, 66000) }, confidence: device.Low},
 	{name: "jitter of 11 per cent", kind: finding.Beaconing, scene: func(s *scene) { s.calls(31, func() { s.call(ct1, 8080, 100) }, 53400, 66600) }},

@@ -38,6 +38,7 @@ func TestInnocent(t *testing.T) {
 		"a capture that begins in the middle":     (*scene).middle,
 		"a proxy that everybody uses":             (*scene).proxy,
 		"machines that look for each other":       (*scene).discovery,
+		"telephones, clocks, names and logs":      (*scene).datagramLife,
 		"a router that says what is unreachable":  (*scene).unreachable,
 		"a hand-over between two pump gateways":   (*scene).handOver,
 		"backscatter of somebody else's flooding": (*scene).backscatter,
@@ -214,6 +215,37 @@ func (s *scene) discovery() {
 		s.udp(laptop, 1900, "239.255.255.250", 1900, []byte("M-SEARCH * HTTP/1.1\r\nMAN: \"ssdp:discover\"\r\nMX: 1\r\nST: ssdp:all\r\n\r\n"))
 		s.udp(laptop, 5000, "10.20.255.255", 161, snmpAsk)
 		s.wait(time.Second)
+	}
+}
+
+// datagramLife is what a network says in datagrams, with half of the answers
+// not captured.
+func (s *scene) datagramLife() {
+	for i := range 120 {
+		at := uint16(i)
+		for _, port := range []uint16{16384 + 4*at, 16385 + 4*at} { // a call's RTP and RTCP, seen one way
+			for range 1 + i%5 {
+				s.udp(ct1, 30000+4*at, laptop, port, []byte("\x80\x00voice"))
+			}
+		}
+		s.udp("10.20.1.2", 41000+at, fmt.Sprintf("198.51.100.%d", i), 53, []byte("question of a resolver"))
+		s.udp("10.20.1.2", 123, fmt.Sprintf("198.51.100.%d", i), 123, make([]byte, 48))
+		s.udp("10.20.1.2", 53, laptop, 50000+at, []byte("answer"))
+		s.udp(host(i), 514, "10.20.1.9", 514, []byte("<13>all is well"))
+		s.udp("10.20.1.9", 137, host(i), 137, make([]byte, 50))
+		s.udp("10.20.1.9", 5000, host(i), 162, []byte("trap"))
+		for hop := range uint16(30) { // traceroute, to its end
+			s.udp("10.20.1.8", 42000, "198.51.100.7", 33434+3*hop, make([]byte, 32))
+		}
+		s.wait(4 * time.Second)
+	}
+	before := s.now
+	for range 40 {
+		for _, port := range []uint16{53, 123, 443, 500, 1194, 3478, 4500, 5060, 51820} {
+			s.datagrams(ct1, port)
+		}
+		before += int64(30 * time.Second)
+		s.now = before
 	}
 }
 

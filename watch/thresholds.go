@@ -17,6 +17,9 @@ const (
 	scanWindow  = 10 * minute // from the first try to the last
 	scanPackets = 12          // of a conversation that came to nothing
 	checkVisits = 4           // of a target that is open, or answers no datagrams
+	// Scanners send two or three datagrams to a port that does not answer; what
+	// streams, reports or keeps alive sends more.
+	scanDatagrams = 4
 
 	// People mistype a password three or four times, machines do not stop. A
 	// server for many people may add theirs up: only so many are sure.
@@ -48,6 +51,8 @@ const (
 	// service. What tells them apart on a wire is a name: a service asks for its
 	// server by name, over TLS, and shows no certificate that is false. Such
 	// calls are nothing to report unless a baseline says that they are new.
+	// Datagrams at even times keep clocks, names, telephones and tunnels alive:
+	// what detect_network.go lists as regular does not count.
 	beaconCalls  = 10         // intervals in a row
 	beaconMin    = 5 * second // between calls
 	beaconJitter = 10         // per cent: standard deviation of the time between calls
