@@ -80,13 +80,13 @@ type answerFlags struct {
 }
 
 func (f *answerFlags) register(v *cobra.Command) {
-	v.Flags().StringSliceVar(&f.only, "only", nil, "report only this `KIND` of finding (see 'myelin kinds'); repeatable")
-	v.Flags().StringVar(&f.minDecision, "min-decision", levels[0], "leave out what is below `LEVEL`, as in --fail-on")
+	v.Flags().StringSliceVar(&f.only, "only", nil, "report only this `KIND` of finding; repeatable")
+	v.Flags().StringVar(&f.minDecision, "min-decision", levels[0], "leave out what is below `LEVEL`")
 	v.Flags().StringVar(&f.failOn, "fail-on", "", "exit with 3 at `LEVEL` or above: "+enumerate(levels))
-	v.Flags().StringVar(&f.keyFile, "key", "", "`FILE` with the key of patients' pseudonyms, 32 bytes or more")
-	v.Flags().StringVar(&f.baselineFile, "baseline", "", "`FILE` of what is expected: YAML, or an earlier answer in JSON")
-	v.Flags().StringVar(&f.codesFile, "product-codes", "", "`FILE` of your own FDA product codes and products, CSV")
-	v.Flags().IntVar(&f.jobs, "jobs", defaultJobs(), "work with `N` workers; the answer is the same for any N")
+	v.Flags().StringVar(&f.keyFile, "key", "", "`FILE` with the key of pseudonyms, 32 bytes or more")
+	v.Flags().StringVar(&f.baselineFile, "baseline", "", "`FILE` of what is expected: YAML, or an earlier answer")
+	v.Flags().StringVar(&f.codesFile, "product-codes", "", "`FILE` of your products and FDA codes, CSV")
+	v.Flags().IntVar(&f.jobs, "jobs", defaultJobs(), "work with `N` workers; the answer stays the same")
 	complete(v, "only", kindNames()...)
 	complete(v, "min-decision", levels...)
 	complete(v, "fail-on", levels...)

@@ -91,7 +91,7 @@ Verbs (--help behind one tells more):{{range .Commands}}{{if .IsAvailableCommand
   {{rpad .Name .NamePadding}} {{.Short}}{{end}}{{end}}
 {{end}}{{if .HasAvailableLocalFlags}}
 Flags:
-{{.LocalFlags.FlagUsages | trimTrailingWhitespaces}}
+{{.LocalFlags.FlagUsagesWrapped 80 | trimTrailingWhitespaces}}
 {{end}}`
 
 // run is the whole program, for tests too.

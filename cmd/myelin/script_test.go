@@ -138,7 +138,7 @@ func writeCapture(file string) error {
 	return os.WriteFile(file, b.Bytes(), 0o600)
 }
 
-// TestHelp holds every verb's help to a screen, and to an example that begins
+// TestHelp holds every verb's help to a screen of 80 columns and 40 lines, and to an example that begins
 // as the verb does.
 func TestHelp(t *testing.T) {
 	verbs := [][]string{{}, {"assess"}, {"sense"}, {"report"}, {"kinds"}, {"sim"}, {"sim", "ward"}, {"completion"}}
@@ -155,8 +155,8 @@ func TestHelp(t *testing.T) {
 			t.Errorf("%s --help has %d lines", name, len(lines))
 		}
 		for _, line := range lines {
-			if len(line) > 100 {
-				t.Errorf("%s --help: %q is wider than 100 columns", name, line)
+			if len(line) > 80 {
+				t.Errorf("%s --help: %q is wider than 80 columns", name, line)
 			}
 		}
 		_, examples, _ := strings.Cut(text, "Examples:\n")

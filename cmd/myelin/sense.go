@@ -29,7 +29,7 @@ func senseVerb(c *console) *cobra.Command {
 	var duration time.Duration
 	v := &cobra.Command{
 		Use:   "sense [flags] -i IFACE",
-		Short: "Watch a network interface, and tell at once what could hurt a patient",
+		Short: "Watch an interface, and tell at once what could hurt a patient",
 		Long: `Sense watches an interface (a mirror port, on Linux) until Ctrl-C or for a
 duration. It tells each device and finding when it becomes known, and again when
 it has changed; at the end comes the whole answer, as from 'myelin assess'. In
