@@ -4,6 +4,8 @@
 package main
 
 import (
+	"bytes"
+	"cmp"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -13,6 +15,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 
@@ -168,15 +172,22 @@ func key(file string) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("--key %w; 'openssl rand -hex 32' makes a key", said(err))
 	}
-	if b = []byte(strings.TrimSpace(string(b))); len(b) < 32 {
+	// A text ends with a line feed that nobody chose; a key of random bytes may
+	// end with any.
+	text := bytes.TrimSuffix(bytes.TrimSuffix(b, []byte("\n")), []byte("\r"))
+	if utf8.Valid(text) && !bytes.ContainsFunc(text, unicode.IsControl) {
+		b = text
+	}
+	if len(b) < 32 {
 		return nil, fmt.Errorf("--key %s: the key has %d bytes and needs 32 or more; 'openssl rand -hex 32' makes one", file, len(b))
 	}
 	return b, nil
 }
 
-// to writes to a file, or to standard output when its name is empty. On
-// failure the file is as it was: what is half written stands beside it under
-// another name, and goes.
+// to writes to a file, or to standard output when its name is empty. The file
+// is opened before write is called, so that no hours of work are lost to a place
+// that cannot be written. On failure the file is as it was: what is half written
+// stands beside it under another name, and goes.
 func (c *console) to(file string, write func(io.Writer) error) (err error) {
 	if file == "" {
 		return write(c.out)
@@ -189,25 +200,26 @@ func (c *console) to(file string, write func(io.Writer) error) (err error) {
 		if err != nil {
 			return err
 		}
-		return errors.Join(write(w), w.Close())
+		return written(w, write)
 	}
 	dir, base := filepath.Split(file)
 	half, err := os.OpenFile(filepath.Join(dir, "."+base+"."+rand.Text()[:8]), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
-	var wrong *fs.PathError
-	if errors.As(err, &wrong) {
-		wrong.Path = file // the other name is nobody's business
-	}
 	if err != nil {
 		return &fs.PathError{Op: "create", Path: file, Err: errors.Unwrap(err)} // the name that was asked for
 	}
-	err = errors.Join(write(half), half.Close())
-	if err == nil {
+	if err = written(half, write); err == nil {
 		err = os.Rename(half.Name(), file)
 	}
 	if err != nil {
 		os.Remove(half.Name())
 	}
 	return err
+}
+
+// written writes a file and closes it.
+func written(f *os.File, write func(io.Writer) error) error {
+	err := write(f)
+	return cmp.Or(err, f.Close())
 }
 
 // enumerate writes "a, b or c".

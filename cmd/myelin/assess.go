@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/myelin-health/myelin/assess"
+	"github.com/myelin-health/myelin/report"
 )
 
 func assessVerb(c *console) *cobra.Command {
@@ -38,14 +39,18 @@ what to do. What a file is, its content decides. Nothing is sent anywhere.`,
 				return err
 			}
 			config.Stdin = c.in
-			m := newMeter(c.err)
-			config.Progress = m.show
-			a, err := assess.Run(v.Context(), args, config)
-			m.clear()
+			var a *report.Assessment
+			err = c.to(out, func(w io.Writer) error {
+				m := newMeter(c.err)
+				config.Progress = m.show
+				a, err = assess.Run(v.Context(), args, config)
+				m.clear()
+				if err != nil {
+					return err
+				}
+				return format.write(w, a)
+			})
 			if err != nil {
-				return err
-			}
-			if err := c.to(out, func(w io.Writer) error { return format.write(w, a) }); err != nil {
 				return err
 			}
 			return answer.verdict(c, a)

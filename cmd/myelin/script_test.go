@@ -205,3 +205,27 @@ func TestMeterLine(t *testing.T) {
 		}
 	}
 }
+
+// A key of random bytes is taken as it is, whatever it begins and ends with; of
+// a text the line's end is none of it.
+func TestKey(t *testing.T) {
+	text, random := strings.Repeat("0a", 32), "\n \xff\x00"+strings.Repeat("k", 28)+"\r\n"
+	for _, tt := range []struct{ file, want string }{
+		{text, text},
+		{text + "\n", text},
+		{text + "\r\n", text},
+		{text + " \n", text + " "},
+		{random, random},
+		{random[:31] + "\n", random[:31] + "\n"},
+		{strings.Repeat("k", 31) + "\n", ""},
+	} {
+		file := filepath.Join(t.TempDir(), "key")
+		if err := os.WriteFile(file, []byte(tt.file), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		got, err := key(file)
+		if string(got) != tt.want || (err != nil) != (tt.want == "") {
+			t.Errorf("%q: %q, %v", tt.file, got, err)
+		}
+	}
+}
