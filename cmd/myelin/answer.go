@@ -122,7 +122,7 @@ func (f *answerFlags) config() (c assess.Config, err error) {
 	}
 	if f.codesFile != "" {
 		if c.Catalogue, err = assess.ReadCatalogue(f.codesFile); err != nil {
-			return c, err
+			return c, fmt.Errorf("--product-codes %w; docs/product-codes.md tells what it has to be", said(err))
 		}
 	}
 	if f.baselineFile != "" {
