@@ -16,8 +16,7 @@
 //   - Human impact follows from it too ([HumanImpactOf]). SSVC's safety impact
 //     keeps "catastrophic" for several deaths; we count one. The same deviation.
 //   - Harm that is not known is in the middle of both, never at the bottom.
-//   - An EPSS score orders findings within a decision and a harm ([Less]). It
-//     never sets exploitation, and a missing one is unknown, not zero.
+//   - An EPSS score never sets exploitation.
 //
 // This API follows the server and may change.
 package risk
@@ -289,27 +288,4 @@ func (a Answers) SSVC() finding.SSVC {
 		HumanImpact:      a.HumanImpact.String(),
 		Action:           Deploy(a).String(),
 	}
-}
-
-// A Rank is what findings are ordered by.
-type Rank struct {
-	Decision finding.Decision
-	Harm     device.Harm
-	EPSS     float64 // 0 to 1; of several CVEs the highest
-	Scored   bool    // EPSS is known
-}
-
-// Less reports whether a stands before b: decision, then harm, then EPSS, each
-// from worst to least. What has no score stands before what has one, because
-// nothing says that it will not be exploited.
-func Less(a, b Rank) bool {
-	switch {
-	case a.Decision != b.Decision:
-		return a.Decision > b.Decision
-	case a.Harm != b.Harm:
-		return a.Harm > b.Harm
-	case a.Scored != b.Scored:
-		return b.Scored
-	}
-	return a.Scored && a.EPSS > b.EPSS
 }

@@ -26,21 +26,6 @@ func ExampleDecide() {
 	// high very high
 }
 
-func ExampleLess() {
-	ranks := []Rank{
-		{Decision: finding.Attend, Harm: device.Catastrophic, EPSS: 0.9, Scored: true},
-		{Decision: finding.Act, Harm: device.Serious, EPSS: 0.01, Scored: true},
-	}
-	slices.SortFunc(ranks, func(a, b Rank) int {
-		if Less(a, b) {
-			return -1
-		}
-		return 1
-	})
-	fmt.Println(ranks[0].Decision, ranks[0].Harm)
-	// Output: act serious
-}
-
 // table reads one of the SSVC project's own tables.
 func table(t *testing.T, file string, rows int) [][]string {
 	t.Helper()
@@ -194,31 +179,4 @@ func TestMonotone(t *testing.T) {
 			t.Fatalf("%+v is %v, %v; the worse %+v is %v, %v", a, Decide(a), Deploy(a), worse, Decide(worse), Deploy(worse))
 		}
 	})
-}
-
-func TestLessIsAnOrder(t *testing.T) {
-	rank := rapid.Custom(func(t *rapid.T) Rank {
-		return Rank{
-			Decision: finding.Decision(rapid.IntRange(0, 3).Draw(t, "decision")),
-			Harm:     device.Harm(rapid.IntRange(0, 5).Draw(t, "harm")),
-			EPSS:     rapid.Float64Range(0, 1).Draw(t, "epss"),
-			Scored:   rapid.Bool().Draw(t, "scored"),
-		}
-	})
-	rapid.Check(t, func(t *rapid.T) {
-		a, b, c := rank.Draw(t, "a"), rank.Draw(t, "b"), rank.Draw(t, "c")
-		if Less(a, a) || Less(a, b) && Less(b, a) {
-			t.Fatalf("%+v and %+v stand before each other", a, b)
-		}
-		if Less(a, b) && Less(b, c) && !Less(a, c) {
-			t.Fatal("the order is not transitive")
-		}
-		if a.Decision > b.Decision && !Less(a, b) {
-			t.Fatal("harm or a forecast beats the decision")
-		}
-	})
-	known := Rank{finding.Attend, device.Serious, 0, true}
-	if unknown := (Rank{finding.Attend, device.Serious, 0, false}); !Less(unknown, known) {
-		t.Error("a missing score counts as zero")
-	}
 }
