@@ -13,8 +13,7 @@
 // fingerprint; and X.509 certificates (RFC 5280) as far as their weaknesses go.
 //
 // It leaves out everything encrypted, the connection IDs of DTLS (RFC 9146),
-// DTLS 1.3, renegotiation, chains of certificates beyond the first, and QUIC,
-// of which it only recognises the long header ([RecogniseQUIC]).
+// DTLS 1.3, renegotiation, chains of certificates beyond the first, and QUIC.
 //
 // The slices in a parsed message alias what was parsed. No parser here
 // allocates, but for an error.
@@ -183,33 +182,4 @@ func RecogniseDatagram(b []byte) wire.Match {
 		return wire.NoMatch // RFC 6347 section 4.1.1: a record does not span datagrams
 	}
 	return wire.SureMatch
-}
-
-// RecogniseQUIC tells whether b starts with a long header of QUIC (RFC 9000
-// section 17.2, RFC 8999 section 5.1) in a version that is in use.
-func RecogniseQUIC(b []byte) wire.Match {
-	if len(b) < 7 || b[0]&0x80 == 0 {
-		return wire.NoMatch
-	}
-	version := binary.BigEndian.Uint32(b[1:])
-	dcid := int(b[5])
-	if dcid > 20 || len(b) < 7+dcid { // RFC 9000 section 17.2: at most 20 bytes
-		return wire.NoMatch
-	}
-	scid := int(b[6+dcid])
-	if scid > 20 || len(b) < 7+dcid+scid {
-		return wire.NoMatch
-	}
-	switch {
-	case version == 0 && len(b) >= 11+dcid+scid && (len(b)-7-dcid-scid)%4 == 0 && dcid+scid > 0:
-		return wire.SureMatch // version negotiation, section 17.2.1
-	case b[0]&0x40 == 0:
-		return wire.NoMatch // the fixed bit
-	case version == 1, version == 0x6b3343cf, version>>8 == 0xff0000, // RFC 9000, RFC 9369, the drafts
-		version>>8 == 0xfaceb0,                               // mvfst
-		version&0x0f0f0f0f == 0x0a0a0a0a,                     // RFC 9000 section 15: reserved, to be answered by negotiation
-		version>>16 == 'Q'<<8|'0', version>>16 == 'T'<<8|'0': // Google's
-		return wire.SureMatch
-	}
-	return wire.NoMatch
 }

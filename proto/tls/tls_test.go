@@ -177,7 +177,6 @@ func TestJA4(t *testing.T) {
 }
 
 func TestRecognise(t *testing.T) {
-	quic := append([]byte{0xc3, 0, 0, 0, 1, 8}, make([]byte, 30)...)
 	tests := []struct {
 		name string
 		f    func([]byte) wire.Match
@@ -207,11 +206,6 @@ func TestRecognise(t *testing.T) {
 		{"dtls longer than the datagram", tls.RecogniseDatagram, []byte{22, 0xfe, 0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2, 1}, wire.NoMatch},
 		{"dtls of nothing", tls.RecogniseDatagram, []byte{22, 0xfe, 0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1}, wire.NoMatch},
 		{"tls over udp", tls.RecogniseDatagram, record(tls.Handshake, tls.TLS10, unhex(t, rfc8448ClientHello)), wire.NoMatch},
-		{"quic", tls.RecogniseQUIC, quic, wire.SureMatch},
-		{"quic without fixed bit", tls.RecogniseQUIC, append([]byte{0x83}, quic[1:]...), wire.NoMatch},
-		{"quic version 7", tls.RecogniseQUIC, append([]byte{0xc3, 0, 0, 0, 7}, quic[5:]...), wire.NoMatch},
-		{"quic long id", tls.RecogniseQUIC, append([]byte{0xc3, 0, 0, 0, 1, 21}, quic[6:]...), wire.NoMatch},
-		{"quic short header", tls.RecogniseQUIC, append([]byte{0x43}, quic[1:]...), wire.NoMatch},
 	}
 	for _, tt := range tests {
 		if got := tt.f(tt.in); got != tt.want {
@@ -518,7 +512,6 @@ func FuzzParseRecord(f *testing.F) {
 		if a, again := tls.Recognise(b), tls.Recognise(b); a != again {
 			t.Fatal("two answers")
 		}
-		tls.RecogniseQUIC(b)
 		inside := func(part []byte) {
 			if len(part) > len(b) || cap(part) != len(part) {
 				t.Fatal("a part that is longer than the whole, or can be appended to")
