@@ -16,7 +16,7 @@
 //     orders, queries, observations;
 //   - IHE Patient Care Device Technical Framework volume 2 (PCD TF-2, revision
 //     8, with change proposals 140 to 142): PCD-01 and PCD-10 observations and the devices behind a gateway
-//     ([Devices]), PCD-04 alerts, PCD-03 infusion orders ([Orders], [Commands])
+//     ([Devices]), PCD-04 alerts, PCD-03 infusion orders ([Orders])
 //     and their answers.
 //
 // A [Message] aliases the bytes it was parsed from and allocates nothing: every

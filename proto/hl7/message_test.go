@@ -512,8 +512,8 @@ func FuzzParse(f *testing.F) {
 			for i := range orders {
 				orders[i].FlowRate()
 			}
-			commands, _ := hl7.Commands(&m, nil)
-			if again, _ := hl7.Commands(&m, nil); !cmp.Equal(commands, again) {
+			commands, _ := commandsOf(&m)
+			if again, _ := commandsOf(&m); !cmp.Equal(commands, again) {
 				t.Fatal("not the same commands twice")
 			}
 			if joined, err := hl7.Join(nil, &m, &again); err == nil {

@@ -340,25 +340,11 @@ func (o *InfusionOrder) FlowRate() (device.Quantity, error) {
 	return q, rerr
 }
 
-// Commands appends what a PCD-03 message proposes, as [Orders] reads it: one
-// command for each order or step, then one for each setting of a
-// patient-controlled pump. A command whose quantity could not be read has no
-// Value. Who asks, over which channel and when is for the caller to fill in:
-// the message only claims it. PCD-03 proposes: a clinician confirms, changes or
-// rejects at the pump (section 3.3.4.4.10).
-func Commands(m *Message, out []device.Command) ([]device.Command, error) {
-	if m.Kind() != PCD03 {
-		return out, nil
-	}
-	var buf [4]InfusionOrder
-	orders, err := Orders(m, buf[:0])
-	for i := range orders {
-		out = orders[i].AppendCommands(out)
-	}
-	return out, err
-}
-
-// AppendCommands appends the commands of one order.
+// AppendCommands appends what an order proposes: one command for it, then one
+// for each setting of a patient-controlled pump. A command whose quantity could
+// not be read has no Value. Who asks, over which channel and when is for the
+// caller to fill in: the message only claims it. PCD-03 proposes: a clinician
+// confirms, changes or rejects at the pump (section 3.3.4.4.10).
 func (o *InfusionOrder) AppendCommands(out []device.Command) []device.Command {
 	c := device.Command{
 		Verb: o.Verb(), Therapy: o.Therapy(), Value: o.Rate, Limit: o.Volume,

@@ -53,15 +53,17 @@ const (
 		"ERR|||207^Application internal error^HL70357|E|9010^Unable to match medication to drug library\r"
 )
 
-func ExampleCommands() {
+func ExampleInfusionOrder_AppendCommands() {
 	m, err := hl7.Parse([]byte(pcd03))
 	if err != nil {
 		fmt.Println(err)
 		return
 	}
-	commands, err := hl7.Commands(&m, nil)
-	for _, c := range commands {
-		fmt.Println(c.Stage, c.Verb, c.Value, "of", c.Drug, "at pump", c.Device)
+	orders, err := hl7.Orders(&m, nil)
+	for i := range orders {
+		for _, c := range orders[i].AppendCommands(nil) {
+			fmt.Println(c.Stage, c.Verb, c.Value, "of", c.Drug, "at pump", c.Device)
+		}
 	}
 	fmt.Println(err)
 	// Output:
@@ -80,6 +82,15 @@ func ExampleInfusionOrder_FlowRate() {
 	// Output:
 	// 4 ug/kg/min is 210 mL/h <nil>
 	// <nil>
+}
+
+// commandsOf are the commands of all orders of a message.
+func commandsOf(m *hl7.Message) (commands []device.Command, err error) {
+	orders, err := hl7.Orders(m, nil)
+	for i := range orders {
+		commands = orders[i].AppendCommands(commands)
+	}
+	return commands, err
 }
 
 func ExamplePatientFields() {
@@ -144,7 +155,7 @@ func TestRateUnits(t *testing.T) {
 	}
 	for _, tt := range tests {
 		m := parse(t, rate("XO", tt.fields))
-		c, err := hl7.Commands(&m, nil)
+		c, err := commandsOf(&m)
 		if tt.fields == "0^^^|265619^^MDC" {
 			tt.want = ""
 		}
@@ -224,7 +235,7 @@ func TestOrders(t *testing.T) {
 	}
 	for _, tt := range tests {
 		m := parse(t, orderMSH+tt.in)
-		got, err := hl7.Commands(&m, nil)
+		got, err := commandsOf(&m)
 		if d := cmp.Diff(tt.want, got); d != "" {
 			t.Errorf("%s: -want +got:\n%s", tt.name, d)
 		}
@@ -323,7 +334,7 @@ func TestTherapy(t *testing.T) {
 		"^IT^HL70162": device.IntrathecalInfusion, "IT": device.IntrathecalInfusion,
 	} {
 		m := parse(t, strings.Replace(rate("RE", "1|mL/h"), "^IV^HL70162", route, 1))
-		if c, _ := hl7.Commands(&m, nil); len(c) != 1 || c[0].Therapy != want {
+		if c, _ := commandsOf(&m); len(c) != 1 || c[0].Therapy != want {
 			t.Errorf("%s: %v", route, c)
 		}
 	}
@@ -521,7 +532,7 @@ func TestFrameworkExamples(t *testing.T) {
 		t.Errorf("%v %v %v %v %v %v", o.Rate, o.Volume, o.Weight, conc, flow, ferr)
 	}
 	m = parse(t, header+"ORC|RE|12345\rRXG|1|||5678^Normal Saline|500||263762^MDC_DIM_MILLI_L^MDC^mL^mL^UCUM||||||||13.3|3122^mL/h^UCUM^265266^MDC_DIM_MILLI_L_PER_HR^MDC\r"+pump)
-	c, err := hl7.Commands(&m, nil)
+	c, err := commandsOf(&m)
 	if err != nil || len(c) != 1 || c[0].Value.String() != "13.3 mL/h" || c[0].Limit.String() != "500 mL" || c[0].Drug != "Normal Saline" {
 		t.Errorf("%+v, %v", c, err)
 	}
@@ -532,12 +543,16 @@ func BenchmarkCommands(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
+	var orders []hl7.InfusionOrder
 	var commands []device.Command
 	b.SetBytes(int64(len(pcd03)))
 	b.ReportAllocs()
 	for b.Loop() {
-		if commands, err = hl7.Commands(&m, commands[:0]); err != nil || len(commands) != 1 {
+		if orders, err = hl7.Orders(&m, orders[:0]); err != nil || len(orders) != 1 {
 			b.Fatal(err)
+		}
+		if commands = orders[0].AppendCommands(commands[:0]); len(commands) != 1 {
+			b.Fatal("no command")
 		}
 	}
 }
