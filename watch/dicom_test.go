@@ -177,51 +177,113 @@ func TestDICOMObserver(t *testing.T) {
 		in   []piece
 		want []string
 	}{
-		{"a scanner stores", []piece{request, accept, client(dicomStore(image)), server(dicomStored()), client(dicomStore(image)), server(dicomStored()), release},
-			[]string{n1, n2, phi("client", "patient1"), moved("client", "patient1"), archive, moved("client", "patient1"), scanner}},
-		{"the same, seen from one side", []piece{request, client(dicomStore(image)), release},
-			[]string{n1, n2, phi("client", "patient1"), moved("client", "patient1"), scanner}},
-		{"a station name that is not the title", []piece{request, accept, client(dicomStore(dicomImage("MR7", "LH-0042", "ADA-0001"))), release},
-			[]string{n1, n2, phi("client", "patient1"), moved("client", "patient1"), maker}},
-		{"two serial numbers", []piece{request, accept, client(dicomStore(image)), client(dicomStore(dicomImage("CT1", "LH-0043", "ADA-0002"))), release},
-			[]string{n1, n2, phi("client", "patient1"), moved("client", "patient1"), phi("client", "patient2"), moved("client", "patient2"), passes}},
-		{"for somebody's C-MOVE", []piece{request, accept, client(dicomStore(image, 0x00001030, "XFER1", 0x00001031, 8)), server(dicomStored()), release},
-			[]string{n1, n2, phi("client", "patient1"), moved("client", "patient1"), passes, `maker-seen server`}},
-		{"refused", []piece{client(dicomAssociate(dicom.AssociateRQ, "ADAPACS", "CT1")), server(dicomPDU(dicom.AssociateRJ, []byte{0, 1, 1, 7}))},
-			[]string{n1}},
-		{"a search", []piece{request, accept, client(find), server(match("ADA-0001")), server(match("ADA-0001")),
-			server(dicomMessage(dicom.CFindRQ|answered, nil, 0x00000002, dicomFind, 0x00000120, 7, 0x00000900, 0)), release},
-			[]string{n1, n2,
+		{
+			"a scanner stores",
+			[]piece{request, accept, client(dicomStore(image)), server(dicomStored()), client(dicomStore(image)), server(dicomStored()), release},
+			[]string{n1, n2, phi("client", "patient1"), moved("client", "patient1"), archive, moved("client", "patient1"), scanner},
+		},
+		{
+			"the same, seen from one side",
+			[]piece{request, client(dicomStore(image)), release},
+			[]string{n1, n2, phi("client", "patient1"), moved("client", "patient1"), scanner},
+		},
+		{
+			"a station name that is not the title",
+			[]piece{request, accept, client(dicomStore(dicomImage("MR7", "LH-0042", "ADA-0001"))), release},
+			[]string{n1, n2, phi("client", "patient1"), moved("client", "patient1"), maker},
+		},
+		{
+			"two serial numbers",
+			[]piece{request, accept, client(dicomStore(image)), client(dicomStore(dicomImage("CT1", "LH-0043", "ADA-0002"))), release},
+			[]string{n1, n2, phi("client", "patient1"), moved("client", "patient1"), phi("client", "patient2"), moved("client", "patient2"), passes},
+		},
+		{
+			"for somebody's C-MOVE",
+			[]piece{request, accept, client(dicomStore(image, 0x00001030, "XFER1", 0x00001031, 8)), server(dicomStored()), release},
+			[]string{n1, n2, phi("client", "patient1"), moved("client", "patient1"), passes, `maker-seen server`},
+		},
+		{
+			"refused",
+			[]piece{client(dicomAssociate(dicom.AssociateRQ, "ADAPACS", "CT1")), server(dicomPDU(dicom.AssociateRJ, []byte{0, 1, 1, 7}))},
+			[]string{n1},
+		},
+		{
+			"a search",
+			[]piece{
+				request, accept, client(find), server(match("ADA-0001")), server(match("ADA-0001")),
+				server(dicomMessage(dicom.CFindRQ|answered, nil, 0x00000002, dicomFind, 0x00000120, 7, 0x00000900, 0)), release,
+			},
+			[]string{
+				n1, n2,
 				fmt.Sprintf(`patient-data-seen client %d patient1 0 "C-FIND"`, event.FieldRecordNumber),
 				`records-requested client "C-FIND" 0 patient1`,
 				archive,
 				fmt.Sprintf(`patient-data-seen server %d patient1 0 "C-FIND"`, event.FieldName|event.FieldRecordNumber),
-				fmt.Sprintf(`records-moved server "C-FIND" 2 %d 0`, 2*matches)}},
-		{"a search for all", []piece{request, accept, client(dicomMessage(dicom.CFindRQ, dicomElements(0x00100010, "*", 0x00100020, ""), 0x00000002, dicomFind, 0x00000110, 7)), release},
-			[]string{n1, n2, `records-requested client "C-FIND" 0 -`}},
-		{"records moved elsewhere", []piece{request, accept, client(move(dicom.CMoveRQ, dicomMove)),
-			server(dicomMessage(dicom.CMoveRQ|answered, nil, 0x00000120, 8, 0x00000900, 0xff00, 0x00001020, 10, 0x00001021, 390)),
-			server(dicomMessage(dicom.CMoveRQ|answered, nil, 0x00000120, 8, 0x00000900, 0, 0x00001021, 400)), release},
-			[]string{n1, n2, `records-requested client "C-MOVE" "XFER1" -`, archive, `records-moved server "C-MOVE" 400 0 "XFER1"`, passes}},
-		{"the last answer without a count", []piece{request, accept, client(move(dicom.CMoveRQ, dicomMove)),
-			server(dicomMessage(dicom.CMoveRQ|answered, nil, 0x00000120, 8, 0x00000900, 0xff00, 0x00001021, 399)),
-			server(dicomMessage(dicom.CMoveRQ|answered, nil, 0x00000120, 8, 0x00000900, 0xfe00)), release},
-			[]string{n1, n2, `records-requested client "C-MOVE" "XFER1" -`, archive, `records-moved server "C-MOVE" 399 0 "XFER1"`, passes}},
-		{"no last answer", []piece{request, accept, client(move(dicom.CMoveRQ, dicomMove)),
-			server(dicomMessage(dicom.CMoveRQ|answered, nil, 0x00000120, 8, 0x00000900, 0xff00, 0x00001021, 3))},
-			[]string{n1, n2, `records-requested client "C-MOVE" "XFER1" -`, archive, `records-moved server "C-MOVE" 3 0 "XFER1"`, passes}},
-		{"records fetched", []piece{request, accept, client(move(dicom.CGetRQ, dicomGet)), server(dicomStore(image)), client(dicomStored()),
-			server(dicomMessage(dicom.CGetRQ|answered, nil, 0x00000120, 8, 0x00000900, 0, 0x00001021, 1)), release},
-			[]string{n1, n2, `records-requested client "C-GET" "XFER1" -`, phi("server", "patient1"), moved("server", "patient1"), archive, `records-moved server "C-GET" 1 0 "XFER1"`, passes}},
-		{"refused search", []piece{request, accept, client(find), server(dicomMessage(dicom.CFindRQ|answered, nil, 0x00000002, dicomFind, 0x00000120, 7, 0x00000900, 0xa700)), release},
-			[]string{n1, n2, fmt.Sprintf(`patient-data-seen client %d patient1 0 "C-FIND"`, event.FieldRecordNumber), `records-requested client "C-FIND" 0 patient1`, `maker-seen server`}},
-		{"a procedure step", []piece{request, accept, client(dicomMessage(dicom.NCreateRQ, dicomElements(0x00400241, "CT1"), 0x00000002, dicomSteps)),
-			client(dicomMessage(dicom.NCreateRQ, dicomElements(0x00400241, "CT1"), 0x00000002, dicomSteps)), release},
-			[]string{n1, n2, `report-seen client "N-CREATE"`}},
-		{"a data set that is not one", []piece{request, accept, client(dicomStore(append(dicomElements(0x00100010, "Lindqvist^Anna"), "\xfe\xff\x0d\xe0\x00\x00\x00\x00"...))), release},
-			[]string{n1, n2, `malformed-seen client "Item" "invalid value"`, fmt.Sprintf(`patient-data-seen client %d - 0 "C-STORE"`, event.FieldName), `records-moved client "C-STORE" - 1 30`}},
-		{"seen from the middle", []piece{client(dicomStore(image)[500:]), client(dicomStore(image)), server(dicomStored()), release},
-			[]string{phi("client", "patient1"), moved("client", "patient1"), archive, maker}},
+				fmt.Sprintf(`records-moved server "C-FIND" 2 %d 0`, 2*matches),
+			},
+		},
+		{
+			"a search for all",
+			[]piece{request, accept, client(dicomMessage(dicom.CFindRQ, dicomElements(0x00100010, "*", 0x00100020, ""), 0x00000002, dicomFind, 0x00000110, 7)), release},
+			[]string{n1, n2, `records-requested client "C-FIND" 0 -`},
+		},
+		{
+			"records moved elsewhere",
+			[]piece{
+				request, accept, client(move(dicom.CMoveRQ, dicomMove)),
+				server(dicomMessage(dicom.CMoveRQ|answered, nil, 0x00000120, 8, 0x00000900, 0xff00, 0x00001020, 10, 0x00001021, 390)),
+				server(dicomMessage(dicom.CMoveRQ|answered, nil, 0x00000120, 8, 0x00000900, 0, 0x00001021, 400)), release,
+			},
+			[]string{n1, n2, `records-requested client "C-MOVE" "XFER1" -`, archive, `records-moved server "C-MOVE" 400 0 "XFER1"`, passes},
+		},
+		{
+			"the last answer without a count",
+			[]piece{
+				request, accept, client(move(dicom.CMoveRQ, dicomMove)),
+				server(dicomMessage(dicom.CMoveRQ|answered, nil, 0x00000120, 8, 0x00000900, 0xff00, 0x00001021, 399)),
+				server(dicomMessage(dicom.CMoveRQ|answered, nil, 0x00000120, 8, 0x00000900, 0xfe00)), release,
+			},
+			[]string{n1, n2, `records-requested client "C-MOVE" "XFER1" -`, archive, `records-moved server "C-MOVE" 399 0 "XFER1"`, passes},
+		},
+		{
+			"no last answer",
+			[]piece{
+				request, accept, client(move(dicom.CMoveRQ, dicomMove)),
+				server(dicomMessage(dicom.CMoveRQ|answered, nil, 0x00000120, 8, 0x00000900, 0xff00, 0x00001021, 3)),
+			},
+			[]string{n1, n2, `records-requested client "C-MOVE" "XFER1" -`, archive, `records-moved server "C-MOVE" 3 0 "XFER1"`, passes},
+		},
+		{
+			"records fetched",
+			[]piece{
+				request, accept, client(move(dicom.CGetRQ, dicomGet)), server(dicomStore(image)), client(dicomStored()),
+				server(dicomMessage(dicom.CGetRQ|answered, nil, 0x00000120, 8, 0x00000900, 0, 0x00001021, 1)), release,
+			},
+			[]string{n1, n2, `records-requested client "C-GET" "XFER1" -`, phi("server", "patient1"), moved("server", "patient1"), archive, `records-moved server "C-GET" 1 0 "XFER1"`, passes},
+		},
+		{
+			"refused search",
+			[]piece{request, accept, client(find), server(dicomMessage(dicom.CFindRQ|answered, nil, 0x00000002, dicomFind, 0x00000120, 7, 0x00000900, 0xa700)), release},
+			[]string{n1, n2, fmt.Sprintf(`patient-data-seen client %d patient1 0 "C-FIND"`, event.FieldRecordNumber), `records-requested client "C-FIND" 0 patient1`, `maker-seen server`},
+		},
+		{
+			"a procedure step",
+			[]piece{
+				request, accept, client(dicomMessage(dicom.NCreateRQ, dicomElements(0x00400241, "CT1"), 0x00000002, dicomSteps)),
+				client(dicomMessage(dicom.NCreateRQ, dicomElements(0x00400241, "CT1"), 0x00000002, dicomSteps)), release,
+			},
+			[]string{n1, n2, `report-seen client "N-CREATE"`},
+		},
+		{
+			"a data set that is not one",
+			[]piece{request, accept, client(dicomStore(append(dicomElements(0x00100010, "Lindqvist^Anna"), "\xfe\xff\x0d\xe0\x00\x00\x00\x00"...))), release},
+			[]string{n1, n2, `malformed-seen client "Item" "invalid value"`, fmt.Sprintf(`patient-data-seen client %d - 0 "C-STORE"`, event.FieldName), `records-moved client "C-STORE" - 1 30`},
+		},
+		{
+			"seen from the middle",
+			[]piece{client(dicomStore(image)[500:]), client(dicomStore(image)), server(dicomStored()), release},
+			[]string{phi("client", "patient1"), moved("client", "patient1"), archive, maker},
+		},
 	} {
 		for _, cut := range []string{"whole", "bytes", "random"} {
 			var in []piece
@@ -392,11 +454,14 @@ func TestDICOMCaptures(t *testing.T) {
 	}{
 		{"real-dcmtk-echo-store-plain.pcap", map[string]int{
 			`name-seen client 5 "CTROOM1"`: 2, `name-seen client 5 "MYSTORE"`: 2, `records-moved client "C-STORE" patient1 1`: 1, `records-moved client "C-STORE" patient2 1`: 1,
-			`patient-data-seen`: 2, `identity-seen client "Acme Imaging" "Scanner 9000" "SN-12345"`: 1, `identity-seen client "archive"`: 1, `malformed-seen`: 0}},
+			`patient-data-seen`: 2, `identity-seen client "Acme Imaging" "Scanner 9000" "SN-12345"`: 1, `identity-seen client "archive"`: 1, `malformed-seen`: 0,
+		}},
 		{"real-dcmtk-bulk-ct.pcap", map[string]int{
-			`records-moved client "C-STORE"`: 5, `patient-data-seen`: 5, `identity-seen client "Acme Imaging"`: 1, `malformed-seen`: 0}},
+			`records-moved client "C-STORE"`: 5, `patient-data-seen`: 5, `identity-seen client "Acme Imaging"`: 1, `malformed-seen`: 0,
+		}},
 		{"real-dcmtk-reject-abort.pcap", map[string]int{
-			`name-seen client 5 "CTROOM1"`: 3, `name-seen client 5 "OTHER"`: 2, `name-seen client 5 "NOTHERE"`: 0, `records-moved`: 1, `malformed-seen`: 0}},
+			`name-seen client 5 "CTROOM1"`: 3, `name-seen client 5 "OTHER"`: 2, `name-seen client 5 "NOTHERE"`: 0, `records-moved`: 1, `malformed-seen`: 0,
+		}},
 		{"tapirx-dicom_arq_1_find_testclient.pcap", map[string]int{`name-seen client 5 "testclient"`: 1, `malformed-seen`: 0}},
 		{"tapirx-dicom_arq_2_get_testclient.pcap", map[string]int{`name-seen client 5 "testclient"`: 1, `malformed-seen`: 0}},
 	} {

@@ -44,9 +44,18 @@ var fhirFields = [...]struct {
 	fhir  fhir.Fields
 	event int64
 }{
-	{fhir.Name, event.FieldName}, {fhir.BirthDate, event.FieldBirthDate}, {fhir.Sex, event.FieldSex}, {fhir.RecordNumber, event.FieldRecordNumber},
-	{fhir.Address, event.FieldAddress}, {fhir.Telephone, event.FieldTelephone}, {fhir.Visit, event.FieldVisit}, {fhir.NationalID, event.FieldNationalID},
-	{fhir.Result, event.FieldResult}, {fhir.Order, event.FieldOrder}, {fhir.Image, event.FieldImage}, {fhir.StaffName, event.FieldStaffName},
+	{fhir.Name, event.FieldName},
+	{fhir.BirthDate, event.FieldBirthDate},
+	{fhir.Sex, event.FieldSex},
+	{fhir.RecordNumber, event.FieldRecordNumber},
+	{fhir.Address, event.FieldAddress},
+	{fhir.Telephone, event.FieldTelephone},
+	{fhir.Visit, event.FieldVisit},
+	{fhir.NationalID, event.FieldNationalID},
+	{fhir.Result, event.FieldResult},
+	{fhir.Order, event.FieldOrder},
+	{fhir.Image, event.FieldImage},
+	{fhir.StaffName, event.FieldStaffName},
 }
 
 func fieldsOf(f fhir.Fields) int64 {

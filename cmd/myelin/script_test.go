@@ -110,9 +110,13 @@ func writeCapture(file string) error {
 		flags   byte
 		payload string
 	}{
-		{0, wire.SYN, ""}, {1, wire.SYN | wire.ACK, ""}, {0, wire.ACK, ""},
-		{0, wire.ACK | wire.PSH, admission}, {1, wire.ACK | wire.PSH, answer},
-		{0, wire.ACK | wire.FIN, ""}, {1, wire.ACK | wire.FIN, ""},
+		{0, wire.SYN, ""},
+		{1, wire.SYN | wire.ACK, ""},
+		{0, wire.ACK, ""},
+		{0, wire.ACK | wire.PSH, admission},
+		{1, wire.ACK | wire.PSH, answer},
+		{0, wire.ACK | wire.FIN, ""},
+		{1, wire.ACK | wire.FIN, ""},
 	} {
 		from, to := &ends[s.from], &ends[1-s.from]
 		p := make([]byte, 40, 40+len(s.payload))

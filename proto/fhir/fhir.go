@@ -66,8 +66,10 @@ var mediaTypes = [...]struct {
 	name   string
 	format Format
 }{
-	{"application/fhir+json", JSON}, {"application/json+fhir", JSON},
-	{"application/fhir+xml", XML}, {"application/xml+fhir", XML},
+	{"application/fhir+json", JSON},
+	{"application/json+fhir", JSON},
+	{"application/fhir+xml", XML},
+	{"application/xml+fhir", XML},
 	{"application/fhir+ndjson", NDJSON},
 }
 

@@ -102,12 +102,18 @@ func TestScan(t *testing.T) {
 		{"null and empty values", `{"resourceType":"Patient","gender":null,"birthDate":""}`, JSON, "0Patient(0,) "},
 		{"escapes", `{"resourceType":"Patient","id":"a\"\\\/\u0041\ud83d\ude00\n"}`, JSON, "0Patient(0,a\"\\/A\U0001f600 ) "},
 		{"xml escapes", `<Patient xmlns="http://hl7.org/fhir"><id value="a&amp;&#65;"/></Patient>`, XML, "0Patient(0,a&A) "},
-		{"bundle", `{"resourceType":"Bundle","type":"transaction","entry":[{"resource":{"resourceType":"Observation","subject":{"reference":"https://ehr/fhir/Patient/7/_history/2"}},"request":{"method":"POST"}},{"request":{"method":"GET"}}]}`, JSON,
-			fmt.Sprintf("1Observation(%b,7) 0Bundle(0,)[transaction 2 1] ", Result)},
-		{"bundle xml", `<Bundle xmlns="http://hl7.org/fhir"><type value="searchset"/><entry><resource><Condition><subject><reference value="urn:uuid:1"/></subject></Condition></resource></entry></Bundle>`, XML,
-			fmt.Sprintf("1Condition(%b,urn:uuid:1) 0Bundle(0,)[searchset 1 0] ", Result)},
-		{"contained", `{"resourceType":"ServiceRequest","contained":[{"resourceType":"Patient","id":"p","gender":"male"},{"resourceType":"Organization"}],"subject":{"reference":"#p"}}`, JSON,
-			fmt.Sprintf("1Patient(%b,p) 1Organization(0,) 0ServiceRequest(%b,) ", Sex, Order)},
+		{
+			"bundle", `{"resourceType":"Bundle","type":"transaction","entry":[{"resource":{"resourceType":"Observation","subject":{"reference":"https://ehr/fhir/Patient/7/_history/2"}},"request":{"method":"POST"}},{"request":{"method":"GET"}}]}`, JSON,
+			fmt.Sprintf("1Observation(%b,7) 0Bundle(0,)[transaction 2 1] ", Result),
+		},
+		{
+			"bundle xml", `<Bundle xmlns="http://hl7.org/fhir"><type value="searchset"/><entry><resource><Condition><subject><reference value="urn:uuid:1"/></subject></Condition></resource></entry></Bundle>`, XML,
+			fmt.Sprintf("1Condition(%b,urn:uuid:1) 0Bundle(0,)[searchset 1 0] ", Result),
+		},
+		{
+			"contained", `{"resourceType":"ServiceRequest","contained":[{"resourceType":"Patient","id":"p","gender":"male"},{"resourceType":"Organization"}],"subject":{"reference":"#p"}}`, JSON,
+			fmt.Sprintf("1Patient(%b,p) 1Organization(0,) 0ServiceRequest(%b,) ", Sex, Order),
+		},
 		{"about a device", `{"resourceType":"Observation","subject":{"reference":"Device/1"}}`, JSON, "0Observation(0,) "},
 		{"logical reference", `{"resourceType":"Observation","subject":{"identifier":{"value":"ADA-1"},"display":"Anna"}}`, JSON, fmt.Sprintf("0Observation(%b,ADA-1) ", Result|RecordNumber|Name)},
 		{"appointment", `{"resourceType":"Appointment","participant":[{"actor":{"reference":"Practitioner/1"}},{"actor":{"reference":"Patient/2"}}]}`, JSON, fmt.Sprintf("0Appointment(%b,2) ", Visit)},
@@ -115,8 +121,10 @@ func TestScan(t *testing.T) {
 		{"unknown type", `{"resourceType":"Pump","name":"x"}`, JSON, "0(0,) "},
 		{"lines", "{\"resourceType\":\"Patient\",\"id\":\"1\"}\n{\"resourceType\":\"Patient\",\"id\":\"2\"}\r\n", NDJSON, "0Patient(0,1) 0Patient(0,2) "},
 		{"not a resource", `[1,2,{"a":[{}]}]`, JSON, ""},
-		{"deep resources", `{"resourceType":"Bundle","entry":[{"resource":{"resourceType":"Bundle","entry":[{"resource":{"resourceType":"Bundle","entry":[{"resource":{"resourceType":"Patient","id":"1","contained":[{"resourceType":"Patient","id":"2"}]}}]}}]}}]}`, JSON,
-			"3Patient(0,1) 2Bundle(0,)[ 1 0] 1Bundle(0,)[ 1 0] 0Bundle(0,)[ 1 0] "},
+		{
+			"deep resources", `{"resourceType":"Bundle","entry":[{"resource":{"resourceType":"Bundle","entry":[{"resource":{"resourceType":"Bundle","entry":[{"resource":{"resourceType":"Patient","id":"1","contained":[{"resourceType":"Patient","id":"2"}]}}]}}]}}]}`, JSON,
+			"3Patient(0,1) 2Bundle(0,)[ 1 0] 1Bundle(0,)[ 1 0] 0Bundle(0,)[ 1 0] ",
+		},
 	} {
 		got, err := scanned(tt.in, tt.format)
 		if got != tt.want || err != nil {
@@ -222,11 +230,13 @@ func TestDevice(t *testing.T) {
 		in    string
 		check func(*Device) bool
 	}{
-		{`"manufacturer":"Norra Medical","deviceName":[{"name":"Flow","type":"user-friendly-name"}],"modelNumber":"Flow 500","serialNumber":"N-42","version":[{"value":"2.1.4"}],"udiCarrier":[{"deviceIdentifier":"04012345678901","carrierHRF":"(01)04012345678901(21)N-42"}],"type":{"text":"infusion pump"}`,
+		{
+			`"manufacturer":"Norra Medical","deviceName":[{"name":"Flow","type":"user-friendly-name"}],"modelNumber":"Flow 500","serialNumber":"N-42","version":[{"value":"2.1.4"}],"udiCarrier":[{"deviceIdentifier":"04012345678901","carrierHRF":"(01)04012345678901(21)N-42"}],"type":{"text":"infusion pump"}`,
 			func(d *Device) bool {
 				return string(d.Manufacturer) == "Norra Medical" && string(d.Model) == "Flow 500" && string(d.Serial) == "N-42" &&
 					string(d.Version) == "2.1.4" && string(d.DI) == "04012345678901" && bytes.HasPrefix(d.HRF, []byte("(01)")) && !d.Worn
-			}},
+			},
+		},
 		{`"deviceName":[{"name":"Flow"}]`, func(d *Device) bool { return string(d.Model) == "Flow" }},
 		{`"deviceName":[{"name":"Flow","type":"model-name"}]`, func(d *Device) bool { return string(d.Model) == "Flow" }},
 		{`"deviceName":[{"name":"Anna's pump","type":"user-friendly-name"}]`, func(d *Device) bool { return d.Model == nil }},
@@ -235,8 +245,10 @@ func TestDevice(t *testing.T) {
 		{`"type":{"coding":[{"code":"14106009"}]}`, func(d *Device) bool { return d.Worn }},
 		{`"type":{"coding":[{"display":"Implantable defibrillator"}]}`, func(d *Device) bool { return d.Worn }},
 		{`"deviceName":[{"name":"INSULIN PUMP"}]`, func(d *Device) bool { return d.Worn }},
-		{`"identifier":[{"system":"urn:oid:1.2.840.10004.1.1.1.0.0.1.0.0.1.2680","value":"00-00-5E-FF-FE-00-53-01"},{"system":"x","value":"y"}]`,
-			func(d *Device) bool { return string(d.EUI64) == "00-00-5E-FF-FE-00-53-01" }},
+		{
+			`"identifier":[{"system":"urn:oid:1.2.840.10004.1.1.1.0.0.1.0.0.1.2680","value":"00-00-5E-FF-FE-00-53-01"},{"system":"x","value":"y"}]`,
+			func(d *Device) bool { return string(d.EUI64) == "00-00-5E-FF-FE-00-53-01" },
+		},
 		{`"type":{"coding":[{"system":"https://www.accessdata.fda.gov/scripts/cdrh/cfdocs/cfPCD","code":"LZG"}]}`, func(d *Device) bool { return string(d.ProductCode) == "LZG" }},
 		{`"type":{"coding":[{"system":"http://snomed.info/sct","code":"LZG"},{"code":"LZG"}]}`, func(d *Device) bool { return d.ProductCode == nil }},
 		{`"identifier":[{"system":"x","value":"y"}]`, func(d *Device) bool { return d.EUI64 == nil }},

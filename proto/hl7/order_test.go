@@ -182,8 +182,10 @@ func TestOrders(t *testing.T) {
 	rxg := "RXG|1|||2222^Noradrenaline|||||||||||"
 	ml, mg, hours, mlh := unit(t, "mL"), unit(t, "mg"), unit(t, "h"), unit(t, "mL/h")
 	command := func(verb device.Verb, value, limit device.Quantity) device.Command {
-		return device.Command{Verb: verb, Therapy: device.DrugInfusion, Value: value, Limit: limit,
-			Device: "ACDE48FFFE000303", Stage: device.Proposed, Drug: "Noradrenaline"}
+		return device.Command{
+			Verb: verb, Therapy: device.DrugInfusion, Value: value, Limit: limit,
+			Device: "ACDE48FFFE000303", Stage: device.Proposed, Drug: "Noradrenaline",
+		}
 	}
 	none := device.Quantity{}
 	q := func(c int64, e int8, u device.Unit) device.Quantity {
@@ -194,42 +196,93 @@ func TestOrders(t *testing.T) {
 		want     []device.Command
 		field    string // of the error, or ""
 	}{
-		{"new, with volume", "ORC|RE|1\rRXG|1|||^Noradrenaline|50||263762^MDC_DIM_MILLI_L^MDC||||||||10.5|mL/h\r" + pump3,
-			[]device.Command{command(device.SetInfusionRate, q(105, -1, mlh), q(50, 0, ml))}, ""},
-		{"new, with time", "ORC|RE|1\r" + rxg + "10.5|mL/h\rTQ1|1||||||||||||2^264384&MDC_DIM_HR&MDC\r" + pump3,
-			[]device.Command{command(device.SetInfusionRate, q(105, -1, mlh), q(2, 0, hours))}, ""},
-		{"an order that was called NW", "ORC|NW|1\r" + rxg + "10.5|mL/h\r" + pump3,
-			[]device.Command{command(device.SetInfusionRate, q(105, -1, mlh), none)}, ""},
-		{"a dose", "ORC|RE|1\r" + rxg + "2|mg^mg^UCUM\rTQ1|1||||||||||||2^264384&MDC_DIM_HR&MDC~45^264352&MDC_DIM_MIN&MDC\r" + pump3,
-			[]device.Command{command(device.DeliverBolus, q(2, 0, mg), q(275, -2, hours))}, ""},
-		{"a dose, hours and thirds of them", "ORC|RE|1\r" + rxg + "2|mg\rTQ1|1||||||||||||1^h~20^min~30^s\r" + pump3,
-			[]device.Command{command(device.DeliverBolus, q(2, 0, mg), q(805, -1, unit(t, "min")))}, ""},
-		{"a dose in no time", "ORC|RE|1\r" + rxg + "2|mg\r" + pump3,
-			[]device.Command{command(device.DeliverBolus, q(2, 0, mg), none)}, "TQ1-13 Occurrence duration"},
-		{"a dose in no unit of time", "ORC|RE|1\r" + rxg + "2|mg\rTQ1|1||||||||||||2^mL\r" + pump3,
-			[]device.Command{command(device.DeliverBolus, q(2, 0, mg), none)}, "TQ1-13 Occurrence duration"},
-		{"bolus by volume and rate", "ORC|CH|2||||||1\r" + rxg + "5|mL\r" + pump3 + "OBX|2|NM|157784^MDC_FLOW_FLUID_PUMP^MDC||100|mL/h\rOBX|3|ST|0^MDCX_INFUS_ORDER_TYPE^MDC||clinician-dose\r",
-			[]device.Command{command(device.DeliverBolus, q(5, 0, ml), none)}, ""},
-		{"bolus by rate and time", "ORC|CH|2||||||1\r" + rxg + "100|mL/h\rTQ1|1||||||||||||0.5^h\r" + pump3,
-			[]device.Command{command(device.DeliverBolus, q(100, 0, mlh), q(5, -1, hours))}, ""},
-		{"loading dose as first step", "ORC|RE|1\r" + rxg + "50|mL/h\rOBX|1|ST|0^MDCX_INFUS_ORDER_STEP_TYPE^MDC||loading dose\rRXG|2|||^Noradrenaline|||||||||||10|mL/h\r" + pump3,
-			[]device.Command{command(device.DeliverBolus, q(50, 0, mlh), none), command(device.SetInfusionRate, q(10, 0, mlh), none)}, ""},
-		{"steps share the pump", "ORC|RE|1\r" + rxg + "1|mL/h\r" + pump3 + "RXG|2|||^Noradrenaline|||||||||||2|mL/h\r",
-			[]device.Command{command(device.SetInfusionRate, q(1, 0, mlh), none), command(device.SetInfusionRate, q(2, 0, mlh), none)}, ""},
-		{"titration with a volume", "ORC|XO|1\rRXG|1|||^Noradrenaline|50||mL||||||||10|mL/h\r" + pump3,
-			[]device.Command{command(device.SetInfusionRate, q(10, 0, mlh), q(50, 0, ml))}, "RXG-5 Give Amount - Minimum"},
-		{"titration to a dose", "ORC|XO|1\r" + rxg + "2|mg\r" + pump3,
-			[]device.Command{command(device.DeliverBolus, q(2, 0, mg), none)}, "RXG-16 Give Rate Units"},
-		{"a stop, which there is not", "ORC|DC|1\r" + rxg + "0|mL/h\r" + pump3,
-			[]device.Command{command(device.NoVerb, q(0, 0, mlh), none)}, "ORC-1 Order Control"},
+		{
+			"new, with volume", "ORC|RE|1\rRXG|1|||^Noradrenaline|50||263762^MDC_DIM_MILLI_L^MDC||||||||10.5|mL/h\r" + pump3,
+			[]device.Command{command(device.SetInfusionRate, q(105, -1, mlh), q(50, 0, ml))},
+			"",
+		},
+		{
+			"new, with time", "ORC|RE|1\r" + rxg + "10.5|mL/h\rTQ1|1||||||||||||2^264384&MDC_DIM_HR&MDC\r" + pump3,
+			[]device.Command{command(device.SetInfusionRate, q(105, -1, mlh), q(2, 0, hours))},
+			"",
+		},
+		{
+			"an order that was called NW", "ORC|NW|1\r" + rxg + "10.5|mL/h\r" + pump3,
+			[]device.Command{command(device.SetInfusionRate, q(105, -1, mlh), none)},
+			"",
+		},
+		{
+			"a dose", "ORC|RE|1\r" + rxg + "2|mg^mg^UCUM\rTQ1|1||||||||||||2^264384&MDC_DIM_HR&MDC~45^264352&MDC_DIM_MIN&MDC\r" + pump3,
+			[]device.Command{command(device.DeliverBolus, q(2, 0, mg), q(275, -2, hours))},
+			"",
+		},
+		{
+			"a dose, hours and thirds of them", "ORC|RE|1\r" + rxg + "2|mg\rTQ1|1||||||||||||1^h~20^min~30^s\r" + pump3,
+			[]device.Command{command(device.DeliverBolus, q(2, 0, mg), q(805, -1, unit(t, "min")))},
+			"",
+		},
+		{
+			"a dose in no time", "ORC|RE|1\r" + rxg + "2|mg\r" + pump3,
+			[]device.Command{command(device.DeliverBolus, q(2, 0, mg), none)},
+			"TQ1-13 Occurrence duration",
+		},
+		{
+			"a dose in no unit of time", "ORC|RE|1\r" + rxg + "2|mg\rTQ1|1||||||||||||2^mL\r" + pump3,
+			[]device.Command{command(device.DeliverBolus, q(2, 0, mg), none)},
+			"TQ1-13 Occurrence duration",
+		},
+		{
+			"bolus by volume and rate", "ORC|CH|2||||||1\r" + rxg + "5|mL\r" + pump3 + "OBX|2|NM|157784^MDC_FLOW_FLUID_PUMP^MDC||100|mL/h\rOBX|3|ST|0^MDCX_INFUS_ORDER_TYPE^MDC||clinician-dose\r",
+			[]device.Command{command(device.DeliverBolus, q(5, 0, ml), none)},
+			"",
+		},
+		{
+			"bolus by rate and time", "ORC|CH|2||||||1\r" + rxg + "100|mL/h\rTQ1|1||||||||||||0.5^h\r" + pump3,
+			[]device.Command{command(device.DeliverBolus, q(100, 0, mlh), q(5, -1, hours))},
+			"",
+		},
+		{
+			"loading dose as first step", "ORC|RE|1\r" + rxg + "50|mL/h\rOBX|1|ST|0^MDCX_INFUS_ORDER_STEP_TYPE^MDC||loading dose\rRXG|2|||^Noradrenaline|||||||||||10|mL/h\r" + pump3,
+			[]device.Command{command(device.DeliverBolus, q(50, 0, mlh), none), command(device.SetInfusionRate, q(10, 0, mlh), none)},
+			"",
+		},
+		{
+			"steps share the pump", "ORC|RE|1\r" + rxg + "1|mL/h\r" + pump3 + "RXG|2|||^Noradrenaline|||||||||||2|mL/h\r",
+			[]device.Command{command(device.SetInfusionRate, q(1, 0, mlh), none), command(device.SetInfusionRate, q(2, 0, mlh), none)},
+			"",
+		},
+		{
+			"titration with a volume", "ORC|XO|1\rRXG|1|||^Noradrenaline|50||mL||||||||10|mL/h\r" + pump3,
+			[]device.Command{command(device.SetInfusionRate, q(10, 0, mlh), q(50, 0, ml))},
+			"RXG-5 Give Amount - Minimum",
+		},
+		{
+			"titration to a dose", "ORC|XO|1\r" + rxg + "2|mg\r" + pump3,
+			[]device.Command{command(device.DeliverBolus, q(2, 0, mg), none)},
+			"RXG-16 Give Rate Units",
+		},
+		{
+			"a stop, which there is not", "ORC|DC|1\r" + rxg + "0|mL/h\r" + pump3,
+			[]device.Command{command(device.NoVerb, q(0, 0, mlh), none)},
+			"ORC-1 Order Control",
+		},
 		{"no ORC", rxg + "1|mL/h\r" + pump3, []device.Command{command(device.NoVerb, q(1, 0, mlh), none)}, "ORC-1 Order Control"},
-		{"PCA limits", "ORC|RE|1\r" + rxg + "|\r" + pump3 +
-			"OBX|2|NM|157986^MDC_VOL_PCA_DOSE_LIMIT^MDC||30|mL\rOBX|3|NM|157989^MDC_TIME_PCA_LOCKOUT^MDC||10|min\rOBX|4|NM|0^MDC_DOSE_LOADING^MDC||2|mg\r",
-			[]device.Command{command(device.SetLimit, q(30, 0, ml), none), command(device.SetLimit, q(10, 0, unit(t, "min")), none), command(device.DeliverBolus, q(2, 0, mg), none)}, ""},
-		{"PCA limit without number", "ORC|RE|1\r" + rxg + "1|mL/h\r" + pump3 + "OBX|2|NM|157986^MDC_VOL_PCA_DOSE_LIMIT^MDC||lots|mL\r",
-			[]device.Command{command(device.SetInfusionRate, q(1, 0, mlh), none), command(device.SetLimit, none, none)}, "OBX-5 Observation Value"},
-		{"weight in litres", "ORC|RE|1\r" + rxg + "1|mL/h\r" + pump3 + "OBX|2|NM|68063^MDC_ATTR_PT_WEIGHT^MDC||70|L\r",
-			[]device.Command{command(device.SetInfusionRate, q(1, 0, mlh), none)}, "OBX-5 Observation Value"},
+		{
+			"PCA limits", "ORC|RE|1\r" + rxg + "|\r" + pump3 +
+				"OBX|2|NM|157986^MDC_VOL_PCA_DOSE_LIMIT^MDC||30|mL\rOBX|3|NM|157989^MDC_TIME_PCA_LOCKOUT^MDC||10|min\rOBX|4|NM|0^MDC_DOSE_LOADING^MDC||2|mg\r",
+			[]device.Command{command(device.SetLimit, q(30, 0, ml), none), command(device.SetLimit, q(10, 0, unit(t, "min")), none), command(device.DeliverBolus, q(2, 0, mg), none)},
+			"",
+		},
+		{
+			"PCA limit without number", "ORC|RE|1\r" + rxg + "1|mL/h\r" + pump3 + "OBX|2|NM|157986^MDC_VOL_PCA_DOSE_LIMIT^MDC||lots|mL\r",
+			[]device.Command{command(device.SetInfusionRate, q(1, 0, mlh), none), command(device.SetLimit, none, none)},
+			"OBX-5 Observation Value",
+		},
+		{
+			"weight in litres", "ORC|RE|1\r" + rxg + "1|mL/h\r" + pump3 + "OBX|2|NM|68063^MDC_ATTR_PT_WEIGHT^MDC||70|L\r",
+			[]device.Command{command(device.SetInfusionRate, q(1, 0, mlh), none)},
+			"OBX-5 Observation Value",
+		},
 		{"only an ORC", "ORC|RE|1\r", nil, ""},
 		{"OBX before RXG", "ORC|RE|1\r" + pump3 + "RXR|^IV\rTQ1|1\r", nil, ""},
 	}
