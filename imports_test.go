@@ -41,6 +41,7 @@ var rooms = []room{
 	{"wire", nil, nil},
 	{"capture", []string{"wire"}, []string{"github.com/klauspost/compress", "github.com/gopacket/gopacket", "golang.org/x/net", "golang.org/x/sys"}},
 	{"flow", []string{"wire"}, nil},
+	{"ble", []string{"wire"}, nil},
 	{"proto/fhir", []string{"wire", "device", "proto/http"}, nil},
 	{"proto/sdc", []string{"wire", "device", "proto/http"}, nil},
 	{"proto/", []string{"wire", "device"}, nil},

@@ -110,7 +110,10 @@ type Connection struct {
 	Midstream  bool // its beginning was not captured
 	Sniffed    bool // on the air: what is not decrypted is ciphertext
 	Security   Security
-	Begin      int64 // nanoseconds since 1970-01-01 UTC
+	MTU        uint16 // of ATT as exchanged, in octets; 23 before
+	Bearer     uint16 // during [Handler.ATT]: which channel; 4 but for enhanced ATT
+	Gaps       uint32 // packets that the sniffer did not hear, as far as can be told
+	Begin      int64  // nanoseconds since 1970-01-01 UTC
 	Last       int64
 	User       any // the handler's own
 

@@ -40,23 +40,19 @@ const (
 
 // The link types of Bluetooth, and those that carry it in captures.
 const (
-	LinkUser0              LinkType = 147 // to LinkUser15; crackle's files carry LE link-layer packets in it
-	LinkUser15             LinkType = 162
-	LinkBluetoothHCIH4     LinkType = 187 // HCI UART transport; also btsnoop's datalink 1002
-	LinkPPI                LinkType = 192 // per-packet information: names the link type inside
-	LinkBluetoothHCIH4PHDR LinkType = 201 // the direction in four bytes, then as 187
-	LinkBluetoothLELL      LinkType = 251
-	LinkBluetoothMonitor   LinkType = 254
-	LinkBluetoothLELLPHDR  LinkType = 256
-	LinkNordicBLE          LinkType = 272
-
-	// The datalinks of btsnoop that the registry has no number for, at a place
-	// where it has none either.
-	linkBTSnoop        LinkType = 0x8000
-	LinkBTSnoopH1      LinkType = linkBTSnoop + 1001 // unencapsulated HCI: what it is stands in Frame.Flags
-	LinkBTSnoopBCSP    LinkType = linkBTSnoop + 1003
-	LinkBTSnoopH5      LinkType = linkBTSnoop + 1004
-	LinkBTSnoopMonitor LinkType = linkBTSnoop + 2001 // adapter index and opcode stand in Frame.Flags
+	LinkUser0              = wire.LinkUser0
+	LinkUser15             = wire.LinkUser15
+	LinkBluetoothHCIH4     = wire.LinkBluetoothHCIH4
+	LinkPPI                = wire.LinkPPI
+	LinkBluetoothHCIH4PHDR = wire.LinkBluetoothHCIH4PHDR
+	LinkBluetoothLELL      = wire.LinkBluetoothLELL
+	LinkBluetoothMonitor   = wire.LinkBluetoothMonitor
+	LinkBluetoothLELLPHDR  = wire.LinkBluetoothLELLPHDR
+	LinkNordicBLE          = wire.LinkNordicBLE
+	LinkBTSnoopH1          = wire.LinkBTSnoopH1
+	LinkBTSnoopBCSP        = wire.LinkBTSnoopBCSP
+	LinkBTSnoopH5          = wire.LinkBTSnoopH5
+	LinkBTSnoopMonitor     = wire.LinkBTSnoopMonitor
 )
 
 var linkNames = map[LinkType]string{

@@ -5,7 +5,8 @@ package wire
 
 import "encoding/binary"
 
-// A LinkType says how a frame begins, by the numbers of the pcap link-type registry.
+// A LinkType says how a frame begins: a number of the pcap link-type registry,
+// or one of the LinkBTSnoop numbers.
 type LinkType uint16
 
 // The link types that [Packet.Decode] reads.
@@ -20,6 +21,27 @@ const (
 	LinkIPv4     LinkType = 228
 	LinkIPv6     LinkType = 229
 	LinkSLL2     LinkType = 276 // Linux cooked v2
+)
+
+// The link types of Bluetooth, and those that carry it in captures.
+const (
+	LinkUser0              LinkType = 147 // to LinkUser15; crackle's files carry LE link-layer packets in it
+	LinkUser15             LinkType = 162
+	LinkBluetoothHCIH4     LinkType = 187 // HCI UART transport; also btsnoop's datalink 1002
+	LinkPPI                LinkType = 192 // per-packet information: names the link type inside
+	LinkBluetoothHCIH4PHDR LinkType = 201 // the direction in four bytes, then as 187
+	LinkBluetoothLELL      LinkType = 251
+	LinkBluetoothMonitor   LinkType = 254
+	LinkBluetoothLELLPHDR  LinkType = 256
+	LinkNordicBLE          LinkType = 272
+
+	// The datalinks of btsnoop that the registry has no number for, at a place
+	// where it has none either.
+	linkBTSnoop        LinkType = 0x8000
+	LinkBTSnoopH1      LinkType = linkBTSnoop + 1001 // unencapsulated HCI: what it is stands in the record's flags
+	LinkBTSnoopBCSP    LinkType = linkBTSnoop + 1003
+	LinkBTSnoopH5      LinkType = linkBTSnoop + 1004
+	LinkBTSnoopMonitor LinkType = linkBTSnoop + 2001 // adapter index and opcode stand in the record's flags
 )
 
 // EtherTypes that matter here.
