@@ -94,7 +94,7 @@ const (
 	Agreed                  // both sides can have the key
 	Encrypted               // the link is encrypted with it
 	Done                    // and the keys to be kept were distributed, as far as the capture shows
-	PairingFailed
+	Failed
 )
 
 // A Pairing is one pairing, as far as it has come.
@@ -106,7 +106,7 @@ type Pairing struct {
 	SecureConnections bool
 	KeySize           uint8 // octets; 0 when what was said is out of range
 	State             PairingState
-	Reason            uint8 // of PairingFailed
+	Reason            uint8 // of Failed
 	FailedBy          Side
 	KeysReadable      bool // keys were distributed where somebody with the capture can read them
 }

@@ -47,6 +47,41 @@ type Address struct {
 // the same device.
 func (a Address) Trackable() bool { return a.Kind == Public || a.Kind == StaticRandom }
 
+// addressOf returns an address as it is sent: random or not, least significant
+// byte first. Of fewer than six bytes it is none.
+func addressOf(random bool, b []byte) Address {
+	if len(b) < 6 {
+		return Address{}
+	}
+	a := Address{Bytes: [6]byte{b[5], b[4], b[3], b[2], b[1], b[0]}, Kind: Public}
+	if random {
+		// Vol 6 Part B section 1.3.2: by the two most significant bits. 10 is
+		// reserved, and says as little as one that is not resolvable.
+		switch b[5] >> 6 {
+		case 3:
+			a.Kind = StaticRandom
+		case 1:
+			a.Kind = Resolvable
+		default:
+			a.Kind = NonResolvable
+		}
+	}
+	return a
+}
+
+// append writes the address as it is sent.
+func (a Address) append(dst []byte) []byte {
+	return append(dst, a.Bytes[5], a.Bytes[4], a.Bytes[3], a.Bytes[2], a.Bytes[1], a.Bytes[0])
+}
+
+// random returns 1 for a random address, 0 for a public one.
+func (a Address) random() uint8 {
+	if a.Kind > Public {
+		return 1
+	}
+	return 0
+}
+
 // A Method is how two devices agreed on a key (Vol 3 Part H section 2.3.5.1).
 type Method uint8
 
@@ -101,24 +136,3 @@ func (s Security) Level() int {
 	}
 	return 3
 }
-
-// A Connection is one connection, as far as it has come.
-type Connection struct {
-	ID         uint64  // in the order of appearance, from 1
-	Central    Address // as far as known
-	Peripheral Address
-	Midstream  bool // its beginning was not captured
-	Sniffed    bool // on the air: what is not decrypted is ciphertext
-	Security   Security
-	MTU        uint16 // of ATT as exchanged, in octets; 23 before
-	Bearer     uint16 // during [Handler.ATT]: which channel; 4 but for enhanced ATT
-	Gaps       uint32 // packets that the sniffer did not hear, as far as can be told
-	Begin      int64  // nanoseconds since 1970-01-01 UTC
-	Last       int64
-	User       any // the handler's own
-
-	state
-}
-
-// A state is what the follower remembers of a connection.
-type state struct{}
