@@ -157,7 +157,17 @@ func (p *Packet) decode(link wire.LinkType, flags uint32, b []byte, off int) {
 	}
 }
 
-// h4 reads a packet of the UART transport (Vol 4 Part A section 2).
+// The packet indicators of the UART transport (Vol 4 Part A section 2), which
+// stand before what [Command.Append], [AppendACL] and [Event.Append] write.
+const (
+	H4Command = 1
+	H4ACL     = 2
+	H4SCO     = 3
+	H4Event   = 4
+	H4ISO     = 5
+)
+
+// h4 reads a packet of the UART transport.
 func (p *Packet) h4(b []byte, off int, received, undirected bool) {
 	if off >= len(b) {
 		p.fail("h4", "Packet Indicator", off, wire.ErrTruncated)
@@ -165,18 +175,18 @@ func (p *Packet) h4(b []byte, off int, received, undirected bool) {
 	}
 	p.Received, p.Undirected = received, undirected
 	switch b[off] {
-	case 1:
+	case H4Command:
 		p.Received = false
 		p.hci(HCICommand, b, off+1)
-	case 2:
+	case H4ACL:
 		p.hci(HCIACL, b, off+1)
-	case 3:
+	case H4SCO:
 		p.hci(HCISCO, b, off+1)
-	case 4:
+	case H4Event:
 		p.Undirected = !received
 		p.Received = true
 		p.hci(HCIEvent, b, off+1)
-	case 5:
+	case H4ISO:
 		p.hci(HCIISO, b, off+1)
 	default:
 		p.fail("h4", "Packet Indicator", off, wire.ErrReserved)
@@ -315,6 +325,46 @@ const (
 	dataChannel
 )
 
+// The flags of the pseudo-header of [wire.LinkBluetoothLELLPHDR].
+const (
+	radioDewhitened = 0x0001
+	radioSignal     = 0x0002 // the signal power is valid
+	radioDecrypted  = 0x0008
+	radioCRCChecked = 0x0400
+	radioCRCGood    = 0x0800
+	radioMICChecked = 0x1000
+	radioMICGood    = 0x2000
+
+	radioAuxiliary  = 1 // in bits 7 to 9, the type of PDU
+	radioCentral    = 2
+	radioPeripheral = 3
+)
+
+// AppendRadio writes the pseudo-header of [wire.LinkBluetoothLELLPHDR] after
+// dst, of a packet whose CRC was right: what stands before what [AppendAir]
+// writes. from is UnknownSide for advertising; decrypted says that the payload
+// was encrypted on the air, and its MIC right.
+func AppendRadio(dst []byte, channel uint8, rssi int8, from Side, decrypted bool) []byte {
+	flags := uint16(radioDewhitened | radioSignal | radioCRCChecked | radioCRCGood)
+	switch {
+	case from == Central:
+		flags |= radioCentral << 7
+	case from == Peripheral:
+		flags |= radioPeripheral << 7
+	case channel < 37:
+		flags |= radioAuxiliary << 7
+	}
+	if decrypted {
+		flags |= radioDecrypted | radioMICChecked | radioMICGood
+	}
+	rf := uint8(0)
+	for rfChannel(int(rf)) != channel && rf < 40 {
+		rf++
+	}
+	dst = append(dst, rf, uint8(rssi), 0, 0, 0, 0, 0, 0)
+	return binary.LittleEndian.AppendUint16(dst, flags)
+}
+
 // radio reads the pseudo-header of [wire.LinkBluetoothLELLPHDR].
 func (p *Packet) radio(b []byte, off int) {
 	if len(b)-off < 10 {
@@ -323,32 +373,32 @@ func (p *Packet) radio(b []byte, off int) {
 	}
 	flags := binary.LittleEndian.Uint16(b[off+8:])
 	p.Channel = rfChannel(int(b[off]))
-	if flags&0x0002 != 0 {
+	if flags&radioSignal != 0 {
 		p.RSSI = int8(b[off+1])
 	}
-	if flags&0x0400 != 0 {
+	if flags&radioCRCChecked != 0 {
 		p.CRC = BadCRC
-		if flags&0x0800 != 0 {
+		if flags&radioCRCGood != 0 {
 			p.CRC = GoodCRC
 		}
 	}
 	kind := anyChannel
-	switch flags >> 7 & 7 { // PDU type
-	case 1:
+	switch flags >> 7 & 7 {
+	case radioAuxiliary:
 		kind = advertisingChannel
-	case 2:
+	case radioCentral:
 		kind, p.From = dataChannel, Central
-	case 3:
+	case radioPeripheral:
 		kind, p.From = dataChannel, Peripheral
 	case 4, 5, 6: // isochronous
 		p.Off = off + 10
 		return
 	}
 	if kind != advertisingChannel { // of which these bits are the auxiliary PDU's type
-		checked := flags&0x1000 != 0
-		p.MICGood = checked && flags&0x2000 != 0
+		checked := flags&radioMICChecked != 0
+		p.MICGood = checked && flags&radioMICGood != 0
 		p.Ciphertext = checked && !p.MICGood
-		p.Decrypted = flags&0x0008 != 0 && !p.Ciphertext
+		p.Decrypted = flags&radioDecrypted != 0 && !p.Ciphertext
 	}
 	p.linkLayer(b, off+10, kind, flags>>14 == 2)
 }
@@ -430,7 +480,7 @@ func (p *Packet) linkLayer(b []byte, off int, kind channelKind, coded bool) {
 		off++
 	}
 	if len(b)-off < 2 {
-		p.fail("ll", "Header", off, wire.ErrTruncated)
+		p.fail("ll", "Header", min(off, len(b)), wire.ErrTruncated)
 		return
 	}
 	p.Header = binary.LittleEndian.Uint16(b[off:])
@@ -468,6 +518,7 @@ func (p *Packet) linkLayer(b []byte, off int, kind channelKind, coded bool) {
 	case p.LLID() != LLIDControl:
 		p.Kind = LLData
 		p.Start = p.LLID() == LLIDStart
+		p.trim(p.Start && n > l2capHeader && int(binary.LittleEndian.Uint16(p.Payload)) == n-l2capHeader-micSize)
 	case n == 0:
 		p.fail("ll", "Opcode", p.Off, wire.ErrTruncated)
 	default:
@@ -475,6 +526,16 @@ func (p *Packet) linkLayer(b []byte, off int, kind channelKind, coded bool) {
 		p.Code = uint16(p.Payload[0])
 		p.Payload = p.Payload[1:]
 		p.Off++
+		p.trim(int(p.Code) < len(llSizes) && n-1 == int(llSizes[p.Code])+micSize)
+	}
+}
+
+const micSize = 4
+
+// trim takes off a MIC that a sniffer left behind what it decrypted.
+func (p *Packet) trim(left bool) {
+	if n := len(p.Payload) - micSize; p.Decrypted && left && n >= 0 {
+		p.Payload = p.Payload[:n:n]
 	}
 }
 
