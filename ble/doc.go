@@ -19,4 +19,3 @@
 // This API is stable.
 package ble
 
-const name = "ble"

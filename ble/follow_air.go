@@ -260,7 +260,7 @@ func (f *Follower) heard(stream uint64, p *Packet) *Connection {
 	if *n++; p.Kind == LLData && plausible(p, nil) {
 		*n++
 	}
-	if *n < enough {
+	if *n < enough || len(p.Payload) == 0 {
 		return nil
 	}
 	f.strangers.remove(k)
