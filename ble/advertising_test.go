@@ -114,12 +114,18 @@ var reports = []struct {
 	{"directed", "3e 0c 02 01 01 00 030201dc1b00 00 ce", []Advertisement{{Advertiser: public, Connectable: true, RSSI: -50, Data: []byte{}}}},
 	{"scannable", "3e 0c 02 01 02 01 35343332312a 00 00", []Advertisement{{Advertiser: passing, Scannable: true, Data: []byte{}}}},
 	{"neither", "3e 0c 02 01 03 01 25242322215a 00 ce", []Advertisement{{Advertiser: resolvable, RSSI: -50, Data: []byte{}}}},
-	{"extended", "3e 1d 0d 01 0100 01 1514131211c4 01 01 02 7f ce 0000 00 000000000000 03 020106",
-		[]Advertisement{{Extended: true, Advertiser: static, Connectable: true, HasADI: true, ADI: 0x2000, RSSI: -50, Data: flags}}},
-	{"extended, more to come, directed", "3e 1d 0d 01 2500 01 1514131211c4 01 01 ff 7f ce 0000 01 25242322215a 03 020106",
-		[]Advertisement{{Extended: true, Advertiser: static, Target: resolvable, Connectable: true, More: true, RSSI: -50, Data: flags}}},
-	{"extended, anonymous, cut", "3e 1a 0d 01 4000 ff 000000000000 01 01 ff 7f ce 0000 00 000000000000 00",
-		[]Advertisement{{Extended: true, Incomplete: true, RSSI: -50, Data: []byte{}}}},
+	{
+		"extended", "3e 1d 0d 01 0100 01 1514131211c4 01 01 02 7f ce 0000 00 000000000000 03 020106",
+		[]Advertisement{{Extended: true, Advertiser: static, Connectable: true, HasADI: true, ADI: 0x2000, RSSI: -50, Data: flags}},
+	},
+	{
+		"extended, more to come, directed", "3e 1d 0d 01 2500 01 1514131211c4 01 01 ff 7f ce 0000 01 25242322215a 03 020106",
+		[]Advertisement{{Extended: true, Advertiser: static, Target: resolvable, Connectable: true, More: true, RSSI: -50, Data: flags}},
+	},
+	{
+		"extended, anonymous, cut", "3e 1a 0d 01 4000 ff 000000000000 01 01 ff 7f ce 0000 00 000000000000 00",
+		[]Advertisement{{Extended: true, Incomplete: true, RSSI: -50, Data: []byte{}}},
+	},
 }
 
 func TestReports(t *testing.T) {

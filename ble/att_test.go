@@ -61,13 +61,19 @@ var attPDUs = []struct {
 	{"MTU response", "03 1700", ATT{Opcode: ExchangeMTUResponse, MTU: 23}, ""},
 	{"find information", "04 0100 ffff", ATT{Opcode: FindInformationRequest, Handle: 1, End: 0xffff}, ""},
 	{"information, short UUIDs", "05 01 0100 0028 0200 0328", ATT{Opcode: FindInformationResponse, Size: 1, Value: []byte{1, 0, 0, 0x28, 2, 0, 3, 0x28}}, "[1-0 0028][2-0 0328]"},
-	{"information, long UUID", "05 02 0900 000102030405060708090a0b0c0d0e0f",
-		ATT{Opcode: FindInformationResponse, Size: 2, Value: []byte{9, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15}}, "[9-0 000102030405060708090a0b0c0d0e0f]"},
+	{
+		"information, long UUID", "05 02 0900 000102030405060708090a0b0c0d0e0f",
+		ATT{Opcode: FindInformationResponse, Size: 2, Value: []byte{9, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15}},
+		"[9-0 000102030405060708090a0b0c0d0e0f]",
+	},
 	{"find by value", "06 0100 ffff 0028 3a18", ATT{Opcode: FindByTypeValueRequest, Handle: 1, End: 0xffff, Type: []byte{0, 0x28}, Value: []byte{0x3a, 0x18}}, ""},
 	{"found by value", "07 0a00 1f00 2000 2f00", ATT{Opcode: FindByTypeValueResponse, Value: []byte{10, 0, 31, 0, 32, 0, 47, 0}}, "[10-31 ][32-47 ]"},
 	{"read by type", "08 0100 ffff 0328", ATT{Opcode: ReadByTypeRequest, Handle: 1, End: 0xffff, Type: []byte{3, 0x28}}, ""},
-	{"read by long type", "08 0100 0200 000102030405060708090a0b0c0d0e0f",
-		ATT{Opcode: ReadByTypeRequest, Handle: 1, End: 2, Type: []byte{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15}}, ""},
+	{
+		"read by long type", "08 0100 0200 000102030405060708090a0b0c0d0e0f",
+		ATT{Opcode: ReadByTypeRequest, Handle: 1, End: 2, Type: []byte{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15}},
+		"",
+	},
 	{"by type", "09 07 0200 12 0300 252b", ATT{Opcode: ReadByTypeResponse, Size: 7, Value: []byte{2, 0, 0x12, 3, 0, 0x25, 0x2b}}, "[2-0 120300252b]"},
 	{"read", "0a 0300", ATT{Opcode: ReadRequest, Handle: 3}, ""},
 	{"value", "0b 55aa", ATT{Opcode: ReadResponse, Value: []byte{0x55, 0xaa}}, ""},
@@ -91,8 +97,11 @@ var attPDUs = []struct {
 	{"several of any size", "21 0100 aa 0400 bbcc", ATT{Opcode: ReadMultipleVariableResponse, Value: []byte{1, 0, 0xaa, 4, 0, 0xbb, 0xcc}}, "[0-0 aa][0-0 bbcc]"},
 	{"notifications", "23 0900 0100 aa 0b00 0000", ATT{Opcode: MultipleHandleValueNotification, Value: []byte{9, 0, 1, 0, 0xaa, 11, 0, 0, 0}}, "[9-0 aa][11-0 ]"},
 	{"write without answer", "52 0400 0f99", ATT{Opcode: WriteCommand, Handle: 4, Value: []byte{15, 0x99}}, ""},
-	{"signed write", "d2 0400 77 000102030405060708090a0b",
-		ATT{Opcode: SignedWriteCommand, Handle: 4, Value: []byte{0x77}, Signature: []byte{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11}}, ""},
+	{
+		"signed write", "d2 0400 77 000102030405060708090a0b",
+		ATT{Opcode: SignedWriteCommand, Handle: 4, Value: []byte{0x77}, Signature: []byte{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11}},
+		"",
+	},
 }
 
 func TestATT(t *testing.T) {

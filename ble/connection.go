@@ -122,6 +122,7 @@ type steps struct {
 	number                         uint64 // of the pairing
 	gaps                           uint32 // of the connection when it began
 	zero                           bool
+	partial                        bool // its features were not heard
 }
 
 // The bounds of a connection.

@@ -18,4 +18,3 @@
 //
 // This API is stable.
 package ble
-

@@ -28,7 +28,8 @@ func (f *Follower) pair(c *Connection, from Side, b []byte) {
 	case PairingResponse:
 		f.keySize(c, s.MaxKeySize)
 		if p.State != Requested {
-			break // to what was not heard
+			f.overheard(c, Answered)
+			break
 		}
 		p.Response, p.State = s.PairingFeatures, Answered
 		p.Method, p.SecureConnections = MethodOf(p.Request, p.Response)
@@ -42,12 +43,27 @@ func (f *Follower) pair(c *Connection, from Side, b []byte) {
 			f.h.Pairing(c, p)
 		}
 	case PairingConfirm, PairingRandom, PairingPublicKey, PairingDHKeyCheck:
-		if running {
+		if running || f.overheard(c, Confirming) {
 			f.exchange(c, from)
 		}
 	case EncryptionInformation, CentralIdentification, IdentityInformation, IdentityAddressInformation, SigningInformation:
 		f.distributed(c, from)
 	}
+}
+
+// overheard begins a pairing whose features a sniffer did not hear, so that
+// encryption is not taken for one with a key from before. It reports whether
+// there is one.
+func (f *Follower) overheard(c *Connection, state PairingState) bool {
+	p := &c.pairing
+	if !c.Sniffed || p.State >= Requested && p.State != Failed {
+		return false
+	}
+	f.pairings++
+	c.steps = steps{number: f.pairings, partial: true}
+	*p = Pairing{Asked: p.State == Asked, SecurityRequest: p.SecurityRequest, State: state}
+	f.h.Pairing(c, p)
+	return true
 }
 
 // The sizes that an encryption key may have, in octets (Vol 3 Part H section 2.3.4).
@@ -73,6 +89,7 @@ func (f *Follower) exchange(c *Connection, from Side) {
 		st.nonce = st.nonce*31 + f.digest(s.Value)*uint64(from)
 	case PairingPublicKey:
 		st.public[from] = true
+		p.SecureConnections = true
 		st.points[from] = f.digest(s.Value)
 		if st.points[Central] == st.points[Peripheral] {
 			f.h.Odd(c, ReflectedPublicKey)
@@ -85,7 +102,7 @@ func (f *Follower) exchange(c *Connection, from Side) {
 	}
 	state := Confirming
 	last := &st.random
-	if p.SecureConnections || st.public[Central] || st.public[Peripheral] {
+	if p.SecureConnections {
 		last = &st.check
 	}
 	if last[Central] && last[Peripheral] {
@@ -107,8 +124,10 @@ func (f *Follower) encrypted(c *Connection, on bool, size uint8) {
 		case Requested <= p.State && p.State < Encrypted:
 			finished = f.fits(c)
 			if finished {
-				s = Security{Method: p.Method, SecureConnections: p.SecureConnections, KeySize: p.KeySize,
-					Bonded: p.Request.AuthReq&p.Response.AuthReq&AuthBonding != 0}
+				s = Security{
+					Method: p.Method, SecureConnections: p.SecureConnections, KeySize: p.KeySize,
+					Bonded: p.Request.AuthReq&p.Response.AuthReq&AuthBonding != 0,
+				}
 			}
 			s.Encrypted = true
 			c.derived = s
@@ -155,7 +174,7 @@ func (f *Follower) encrypted(c *Connection, on bool, size uint8) {
 // that missed packets may have missed just these.
 func (f *Follower) fits(c *Connection) bool {
 	p := &c.pairing
-	if p.State == Agreed || c.Gaps != c.steps.gaps {
+	if p.State == Agreed || c.steps.partial || c.Gaps != c.steps.gaps {
 		return true
 	}
 	st := &c.steps

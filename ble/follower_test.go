@@ -786,6 +786,27 @@ func TestAirEncryption(t *testing.T) {
 	)
 }
 
+// A sniffer that did not hear how a pairing began does not take its key for
+// one from before.
+func TestAirPairingHeardInParts(t *testing.T) {
+	w := newWorld(t)
+	w.airConnect()
+	w.airSMP(Peripheral, SMP{Code: PairingPublicKey, Value: publicKey(2)})
+	w.airSMP(Central, SMP{Code: PairingDHKeyCheck, Value: value(1)})
+	w.airSMP(Peripheral, SMP{Code: PairingDHKeyCheck, Value: value(2)})
+	w.control(Central, encReq)
+	w.control(Peripheral, encRsp)
+	w.control(Peripheral, Control{Opcode: LLStartEncReq})
+	w.expect(
+		"1 connected resolvable to static, who are resolvable and static",
+		"1 pairing confirming  sc false size 0",
+		"1 pairing agreed  sc true size 0",
+		"1 secured level 0: encrypted true  sc true size 0",
+		"1 pairing encrypted  sc true size 0",
+		"1 pairing done  sc true size 0",
+	)
+}
+
 // seal is the encryption of Vol 6 Part E section 2 for one block, packet
 // counter 0: the twin of session.opens, written from the specification's
 // formulas with a chained cipher.

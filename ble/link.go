@@ -61,6 +61,26 @@ func (r *ConnectRequest) AppendPDU(dst []byte) []byte {
 	return append(append(b, r.Channels[:]...), r.Hop)
 }
 
+// A ScanRequest is a SCAN_REQ or AUX_SCAN_REQ (Vol 6 Part B section 2.3.2.1).
+type ScanRequest struct{ Scanner, Advertiser Address }
+
+// Parse reads the payload of a PDU of the type [ScanReq] by its header.
+func (r *ScanRequest) Parse(header uint16, b []byte) error {
+	c := wire.NewCursor("ll", b)
+	r.Scanner = addressOf(header&(1<<6) != 0, c.Bytes("ScanA", 6))
+	r.Advertiser = addressOf(header&(1<<7) != 0, c.Bytes("AdvA", 6))
+	if c.Len() > 0 {
+		c.Fail("AdvA", wire.ErrTrailing)
+	}
+	return c.Err()
+}
+
+// AppendPDU writes r as an advertising PDU, header included, after dst.
+func (r *ScanRequest) AppendPDU(dst []byte) []byte {
+	b := append(dst, ScanReq|r.Scanner.random()<<6|r.Advertiser.random()<<7, 12)
+	return r.Advertiser.append(r.Scanner.append(b))
+}
+
 // The LL control PDUs that the follower needs (Vol 6 Part B section 2.4.2).
 const (
 	LLConnectionUpdateInd  = 0x00

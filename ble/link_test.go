@@ -5,6 +5,7 @@ package ble
 
 import (
 	"bytes"
+	"fmt"
 	"math/rand/v2"
 	"strings"
 	"testing"
@@ -78,6 +79,20 @@ func TestConnectRequest(t *testing.T) {
 	}
 }
 
+func TestScanRequest(t *testing.T) {
+	b := unhex(t, "43 0c 35343332312a 030201dc1b00")
+	var r ScanRequest
+	if err := r.Parse(uint16(b[0]), b[2:]); err != nil || r != (ScanRequest{passing, public}) {
+		t.Errorf("%v, %v", r, err)
+	}
+	if again := r.AppendPDU(nil); !bytes.Equal(again, b) {
+		t.Errorf("appended again: %x", again)
+	}
+	if r.Parse(ScanReq, b[2:13]) == nil || r.Parse(ScanReq, append(b[2:], 0)) == nil {
+		t.Error("a byte more or less, and it is one")
+	}
+}
+
 func FuzzLL(f *testing.F) {
 	for _, tt := range controls {
 		b := unhex(f, tt.hex)
@@ -105,6 +120,12 @@ func FuzzLL(f *testing.F) {
 		var r ConnectRequest
 		if r.Parse(header, b) == nil {
 			if out := r.AppendPDU(nil); !bytes.Equal(out[2:], b) {
+				t.Fatalf("%x came back as %x", b, out)
+			}
+		}
+		var s ScanRequest
+		if s.Parse(header, b) == nil {
+			if out := s.AppendPDU(nil); !bytes.Equal(out[2:], b) {
 				t.Fatalf("%x came back as %x", b, out)
 			}
 		}
@@ -196,6 +217,11 @@ func TestAddressKinds(t *testing.T) {
 		}
 		if a := addressOf(false, []byte{1, 2, 3, 4, 5, top}); a.Kind != Public || !a.Trackable() {
 			t.Errorf("public %#x: %+v", top, a)
+		}
+	}
+	for _, a := range []Address{{}, public, static, resolvable, passing} {
+		if s := fmt.Sprintf("%v %+v %s", a, &Advertisement{Advertiser: a}, a); !strings.Contains(s, "address") || strings.Contains(s, "21") || strings.Contains(s, "33") {
+			t.Errorf("an address is printed: %s", s)
 		}
 	}
 	if resolvable.Trackable() || passing.Trackable() || !static.Trackable() || (Address{}).Trackable() {

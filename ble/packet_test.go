@@ -132,10 +132,14 @@ func frames(t testing.TB) []frame {
 		{"radio, bad CRC", radio, 0, "0c ce 00 00 d6be898e 1304" + adv, "Kind=6 Access=2391391958 Channel=38 RSSI=-50 CRC=2 Header=2368 |1514131211c4020106", 16},
 		{"radio, of the central", radio, 0, "01 ce 00 00 74619b50 030d" + data, "Kind=7 Start=true Access=1352360308 RSSI=-50 From=1 CRC=1 Header=1802 |03000400020f02", 16},
 		{"radio, of the peripheral, decrypted", radio, 0, "26 ce 00 00 74619b50 8b3d" + data, "Kind=7 Start=true Access=1352360308 Channel=36 RSSI=-50 From=2 CRC=1 Decrypted=true MICGood=true Header=1802 |03000400020f02", 16},
-		{"radio, decrypted, MIC left", radio, 0, "01 00 00 00 74619b50 0b3d 74619b50 0a 0b 03000400020f02 11223344 000000",
-			"Kind=7 Start=true Access=1352360308 From=1 CRC=1 Decrypted=true MICGood=true Header=2826 |03000400020f02", 16},
-		{"radio, control decrypted, MIC left", radio, 0, "01 00 00 00 74619b50 0b3d 74619b50 0b 06 0213 11223344 000000",
-			"Kind=8 Code=2 Access=1352360308 From=1 CRC=1 Decrypted=true MICGood=true Header=1547 |13", 17},
+		{
+			"radio, decrypted, MIC left", radio, 0, "01 00 00 00 74619b50 0b3d 74619b50 0a 0b 03000400020f02 11223344 000000",
+			"Kind=7 Start=true Access=1352360308 From=1 CRC=1 Decrypted=true MICGood=true Header=2826 |03000400020f02", 16,
+		},
+		{
+			"radio, control decrypted, MIC left", radio, 0, "01 00 00 00 74619b50 0b3d 74619b50 0b 06 0213 11223344 000000",
+			"Kind=8 Code=2 Access=1352360308 From=1 CRC=1 Decrypted=true MICGood=true Header=1547 |13", 17,
+		},
 		{"radio, MIC wrong", radio, 0, "01 00 00 00 74619b50 031d" + data, "Kind=7 Start=true Access=1352360308 From=1 CRC=1 Ciphertext=true Header=1802 |03000400020f02", 16},
 		{"radio, auxiliary", radio, 0, "03 ce 00 00 00000000 8310" + adv, "Kind=6 Access=2391391958 Channel=2 RSSI=-50 CRC=1 Header=2368 |1514131211c4020106", 16},
 		{"radio, coded", radio, 0, "00 00 00 00 00000000 0180 d6be898e 00" + adv[8:], "Kind=6 Access=2391391958 Channel=37 CRC=1 Header=2368 |1514131211c4020106", 17},

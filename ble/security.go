@@ -43,6 +43,16 @@ type Address struct {
 	Kind  AddressKind
 }
 
+var addressKinds = [...]string{"no address", "public address", "static random address", "resolvable private address", "non-resolvable private address"}
+
+// String returns the kind of address, and not which one it is.
+func (a Address) String() string {
+	if int(a.Kind) < len(addressKinds) {
+		return addressKinds[a.Kind]
+	}
+	return ""
+}
+
 // Trackable reports whether whoever hears the address twice knows that it is
 // the same device.
 func (a Address) Trackable() bool { return a.Kind == Public || a.Kind == StaticRandom }

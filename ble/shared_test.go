@@ -118,8 +118,10 @@ func (s *census) ATT(c *Connection, from Side, _ []byte) {
 }
 
 func (s *census) Odd(_ *Connection, o Oddity) {
-	names := [...]string{"", "ZeroKey", "EncryptionWithoutKey", "EncryptionBeforeCheck", "KeySizeOutOfRange", "InvalidLLID", "TruncatedL2CAP",
-		"RequestsOutstanding", "DataDuringEncryption", "StaticKey", "ReflectedPublicKey", "InvalidPublicKey"}
+	names := [...]string{
+		"", "ZeroKey", "EncryptionWithoutKey", "EncryptionBeforeCheck", "KeySizeOutOfRange", "InvalidLLID", "TruncatedL2CAP",
+		"RequestsOutstanding", "DataDuringEncryption", "StaticKey", "ReflectedPublicKey", "InvalidPublicKey",
+	}
 	s.odd = append(s.odd, names[o])
 	s.passed[s.packet] = true
 }
