@@ -125,11 +125,8 @@ type steps struct {
 	partial                        bool // its features were not heard
 }
 
-// The bounds of a connection.
-const (
-	maxChannels = 64 // there are as many dynamic channel identifiers
-	maxOpenings = 4  // requests for channels that wait for their answer
-)
+// maxOpenings bounds the requests for channels that wait for their answer.
+const maxOpenings = 4
 
 // A channel is a credit-based channel (Vol 3 Part A section 3.4).
 type channel struct {

@@ -218,14 +218,12 @@ func (f *Follower) openChannel(c *Connection, o *opening, asked, answered uint16
 	}
 	ch := channel{spsm: o.spsm}
 	ch.cid[o.from], ch.cid[o.from.Other()] = asked, answered
-	for i := len(c.channels) - 1; i >= 0; i-- { // one that was there before is over
+	// One that was there before is over: so there are never more channels than
+	// dynamic identifiers, 64.
+	for i := len(c.channels) - 1; i >= 0; i-- {
 		if c.channels[i].cid[o.from] == asked || c.channels[i].cid[o.from.Other()] == answered {
 			f.closeChannel(c, i)
 		}
-	}
-	if len(c.channels) == maxChannels {
-		f.stats.Evicted++
-		f.closeChannel(c, 0)
 	}
 	c.channels = append(c.channels, ch)
 }

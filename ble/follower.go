@@ -278,6 +278,9 @@ func (f *Follower) hciEvent(stream uint64, p *Packet) {
 			f.connected(stream, p, t)
 		}
 		return
+	case EventConnectionComplete, EventDisconnectionComplete, EventEncryptionChange, EventEncryptionChange2, EventEncryptionKeyRefresh, EventLELongTermKeyRequest:
+	default:
+		return
 	}
 	c := f.connection(stream, p, e.Handle)
 	switch e.Code {
