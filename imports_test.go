@@ -44,6 +44,7 @@ var rooms = []room{
 	{"ble", []string{"wire"}, nil},
 	{"proto/fhir", []string{"wire", "device", "proto/http"}, nil},
 	{"proto/sdc", []string{"wire", "device", "proto/http"}, nil},
+	{"proto/gatt", []string{"wire", "device", "ble"}, nil},
 	{"proto/", []string{"wire", "device"}, nil},
 	{"proto", []string{"proto", "wire", "flow"}, nil},
 	{"inventory", []string{"device", "event", "finding"}, nil},

@@ -46,6 +46,7 @@ const (
 	LDAP
 	Kerberos
 	Syslog
+	GATT
 	Count
 )
 
