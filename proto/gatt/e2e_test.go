@@ -102,7 +102,11 @@ func TestSFLOAT(t *testing.T) {
 		{0x0803, "-2045 [iU]"},
 		{0xf7ff, "204.7 [iU]"}, // only with the exponent 0 it is NaN
 		{0xf800, "-204.8 [iU]"},
-		{NaN, ""}, {NRes, ""}, {Infinity, ""}, {NegativeInfinity, ""}, {ReservedSFLOAT, ""},
+		{NaN, ""},
+		{NRes, ""},
+		{Infinity, ""},
+		{NegativeInfinity, ""},
+		{ReservedSFLOAT, ""},
 	} {
 		if got := tt.f.Quantity(unitIU).String(); got != tt.want || tt.f.IsNumber() != (tt.want != "") {
 			t.Errorf("%04x: %q, want %q", uint16(tt.f), got, tt.want)
@@ -141,7 +145,11 @@ func TestFLOAT(t *testing.T) {
 		{0xff00016c, "36.4 Cel"}, // ISO/IEEE 11073-20601, the example of FLOAT-Type
 		{0xffffffff, "-0.1 Cel"},
 		{0x00000025, "37 Cel"},
-		{0x007fffff, ""}, {0x00800000, ""}, {0x007ffffe, ""}, {0x00800001, ""}, {0x00800002, ""},
+		{0x007fffff, ""},
+		{0x00800000, ""},
+		{0x007ffffe, ""},
+		{0x00800001, ""},
+		{0x00800002, ""},
 	} {
 		if got := tt.f.Quantity(celsius).String(); got != tt.want {
 			t.Errorf("%08x: %q, want %q", uint32(tt.f), got, tt.want)
