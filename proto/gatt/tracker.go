@@ -495,7 +495,7 @@ func (t *Tracker) refused(i int, p *att, now int64) {
 	if handle == 0 && ok {
 		handle = r.handle
 	}
-	asked := Read
+	asked, search := Read, false
 	switch p.Request {
 	case readBlobRequest:
 		if s.held.active && s.held.handle == handle { // there was no more of it
@@ -503,8 +503,9 @@ func (t *Tracker) refused(i int, p *att, now int64) {
 			return
 		}
 	case findInformationRequest, findByTypeValueRequest, readByGroupTypeRequest:
-		asked = Discover
+		asked, search = Discover, true
 	case readByTypeRequest:
+		search = true
 		if n, _ := r.uuid.Short(); n == uuidCharacteristic || n == uuidInclude {
 			asked = Discover
 		}
@@ -517,8 +518,8 @@ func (t *Tracker) refused(i int, p *att, now int64) {
 	case writeRequest, executeWriteRequest:
 		asked = Write
 	}
-	if p.Error == 0x0a && asked == Discover {
-		return // attribute not found: the end of every discovery
+	if p.Error == 0x0a && search {
+		return // attribute not found: the end of every search
 	}
 	a := t.begin(i, Refused, handle, now)
 	a.Asked, a.Error = asked, p.Error

@@ -307,6 +307,8 @@ func TestRequests(t *testing.T) {
 		c 08 0100 ffff 002a
 		p 01 08 0300 0f
 		> refused read 0f 0003 0x1800/0x2A00
+		c 08 0100 ffff 042a
+		p 01 08 0100 0a        # there is none
 		c 10 4600 ffff 0028
 		p 01 10 4600 08
 		> refused discover 08 0046 /
