@@ -106,6 +106,7 @@ type Tracker struct {
 	mtu        int
 	mtuAsked   int
 	servers    [2]server // the peripheral, the central
+	shapes     shapes
 	lost       int
 	access     Access
 }
@@ -433,6 +434,9 @@ func (t *Tracker) emit(i int) {
 	}
 	if !known {
 		known, confidence = t.configuration(i, a), device.Medium
+	}
+	if !known {
+		known, confidence = t.guess(i, a), device.Low
 	}
 	if known && (a.Confidence == device.NoConfidence || confidence < a.Confidence) {
 		a.Confidence = confidence
