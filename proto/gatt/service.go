@@ -194,6 +194,9 @@ var services = [...]ServiceInfo{
 	// Wearables: measurements of a healthy life, in vendors' own forms.
 	{UUID: UUID16(0xfee0), Name: "Mi Band", Worn: true, Sealed: true},
 	{UUID: UUID16(0xfee1), Name: "Mi Band, second", Worn: true, Sealed: true},
+	{UUID: known("00001530" + miBand), Name: "Mi Band firmware update", Worn: true, Update: true},
+	{UUID: UUID16(0x0af0), Name: "fitness watch", Worn: true}, // these two numbers are not assigned: seen in captures
+	{UUID: UUID16(0x190a), Name: "fitness band", Worn: true},
 
 	// A pipe for bytes; what they are depends on the device.
 	{UUID: known("6E400001" + nordicUART), Name: "Nordic UART", Sealed: true},

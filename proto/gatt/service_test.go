@@ -114,6 +114,11 @@ func TestLevels(t *testing.T) {
 	if s, ok := Service(UUID16(0x180f)); !ok || s.Medical {
 		t.Error("a battery is not medical")
 	}
+	for _, n := range []uint16{0xfee0, 0x0af0, 0x190a} {
+		if s, ok := Service(UUID16(n)); !ok || s.Medical || !s.Worn {
+			t.Errorf("%04x: %+v", n, s)
+		}
+	}
 	if _, ok := Service(UUID16(0xfff0)); ok {
 		t.Error("FFF0 is known: it is everybody's")
 	}
