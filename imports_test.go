@@ -45,6 +45,7 @@ var rooms = []room{
 	{"proto/fhir", []string{"wire", "device", "proto/http"}, nil},
 	{"proto/sdc", []string{"wire", "device", "proto/http"}, nil},
 	{"proto/gatt", []string{"wire", "device", "ble"}, nil},
+	{"proto/radio", []string{"wire", "device"}, []string{"github.com/goccy/go-yaml"}},
 	{"proto/", []string{"wire", "device"}, nil},
 	{"proto", []string{"proto", "wire", "flow"}, nil},
 	{"inventory", []string{"device", "event", "finding"}, nil},
@@ -56,7 +57,7 @@ var rooms = []room{
 
 	{"sim", []string{"assess", "capture", "wire", "flow", "proto", "device", "event", "finding", "inventory", "watch", "risk", "report", "internal/testpeer"}, nil},
 	{"internal/testpeer", nil, nil},
-	{"internal/bench", []string{"capture"}, nil},
+	{"internal/bench", []string{"capture", "ble", "proto"}, nil},
 	{"cmd", []string{"assess", "capture", "device", "event", "finding", "flow", "inventory", "proto", "report", "risk", "sim", "watch", "wire"},
 		[]string{"github.com/spf13/cobra", "github.com/spf13/pflag", "github.com/jedib0t/go-pretty"}},
 }

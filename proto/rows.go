@@ -33,7 +33,7 @@ import (
 
 // Table is the one list of protocols. FHIR and SDC messages come inside HTTP,
 // whose observer tells them; they have rows for their names and for SDC's
-// discovery datagrams. GATT is told by the link type of its frames.
+// discovery datagrams. GATT and the dialects of Radio are not spoken over IP.
 var Table = [Count]Protocol{
 	DICOM:    {Name: "dicom", Stream: dicom.Recognise, Ports: []uint16{104, 11112, 2762}},
 	HL7:      {Name: "hl7", Stream: hl7.Recognise, Ports: []uint16{2575}},
@@ -62,4 +62,5 @@ var Table = [Count]Protocol{
 	Kerberos: {Name: "kerberos", Stream: kerberos.Recognise, Datagram: kerberos.RecogniseDatagram, Ports: []uint16{88, 464}},
 	Syslog:   {Name: "syslog", Stream: syslog.Recognise, Datagram: syslog.RecogniseDatagram, Ports: []uint16{514, 601}},
 	GATT:     {Name: "gatt"},
+	Radio:    {Name: "radio"},
 }

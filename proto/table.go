@@ -47,6 +47,7 @@ const (
 	Kerberos
 	Syslog
 	GATT
+	Radio
 	Count
 )
 

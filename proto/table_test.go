@@ -38,7 +38,7 @@ func TestTable(t *testing.T) {
 			t.Errorf("row %d: %q", id, p.Name)
 		}
 		recognised := p.Stream != nil || p.Datagram != nil
-		if inner := id == FHIR || id == GATT; recognised == inner || recognised != (len(p.Ports) > 0) {
+		if inner := id == FHIR || id == GATT || id == Radio; recognised == inner || recognised != (len(p.Ports) > 0) {
 			t.Errorf("%s: recognised is %v, with ports %v", id, recognised, p.Ports)
 		}
 	}
@@ -90,7 +90,7 @@ var openings = []struct {
 // Every protocol is known by how it begins, on the port where it was spoken,
 // and nothing else claims its bytes.
 func TestOpenings(t *testing.T) {
-	seen := map[ID]bool{FHIR: true, GATT: true}
+	seen := map[ID]bool{FHIR: true, GATT: true, Radio: true}
 	for _, o := range openings {
 		seen[o.id] = true
 		recognise := Stream
