@@ -39,13 +39,12 @@ type btsnoop struct {
 }
 
 func newBTSnoop(header []byte) (*btsnoop, error) {
-	if version := binary.BigEndian.Uint32(header[8:]); version != 1 {
-		return nil, fmt.Errorf("%w: version %d", wire.ErrInvalid, version)
+	if binary.BigEndian.Uint32(header[8:]) != 1 {
+		return nil, fmt.Errorf("%w: version is not 1", wire.ErrInvalid)
 	}
-	datalink := binary.BigEndian.Uint32(header[12:])
-	link, ok := btsnoopLinks[datalink]
+	link, ok := btsnoopLinks[binary.BigEndian.Uint32(header[12:])]
 	if !ok {
-		return nil, fmt.Errorf("%w: datalink %d", wire.ErrInvalid, datalink)
+		return nil, fmt.Errorf("%w: datalink is none of 1001 to 1004 and 2001", wire.ErrInvalid)
 	}
 	return &btsnoop{link: link}, nil
 }
@@ -58,7 +57,7 @@ func (s *btsnoop) parse(frames []Frame, b []byte) (_ []Frame, off, need int, err
 		}
 		n := binary.BigEndian.Uint32(h[4:])
 		if n > MaxFrame {
-			return frames, off, 0, &damage{err: fmt.Errorf("%w: a frame of %d bytes", wire.ErrTooLong, n)}
+			return frames, off, 0, &damage{err: errLongFrame}
 		}
 		size := btsnoopRecord + int(n)
 		if len(h) < size {

@@ -8,7 +8,8 @@
 // (draft-ietf-opsawg-pcap) in both byte orders, with micro- or nanoseconds, and
 // in Kuznetzov's modified form; pcapng (draft-ietf-opsawg-pcapng) with several
 // sections and interfaces; btsnoop (RFC 1761 with the Bluetooth datalinks);
-// and gzip or zstd of any of them, at most twice over. [Reader] needs no seeking,
+// frame logs of radio receivers, which are JSON lines; and gzip or zstd of any of
+// them, at most twice over. [Reader] needs no seeking,
 // so standard input will do. On Linux [OpenLive] reads an interface through a
 // ring shared with the kernel, without libpcap.
 //

@@ -13,9 +13,9 @@ import (
 type Frame struct {
 	Data      []byte   // whose they are, and until when, says the method that filled the frame
 	Time      int64    // nanoseconds since 1970-01-01 UTC; where the record has no time, that of the frame before it
-	Packet    uint64   // number in the file, from 1, as Wireshark counts
+	Packet    uint64   // number in the file, from 1, as Wireshark counts; of a frame log the line
 	OrigLen   int      // bytes on the wire; at least len(Data)
-	Interface int      // pcapng: counts the interface descriptions of the file, from 0; else 0
+	Interface int      // pcapng: counts the interface descriptions of the file, from 0; frame log: the dialects; else 0
 	Flags     uint32   // pcapng: epb_flags; btsnoop: Packet Flags (bit 0: received; of the monitor, adapter index and opcode); else 0
 	Link      LinkType // how Data begins
 }
@@ -77,6 +77,7 @@ var linkNames = map[LinkType]string{
 	LinkBTSnoopBCSP:        "Bluetooth HCI BCSP",
 	LinkBTSnoopH5:          "Bluetooth HCI three-wire UART",
 	LinkBTSnoopMonitor:     "Bluetooth Linux monitor in btsnoop",
+	LinkFrameLog:           "radio frame log",
 }
 
 // LinkName returns a name for people: "Ethernet", "user 0", "link type 105".

@@ -82,7 +82,7 @@ func (p *pcap) parse(frames []Frame, b []byte) (_ []Frame, off, need int, err er
 		}
 		n := p.uint32(h[8:])
 		if n > MaxFrame {
-			return frames, off, 0, &damage{err: fmt.Errorf("%w: a frame of %d bytes", wire.ErrTooLong, n)}
+			return frames, off, 0, &damage{err: errLongFrame}
 		}
 		size := p.record + int(n)
 		if len(h) < size {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"math"
 	"math/bits"
+	"strings"
 
 	"github.com/myelin-health/myelin/wire"
 )
@@ -38,6 +39,7 @@ func numbered(block uint32) bool {
 // Options, sections 3.5, 4.2 and 4.3.
 const (
 	optEnd       = 0
+	optIfName    = 2 // if_name
 	optFlags     = 2 // epb_flags
 	optDropCount = 4 // epb_dropcount
 	optTsResol   = 9
@@ -51,6 +53,10 @@ const (
 	// maxInterfaces bounds the interfaces of a section. Each is 48 bytes here; the
 	// largest capturing hosts have some hundred.
 	maxInterfaces = 4096
+
+	// maxInterfaceName bounds what is kept of a name; of the interfaces of a file
+	// the first maxInterfaces have one.
+	maxInterfaceName = 64
 )
 
 // blockFields are the bytes of fixed fields between a block's lengths.
@@ -73,6 +79,7 @@ type pcapng struct {
 	swap   bool    // the section was written most significant byte first
 	ifaces []iface // of the section
 	before int     // interfaces of the sections before
+	names  []string
 
 	trailer uint32 // length that has to follow a block skipped, or 0
 	n       uint64
@@ -128,8 +135,8 @@ func (p *pcapng) parse(frames []Frame, b []byte) (_ []Frame, off, need int, err 
 			if len(h) < 4 {
 				return frames, off, 4, nil
 			}
-			if got := p.uint32(h); got != p.trailer {
-				return frames, off, 0, lengthsDiffer("block", p.trailer, got)
+			if p.uint32(h) != p.trailer {
+				return frames, off, 0, lengthsDiffer("block")
 			}
 			p.trailer = 0
 			off += 4
@@ -165,7 +172,7 @@ func (p *pcapng) parse(frames []Frame, b []byte) (_ []Frame, off, need int, err 
 		case length < uint32(blockFrame+fixed):
 			return frames, off, 0, &damage{field, fmt.Errorf("%w: a block of %d bytes", wire.ErrTruncated, length)}
 		case length%4 != 0:
-			return frames, off, 0, &damage{field, fmt.Errorf("%w: a block of %d bytes, not a multiple of four", wire.ErrInvalid, length)}
+			return frames, off, 0, &damage{field, fmt.Errorf("%w: block length is no multiple of four", wire.ErrInvalid)}
 		case !known:
 			if numbered(block) {
 				p.n++
@@ -177,13 +184,13 @@ func (p *pcapng) parse(frames []Frame, b []byte) (_ []Frame, off, need int, err 
 			}
 			continue
 		case length > maxRecord:
-			return frames, off, 0, &damage{field, fmt.Errorf("%w: a block of %d bytes", wire.ErrTooLong, length)}
+			return frames, off, 0, &damage{field, fmt.Errorf("%w: a block of more than %d bytes", wire.ErrTooLong, maxRecord)}
 		case len(h) < int(length):
 			return frames, off, int(length), nil
 		}
 		p.swap = swap
-		if got := p.uint32(h[length-4:]); got != length {
-			return frames, off, 0, lengthsDiffer(field, length, got)
+		if p.uint32(h[length-4:]) != length {
+			return frames, off, 0, lengthsDiffer(field)
 		}
 		body := h[8 : length-4 : length-4]
 		switch block {
@@ -205,8 +212,9 @@ func (p *pcapng) parse(frames []Frame, b []byte) (_ []Frame, off, need int, err 
 	return frames, off, 0, nil
 }
 
-func lengthsDiffer(field string, first, second uint32) error {
-	return &damage{field, fmt.Errorf("%w: block length %d before and %d after", wire.ErrInvalid, first, second)}
+// lengthsDiffer is the damage of a block whose length is not the same at its end.
+func lengthsDiffer(field string) error {
+	return &damage{field, fmt.Errorf("%w: block lengths before and after differ", wire.ErrInvalid)}
 }
 
 // section reads a section header block, section 4.1.
@@ -231,6 +239,8 @@ func (p *pcapng) describe(body []byte) error {
 			return err
 		}
 		switch {
+		case code == optIfName:
+			p.name(value)
 		case code == optTsResol && len(value) == 1:
 			offset := in.clock.offset
 			if n := value[0]; n&0x80 != 0 {
@@ -250,6 +260,25 @@ func (p *pcapng) describe(body []byte) error {
 	return nil
 }
 
+// name notes the name of the interface that is being described.
+func (p *pcapng) name(value []byte) {
+	i := p.before + len(p.ifaces)
+	if i >= maxInterfaces || len(value) > maxInterfaceName {
+		return
+	}
+	for len(p.names) <= i {
+		p.names = append(p.names, "")
+	}
+	p.names[i] = strings.TrimRight(string(value), "\x00") // some tools end it as C does
+}
+
+func (p *pcapng) interfaceName(i int) string {
+	if i < 0 || i >= len(p.names) {
+		return ""
+	}
+	return p.names[i]
+}
+
 // option cuts one option from the front of b, section 3.5. After the last, rest
 // is empty.
 func (p *pcapng) option(b []byte) (code uint16, value, rest []byte, err error) {
@@ -263,7 +292,7 @@ func (p *pcapng) option(b []byte) (code uint16, value, rest []byte, err error) {
 	}
 	padded := 4 + (n+3)&^3
 	if len(b) < padded {
-		return 0, nil, nil, fmt.Errorf("%w: option %d of %d bytes", wire.ErrTruncated, code, n)
+		return 0, nil, nil, fmt.Errorf("%w: option", wire.ErrTruncated)
 	}
 	return code, b[4 : 4+n], b[padded:], nil
 }
@@ -284,7 +313,7 @@ func (p *pcapng) packet(block uint32, body []byte, f *Frame) error {
 		length = origLen
 	}
 	if id >= uint32(len(p.ifaces)) {
-		return fmt.Errorf("%w: interface %d of %d", wire.ErrInvalid, id, len(p.ifaces))
+		return fmt.Errorf("%w: none of %d interfaces", wire.ErrInvalid, len(p.ifaces))
 	}
 	in := &p.ifaces[id]
 	if block == blockSimplePacket && in.snap != 0 {
@@ -292,7 +321,7 @@ func (p *pcapng) packet(block uint32, body []byte, f *Frame) error {
 	}
 	switch {
 	case length > MaxFrame:
-		return fmt.Errorf("%w: a frame of %d bytes", wire.ErrTooLong, length)
+		return errLongFrame
 	case int(length) > len(data):
 		return truncated(len(data), int(length))
 	}

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"strconv"
+	"strings"
 
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
@@ -52,8 +53,8 @@ const (
 // A DamageError says where a capture cannot be read on. All that stands before
 // was returned.
 type DamageError struct {
-	Packet uint64 // how many packets were read before
-	Field  string // the record: "packet 17", "interface description"
+	Packet uint64 // how many packets were read before; of a frame log, how many lines
+	Field  string // the record: "packet 17", "interface description", "line 17"
 	Offset int64  // bytes after decompression: where the record begins; where the input ends when that was inside a block to be skipped
 	Err    error
 }
@@ -72,6 +73,10 @@ type damage struct {
 }
 
 func (d *damage) Error() string { return d.err.Error() }
+
+// errLongFrame is the damage where a length is. Which one it says stands in no
+// error: where the file is damaged, these may be four bytes of what was sent.
+var errLongFrame = fmt.Errorf("%w: a frame of more than %d bytes", wire.ErrTooLong, MaxFrame)
 
 // truncated is the damage of a record that ends too early.
 func truncated(have, want int) error {
@@ -93,8 +98,8 @@ type format interface {
 }
 
 // Recognise tells by its first bytes what an input is: "pcap", "pcapng",
-// "btsnoop", or "gzip" and "zstd", which may hold anything. Sixteen bytes
-// are enough.
+// "btsnoop", "frame-log", or "gzip" and "zstd", which may hold anything. Sixteen
+// bytes are enough but for a frame log, of which its first line is needed.
 func Recognise(first []byte) (kind string, ok bool) {
 	if len(first) < 4 {
 		return "", false
@@ -112,6 +117,8 @@ func Recognise(first []byte) (kind string, ok bool) {
 		return "gzip", true
 	case bytes.HasPrefix(first, []byte(btsnoopMagic)):
 		return "btsnoop", true
+	case isFrameLog(first):
+		return "frame-log", true
 	default:
 		if _, ok := pcapMagic(first); ok {
 			return "pcap", true
@@ -120,7 +127,7 @@ func Recognise(first []byte) (kind string, ok bool) {
 	return "", false
 }
 
-// sniffBytes is what [Recognise] is shown of an input.
+// sniffBytes is what [Recognise] is shown of an input, unless it may be a frame log.
 const sniffBytes = 16
 
 // A Reader reads the frames of one capture. It is not safe for concurrent use,
@@ -154,6 +161,11 @@ func NewReader(r io.Reader) (*Reader, error) {
 		if err != nil && err != io.EOF && err != io.ErrUnexpectedEOF {
 			return nil, &DamageError{Field: "file", Offset: int64(n), Err: err}
 		}
+		if looksLikeLine(first) {
+			if first, r, err = firstLine(first, r); err != nil {
+				return nil, &DamageError{Field: "file", Offset: int64(len(first)), Err: err}
+			}
+		}
 		kind, ok := Recognise(first)
 		if !ok {
 			return nil, ErrFormat
@@ -185,6 +197,17 @@ func NewReader(r io.Reader) (*Reader, error) {
 		r = decompressor{r}
 	}
 	return nil, fmt.Errorf("%w: compressed more than %d times", ErrFormat, maxCompression)
+}
+
+// firstLine reads the first line of r, which begins with the bytes given, and
+// returns it, or as much of it as there is room for, and what comes after.
+func firstLine(begin []byte, r io.Reader) ([]byte, io.Reader, error) {
+	in := bufio.NewReaderSize(io.MultiReader(bytes.NewReader(begin), r), maxLogLine+2)
+	line, err := in.ReadSlice('\n')
+	if err == io.EOF || err == bufio.ErrBufferFull {
+		err = nil
+	}
+	return bytes.Clone(line), in, err
 }
 
 // windowOf returns the history that a zstd stream is granted: as much as its
@@ -226,6 +249,9 @@ func newReader(kind string, first []byte, src io.Reader) (*Reader, error) {
 		r.format, err = newPcap(header)
 	case "btsnoop":
 		r.format, err = newBTSnoop(header)
+	case "frame-log":
+		r.format, err = &frameLog{}, nil
+		r.src = io.MultiReader(src, strings.NewReader("\n")) // the last line may have no end
 	default:
 		r.format, err = &pcapng{}, nil
 	}
@@ -236,7 +262,7 @@ func newReader(kind string, first []byte, src io.Reader) (*Reader, error) {
 	return r, nil
 }
 
-// Kind returns "pcap", "pcapng" or "btsnoop", whatever that was compressed with.
+// Kind returns "pcap", "pcapng", "btsnoop" or "frame-log", whatever that was compressed with.
 func (r *Reader) Kind() string { return r.kind }
 
 // Window returns the most bytes of history that decompression keeps; 0 when
@@ -245,6 +271,16 @@ func (r *Reader) Window() int { return r.window }
 
 // Offset returns how many bytes of the capture, decompressed, have been parsed.
 func (r *Reader) Offset() int64 { return r.off }
+
+// InterfaceName returns the name that the file gives to an interface
+// ([Frame.Interface]) of the frames read so far, or "": if_name of pcapng, the
+// dialect of a frame log. The name may be anybody's choice, and anything.
+func (r *Reader) InterfaceName(i int) string {
+	if f, ok := r.format.(interface{ interfaceName(i int) string }); ok {
+		return f.interfaceName(i)
+	}
+	return ""
+}
 
 // Dropped returns how many packets were lost in the making, as far as the
 // records read so far say.
@@ -255,7 +291,7 @@ func (r *Reader) Dropped() uint64 {
 
 // ReadFrame reads the next frame into f. f.Data is valid until the next call.
 // At the end of an undamaged capture the error is [io.EOF], else a
-// *[DamageError]. A reader is read with ReadFrame or with [Reader.ReadBatch],
+// *[DamageError]. A frame log is read to its end, whatever its lines are. A reader is read with ReadFrame or with [Reader.ReadBatch],
 // not with both.
 func (r *Reader) ReadFrame(f *Frame) error {
 	if r.next == len(r.own.Frames) {
@@ -338,11 +374,14 @@ func (r *Reader) end(rest, need int) {
 		r.fail(&damage{err: r.srcErr})
 	case r.skip > 0:
 		r.off -= r.skip
-		r.fail(&damage{"block", fmt.Errorf("%w: %d more bytes were to come", wire.ErrTruncated, r.skip)})
+		r.fail(&damage{"block", fmt.Errorf("%w: more bytes were to come", wire.ErrTruncated)})
 	case rest > 0:
 		r.fail(&damage{err: truncated(rest, need)})
 	default:
 		r.err = io.EOF
+		if l, ok := r.format.(*frameLog); ok {
+			r.err = l.end()
+		}
 	}
 }
 

@@ -244,7 +244,7 @@ func TestRead(t *testing.T) {
 				le(u32(0), u32(0), u32(capture.MaxFrame), u32(capture.MaxFrame), strings.Repeat("x", capture.MaxFrame)),
 				le(u32(0), u32(0), u32(capture.MaxFrame+1), u32(0), strings.Repeat("x", capture.MaxFrame+1))),
 			[]capture.Frame{frame(1, strings.Repeat("x", capture.MaxFrame), 0, capture.MaxFrame, 1)},
-			"capture: packet 2 at byte 1048616: longer than allowed: a frame of 1048577 bytes",
+			"capture: packet 2 at byte 1048616: longer than allowed: a frame of more than 1048576 bytes",
 		},
 		{
 			"pcap, cut in a record header",
@@ -317,32 +317,32 @@ func TestRead(t *testing.T) {
 			"pcapng, such a block cut",
 			join(nl.section(), nl.iface(1, 0), nl.packet(0, sec*1e6+123456, "a"), nl.block(0x77777, strings.Repeat("z", 3<<20))[:2<<20]),
 			[]capture.Frame{frame(1, "a", at, 2, 1)},
-			"capture: block at byte 2097236: truncated: 1048584 more bytes were to come",
+			"capture: block at byte 2097236: truncated: more bytes were to come",
 		},
 		{
 			"pcapng, such a block with another length at its end",
 			join(nl.section(), nl.block(0x77777, u32(0))[:12], nl(u32(20))), nil,
-			"capture: block at byte 40: invalid value: block length 16 before and 20 after",
+			"capture: block at byte 40: invalid value: block lengths before and after differ",
 		},
 		{
 			"pcapng, packet with another length at its end",
 			join(nl.section(), nl.iface(1, 0), nl.packet(0, 0, "a")[:32], nl(u32(40))), nil,
-			"capture: packet 1 at byte 48: invalid value: block length 36 before and 40 after",
+			"capture: packet 1 at byte 48: invalid value: block lengths before and after differ",
 		},
 		{
 			"pcapng, interface that is not there",
 			join(nl.section(), nl.iface(1, 0), nl.packet(1, 0, "a")), nil,
-			"capture: packet 1 at byte 48: invalid value: interface 1 of 1",
+			"capture: packet 1 at byte 48: invalid value: none of 1 interfaces",
 		},
 		{
 			"pcapng, interface of the section before",
 			join(nl.section(), nl.iface(1, 0), nb.section(), nb.packet(0, 0, "a")), nil,
-			"capture: packet 1 at byte 76: invalid value: interface 0 of 0",
+			"capture: packet 1 at byte 76: invalid value: none of 0 interfaces",
 		},
 		{
 			"pcapng, simple packet before an interface",
 			join(nl.section(), nl.simple(1, "a\x00\x00\x00")), nil,
-			"capture: packet 1 at byte 28: invalid value: interface 0 of 0",
+			"capture: packet 1 at byte 28: invalid value: none of 0 interfaces",
 		},
 		{
 			"pcapng, simple packet longer than its block",
@@ -357,12 +357,12 @@ func TestRead(t *testing.T) {
 		{
 			"pcapng, packet longer than allowed",
 			join(nl.section(), nl.iface(1, 0), nl.block(6, u32(0), u64(0), u32(capture.MaxFrame+1), u32(5), "abcd")), nil,
-			"capture: packet 1 at byte 48: longer than allowed: a frame of 1048577 bytes",
+			"capture: packet 1 at byte 48: longer than allowed: a frame of more than 1048576 bytes",
 		},
 		{
 			"pcapng, block longer than allowed",
 			join(nl.section(), nl.iface(1, 0), nl(u32(6), u32(2*capture.MaxFrame+4), u32(0))), nil,
-			"capture: packet 1 at byte 48: longer than allowed: a block of 2097156 bytes",
+			"capture: packet 1 at byte 48: longer than allowed: a block of more than 2097152 bytes",
 		},
 		{
 			"pcapng, block too short for its kind",
@@ -377,17 +377,17 @@ func TestRead(t *testing.T) {
 		{
 			"pcapng, block of odd length",
 			join(nl.section(), nl(u32(77), u32(13), u32(0), u32(0))), nil,
-			"capture: block at byte 28: invalid value: a block of 13 bytes, not a multiple of four",
+			"capture: block at byte 28: invalid value: block length is no multiple of four",
 		},
 		{
 			"pcapng, option longer than its block",
 			join(nl.section(), nl.iface(1, 0, u16(2), u16(5), "abcd")), nil,
-			"capture: interface description at byte 28: truncated: option 2 of 5 bytes",
+			"capture: interface description at byte 28: truncated: option",
 		},
 		{
 			"pcapng, option of a packet longer than its block",
 			join(nl.section(), nl.iface(1, 0), nl.packet(0, 0, "a", u16(1), u16(1))), nil,
-			"capture: packet 1 at byte 48: truncated: option 1 of 1 bytes",
+			"capture: packet 1 at byte 48: truncated: option",
 		},
 		{
 			"pcapng, if_tsresol of two bytes",
@@ -438,11 +438,11 @@ func TestRead(t *testing.T) {
 		{
 			"btsnoop, frame longer than allowed",
 			btsnoopFile(1002, be(u32(9), u32(math.MaxUint32), u32(1), u32(0), i64(0), "ab")), nil,
-			"capture: packet 1 at byte 16: longer than allowed: a frame of 4294967295 bytes",
+			"capture: packet 1 at byte 16: longer than allowed: a frame of more than 1048576 bytes",
 		},
 		{"btsnoop, header cut", btsnoopFile(1002)[:15], nil, "capture: btsnoop header at byte 0: truncated: 15 of 16 bytes are there"},
-		{"btsnoop, version 2", be("btsnoop\x00", u32(2), u32(1002)), nil, "capture: btsnoop header at byte 0: invalid value: version 2"},
-		{"btsnoop, datalink 2002", btsnoopFile(2002), nil, "capture: btsnoop header at byte 0: invalid value: datalink 2002"},
+		{"btsnoop, version 2", be("btsnoop\x00", u32(2), u32(1002)), nil, "capture: btsnoop header at byte 0: invalid value: version is not 1"},
+		{"btsnoop, datalink 2002", btsnoopFile(2002), nil, "capture: btsnoop header at byte 0: invalid value: datalink is none of 1001 to 1004 and 2001"},
 
 		{"nothing", nil, nil, capture.ErrFormat.Error()},
 		{"three bytes", []byte{0xd4, 0xc3, 0xb2}, nil, capture.ErrFormat.Error()},
@@ -941,6 +941,7 @@ func FuzzReader(f *testing.F) {
 	f.Add(join(nl.section(), nl.iface(1, 4, u16(9), u16(1), u32(0x8a)), nl.packet(0, 5, "abcde", u16(2), u16(4), u32(1)), nl.simple(5, "abcd"),
 		nl.block(0x77777, "abcd"), nb.section(), nb.iface(1, 0, u16(14), u16(8), i64(-5)), nb.obsolete(0, 3, 9, "abc")))
 	f.Add(btsnoopFile(1002, be(u32(9), u32(3), u32(1), u32(0), i64(0), "abc")))
+	f.Add([]byte(frameLog))
 	f.Add(gz(f, btsnoopFile(1002)))
 	f.Add(zst(f, btsnoopFile(1002)))
 	f.Fuzz(func(t *testing.T, in []byte) {

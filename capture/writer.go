@@ -37,21 +37,46 @@ func NewWriter(w io.Writer, link LinkType) (*Writer, error) {
 	return &Writer{w: w, link: link}, nil
 }
 
-// NewNGWriter writes the section header of a pcapng file and one interface
-// description for each of links, with nanoseconds, and returns a writer of its
-// frames. Frame.Interface says which interface saw it.
+// NewNGWriter is [NewInterfaceWriter] of interfaces without names.
 func NewNGWriter(w io.Writer, links ...LinkType) (*Writer, error) {
+	interfaces := make([]Interface, len(links))
+	for i, link := range links {
+		interfaces[i].Link = link
+	}
+	return NewInterfaceWriter(w, interfaces...)
+}
+
+// An Interface is one of a pcapng file.
+type Interface struct {
+	Link LinkType
+	Name string // if_name; "" is none. At most 64 bytes.
+}
+
+// NewInterfaceWriter writes the section header of a pcapng file and the
+// descriptions of the interfaces, with nanoseconds, and returns a writer of its
+// frames. Frame.Interface says which interface saw it.
+func NewInterfaceWriter(w io.Writer, interfaces ...Interface) (*Writer, error) {
 	b := appendBlock(nil, blockSection, func(b []byte) []byte { // section 4.1
 		b = binary.LittleEndian.AppendUint32(b, byteOrder)
 		b = binary.LittleEndian.AppendUint16(b, 1) // version 1.0
 		b = binary.LittleEndian.AppendUint16(b, 0)
 		return binary.LittleEndian.AppendUint64(b, math.MaxUint64) // length not told
 	})
-	for _, link := range links {
+	links := make([]LinkType, len(interfaces))
+	for i, in := range interfaces {
+		links[i] = in.Link
+		if len(in.Name) > maxInterfaceName {
+			return nil, fmt.Errorf("capture: name of interface %d: %w", i, wire.ErrTooLong)
+		}
 		b = appendBlock(b, blockInterface, func(b []byte) []byte { // section 4.2
-			b = binary.LittleEndian.AppendUint16(b, uint16(link))
+			b = binary.LittleEndian.AppendUint16(b, uint16(in.Link))
 			b = binary.LittleEndian.AppendUint16(b, 0)
 			b = binary.LittleEndian.AppendUint32(b, MaxFrame)
+			if n := len(in.Name); n > 0 {
+				b = append(b, optIfName, 0, byte(n), 0)
+				b = append(b, in.Name...)
+				b = append(b, "\x00\x00\x00"[:-n&3]...)
+			}
 			return append(b,
 				optTsResol, 0, 1, 0, 9, 0, 0, 0,
 				optEnd, 0, 0, 0)
@@ -60,7 +85,7 @@ func NewNGWriter(w io.Writer, links ...LinkType) (*Writer, error) {
 	if _, err := w.Write(b); err != nil {
 		return nil, err
 	}
-	return &Writer{w: w, links: append([]LinkType{}, links...)}, nil
+	return &Writer{w: w, links: links}, nil
 }
 
 // WriteFrame writes one frame: Data, Time and OrigLen, and in pcapng Interface and,
