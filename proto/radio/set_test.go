@@ -8,7 +8,9 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"reflect"
+	"strings"
 	"testing"
+	"unicode"
 
 	"github.com/myelin-health/myelin/device"
 )
@@ -267,7 +269,7 @@ func FuzzLoad(f *testing.F) {
 		d, err := Load("f.yaml", src)
 		if err != nil {
 			e, ok := err.(*LoadError)
-			if !ok || e.Line < 1 || e.Column < 1 || e.Problem == "" {
+			if !ok || e.Line < 1 || e.Column < 1 || e.Problem == "" || strings.ContainsFunc(e.Problem, func(r rune) bool { return !unicode.IsPrint(r) }) {
 				t.Fatalf("%#v", err)
 			}
 			return

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/goccy/go-yaml"
@@ -119,7 +120,7 @@ func (l *loader) document(src []byte) ast.Node {
 		line, column, problem := 1, 1, "not YAML"
 		var y yaml.Error
 		if errors.As(err, &y) {
-			problem += ": " + y.GetMessage()
+			problem += ": " + strings.Map(printable, y.GetMessage())
 			if t := y.GetToken(); t != nil && t.Position != nil {
 				line, column = t.Position.Line, t.Position.Column
 			}
@@ -132,6 +133,14 @@ func (l *loader) document(src []byte) ast.Node {
 		return nil
 	}
 	return file.Docs[0].Body
+}
+
+// printable replaces what a terminal may act on.
+func printable(r rune) rune {
+	if !unicode.IsPrint(r) {
+		return '?'
+	}
+	return r
 }
 
 // A section is a mapping of the file.
