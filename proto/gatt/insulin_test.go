@@ -13,6 +13,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/myelin-health/myelin/ble"
 	"github.com/myelin-health/myelin/device"
 	"github.com/myelin-health/myelin/wire"
 )
@@ -386,7 +387,7 @@ func TestDecoderAllocatesNothing(t *testing.T) {
 			continue // then the others would have to be protected
 		}
 		op := Notify
-		if s.op == writeRequest {
+		if s.op == ble.WriteRequest {
 			op = Write
 		}
 		accesses = append(accesses, Access{Op: op, Service: UUID16(s.service), Characteristic: UUID16(s.characteristic), Value: s.value})

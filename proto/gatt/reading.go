@@ -115,6 +115,11 @@ const maxText = 64
 type Decoder struct {
 	cgm cgmState
 	idd iddState
+
+	// What is known of the attribute that was read last: mostly it comes again.
+	service, characteristic UUID
+	info                    *ServiceInfo
+	known                   *CharacteristicInfo
 }
 
 // Reconnect forgets what ends with a connection: counters, and commands that
@@ -134,8 +139,14 @@ func (d *Decoder) Decode(a *Access, r *Reading) error {
 	if a.Op < Read || a.Op > Indicate || a.Descriptor != (UUID{}) {
 		return nil
 	}
-	info, marks := of(a)
-	known := characteristicByUUID[a.Characteristic]
+	if d.service != a.Service || d.characteristic != a.Characteristic {
+		d.service, d.characteristic = a.Service, a.Characteristic
+		d.info, d.known = of(a)
+	}
+	info, known, marks := d.info, d.known, Marks(0)
+	if known != nil {
+		marks = known.Marks
+	}
 	if info != nil {
 		r.Command.Therapy = info.Therapy
 	}
@@ -156,17 +167,14 @@ func (d *Decoder) Decode(a *Access, r *Reading) error {
 	return d.assigned(n, a, r)
 }
 
-// of returns what is known of an access's service and its characteristic's marks.
-func of(a *Access) (*ServiceInfo, Marks) {
+// of returns what is known of an access's service and characteristic.
+func of(a *Access) (*ServiceInfo, *CharacteristicInfo) {
 	info := serviceByUUID[a.Service]
 	c := characteristicByUUID[a.Characteristic]
-	if c == nil {
-		return info, 0
-	}
-	if info == nil {
+	if info == nil && c != nil {
 		info = serviceByUUID[c.Service]
 	}
-	return info, c.Marks
+	return info, c
 }
 
 // fromServer reports whether the server sent the value.

@@ -100,7 +100,7 @@ func TestNoShapes(t *testing.T) {
 			bytes.Repeat([]byte{byte(i)}, 20),
 			[]byte("GET /index"),
 		} {
-			for _, op := range []opcode{handleValueNotification, handleValueIndication, writeRequest, writeCommand} {
+			for _, op := range []ble.ATTOpcode{ble.HandleValueNotification, ble.HandleValueIndication, ble.WriteRequest, ble.WriteCommand} {
 				side := ble.Peripheral
 				if op.FromClient() {
 					side = ble.Central

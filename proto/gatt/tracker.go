@@ -70,9 +70,9 @@ func (a *Access) Defends() bool {
 
 // Bounds of a tracker, for each of its two servers.
 const (
-	// maxPending: a client has one request open at a time, but on several bearers
-	// several. Of each opcode the last is kept.
-	maxPending = 4
+	// maxPending: a client has one request open at a time on each bearer. Of each
+	// opcode on a bearer the last is kept.
+	maxPending = 8
 
 	// maxHandles of one request to read several. More are not looked at.
 	maxHandles = 16
@@ -124,8 +124,9 @@ type server struct {
 
 // A request that waits for its answer.
 type request struct {
-	opcode  opcode // 0: a free place
-	unsure  bool   // another of the same opcode was open
+	opcode  ble.ATTOpcode // 0: a free place
+	bearer  uint16        // it came through this one, and so will its answer
+	unsure  bool          // another of the same opcode was open
 	handle  uint16
 	offset  uint16
 	uuid    UUID // the type asked for
@@ -153,7 +154,7 @@ type part struct {
 // NewTracker returns a tracker of a connection, which gives the addresses that
 // the cache knows servers by, at the time of each access. The cache may be nil.
 func NewTracker(c *ble.Connection, cache *Cache, say func(*Access)) *Tracker {
-	return &Tracker{connection: c, cache: cache, say: say, mtu: defaultMTU}
+	return &Tracker{connection: c, cache: cache, say: say, mtu: ble.DefaultMTU}
 }
 
 // Database returns what is known of a side as server, from this connection.
@@ -181,6 +182,9 @@ func (t *Tracker) Close() {
 }
 
 func (t *Tracker) address(i int) ble.Address {
+	if a := t.connection.Identity(side(i)); a.Kind != ble.NoAddress {
+		return a
+	}
 	if i == 1 {
 		return t.connection.Central
 	}
@@ -198,7 +202,7 @@ func side(i int) ble.Side {
 // nanoseconds since 1970. Where the side is not known, the server is taken for
 // the peripheral. The error is a *wire.SyntaxError.
 func (t *Tracker) PDU(from ble.Side, pdu []byte, now int64) error {
-	var p att
+	var p ble.ATT
 	if err := p.Parse(pdu); err != nil {
 		return err
 	}
@@ -208,35 +212,35 @@ func (t *Tracker) PDU(from ble.Side, pdu []byte, now int64) error {
 	}
 	s := &t.servers[i]
 	t.mtu = max(t.mtu, min(len(pdu), 3+maxValue)) // where the exchange was not captured
-	if p.Opcode.FromClient() && p.Opcode != readBlobRequest && p.Opcode != handleValueConfirmation {
+	if p.Opcode.FromClient() && p.Opcode != ble.ReadBlobRequest && p.Opcode != ble.HandleValueConfirmation {
 		t.release(i)
 	}
 	switch p.Opcode {
-	case handleValueNotification:
+	case ble.HandleValueNotification:
 		t.value(i, Notify, p.Handle, p.Value, now)
-	case handleValueIndication:
+	case ble.HandleValueIndication:
 		t.value(i, Indicate, p.Handle, p.Value, now)
-	case multipleHandleValueNotification:
+	case ble.MultipleHandleValueNotification:
 		for e := range p.Attributes() {
 			t.value(i, Notify, e.Handle, e.Value, now)
 		}
-	case writeCommand, signedWriteCommand:
+	case ble.WriteCommand, ble.SignedWriteCommand:
 		a := t.begin(i, WriteCommand, p.Handle, now)
-		a.Value, a.Signed = p.Value, p.Opcode == signedWriteCommand
+		a.Value, a.Signed = p.Value, p.Opcode == ble.SignedWriteCommand
 		t.emit(i)
-	case errorResponse:
+	case ble.ErrorResponse:
 		t.refused(i, &p, now)
-	case exchangeMTURequest:
+	case ble.ExchangeMTURequest:
 		t.mtuAsked = int(p.MTU)
-	case exchangeMTUResponse:
+	case ble.ExchangeMTUResponse:
 		if t.mtuAsked != 0 {
-			t.mtu = max(defaultMTU, min(t.mtuAsked, int(p.MTU)))
+			t.mtu = max(ble.DefaultMTU, min(t.mtuAsked, int(p.MTU)))
 		}
-	case handleValueConfirmation:
+	case ble.HandleValueConfirmation:
 	default:
 		if p.Opcode.FromClient() {
 			t.request(i, &p, now)
-		} else if r, ok := s.answered(p.Opcode-1, now); ok {
+		} else if r, ok := s.answered(p.Opcode-1, t.connection.Bearer, now); ok {
 			t.response(i, &p, &r, now)
 		}
 	}
@@ -244,14 +248,14 @@ func (t *Tracker) PDU(from ble.Side, pdu []byte, now int64) error {
 }
 
 // request remembers what is asked, and says what is written.
-func (t *Tracker) request(i int, p *att, now int64) {
+func (t *Tracker) request(i int, p *ble.ATT, now int64) {
 	s := &t.servers[i]
-	r := s.open(p.Opcode, now)
+	r := s.open(p.Opcode, t.connection.Bearer, now)
 	r.handle, r.offset, r.uuid = p.Handle, p.Offset, uuidLE(p.Type)
 	switch p.Opcode {
-	case findByTypeValueRequest:
+	case ble.FindByTypeValueRequest:
 		r.service = uuidLE(p.Value)
-	case readMultipleRequest, readMultipleVariableRequest:
+	case ble.ReadMultipleRequest, ble.ReadMultipleVariableRequest:
 		for e := range p.Attributes() {
 			if r.n == len(r.handles) {
 				t.lost++
@@ -260,13 +264,13 @@ func (t *Tracker) request(i int, p *att, now int64) {
 			r.handles[r.n] = e.Handle
 			r.n++
 		}
-	case writeRequest:
+	case ble.WriteRequest:
 		a := t.begin(i, Write, p.Handle, now)
 		a.Value = p.Value
 		t.emit(i)
-	case prepareWriteRequest:
+	case ble.PrepareWriteRequest:
 		t.prepare(s, p)
-	case executeWriteRequest:
+	case ble.ExecuteWriteRequest:
 		if p.Flags == 1 {
 			t.execute(i, now)
 		}
@@ -276,27 +280,27 @@ func (t *Tracker) request(i int, p *att, now int64) {
 
 // open finds a place for a request: that of an earlier one with the same
 // opcode, a free one, or the oldest.
-func (s *server) open(op opcode, now int64) *request {
+func (s *server) open(op ble.ATTOpcode, bearer uint16, now int64) *request {
 	best := &s.pending[0]
 	for i := range s.pending {
 		r := &s.pending[i]
 		switch {
-		case r.opcode == op:
-			*r = request{opcode: op, time: now, unsure: now-r.time <= transaction}
+		case r.opcode == op && r.bearer == bearer:
+			*r = request{opcode: op, bearer: bearer, time: now, unsure: now-r.time <= transaction}
 			return r
 		case best.opcode == 0:
 		case r.opcode == 0 || r.time < best.time:
 			best = r
 		}
 	}
-	*best = request{opcode: op, time: now}
+	*best = request{opcode: op, bearer: bearer, time: now}
 	return best
 }
 
 // answered takes the request with this opcode, unless it is too old.
-func (s *server) answered(op opcode, now int64) (request, bool) {
+func (s *server) answered(op ble.ATTOpcode, bearer uint16, now int64) (request, bool) {
 	for i := range s.pending {
-		if r := &s.pending[i]; r.opcode == op {
+		if r := &s.pending[i]; r.opcode == op && r.bearer == bearer {
 			r.opcode = 0
 			return *r, now-r.time <= transaction
 		}
@@ -305,40 +309,40 @@ func (s *server) answered(op opcode, now int64) (request, bool) {
 }
 
 // response says what a server answered.
-func (t *Tracker) response(i int, p *att, r *request, now int64) {
+func (t *Tracker) response(i int, p *ble.ATT, r *request, now int64) {
 	s := &t.servers[i]
 	switch p.Opcode {
-	case readByGroupTypeResponse:
+	case ble.ReadByGroupTypeResponse:
 		if n, _ := r.uuid.Short(); n != uuidPrimary && n != uuidSecondary {
 			return
 		}
 		for e := range p.Attributes() {
 			t.foundService(i, service{e.Handle, e.End, uuidLE(e.Value)}, now)
 		}
-	case findByTypeValueResponse:
+	case ble.FindByTypeValueResponse:
 		if n, _ := r.uuid.Short(); n != uuidPrimary && n != uuidSecondary {
 			return
 		}
 		for e := range p.Attributes() {
 			t.foundService(i, service{e.Handle, e.End, r.service}, now)
 		}
-	case readByTypeResponse:
+	case ble.ReadByTypeResponse:
 		for e := range p.Attributes() {
 			t.byType(i, r, e, now)
 		}
-	case findInformationResponse:
+	case ble.FindInformationResponse:
 		for e := range p.Attributes() {
 			t.foundAttribute(i, e.Handle, uuidLE(e.Value), now)
 		}
-	case readResponse:
+	case ble.ReadResponse:
 		if len(p.Value) == t.mtu-1 { // there may be more: Vol 3 Part F section 3.4.4.5
 			s.hold(r, p.Value, now)
 			return
 		}
 		t.read(i, r.handle, p.Value, r.unsure, false, now)
-	case readBlobResponse:
+	case ble.ReadBlobResponse:
 		t.blob(i, p, r, now)
-	case readMultipleResponse:
+	case ble.ReadMultipleResponse:
 		// The values stand one behind the other, and only the last may have any length.
 		for _, h := range r.handles[:r.n] {
 			value := p.Value
@@ -347,7 +351,7 @@ func (t *Tracker) response(i int, p *att, r *request, now int64) {
 			}
 			t.read(i, h, value, r.unsure, r.n > 1, now)
 		}
-	case readMultipleVariableResponse:
+	case ble.ReadMultipleVariableResponse:
 		n := 0
 		for e := range p.Attributes() {
 			if n == r.n {
@@ -361,7 +365,7 @@ func (t *Tracker) response(i int, p *att, r *request, now int64) {
 
 // byType takes one answer to Read By Type: a declaration, or a value whose type
 // was asked for.
-func (t *Tracker) byType(i int, r *request, e element, now int64) {
+func (t *Tracker) byType(i int, r *request, e ble.Attribute, now int64) {
 	switch n, _ := r.uuid.Short(); n {
 	case uuidCharacteristic: // Vol 3 Part G section 3.3.1: properties, value handle, UUID
 		if len(e.Value) != 5 && len(e.Value) != 19 {
@@ -492,34 +496,34 @@ func (t *Tracker) read(i int, handle uint16, value []byte, unsure, partial bool,
 }
 
 // refused says an error with what it is about.
-func (t *Tracker) refused(i int, p *att, now int64) {
+func (t *Tracker) refused(i int, p *ble.ATT, now int64) {
 	s := &t.servers[i]
-	r, ok := s.answered(p.Request, now)
+	r, ok := s.answered(p.Request, t.connection.Bearer, now)
 	handle := p.Handle
 	if handle == 0 && ok {
 		handle = r.handle
 	}
 	asked, search := Read, false
 	switch p.Request {
-	case readBlobRequest:
+	case ble.ReadBlobRequest:
 		if s.held.active && s.held.handle == handle { // there was no more of it
 			t.release(i)
 			return
 		}
-	case findInformationRequest, findByTypeValueRequest, readByGroupTypeRequest:
+	case ble.FindInformationRequest, ble.FindByTypeValueRequest, ble.ReadByGroupTypeRequest:
 		asked, search = Discover, true
-	case readByTypeRequest:
+	case ble.ReadByTypeRequest:
 		search = true
 		if n, _ := r.uuid.Short(); n == uuidCharacteristic || n == uuidInclude {
 			asked = Discover
 		}
-	case prepareWriteRequest:
+	case ble.PrepareWriteRequest:
 		asked = Write
 		if n := len(s.parts); n > 0 {
 			s.queue = s.queue[:s.parts[n-1].start]
 			s.parts = s.parts[:n-1]
 		}
-	case writeRequest, executeWriteRequest:
+	case ble.WriteRequest, ble.ExecuteWriteRequest:
 		asked = Write
 	}
 	if p.Error == 0x0a && search {
@@ -542,7 +546,7 @@ func (s *server) hold(r *request, value []byte, now int64) {
 }
 
 // blob takes a further part of a value.
-func (t *Tracker) blob(i int, p *att, r *request, now int64) {
+func (t *Tracker) blob(i int, p *ble.ATT, r *request, now int64) {
 	s := &t.servers[i]
 	h := &s.held
 	more := len(p.Value) == t.mtu-1
@@ -576,7 +580,7 @@ func (t *Tracker) release(i int) {
 }
 
 // prepare queues a part of a value.
-func (t *Tracker) prepare(s *server, p *att) {
+func (t *Tracker) prepare(s *server, p *ble.ATT) {
 	if len(s.parts) == maxParts || len(s.queue)+len(p.Value) > maxQueueBytes {
 		t.lost++
 		return

@@ -79,6 +79,8 @@ func (k *talk) play(script string) {
 		kind, rest, _ := strings.Cut(line, " ")
 		switch kind {
 		case "":
+		case "bearer":
+			k.tracker.connection.Bearer = uint16(rest[0])
 		case "wait":
 			k.now += 31e9
 		case "close":
@@ -289,12 +291,21 @@ func TestRequests(t *testing.T) {
 		c 0a 4200
 		p 0b 63
 		> read 0042 0x180F/0x2A19 63 low
-		c 0a 4200              # of several bearers: told apart by opcode
+		c 0a 4200              # told apart by opcode
 		c 08 0300 0300 002a
 		p 0b 63
 		> read 0042 0x180F/0x2A19 63
 		p 09 05 0300 416461
 		> read 0003 0x1800/0x2A00 416461
+		bearer 1               # told apart by channel
+		c 0a 4200
+		bearer 2
+		c 0a 0300
+		p 0b 416461
+		> read 0003 0x1800/0x2A00 416461
+		bearer 1
+		p 0b 63
+		> read 0042 0x180F/0x2A19 63
 
 		# Errors with their requests.
 		c 0a 2600

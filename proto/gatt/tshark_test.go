@@ -15,6 +15,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/myelin-health/myelin/ble"
 	"github.com/myelin-health/myelin/wire"
 )
 
@@ -48,7 +49,7 @@ func (l *hciLog) frame(b []byte) {
 func (l *hciLog) att(pdu []byte) int {
 	le := binary.LittleEndian
 	flags := uint16(0x2000) // from the controller: the first fragment
-	if len(pdu) > 0 && opcode(pdu[0]).FromClient() {
+	if len(pdu) > 0 && ble.ATTOpcode(pdu[0]).FromClient() {
 		flags = 0
 	}
 	b := le.AppendUint16([]byte{2}, 0x40|flags)
@@ -62,7 +63,7 @@ func (l *hciLog) att(pdu []byte) int {
 // names them; what they should be is said by our types.
 type sample struct {
 	service, characteristic uint16
-	op                      opcode
+	op                      ble.ATTOpcode
 	value                   []byte
 	fields                  []string // name, value, name, value ...
 }
@@ -90,14 +91,14 @@ func samples() []sample {
 	var all []sample
 
 	rate := HeartRate{Rate: 72, Contact: 3, HasEnergy: true, Energy: 1234, RR: []byte{0x40, 3, 0x20, 3}}
-	s := sample{svcHeartRate, chrHeartRate, handleValueNotification, rate.Append(nil), nil}
+	s := sample{svcHeartRate, chrHeartRate, ble.HandleValueNotification, rate.Append(nil), nil}
 	s.want("btatt.heart_rate_measurement.value.8", rate.Rate)
 	s.want("btatt.heart_rate_measurement.energy_expended", rate.Energy)
 	s.want("btatt.heart_rate_measurement.rr_interval", "832,800")
 	s.want("btatt.heart_rate_measurement.flags.sensor_contact_status.contact", 1)
 	all = append(all, s)
 	rate = HeartRate{Rate: 301}
-	s = sample{svcHeartRate, chrHeartRate, handleValueNotification, rate.Append(nil), nil}
+	s = sample{svcHeartRate, chrHeartRate, ble.HandleValueNotification, rate.Append(nil), nil}
 	s.want("btatt.heart_rate_measurement.value.16", rate.Rate)
 	all = append(all, s)
 
@@ -105,7 +106,7 @@ func samples() []sample {
 		Sequence: 7, Base: DateTime{2026, 3, 3, 7, 4, 5}, HasOffset: true, Offset: -60, HasResult: true, Concentration: 0xb07c, Type: 1, Location: 2,
 		HasStatus: true, Status: 0x0021, Context: true,
 	}
-	s = sample{svcGlucose, chrGlucose, handleValueNotification, meter.Append(nil), nil}
+	s = sample{svcGlucose, chrGlucose, ble.HandleValueNotification, meter.Append(nil), nil}
 	s.want("btatt.glucose_measurement.sequence_number", meter.Sequence)
 	s.want("btatt.year", meter.Base.Year)
 	s.want("btatt.month", meter.Base.Month)
@@ -121,7 +122,7 @@ func samples() []sample {
 	s.want("btatt.glucose_measurement.flags.context_information_follows", 1)
 	all = append(all, s)
 	meter = GlucoseMeasurement{Sequence: 8, HasResult: true, Molar: true, Concentration: 0xd055}
-	s = sample{svcGlucose, chrGlucose, handleValueNotification, meter.Append(nil), nil}
+	s = sample{svcGlucose, chrGlucose, ble.HandleValueNotification, meter.Append(nil), nil}
 	s.want("btatt.glucose_measurement.glucose_concentration.mol_per_l", number(meter.Concentration))
 	all = append(all, s)
 
@@ -129,7 +130,7 @@ func samples() []sample {
 		{Glucose: 118, TimeOffset: 5},
 		{Glucose: 61, TimeOffset: 245, HasStatus: true, Status: 2, HasCalTemp: true, CalTemp: 4, HasWarning: true, Warning: 8, HasTrend: true, Trend: 0xfff4, HasQuality: true, Quality: 98, HasCRC: true},
 	} {
-		s = sample{svcCGM, chrCGMMeasurement, handleValueNotification, m.Append(nil), nil}
+		s = sample{svcCGM, chrCGMMeasurement, ble.HandleValueNotification, m.Append(nil), nil}
 		s.want("btatt.cgm_measurement.size", len(s.value))
 		s.want("btatt.cgm_measurement.glucose_concentration", number(m.Glucose))
 		s.want("btatt.cgm_measurement.time_offset", m.TimeOffset)
@@ -145,7 +146,7 @@ func samples() []sample {
 	}
 
 	f := CGMFeature{Feature: 0x0117ff, Type: 9, Location: 5}
-	s = sample{svcCGM, chrCGMFeature, readResponse, f.Append(nil), nil}
+	s = sample{svcCGM, chrCGMFeature, ble.ReadResponse, f.Append(nil), nil}
 	s.want("btatt.cgm_feature.feature", f.Feature)
 	s.want("btatt.cgm_feature.feature.e2e_crc", 1)
 	// tshark 4.0 takes the halves of the octet for type and location of a CGM the
@@ -156,14 +157,14 @@ func samples() []sample {
 	all = append(all, s)
 
 	status := CGMStatus{TimeOffset: 245, Status: 0x080402}
-	s = sample{svcCGM, chrCGMStatus, readResponse, AppendCRC(status.Append(nil), 0), nil}
+	s = sample{svcCGM, chrCGMStatus, ble.ReadResponse, AppendCRC(status.Append(nil), 0), nil}
 	s.want("btatt.cgm.time_offset", status.TimeOffset)
 	s.want("btatt.cgm.status", status.Status)
 	s.want("btatt.cgm.e2e_crc", CRC(s.value[:5]))
 	all = append(all, s)
 
 	start := CGMSessionStart{DateTime{2026, 3, 3, 7, 0, 0}, 4, 0}
-	s = sample{svcCGM, chrCGMSessionStart, writeRequest, AppendCRC(start.Append(nil), 0), nil}
+	s = sample{svcCGM, chrCGMSessionStart, ble.WriteRequest, AppendCRC(start.Append(nil), 0), nil}
 	s.want("btatt.year", start.Start.Year)
 	s.want("btatt.hours", start.Start.Hours)
 	s.want("btatt.timezone", start.TimeZone)
@@ -207,9 +208,9 @@ func samples() []sample {
 		{Op: CGMStopSession},
 		{Op: CGMResponse, Request: CGMStopSession, Code: 1},
 	} {
-		op := writeRequest
+		op := ble.WriteRequest
 		if x.Op.FromServer() {
-			op = handleValueIndication
+			op = ble.HandleValueIndication
 		}
 		s = sample{svcCGM, chrCGMControl, op, x.Append(nil), nil}
 		s.want(point+"opcode", uint8(x.Op))
@@ -248,12 +249,12 @@ func layoutSamples() []sample {
 	var all []sample
 	for _, tt := range []struct {
 		service, characteristic uint16
-		op                      opcode
+		op                      ble.ATTOpcode
 		hex                     string
 		prefix                  string
 		fields                  [][2]string // of the layout, of tshark; "~" is before an SFLOAT
 	}{
-		{svcGlucose, chrGlucoseContext, handleValueNotification, "ff 0700 00 01 28b0 02 13 1e00 32 01 0a90 41f0", "btatt.glucose_measurement_context.", [][2]string{
+		{svcGlucose, chrGlucoseContext, ble.HandleValueNotification, "ff 0700 00 01 28b0 02 13 1e00 32 01 0a90 41f0", "btatt.glucose_measurement_context.", [][2]string{
 			{"Sequence Number", "sequence_number"},
 			{"Carbohydrate ID", "carbohydrate_id"},
 			{"Carbohydrate", "~carbohydrate.kg"},
@@ -265,8 +266,8 @@ func layoutSamples() []sample {
 			{"HbA1c", "~hba1c"},
 		}},
 		// Without its value, of which tshark 4.0 makes 0 whatever it is.
-		{0x1809, chrTemperature, handleValueIndication, "06 6c0100ff ea070303070405 02", "btatt.temperature_measurement.", nil},
-		{0x1810, chrBloodPressure, handleValueIndication, "1e 7800 5000 5d00 ea070303070405 4800 03 2100", "btatt.blood_pressure_measurement.", [][2]string{
+		{0x1809, chrTemperature, ble.HandleValueIndication, "06 6c0100ff ea070303070405 02", "btatt.temperature_measurement.", nil},
+		{0x1810, chrBloodPressure, ble.HandleValueIndication, "1e 7800 5000 5d00 ea070303070405 4800 03 2100", "btatt.blood_pressure_measurement.", [][2]string{
 			{"Systolic", "~compound_value.systolic.mmhg"},
 			{"Diastolic", "~compound_value.diastolic.mmhg"},
 			{"Mean Arterial Pressure", "~compound_value.arterial_pressure.mmhg"},
@@ -274,14 +275,14 @@ func layoutSamples() []sample {
 			{"User ID", "user_id"},
 			{"Measurement Status", "status"},
 		}},
-		{svcOximeter, chrSpotCheck, handleValueIndication, "0f 6100 3c00 ea070303070405 2000 050000 0af0", "btatt.plxs.spot_check_measurement.", [][2]string{
+		{svcOximeter, chrSpotCheck, ble.HandleValueIndication, "0f 6100 3c00 ea070303070405 2000 050000 0af0", "btatt.plxs.spot_check_measurement.", [][2]string{
 			{"SpO2", "~spo2"}, {"PR", "~pulse_rate"}, {"Pulse Amplitude Index", "~pulse_amplitude_index"}, {"Measurement Status", "measurement_status"},
 		}},
-		{svcOximeter, chrContinuousOx, handleValueNotification, "1f 6100 3c00 6000 3d00 5f00 3e00 2000 050000 0af0", "btatt.plxs.", nil},
-		{0x181d, chrWeight, handleValueIndication, "0e 3c3c ea070303070405 02 e100 a206", "btatt.weight_measurement.", [][2]string{
+		{svcOximeter, chrContinuousOx, ble.HandleValueNotification, "1f 6100 3c00 6000 3d00 5f00 3e00 2000 050000 0af0", "btatt.plxs.", nil},
+		{0x181d, chrWeight, ble.HandleValueIndication, "0e 3c3c ea070303070405 02 e100 a206", "btatt.weight_measurement.", [][2]string{
 			{"Weight", "weight.kg"}, {"User ID", "user_id"}, {"BMI", "bmi"}, {"Height", "height.m"},
 		}},
-		{0x181b, chrBodyComposition, handleValueIndication, "fe0f c800 ea070303070405 02 d01b 9001 4c1d 581b 6419 e803 a00f 3c3c a206", "btatt.body_composition_measurement.", [][2]string{
+		{0x181b, chrBodyComposition, ble.HandleValueIndication, "fe0f c800 ea070303070405 02 d01b 9001 4c1d 581b 6419 e803 a00f 3c3c a206", "btatt.body_composition_measurement.", [][2]string{
 			{"Body Fat Percentage", "body_fat_percentage"},
 			{"User ID", "user_id"},
 			{"Basal Metabolism", "basal_metabolism"},
@@ -346,20 +347,20 @@ func TestAgainstTshark(t *testing.T) {
 	}
 	var fields []string
 	packets := make([]int, len(all))
-	l.att([]byte{uint8(exchangeMTURequest), 64, 0})
-	l.att([]byte{uint8(exchangeMTUResponse), 64, 0})
+	l.att([]byte{uint8(ble.ExchangeMTURequest), 64, 0})
+	l.att([]byte{uint8(ble.ExchangeMTUResponse), 64, 0})
 	for i, s := range all {
-		if s.op == readResponse {
-			l.att(le.AppendUint16([]byte{uint8(readRequest)}, handles[s.characteristic]))
+		if s.op == ble.ReadResponse {
+			l.att(le.AppendUint16([]byte{uint8(ble.ReadRequest)}, handles[s.characteristic]))
 			packets[i] = l.att(append([]byte{uint8(s.op)}, s.value...))
 		} else {
 			packets[i] = l.att(append(le.AppendUint16([]byte{uint8(s.op)}, handles[s.characteristic]), s.value...))
 		}
 		switch s.op {
-		case writeRequest:
-			l.att([]byte{uint8(writeResponse)})
-		case handleValueIndication:
-			l.att([]byte{uint8(handleValueConfirmation)})
+		case ble.WriteRequest:
+			l.att([]byte{uint8(ble.WriteResponse)})
+		case ble.HandleValueIndication:
+			l.att([]byte{uint8(ble.HandleValueConfirmation)})
 		}
 		for j := 0; j < len(s.fields); j += 2 {
 			if !slices.Contains(fields, s.fields[j]) {
