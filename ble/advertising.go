@@ -30,6 +30,7 @@ const maxLegacyData = 31
 type Advertisement struct {
 	Advertiser   Address
 	Identity     Address // who that is, when Advertiser is resolvable and its key is in the captures; else as Advertiser
+	Resolved     bool    // Advertiser is the identity that a controller resolved a private address to
 	Target       Address // of directed advertising
 	Connectable  bool
 	Scannable    bool
@@ -251,7 +252,7 @@ func (r *Reports) Next(a *Advertisement) bool {
 		a.More, a.Incomplete = typ>>5&3 == 1, typ>>5&3 == 2
 		kind := c.Uint8("Address_Type")
 		if b := c.Bytes("Address", 6); kind != 0xff { // else anonymous
-			a.Advertiser = addressOf(kind&1 != 0, b)
+			a.Advertiser, a.Resolved = addressOf(kind&1 != 0, b), kind&2 != 0
 		}
 		c.Skip("PHY", 2)
 		if sid := c.Uint8("Advertising_SID"); sid < 16 {
@@ -268,7 +269,7 @@ func (r *Reports) Next(a *Advertisement) bool {
 	} else {
 		typ := c.Uint8("Event_Type")
 		kind := c.Uint8("Address_Type")
-		a.Advertiser = addressOf(kind&1 != 0, c.Bytes("Address", 6))
+		a.Advertiser, a.Resolved = addressOf(kind&1 != 0, c.Bytes("Address", 6)), kind&2 != 0
 		a.Connectable = typ <= 1
 		a.Scannable = typ == 0 || typ == 2
 		a.ScanResponse = typ == 4
@@ -297,6 +298,10 @@ func rssi(b uint8) int8 {
 func (a *Advertisement) AppendReport(dst []byte) []byte {
 	start := len(dst)
 	b := append(dst, EventLEMeta, 0)
+	resolved := uint8(0)
+	if a.Resolved {
+		resolved = 2
+	}
 	if a.Extended {
 		typ := uint16(0)
 		for i, v := range []bool{a.Connectable, a.Scannable, a.Target.Kind != NoAddress, a.ScanResponse, false, a.More, a.Incomplete} {
@@ -304,7 +309,7 @@ func (a *Advertisement) AppendReport(dst []byte) []byte {
 				typ |= 1 << i
 			}
 		}
-		kind, sid := a.Advertiser.random(), uint8(0xff)
+		kind, sid := a.Advertiser.random()|resolved, uint8(0xff)
 		if a.Advertiser.Kind == NoAddress {
 			kind = 0xff
 		}
@@ -326,7 +331,7 @@ func (a *Advertisement) AppendReport(dst []byte) []byte {
 		case a.Scannable:
 			typ = 2
 		}
-		b = append(b, EventLEAdvertisingReport>>8, 1, typ, a.Advertiser.random())
+		b = append(b, EventLEAdvertisingReport>>8, 1, typ, a.Advertiser.random()|resolved)
 		b = append(append(a.Advertiser.append(b), uint8(len(a.Data))), a.Data...)
 		b = append(b, uint8(a.RSSI))
 	}

@@ -150,6 +150,20 @@ func TestReports(t *testing.T) {
 			t.Errorf("%s: another, %v", tt.name, r.Err())
 		}
 	}
+	// The address of one that a controller resolved is not the one on the air.
+	for _, extended := range []bool{false, true} {
+		want := Advertisement{Advertiser: static, Identity: static, Resolved: true, Extended: extended, Data: flags}
+		b := want.AppendReport(nil)
+		var e Event
+		if err := e.Parse(uint16(b[0]), b[2:]); err != nil {
+			t.Fatal(err)
+		}
+		r := NewReports(&e)
+		var a Advertisement
+		if r.Next(&a); !cmp.Equal(a, want) {
+			t.Error(cmp.Diff(want, a))
+		}
+	}
 	// Two in one event, and one that is cut.
 	e := Event{Code: EventLEAdvertisingReport, Data: unhex(t, "03 0001 1514131211c4 03 020106 ce 0401 1514131211c4 00 7f 0001 1514131211c4 03 02")}
 	r := NewReports(&e)

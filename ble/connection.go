@@ -30,6 +30,10 @@ func (c *Connection) Identity(s Side) Address {
 	return c.party[s]
 }
 
+// Local returns the side whose host wrote the log; UnknownSide on the air, and
+// while it is not known.
+func (c *Connection) Local() Side { return c.local }
+
 // A linkKey tells the connections of all inputs apart.
 type linkKey struct {
 	stream uint64

@@ -14,6 +14,12 @@ type advertiser struct {
 	next     uint8
 }
 
+// told is something that was told of an advertiser.
+type told struct {
+	advertiser Address
+	content    uint64
+}
+
 // A chainKey tells apart what extended advertising sends in parts.
 type chainKey struct {
 	link    linkKey
@@ -31,11 +37,17 @@ type chain struct {
 func (f *Follower) advertise() {
 	a := &f.adv
 	content := maphash.Bytes(f.seed, a.Data)
-	for i, v := range [...]bool{a.Connectable, a.Scannable, a.ScanResponse, a.Extended, a.Incomplete, a.Target.Kind != NoAddress} {
+	for i, v := range [...]bool{a.Connectable, a.Scannable, a.ScanResponse, a.Extended, a.Incomplete, a.Target.Kind != NoAddress, a.Resolved} {
 		if v {
 			content += 0x9e3779b97f4a7c15 << i
 		}
 	}
+	// Most reports are the same as one just before: that takes no look into a map.
+	last := &f.told[content%recentContents]
+	if last.content == content && last.advertiser == a.Advertiser {
+		return
+	}
+	*last = told{a.Advertiser, content}
 	known := f.advertisers.get(a.Advertiser)
 	if known == nil {
 		known = f.advertisers.put(a.Advertiser, func(advertiser) {})
@@ -214,6 +226,10 @@ func (f *Follower) dataPDU(stream uint64, p *Packet) {
 		return
 	}
 	c.opaque = 0
+	if p.Decrypted && c.encryption < encryptionStarting { // where it started was not heard
+		c.encryption, c.readable = encryptionOn, true
+		f.encrypted(c, true, 0)
+	}
 	if p.Kind == LLControl {
 		f.controlPDU(c, from, p)
 		return

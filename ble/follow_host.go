@@ -242,6 +242,7 @@ func (f *Follower) closeChannel(c *Connection, i int) {
 func (f *Follower) attPDU(c *Connection, from Side, bearer uint16, asked, answers *uint8, b []byte) {
 	a := &f.att
 	if err := a.Parse(b); err != nil {
+		*answers = 0 // one that is wrong is one
 		f.h.Malformed(c, from, err)
 		return
 	}

@@ -137,6 +137,9 @@ func (f *Follower) encrypted(c *Connection, on bool, size uint8) {
 			s = Security{Encrypted: true, Stored: true, Bonded: true}
 			if b := f.bonds.find(c.party, c.keyID, c.handle); b != nil {
 				s = b.security
+				c.known(b)
+			} else if c.keyID != 0 && !c.party[c.local.Other()].Trackable() { // the next time its key tells who it is
+				f.remember(&bond{party: c.party, security: s, keys: [3]uint64{Central: c.keyID, Peripheral: c.keyID}})
 			}
 			c.derived = s
 		}
@@ -260,9 +263,7 @@ func (f *Follower) finish(c *Connection) {
 		}
 		*st.bond = bond{party: c.party, security: c.derived, keys: st.ltk, handles: st.handles}
 		st.bond.security.ZeroKey = c.derived.ZeroKey || st.zero
-		if f.bonds.add(st.bond) {
-			f.stats.Evicted++
-		}
+		f.remember(st.bond)
 	}
 	const pdus = DistributeEncryption | DistributeIdentity | DistributeSigning
 	due := [3]uint8{Central: p.Response.InitiatorKeys & pdus, Peripheral: p.Response.ResponderKeys & pdus}
@@ -277,6 +278,22 @@ func (f *Follower) finish(c *Connection) {
 	if p.State == Encrypted {
 		p.State = Done
 		f.h.Pairing(c, p)
+	}
+}
+
+func (f *Follower) remember(b *bond) {
+	if f.bonds.add(b) {
+		f.stats.Evicted++
+	}
+}
+
+// known takes note that a side whose address tells nothing is the one that has
+// the bond.
+func (c *Connection) known(b *bond) {
+	for s := range c.party {
+		if !c.party[s].Trackable() && b.party[s].Kind != NoAddress {
+			c.party[s] = b.party[s]
+		}
 	}
 }
 

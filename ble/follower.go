@@ -14,6 +14,7 @@ const (
 	maxControllers = 256      // controllers that an HCI log is about; 1.1 KB each
 	maxRequests    = 1024     // connect requests whose connection was not heard yet; and connections without one that were heard too little of
 	maxAdvertisers = 16384    // advertisers that are remembered; 140 bytes each
+	recentContents = 64       // contents that were told last, of all of them
 	maxContents    = 4        // contents remembered of one: the data, the scan response, and what they were before
 	maxChains      = 256      // extended advertising that is being put together
 	maxChainData   = 1650     // Vol 4 Part E section 7.8.57: octets of advertising data
@@ -78,6 +79,7 @@ type Follower struct {
 	strangers    cache[linkKey, uint8] // access addresses of no known connection, and how often they were heard
 	requests     cache[linkKey, ConnectRequest]
 	advertisers  cache[Address, advertiser]
+	told         [recentContents]told
 	chains       cache[chainKey, *chain]
 	resolved     cache[Address, Address]
 	resolvers    []*resolver
@@ -368,7 +370,7 @@ func (f *Follower) hciCommand(stream uint64, p *Packet) {
 	switch p.Code {
 	case CommandLESetRandomAddress, CommandLESetAdvertising, CommandLESetAdvertisingRandom, CommandLESetExtAdvertising,
 		CommandLECreateConnection, CommandLEExtCreateConnection, CommandLEExtCreateConnection2,
-		CommandLEEnableEncryption, CommandLELongTermKeyReply:
+		CommandLEEnableEncryption, CommandLELongTermKeyReply, CommandLEAddResolving:
 	default:
 		return
 	}
@@ -378,6 +380,10 @@ func (f *Follower) hciCommand(stream uint64, p *Packet) {
 	}
 	t := f.controller(stream, p)
 	switch p.Code {
+	case CommandLEAddResolving: // a bond from before the log
+		if !allZero(m.Key) {
+			f.resolver((*[16]byte)(m.Key), m.Address)
+		}
 	case CommandLESetRandomAddress:
 		t.random = m.Address
 	case CommandLESetAdvertisingRandom:
@@ -417,6 +423,7 @@ func (f *Follower) acl(stream uint64, p *Packet) {
 	if p.Fault.Err != nil { // cut by the log
 		f.stats.Lost++
 		f.lose(&c.half[from].pdu)
+		c.half[from.Other()].requests = 0 // it may have been the answer
 		return
 	}
 	f.fragment(c, from, p.Start, p.Payload)

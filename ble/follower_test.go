@@ -1348,3 +1348,81 @@ func FuzzFollower(f *testing.F) {
 		}
 	})
 }
+
+// A host asks one thing at a time. Its log may have cut the answer, or the answer
+// may be wrong: neither makes the next request an attack.
+func TestAnswersThatCannotBeRead(t *testing.T) {
+	for name, answer := range map[string]func(w *world){
+		"cut by the log": func(w *world) {
+			b := AppendACL([]byte{H4ACL}, 0x40, true, true, AppendL2CAP(nil, CIDATT, make([]byte, 20)))
+			w.frame(h4, 1, b[:len(b)-9])
+		},
+		"of no format": func(w *world) { w.att(Peripheral, "01 0a") },
+	} {
+		w := newWorld(t)
+		w.connect(static)
+		w.att(Central, "0a 0300")
+		answer(w)
+		w.att(Central, "0a 0400")
+		for _, line := range w.lines {
+			if strings.Contains(line, "odd") {
+				t.Errorf("%s: %s", name, line)
+			}
+		}
+	}
+}
+
+// A connection that was met behind the start of its encryption, by a sniffer
+// that has the key.
+func TestDecryptedMidstream(t *testing.T) {
+	w := newWorld(t)
+	for sn := range uint8(3) {
+		b := AppendData(nil, LLIDStart, (sn&1)<<3, AppendL2CAP(nil, CIDATT, []byte{0x1b, 9, 0, sn}))
+		w.frame(radio, 0, AppendAir(AppendRadio(nil, 5, -50, Peripheral, true), connect.Access, connect.CRCInit, b))
+	}
+	if got := strings.Join(w.lines, "\n"); !strings.Contains(got, "midstream\n1 secured level 0: encrypted true  sc false size 0 stored") {
+		t.Error(got)
+	}
+}
+
+// The key of a bond whose pairing was not seen tells that it is the same device,
+// under whatever address.
+func TestKnownByItsKey(t *testing.T) {
+	w := newWorld(t)
+	reconnect := func(address Address, key byte) {
+		w.connect(address)
+		w.command(Command{Opcode: CommandLEEnableEncryption, Handle: 0x40, Key: value(key)})
+		w.event(encrypted)
+		w.disconnect()
+	}
+	var who []Address
+	w.f = NewFollower(&identities{who: &who})
+	reconnect(resolvable, 1)
+	reconnect(rpa, 1)
+	reconnect(rpa, 2)
+	if !slices.Equal(who, []Address{resolvable, resolvable, rpa}) {
+		t.Error(who)
+	}
+}
+
+// A phone tells its controller the keys of its bonds when it is switched on.
+func TestResolvingList(t *testing.T) {
+	w := newWorld(t)
+	key := slices.Clone(irk)
+	w.connect(rpa)
+	w.command(Command{Opcode: CommandLEAddResolving, Address: static, Key: key, Data: value(0)})
+	w.connect(rpa)
+	w.expect(
+		"1 connected none to rpa, who are none and rpa",
+		"1 disconnected",
+		"2 connected none to rpa, who are none and static",
+	)
+}
+
+// identities keeps who the peripherals were at last.
+type identities struct {
+	silent
+	who *[]Address
+}
+
+func (i *identities) Disconnected(c *Connection) { *i.who = append(*i.who, c.Identity(Peripheral)) }

@@ -196,6 +196,7 @@ const (
 	CommandLEEnableEncryption     = 0x2019 // in earlier versions LE Start Encryption
 	CommandLELongTermKeyReply     = 0x201a
 	CommandLELongTermKeyNegative  = 0x201b
+	CommandLEAddResolving         = 0x2027 // LE Add Device To Resolving List
 	CommandLESetAdvertisingRandom = 0x2035 // LE Set Advertising Set Random Address
 	CommandLESetExtAdvertising    = 0x2036 // LE Set Extended Advertising Parameters
 	CommandLESetExtScan           = 0x2041 // LE Set Extended Scan Parameters
@@ -210,7 +211,7 @@ type Command struct {
 	Handle  uint16  // of a connection; CommandLESetAdvertisingRandom: of an advertising set
 	Rand    uint64  // CommandLEEnableEncryption
 	EDIV    uint16  // CommandLEEnableEncryption
-	Key     []byte  // CommandLEEnableEncryption, CommandLELongTermKeyReply: 16 bytes, least significant first
+	Key     []byte  // CommandLEEnableEncryption, CommandLELongTermKeyReply; CommandLEAddResolving: the peer's identity resolving key: 16 bytes, least significant first
 	Address Address // that this side sets for itself; or that it connects to
 	Own     uint8   // Own_Address_Type, of what advertises, scans or connects
 	Data    []byte  // of what is not read, all parameters
@@ -264,6 +265,10 @@ func (m *Command) Parse(opcode uint16, b []byte) error {
 		m.Key = c.Bytes("Long_Term_Key", 16)
 	case CommandLELongTermKeyNegative:
 		m.Handle = c.Uint16LE("Connection_Handle") & 0xfff
+	case CommandLEAddResolving: // Vol 4 Part E section 7.8.38
+		m.peer(&c)
+		m.Key = c.Bytes("Peer_IRK", 16)
+		m.Data = c.Bytes("Local_IRK", 16)
 	default:
 		m.Data = c.Rest()
 	}
@@ -317,6 +322,8 @@ func (m *Command) Append(dst []byte) []byte {
 		b = append(le.AppendUint16(b, m.Handle), m.Key...)
 	case CommandLELongTermKeyNegative:
 		b = le.AppendUint16(b, m.Handle)
+	case CommandLEAddResolving:
+		b = append(append(m.Address.append(append(b, m.Address.random())), m.Key...), m.Data...)
 	default:
 		b = append(b, m.Data...)
 	}

@@ -93,6 +93,7 @@ var commands = []struct {
 	{"extended connect", "4320 1a 00 01 00 030201dc1b00 01 6000 3000 1800 2800 0000 f401 0000 0000", Command{Opcode: CommandLEExtCreateConnection, Address: public, Own: 1}},
 	{"extended connect, version 2", "8520 1c ffff 00 00 00 030201dc1b00 01 6000 3000 1800 2800 0000 f401 0000 0000", Command{Opcode: CommandLEExtCreateConnection2, Address: public}},
 	{"encrypt", "1920 1c 4000 0807060504030201 3412" + sixteen, Command{Opcode: CommandLEEnableEncryption, Handle: 0x40, Rand: 0x0102030405060708, EDIV: 0x1234}},
+	{"resolving list", "2720 27 01 1514131211c4" + sixteen + sixteen, Command{Opcode: CommandLEAddResolving, Address: static}},
 	{"long-term key", "1a20 12 4000" + sixteen, Command{Opcode: CommandLELongTermKeyReply, Handle: 0x40}},
 	{"no long-term key", "1b20 02 4000", Command{Opcode: CommandLELongTermKeyNegative, Handle: 0x40}},
 }
@@ -100,7 +101,10 @@ var commands = []struct {
 func TestCommand(t *testing.T) {
 	for _, tt := range commands {
 		b := unhex(t, tt.hex)
-		if tt.want.Opcode == CommandLEEnableEncryption || tt.want.Opcode == CommandLELongTermKeyReply {
+		if tt.want.Opcode == CommandLEAddResolving {
+			tt.want.Data = unhex(t, sixteen)
+		}
+		if tt.want.Opcode == CommandLEAddResolving || tt.want.Opcode == CommandLEEnableEncryption || tt.want.Opcode == CommandLELongTermKeyReply {
 			tt.want.Key = b[len(b)-16:]
 		}
 		var m Command
