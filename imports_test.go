@@ -49,13 +49,13 @@ var rooms = []room{
 	{"proto/", []string{"wire", "device"}, nil},
 	{"proto", []string{"proto", "wire", "flow"}, nil},
 	{"inventory", []string{"device", "event", "finding"}, nil},
-	{"watch", []string{"proto", "flow", "capture", "wire", "device", "event", "finding", "inventory"}, nil},
+	{"watch", []string{"proto", "ble", "flow", "capture", "wire", "device", "event", "finding", "inventory"}, nil},
 
 	{"risk", []string{"device", "finding"}, nil},
 	{"report", []string{"device", "event", "finding"}, []string{"github.com/jedib0t/go-pretty"}},
 	{"assess", []string{"capture", "wire", "flow", "proto", "device", "event", "finding", "inventory", "watch", "risk", "report"}, []string{"github.com/goccy/go-yaml"}},
 
-	{"sim", []string{"assess", "capture", "wire", "flow", "proto", "device", "event", "finding", "inventory", "watch", "risk", "report", "internal/testpeer"}, nil},
+	{"sim", []string{"assess", "ble", "capture", "wire", "flow", "proto", "device", "event", "finding", "inventory", "watch", "risk", "report", "internal/testpeer"}, nil},
 	{"internal/testpeer", nil, nil},
 	{"internal/bench", []string{"capture", "ble", "proto"}, nil},
 	{"cmd", []string{"assess", "capture", "device", "event", "finding", "flow", "inventory", "proto", "report", "risk", "sim", "watch", "wire"},

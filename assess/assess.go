@@ -25,6 +25,7 @@ import (
 	"github.com/myelin-health/myelin/device"
 	"github.com/myelin-health/myelin/event"
 	"github.com/myelin-health/myelin/finding"
+	"github.com/myelin-health/myelin/proto/radio"
 	"github.com/myelin-health/myelin/report"
 	"github.com/myelin-health/myelin/watch"
 )
@@ -35,6 +36,7 @@ type Config struct {
 	Jobs        int                                // workers
 	Key         []byte                             // of pseudonyms
 	Baseline    *watch.Baseline                    // what is expected
+	Dialects    []*radio.Dialect                   // of proprietary radios, besides those that Myelin brings
 	Catalogue   *device.Catalogue                  // what products and their FDA codes mean; nil: what Myelin knows
 	Only        []finding.Kind                     // kinds to report; none means all
 	MinDecision finding.Decision                   // leave out what is less urgent
@@ -52,6 +54,10 @@ func Run(ctx context.Context, paths []string, c Config) (*report.Assessment, err
 	if err != nil {
 		return nil, err
 	}
+	dialects, err := dialectsOf(c.Dialects)
+	if err != nil {
+		return nil, err
+	}
 	order(captures)
 	m := &merger{}
 	for _, in := range captures {
@@ -61,7 +67,7 @@ func Run(ctx context.Context, paths []string, c Config) (*report.Assessment, err
 			m.waiting = append(m.waiting, in)
 		}
 	}
-	w := watch.New(watch.Config{Jobs: c.Jobs, Key: c.Key, Baseline: c.Baseline, Catalogue: c.Catalogue, Record: c.Record, Progress: m.progress(c.Progress)})
+	w := watch.New(watch.Config{Jobs: c.Jobs, Key: c.Key, Baseline: c.Baseline, Catalogue: c.Catalogue, Dialects: dialects, Record: c.Record, Progress: m.progress(c.Progress)})
 	if err := w.Run(ctx, m); err != nil {
 		return nil, err
 	}
@@ -72,6 +78,28 @@ func Run(ctx context.Context, paths []string, c Config) (*report.Assessment, err
 	a.Inputs = inputs.list()
 	a.Stats.Seconds = time.Since(start).Seconds()
 	return a, nil
+}
+
+// dialectsOf returns the dialects that Myelin brings, and others. Without others
+// they are read when there is a frame for them: most captures have none.
+func dialectsOf(others []*radio.Dialect) (func() *radio.Set, error) {
+	load := func() (*radio.Set, error) {
+		set := new(radio.Set)
+		for _, d := range slices.Concat(radio.Samples(), others) {
+			if err := set.Add(d); err != nil {
+				return nil, err
+			}
+		}
+		return set, nil
+	}
+	if len(others) == 0 {
+		return func() *radio.Set {
+			set, _ := load() // whose names differ
+			return set
+		}, nil
+	}
+	set, err := load()
+	return func() *radio.Set { return set }, err
 }
 
 // progress tells how much of the inputs was read. What is packed is fewer bytes
@@ -261,6 +289,9 @@ func lost(s *watch.Stats) map[string]uint64 {
 		"bytes of streams given up because of a bound":               s.Flow.Dropped,
 		"fragmented datagrams that stayed incomplete":                s.Frag.Expired + s.Frag.Evicted,
 		"entries that a full table of the detectors had no room for": s.Dropped,
+		"radio connections and keys given up to make room":           s.Air.Evicted,
+		"radio packets that the air changed":                         s.Air.BadCRC,
+		"radio messages of which a part was not heard":               s.Air.Lost,
 		"facts of messages with more of them than are taken":         s.Unsaid,
 	}
 	for f, n := range s.Faults {

@@ -117,6 +117,8 @@ var conversations = []conversation{
 	{proto.LDAP, []event.Kind{event.LoginSeen}, sayLDAP},
 	{proto.Kerberos, []event.Kind{event.LoginSeen, event.NameSeen}, sayKerberos},
 	{proto.Syslog, []event.Kind{event.NameSeen}, saySyslog},
+	{proto.GATT, []event.Kind{event.IdentitySeen, event.AdvertisingSeen, event.PairingSeen, event.WeakKeySeen, event.AttributeUsed, event.AttributeRefused, event.PatientDataSeen, event.CommandSeen, event.LinkSeen}, sayGATT},
+	{proto.Radio, []event.Kind{event.IdentitySeen, event.PatientDataSeen, event.CommandSeen, event.LinkSeen}, sayRadio},
 }
 
 // DICOM (PS3.8 section 9.3, PS3.7 section 6.3, PS3.5 section 7.1).
@@ -295,8 +297,8 @@ func (m *marker) hl7Message(kind string, more map[int]string, segments ...string
 	return []byte(msh + strings.Join(segments, ""))
 }
 
-func merged(maps ...map[int]string) map[int]string {
-	all := map[int]string{}
+func merged[K comparable, V any](maps ...map[K]V) map[K]V {
+	all := map[K]V{}
 	for _, x := range maps {
 		for k, v := range x {
 			all[k] = v

@@ -180,7 +180,10 @@ func (m *merger) Next(dst []watch.Frame) (n int, release func(), err error) {
 		}
 		for n < len(dst) && in.next < len(b.Frames) && (until == nil || before(in, until)) {
 			f := &b.Frames[in.next]
-			dst[n].Frame, dst[n].Input = *f, in.index
+			dst[n].Frame, dst[n].Input, dst[n].Dialect = *f, in.index, ""
+			if watch.Proprietary(f.Link) {
+				dst[n].Dialect = in.reader.InterfaceName(f.Interface)
+			}
 			in.next++
 			in.packets++
 			n++

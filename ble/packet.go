@@ -218,7 +218,12 @@ func (p *Packet) hci(kind PacketKind, b []byte, off int) {
 	case HCIACL:
 		f := binary.LittleEndian.Uint16(h)
 		p.Handle, n = f&0xfff, int(binary.LittleEndian.Uint16(h[2:]))
-		p.Start = f>>12&3 != 1 // Packet_Boundary_Flag: 1 is a continuation
+		boundary := f >> 12 & 3 // Packet_Boundary_Flag: 1 is a continuation
+		p.Start = boundary != 1
+		if p.Undirected && p.Start && boundary != 3 {
+			// Vol 4 Part E section 5.4.2: of LE the host begins with 0, the controller with 2.
+			p.Received, p.Undirected = boundary == 2, false
+		}
 	case HCIISO:
 		p.Handle, n = binary.LittleEndian.Uint16(h)&0xfff, int(binary.LittleEndian.Uint16(h[2:])&0x3fff)
 	}

@@ -68,7 +68,7 @@ func frames(t testing.TB) []frame {
 		{"command", h4, 2, "01 1920 02 4000", "Kind=1 Code=8217 |4000", 4},
 		{"event", h4, 3, "04 05 04 00 4000 13", "Kind=2 Code=5 Received=true |00400013", 3},
 		{"event of a log without direction", h4, 0, "04 05 04 00 4000 13", "Kind=2 Code=5 Received=true Undirected=true |00400013", 3},
-		{"sent data", h4, 0, "02 4000 0500 0100 0400 1e", "Kind=3 Undirected=true Handle=64 Start=true |010004001e", 5},
+		{"sent data", h4, 0, "02 4000 0500 0100 0400 1e", "Kind=3 Handle=64 Start=true |010004001e", 5},
 		{"sent data, pcapng", h4, 2, "02 4000 0500 0100 0400 1e", "Kind=3 Handle=64 Start=true |010004001e", 5},
 		{"received data", h4, 1, "02 4020 0500 0100 0400 1e", "Kind=3 Received=true Handle=64 Start=true |010004001e", 5},
 		{"continued data", h4, 1, "02 4010 0100 1e", "Kind=3 Received=true Handle=64 |1e", 5},

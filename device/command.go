@@ -131,6 +131,7 @@ const (
 	Encrypted Protection = 1 << iota
 	Authenticated
 	Fresh
+	Unseen // there may be more than a capture shows: a bond from before it, or protection by the application
 )
 
 // A Stage is how far a command has come.

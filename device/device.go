@@ -49,13 +49,14 @@ const (
 	NoAddress AddressKind = iota
 	EUI64
 	MAC
-	BLE
+	BLE // of somebody on Bluetooth LE: a pseudonym, never the address, which may be a patient's
 	IP
-	AET  // DICOM application entity title
-	Host // DNS, DHCP, NetBIOS or mDNS name
+	AET   // DICOM application entity title
+	Host  // DNS, DHCP, NetBIOS or mDNS name
+	Radio // of somebody on another radio: a pseudonym
 )
 
-var addressKinds = [...]string{"", "eui64", "mac", "ble", "ip", "aet", "host"}
+var addressKinds = [...]string{"", "eui64", "mac", "ble", "ip", "aet", "host", "radio"}
 
 func (k AddressKind) String() string { return name(addressKinds[:], int(k)) }
 
@@ -67,6 +68,9 @@ type Address struct {
 }
 
 func (a Address) String() string { return a.Value }
+
+// OnAir reports whether it is of somebody on a radio.
+func (a Address) OnAir() bool { return a.Kind == BLE || a.Kind == Radio }
 
 // An Identity is every name a device is known by. Empty fields are unknown.
 // UDI and Serial of an implanted or body-worn device are patient data and

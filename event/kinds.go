@@ -33,6 +33,12 @@ const (
 	MalformedSeen
 	OverlapSeen
 	BoundReached
+	LinkSeen
+	PairingSeen
+	AttributeUsed
+	AttributeRefused
+	AdvertisingSeen
+	WeakKeySeen
 	kindCount
 )
 
@@ -41,68 +47,76 @@ type Key uint8
 
 // The keys of attributes. The comment gives the value: a number unless it says text.
 const (
-	NoKey         Key = iota
-	Transport         // IP protocol number: 6 TCP, 17 UDP, 1 ICMP ...
-	Port              // the server's port
-	State             // a ConversationState
-	Packets           // both directions
-	BytesToServer     // payload bytes
-	BytesToClient     // payload bytes
-	Began             // nanoseconds since 1970: its first packet
-	Protocol          // text: package name under proto/
-	Version           // text: of the protocol, or of the device's software
-	Protection        // device.Protection bits
-	Inferred          // 1: from the registered port alone, not from the bytes
-	Manufacturer      // text
-	Model             // text
-	Serial            // text
-	OS                // text: family and version, as in "Windows 7"
-	Class             // text: what a nurse would call it
-	Therapy           // device.Therapy
-	UDI               // text: device identifier (DI) only
-	ProductCode       // text: FDA product code
-	AddressKind       // device.AddressKind of Name
-	Name              // text: shown only for medical equipment and infrastructure
-	MAC               // text
-	Verb              // device.Verb
-	Effect            // device.Effect
-	Value             // text: quantity with unit
-	Now               // text: quantity with unit
-	Stage             // device.Stage
-	Target            // text: id of the device behind a gateway, or the object a handle means
-	Harm              // device.Harm
-	Fresh             // hash of what must be fresh (counter, nonce, MSH-10); 0 is none
-	Repeat            // hash of the whole command; 0 is none
-	Outcome           // a Result
-	Fields            // Field bits: which kinds of patient data
-	Subject           // keyed hash of the patient's identifier; 0 is unknown
-	Count             // how many
-	Operation         // text: the protocol's own word ("C-MOVE", "DeviceRequest", "SetValue")
-	Destination       // text: where records are to go (AE title)
-	Scheme            // text: how one logged in ("basic", "user-pass", "ntlm", "community")
-	DefaultSecret     // 1: a maker's well-known name and password
-	Method            // text: how a command was run ("service control manager")
-	CVE               // text: "CVE-2017-0144" or a comma-separated few
-	Shape             // text: what the bytes looked like, in words of ours
-	Suite             // cipher suite number
-	JA4               // text
-	Problems          // CertificateProblem bits
-	NotAfter          // seconds since 1970
-	KeyBits           // size of a public key
-	Digest            // first 8 bytes of the certificate's SHA-256
-	Domain            // text: registered domain, two or three labels
-	Length            // bytes
-	Entropy           // bits per character, times 100
-	Layer             // text: "ip", "tcp"
-	Field             // text: the specification's own name
-	Reason            // text: what is wrong
-	Bound             // text: which limit
-	DataBytes         // bytes of records or a file
-	Network           // text: the addresses that are offered, "10.20.3.0/24"
-	Drug              // text: its generic name or code
-	Place             // text: ward and bed, as the order says
-	Actor             // text: the application in whose name a command came, as it says
-	Settings          // hash of the routers and name servers that come with an offer; 0 is none
+	NoKey          Key = iota
+	Transport          // IP protocol number: 6 TCP, 17 UDP, 1 ICMP ...
+	Port               // the server's port
+	State              // a ConversationState
+	Packets            // both directions
+	BytesToServer      // payload bytes
+	BytesToClient      // payload bytes
+	Began              // nanoseconds since 1970: its first packet
+	Protocol           // text: package name under proto/
+	Version            // text: of the protocol, or of the device's software
+	Protection         // device.Protection bits
+	Inferred           // 1: from the registered port alone, not from the bytes
+	Manufacturer       // text
+	Model              // text
+	Serial             // text
+	OS                 // text: family and version, as in "Windows 7"
+	Class              // text: what a nurse would call it
+	Therapy            // device.Therapy
+	UDI                // text: device identifier (DI) only
+	ProductCode        // text: FDA product code
+	AddressKind        // device.AddressKind of Name
+	Name               // text: shown only for medical equipment and infrastructure
+	MAC                // text
+	Verb               // device.Verb
+	Effect             // device.Effect
+	Value              // text: quantity with unit
+	Now                // text: quantity with unit
+	Stage              // device.Stage
+	Target             // text: id of the device behind a gateway, or the object a handle means
+	Harm               // device.Harm
+	Fresh              // hash of what must be fresh (counter, nonce, MSH-10); 0 is none
+	Repeat             // hash of the whole command; 0 is none
+	Outcome            // a Result
+	Fields             // Field bits: which kinds of patient data
+	Subject            // keyed hash of the patient's identifier; 0 is unknown
+	Count              // how many
+	Operation          // text: the protocol's own word ("C-MOVE", "DeviceRequest", "SetValue")
+	Destination        // text: where records are to go (AE title)
+	Scheme             // text: how one logged in ("basic", "user-pass", "ntlm", "community")
+	DefaultSecret      // 1: a maker's well-known name and password
+	Method             // text: how a command was run ("service control manager")
+	CVE                // text: "CVE-2017-0144" or a comma-separated few
+	Shape              // text: what the bytes looked like, in words of ours
+	Suite              // cipher suite number
+	JA4                // text
+	Problems           // CertificateProblem bits
+	NotAfter           // seconds since 1970
+	KeyBits            // size of a public key
+	Digest             // first 8 bytes of the certificate's SHA-256
+	Domain             // text: registered domain, two or three labels
+	Length             // bytes
+	Entropy            // bits per character, times 100
+	Layer              // text: "ip", "tcp"
+	Field              // text: the specification's own name
+	Reason             // text: what is wrong
+	Bound              // text: which limit
+	DataBytes          // bytes of records or a file
+	Network            // text: the addresses that are offered, "10.20.3.0/24"
+	Drug               // text: its generic name or code
+	Place              // text: ward and bed, as the order says
+	Actor              // text: the application in whose name a command came, as it says
+	Level              // of LE security mode 1: 1 to 4; 0 is encrypted, not known how well
+	Wanted             // the level that the profile asks for
+	PairingMethod      // text: "Just Works", "Passkey Entry", "Numeric Comparison", "Out of Band"
+	LegacyPairing      // 1: LE legacy pairing, not Secure Connections
+	KeySize            // octets
+	Service            // text: the service's assigned name
+	Characteristic     // text: the characteristic's assigned name, or a dialect's word for a frame
+	Trackable          // 1: an address that does not change
+	Settings           // hash of the routers and name servers that come with an offer; 0 is none
 	keyCount
 )
 
@@ -141,6 +155,8 @@ const (
 	FieldOrder     // what is to be done or given
 	FieldImage     // pictures of a body
 	FieldStaffName // names of staff: personal data, not the patient's
+	FieldSerial    // of a device in or on a body
+	FieldDevice    // its name, or a phone's, or its address
 )
 
 // What can be wrong with a certificate.
@@ -168,7 +184,7 @@ var Kinds = [kindCount]KindInfo{
 	NameSeen:          {"name-seen", "has this further address or name", []Key{AddressKind, Name, Protocol}},
 	BindingSeen:       {"binding-seen", "claims this hardware address for its IP address", []Key{MAC, Protocol}},
 	MakerSeen:         {"maker-seen", "stored objects that this make and model made, perhaps itself; without them it passes on what others made", []Key{Manufacturer, Model, Class, Therapy}},
-	OrderSeen:         {"order-seen", "was told by the peer what goes with the commands that follow at the same place: which drug, where, what holds now, in whose name", []Key{Protocol, Drug, Place, Now, Actor, Name, Target}},
+	OrderSeen:         {"order-seen", "was told by the peer what goes with the commands that follow at the same place: which drug, where, what holds now, in whose name", []Key{Protocol, Drug, Place, Now, Actor, Name, Target, Trackable}},
 	CommandSeen:       {"command-seen", "was told by the peer to change or read a therapy", []Key{Verb, Therapy, Effect, Value, Target, Protection, Fresh, Repeat}},
 	CommandAnswered:   {"command-answered", "answered a command", []Key{Verb, Stage, Outcome, Target, Fresh}},
 	TherapySeen:       {"therapy-seen", "gives, or is to give, a therapy of which more is known than its kind: the worst credible harm, or how much now", []Key{Therapy, Harm, Now, Target, ProductCode}},
@@ -185,6 +201,12 @@ var Kinds = [kindCount]KindInfo{
 	AddressOffered:    {"address-offered", "offered the peer an address as DHCP server", []Key{MAC, Target, Network, Settings}},
 	MalformedSeen:     {"malformed-seen", "sent bytes that do not follow their format", []Key{Protocol, Field, Reason}},
 	OverlapSeen:       {"overlap-seen", "sent the same part of a stream or datagram twice with different bytes", []Key{Layer}},
+	LinkSeen:          {"link-seen", "had a radio link as peripheral of the peer", []Key{Protocol, Level, Packets, DataBytes}},
+	PairingSeen:       {"pairing-seen", "paired, or tried to, with the peer", []Key{PairingMethod, LegacyPairing, KeySize, Level, Outcome, Reason}},
+	AttributeUsed:     {"attribute-used", "let the peer use a medical attribute, or sent it", []Key{Service, Characteristic, Operation, Level, Wanted, Therapy, Count}},
+	AttributeRefused:  {"attribute-refused", "refused the peer an attribute", []Key{Service, Characteristic, Operation, Reason, Level}},
+	AdvertisingSeen:   {"advertising-seen", "told everybody near something of itself", []Key{Fields, Trackable, Therapy}},
+	WeakKeySeen:       {"weak-key-seen", "uses a key with the peer that protects nothing", []Key{Protocol, Reason}},
 	BoundReached:      {"bound-reached", "sent more than a stated bound", []Key{Protocol, Bound, Length}},
 }
 

@@ -13,10 +13,16 @@ const (
 	TherapyCommandUnauthenticated
 	TherapyCommandUnexpectedSender
 	TherapyCommandReplayed
+	TherapyLimitLoosened
+	AlarmMasked
+	ClosedLoopInputUnprotected
+	RadioWakeFlood
 
 	PHIInClear
 	BulkRecordAccess
 	RecordsToUnexpectedPeer
+	BLEIdentityInAdvertising
+	BLETrackableAddress
 
 	ScanHorizontal
 	ScanVertical
@@ -30,6 +36,7 @@ const (
 	UnexpectedExternalPeer
 	GuardBypassed
 	SegmentOverlap
+	BLEEncryptionSkipped
 
 	CredentialsInClear
 	WeakTLS
@@ -38,6 +45,15 @@ const (
 	InsecureService
 	DefaultCredentialSeen
 	MalformedMessage
+	BLEMedicalServiceUnencrypted
+	BLEBelowProfileLevel
+	BLEPairingJustWorks
+	BLEPairingLegacy
+	BLEKeySizeWeak
+	BLEKeyStaticOrZero
+	BLEFirmwareUpdateUnprotected
+
+	DeviceDefendsItself
 
 	kindCount
 )
@@ -52,9 +68,10 @@ const (
 	PatientData              // records or readings leave for where they should not
 	WayIn                    // a device is used, or attacked, as a way into the network
 	Weakness                 // weak by design or by age
+	GoodNews                 // something that protects was seen at work
 )
 
-var groups = [...]string{"", "manipulated therapy", "patient data", "way into the network", "weak by design or age"}
+var groups = [...]string{"", "manipulated therapy", "patient data", "way into the network", "weak by design or age", "good news"}
 
 func (g Group) String() string {
 	if int(g) < len(groups) {
@@ -89,6 +106,10 @@ type KindInfo struct {
 	CWE          []string
 	Attack       []string // MITRE ATT&CK technique ids, Enterprise and ICS
 	References   []string
+
+	// Of what was heard on a radio, where nothing can be done at a switch; "" is
+	// the same as on a network.
+	AirTitle, AirAdvice string
 }
 
 // Kinds is the one table of kinds of finding. `myelin kinds` and its page of
@@ -101,6 +122,8 @@ var Kinds = [kindCount]KindInfo{
 		Reach:  ReachDevice, Exploitation: "public poc", Automatable: false, Total: true,
 		CWE: []string{"CWE-306", "CWE-319"}, Attack: []string{"T0855", "T0831", "T1557"},
 		References: []string{"IHE PCD TF-2 section 3.3", "IEEE 11073-20701 section 9", "FDA Cybersecurity in Medical Devices (2023), appendix 1.A"},
+		AirTitle:   "Anybody within radio range could change this therapy",
+		AirAdvice:  "Check the settings at the device, against the prescription. Ask the manufacturer for firmware that proves who sends a command; until then keep remote control switched off where the device allows it.",
 	},
 	TherapyCommandUnexpectedSender: {
 		Name: "therapy-command-unexpected-sender", Title: "A therapy command came from a sender that is not expected", Group: ManipulatedTherapy,
@@ -109,6 +132,7 @@ var Kinds = [kindCount]KindInfo{
 		Reach:  ReachDevice, Exploitation: "active", Automatable: false, Total: true, Unexpected: true,
 		CWE: []string{"CWE-290", "CWE-345"}, Attack: []string{"T0855", "T0836", "T0848"},
 		References: []string{"IHE PCD TF-2 section 3.3"},
+		AirAdvice:  "Check the therapy at the device now, and ask the patient whether the other phone or programmer is hers. If it is not, remove it from the device's list of paired phones.",
 	},
 	TherapyCommandReplayed: {
 		Name: "therapy-command-replayed", Title: "A therapy command came a second time, from another place", Group: ManipulatedTherapy,
@@ -117,6 +141,40 @@ var Kinds = [kindCount]KindInfo{
 		Reach:  ReachDevice, Exploitation: "active", Automatable: false, Total: true,
 		CWE: []string{"CWE-294"}, Attack: []string{"T0855", "T0856"},
 		References: []string{"HL7 v2.6 section 2.9.2", "CVE-2018-14781"},
+		AirTitle:   "A therapy command was recorded and sent again",
+		AirAdvice:  "Check the therapy and the settings at the device now. Keep the patient away from where this was heard, keep the capture, and call the manufacturer.",
+	},
+	TherapyLimitLoosened: {
+		Name: "therapy-limit-loosened", Title: "A limit that protects the patient was set to allow more", Group: ManipulatedTherapy,
+		Why:    "A device refuses what is above its own limits: the largest bolus, the highest rate. Whoever raises the limit first has every later command accepted.",
+		Advice: "Ask the patient or the clinic who changed this limit, and set it back if nobody did. Look at what was given since.",
+		Reach:  ReachDevice, Exploitation: "active", Automatable: false, Total: true,
+		CWE: []string{"CWE-732", "CWE-269"}, Attack: []string{"T0836", "T0838"},
+		References: []string{"Insulin Delivery Service 1.0.2 (Set Max Bolus Amount)", "IEC 60601-2-24"},
+	},
+	AlarmMasked: {
+		Name: "alarm-masked", Title: "An alarm was switched off or widened", Group: ManipulatedTherapy,
+		Why:    "An alarm that does not sound is help that does not come: alarms were switched off, their limits were moved outwards, or the measuring was stopped. A confirmation or a snooze for a limited time is normal, and is not meant here.",
+		Advice: "Ask the patient whether she changed her alarms, and set them back if she did not. Until then measure by hand.",
+		Reach:  ReachDevice, Exploitation: "active", Automatable: false, Total: false,
+		CWE: []string{"CWE-223", "CWE-778"}, Attack: []string{"T0878", "T0838"},
+		References: []string{"Continuous Glucose Monitoring Service 1.0.2 section 3.9", "IEC 60601-1-8"},
+	},
+	ClosedLoopInputUnprotected: {
+		Name: "closed-loop-input-unprotected", Title: "Anybody near could send false glucose values that dose insulin", Group: ManipulatedTherapy,
+		Why:    "Glucose values, or a calibration that shifts them, came over a link that proves nothing about their sender. Where a pump doses by them, a false value is a false dose.",
+		Advice: "Ask the manufacturer for a sensor link with authenticated pairing. Until then the patient checks with a finger-prick before she trusts an unusual value, and knows how to switch automatic dosing off.",
+		Reach:  ReachDevice, Exploitation: "public poc", Automatable: false, Total: true,
+		CWE: []string{"CWE-306", "CWE-345"}, Attack: []string{"T0856", "T0836"},
+		References: []string{"Li, Raghunathan, Jha: Hijacking an Insulin Pump, IEEE Healthcom 2011", "Continuous Glucose Monitoring Service 1.0.2 table 3.1"},
+	},
+	RadioWakeFlood: {
+		Name: "radio-wake-flood", Title: "A device in a body is woken again and again, which empties its battery", Group: ManipulatedTherapy,
+		Why:    "Each wake-up costs energy that a surgeon has to put back: an implant whose battery is empty has to be replaced. A programmer wakes a device a few times in a session.",
+		Advice: "Find the transmitter with the radio's field strength, and keep the patient away from it. Have the implant's battery checked at its next interrogation.",
+		Reach:  ReachDevice, Exploitation: "active", Automatable: true, Total: false,
+		CWE: []string{"CWE-400", "CWE-770"}, Attack: []string{"T0814"},
+		References: []string{"Halperin et al., IEEE S&P 2008", "CVE-2017-12714"},
 	},
 
 	PHIInClear: {
@@ -126,6 +184,8 @@ var Kinds = [kindCount]KindInfo{
 		Reach:  ReachNothing, Exploitation: "none", Automatable: true, Total: false,
 		CWE: []string{"CWE-319"}, Attack: []string{"T1040", "T0842"},
 		References: []string{"DICOM PS3.15 annex B", "IHE ITI TF-2 section 3.19", "45 CFR 164.312(e)"},
+		AirTitle:   "Patient data goes over the air readable by anybody near",
+		AirAdvice:  "Ask the manufacturer for a version that encrypts its radio link. Until then pair and read out the device only where nobody else is near.",
 	},
 	BulkRecordAccess: {
 		Name: "bulk-record-access", Title: "Records of many patients went to one station", Group: PatientData,
@@ -142,6 +202,22 @@ var Kinds = [kindCount]KindInfo{
 		Reach:  ReachNothing, Exploitation: "active", Automatable: false, Total: false, Unexpected: true,
 		CWE: []string{"CWE-359"}, Attack: []string{"T1567", "T1048"},
 		References: []string{"DICOM PS3.4 section C.4.2"},
+	},
+	BLEIdentityInAdvertising: {
+		Name: "ble-identity-in-advertising", Title: "The device shouts a name or serial number to everybody near", Group: PatientData,
+		Why:    "What a body-worn device advertises can be read from some ten metres away, and more with an antenna. A name or serial number tells who is ill, with what, and where she goes.",
+		Advice: "Ask the manufacturer for advertising without serial number and personal name. Until then give the device no name that tells of a person, where it lets you.",
+		Reach:  ReachNothing, Exploitation: "none", Automatable: true, Total: false,
+		CWE: []string{"CWE-359", "CWE-201"}, Attack: []string{"T1040", "T0842"},
+		References: []string{"Core Specification Supplement part A section 1.2", "BSAM-IG"},
+	},
+	BLETrackableAddress: {
+		Name: "ble-trackable-address", Title: "The device has one address for ever, by which its wearer can be followed", Group: PatientData,
+		Why:    "A public or static address is the same at home, at work and on the street: whoever hears it twice knows that the same person was there.",
+		Advice: "Ask the manufacturer for resolvable private addresses. There is nothing that the patient or the ward could change.",
+		Reach:  ReachNothing, Exploitation: "none", Automatable: true, Total: false,
+		CWE: []string{"CWE-359"}, Attack: []string{"T1040", "T0842"},
+		References: []string{"Bluetooth Core 5.4 Vol 6 Part B section 1.3", "Vol 3 Part C section 10.7"},
 	},
 
 	ScanHorizontal: {
@@ -240,6 +316,14 @@ var Kinds = [kindCount]KindInfo{
 		CWE: []string{"CWE-345", "CWE-436"}, Attack: []string{"T1557", "T0830"},
 		References: []string{"RFC 1858", "RFC 3128", "RFC 9293 section 3.10.7.4"},
 	},
+	BLEEncryptionSkipped: {
+		Name: "ble-encryption-skipped", Title: "A Bluetooth link was attacked around its encryption", Group: WayIn,
+		Why:    "The packets have the shape of a published attack on Bluetooth chips: encryption that starts without the proof of the key, with a key of zeros or of an impossible size, or packets that lock the device up. A device that goes along can be controlled, or stops.",
+		Advice: "Check that the device still works. Ask its manufacturer whether the Bluetooth chip has the fix for the CVE named here, and keep the phone or computer that sent this away from it.",
+		Reach:  ReachDevice, Exploitation: "active", Automatable: true, Total: true,
+		CWE: []string{"CWE-287", "CWE-358", "CWE-1395"}, Attack: []string{"T1210", "T0866", "T0814"},
+		References: []string{"SweynTooth (Garbelini et al., USENIX ATC 2020)", "FDA safety communication of 3 March 2020"},
+	},
 
 	CredentialsInClear: {
 		Name: "credentials-in-clear", Title: "A password crosses the network readable by anybody", Group: Weakness,
@@ -296,6 +380,71 @@ var Kinds = [kindCount]KindInfo{
 		Reach:  ReachNothing, Exploitation: "none", Automatable: false, Total: false,
 		CWE: []string{"CWE-20"}, Attack: []string{"T1499"},
 		References: []string{"docs/THREATS.md"},
+	},
+	BLEMedicalServiceUnencrypted: {
+		Name: "ble-medical-service-unencrypted", Title: "A medical Bluetooth service was used without encryption", Group: Weakness,
+		Why:    "Measurements or settings went over the air without encryption: everybody within some ten metres can read them, and can usually send them, too.",
+		Advice: "Pair the device with its phone or monitor again, and ask the manufacturer why it accepts a link that is not encrypted.",
+		Reach:  ReachNothing, Exploitation: "none", Automatable: true, Total: false,
+		CWE: []string{"CWE-319", "CWE-311"}, Attack: []string{"T1040", "T0842"},
+		References: []string{"Bluetooth Core 5.4 Vol 3 Part C section 10.2.1", "BSAM-EN"},
+	},
+	BLEBelowProfileLevel: {
+		Name: "ble-below-profile-level", Title: "A medical Bluetooth service is less protected than its own standard asks", Group: Weakness,
+		Why:    "The service's standard names the level of security that it has to be used with, because of what it does. The link had less, and the device went along.",
+		Advice: "Ask the manufacturer for firmware that enforces the level of the profile. Until then pair only at home or in the clinic, with nobody else near.",
+		Reach:  ReachFoothold, Exploitation: "none", Automatable: false, Total: false,
+		CWE: []string{"CWE-287", "CWE-1188"}, Attack: []string{"T1557", "T0830"},
+		References: []string{"Insulin Delivery Profile 1.0.2 section 6", "Continuous Glucose Monitoring Service 1.0.2 table 3.1", "Glucose Profile 1.0.1"},
+	},
+	BLEPairingJustWorks: {
+		Name: "ble-pairing-just-works", Title: "A medical device was paired without proof of who is on the other side", Group: Weakness,
+		Why:    "Just Works is pairing in which nobody compares or types anything: whoever is near at that moment can be the one who is paired, or sit between the two.",
+		Advice: "Look at the device's list of paired phones and remove those that the patient does not know. Pair again only where nobody else is near, and ask the manufacturer for pairing with a code.",
+		Reach:  ReachFoothold, Exploitation: "public poc", Automatable: false, Total: true,
+		CWE: []string{"CWE-287", "CWE-300"}, Attack: []string{"T1557", "T0830"},
+		References: []string{"Bluetooth Core 5.4 Vol 3 Part H section 2.3.5.1", "BSAM-PA-05"},
+	},
+	BLEPairingLegacy: {
+		Name: "ble-pairing-legacy", Title: "Pairing by the old method, whose key listeners find out", Group: Weakness,
+		Why:    "Legacy pairing has no key agreement: who records it finds the key in seconds, and reads and writes from then on.",
+		Advice: "Ask the manufacturer for LE Secure Connections, on both sides. Until then pair only where nobody can listen, and pair anew after it was done elsewhere.",
+		Reach:  ReachFoothold, Exploitation: "public poc", Automatable: false, Total: true,
+		CWE: []string{"CWE-326", "CWE-327"}, Attack: []string{"T1040", "T1557", "T0842"},
+		References: []string{"Bluetooth Core 5.4 Vol 3 Part H section 2.3.5", "Ryan: Bluetooth, With Low Energy Comes Low Security, USENIX WOOT 2013", "BSAM-PA"},
+	},
+	BLEKeySizeWeak: {
+		Name: "ble-key-size-weak", Title: "The key of a medical Bluetooth link has the wrong size", Group: Weakness,
+		Why:    "Sixteen octets are the full size of a key. One below that can be searched for; a size outside seven to sixteen is an attack on the chip.",
+		Advice: "Ask the manufacturer for firmware that refuses keys below sixteen octets.",
+		Reach:  ReachFoothold, Exploitation: "public poc", Automatable: false, Total: false,
+		CWE: []string{"CWE-326"}, Attack: []string{"T1040", "T1557"},
+		References: []string{"Bluetooth Core 5.4 Vol 3 Part H section 2.3.4", "Antonioli et al.: Key Negotiation Downgrade Attacks on Bluetooth Low Energy, 2020", "BSAM-EN"},
+	},
+	BLEKeyStaticOrZero: {
+		Name: "ble-key-static-or-zero", Title: "The key of a medical Bluetooth link protects nothing", Group: Weakness,
+		Why:    "A key that is zero, that several devices share, or that somebody could read while it was handed over protects nothing: who knows it reads and writes everything.",
+		Advice: "Remove the pairing on both sides and pair anew, where nobody can listen. If the key is the same again, ask the manufacturer for a fix and do not rely on this link.",
+		Reach:  ReachDevice, Exploitation: "public poc", Automatable: true, Total: true,
+		CWE: []string{"CWE-321", "CWE-1394"}, Attack: []string{"T1552", "T1557"},
+		References: []string{"CVE-2019-19194", "Bluetooth Core 5.4 Vol 3 Part H section 2.4.2"},
+	},
+	BLEFirmwareUpdateUnprotected: {
+		Name: "ble-firmware-update-unprotected", Title: "Firmware could be sent to this device over a link that proves nothing", Group: Weakness,
+		Why:    "The device's service for firmware updates was used over a link without authentication. Unless the device checks a signature itself, which a capture does not show, whoever is near could replace its program.",
+		Advice: "Ask the manufacturer whether the device verifies a signature before it runs an update, and whether the update mode needs a button on the device.",
+		Reach:  ReachDevice, Exploitation: "none", Automatable: false, Total: true,
+		CWE: []string{"CWE-494", "CWE-306"}, Attack: []string{"T0839", "T0857", "T1195.002"},
+		References: []string{"IEC 81001-5-1 section 5.3", "BSAM-DI"},
+	},
+
+	DeviceDefendsItself: {
+		Name: "device-defends-itself", Title: "The device refused what was not protected well enough", Group: GoodNews,
+		Why:    "The device answered that it wants encryption, authentication, a larger key or authorization first. So it enforces its protection itself, and does not rely on the phone.",
+		Advice: "Nothing to do. If the same station is refused again and again, ask whose it is.",
+		Reach:  ReachNothing, Exploitation: "none", Automatable: false, Total: false,
+		CWE: []string{"CWE-287"}, Attack: []string{"T0842"},
+		References: []string{"Bluetooth Core 5.4 Vol 3 Part F section 3.4.1.1"},
 	},
 }
 

@@ -646,6 +646,7 @@ func (r *Register) assemble(group []*Entry, shared map[string]bool, frames map[s
 		return cmp.Or(b.weight()-a.weight(), b.n-a.n, strings.Compare(a.text(), b.text()))
 	})
 	said := Claim{}
+	classed := device.NoHarm // of the therapy that the class is told with
 	for _, c := range claims {
 		if d.Model != "" && c.Model != "" && (c.Model != d.Model || c.Manufacturer != d.Manufacturer) {
 			continue // another device behind the same address
@@ -657,10 +658,12 @@ func (r *Register) assemble(group []*Entry, shared map[string]bool, frames map[s
 		said.UDI = cmp.Or(said.UDI, c.UDI)
 		said.ProductCode = cmp.Or(said.ProductCode, c.ProductCode)
 		d.OS = cmp.Or(d.OS, c.OS)
-		if c.Therapy != device.NoTherapy && c.Therapy.Harm() > d.Harm {
-			d.Therapy, d.Harm, d.Class = c.Therapy, c.Therapy.Harm(), c.Class
+		if c.Therapy.Harm() > d.Harm {
+			d.Therapy, d.Harm = c.Therapy, c.Therapy.Harm()
 		}
-		d.Class = cmp.Or(d.Class, c.Class)
+		if c.Class != "" && (d.Class == "" || c.Therapy.Harm() > classed) {
+			d.Class, classed = c.Class, c.Therapy.Harm()
+		}
 	}
 	// What nothing else is known of is probably what made all that it stored.
 	if d.Therapy == device.NoTherapy && d.Model == "" && said.ProductCode == "" {

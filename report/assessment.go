@@ -96,6 +96,11 @@ func Label(d *device.Device) string {
 			}
 		}
 	}
+	for _, a := range d.Addresses {
+		if a.OnAir() {
+			return strings.TrimSpace(cmp.Or(d.Model, d.Class) + " " + a.Value)
+		}
+	}
 	return cmp.Or(d.Model, d.ID)
 }
 

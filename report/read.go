@@ -168,7 +168,7 @@ func parseConfidence(s string) (device.Confidence, bool) {
 }
 
 func parseAddressKind(s string) (device.AddressKind, bool) {
-	return parseName(s, device.Host, device.AddressKind.String)
+	return parseName(s, device.Radio, device.AddressKind.String)
 }
 
 func (j *jsonDevice) device() (device.Device, error) {

@@ -176,7 +176,7 @@ func times(n uint64) string {
 func addresses(d *device.Device, most int) []string {
 	var out []string
 	label := Label(d)
-	for _, kind := range [...]device.AddressKind{device.IP, device.EUI64, device.AET, device.Host, device.BLE, device.MAC} {
+	for _, kind := range [...]device.AddressKind{device.IP, device.EUI64, device.AET, device.Host, device.BLE, device.Radio, device.MAC} {
 		for _, a := range d.Addresses {
 			if a.Kind == kind && a.Value != label {
 				out = append(out, cut(Plain(a.Value), rowWords))

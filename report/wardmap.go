@@ -126,6 +126,7 @@ var (
 const (
 	zoneNone    = "no network address of their own"
 	zoneOutside = "outside the hospital"
+	zoneAir     = "on the radio"
 )
 
 // newWardMap draws the map, with links to the devices that have a row, or returns nil when nobody talks.
@@ -200,6 +201,9 @@ func (m *mapMaker) collect() {
 		d := &m.g.Devices[i]
 		n := &mapNode{device: d, column: columnOf(d), zone: zoneNone, members: 1, Harm: int(d.Harm)}
 		for _, a := range d.Addresses {
+			if a.OnAir() {
+				n.zone = zoneAir
+			}
 			if a.Kind != device.IP {
 				continue
 			}
@@ -730,6 +734,9 @@ func (n *mapNode) say(rows map[string]bool) {
 	default:
 		n.Label = Plain(Label(d))
 		n.Kind = cmp.Or(Plain(d.Class), Plain(d.Role), "unknown station")
+		if n.zone == zoneAir && d.Class == "" {
+			n.Kind = "phone, programmer or other"
+		}
 		both := strings.Trim(n.Kind+", "+product(d), ", ")
 		n.Title = n.Label + ": " + both
 		if n.column == middleColumn || utf8.RuneCountInString(both) <= wide {

@@ -40,7 +40,7 @@ func (b *Baseline) link(client, server, protocols string) bool {
 // commands reports whether a station may command a therapy: it has a link to
 // the device with a protocol that carries commands.
 func (b *Baseline) commands(client, server string) bool {
-	return b.link(client, server, "hl7 sdc fhir http")
+	return b.link(client, server, "hl7 sdc fhir http gatt radio")
 }
 
 // between reports whether two addresses are expected to talk, whoever began.

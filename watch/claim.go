@@ -293,6 +293,9 @@ func findings(claims []*claim, devices []device.Device, index map[device.Address
 		f.ID = finding.IDOf(c.Kind, g.device, g.scope)
 		f.State = "open"
 		f.Advice = info.Advice
+		if c.about.OnAir() {
+			f.Advice = cmp.Or(info.AirAdvice, info.Advice)
+		}
 		f.Peer = c.peer().Value
 		for i := range c.peers {
 			if len(c.peers) > 1 {
@@ -350,15 +353,19 @@ func title(c *claim, info *finding.KindInfo) string {
 		}
 		detail = strings.TrimPrefix(detail+", "+people, ", ")
 	}
-	if detail == "" {
-		return info.Title
+	name := info.Title
+	if c.about.OnAir() {
+		name = cmp.Or(info.AirTitle, info.Title)
 	}
-	return info.Title + " (" + detail + ")"
+	if detail == "" {
+		return name
+	}
+	return name + " (" + detail + ")"
 }
 
 var fields = [...]string{
 	"name", "birth date", "sex", "record number", "address", "telephone", "visit", "national id",
-	"results", "orders", "images", "staff name",
+	"results", "orders", "images", "staff name", "serial number of a worn device", "device name",
 }
 
 func fieldNames(bits int64) string {

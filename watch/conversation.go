@@ -95,10 +95,10 @@ func (c *ended) event() event.Event {
 	return e
 }
 
-// A node is an IP address in the ordered stage: what is noted and asked of it at
-// every conversation. The inventory hears of it when it is asked for.
+// A node is an IP address, or somebody on the radio, in the ordered stage: what is
+// noted and asked of it at every conversation. The inventory hears of it when it is asked for.
 type node struct {
-	ip          wire.Addr
+	ip          wire.Addr // zero on the radio
 	addr        device.Address
 	first, last int64
 	spoke       uint64  // bits by proto.ID: as client
@@ -118,6 +118,7 @@ type nodes struct {
 	free  []uint32  // numbers given up
 	late  [2]uint32 // the numbers asked for last, which are in use
 	index map[wire.Addr]uint32
+	radio map[string]uint32 // by the pseudonym
 }
 
 const nodeSlab = 512
@@ -129,8 +130,15 @@ const maxNodes = 32768
 func (s *stage) node(ip wire.Addr, now int64) uint32 {
 	n, ok := s.nodes.index[ip]
 	if !ok {
-		n = s.newNode(ip, now)
+		addr := device.Address{Kind: device.IP, Value: ip.String()}
+		n = s.newNode(node{ip: ip, addr: addr, first: now, inside: inside(addr), outside: outsideUnicast(addr)})
+		s.nodes.index[ip] = n
 	}
+	return s.used(n, now)
+}
+
+// used notes that a node was asked for.
+func (s *stage) used(n uint32, now int64) uint32 {
 	x := s.at(n)
 	x.uses += min(1, manyUses-x.uses)
 	x.last = max(x.last, now)
@@ -138,7 +146,7 @@ func (s *stage) node(ip wire.Addr, now int64) uint32 {
 	return n
 }
 
-func (s *stage) newNode(ip wire.Addr, now int64) uint32 {
+func (s *stage) newNode(x node) uint32 {
 	if s.nodes.n >= maxNodes && len(s.nodes.free) == 0 {
 		s.recycle()
 	}
@@ -151,9 +159,8 @@ func (s *stage) newNode(ip wire.Addr, now int64) uint32 {
 			s.nodes.slab = append(s.nodes.slab, new([nodeSlab]node))
 		}
 	}
-	addr := device.Address{Kind: device.IP, Value: ip.String()}
-	*s.at(n) = node{ip: ip, addr: addr, first: now, last: now, inside: inside(addr), outside: outsideUnicast(addr)}
-	s.nodes.index[ip] = n
+	x.last = x.first
+	*s.at(n) = x
 	return n
 }
 
@@ -177,24 +184,35 @@ func (s *stage) worth(n *node) uint8 {
 // equals the ones go that were used least, then those silent longest.
 func (s *stage) recycle() {
 	type rank struct {
+		worth uint16 // and in the low byte the uses
 		n     uint32
-		x     *node
-		worth uint8
+		last  int64
 	}
 	ranks := make([]rank, 0, s.nodes.n)
 	for n := uint32(1); n <= s.nodes.n; n++ {
 		if x := s.at(n); n != s.nodes.late[0] && n != s.nodes.late[1] {
-			ranks = append(ranks, rank{n, x, s.worth(x)})
+			ranks = append(ranks, rank{uint16(s.worth(x))<<8 | uint16(x.uses), n, x.last})
 		}
 	}
 	slices.SortFunc(ranks, func(a, b rank) int {
-		return cmp.Or(cmp.Compare(a.worth, b.worth), cmp.Compare(a.x.uses, b.x.uses), cmp.Compare(a.x.last, b.x.last), cmp.Compare(a.n, b.n))
+		switch { // a flood sorts often
+		case a.worth != b.worth:
+			return int(a.worth) - int(b.worth)
+		case a.last != b.last:
+			return cmp.Compare(a.last, b.last)
+		}
+		return cmp.Compare(a.n, b.n)
 	})
 	ranks = ranks[:(len(ranks)+3)/4]
 	for _, r := range ranks {
-		delete(s.nodes.index, r.x.ip)
+		x := s.at(r.n)
+		if x.addr.OnAir() {
+			delete(s.nodes.radio, x.addr.Value)
+		} else {
+			delete(s.nodes.index, x.ip)
+		}
 		s.nodes.free = append(s.nodes.free, r.n)
-		*r.x = node{}
+		*x = node{}
 	}
 	for k := range s.sessions.rows {
 		if s.at(k.client).addr.Value == "" || s.at(k.server).addr.Value == "" {
@@ -205,8 +223,17 @@ func (s *stage) recycle() {
 	s.dropped += uint64(len(ranks))
 }
 
-// nodeOf is node for an address in an event; 0 when it is no IP address.
+// nodeOf is node for an address in an event; 0 when it is neither an IP address
+// nor one on the radio.
 func (s *stage) nodeOf(a device.Address, now int64) uint32 {
+	if a.OnAir() && a.Value != "" {
+		n, ok := s.nodes.radio[a.Value]
+		if !ok {
+			n = s.newNode(node{addr: a, first: now, inside: true, heard: true})
+			s.nodes.radio[a.Value] = n
+		}
+		return s.used(n, now)
+	}
 	ip, err := netip.ParseAddr(a.Value)
 	if a.Kind != device.IP || err != nil {
 		return 0

@@ -35,7 +35,7 @@ func (s *stage) judgeServices() (out []*claim) {
 // judgeMedical decides the statements that are made of medical devices only.
 func (s *stage) judgeMedical(devices []device.Device, index map[device.Address]int) (out []*claim) {
 	s.waiting.sorted(func(k claimKey, c *claim) {
-		if i, ok := index[k.about]; ok && devices[i].Medical && (k.kind == finding.LateralMovement || k.kind == finding.UnexpectedExternalPeer) {
+		if i, ok := index[k.about]; ok && devices[i].Medical && ofMedical[k.kind] {
 			out = append(out, c)
 		}
 	})
@@ -118,7 +118,7 @@ func (s *stage) login(e *event.Event) {
 
 // clearSchemes are the ways of logging in that show the password itself.
 var clearSchemes = map[string]bool{
-	"basic": true, "form": true, "user-pass": true, "user-identity": true, "telnet": true, "simple": true, "plain": true, "password": true,
+	"basic": true, "form": true, "user-pass": true, "user-identity": true, "telnet": true, "simple": true, "plain": true, "password": true, "code": true,
 }
 
 // shortSession counts encrypted logins that ended at once.
@@ -214,10 +214,14 @@ func (s *stage) outside(c *ended, client, server uint32) {
 
 func (s *stage) exploit(e *event.Event) {
 	confidence := device.High
-	if e.Text(event.Protocol) == "tcp" { // a header alone; a broken stack may send it too
+	if e.Text(event.Protocol) == "tcp" || onePacket[e.Text(event.Shape)] { // a header alone; a broken stack may send it too
 		confidence = device.Medium
 	}
-	c := s.find(finding.ExploitAttempt, e.Peer, e.Text(event.Shape), confidence, e, e.Text(event.Shape)).with(e.Device)
+	kind := finding.ExploitAttempt
+	if e.Text(event.Protocol) == "ble" {
+		kind = finding.BLEEncryptionSkipped
+	}
+	c := s.find(kind, e.Peer, e.Text(event.Shape), confidence, e, e.Text(event.Shape)).with(e.Device)
 	c.detail = e.Text(event.Shape)
 	c.cve(e.Text(event.CVE))
 }

@@ -49,7 +49,7 @@ func expects(links ...Link) *Baseline {
 
 func TestDetections(t *testing.T) {
 	seen := map[finding.Kind][2]bool{}
-	for _, d := range slices.Concat(therapyDetections, recordDetections, scanDetections, accessDetections, networkDetections, outsideDetections, weaknessDetections) {
+	for _, d := range slices.Concat(therapyDetections, recordDetections, scanDetections, accessDetections, networkDetections, outsideDetections, weaknessDetections, radioDetections) {
 		t.Run(d.kind.String()+"/"+d.name, func(t *testing.T) {
 			s := newScene()
 			d.scene(s)

@@ -20,6 +20,7 @@ import (
 type freshness struct {
 	from, to device.Address
 	answered bool
+	at       int64 // when it was heard first
 }
 
 // A sender is who gave the first command to a device, and the EUI-64 under
@@ -35,6 +36,7 @@ type ordered struct {
 	to, from                            device.Address
 	protocol, drug, bed, now, actor, id string
 	pump                                string // EUI-64
+	private                             bool   // sent from a private address: by whom nobody can tell
 }
 
 func (s *stage) order(e *event.Event) {
@@ -42,6 +44,7 @@ func (s *stage) order(e *event.Event) {
 		place{e.Time, e.Sighting},
 		e.Device, e.Peer, e.Text(event.Protocol), e.Text(event.Drug), e.Text(event.Place), e.Text(event.Now),
 		e.Text(event.Actor), e.Text(event.Name), e.Text(event.Target),
+		e.Text(event.Protocol) == "gatt" && e.Int(event.Trackable) == 0,
 	}
 }
 
@@ -127,7 +130,11 @@ func (s *stage) command(e *event.Event) {
 		s.register.Said(e.Device, inventory.Claim{Therapy: t}, e.Time)
 	}
 	s.register.At(e.Peer, e.Time).Sent(e.Time)
-	if effect == device.Reads || verb == device.ReadSettings || verb == device.ReadTelemetry {
+	switch {
+	case effect == device.Reads, verb == device.ReadSettings, verb == device.ReadTelemetry:
+		return
+	case verb == device.Wake:
+		s.wake(e)
 		return
 	}
 	o := s.ordered
@@ -139,12 +146,26 @@ func (s *stage) command(e *event.Event) {
 	if verb == device.NoVerb {
 		confidence = device.Low
 	}
-	if e.Int(event.Protection)&int64(device.Authenticated) == 0 {
+	if e.Device.OnAir() {
+		note += " (" + e.Text(event.Target) + ")"
+		replayed, repeated := s.again(e)
+		switch {
+		case replayed:
+			s.find(finding.TherapyCommandReplayed, e.Device, "", device.High, e, note+", with a counter or tag that was used before").with(e.Peer).also(title)
+		case repeated:
+			note += ", the same bytes as once before"
+		}
+	}
+	s.weakened(e, &o, title, note)
+	if e.Int(event.Protection)&int64(device.Authenticated|device.Unseen) == 0 {
 		s.find(finding.TherapyCommandUnauthenticated, e.Device, "", confidence, e, note).by(e.Peer).over(o.protocol)
 	}
 	first := s.senders.use(e.Device, e.Time, &s.dropped)
 	if first.Value == "" {
 		*first = sender{e.Peer, o.id}
+	}
+	if o.private {
+		return // with each connection it may have another
 	}
 	id := device.Address{Kind: device.EUI64, Value: o.id}
 	if name := strings.TrimSpace(o.actor + " " + o.id); name != "" && (o.id == "" || !s.register.Has(e.Peer, id)) {
@@ -154,7 +175,7 @@ func (s *stage) command(e *event.Event) {
 		s.find(kind, e.Device, e.Peer.Value, confidence, e, note+", "+why).with(e.Peer).over(o.protocol).also(title)
 	}
 	switch {
-	case s.baseline != nil:
+	case s.baseline != nil && !e.Device.OnAir(): // on the radio the names of one capture mean nothing in another
 		if !s.baseline.commands(e.Peer.Value, e.Device.Value) {
 			strange(finding.TherapyCommandUnexpectedSender, device.High, "from a sender that the baseline does not have")
 		}
@@ -166,7 +187,7 @@ func (s *stage) command(e *event.Event) {
 	default:
 		strange(finding.TherapyCommandUnexpectedSender, device.Low, "from another sender than before")
 	}
-	if id := e.Int(event.Fresh); id != 0 {
+	if id := e.Int(event.Fresh); id != 0 && !e.Device.OnAir() {
 		had := s.fresh.use(id, e.Time, &s.dropped)
 		switch {
 		case had.from.Value == "":
@@ -175,6 +196,34 @@ func (s *stage) command(e *event.Event) {
 			strange(finding.TherapyCommandReplayed, device.High, "with the id of an answered message of another sender")
 		}
 	}
+}
+
+// weakened looks at commands that take away what protects the patient: a limit
+// that allows more, an alarm that stays silent longer. Who has proven to be
+// entitled to it may, and is worth a word only where more is allowed than was.
+func (s *stage) weakened(e *event.Event, o *ordered, title, note string) {
+	kind := finding.NoKind
+	verb := device.Verb(e.Int(event.Verb))
+	switch effect := device.Effect(e.Int(event.Effect)); {
+	case effect == device.Steers && (verb == device.ReportGlucose || verb == device.Calibrate):
+		if e.Int(event.Protection)&int64(device.Authenticated|device.Unseen) == 0 {
+			s.find(finding.ClosedLoopInputUnprotected, e.Device, o.protocol, device.High, e, note).with(e.Peer).over(o.protocol)
+		}
+		return
+	case effect == device.Loosens:
+		kind = finding.TherapyLimitLoosened
+	case effect == device.Masks && verb == device.SetAlarm:
+		kind = finding.AlarmMasked
+	default:
+		return
+	}
+	confidence := device.High
+	if e.Int(event.Protection)&int64(device.Authenticated|device.Unseen) != 0 {
+		if confidence = device.Low; o.now == "" {
+			return
+		}
+	}
+	s.find(kind, e.Device, "", confidence, e, note).with(e.Peer).over(o.protocol).also(title)
 }
 
 // commandAnswered notes that a message id has been used: before, another sender

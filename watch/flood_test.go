@@ -68,7 +68,7 @@ func TestSYNFlood(t *testing.T) {
 	if r.Stats.Dropped == 0 {
 		t.Error("nothing was given up, or it was not counted")
 	}
-	if n := len(st.nodes.index); n > maxNodes || n+len(st.nodes.free) != int(st.nodes.n) || int(st.nodes.n) > maxNodes {
+	if n := len(st.nodes.index) + len(st.nodes.radio); n > maxNodes || n+len(st.nodes.free) != int(st.nodes.n) || int(st.nodes.n) > maxNodes {
 		t.Errorf("%d nodes, %d free of %d", n, len(st.nodes.free), st.nodes.n)
 	}
 	if len(st.tries.rows) > maxTracked || len(st.sessions.rows) > maxSessions || st.targets < 0 || st.targets > maxAllTargets {

@@ -10,6 +10,7 @@ import (
 	"math"
 	"sync"
 
+	"github.com/myelin-health/myelin/ble"
 	"github.com/myelin-health/myelin/capture"
 	"github.com/myelin-health/myelin/flow"
 	"github.com/myelin-health/myelin/wire"
@@ -18,7 +19,8 @@ import (
 // A Frame is a captured frame and the input it comes from.
 type Frame struct {
 	capture.Frame
-	Input int32
+	Input   int32
+	Dialect string // of a proprietary radio, as the capture names it; "" is not known
 }
 
 // A Source yields frames in the order in which they are to be watched: by
@@ -60,9 +62,13 @@ type item struct {
 	packet    wire.Packet
 	place     flow.Place
 	differing bool // it is a fragment that overlaps another with other bytes
+	air       bool // it was heard on the radio
 }
 
 const noShard = 255
+
+// airShard is the shard of all that is heard on the radio.
+const airShard = 0
 
 // Run watches everything that src yields, until io.EOF or until ctx is done.
 // It may be called again for a further source; conversations go on.
@@ -154,11 +160,15 @@ func (w *Watcher) fill(ctx context.Context, u *unit, src Source) error {
 	for i := range n {
 		f, it := &u.frames[i], &u.items[i]
 		it.place = flow.Place{Time: f.Time, Packet: f.Packet, Input: f.Input}
-		it.differing = false
-		p := &it.packet
-		p.Decode(f.Link, f.Data)
+		it.differing, it.air = false, false
 		w.stats.Packets++
 		w.stats.Bytes += uint64(f.OrigLen)
+		if ble.Reads(f.Link) || Proprietary(f.Link) {
+			u.shard[i], it.air = airShard, true
+			continue
+		}
+		p := &it.packet
+		p.Decode(f.Link, f.Data)
 		if p.Fault.Err != nil {
 			w.fault(p)
 		}
@@ -174,6 +184,11 @@ func (w *Watcher) fill(ctx context.Context, u *unit, src Source) error {
 		w.progress(w.stats.Packets, w.stats.Bytes)
 	}
 	return err
+}
+
+// Proprietary reports whether frames of a link type are read by a dialect.
+func Proprietary(link capture.LinkType) bool {
+	return link == capture.LinkFrameLog || capture.LinkUser0 <= link && link <= capture.LinkUser15
 }
 
 // unroutable chooses the shard of a frame without a network layer: ARP goes to
@@ -195,7 +210,11 @@ func (w *Watcher) work(u *unit, worker int) {
 		}
 		s := w.shards[shard]
 		s.seq, s.out, s.ends = uint32(i), &said.events, &said.ends
-		s.packet(&u.items[i])
+		if it := &u.items[i]; it.air {
+			s.heard(&u.frames[i], it.place)
+		} else {
+			s.packet(it)
+		}
 	}
 }
 
@@ -274,7 +293,7 @@ func (w *Watcher) Flush() error {
 			}
 		}
 		if first < 0 {
-			return nil
+			return w.flushAir()
 		}
 		s := w.shards[first]
 		s.seq, s.out, s.ends, s.left = 0, &said[0].events, &said[0].ends, maxEvents
@@ -285,4 +304,18 @@ func (w *Watcher) Flush() error {
 		said[0].reset()
 		heads[first].begin, heads[first].ok = s.table.Oldest()
 	}
+}
+
+// flushAir ends what is followed on the radio.
+func (w *Watcher) flushAir() error {
+	s := w.shards[airShard]
+	if s.air == nil {
+		return nil
+	}
+	said := make([]said, 1)
+	s.seq, s.out, s.ends, s.left = 0, &said[0].events, &said[0].ends, maxEvents
+	s.air.follower.Flush()
+	s.left = maxEvents
+	s.air.flushRadio()
+	return w.merge(said)
 }

@@ -101,7 +101,7 @@ func captured(t *testing.T) *scene {
 		for r.ReadFrame(&f) == nil {
 			last = max(last, f.Time)
 			f.Time, f.Data = last, bytes.Clone(f.Data)
-			s.frames = append(s.frames, Frame{f, int32(i)})
+			s.frames = append(s.frames, Frame{Frame: f, Input: int32(i)})
 		}
 	}
 	slices.SortStableFunc(s.frames, func(a, b Frame) int { return cmp.Or(cmp.Compare(a.Time, b.Time), cmp.Compare(a.Input, b.Input)) })

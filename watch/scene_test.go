@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/netip"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -193,6 +194,9 @@ func address(s string) device.Address {
 	}
 	if _, err := netip.ParseAddr(s); err == nil {
 		return device.Address{Kind: device.IP, Value: s}
+	}
+	if strings.HasPrefix(s, "ble-") {
+		return device.Address{Kind: device.BLE, Value: s}
 	}
 	return device.Address{Kind: device.MAC, Value: s}
 }

@@ -10,10 +10,12 @@ import (
 	"hash"
 	"net"
 
+	"github.com/myelin-health/myelin/ble"
 	"github.com/myelin-health/myelin/device"
 	"github.com/myelin-health/myelin/event"
 	"github.com/myelin-health/myelin/flow"
 	"github.com/myelin-health/myelin/proto"
+	"github.com/myelin-health/myelin/proto/radio"
 	"github.com/myelin-health/myelin/wire"
 )
 
@@ -40,6 +42,9 @@ type shard struct {
 	table   *flow.Table
 	mac     hash.Hash // HMAC-SHA-256 under the key of this run
 	verbose bool      // somebody records events
+	keyed   bool      // pseudonyms may be shown
+
+	dialects func() *radio.Set // of proprietary radios; called once
 
 	seq  uint32 // of the packet in hand within its unit
 	out  *[]stamped
@@ -53,6 +58,7 @@ type shard struct {
 	bindings  map[wire.Addr][6]byte
 	spare     []*exchange
 
+	air          *air // of the one shard that has what was heard on the radio; nil until there is something
 	certificates certificateCache
 
 	scratch [1024]byte // for an observer, during one call: a name written out, say
@@ -121,6 +127,19 @@ func (s *shard) packet(it *item) {
 		e.Add(event.Text(event.Protocol, "tcp"), event.Text(event.Shape, shape), event.Text(event.CVE, cve))
 	}
 	s.table.Packet(p, it.place)
+}
+
+// heard takes one frame from the radio.
+func (s *shard) heard(f *Frame, at flow.Place) {
+	s.left = min(s.left+packetEvents, maxEvents)
+	if s.air == nil {
+		s.air = newAir(s)
+	}
+	if ble.Reads(f.Link) {
+		s.air.frame(f, at)
+	} else {
+		s.air.radioFrame(f, at)
+	}
 }
 
 // urgent recognises the shapes of URGENT/11 that a capture can show: TCP

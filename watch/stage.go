@@ -42,6 +42,7 @@ type stage struct {
 	arp     table[device.Address, arpOwner]
 	offers  table[string, []offer]
 	fresh   table[int64, freshness]
+	wakes   table[device.Address, wakes]
 	senders table[device.Address, sender] // first sender of therapy commands to each device
 	ordered ordered                       // what goes with the command that comes next
 	running table[pumpKey, running]
@@ -64,7 +65,7 @@ func newStage(c Config) *stage {
 	s := &stage{
 		record: c.Record, keyed: c.Key != nil, baseline: c.Baseline,
 		register: inventory.NewRegister(),
-		nodes:    nodes{slab: []*[nodeSlab]node{new([nodeSlab]node)}, index: make(map[wire.Addr]uint32)},
+		nodes:    nodes{slab: []*[nodeSlab]node{new([nodeSlab]node)}, index: make(map[wire.Addr]uint32), radio: make(map[string]uint32)},
 		claims:   claims{m: make(map[claimKey]*claim)},
 		ordinals: make(map[int64]int64),
 		purse:    maxAllSubjects, targets: maxAllTargets,
@@ -80,6 +81,7 @@ func newStage(c Config) *stage {
 	s.arp = table[device.Address, arpOwner]{bound: maxTracked, keep: s.keepOwner}
 	s.offers = table[string, []offer]{bound: maxTracked}
 	s.fresh = table[int64, freshness]{bound: maxFresh}
+	s.wakes = table[device.Address, wakes]{bound: maxTracked, window: minute}
 	s.senders = table[device.Address, sender]{bound: maxTracked, keep: func(a device.Address, _ *sender) uint8 { return s.rank(a) }}
 	s.running = table[pumpKey, running]{bound: maxTracked, keep: func(k pumpKey, _ *running) uint8 { return s.rank(k.gateway) }}
 	s.taken = table[device.Address, int64]{bound: maxTracked, keep: func(a device.Address, _ *int64) uint8 { return s.rank(a) }}
@@ -89,6 +91,9 @@ func newStage(c Config) *stage {
 
 // known returns the node of an address, or nil.
 func (s *stage) known(a device.Address) *node {
+	if n, ok := s.nodes.radio[a.Value]; ok && a.OnAir() {
+		return s.at(n)
+	}
 	ip, err := netip.ParseAddr(a.Value)
 	if a.Kind != device.IP || err != nil {
 		return nil
@@ -144,6 +149,12 @@ var handlers = [...]func(*stage, *event.Event){
 	event.MalformedSeen:    (*stage).malformed,
 	event.OverlapSeen:      (*stage).overlap,
 	event.BoundReached:     (*stage).boundReached,
+	event.LinkSeen:         (*stage).link,
+	event.PairingSeen:      (*stage).pairing,
+	event.AttributeUsed:    (*stage).attribute,
+	event.AttributeRefused: (*stage).refused,
+	event.AdvertisingSeen:  (*stage).advertising,
+	event.WeakKeySeen:      (*stage).weakKey,
 }
 
 // withhold takes out of an event what must not leave: names that may be a
@@ -288,7 +299,7 @@ func (s *stage) result() Result {
 	s.reach(found, r.Devices, index)
 	r.Findings = findings(found, r.Devices, index)
 	keys := slices.SortedFunc(maps.Keys(s.sessions.rows), func(a, b sessionKey) int {
-		return cmp.Or(s.at(a.client).ip.Compare(s.at(b.client).ip), s.at(a.server).ip.Compare(s.at(b.server).ip),
+		return cmp.Or(compareNodes(s.at(a.client), s.at(b.client)), compareNodes(s.at(a.server), s.at(b.server)),
 			cmp.Compare(a.port, b.port), cmp.Compare(a.protocol, b.protocol))
 	})
 	r.Sessions = make([]Session, 0, len(keys))
@@ -296,6 +307,19 @@ func (s *stage) result() Result {
 		r.Sessions = append(r.Sessions, *s.sessions.get(k))
 	}
 	return r
+}
+
+// compareNodes orders nodes: those of the network first.
+func compareNodes(a, b *node) int {
+	return cmp.Or(cmp.Compare(airOf(a), airOf(b)), a.ip.Compare(b.ip), cmp.Compare(len(a.addr.Value), len(b.addr.Value)), cmp.Compare(a.addr.Value, b.addr.Value))
+}
+
+// airOf is 1 for a node on a radio.
+func airOf(n *node) int {
+	if n.addr.OnAir() {
+		return 1
+	}
+	return 0
 }
 
 // reach gives to each finding of somebody who moves through the network, or who

@@ -70,6 +70,14 @@ const (
 	rogueWindow = minute
 	maxOffers   = 8 // servers of one network
 
+	// A programmer wakes an implant once or a few times in a session, a home
+	// monitor once a night. Somebody who empties a battery does it all the time.
+	wakeFlood = 30 // within a minute
+
+	// A radio repeats a frame at once when its answer does not come. Who replays
+	// one comes back later.
+	resendWindow = 2 * second
+
 	// A cable, a rewriting firewall or a broken stack explain one or two.
 	overlapSure = 3
 )

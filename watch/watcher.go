@@ -5,12 +5,15 @@ package watch
 
 import (
 	"crypto/rand"
+	"maps"
 
+	"github.com/myelin-health/myelin/ble"
 	"github.com/myelin-health/myelin/device"
 	"github.com/myelin-health/myelin/event"
 	"github.com/myelin-health/myelin/finding"
 	"github.com/myelin-health/myelin/flow"
 	"github.com/myelin-health/myelin/inventory"
+	"github.com/myelin-health/myelin/proto/radio"
 	"github.com/myelin-health/myelin/wire"
 )
 
@@ -20,6 +23,7 @@ type Config struct {
 	Key       []byte                      // of patients' pseudonyms; nil: a random one, and nobody sees the pseudonyms
 	Baseline  *Baseline                   // what is expected here; nil: nothing is known to be
 	Catalogue *device.Catalogue           // what products and their FDA codes mean; nil: what Myelin knows
+	Dialects  func() *radio.Set           // of proprietary radios, asked for once, when there is a frame of one; nil: none is known
 	Record    func(*event.Event) error    // is told every event, in order; nil: nobody is
 	Progress  func(packets, bytes uint64) // is told how far reading has come; nil: nobody is
 }
@@ -38,10 +42,11 @@ type Watcher struct {
 type Stats struct {
 	Packets uint64
 	Bytes   uint64 // on the wire
-	NotIP   uint64 // frames of other network layers
+	NotIP   uint64 // frames of other network layers, or of a radio that no dialect knows
 	Faults  map[Fault]uint64
 	Flow    flow.Stats
 	Frag    flow.DefragmenterStats
+	Air     ble.Stats
 	Dropped uint64 // entries that a bounded table of the ordered stage had no room for
 	Unsaid  uint64 // events that were more than a shard may emit
 }
@@ -65,7 +70,10 @@ func New(c Config) *Watcher {
 	}
 	for i := range w.shards {
 		w.shards[i] = newShard(key)
-		w.shards[i].verbose = c.Record != nil
+		w.shards[i].verbose, w.shards[i].keyed = c.Record != nil, c.Key != nil
+	}
+	if w.shards[airShard].dialects = c.Dialects; c.Dialects == nil {
+		w.shards[airShard].dialects = func() *radio.Set { return new(radio.Set) }
 	}
 	return w
 }
@@ -105,6 +113,18 @@ func (w *Watcher) Result() Result {
 		r.Stats.Unsaid += s.lost
 	}
 	r.Stats.Frag = w.fragments.Stats
-	r.Stats.Dropped = w.stage.dropped + w.stage.register.Dropped
+	if a := w.shards[airShard].air; a != nil {
+		r.Stats.Faults = maps.Clone(w.stats.Faults)
+		for f, n := range a.faults {
+			r.Stats.Faults[f] += n
+		}
+		r.Stats.Air = a.follower.Stats()
+		r.Stats.NotIP += a.unread
+		r.Stats.Dropped = a.dropped
+		if a.unread > 0 {
+			r.Stats.Faults[Fault{"link", "dialect"}] += a.unread
+		}
+	}
+	r.Stats.Dropped += w.stage.dropped + w.stage.register.Dropped
 	return r
 }

@@ -22,6 +22,7 @@ import (
 
 	"github.com/myelin-health/myelin/assess"
 	"github.com/myelin-health/myelin/finding"
+	"github.com/myelin-health/myelin/proto/radio"
 	"github.com/myelin-health/myelin/report"
 )
 
@@ -79,6 +80,7 @@ type answerFlags struct {
 	only                  []string
 	minDecision, failOn   string
 	keyFile, baselineFile string
+	dialectFiles          []string
 	codesFile             string
 	jobs                  int
 }
@@ -89,6 +91,7 @@ func (f *answerFlags) register(v *cobra.Command) {
 	v.Flags().StringVar(&f.failOn, "fail-on", "", "exit with 3 at `LEVEL` or above: "+enumerate(levels))
 	v.Flags().StringVar(&f.keyFile, "key", "", "`FILE` with the key of pseudonyms, 32 bytes or more")
 	v.Flags().StringVar(&f.baselineFile, "baseline", "", "`FILE` of what is expected: YAML, or an earlier answer")
+	v.Flags().StringArrayVar(&f.dialectFiles, "dialect", nil, "`FILE` of a radio's frames in YAML; repeatable")
 	v.Flags().StringVar(&f.codesFile, "product-codes", "", "`FILE` of your products and FDA codes, CSV")
 	v.Flags().IntVar(&f.jobs, "jobs", defaultJobs(), "work with `N` workers; the answer stays the same")
 	complete(v, "only", kindNames()...)
@@ -129,6 +132,17 @@ func (f *answerFlags) config() (c assess.Config, err error) {
 		if c.Baseline, err = assess.ReadBaseline(f.baselineFile); err != nil {
 			return c, fmt.Errorf("--baseline %w; docs/baseline.md tells what it has to be", said(err))
 		}
+	}
+	for _, file := range f.dialectFiles {
+		src, err := os.ReadFile(file)
+		if err != nil {
+			return c, fmt.Errorf("--dialect %w", said(err))
+		}
+		d, err := radio.Load(file, src)
+		if err != nil {
+			return c, fmt.Errorf("--dialect %w; docs/dialects.md tells what it has to be", err)
+		}
+		c.Dialects = append(c.Dialects, d)
 	}
 	return c, nil
 }

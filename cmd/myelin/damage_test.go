@@ -218,3 +218,60 @@ func TestHTTPBombs(t *testing.T) {
 		}
 	}
 }
+
+// TestDamageTellsNothing damages what is heard on the radio, in every place and
+// so that a length or a name is read out of somebody's data: what is said to be
+// wrong repeats nothing of it.
+func TestDamageTellsNothing(t *testing.T) {
+	const name = "Qvzxkabc"
+	be := binary.BigEndian
+	record := be.AppendUint64(be.AppendUint32(be.AppendUint32(be.AppendUint32(be.AppendUint32(nil, 11), 11), 3), 0), 0x00e3a0b1c2d3e4f5)
+	record = append(append(record, 4, 0xff, 8), name...)
+	phone := append(be.AppendUint32(be.AppendUint32([]byte("btsnoop\x00"), 1), 1002), record...)
+	log := `{"time":"2026-03-03T07:17:00Z","dialect":"` + name + `","hex":"51767a786b616263"}` + "\n"
+	log += strings.ReplaceAll(log, "51767", "5176") + strings.ReplaceAll(log, "2026", name) + strings.ReplaceAll(log, `"hex"`, name)
+	section := binary.LittleEndian.AppendUint32([]byte("\x0a\x0d\x0d\x0a\x1c\x00\x00\x00\x4d\x3c\x2b\x1a\x01\x00\x00\x00\xff\xff\xff\xff\xff\xff\xff\xff"), 28)
+	var files [][]byte
+	for _, whole := range [][]byte{phone, []byte(log), append(bytes.Clone(section), section...)} {
+		for i := 0; i < len(whole); i += 4 { // a length begins at each fourth byte
+			files = append(files, whole[:i], append(append(bytes.Clone(whole[:i]), name...), whole[i:]...))
+		}
+	}
+	spelled := []string{"qvzx", "51767a78", "7a7651", "51:76"}
+	for i := range len(name) - 3 {
+		for _, n := range []uint32{be.Uint32([]byte(name[i:])), binary.LittleEndian.Uint32([]byte(name[i:]))} {
+			spelled = append(spelled, fmt.Sprint(n), fmt.Sprint(n-4), fmt.Sprintf("%x", n))
+		}
+	}
+	silent := func(what string, b []byte, said string) {
+		t.Helper()
+		said = strings.ToLower(said)
+		for _, s := range spelled {
+			if strings.Contains(said, s) {
+				t.Fatalf("%s %q: %s in %s", what, b, s, said)
+			}
+		}
+	}
+	damaged := 0
+	for _, b := range files {
+		var out, errs strings.Builder
+		if run(t.Context(), []string{"assess", "-"}, bytes.NewReader(b), &out, &errs) == exitError {
+			damaged++
+		}
+		silent("capture", b, out.String()+errs.String())
+	}
+	if damaged < len(files)/3 {
+		t.Errorf("%d of %d files were damaged", damaged, len(files))
+	}
+	for i, b := range [][]byte{[]byte(log), []byte(name + ": 1"), []byte("name," + name + "\n"), phone} {
+		file := filepath.Join(t.TempDir(), fmt.Sprintf("%d.yaml", i))
+		if err := os.WriteFile(file, b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		var out, errs strings.Builder
+		if code := run(t.Context(), []string{"assess", "--dialect", file, "-"}, strings.NewReader(""), &out, &errs); code != exitError {
+			t.Errorf("a dialect %q: exit %d", b, code)
+		}
+		silent("dialect", b, out.String()+errs.String())
+	}
+}

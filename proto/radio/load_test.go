@@ -360,3 +360,36 @@ func TestLoadBounds(t *testing.T) {
 		}
 	}
 }
+
+// TestLoadErrorTellsNothing gives files that are no dialects: what is in them
+// may be about a patient, and no error repeats it.
+func TestLoadErrorTellsNothing(t *testing.T) {
+	const secret = "Lindqvist"
+	for _, src := range []string{
+		`{"time":"2026-03-03T07:17:00Z","dialect":"Lindqvist","hex":"2dd448"}`,
+		`{"time":"2026-03-03T07:17:00Z","Lindqvist":"halden-mics","hex":"2dd448"}` + "\n" + `{"time":"2026-03-03T07:17:00Z"}`,
+		"name,born\nLindqvist,1954-08-17\n",
+		"Lindqvist: 1",
+		"name: Lindqvist\nname: Lindqvist",
+		"name: &Lindqvist x",
+		"name: !Lindqvist x",
+		"name: \"Lindqvist",
+		"Lindqvist:\n\t- [",
+		"- Lindqvist\nLindqvist: [",
+		"dialect: 2\nname: Lindqvist",
+		"dialect: Lindqvist",
+		"dialect: 10\ndevice: {therapy: Lindqvist}",
+		"device: {therapy: Lindqvist}\nname: x",
+		"dialect: one\nframe: {order: Lindqvist}",
+	} {
+		_, err := Load("x", []byte(src))
+		if err == nil || strings.Contains(err.Error(), secret) {
+			t.Errorf("%q: %v", src, err)
+		}
+	}
+	// Who writes a dialect is told what is wrong.
+	_, err := Load("x", []byte("dialect: 1 # the language's version\nname: Lindqvist"))
+	if err == nil || !strings.Contains(err.Error(), secret) {
+		t.Error(err)
+	}
+}

@@ -30,7 +30,9 @@ const (
 	maxQuoted    = 40  // bytes of the file that an error repeats
 )
 
-// A LoadError says what is wrong in a dialect's file, where, and what to do.
+// A LoadError says what is wrong in a dialect's file, where, and what to do. It
+// repeats no word of a file that does not say "dialect: 1": that is no dialect, and
+// may be a log of frames or a list of patients.
 type LoadError struct {
 	File    string
 	Line    int // from 1
@@ -46,11 +48,17 @@ func (e *LoadError) Error() string {
 // sticks, so that what is read reads like the format's description.
 type loader struct {
 	file string
+	ours bool // the file says that it is one
 	err  *LoadError
 }
 
 func (l *loader) failAt(line, column int, format string, args ...any) {
 	if l.err == nil {
+		for i, a := range args {
+			if _, ok := a.(shown); ok && !l.ours {
+				args[i] = "what stands here"
+			}
+		}
 		l.err = &LoadError{l.file, line, column, fmt.Sprintf(format, args...)}
 	}
 }
@@ -72,12 +80,21 @@ func position(n ast.Node) *token.Position {
 	return &token.Position{Line: 1, Column: 1}
 }
 
-// quoted shows what stands in the file.
-func quoted(s string) string {
+// A shown is what stands in the file, for an error.
+type shown string
+
+func quoted(s string) shown {
 	if len(s) > maxQuoted {
 		s = strings.ToValidUTF8(s[:maxQuoted], "") + "..."
 	}
-	return strconv.Quote(s)
+	return shown(strconv.Quote(s))
+}
+
+// declares reports whether a line says that the file is a dialect.
+func declares(line []byte) bool {
+	version, ok := bytes.CutPrefix(line, []byte("dialect:"))
+	version, _, _ = bytes.Cut(version, []byte("#"))
+	return ok && string(bytes.TrimSpace(version)) == "1"
 }
 
 // document parses the one document of a file.
@@ -96,6 +113,7 @@ func (l *loader) document(src []byte) ast.Node {
 			l.failAt(n, maxLineBytes, "a line of %d bytes; break it after at most %d", len(line), maxLineBytes)
 			return nil
 		}
+		l.ours = l.ours || declares(line)
 	}
 	tokens := lexer.Tokenize(string(src))
 	depth := 0
@@ -117,15 +135,15 @@ func (l *loader) document(src []byte) ast.Node {
 	}
 	file, err := parser.Parse(tokens, 0)
 	if err != nil {
-		line, column, problem := 1, 1, "not YAML"
+		line, column, problem := 1, 1, shown("no list of keys and values can be made of it")
 		var y yaml.Error
 		if errors.As(err, &y) {
-			problem += ": " + strings.Map(printable, y.GetMessage())
+			problem = shown(strings.Map(printable, y.GetMessage()))
 			if t := y.GetToken(); t != nil && t.Position != nil {
 				line, column = t.Position.Line, t.Position.Column
 			}
 		}
-		l.failAt(line, column, "%s", problem)
+		l.failAt(line, column, "not YAML: %s", problem)
 		return nil
 	}
 	if len(file.Docs) != 1 || file.Docs[0].Body == nil {

@@ -1,0 +1,186 @@
+// SPDX-FileCopyrightText: 2026 The Myelin authors
+// SPDX-License-Identifier: Apache-2.0
+
+package watch
+
+import (
+	"strconv"
+	"strings"
+
+	"github.com/myelin-health/myelin/ble"
+	"github.com/myelin-health/myelin/device"
+	"github.com/myelin-health/myelin/event"
+	"github.com/myelin-health/myelin/finding"
+	"github.com/myelin-health/myelin/proto"
+)
+
+// What is heard on the radio. Most of it is worth a word only where the device
+// is medical, which may be known later: those claims wait.
+
+// waitAbout collects one sighting of a finding that is made of medical devices
+// only.
+func (s *stage) waitAbout(kind finding.Kind, scope string, confidence device.Confidence, e *event.Event, note string) *claim {
+	c := s.wait(claimKey{kind, e.Device, scope}, e.Time)
+	c.see(confidence, place{e.Time, e.Sighting}, note)
+	return c.with(e.Peer)
+}
+
+// ofMedical are the kinds of finding that are made of medical devices only.
+var ofMedical = [len(finding.Kinds)]bool{
+	finding.LateralMovement:              true,
+	finding.UnexpectedExternalPeer:       true,
+	finding.BLEMedicalServiceUnencrypted: true,
+	finding.BLEBelowProfileLevel:         true,
+	finding.BLEPairingJustWorks:          true,
+	finding.BLEPairingLegacy:             true,
+	finding.BLEKeySizeWeak:               true,
+	finding.BLEKeyStaticOrZero:           true,
+	finding.BLEFirmwareUpdateUnprotected: true,
+	finding.BLEIdentityInAdvertising:     true,
+	finding.BLETrackableAddress:          true,
+	finding.DeviceDefendsItself:          true,
+}
+
+// link counts a radio link as a session, which is encrypted when all its links
+// are.
+func (s *stage) link(e *event.Event) {
+	client, server := s.nodeOf(e.Peer, e.Time), s.nodeOf(e.Device, e.Time)
+	if client == 0 || server == 0 {
+		return
+	}
+	id := proto.ByName(e.Text(event.Protocol))
+	s.at(client).spoke |= 1 << id
+	s.at(server).served |= 1 << id
+	x := s.session(id, client, server, 0, e.Time)
+	x.Count++
+	x.Bytes += uint64(e.Int(event.DataBytes))
+	x.readable = x.readable || e.Int(event.Level) == 1 // once in clear is in clear
+	x.Encrypted = !x.readable
+}
+
+// pairing judges how two devices agreed on a key.
+func (s *stage) pairing(e *event.Event) {
+	size := e.Int(event.KeySize)
+	if size != 0 && size != 16 {
+		note := "a key of " + strconv.FormatInt(size, 10) + " octets"
+		if size < 7 || size > 16 {
+			note += ", where 7 to 16 are possible"
+		}
+		s.waitAbout(finding.BLEKeySizeWeak, "", device.High, e, note)
+	}
+	if event.Result(e.Int(event.Outcome)) != event.Succeeded {
+		return
+	}
+	how := "LE Secure Connections"
+	if e.Int(event.LegacyPairing) != 0 {
+		how = "LE legacy pairing"
+		s.waitAbout(finding.BLEPairingLegacy, "", device.High, e, how+", "+e.Text(event.PairingMethod))
+	}
+	if e.Text(event.PairingMethod) == justWorks {
+		s.waitAbout(finding.BLEPairingJustWorks, "", device.High, e, how+" by Just Works: level "+strconv.FormatInt(e.Int(event.Level), 10))
+	}
+}
+
+const justWorks = "Just Works"
+
+// attribute judges the protection under which a medical attribute was used.
+func (s *stage) attribute(e *event.Event) {
+	service, level, wanted := e.Text(event.Service), e.Int(event.Level), e.Int(event.Wanted)
+	operation := e.Text(event.Operation)
+	where := strings.Trim(service+": "+e.Text(event.Characteristic), ": ")
+	switch {
+	case level != 1, operation == subscription, operation == description:
+	case operation == opaqueWrite, operation == opaqueValue:
+		s.waitAbout(finding.BLEMedicalServiceUnencrypted, service, device.Low, e,
+			where+", "+operation+" at level 1; the link is not encrypted, and whether the application protects what it sends cannot be seen").detail = service
+	default:
+		s.waitAbout(finding.BLEMedicalServiceUnencrypted, service, device.High, e, where+", "+operation+" at level 1").detail = service
+	}
+	if wanted > 1 && level > 0 && level < wanted {
+		s.waitAbout(finding.BLEBelowProfileLevel, service, device.High, e,
+			where+", "+operation+" at level "+strconv.FormatInt(level, 10)+", where its profile asks for "+strconv.FormatInt(wanted, 10)).detail = service
+	}
+	if operation == updateWrite && (level == 1 || level == 2) {
+		s.waitAbout(finding.BLEFirmwareUpdateUnprotected, service, device.Medium, e, where+" at level "+strconv.FormatInt(level, 10)).detail = service
+	}
+	if operation == glucoseSent && (level == 1 || level == 2) {
+		s.find(finding.ClosedLoopInputUnprotected, e.Device, service, device.Medium, e, where+" at level "+strconv.FormatInt(level, 10)).with(e.Peer)
+	}
+}
+
+// onePacket are the shapes of attacks that one packet has, which a broken stack
+// or a sniffer that hears badly may show as well.
+var onePacket = map[string]bool{
+	ble.InvalidLLID.String():          true,
+	ble.TruncatedL2CAP.String():       true,
+	ble.RequestsOutstanding.String():  true,
+	ble.DataDuringEncryption.String(): true,
+}
+
+// The operations of AttributeUsed that mean more than their access.
+const (
+	opaqueWrite  = "opaque write"
+	opaqueValue  = "opaque value"
+	updateWrite  = "firmware update"
+	glucoseSent  = "glucose value"
+	subscription = "subscription"
+	description  = "description" // what the device can do, or where it is worn: no value of a body
+)
+
+func (s *stage) refused(e *event.Event) {
+	where := strings.Trim(e.Text(event.Service)+": "+e.Text(event.Characteristic), ": ")
+	if where == "" {
+		where = "an attribute"
+	}
+	s.waitAbout(finding.DeviceDefendsItself, "", device.High, e, where+", refused: "+e.Text(event.Reason))
+}
+
+func (s *stage) advertising(e *event.Event) {
+	if fields := e.Int(event.Fields); fields != 0 {
+		s.waitAbout(finding.BLEIdentityInAdvertising, "", device.Medium, e, "advertises "+fieldNames(fields)).fields |= fields
+	}
+	if e.Int(event.Trackable) != 0 {
+		s.waitAbout(finding.BLETrackableAddress, "", device.High, e, "an address that does not change")
+	}
+}
+
+func (s *stage) weakKey(e *event.Event) {
+	s.waitAbout(finding.BLEKeyStaticOrZero, "", device.High, e, e.Text(event.Reason))
+}
+
+// wakes are the wake-ups of one device.
+type wakes struct {
+	times [wakeFlood]int64 // of the last ones, a ring
+	n     int
+}
+
+// wake counts a wake-up of a device whose battery is in a body.
+func (s *stage) wake(e *event.Event) {
+	w := s.wakes.use(e.Device, e.Time, &s.dropped)
+	oldest := &w.times[w.n%wakeFlood]
+	full := w.n >= wakeFlood && e.Time-*oldest <= minute
+	*oldest = e.Time
+	w.n++
+	if full {
+		s.find(finding.RadioWakeFlood, e.Device, "", device.High, e, "one of more than "+strconv.Itoa(wakeFlood)+" wake-ups within a minute").with(e.Peer)
+	}
+}
+
+// again tells whether a command on the radio was heard before, and when that is
+// a replay: what has to be fresh came again, later than a radio resends it.
+// Without a field that has to be fresh a repeat proves nothing: the same bolus
+// recurs at every breakfast.
+func (s *stage) again(e *event.Event) (replayed, repeated bool) {
+	heard := func(id int64) bool {
+		if id == 0 {
+			return false
+		}
+		had := s.fresh.use(id, e.Time, &s.dropped)
+		if had.to.Value == "" {
+			*had = freshness{from: e.Peer, to: e.Device, at: e.Time}
+			return false
+		}
+		return e.Time-had.at > resendWindow
+	}
+	return heard(e.Int(event.Fresh)), heard(e.Int(event.Repeat))
+}

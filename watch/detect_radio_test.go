@@ -1,0 +1,191 @@
+// SPDX-FileCopyrightText: 2026 The Myelin authors
+// SPDX-License-Identifier: Apache-2.0
+
+package watch
+
+import (
+	"testing"
+
+	"github.com/myelin-health/myelin/device"
+	"github.com/myelin-health/myelin/event"
+	"github.com/myelin-health/myelin/finding"
+)
+
+// Ben's insulin pump, his phone, and somebody else's.
+const (
+	ipump = "ble-1"
+	phone = "ble-2"
+	thief = "ble-3"
+)
+
+// worn says that the pump is one.
+func (s *scene) worn() { s.is(ipump, "Dose One", device.InsulinInfusion) }
+
+func (s *scene) used(service, operation string, level, wanted int) {
+	s.said(event.AttributeUsed, ipump, phone, event.Text(event.Service, service), event.Text(event.Characteristic, "x"),
+		event.Text(event.Operation, operation), event.Int(event.Level, level), event.Int(event.Wanted, wanted))
+}
+
+func (s *scene) paired(method string, legacy bool, size int, outcome event.Result) {
+	s.said(event.PairingSeen, ipump, phone, event.Text(event.PairingMethod, method), event.Bool(event.LegacyPairing, legacy),
+		event.Int(event.KeySize, size), event.Int(event.Level, 2), event.Int(event.Outcome, outcome))
+}
+
+// set tells of a command to the pump; now is "" when nobody knows it.
+func (s *scene) set(from string, guard device.Protection, verb device.Verb, effect device.Effect, now string, fresh, repeat int64) {
+	s.said(event.CommandSeen, ipump, from, event.Int(event.Verb, verb), event.Int(event.Therapy, device.InsulinInfusion), event.Int(event.Effect, effect),
+		event.Text(event.Value, "4 [iU]"), event.Text(event.Target, "Insulin Delivery"), event.Int(event.Protection, guard),
+		event.Int(event.Fresh, fresh), event.Int(event.Repeat, repeat))
+	last := len(s.events) - 1
+	order := s.events[last]
+	order = event.Event{Kind: event.OrderSeen, Time: order.Time, Device: order.Device, Peer: order.Peer, Sighting: order.Sighting}
+	order.Add(event.Text(event.Protocol, "gatt"), event.Text(event.Now, now), event.Int(event.Trackable, 1))
+	s.events = append(s.events[:last], order, s.events[last])
+}
+
+func (s *scene) later(seconds int64) { s.now += seconds * second }
+
+const (
+	proven = device.Encrypted | device.Authenticated
+	bonded = device.Encrypted | device.Unseen
+)
+
+var radioDetections = []detection{
+	{name: "on the radio", kind: finding.TherapyCommandUnauthenticated, scene: func(s *scene) {
+		s.worn()
+		s.set(phone, 0, device.DeliverBolus, device.Increases, "", 0, 1)
+	}, confidence: device.High, harm: device.Critical, title: "within radio range"},
+	{name: "over a link that nobody proved himself on", kind: finding.TherapyCommandUnauthenticated, scene: func(s *scene) {
+		s.set(phone, device.Encrypted, device.DeliverBolus, device.Increases, "", 0, 1)
+	}, confidence: device.High},
+	{name: "under a bond from before", kind: finding.TherapyCommandUnauthenticated, scene: func(s *scene) {
+		s.set(phone, bonded, device.DeliverBolus, device.Increases, "", 0, 1)
+	}},
+	{name: "another phone", kind: finding.TherapyCommandUnexpectedSender, scene: func(s *scene) {
+		s.set(phone, proven, device.DeliverBolus, device.Increases, "", 0, 1)
+		s.set(thief, proven, device.DeliverBolus, device.Increases, "", 0, 2)
+	}, confidence: device.Low},
+	{name: "the same bytes, later", kind: finding.TherapyCommandReplayed, scene: func(s *scene) {
+		s.worn()
+		s.set(phone, proven, device.Suspend, device.Interrupts, "", 7, 1)
+		s.later(60)
+		s.set(thief, proven, device.Suspend, device.Interrupts, "", 7, 1)
+	}, confidence: device.High, count: 1, harm: device.Critical, title: "sent again"},
+	{name: "a resend", kind: finding.TherapyCommandReplayed, scene: func(s *scene) {
+		s.set(phone, proven, device.Suspend, device.Interrupts, "", 7, 1)
+		s.later(1)
+		s.set(phone, proven, device.Suspend, device.Interrupts, "", 7, 1)
+	}},
+	{name: "the breakfast bolus of every day", kind: finding.TherapyCommandReplayed, scene: func(s *scene) {
+		s.set(phone, proven, device.DeliverBolus, device.Increases, "", 0, 1)
+		s.later(86400)
+		s.set(phone, proven, device.DeliverBolus, device.Increases, "", 0, 1)
+	}},
+
+	{name: "by anybody", kind: finding.TherapyLimitLoosened, scene: func(s *scene) {
+		s.worn()
+		s.set(phone, 0, device.SetLimit, device.Loosens, "", 0, 1)
+	}, confidence: device.High, harm: device.Critical},
+	{name: "by the owner, to more than it was", kind: finding.TherapyLimitLoosened, scene: func(s *scene) { s.set(phone, proven, device.SetLimit, device.Loosens, "2 [iU]", 0, 1) }, confidence: device.Low},
+	{name: "by the owner", kind: finding.TherapyLimitLoosened, scene: func(s *scene) { s.set(phone, proven, device.SetLimit, device.Loosens, "", 0, 1) }},
+	{name: "to less", kind: finding.TherapyLimitLoosened, scene: func(s *scene) { s.set(phone, 0, device.SetLimit, device.Decreases, "", 0, 1) }},
+
+	{name: "by anybody", kind: finding.AlarmMasked, scene: func(s *scene) {
+		s.worn()
+		s.set(phone, device.Encrypted, device.SetAlarm, device.Masks, "", 0, 1)
+	}, confidence: device.High, harm: device.Critical},
+	{name: "a snooze", kind: finding.AlarmMasked, scene: func(s *scene) { s.set(phone, 0, device.AcknowledgeAlarm, device.Masks, "", 0, 1) }},
+	{name: "narrower", kind: finding.AlarmMasked, scene: func(s *scene) { s.set(phone, 0, device.SetAlarm, device.NoEffect, "", 0, 1) }},
+
+	{name: "in clear", kind: finding.ClosedLoopInputUnprotected, scene: func(s *scene) { s.worn(); s.used("CGM", glucoseSent, 1, 3) }, confidence: device.Medium, harm: device.Critical},
+	{name: "by a bond from before", kind: finding.ClosedLoopInputUnprotected, scene: func(s *scene) { s.worn(); s.used("CGM", glucoseSent, 0, 3) }},
+	{name: "authenticated", kind: finding.ClosedLoopInputUnprotected, scene: func(s *scene) { s.worn(); s.used("CGM", glucoseSent, 3, 3) }},
+
+	{name: "31 in a minute", kind: finding.RadioWakeFlood, scene: func(s *scene) {
+		s.worn()
+		for range wakeFlood + 1 {
+			s.set(thief, 0, device.Wake, device.Drains, "", 0, 0)
+			s.later(1)
+		}
+	}, confidence: device.High, count: 1},
+	{name: "30 in a minute", kind: finding.RadioWakeFlood, scene: func(s *scene) {
+		s.worn()
+		for range wakeFlood {
+			s.set(thief, 0, device.Wake, device.Drains, "", 0, 0)
+			s.later(1)
+		}
+	}},
+	{name: "31 in an hour", kind: finding.RadioWakeFlood, scene: func(s *scene) {
+		for range wakeFlood + 1 {
+			s.set(thief, 0, device.Wake, device.Drains, "", 0, 0)
+			s.later(100)
+		}
+	}},
+
+	{name: "a serial number", kind: finding.BLEIdentityInAdvertising, scene: func(s *scene) {
+		s.worn()
+		s.said(event.AdvertisingSeen, ipump, "", event.Int(event.Fields, event.FieldSerial))
+	}, confidence: device.Medium, title: "serial number"},
+	{name: "of what is not medical", kind: finding.BLEIdentityInAdvertising, scene: func(s *scene) { s.said(event.AdvertisingSeen, ipump, "", event.Int(event.Fields, event.FieldSerial)) }},
+	{name: "a public address", kind: finding.BLETrackableAddress, scene: func(s *scene) { s.worn(); s.said(event.AdvertisingSeen, ipump, "", event.Int(event.Trackable, 1)) }, confidence: device.High},
+	{name: "a resolvable address", kind: finding.BLETrackableAddress, scene: func(s *scene) { s.worn(); s.said(event.AdvertisingSeen, ipump, "", event.Int(event.Trackable, 0)) }},
+
+	{name: "a zero key", kind: finding.BLEEncryptionSkipped, scene: func(s *scene) {
+		s.worn()
+		s.said(event.ExploitSeen, thief, ipump, event.Text(event.Protocol, "ble"), event.Text(event.Shape, "all-zero long-term key"), event.Text(event.CVE, "CVE-2019-19194"))
+	}, confidence: device.High, harm: device.Critical, title: "all-zero"},
+	{name: "on a network", kind: finding.BLEEncryptionSkipped, scene: func(s *scene) {
+		s.said(event.ExploitSeen, laptop, ct1, event.Text(event.Protocol, "smb"), event.Text(event.Shape, "x"))
+	}},
+
+	{name: "level 1", kind: finding.BLEMedicalServiceUnencrypted, scene: func(s *scene) { s.worn(); s.used("Insulin Delivery", "notify", 1, 3) }, confidence: device.High, harm: device.Negligible, title: "Insulin Delivery"},
+	{name: "opaque bytes at level 1", kind: finding.BLEMedicalServiceUnencrypted, scene: func(s *scene) { s.worn(); s.used("Tandem pump", opaqueWrite, 1, 0) }, confidence: device.Low},
+	{name: "level 2", kind: finding.BLEMedicalServiceUnencrypted, scene: func(s *scene) { s.worn(); s.used("Insulin Delivery", "notify", 2, 3) }},
+	{name: "a mouse", kind: finding.BLEMedicalServiceUnencrypted, scene: func(s *scene) { s.used("Human Interface Device", "notify", 1, 0) }},
+	{name: "2 of 3", kind: finding.BLEBelowProfileLevel, scene: func(s *scene) { s.worn(); s.used("Insulin Delivery", "write", 2, 3) }, confidence: device.High, harm: device.Serious},
+	{name: "3 of 3", kind: finding.BLEBelowProfileLevel, scene: func(s *scene) { s.worn(); s.used("Insulin Delivery", "write", 3, 3) }},
+	{name: "not known how well", kind: finding.BLEBelowProfileLevel, scene: func(s *scene) { s.worn(); s.used("Insulin Delivery", "write", 0, 3) }},
+
+	{name: "done", kind: finding.BLEPairingJustWorks, scene: func(s *scene) { s.worn(); s.paired(justWorks, false, 16, event.Succeeded) }, confidence: device.High, harm: device.Serious},
+	{name: "failed", kind: finding.BLEPairingJustWorks, scene: func(s *scene) { s.worn(); s.paired(justWorks, false, 16, event.Failed) }},
+	{name: "of a mouse", kind: finding.BLEPairingJustWorks, scene: func(s *scene) { s.paired(justWorks, false, 16, event.Succeeded) }},
+	{name: "with a passkey", kind: finding.BLEPairingJustWorks, scene: func(s *scene) { s.worn(); s.paired("Passkey Entry", false, 16, event.Succeeded) }},
+	{name: "done", kind: finding.BLEPairingLegacy, scene: func(s *scene) { s.worn(); s.paired("Passkey Entry", true, 16, event.Succeeded) }, confidence: device.High},
+	{name: "Secure Connections", kind: finding.BLEPairingLegacy, scene: func(s *scene) { s.worn(); s.paired("Passkey Entry", false, 16, event.Succeeded) }},
+	{name: "of 7 octets", kind: finding.BLEKeySizeWeak, scene: func(s *scene) { s.worn(); s.paired("Passkey Entry", false, 7, event.Succeeded) }, confidence: device.High},
+	{name: "of 253 octets", kind: finding.BLEKeySizeWeak, scene: func(s *scene) { s.worn(); s.paired("", false, 253, event.Unknown) }, confidence: device.High},
+	{name: "of 16 octets", kind: finding.BLEKeySizeWeak, scene: func(s *scene) { s.worn(); s.paired("Passkey Entry", false, 16, event.Succeeded) }},
+	{name: "used twice", kind: finding.BLEKeyStaticOrZero, scene: func(s *scene) {
+		s.worn()
+		s.said(event.WeakKeySeen, ipump, phone, event.Text(event.Protocol, "ble"), event.Text(event.Reason, "used twice"))
+	}, confidence: device.High, harm: device.Critical},
+	{name: "of a mouse", kind: finding.BLEKeyStaticOrZero, scene: func(s *scene) {
+		s.said(event.WeakKeySeen, ipump, phone, event.Text(event.Protocol, "ble"), event.Text(event.Reason, "used twice"))
+	}},
+	{name: "level 1", kind: finding.BLEFirmwareUpdateUnprotected, scene: func(s *scene) { s.worn(); s.used("Nordic Secure DFU", updateWrite, 1, 0) }, confidence: device.Medium, harm: device.Critical},
+	{name: "level 3", kind: finding.BLEFirmwareUpdateUnprotected, scene: func(s *scene) { s.worn(); s.used("Nordic Secure DFU", updateWrite, 3, 0) }},
+
+	{name: "wants encryption", kind: finding.DeviceDefendsItself, scene: func(s *scene) {
+		s.worn()
+		s.said(event.AttributeRefused, ipump, thief, event.Text(event.Service, "Insulin Delivery"), event.Text(event.Reason, "insufficient encryption"), event.Int(event.Level, 1))
+	}, confidence: device.High, harm: device.Negligible},
+	{name: "a lamp", kind: finding.DeviceDefendsItself, scene: func(s *scene) {
+		s.said(event.AttributeRefused, ipump, thief, event.Text(event.Reason, "insufficient encryption"), event.Int(event.Level, 1))
+	}},
+}
+
+// TestRadioSessions: a link on the radio is a session.
+func TestRadioSessions(t *testing.T) {
+	s := newScene()
+	s.worn()
+	s.said(event.LinkSeen, ipump, phone, event.Text(event.Protocol, "gatt"), event.Int(event.Level, 1), event.Int(event.DataBytes, 120))
+	s.said(event.LinkSeen, ipump, phone, event.Text(event.Protocol, "gatt"), event.Int(event.Level, 0), event.Int(event.DataBytes, 80))
+	r := s.play(t, Config{})
+	if len(r.Sessions) != 1 {
+		t.Fatalf("%+v", r.Sessions)
+	}
+	x := r.Sessions[0]
+	if x.Protocol != "gatt" || x.Client.Value != phone || x.Server.Value != ipump || x.Count != 2 || x.Bytes != 200 || x.Encrypted {
+		t.Errorf("%+v", x)
+	}
+}

@@ -1,0 +1,217 @@
+// SPDX-FileCopyrightText: 2026 The Myelin authors
+// SPDX-License-Identifier: Apache-2.0
+
+package watch
+
+import (
+	"encoding/binary"
+	"strconv"
+
+	"github.com/myelin-health/myelin/device"
+	"github.com/myelin-health/myelin/event"
+	"github.com/myelin-health/myelin/flow"
+	"github.com/myelin-health/myelin/proto/radio"
+)
+
+// maxTransmitters bounds who is remembered on proprietary radios; full, all are
+// forgotten.
+const maxTransmitters = 4096
+
+// A transmitter is a device, or who talks to it, on a proprietary radio.
+type transmitter struct {
+	addr     device.Address
+	subject  int64 // who wears it
+	named    bool  // IdentitySeen was told
+	exposed  int64
+	frames   uint64
+	bytes    uint64
+	sealed   uint64 // frames that are encrypted
+	peer     device.Address
+	tag      int64 // of the last authenticated frame
+	tagged   int64 // what that said
+	constant bool  // told
+}
+
+type transmitterKey struct {
+	dialect string
+	address uint64
+	present bool
+	peer    bool // it is not the device
+}
+
+// transmitter returns who has an address under a dialect.
+func (a *air) transmitter(k transmitterKey) *transmitter {
+	t := a.transmitters[k]
+	if t == nil {
+		a.named++
+		if len(a.transmitters) >= maxTransmitters {
+			a.flushRadio()
+			clear(a.transmitters)
+		}
+		t = &transmitter{addr: device.Address{Kind: device.Radio, Value: "radio-" + strconv.Itoa(a.named)}}
+		id := []byte(t.addr.Value)
+		if k.present {
+			id = binary.BigEndian.AppendUint64(nil, k.address)
+		}
+		t.subject = a.sh.pseudonym("subject", []byte(k.dialect), id)
+		a.transmitters[k] = t
+		a.order = append(a.order, t)
+	}
+	return t
+}
+
+// radioFrame takes one frame of a proprietary radio.
+func (a *air) radioFrame(f *Frame, at flow.Place) {
+	m := &a.message
+	a.at = at
+	if a.dialects == nil {
+		a.dialects = a.sh.dialects()
+	}
+	if d := a.dialects.Named(f.Dialect); d != nil {
+		if err := d.Parse(f.Data, m); err != nil {
+			a.faults[Fault{"radio", "frame"}]++ // noise, mostly
+			return
+		}
+	} else if a.dialects.Identify(f.Data, m) == device.NoConfidence {
+		a.unread++
+		return
+	}
+	a.at.Offset = int32(m.Off)
+	a.said(m, f.Data)
+}
+
+func (a *air) said(m *radio.Message, frame []byte) {
+	d := m.Dialect
+	who := a.transmitter(transmitterKey{d.Name, m.Device.Value, m.Device.Present && !m.Device.Broadcast, false})
+	other := device.Address{}
+	if m.Peer.Present && !m.Peer.Broadcast {
+		other = a.transmitter(transmitterKey{d.Name, m.Peer.Value, true, true}).addr
+		who.peer = other
+	}
+	who.frames++
+	who.bytes += uint64(len(frame))
+	if m.Command.Channel&device.Encrypted != 0 {
+		who.sealed++
+	}
+	if !who.named {
+		who.named = true
+		for t := device.NoTherapy + 1; t.String() != ""; t++ {
+			if d.Therapies.Has(t) {
+				a.note(event.IdentitySeen, who.addr, device.Address{}, event.Text(event.Manufacturer, d.Manufacturer), event.Text(event.Model, d.Model),
+					event.Text(event.Class, d.Class), event.Int(event.Therapy, t))
+			}
+		}
+	}
+	name := "unknown opcode" // which: where the table does not fit, that may be anything
+	if m.Opcode != nil {
+		name = m.Opcode.Name
+	}
+	a.tagOf(m, who, other)
+	if who.constant {
+		m.Command.Channel &^= device.Authenticated | device.Fresh
+	}
+	switch m.Kind {
+	case radio.Command, radio.Wake, radio.Pair:
+		if m.Direction != radio.FromDevice {
+			a.ordered(m, who, other, name)
+		}
+	case radio.Answer:
+		outcome := [...]event.Result{radio.UnknownOutcome: event.Unknown, radio.Succeeded: event.Succeeded, radio.Failed: event.Failed}[m.Outcome]
+		a.note(event.CommandAnswered, who.addr, other, event.Int(event.Verb, m.Command.Verb), event.Int(event.Stage, m.Command.Stage),
+			event.Int(event.Outcome, outcome), event.Text(event.Target, name))
+	case radio.Identity:
+		made, model := a.sh.text(m.Manufacturer), a.sh.text(m.Model)
+		if made == "" && model == "" { // the dialect is of one make and model
+			made, model = d.Manufacturer, d.Model
+		}
+		a.note(event.IdentitySeen, who.addr, other, event.Text(event.Manufacturer, made), event.Text(event.Model, model),
+			event.Text(event.Version, a.sh.text(m.Version)))
+	}
+	if fields := radioFieldsOf(m.Patient); fields&^who.exposed != 0 && m.Command.Channel&device.Encrypted == 0 {
+		who.exposed |= fields
+		from, to := who.addr, other
+		if m.Direction == radio.ToDevice && other.Value != "" {
+			from, to = other, who.addr
+		}
+		a.note(event.PatientDataSeen, from, to, event.Text(event.Protocol, "radio"), event.Int(event.Fields, fields),
+			event.Int(event.Subject, who.subject), event.Int(event.Protection, 0), event.Text(event.Operation, name))
+	}
+}
+
+// ordered tells of a command.
+func (a *air) ordered(m *radio.Message, who *transmitter, other device.Address, name string) {
+	c := m.Command
+	switch m.Kind {
+	case radio.Wake:
+		c.Verb = device.Wake
+	case radio.Pair:
+		c.Verb = device.Pair
+	}
+	var fresh int64
+	a.scratch = append(a.scratch[:0], who.addr.Value...)
+	n := len(a.scratch)
+	a.scratch = m.AppendFresh(a.scratch)
+	// A short counter comes again by itself.
+	stamped := len(a.scratch) > n && (m.Nonce != nil || m.Tag != nil || m.Counter > 0xff)
+	a.scratch = m.AppendContent(a.scratch)
+	if stamped {
+		fresh = a.sh.pseudonym("hash", a.scratch)
+	}
+	a.scratch = m.AppendContent(append(a.scratch[:0], who.addr.Value...))
+	a.note(event.OrderSeen, who.addr, other, event.Text(event.Protocol, "radio"), event.Text(event.Now, c.Now.String()))
+	a.note(event.CommandSeen, who.addr, other, event.Int(event.Verb, c.Verb), event.Int(event.Therapy, c.Therapy),
+		event.Int(event.Effect, device.EffectOf(&c)), event.Text(event.Value, c.Value.String()), event.Text(event.Target, m.Dialect.Name+": "+name),
+		event.Int(event.Protection, c.Channel), event.Int(event.Fresh, fresh), event.Int(event.Repeat, a.sh.pseudonym("hash", a.scratch)))
+}
+
+// tagOf looks whether a tag proves anything: one that is the same over
+// different content is a password that everybody has heard.
+func (a *air) tagOf(m *radio.Message, who *transmitter, other device.Address) {
+	if m.Tag == nil {
+		return
+	}
+	tag := a.sh.pseudonym("hash", m.Tag)
+	a.scratch = m.AppendContent(a.scratch[:0])
+	if m.HasCounter {
+		a.scratch = binary.BigEndian.AppendUint64(a.scratch, m.Counter)
+	}
+	said := a.sh.pseudonym("hash", a.scratch)
+	if who.tag == tag && who.tagged != said && !who.constant {
+		who.constant = true
+		a.note(event.WeakKeySeen, who.addr, other, event.Text(event.Protocol, "radio"), event.Text(event.Reason, "the same authentication tag over different content"))
+	}
+	who.tag, who.tagged = tag, said
+}
+
+// flushRadio tells who talked to whom on proprietary radios.
+func (a *air) flushRadio() {
+	for _, t := range a.order {
+		if t.frames == 0 || t.peer.Value == "" {
+			continue
+		}
+		level := 1
+		if t.sealed > 0 {
+			level = 0
+		}
+		a.sh.left = max(a.sh.left, 1)
+		a.note(event.LinkSeen, t.addr, t.peer, event.Text(event.Protocol, "radio"), event.Int(event.Level, level),
+			event.Int(event.Packets, t.frames), event.Int(event.DataBytes, t.bytes))
+	}
+	a.order = nil
+}
+
+// radioFields are the dialects' kinds of patient data as event has them, in
+// the order of their bits.
+var radioFields = [...]int64{
+	event.FieldName, event.FieldBirthDate, event.FieldSex, event.FieldRecordNumber, event.FieldAddress, event.FieldTelephone,
+	event.FieldVisit, event.FieldNationalID, event.FieldResult, event.FieldOrder, event.FieldStaffName, event.FieldSerial,
+}
+
+func radioFieldsOf(p radio.PatientData) (fields int64) {
+	for i, f := range radioFields {
+		if p&(1<<i) != 0 {
+			fields |= f
+		}
+	}
+	return fields
+}
