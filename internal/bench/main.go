@@ -4,9 +4,11 @@
 // Command bench measures `myelin assess` beside the peers that are installed,
 // in one run: on one large capture, made by repeating a folder of captures
 // with other addresses and later times. It prints CPU and wall-clock seconds,
-// peak memory and packets per CPU-second, and judges nothing.
+// peak memory and packets per CPU-second, and judges nothing. The radio is
+// measured alike, on logs of a phone that it makes: a large one, one of a tenth
+// of its size, and one that is small enough for peers.
 //
-//	go run ./internal/bench [-captures DIR] [-megabytes 1000] [-runs 3] [-keep FILE]
+//	go run ./internal/bench [-captures DIR] [-megabytes 1000] [-radio-megabytes 200] [-runs 3] [-keep FILE] [-only NAME]
 package main
 
 import (
@@ -33,58 +35,90 @@ func main() {
 	megabytes := flag.Int("megabytes", 1000, "size of the capture to make")
 	runs := flag.Int("runs", 3, "runs of each command; the median is printed")
 	keep := flag.String("keep", "", "make the capture here and keep it")
+	radio := flag.Int("radio-megabytes", 200, "size of the radio log to make")
 	only := flag.String("only", "", "run only the commands whose name contains this")
 	flag.Parse()
-	if err := bench(*captures, *keep, *only, int64(*megabytes)*1e6, *runs); err != nil {
+	if err := bench(*captures, *keep, *only, int64(*megabytes)*1e6, int64(*radio)*1e6, *runs); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
 }
 
-func bench(captures, keep, only string, size int64, runs int) error {
+func bench(captures, keep, only string, size, radio int64, runs int) error {
 	dir, err := os.MkdirTemp("", "myelin-bench-")
 	if err != nil {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	file := keep
-	if file == "" {
-		file = filepath.Join(dir, "bench.pcap")
-	}
-	packets, err := generate(captures, file, size)
-	if err != nil {
-		return err
-	}
-	st, err := os.Stat(file)
-	if err != nil {
-		return err
-	}
-	fmt.Printf("%d packets, %d bytes, %d CPUs, %s\n\n", packets, st.Size(), runtime.NumCPU(), runtime.Version())
-
 	program := filepath.Join(dir, "myelin")
 	build := exec.Command("go", "build", "-o", program, "./cmd/myelin")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		return fmt.Errorf("go build: %w: %s", err, out)
 	}
-	commands := []struct {
-		name string
-		args []string
-	}{
-		{"myelin --jobs 1", []string{program, "assess", "--format", "json", "--jobs", "1", file}},
-		{"myelin --jobs 2", []string{program, "assess", "--format", "json", "--jobs", "2", file}},
-		{"ndpiReader -q", []string{"ndpiReader", "-q", "-i", file}},
-		{"tshark -z io,stat,0", []string{"tshark", "-q", "-z", "io,stat,0", "-r", file}},
-		{"tcpdump -w /dev/null", []string{"tcpdump", "-r", file, "-w", "/dev/null"}},
-		{"cat", []string{"cat", file}},
+	fmt.Printf("%d CPUs, %s\n", runtime.NumCPU(), runtime.Version())
+	if size > 0 {
+		file := keep
+		if file == "" {
+			file = filepath.Join(dir, "bench.pcap")
+		}
+		packets, err := generate(captures, file, size)
+		if err != nil {
+			return err
+		}
+		err = run(file, packets, only, runs, []command{
+			{"myelin --jobs 1", []string{program, "assess", "--format", "json", "--jobs", "1", file}},
+			{"myelin --jobs 2", []string{program, "assess", "--format", "json", "--jobs", "2", file}},
+			{"ndpiReader -q", []string{"ndpiReader", "-q", "-i", file}},
+			{"tshark -z io,stat,0", []string{"tshark", "-q", "-z", "io,stat,0", "-r", file}},
+			{"tcpdump -w /dev/null", []string{"tcpdump", "-r", file, "-w", "/dev/null"}},
+			{"cat", []string{"cat", file}},
+		})
+		if err != nil {
+			return err
+		}
 	}
-	fmt.Printf("%-22s %10s %10s %10s %16s\n", "command", "CPU s", "wall s", "peak MB", "packets/CPU s")
+	const small = 3e6 // tshark needs seconds for it
+	for _, size := range []int64{radio, radio / 10, min(small, radio)} {
+		if size == 0 {
+			continue
+		}
+		file := filepath.Join(dir, "radio.btsnoop")
+		records, err := generateRadio(file, size)
+		if err != nil {
+			return err
+		}
+		commands := []command{{"myelin radio --jobs 1", []string{program, "assess", "--format", "json", "--jobs", "1", file}}}
+		if size <= small {
+			// What tshark needs to take the log apart: the frames alone it passes over.
+			commands = append(commands, command{"tshark radio -z io,stat,0", []string{"tshark", "-q", "-z", "io,stat,0", "-r", file}},
+				command{"tshark radio -Y btatt", []string{"tshark", "-Y", "btatt", "-r", file}})
+		}
+		if err := run(file, records, only, runs, commands); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// A command is one program on one file.
+type command struct {
+	name string
+	args []string
+}
+
+func run(file string, packets uint64, only string, runs int, commands []command) error {
+	st, err := os.Stat(file)
+	if err != nil {
+		return err
+	}
+	fmt.Printf("\n%d packets, %d bytes\n%-26s %10s %10s %10s %16s\n", packets, st.Size(), "command", "CPU s", "wall s", "peak MB", "packets/CPU s")
 	for _, c := range commands {
 		if !strings.Contains(c.name, only) {
 			continue
 		}
 		if _, err := exec.LookPath(c.args[0]); err != nil {
-			fmt.Printf("%-22s not installed\n", c.name)
+			fmt.Printf("%-26s not installed\n", c.name)
 			continue
 		}
 		var all []usage
@@ -97,7 +131,7 @@ func bench(captures, keep, only string, size int64, runs int) error {
 		}
 		slices.SortFunc(all, func(a, b usage) int { return int(a.cpu - b.cpu) })
 		u := all[len(all)/2]
-		fmt.Printf("%-22s %10.2f %10.2f %10.0f %16.0f\n", c.name, u.cpu.Seconds(), u.wall.Seconds(),
+		fmt.Printf("%-26s %10.3f %10.3f %10.0f %16.0f\n", c.name, u.cpu.Seconds(), u.wall.Seconds(),
 			float64(u.peak)/1e6, float64(packets)/u.cpu.Seconds())
 	}
 	return nil
