@@ -1,0 +1,199 @@
+// SPDX-FileCopyrightText: 2026 The Myelin authors
+// SPDX-License-Identifier: Apache-2.0
+
+package radio
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"github.com/myelin-health/myelin/assess"
+	"github.com/myelin-health/myelin/device"
+	"github.com/myelin-health/myelin/finding"
+	"github.com/myelin-health/myelin/report"
+)
+
+// record plays a take and writes it to a file.
+func record(t testing.TB, k Take, f Format) string {
+	t.Helper()
+	r, err := Play(Options{Device: k.Device, Scenario: k.Scenario, Form: k.Form, Layer: k.Layer})
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.Decrypted = k.Decrypted
+	var b bytes.Buffer
+	if err := r.Write(&b, f); err != nil {
+		t.Fatal(err)
+	}
+	name := filepath.Join(t.TempDir(), "recording")
+	if err := os.WriteFile(name, b.Bytes(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return name
+}
+
+func assessed(t testing.TB, name string) *report.Assessment {
+	t.Helper()
+	a, err := assess.Run(context.Background(), []string{name}, assess.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, in := range a.Inputs {
+		if in.Error != "" || in.Packets == 0 {
+			t.Errorf("%s: %d packets, %s", in.Kind, in.Packets, in.Error)
+		}
+	}
+	return a
+}
+
+func said(a *report.Assessment) string {
+	var out string
+	for i := range a.Findings {
+		f := &a.Findings[i]
+		out += fmt.Sprintf("\n  %s, %s, %s: %s", f.Kind, f.Harm, f.Confidence, f.Title)
+		for _, s := range f.Sightings[:min(len(f.Sightings), 2)] {
+			out += fmt.Sprintf("\n      packet %d: %s", s.Packet, s.Note)
+		}
+	}
+	return out
+}
+
+// worn are the devices as an assessment has to know them.
+var worn = map[string]device.Product{
+	"pump":    {Manufacturer: "Okapi Health", Model: "Dose One", Version: "1.9", Class: "insulin pump", Harm: device.Critical},
+	"icd":     {Manufacturer: "Halden Cardio", Model: "Rhythm S", Class: "pacemaker and defibrillator", Harm: device.Catastrophic},
+	"wand":    {Manufacturer: "Halden Cardio", Model: "Rhythm A", Class: "defibrillator", Harm: device.Catastrophic},
+	"stim":    {Manufacturer: "Tessel Neuro", Model: "Calm", Class: "neurostimulator", Harm: device.Serious},
+	"classic": {Manufacturer: "Okapi Health", Model: "Dose Classic", Class: "insulin pump", Harm: device.Critical},
+	"patch":   {Manufacturer: "Okapi Health", Model: "Dose Patch", Class: "patch pump", Harm: device.Critical},
+	"strap":   {Manufacturer: "Velo Sport", Model: "Pulse Line", Version: "2.4", Class: "heart rate sensor", Harm: device.Serious},
+}
+
+// TestRows assesses the recording of every row, and holds device and findings
+// to the tables.
+func TestRows(t *testing.T) {
+	for i := range Rows {
+		row := &Rows[i]
+		t.Run(row.ID+" "+row.About, func(t *testing.T) {
+			a := assessed(t, record(t, row.Take, Format{}))
+			d := theDevice(t, a, row.Take)
+			for _, kind := range row.Kinds {
+				t.Run(kind.String(), func(t *testing.T) {
+					i := slices.IndexFunc(a.Findings, func(f finding.Finding) bool {
+						return f.Kind == kind && (f.Device == d.ID || f.Peer == d.Addresses[0].Value)
+					})
+					if i < 0 {
+						t.Fatalf("not found; but:%s", said(a))
+					}
+					if f := &a.Findings[i]; finding.Kinds[kind].Reach == finding.ReachDevice && f.Harm < row.Harm {
+						t.Errorf("harm %s, want %s", f.Harm, row.Harm)
+					}
+				})
+			}
+		})
+	}
+}
+
+// theDevice returns the one medical device of an assessment, and holds it to
+// what the recording tells of it.
+func theDevice(t *testing.T, a *report.Assessment, k Take) *device.Device {
+	t.Helper()
+	var d *device.Device
+	for i := range a.Devices {
+		if a.Devices[i].Medical {
+			if d != nil && k.Form == Legacy { // by private addresses each is somebody else
+				t.Fatalf("two medical devices: %+v and %+v", d, a.Devices[i])
+			}
+			d = &a.Devices[i]
+		}
+	}
+	if d == nil {
+		t.Fatal("no medical device was recognised")
+	}
+	want := worn[k.Device]
+	if k.Device == "icd" && k.Layer != Frames { // its Bluetooth services tell no more: the rest is its maker's
+		want.Class, want.Harm = "heart rate sensor", device.Serious
+	}
+	if d.Harm != want.Harm || d.Class != want.Class {
+		t.Errorf("a %s of harm %s, want a %s of harm %s", d.Class, d.Harm, want.Class, want.Harm)
+	}
+	// What it says of itself can be heard where it is not encrypted.
+	if k.Form == Legacy && d.Model != "" && (d.Manufacturer != want.Manufacturer || d.Model != want.Model || want.Version != "" && d.Version != want.Version) {
+		t.Errorf("%s %s %s, want %s %s %s", d.Manufacturer, d.Model, d.Version, want.Manufacturer, want.Model, want.Version)
+	}
+	return d
+}
+
+// TestTwins holds that devices that behave well alarm nobody: those of the rows,
+// and all that is told of protected devices besides attacks.
+func TestTwins(t *testing.T) {
+	var takes []Take
+	for i := range Rows {
+		takes = append(takes, Rows[i].Twin)
+	}
+	for i := range Scenarios {
+		s := &Scenarios[i]
+		switch s.Name {
+		case "replay", "wake-flood", "pair-just-works":
+			continue
+		}
+		if slices.Contains(s.Forms, Protected) {
+			for _, layer := range s.Layers {
+				takes = append(takes, Take{Device: s.Device, Scenario: s.Name, Form: Protected, Layer: layer})
+			}
+		}
+	}
+	seen := map[Take]bool{}
+	for _, k := range takes {
+		if seen[k] {
+			continue
+		}
+		seen[k] = true
+		t.Run(fmt.Sprint(k), func(t *testing.T) {
+			a := assessed(t, record(t, k, Format{}))
+			if k.Scenario != "reconnect-cached" || k.Layer != Air { // there is nothing that could tell
+				theDevice(t, a, k)
+			}
+			defends := false
+			for i := range a.Findings {
+				f := &a.Findings[i]
+				defends = defends || f.Kind == finding.DeviceDefendsItself
+				if f.Harm >= device.Serious {
+					t.Errorf("%s", said(a))
+					break
+				}
+			}
+			if defends != (k.Scenario == "stranger") {
+				t.Errorf("the device defends itself: %v", defends)
+			}
+		})
+	}
+	if len(seen) < 25 {
+		t.Errorf("%d twins", len(seen))
+	}
+}
+
+// TestHabits holds that what people do every day with a legacy device, the bolus
+// of every breakfast included, is weak by design and nobody's attack.
+func TestHabits(t *testing.T) {
+	for _, k := range []Take{
+		hci("pump", "day"), {"pump", "day", Legacy, Air, true}, hci("pump", "breakfast"), hci("pump", "reconnect"), hci("pump", "reconnect-cached"),
+		frames("icd", "follow-up"), frames("icd", "read-out"), frames("wand", "read-out"), frames("stim", "adjust"), frames("classic", "read-out"), air("strap", "training"),
+	} {
+		t.Run(fmt.Sprint(k), func(t *testing.T) {
+			a := assessed(t, record(t, k, Format{}))
+			theDevice(t, a, k)
+			for i := range a.Findings {
+				switch f := &a.Findings[i]; {
+				case f.Kind == finding.TherapyCommandReplayed, f.Kind == finding.TherapyCommandUnexpectedSender, finding.Kinds[f.Kind].Exploitation == "active", f.Decision == finding.Act:
+					t.Errorf("%s:%s", f.Kind, said(a))
+				}
+			}
+		})
+	}
+}
