@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"net/netip"
 	"strings"
+
+	"github.com/myelin-health/myelin/sim/radio"
 )
 
 // A person is a patient. All of them are invented.
@@ -57,9 +59,10 @@ const (
 // Secrets returns every text of the ward's captures that nobody may tell:
 // names in each spelling, birth dates, record and visit numbers, addresses,
 // telephone numbers, logins and passwords, and names of stations that are no
-// equipment and may be named after people. Comparing is to ignore case.
+// equipment and may be named after people; and what was heard on the radio.
+// Comparing is to ignore case.
 func Secrets() []string {
-	var out []string
+	out := radio.Secrets()
 	for _, p := range all {
 		out = append(out, p.family, p.given+" "+p.family, p.dicom(), p.birth, date(p.birth), p.record, p.visit, p.street, p.phone)
 	}

@@ -3,13 +3,14 @@
 
 // Package ward makes the sample ward: captures of the morning of Tuesday
 // 3 March 2026 at St. Ada Hospital, 07:00 to 07:20 local time, as three span
-// ports saw it. Hospital, makers, devices, patients and staff are invented.
+// ports saw it, and what a phone, a Bluetooth sniffer and a radio receiver heard.
+// Hospital, makers, devices, patients and staff are invented.
 //
 // What a real tool can say is said by one over loopback and recorded: DICOM by
 // DCMTK and Orthanc, in clear and in TLS, Orthanc's REST, FHIR and HTTP by
 // net/http, TLS by crypto/tls. HL7, SDC's XML, SMB with DCE/RPC, RDP's
 // beginning, DHCP, DNS, NTP, FTP and Telnet are written here. One writer puts
-// all of it into frames.
+// all of it into frames. What was heard on the radio is package radio's.
 //
 // What the tools say differs from run to run (identifiers, keys, random
 // numbers); the story does not.
@@ -19,6 +20,7 @@ package ward
 
 import (
 	"bufio"
+	"bytes"
 	"compress/gzip"
 	"context"
 	"errors"
@@ -28,8 +30,10 @@ import (
 	"path/filepath"
 	"runtime"
 	"sync"
+	"time"
 
 	"github.com/myelin-health/myelin/capture"
+	"github.com/myelin-health/myelin/sim/radio"
 )
 
 // Make writes the captures of the morning into dir. It needs DCMTK and Orthanc.
@@ -41,11 +45,42 @@ func Make(ctx context.Context, dir string) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
+	for _, f := range networkTaps {
+		if err := s.save(filepath.Join(dir, f.name), f.on); err != nil {
+			return err
+		}
+	}
+	return heard(dir)
+}
+
+// networkTaps are the captures of the network.
+var networkTaps = []struct {
+	name string
+	on   tap
+}{{"icu.pcapng", tapICU}, {"radiology.pcapng", tapRadiology}, {"core.pcap.gz", tapCore}}
+
+// heard writes what was heard on the radio: by the phone of Ben, by a Bluetooth
+// sniffer in the waiting room that follows pairings (and finds out their keys
+// where the pairing is weak), by a receiver in cardiology since the day before.
+func heard(dir string) error {
 	for _, f := range []struct {
 		name string
-		on   tap
-	}{{"icu.pcapng", tapICU}, {"radiology.pcapng", tapRadiology}, {"core.pcap.gz", tapCore}} {
-		if err := s.save(filepath.Join(dir, f.name), f.on); err != nil {
+		o    radio.Options
+		as   radio.Format
+	}{
+		{"ben-phone.btsnoop", radio.Options{Device: "pump", Scenario: "breakfast", Layer: radio.HCI, Start: morning}, radio.Format{}},
+		{"waiting-room.pcapng", radio.Options{Device: "pump", Scenario: "stranger-bonds", Layer: radio.Air, Start: morning.Add(15 * time.Minute)}, radio.Format{Link: capture.LinkNordicBLE, Decrypted: true}},
+		{"cardiology.jsonl", radio.Options{Device: "icd", Scenario: "replay", Layer: radio.Frames, Start: morning}, radio.Format{}},
+	} {
+		r, err := radio.Play(f.o)
+		if err != nil {
+			return err
+		}
+		var b bytes.Buffer
+		if err := r.Write(&b, f.as); err != nil {
+			return err
+		}
+		if err := os.WriteFile(filepath.Join(dir, f.name), b.Bytes(), 0o644); err != nil {
 			return err
 		}
 	}
