@@ -117,9 +117,17 @@ func change(now, value device.Quantity) string {
 	return to
 }
 
+// switched are the words for a switch, which is 0 or 1 in the unit 1.
+var switched = map[string]string{"0 1": "off", "1 1": "on"}
+
 // written is a quantity for people: of "ug" and "mg" one is soon taken for the
 // other, so that nobody writes the first.
-func written(q device.Quantity) string { return strings.Replace(q.String(), " ug", " mcg", 1) }
+func written(q device.Quantity) string {
+	if word := switched[q.String()]; word != "" {
+		return word
+	}
+	return strings.Replace(q.String(), " ug", " mcg", 1)
+}
 
 func float(q device.Quantity) float64 { return float64(q.Coefficient) * math.Pow10(int(q.Exponent)) }
 
