@@ -4,6 +4,7 @@
 package watch
 
 import (
+	"cmp"
 	"encoding/binary"
 	"strconv"
 
@@ -120,10 +121,8 @@ func (a *air) said(m *radio.Message, frame []byte) {
 		a.note(event.CommandAnswered, who.addr, other, event.Int(event.Verb, m.Command.Verb), event.Int(event.Stage, m.Command.Stage),
 			event.Int(event.Outcome, outcome), event.Text(event.Target, name))
 	case radio.Identity:
-		made, model := a.sh.text(m.Manufacturer), a.sh.text(m.Model)
-		if made == "" && model == "" { // the dialect is of one make and model
-			made, model = d.Manufacturer, d.Model
-		}
+		// What it leaves out is the dialect's, which is of one make and model.
+		made, model := cmp.Or(a.sh.text(m.Manufacturer), d.Manufacturer), cmp.Or(a.sh.text(m.Model), d.Model)
 		a.note(event.IdentitySeen, who.addr, other, event.Text(event.Manufacturer, made), event.Text(event.Model, model),
 			event.Text(event.Version, a.sh.text(m.Version)))
 	}
