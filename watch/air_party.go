@@ -1,0 +1,248 @@
+// SPDX-FileCopyrightText: 2026 The Myelin authors
+// SPDX-License-Identifier: Apache-2.0
+
+package watch
+
+import (
+	"bytes"
+	"encoding/binary"
+	"strconv"
+	"strings"
+
+	"github.com/myelin-health/myelin/ble"
+	"github.com/myelin-health/myelin/device"
+	"github.com/myelin-health/myelin/event"
+	"github.com/myelin-health/myelin/flow"
+	"github.com/myelin-health/myelin/inventory"
+	"github.com/myelin-health/myelin/proto/gatt"
+)
+
+// A party is somebody on the radio. Its address may be a patient's and stays
+// here: outside it has a pseudonym.
+type party struct {
+	addr       device.Address
+	address    ble.Address // none when it was not heard
+	medical    bool
+	therapies  device.Therapies
+	made       inventory.Claim // told once it is known to be medical: a phone's make is its owner's
+	fields     int64           // that it tells everybody, in advertising
+	trackable  bool            // by an address that does not change
+	advertised flow.Place      // where that was heard
+	known      bool            // had a connection, or is medical
+	host       bool            // of a log
+	told       bool
+}
+
+// A ring holds the addresses that were remembered last.
+type ring struct {
+	addresses []ble.Address
+	next      int
+}
+
+// add remembers an address, and returns the one that is forgotten for it, if any.
+func (r *ring) add(address ble.Address) (forgotten ble.Address) {
+	if len(r.addresses) < maxParties {
+		r.addresses = append(r.addresses, address)
+		return forgotten
+	}
+	forgotten, r.addresses[r.next] = r.addresses[r.next], address
+	r.next = (r.next + 1) % maxParties
+	return forgotten
+}
+
+// A hostKey names the controller that an HCI log is about.
+type hostKey struct {
+	stream uint64
+	index  uint16
+}
+
+// party returns who has an address, new or as known. Without an address it is
+// somebody new each time.
+func (a *air) party(address ble.Address) *party {
+	p := a.parties[address]
+	if p == nil {
+		a.named++
+		p = &party{addr: device.Address{Kind: device.BLE, Value: "ble-" + strconv.Itoa(a.named)}, address: address}
+		a.remember(address, p)
+	}
+	return p
+}
+
+// remember notes that somebody has an address. Who only passes by is forgotten
+// for others that do: a flood of advertisers hides no device.
+func (a *air) remember(address ble.Address, p *party) {
+	if address.Kind == ble.NoAddress {
+		return
+	}
+	a.parties[address] = p
+	if !p.known {
+		if old := a.passing.add(address); old.Kind != ble.NoAddress && a.parties[old] != nil && !a.parties[old].known {
+			delete(a.parties, old)
+		}
+		return
+	}
+	if old := a.known.add(address); old.Kind != ble.NoAddress && old != address {
+		delete(a.parties, old)
+		a.dropped++
+	}
+}
+
+// keep notes that somebody is worth remembering.
+func (a *air) keep(p *party) {
+	if !p.known {
+		p.known = true
+		a.remember(p.address, p)
+	}
+}
+
+// side returns who is at one side of a connection. The host of a log is one and
+// the same, whatever address its controller uses.
+func (a *air) side(c *ble.Connection, s ble.Side) *party {
+	id := c.Identity(s)
+	if s != c.Local() {
+		return a.party(id)
+	}
+	k := hostKey{a.stream, a.packet.Index}
+	p := a.hosts[k]
+	switch known := a.parties[id]; {
+	case id.Trackable() && known != nil:
+		p = known // as another log has it, too
+	case id.Trackable() && p != nil:
+		a.remember(id, p)
+	case p == nil && id.Trackable():
+		p = a.party(id)
+	case p == nil:
+		p = a.party(ble.Address{})
+	}
+	p.host = true
+	if len(a.hosts) >= maxHosts {
+		clear(a.hosts)
+	}
+	a.hosts[k] = p
+	return p
+}
+
+// noteMade tells what a medical device is.
+func (a *air) noteMade(about, peer device.Address, made inventory.Claim) {
+	a.note(event.IdentitySeen, about, peer, event.Text(event.Manufacturer, made.Manufacturer), event.Text(event.Model, made.Model), event.Text(event.Version, made.Version))
+}
+
+// subject is who wears a device.
+func (a *air) subject(p *party) int64 { return a.pseudonym("subject", p) }
+
+// pseudonym is the same for the same address under the same key.
+func (a *air) pseudonym(use string, p *party) int64 {
+	if p.address.Kind == ble.NoAddress {
+		return a.sh.pseudonym(use, []byte(p.addr.Value))
+	}
+	return a.sh.pseudonym(use, p.address.Bytes[:])
+}
+
+// is notes what a medical device's service says that it is.
+func (a *air) is(p *party, service *gatt.ServiceInfo) {
+	if p.medical && (p.therapies.Has(service.Therapy) || service.Therapy == device.NoTherapy) {
+		return
+	}
+	a.keep(p)
+	p.medical, p.therapies = true, p.therapies|device.TherapiesOf(service.Therapy)
+	class := service.Therapy.Info().Class
+	if service.Therapy == device.Monitoring || class == "" {
+		class = strings.ToLower(service.Name) + " sensor"
+	}
+	if a.sh.keyed && p.address.Kind != ble.NoAddress {
+		// Whoever has the key knows the device again in another capture.
+		id := strconv.FormatUint(uint64(a.pseudonym("radio", p)), 36)
+		a.note(event.NameSeen, p.addr, device.Address{}, event.Int(event.AddressKind, device.BLE), event.Text(event.Name, "ble-"+id))
+	}
+	a.note(event.IdentitySeen, p.addr, device.Address{}, event.Text(event.Class, class), event.Int(event.Therapy, service.Therapy))
+	if p.made != (inventory.Claim{}) {
+		a.noteMade(p.addr, device.Address{}, p.made)
+		p.made = inventory.Claim{}
+	}
+}
+
+// exposed notes what somebody tells everybody near, once it is known that this
+// is a medical device.
+func (a *air) exposed(p *party, fields int64, trackable bool) {
+	if p.fields|fields == p.fields && (!trackable || p.trackable) && (p.told || !p.medical) {
+		return
+	}
+	if p.advertised.Packet == 0 {
+		p.advertised = a.at
+	}
+	news := p.fields|fields != p.fields || trackable && !p.trackable
+	p.fields, p.trackable = p.fields|fields, p.trackable || trackable
+	if !p.medical || p.told && !news || p.fields == 0 && !p.trackable {
+		return
+	}
+	p.told = true
+	at := a.at
+	a.at = p.advertised
+	a.note(event.AdvertisingSeen, p.addr, device.Address{}, event.Int(event.Fields, p.fields), event.Bool(event.Trackable, p.trackable))
+	a.at = at
+}
+
+// Advertised looks at what somebody tells everybody near. Who is not known, and
+// says nothing that a person could be told by, is not remembered: in a ward
+// that is almost everybody.
+func (a *air) Advertised(ad *ble.Advertisement) {
+	p := a.parties[ad.Identity]
+	fields := int64(0)
+	offers := func(u gatt.UUID) {
+		if info, ok := gatt.Service(u); ok && info.Medical {
+			if p == nil {
+				p = a.party(ad.Identity)
+			}
+			a.is(p, &info)
+		}
+	}
+	for s := range ad.Structures() {
+		switch s.Type {
+		case ble.ADServices16, ble.ADAllServices16:
+			for b := s.Data; len(b) >= 2; b = b[2:] {
+				offers(gatt.UUID16(binary.LittleEndian.Uint16(b)))
+			}
+		case ble.ADServices128, ble.ADAllServices128:
+			for b := s.Data; len(b) >= 16; b = b[16:] {
+				var u gatt.UUID
+				for i := range u {
+					u[i] = b[15-i]
+				}
+				offers(u)
+			}
+		case ble.ADShortName, ble.ADName:
+			fields |= namesSomebody(s.Data)
+		}
+	}
+	if p == nil && fields != 0 {
+		p = a.party(ad.Identity)
+	}
+	if p != nil {
+		a.exposed(p, fields, ad.Advertiser.Trackable() && !ad.Resolved)
+	}
+}
+
+// personalDigits are so many digits in a row that they number one device.
+const personalDigits = 4
+
+// namesSomebody tells which patient data a local name holds: a person's name ("Anna's
+// pump"), or a number that no two devices share. A maker's name and model
+// number are shorter.
+func namesSomebody(name []byte) int64 {
+	fields := int64(0)
+	if bytes.Contains(name, []byte("'s ")) || bytes.Contains(name, []byte("\u2019s ")) {
+		fields |= event.FieldName
+	}
+	run := 0
+	for _, c := range name {
+		if c >= '0' && c <= '9' {
+			run++
+		} else {
+			run = 0
+		}
+		if run >= personalDigits {
+			fields |= event.FieldSerial
+		}
+	}
+	return fields
+}
