@@ -58,8 +58,11 @@ var rooms = []room{
 	{"sim", []string{"assess", "ble", "capture", "wire", "flow", "proto", "device", "event", "finding", "inventory", "watch", "risk", "report", "internal/testpeer"}, nil},
 	{"internal/testpeer", nil, nil},
 	{"internal/bench", []string{"capture", "ble", "proto"}, nil},
-	{"cmd", []string{"assess", "capture", "device", "event", "finding", "flow", "inventory", "proto", "report", "risk", "sim", "watch", "wire"},
-		[]string{"github.com/spf13/cobra", "github.com/spf13/pflag", "github.com/jedib0t/go-pretty"}},
+	{
+		"cmd",
+		[]string{"assess", "capture", "device", "event", "finding", "flow", "inventory", "proto", "report", "risk", "sim", "watch", "wire"},
+		[]string{"github.com/spf13/cobra", "github.com/spf13/pflag", "github.com/jedib0t/go-pretty"},
+	},
 }
 
 // roomOf returns the row of a folder: "proto/" is every folder below proto.

@@ -30,11 +30,31 @@ func assessFile(t testing.TB, path string) *report.Assessment {
 
 // spoken maps the words of the manifest to protocols.
 var spoken = []struct{ word, protocol string }{
-	{"DICOM", "dicom"}, {"HL7", "hl7"}, {"SDC", "sdc"}, {"TLS", "tls"}, {"SSLv2", "tls"}, {"SMB", "smb"}, {"RDP", "rdp"},
-	{"Telnet", "telnet"}, {"FTP", "ftp"}, {"MQTT", "mqtt"}, {"Modbus", "modbus"}, {"BACnet", "bacnet"},
-	{"SNMP", "snmp"}, {"DNS", "dns"}, {"DHCP", "dhcp"}, {"SSH", "ssh"},
+	{"DICOM", "dicom"},
+	{"HL7", "hl7"},
+	{"SDC", "sdc"},
+	{"TLS", "tls"},
+	{"SSLv2", "tls"},
+	{"SMB", "smb"},
+	{"RDP", "rdp"},
+	{"Telnet", "telnet"},
+	{"FTP", "ftp"},
+	{"MQTT", "mqtt"},
+	{"Modbus", "modbus"},
+	{"BACnet", "bacnet"},
+	{"SNMP", "snmp"},
+	{"DNS", "dns"},
+	{"DHCP", "dhcp"},
+	{"SSH", "ssh"},
 	// Not asked for by name, but read as well.
-	{"HTTP", "http"}, {"LDAP", "ldap"}, {"Kerberos", "kerberos"}, {"VNC", "vnc"}, {"NetBIOS", "netbios"}, {"Syslog", "syslog"}, {"CoAP", "coap"}, {"SSDP", "ssdp"},
+	{"HTTP", "http"},
+	{"LDAP", "ldap"},
+	{"Kerberos", "kerberos"},
+	{"VNC", "vnc"},
+	{"NetBIOS", "netbios"},
+	{"Syslog", "syslog"},
+	{"CoAP", "coap"},
+	{"SSDP", "ssdp"},
 }
 
 // absent are protocols that the manifest names and the capture does not hold,

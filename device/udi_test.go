@@ -26,18 +26,30 @@ func TestParseUDI(t *testing.T) {
 		from, in string
 		want     UDI
 	}{
-		{"FDA, UDI formats by FDA-accredited issuing agency, v1.3, GS1", "(01)51022222233336(11)141231(17)150707(10)A213B1(21)1234",
-			UDI{Issuer: "GS1", DI: "51022222233336", Made: "2014-12-31", Expiry: "2015-07-07", Lot: "A213B1", Serial: "1234", Checked: true}},
-		{"the same as an element string", "015102222223333611141231" + "17150707" + "10A213B1" + gs + "211234",
-			UDI{Issuer: "GS1", DI: "51022222233336", Made: "2014-12-31", Expiry: "2015-07-07", Lot: "A213B1", Serial: "1234", Checked: true}},
-		{"the same from a scanner", "]d2" + gs + "0151022222233336111412311715070710A213B1" + gs + "211234" + gs,
-			UDI{Issuer: "GS1", DI: "51022222233336", Made: "2014-12-31", Expiry: "2015-07-07", Lot: "A213B1", Serial: "1234", Checked: true}},
-		{"ISO/IEC 15434 format 05", "[)>" + rs + "05" + gs + "0151022222233336" + gs + "10A213B1" + rs + eot,
-			UDI{Issuer: "GS1", DI: "51022222233336", Lot: "A213B1", Checked: true}},
-		{"HL7 v2 example of PRT-10", "(01)00643169001763(17)160712(21)21A11F4855",
-			UDI{Issuer: "GS1", DI: "00643169001763", Expiry: "2016-07-12", Serial: "21A11F4855", Checked: true}},
-		{"GS1 section 3.4.2, of dates: day 00", "(01)00643169001763(17)160700",
-			UDI{Issuer: "GS1", DI: "00643169001763", Expiry: "2016-07", Checked: true}},
+		{
+			"FDA, UDI formats by FDA-accredited issuing agency, v1.3, GS1", "(01)51022222233336(11)141231(17)150707(10)A213B1(21)1234",
+			UDI{Issuer: "GS1", DI: "51022222233336", Made: "2014-12-31", Expiry: "2015-07-07", Lot: "A213B1", Serial: "1234", Checked: true},
+		},
+		{
+			"the same as an element string", "015102222223333611141231" + "17150707" + "10A213B1" + gs + "211234",
+			UDI{Issuer: "GS1", DI: "51022222233336", Made: "2014-12-31", Expiry: "2015-07-07", Lot: "A213B1", Serial: "1234", Checked: true},
+		},
+		{
+			"the same from a scanner", "]d2" + gs + "0151022222233336111412311715070710A213B1" + gs + "211234" + gs,
+			UDI{Issuer: "GS1", DI: "51022222233336", Made: "2014-12-31", Expiry: "2015-07-07", Lot: "A213B1", Serial: "1234", Checked: true},
+		},
+		{
+			"ISO/IEC 15434 format 05", "[)>" + rs + "05" + gs + "0151022222233336" + gs + "10A213B1" + rs + eot,
+			UDI{Issuer: "GS1", DI: "51022222233336", Lot: "A213B1", Checked: true},
+		},
+		{
+			"HL7 v2 example of PRT-10", "(01)00643169001763(17)160712(21)21A11F4855",
+			UDI{Issuer: "GS1", DI: "00643169001763", Expiry: "2016-07-12", Serial: "21A11F4855", Checked: true},
+		},
+		{
+			"GS1 section 3.4.2, of dates: day 00", "(01)00643169001763(17)160700",
+			UDI{Issuer: "GS1", DI: "00643169001763", Expiry: "2016-07", Checked: true},
+		},
 		{"software version", "(01)00643169001763(8012)2.1.4", UDI{Issuer: "GS1", DI: "00643169001763", Version: "2.1.4", Checked: true}},
 		{"an AI that is no part of a UDI", "(01)00643169001763(240)CAT-1(10)X(Y", UDI{Issuer: "GS1", DI: "00643169001763", Lot: "X(Y", Checked: true}},
 		{"wrong check digit", "(01)00643169001764(21)A", UDI{Issuer: "GS1", DI: "00643169001764", Serial: "A"}},
@@ -49,15 +61,23 @@ func TestParseUDI(t *testing.T) {
 		{"a check character that is a space", "+A123XJC5D6E71 ", UDI{Issuer: "HIBCC", DI: "A123XJC5D6E71", Checked: true}},
 		{"ANSI/HIBC 2.6, as printed", "*+A123BJC5D6E71G*", UDI{Issuer: "HIBCC", DI: "A123BJC5D6E71", Checked: true}},
 		{"ANSI/HIBC 2.6 section 2.2.1.1", "+A99912345/$$52001510X33", UDI{Issuer: "HIBCC", DI: "A99912345", Expiry: "2020-01-15", Lot: "10X3", Checked: true}},
-		{"ANSI/HIBC 2.6, with quantity", "+A99912349/$10X3/16D20111231/14D20200131/Q500Z",
-			UDI{Issuer: "HIBCC", DI: "A99912349", Made: "2011-12-31", Expiry: "2020-01-31", Lot: "10X3", Checked: true}},
-		{"FDA, UDI formats, HIBCC", "+H123PARTNO1234567890120/$$420020216LOT123456789012345/SXYZ4567890123 45678/16D20130202C",
-			UDI{Issuer: "HIBCC", DI: "H123PARTNO1234567890120", Expiry: "2020-02-02", Lot: "LOT123456789012345", Serial: "XYZ4567890123 45678", Made: "2013-02-02", Checked: true}},
-		{"the same without the space, as FHIR prints it", "+H123PARTNO1234567890120/$$420020216LOT123456789012345/SXYZ456789012345678/16D20130202C",
-			UDI{Issuer: "HIBCC", DI: "H123PARTNO1234567890120", Expiry: "2020-02-02", Lot: "LOT123456789012345", Serial: "XYZ456789012345678", Made: "2013-02-02"}},
+		{
+			"ANSI/HIBC 2.6, with quantity", "+A99912349/$10X3/16D20111231/14D20200131/Q500Z",
+			UDI{Issuer: "HIBCC", DI: "A99912349", Made: "2011-12-31", Expiry: "2020-01-31", Lot: "10X3", Checked: true},
+		},
+		{
+			"FDA, UDI formats, HIBCC", "+H123PARTNO1234567890120/$$420020216LOT123456789012345/SXYZ4567890123 45678/16D20130202C",
+			UDI{Issuer: "HIBCC", DI: "H123PARTNO1234567890120", Expiry: "2020-02-02", Lot: "LOT123456789012345", Serial: "XYZ4567890123 45678", Made: "2013-02-02", Checked: true},
+		},
+		{
+			"the same without the space, as FHIR prints it", "+H123PARTNO1234567890120/$$420020216LOT123456789012345/SXYZ456789012345678/16D20130202C",
+			UDI{Issuer: "HIBCC", DI: "H123PARTNO1234567890120", Expiry: "2020-02-02", Lot: "LOT123456789012345", Serial: "XYZ456789012345678", Made: "2013-02-02"},
+		},
 		{"IMDRF/UDI WG/N48 appendix C", "+A999ABC123DE0/$+1234567Y", UDI{Issuer: "HIBCC", DI: "A999ABC123DE0", Serial: "1234567", Checked: true}},
-		{"quantity, lot", "+A99912345/$$812710X3/16D20111212/14D20200906/S77DEFG453",
-			UDI{Issuer: "HIBCC", DI: "A99912345", Lot: "10X3", Made: "2011-12-12", Expiry: "2020-09-06", Serial: "77DEFG45", Checked: true}},
+		{
+			"quantity, lot", "+A99912345/$$812710X3/16D20111212/14D20200906/S77DEFG453",
+			UDI{Issuer: "HIBCC", DI: "A99912345", Lot: "10X3", Made: "2011-12-12", Expiry: "2020-09-06", Serial: "77DEFG45", Checked: true},
+		},
 		{"quantity, date, lot", "+E203PB414109/$$8243280112R00089525J", UDI{Issuer: "HIBCC", DI: "E203PB414109", Expiry: "2028-01-12", Lot: "R00089525", Checked: true}},
 		{"quantity only", "+EHWD3551419/$$900100F", UDI{Issuer: "HIBCC", DI: "EHWD3551419", Checked: true}},
 		{"the oldest form", "+J123AQ3451/25330BC34567/S4012X", UDI{Issuer: "HIBCC", DI: "J123AQ3451", Expiry: "2025-11-26", Lot: "BC34567", Serial: "4012", Checked: true}},
@@ -66,17 +86,25 @@ func TestParseUDI(t *testing.T) {
 		{"YYJJJHH, serial", hibc("+A99912345/$$+62836623S1"), UDI{Issuer: "HIBCC", DI: "A99912345", Expiry: "2028-12-31", Serial: "S1", Checked: true}},
 		{"no date, serial", hibc("+A99912345/$$+7S1"), UDI{Issuer: "HIBCC", DI: "A99912345", Serial: "S1", Checked: true}},
 
-		{"FDA, UDI formats, ICCBBA", "=/A9999XYZ100T0944=,000025=A99971312345600=>014032=}013032&,1000000000000XYZ123",
-			UDI{Issuer: "ICCBBA", DI: "A9999XYZ100T0944", Serial: "000025", Donation: "A99971312345600", Expiry: "2014-02-01", Made: "2013-02-01", Lot: "000000000000XYZ123"}},
-		{"ST-011, compound message", "=+06000=/A9999XYZ100T0476=,000025=A99972312345600=>025032=}023032&,1000000000000XYZ123",
-			UDI{Issuer: "ICCBBA", DI: "A9999XYZ100T0476", Serial: "000025", Donation: "A99972312345600", Expiry: "2025-02-01", Made: "2023-02-01", Lot: "000000000000XYZ123"}},
+		{
+			"FDA, UDI formats, ICCBBA", "=/A9999XYZ100T0944=,000025=A99971312345600=>014032=}013032&,1000000000000XYZ123",
+			UDI{Issuer: "ICCBBA", DI: "A9999XYZ100T0944", Serial: "000025", Donation: "A99971312345600", Expiry: "2014-02-01", Made: "2013-02-01", Lot: "000000000000XYZ123"},
+		},
+		{
+			"ST-011, compound message", "=+06000=/A9999XYZ100T0476=,000025=A99972312345600=>025032=}023032&,1000000000000XYZ123",
+			UDI{Issuer: "ICCBBA", DI: "A9999XYZ100T0476", Serial: "000025", Donation: "A99972312345600", Expiry: "2025-02-01", Made: "2023-02-01", Lot: "000000000000XYZ123"},
+		},
 		{"FDA, UDI formats, blood bags", "=)1TE123456A &)RZ12345678", UDI{Issuer: "ICCBBA", DI: "1TE123456A", Lot: "RZ12345678"}},
 
 		{"PPN technical specification section 12", "9N110375286414", UDI{Issuer: "IFA", DI: "110375286414", Checked: true}},
-		{"the same with lot, expiry and serial", "[)>" + rs + "06" + gs + "9N110375286414" + gs + "1T12345ABCD" + gs + "D150617" + gs + "S12345ABCDEF98765" + rs + eot,
-			UDI{Issuer: "IFA", DI: "110375286414", Lot: "12345ABCD", Expiry: "2015-06-17", Serial: "12345ABCDEF98765", Checked: true}},
-		{"made, and a GTIN beside", "[)>" + rs + "06" + gs + "9N111234567842" + gs + "16D20151100" + gs + "8P04150123456782" + rs + eot,
-			UDI{Issuer: "IFA", DI: "111234567842", Made: "2015-11", Checked: true}},
+		{
+			"the same with lot, expiry and serial", "[)>" + rs + "06" + gs + "9N110375286414" + gs + "1T12345ABCD" + gs + "D150617" + gs + "S12345ABCDEF98765" + rs + eot,
+			UDI{Issuer: "IFA", DI: "110375286414", Lot: "12345ABCD", Expiry: "2015-06-17", Serial: "12345ABCDEF98765", Checked: true},
+		},
+		{
+			"made, and a GTIN beside", "[)>" + rs + "06" + gs + "9N111234567842" + gs + "16D20151100" + gs + "8P04150123456782" + rs + eot,
+			UDI{Issuer: "IFA", DI: "111234567842", Made: "2015-11", Checked: true},
+		},
 		{"wrong check digits", "9N110375286415", UDI{Issuer: "IFA", DI: "110375286415"}},
 	} {
 		got, err := ParseUDI(test.in)

@@ -39,8 +39,10 @@ func TestChosenAddresses(t *testing.T) {
 func crowd(h Handler, n int, talk func(t *Table, p *wire.Packet, at Place)) *Table {
 	t := NewTable(h)
 	for i := range n {
-		p := wire.Packet{IPVersion: 4, Proto: wire.ProtoTCP, HasPorts: true, SrcPort: 4000, DstPort: 2575, Flags: wire.ACK,
-			Src: wire.AddrFrom(netip.AddrFrom4([4]byte{10, 20, byte(i >> 8), byte(i)}))}
+		p := wire.Packet{
+			IPVersion: 4, Proto: wire.ProtoTCP, HasPorts: true, SrcPort: 4000, DstPort: 2575, Flags: wire.ACK,
+			Src: wire.AddrFrom(netip.AddrFrom4([4]byte{10, 20, byte(i >> 8), byte(i)})),
+		}
 		talk(t, &p, Place{Time: int64(i)})
 	}
 	return t

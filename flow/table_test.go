@@ -397,8 +397,10 @@ func TestNoAllocation(t *testing.T) {
 	h := discard{}
 	p := newPeer(h)
 	p.handshake()
-	k := wire.Packet{IPVersion: 4, Proto: wire.ProtoTCP, HasPorts: true, Flags: wire.ACK, Seq: 1000, Payload: make([]byte, 1000),
-		Src: p.ends[0].Addr, SrcPort: p.ends[0].Port, Dst: p.ends[1].Addr, DstPort: p.ends[1].Port}
+	k := wire.Packet{
+		IPVersion: 4, Proto: wire.ProtoTCP, HasPorts: true, Flags: wire.ACK, Seq: 1000, Payload: make([]byte, 1000),
+		Src: p.ends[0].Addr, SrcPort: p.ends[0].Port, Dst: p.ends[1].Addr, DstPort: p.ends[1].Port,
+	}
 	at := Place{Time: p.now}
 	if n := testing.AllocsPerRun(1000, func() {
 		p.t.Packet(&k, at)
@@ -424,8 +426,10 @@ func BenchmarkPacket(b *testing.B) {
 			ps := make([]wire.Packet, min(conversations, maxConversations))
 			payload := make([]byte, 300)
 			for i := range ps {
-				ps[i] = wire.Packet{IPVersion: 4, Proto: wire.ProtoTCP, HasPorts: true, Flags: wire.ACK, SrcPort: uint16(i), DstPort: 80,
-					Src: wire.AddrFrom(netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)})), Payload: payload}
+				ps[i] = wire.Packet{
+					IPVersion: 4, Proto: wire.ProtoTCP, HasPorts: true, Flags: wire.ACK, SrcPort: uint16(i), DstPort: 80,
+					Src: wire.AddrFrom(netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)})), Payload: payload,
+				}
 			}
 			now := int64(0)
 			i := 0
@@ -455,9 +459,11 @@ func FuzzTable(f *testing.F) {
 		for len(b) >= 5 {
 			from := Side(b[0] & 1)
 			n := int(b[4])
-			p.sendPacket(from, wire.Packet{Proto: wire.ProtoTCP, HasPorts: true, Flags: b[1] & 0x3f,
+			p.sendPacket(from, wire.Packet{
+				Proto: wire.ProtoTCP, HasPorts: true, Flags: b[1] & 0x3f,
 				Seq: uint32(b[2])<<4 | uint32(b[3]&15), Ack: uint32(b[3]), Missing: int(b[0] >> 6),
-				Payload: bytes.Repeat([]byte{b[3]}, n)})
+				Payload: bytes.Repeat([]byte{b[3]}, n),
+			})
 			p.now += int64(b[0]) << 24
 			b = b[5:]
 		}
@@ -541,8 +547,10 @@ func TestFragmentLimits(t *testing.T) {
 func TestHash(t *testing.T) {
 	shards := map[int]int{}
 	for i := range 6400 {
-		p := wire.Packet{Proto: 6, Src: wire.AddrFrom(netip.AddrFrom4([4]byte{10, 20, 3, byte(i)})), SrcPort: uint16(i),
-			Dst: wire.AddrFrom(netip.AddrFrom4([4]byte{10, 20, 8, 20})), DstPort: 11112}
+		p := wire.Packet{
+			Proto: 6, Src: wire.AddrFrom(netip.AddrFrom4([4]byte{10, 20, 3, byte(i)})), SrcPort: uint16(i),
+			Dst: wire.AddrFrom(netip.AddrFrom4([4]byte{10, 20, 8, 20})), DstPort: 11112,
+		}
 		q := p
 		q.Src, q.Dst, q.SrcPort, q.DstPort = p.Dst, p.Src, p.DstPort, p.SrcPort
 		if Hash(&p) != Hash(&q) {

@@ -445,9 +445,12 @@ func (p *pageData) findings(g *digest) {
 			r.Sure = f.Confidence.String() + " confidence"
 		}
 		for _, q := range [...]answer{
-			{Question: "Exploitation", Answer: f.SSVC.Exploitation}, {Question: "Automatable", Answer: f.SSVC.Automatable},
-			{Question: "Technical impact", Answer: f.SSVC.TechnicalImpact}, {Question: "Mission and well-being", Answer: f.SSVC.MissionWellBeing},
-			{Question: "Exposure", Answer: f.SSVC.Exposure}, {Question: "Human impact", Answer: f.SSVC.HumanImpact},
+			{Question: "Exploitation", Answer: f.SSVC.Exploitation},
+			{Question: "Automatable", Answer: f.SSVC.Automatable},
+			{Question: "Technical impact", Answer: f.SSVC.TechnicalImpact},
+			{Question: "Mission and well-being", Answer: f.SSVC.MissionWellBeing},
+			{Question: "Exposure", Answer: f.SSVC.Exposure},
+			{Question: "Human impact", Answer: f.SSVC.HumanImpact},
 			{Question: "CERT/CC's Deployer tree", Answer: f.SSVC.Action},
 		} {
 			if q.Answer != "" {

@@ -21,7 +21,8 @@ import (
 func write(t interface {
 	Helper()
 	Fatal(...any)
-}, say func(io.Writer, *Assessment) error, a *Assessment) []byte {
+}, say func(io.Writer, *Assessment) error, a *Assessment,
+) []byte {
 	t.Helper()
 	var b bytes.Buffer
 	if err := say(&b, a); err != nil {
@@ -170,8 +171,10 @@ func TestReadJSONRefuses(t *testing.T) {
 		"a port too large":    {change(`"port":24000`, `"port":65536`), "65536"},
 		"a count below zero":  {change(`"count":42`, `"count":-1`), "-1"},
 		"nested too deeply":   {change(`"schema": 1`, `"schema": `+strings.Repeat("[", 100_000)), "deeply"},
-		"too many sightings": {change(`"sightings":[`, `"sightings":[`+strings.Repeat(`{"time":"2026-03-03T06:09:12Z","input":"","packet":1,"offset":0,"note":""},`, finding.MaxSightings)),
-			"more than 20"},
+		"too many sightings": {
+			change(`"sightings":[`, `"sightings":[`+strings.Repeat(`{"time":"2026-03-03T06:09:12Z","input":"","packet":1,"offset":0,"note":""},`, finding.MaxSightings)),
+			"more than 20",
+		},
 	} {
 		a, err := ReadJSON(strings.NewReader(c.doc))
 		if err == nil || !strings.Contains(err.Error(), c.want) {

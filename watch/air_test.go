@@ -27,9 +27,7 @@ type phoneLog struct {
 	mirror bool // it is the device's log
 }
 
-var (
-	pumpRadio = ble.Address{Bytes: [6]byte{0xc0, 0, 0x5e, 0, 0x53, 1}, Kind: ble.StaticRandom}
-)
+var pumpRadio = ble.Address{Bytes: [6]byte{0xc0, 0, 0x5e, 0, 0x53, 1}, Kind: ble.StaticRandom}
 
 func newPhoneLog(t testing.TB) *phoneLog {
 	p := &phoneLog{scene: newScene(), t: t, device: pumpRadio}

@@ -36,12 +36,14 @@ func TestBACnetObserver(t *testing.T) {
 		{"unknown vendor", bacnetIP(0x0b, "\x01\x00"+iAm[:len(iAm)-1]+"\xfe"), nil},
 		{"answer", bacnetIP(0x0a, "\x01\x00"+read), []string{
 			fmt.Sprintf("name-seen 10.20.3.10 %d=%d %d=ahu-7 %d=bacnet", event.AddressKind, device.Host, event.Name, event.Protocol),
-			said("10.20.3.10", event.Model, "FX70"), said("10.20.3.10", event.Version, "2.1")}},
+			said("10.20.3.10", event.Model, "FX70"), said("10.20.3.10", event.Version, "2.1"),
+		}},
 		{"answer of another object", bacnetIP(0x0a, "\x01\x00\x30\x01\x0c\x0c\x00\x00\x00\x01\x19\x46\x3e\x75\x05\x00FX70\x3f"), nil},
 		{"answer cut", bacnetIP(0x0a, "\x01\x00"+read[:len(read)-1]), []string{
 			fmt.Sprintf("name-seen 10.20.3.10 %d=%d %d=ahu-7 %d=bacnet", event.AddressKind, device.Host, event.Name, event.Protocol),
 			said("10.20.3.10", event.Model, "FX70"), said("10.20.3.10", event.Version, "2.1"),
-			fmt.Sprintf("malformed-seen 10.20.3.10 %d=bacnet %d=Tag %d=truncated", event.Protocol, event.Field, event.Reason)}},
+			fmt.Sprintf("malformed-seen 10.20.3.10 %d=bacnet %d=Tag %d=truncated", event.Protocol, event.Field, event.Reason),
+		}},
 		{"who is", bacnetIP(0x0b, "\x01\x00\x10\x08"), nil},
 		{"network message", bacnetIP(0x0b, "\x01\x80\x01\x00\x05"), nil},
 	} {

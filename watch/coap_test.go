@@ -38,8 +38,11 @@ func TestCoAPObserver(t *testing.T) {
 		{"OSCORE", []piece{client(request), server(response), client(request)}, []string{protected, name}},
 		{"in clear", []piece{client([]byte("\x40\x01\x7d\x34\xb3icd")), server([]byte("\x60\x45\x7d\x34\xffx"))}, nil},
 		{"host an address", []piece{client([]byte("\x40\x01\x7d\x34\x3a10.20.3.10\x83icd"))}, nil},
-		{"malformed", []piece{client([]byte("\x40\x01\x7d\x34\xff"))},
-			[]string{fmt.Sprintf("malformed-seen 10.20.1.5 %d=coap %d=Payload %d=truncated", event.Protocol, event.Field, event.Reason)}},
+		{
+			"malformed",
+			[]piece{client([]byte("\x40\x01\x7d\x34\xff"))},
+			[]string{fmt.Sprintf("malformed-seen 10.20.1.5 %d=coap %d=Payload %d=truncated", event.Protocol, event.Field, event.Reason)},
+		},
 	} {
 		if got := toldAll(observeDatagrams(t, newCoAPObserver(), tt.pieces...)); !slices.Equal(got, tt.want) {
 			t.Errorf("%s: %q\nwant %q", tt.name, got, tt.want)

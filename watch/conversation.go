@@ -86,8 +86,10 @@ func (c *ended) first() place {
 
 // event returns the conversation as an event.
 func (c *ended) event() event.Event {
-	e := event.Event{Kind: event.ConversationEnded, Time: c.last, Sighting: c.first().at,
-		Device: device.Address{Kind: device.IP, Value: c.client.String()}, Peer: device.Address{Kind: device.IP, Value: c.server.String()}}
+	e := event.Event{
+		Kind: event.ConversationEnded, Time: c.last, Sighting: c.first().at,
+		Device: device.Address{Kind: device.IP, Value: c.client.String()}, Peer: device.Address{Kind: device.IP, Value: c.server.String()},
+	}
 	e.Add(event.Int(event.Transport, c.transport), event.Int(event.Port, c.port), event.Int(event.State, c.state),
 		event.Text(event.Protocol, c.protocols.names()), event.Int(event.Packets, c.packets[flow.Client]+c.packets[flow.Server]),
 		event.Int(event.BytesToServer, c.toServer), event.Int(event.BytesToClient, c.toClient),

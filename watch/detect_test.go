@@ -679,8 +679,10 @@ func secured(t testing.TB, version uint16, name string, problems bool) []piece {
 		t.Fatal(err)
 	}
 	parent := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "Ada CA"}}
-	own := &x509.Certificate{SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: "service"}, DNSNames: []string{"service.lumen.example"},
-		NotBefore: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC), NotAfter: time.Date(2026, 12, 1, 0, 0, 0, 0, time.UTC)}
+	own := &x509.Certificate{
+		SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: "service"}, DNSNames: []string{"service.lumen.example"},
+		NotBefore: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC), NotAfter: time.Date(2026, 12, 1, 0, 0, 0, 0, time.UTC),
+	}
 	if problems {
 		own.NotAfter = time.Date(2026, 2, 1, 0, 0, 0, 0, time.UTC)
 	}

@@ -36,21 +36,26 @@ func TestDHCPObserver(t *testing.T) {
 		{"discover", dhcpMessage(1, "", "", typ, "\x01", host, "ct-1", class, "MSFT 5.0", list, xp), []string{
 			`name-seen 00:00:5e:00:53:01 6 "ct-1" "dhcp"`,
 			`binding-seen 00:00:5e:00:53:01 "00:00:5e:00:53:01" "dhcp"`,
-			`identity-seen 00:00:5e:00:53:01 "Windows XP"`}},
+			`identity-seen 00:00:5e:00:53:01 "Windows XP"`,
+		}},
 		{"request of what was offered", dhcpMessage(1, "", "", typ, "\x03", host, "ct-1", server, gateway, asked, ct1), []string{
-			`name-seen 10.20.8.11 6 "ct-1" "dhcp"`, `binding-seen 10.20.8.11 "00:00:5e:00:53:01" "dhcp"`}},
+			`name-seen 10.20.8.11 6 "ct-1" "dhcp"`, `binding-seen 10.20.8.11 "00:00:5e:00:53:01" "dhcp"`,
+		}},
 		{"request of what it had elsewhere", dhcpMessage(1, "", "", typ, "\x03", host, "ct-1", asked, ct1), []string{
-			`name-seen 00:00:5e:00:53:01 6 "ct-1" "dhcp"`, `binding-seen 00:00:5e:00:53:01 "00:00:5e:00:53:01" "dhcp"`}},
+			`name-seen 00:00:5e:00:53:01 6 "ct-1" "dhcp"`, `binding-seen 00:00:5e:00:53:01 "00:00:5e:00:53:01" "dhcp"`,
+		}},
 		{"renewal", dhcpMessage(1, ct1, "", typ, "\x03"), []string{`binding-seen 10.20.8.11 "00:00:5e:00:53:01" "dhcp"`}},
 		{"offer", dhcpMessage(2, "", ct1, typ, "\x02", server, gateway), []string{`address-offered 10.20.8.1 "00:00:5e:00:53:01" "10.20.8.11"`}},
 		{"offer of a server without identifier", dhcpMessage(2, "", ct1, typ, "\x02"), []string{`address-offered 10.20.1.5 "00:00:5e:00:53:01" "10.20.8.11"`}},
 		{"acknowledgement", dhcpMessage(2, "", ct1, typ, "\x05", server, gateway), []string{
-			`address-offered 10.20.8.1 "00:00:5e:00:53:01" "10.20.8.11"`, `binding-seen 10.20.8.11 "00:00:5e:00:53:01" "dhcp"`}},
+			`address-offered 10.20.8.1 "00:00:5e:00:53:01" "10.20.8.11"`, `binding-seen 10.20.8.11 "00:00:5e:00:53:01" "dhcp"`,
+		}},
 		{"answer to an inform", dhcpMessage(2, ct1, "", typ, "\x05", server, gateway), []string{`binding-seen 10.20.8.11 "00:00:5e:00:53:01" "dhcp"`}},
 		{"refusal", dhcpMessage(2, "", "", typ, "\x06", server, gateway), nil},
 		{"cut", dhcpMessage(1, "", "", typ, "\x01", host, "ct-1", class, "MSFT 5.0")[:252], []string{
 			`malformed-seen 10.20.1.5 "dhcp" "options" "truncated"`,
-			`name-seen 00:00:5e:00:53:01 6 "ct-1" "dhcp"`, `binding-seen 00:00:5e:00:53:01 "00:00:5e:00:53:01" "dhcp"`}},
+			`name-seen 00:00:5e:00:53:01 6 "ct-1" "dhcp"`, `binding-seen 00:00:5e:00:53:01 "00:00:5e:00:53:01" "dhcp"`,
+		}},
 		{"not DHCP", []byte("words"), []string{`malformed-seen 10.20.1.5 "dhcp" "op" "invalid value"`}},
 	} {
 		// The same again says nothing new, but for what is malformed.
@@ -81,12 +86,15 @@ func TestDHCPCaptures(t *testing.T) {
 	}{
 		{"ndpi-iphone.pcap", []string{
 			`identity-seen c4:61:8b:35:82:a9 "iOS"`, `identity-seen d8:30:62:56:00:1c "macOS"`, `name-seen 192.168.2.17 6 "Lucas-iPhone" "dhcp"`,
-			`address-offered 192.168.2.1 "c4:61:8b:35:82:a9" "192.168.2.17"`, `binding-seen 192.168.2.17 "c4:61:8b:35:82:a9" "dhcp"`}},
+			`address-offered 192.168.2.1 "c4:61:8b:35:82:a9" "192.168.2.17"`, `binding-seen 192.168.2.17 "c4:61:8b:35:82:a9" "dhcp"`,
+		}},
 		{"ndpi-1kxun.pcap", []string{
 			`identity-seen 192.168.5.41 "Windows Vista to 8.1"`, `identity-seen bc:ee:7b:0c:b3:de "Android"`, `identity-seen 192.168.5.16 "macOS"`,
-			`identity-seen e0:ca:94:6b:96:44 "Linux"`}},
+			`identity-seen e0:ca:94:6b:96:44 "Linux"`,
+		}},
 		{"cs-dhcp_nolease_initialization.pcapng", []string{
-			`name-seen 192.168.1.10 6 "ubuntu2" "dhcp"`, `identity-seen 192.168.1.10 "Linux"`, `binding-seen 192.168.1.10 "00:0c:29:59:fd:21" "dhcp"`}},
+			`name-seen 192.168.1.10 6 "ubuntu2" "dhcp"`, `identity-seen 192.168.1.10 "Linux"`, `binding-seen 192.168.1.10 "00:0c:29:59:fd:21" "dhcp"`,
+		}},
 		{"ndpi-dhcp-fuzz.pcapng", []string{`malformed-seen 192.168.155.104 "dhcp" "options" "truncated"`}},
 		{"ndpi-fuzz-2006-06-26-2594.pcap", []string{`identity-seen 192.168.1.2 "Windows 2000"`}},
 	} {

@@ -54,8 +54,10 @@ func TestSYNFlood(t *testing.T) {
 	s := synFlood(maxNodes + 20000)
 	w := watchScene(t, s, 1, nil)
 	r := w.Result()
-	for _, kind := range []finding.Kind{finding.ScanHorizontal, finding.ScanVertical, finding.BruteForce, finding.TherapyCommandUnauthenticated,
-		finding.TherapyCommandUnexpectedSender, finding.TherapyCommandReplayed, finding.PHIInClear} {
+	for _, kind := range []finding.Kind{
+		finding.ScanHorizontal, finding.ScanVertical, finding.BruteForce, finding.TherapyCommandUnauthenticated,
+		finding.TherapyCommandUnexpectedSender, finding.TherapyCommandReplayed, finding.PHIInClear,
+	} {
 		if !slices.ContainsFunc(r.Findings, func(f finding.Finding) bool { return f.Kind == kind }) {
 			t.Errorf("%v was lost in the flood", kind)
 		}

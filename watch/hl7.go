@@ -653,8 +653,18 @@ var personal = [...]struct {
 	segment string
 	field   int
 }{
-	{"PID", 0}, {"PD1", 0}, {"NK1", 0}, {"PV1", 7}, {"PV1", 8}, {"PV1", 9}, {"PV1", 17}, {"PV1", 52},
-	{"ORC", 10}, {"ORC", 11}, {"ORC", 12}, {"ORC", 19},
+	{"PID", 0},
+	{"PD1", 0},
+	{"NK1", 0},
+	{"PV1", 7},
+	{"PV1", 8},
+	{"PV1", 9},
+	{"PV1", 17},
+	{"PV1", 52},
+	{"ORC", 10},
+	{"ORC", 11},
+	{"ORC", 12},
+	{"ORC", 19},
 }
 
 // fresh returns the hash of what is used once: a message's sender and id.

@@ -105,23 +105,46 @@ func TestHL7Observer(t *testing.T) {
 		pieces []piece
 		want   []string
 	}{
-		{"an infusion order and its answers", []piece{client(mllp(hl7Order)), server(mllp(hl7Ack("CA", "ehr-9")))},
-			[]string{version, ordered, pump, told, order, deadly, answered + "proposed succeeded " + p3 + " #"}},
-		{"refused", []piece{client(mllp(hl7Order)), server(mllp(hl7Ack("AE", "ehr-9")))},
-			[]string{version, ordered, pump, told, order, deadly, answered + "proposed failed " + p3 + " #"}},
-		{"an answer to something else", []piece{client(mllp(hl7Order)), server(mllp(hl7Ack("AA", "ehr-8")))},
-			[]string{version, ordered, pump, told, order, deadly}},
-		{"an answer from the sender itself", []piece{client(mllp(hl7Order, hl7Ack("AA", "ehr-9")))},
-			[]string{version, ordered, pump, told, order, deadly}},
-		{"answered twice", []piece{client(mllp(hl7Order)), server(mllp(hl7Ack("AA", "ehr-9"), hl7Ack("AA", "ehr-9")))},
-			[]string{version, ordered, pump, told, order, deadly, answered + "accepted succeeded " + p3 + " #"}},
-		{"sent again, as its acknowledgement was lost", []piece{client(mllp(hl7Order, hl7Order)), server(mllp(hl7Ack("AA", "ehr-9")))},
-			[]string{version, ordered, pump, told, order, deadly, answered + "accepted succeeded " + p3 + " #"}},
-		{"another order under the same id", []piece{client(mllp(hl7Order, strings.Replace(hl7Order, "|4|", "|5|", 1)))},
-			[]string{version, ordered, pump, told, order, deadly, told, strings.Replace(order, "4 ug", "5 ug", 1)}},
-		{"the application's answer, on its own connection",
+		{
+			"an infusion order and its answers",
+			[]piece{client(mllp(hl7Order)), server(mllp(hl7Ack("CA", "ehr-9")))},
+			[]string{version, ordered, pump, told, order, deadly, answered + "proposed succeeded " + p3 + " #"},
+		},
+		{
+			"refused",
+			[]piece{client(mllp(hl7Order)), server(mllp(hl7Ack("AE", "ehr-9")))},
+			[]string{version, ordered, pump, told, order, deadly, answered + "proposed failed " + p3 + " #"},
+		},
+		{
+			"an answer to something else",
+			[]piece{client(mllp(hl7Order)), server(mllp(hl7Ack("AA", "ehr-8")))},
+			[]string{version, ordered, pump, told, order, deadly},
+		},
+		{
+			"an answer from the sender itself",
+			[]piece{client(mllp(hl7Order, hl7Ack("AA", "ehr-9")))},
+			[]string{version, ordered, pump, told, order, deadly},
+		},
+		{
+			"answered twice",
+			[]piece{client(mllp(hl7Order)), server(mllp(hl7Ack("AA", "ehr-9"), hl7Ack("AA", "ehr-9")))},
+			[]string{version, ordered, pump, told, order, deadly, answered + "accepted succeeded " + p3 + " #"},
+		},
+		{
+			"sent again, as its acknowledgement was lost",
+			[]piece{client(mllp(hl7Order, hl7Order)), server(mllp(hl7Ack("AA", "ehr-9")))},
+			[]string{version, ordered, pump, told, order, deadly, answered + "accepted succeeded " + p3 + " #"},
+		},
+		{
+			"another order under the same id",
+			[]piece{client(mllp(hl7Order, strings.Replace(hl7Order, "|4|", "|5|", 1)))},
+			[]string{version, ordered, pump, told, order, deadly, told, strings.Replace(order, "4 ug", "5 ug", 1)},
+		},
+		{
+			"the application's answer, on its own connection",
 			[]piece{client(mllp(strings.Replace(hl7Ack("AE", "ehr-9"), "ACK^O15^ACK", "RRG^O16^RRG_O16", 1)))},
-			[]string{version, "command-answered " + ehr + "<" + gate + " proposed failed #"}},
+			[]string{version, "command-answered " + ehr + "<" + gate + " proposed failed #"},
+		},
 		{"a report, then lower and higher orders", []piece{
 			client(mllp(hl7Report)),
 			server(mllp(strings.Replace(hl7Order, "|4|", "|0.1|", 1), hl7Order)),
@@ -150,22 +173,43 @@ func TestHL7Observer(t *testing.T) {
 			"report-seen " + p3 + "<" + gate + " PCD-01 (drug infusion) " + p3 + " 5",
 			"report-seen " + p3 + "<" + gate + " PCD-01 (drug infusion) " + p3 + " 5",
 		}},
-		{"admissions", []piece{client(mllp(hl7Admission, hl7Admission, strings.Replace(hl7Admission, "SA-1005", "SA-1004", 1)))},
-			[]string{strings.Replace(version, "2.6", "2.5.1", 1), his, adt, adt}},
-		{"a batch", []piece{client(mllp("BHS|^~\\&\r" + hl7Admission + hl7Order + "BTS|2\r"))},
-			[]string{strings.Replace(version, "2.6", "2.5.1", 1), his, adt, version, ordered, pump, told, order, deadly}},
-		{"without MLLP", []piece{client([]byte(hl7Order)), server([]byte(hl7Ack("AA", "ehr-9")))},
-			[]string{version, ordered, pump, told, order, deadly, answered + "accepted succeeded " + p3 + " #"}},
-		{"without MLLP or answer", []piece{client([]byte(hl7Admission + hl7Order))},
-			[]string{strings.Replace(version, "2.6", "2.5.1", 1), his, adt, version, ordered, pump, told, order, deadly}},
-		{"an order cut in two messages", []piece{client(mllp(
-			hl7Order[:strings.Index(hl7Order, "|4|")+1]+"\rADD\rDSC|7|F\r",
-			"MSH|^~\\&|CastorEHR|StAda|||||RGV^O15|ehr-10|P|2.6||7\rADD|4|265619^^MDC\rRXR|^IV\rOBX|1||69986^^MDC||||||||X|||||||ACDE48FFFE000303^^ACDE48FFFE000303^EUI-64\r"))},
-			[]string{version, ordered, pump, told, order, deadly}},
-		{"a message that is never continued", []piece{client(mllp(hl7Admission + "DSC|7|F\r"))},
-			[]string{strings.Replace(version, "2.6", "2.5.1", 1), his, adt}},
-		{"another message than the next part", []piece{client(mllp(hl7Admission+"DSC|7|F\r", hl7Order))},
-			[]string{strings.Replace(version, "2.6", "2.5.1", 1), his, adt, version, ordered, pump, told, order, deadly}},
+		{
+			"admissions",
+			[]piece{client(mllp(hl7Admission, hl7Admission, strings.Replace(hl7Admission, "SA-1005", "SA-1004", 1)))},
+			[]string{strings.Replace(version, "2.6", "2.5.1", 1), his, adt, adt},
+		},
+		{
+			"a batch",
+			[]piece{client(mllp("BHS|^~\\&\r" + hl7Admission + hl7Order + "BTS|2\r"))},
+			[]string{strings.Replace(version, "2.6", "2.5.1", 1), his, adt, version, ordered, pump, told, order, deadly},
+		},
+		{
+			"without MLLP",
+			[]piece{client([]byte(hl7Order)), server([]byte(hl7Ack("AA", "ehr-9")))},
+			[]string{version, ordered, pump, told, order, deadly, answered + "accepted succeeded " + p3 + " #"},
+		},
+		{
+			"without MLLP or answer",
+			[]piece{client([]byte(hl7Admission + hl7Order))},
+			[]string{strings.Replace(version, "2.6", "2.5.1", 1), his, adt, version, ordered, pump, told, order, deadly},
+		},
+		{
+			"an order cut in two messages",
+			[]piece{client(mllp(
+				hl7Order[:strings.Index(hl7Order, "|4|")+1]+"\rADD\rDSC|7|F\r",
+				"MSH|^~\\&|CastorEHR|StAda|||||RGV^O15|ehr-10|P|2.6||7\rADD|4|265619^^MDC\rRXR|^IV\rOBX|1||69986^^MDC||||||||X|||||||ACDE48FFFE000303^^ACDE48FFFE000303^EUI-64\r"))},
+			[]string{version, ordered, pump, told, order, deadly},
+		},
+		{
+			"a message that is never continued",
+			[]piece{client(mllp(hl7Admission + "DSC|7|F\r"))},
+			[]string{strings.Replace(version, "2.6", "2.5.1", 1), his, adt},
+		},
+		{
+			"another message than the next part",
+			[]piece{client(mllp(hl7Admission+"DSC|7|F\r", hl7Order))},
+			[]string{strings.Replace(version, "2.6", "2.5.1", 1), his, adt, version, ordered, pump, told, order, deadly},
+		},
 		{"a query and its response", []piece{
 			client(mllp("MSH|^~\\&|||||||QBP^Q22^QBP_Q21|q|P|2.6\rQPD|Q22^Find^HL7|1|SA-1005^^^StAda^MR\r")),
 			server(mllp("MSH|^~\\&|||||||RSP^K22|r|P|2.6\rMSA|AA|q\rPID|||SA-1005\rPID|||SA-1004\rDSC|9|I\r")),
@@ -217,8 +261,11 @@ func TestHL7Observer(t *testing.T) {
 			"malformed-seen " + ehr + "<" + gate + " End Block invalid value",
 			"malformed-seen " + ehr + "<" + gate + " MSH-9 Message Type invalid value",
 		}},
-		{"in the middle", []piece{client([]byte("rest of one\rOBX|1\r\x1c\r" + string(mllp(hl7Admission))))},
-			[]string{strings.Replace(version, "2.6", "2.5.1", 1), his, adt}},
+		{
+			"in the middle",
+			[]piece{client([]byte("rest of one\rOBX|1\r\x1c\r" + string(mllp(hl7Admission))))},
+			[]string{strings.Replace(version, "2.6", "2.5.1", 1), his, adt},
+		},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -358,13 +405,16 @@ func TestHL7Bounds(t *testing.T) {
 func TestHL7Captures(t *testing.T) {
 	const v23 = "protocol-seen 10.0.0.155<10.0.0.126 2.3"
 	tests := map[string][]string{
-		"tapirx-HL7-ADT.pcap": {v23,
-			"identity-seen 10.0.0.155<10.0.0.126 hospital information system (records)"},
+		"tapirx-HL7-ADT.pcap": {
+			v23,
+			"identity-seen 10.0.0.155<10.0.0.126 hospital information system (records)",
+		},
 		"ndpi-hl7.pcap":               {v23},
 		"tapirx-HL7-ADT-UDI-OBX.pcap": {v23},
 		"tapirx-HL7-ORU.pcap":         {v23, "report-seen 10.0.0.155<10.0.0.126 ORU 14"},
 		"real-pythonhl7-mllp-pcd01-adt.pcap": {
-			"report-seen 0012210000000000/P7700", "infusion pump (drug infusion)", "hospital information system (records)"},
+			"report-seen 0012210000000000/P7700", "infusion pump (drug infusion)", "hospital information system (records)",
+		},
 	}
 	for name, want := range tests {
 		t.Run(name, func(t *testing.T) {

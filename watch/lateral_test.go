@@ -279,15 +279,29 @@ func TestTelnetObserver(t *testing.T) {
 		pieces []piece
 		want   []string
 	}{
-		{"accepted", []piece{server([]byte(options + "mon-3 login: ")), client([]byte("lea\r\n")), server([]byte("lea\r\nPassword: ")), client([]byte("swordfish\r\x00")), server([]byte("\r\n$ "))},
-			[]string{`login-seen ` + lateralClient + ` "telnet" "telnet" succeeded`}},
-		{"maker's", []piece{server([]byte("login: ")), client([]byte("root\r\n")), server([]byte("\xff\xfb\x01Password: ")), client([]byte("root\r\n")), server([]byte("\r\nWelcome to VxWorks\r\n-> "))},
-			[]string{`login-seen ` + lateralClient + ` "telnet" "telnet" succeeded default`}},
-		{"refused, then nothing", []piece{server([]byte("login: ")), client([]byte("root\r\n")), server([]byte("Password: ")), client([]byte("root\r\n")),
-			server([]byte("\r\nLogin incorrect\r\nlogin: ")), client([]byte("admin\r\n")), server([]byte("Password: ")), client([]byte("guess\r\n"))},
-			[]string{`login-seen ` + lateralClient + ` "telnet" "telnet" failed`, `login-seen ` + lateralClient + ` "telnet" "telnet" unknown`}},
-		{"asked again at once", []piece{server([]byte("Password:")), client([]byte("a\r\n")), server([]byte("\r\nPassword:"))},
-			[]string{`login-seen ` + lateralClient + ` "telnet" "telnet" failed`}},
+		{
+			"accepted",
+			[]piece{server([]byte(options + "mon-3 login: ")), client([]byte("lea\r\n")), server([]byte("lea\r\nPassword: ")), client([]byte("swordfish\r\x00")), server([]byte("\r\n$ "))},
+			[]string{`login-seen ` + lateralClient + ` "telnet" "telnet" succeeded`},
+		},
+		{
+			"maker's",
+			[]piece{server([]byte("login: ")), client([]byte("root\r\n")), server([]byte("\xff\xfb\x01Password: ")), client([]byte("root\r\n")), server([]byte("\r\nWelcome to VxWorks\r\n-> "))},
+			[]string{`login-seen ` + lateralClient + ` "telnet" "telnet" succeeded default`},
+		},
+		{
+			"refused, then nothing",
+			[]piece{
+				server([]byte("login: ")), client([]byte("root\r\n")), server([]byte("Password: ")), client([]byte("root\r\n")),
+				server([]byte("\r\nLogin incorrect\r\nlogin: ")), client([]byte("admin\r\n")), server([]byte("Password: ")), client([]byte("guess\r\n")),
+			},
+			[]string{`login-seen ` + lateralClient + ` "telnet" "telnet" failed`, `login-seen ` + lateralClient + ` "telnet" "telnet" unknown`},
+		},
+		{
+			"asked again at once",
+			[]piece{server([]byte("Password:")), client([]byte("a\r\n")), server([]byte("\r\nPassword:"))},
+			[]string{`login-seen ` + lateralClient + ` "telnet" "telnet" failed`},
+		},
 		{"no login", []piece{server([]byte("ready\r\n$ ")), client([]byte("ls\r\n")), server([]byte("Password: none\r\n$ "))}, nil},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

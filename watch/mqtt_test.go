@@ -167,14 +167,25 @@ func TestMQTTObserver(t *testing.T) {
 		{"accepted", []piece{c(connect311), s("\x20\x02\x00\x00"), c("\xc0\x00"), s("\xd0\x00"), c("\xe0\x00")}, []string{version("3.1.1"), login(outcome(event.Succeeded))}},
 		{"refused", []piece{c(connect311), s("\x20\x02\x00\x05")}, []string{version("3.1.1"), login(outcome(event.Failed))}},
 		{"not answered", []piece{c(connect311)}, []string{version("3.1.1"), login("")}},
-		{"well known", []piece{c("\x10\x1c\x00\x04MQTT\x04\xc2\x00\x3c\x00\x02ab\x00\x05admin\x00\x05admin"), s("\x20\x02\x00\x00")},
-			[]string{version("3.1.1"), login(outcome(event.Succeeded) + fmt.Sprintf(" %d=1", event.DefaultSecret))}},
+		{
+			"well known",
+			[]piece{c("\x10\x1c\x00\x04MQTT\x04\xc2\x00\x3c\x00\x02ab\x00\x05admin\x00\x05admin"), s("\x20\x02\x00\x00")},
+			[]string{version("3.1.1"), login(outcome(event.Succeeded) + fmt.Sprintf(" %d=1", event.DefaultSecret))},
+		},
 		{"name without password", []piece{c("\x10\x14\x00\x04MQTT\x04\x82\x00\x3c\x00\x02ab\x00\x04gate"), s("\x20\x02\x00\x00")}, []string{version("3.1.1")}},
-		{"bodies are passed over", []piece{c(connect311), s("\x20\x02\x00\x00"), c(publish311(strings.Repeat("x", 9000))), c(publish311("MSh")), c("\x10\xff")},
-			[]string{version("3.1.1"), login(outcome(event.Succeeded))}},
-		{"sync lost", []piece{c(connect311), s("\x20\x02\x00\x00"), c("\x00\x00"), c(connect311)},
-			[]string{version("3.1.1"), login(outcome(event.Succeeded)),
-				fmt.Sprintf("malformed-seen 10.20.1.5 %d=mqtt %d=Control Packet type %d=reserved value", event.Protocol, event.Field, event.Reason)}},
+		{
+			"bodies are passed over",
+			[]piece{c(connect311), s("\x20\x02\x00\x00"), c(publish311(strings.Repeat("x", 9000))), c(publish311("MSh")), c("\x10\xff")},
+			[]string{version("3.1.1"), login(outcome(event.Succeeded))},
+		},
+		{
+			"sync lost",
+			[]piece{c(connect311), s("\x20\x02\x00\x00"), c("\x00\x00"), c(connect311)},
+			[]string{
+				version("3.1.1"), login(outcome(event.Succeeded)),
+				fmt.Sprintf("malformed-seen 10.20.1.5 %d=mqtt %d=Control Packet type %d=reserved value", event.Protocol, event.Field, event.Reason),
+			},
+		},
 		{"midstream", []piece{c("\xc0\x00"), s("\xd0\x00"), c(publish311("{}"))}, nil},
 	} {
 		inAnyCut(t, tt.name, newMQTTObserver, tt.pieces, tt.want...)

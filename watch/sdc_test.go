@@ -49,16 +49,26 @@ func TestSDCObserver(t *testing.T) {
 		pieces []piece
 		want   []string
 	}{
-		{"described, and then set", append(description[:2:2], post(setFlow("100")), reply("200 OK"+soapType, soap("3", invoked("SetValue", "Wait"))),
-			post(setFlow("0")), reply("200 OK"+soapType, soap("4", invoked("SetValue", "Fail")))),
+		{
+			"described, and then set", append(description[:2:2], post(setFlow("100")), reply("200 OK"+soapType, soap("3", invoked("SetValue", "Wait"))),
+				post(setFlow("0")), reply("200 OK"+soapType, soap("4", invoked("SetValue", "Fail")))),
 			append(known[:2:2], `order-seen 10.20.3.10 "sdc" "5 mL/h"`, `command-seen 10.20.3.10 "100 mL/h" "flow"`, `command-answered 10.20.3.10 unknown "flow"`,
-				`order-seen 10.20.3.10 "sdc" "5 mL/h"`, `command-seen 10.20.3.10 "0 mL/h" "flow"`, `command-answered 10.20.3.10 failed "flow"`)},
-		{"set without description", []piece{post(setFlow("100")), reply("200 OK"+soapType, soap("3", invoked("SetValue", "Fin")))},
-			[]string{`protocol-seen 10.20.1.5 "sdc"`, `order-seen 10.20.3.10 "sdc"`, `command-seen 10.20.3.10`, `command-answered 10.20.3.10 succeeded`}},
-		{"a patient", []piece{post(`<msg:SetContextState><msg:OperationHandleRef>op.p</msg:OperationHandleRef><msg:ProposedContextState xsi:type="pm:PatientContextState" ContextAssociation="Assoc">` +
-			`<pm:Identification Root="urn:ward" Extension="ADA-000117"/><pm:CoreData><pm:Familyname>Lindqvist</pm:Familyname></pm:CoreData></msg:ProposedContextState></msg:SetContextState>`),
-			reply("500 No"+soapType, soap("3", "<s:Fault/>"))},
-			[]string{`protocol-seen 10.20.1.5 "sdc"`, `patient-data-seen 10.20.1.5 "sdc" "SetContextState"`, `order-seen 10.20.3.10 "sdc"`, `command-seen 10.20.3.10`, `command-answered 10.20.3.10 failed`}},
+				`order-seen 10.20.3.10 "sdc" "5 mL/h"`, `command-seen 10.20.3.10 "0 mL/h" "flow"`, `command-answered 10.20.3.10 failed "flow"`),
+		},
+		{
+			"set without description",
+			[]piece{post(setFlow("100")), reply("200 OK"+soapType, soap("3", invoked("SetValue", "Fin")))},
+			[]string{`protocol-seen 10.20.1.5 "sdc"`, `order-seen 10.20.3.10 "sdc"`, `command-seen 10.20.3.10`, `command-answered 10.20.3.10 succeeded`},
+		},
+		{
+			"a patient",
+			[]piece{
+				post(`<msg:SetContextState><msg:OperationHandleRef>op.p</msg:OperationHandleRef><msg:ProposedContextState xsi:type="pm:PatientContextState" ContextAssociation="Assoc">` +
+					`<pm:Identification Root="urn:ward" Extension="ADA-000117"/><pm:CoreData><pm:Familyname>Lindqvist</pm:Familyname></pm:CoreData></msg:ProposedContextState></msg:SetContextState>`),
+				reply("500 No"+soapType, soap("3", "<s:Fault/>")),
+			},
+			[]string{`protocol-seen 10.20.1.5 "sdc"`, `patient-data-seen 10.20.1.5 "sdc" "SetContextState"`, `order-seen 10.20.3.10 "sdc"`, `command-seen 10.20.3.10`, `command-answered 10.20.3.10 failed`},
+		},
 		{"reports, of a device that opened the conversation", []piece{
 			post(`<msg:EpisodicMetricReport><msg:ReportPart><msg:MetricState DescriptorHandle="flow"/></msg:ReportPart></msg:EpisodicMetricReport>`), reply("202 Accepted", ""),
 			post(`<msg:EpisodicMetricReport/>`), reply("202 Accepted", ""),
@@ -67,8 +77,11 @@ func TestSDCObserver(t *testing.T) {
 		}, []string{`protocol-seen 10.20.1.5 "sdc"`, `report-seen 10.20.1.5 "sdc" "EpisodicMetricReport"`, `command-answered 10.20.1.5 succeeded "flow"`}},
 		{"other soap", []piece{ask("POST /x HTTP/1.1"+soapType, soap("1", `<a xmlns="urn:x">1</a>`)), reply("200 OK"+soapType, soap("2", `<b xmlns="urn:x"/>`))}, nil},
 		{"soap 1.1", []piece{ask("POST /x HTTP/1.1\r\nContent-Type: text/xml", `<Envelope xmlns="http://schemas.xmlsoap.org/soap/envelope/"/>`), reply("200 OK", "")}, nil},
-		{"cut off by its own end", []piece{ask("POST /x HTTP/1.1"+soapType, soap("1", setFlow("1"))[:600]), reply("200 OK", "")},
-			[]string{`protocol-seen 10.20.1.5 "sdc"`, `malformed-seen 10.20.1.5 "sdc" "end tag" "truncated"`, `order-seen 10.20.3.10 "sdc"`, `command-seen 10.20.3.10`}},
+		{
+			"cut off by its own end",
+			[]piece{ask("POST /x HTTP/1.1"+soapType, soap("1", setFlow("1"))[:600]), reply("200 OK", "")},
+			[]string{`protocol-seen 10.20.1.5 "sdc"`, `malformed-seen 10.20.1.5 "sdc" "end tag" "truncated"`, `order-seen 10.20.3.10 "sdc"`, `command-seen 10.20.3.10`},
+		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			if got := however(t, newHTTPObserver, tt.pieces...); !slices.Equal(got, tt.want) {

@@ -69,22 +69,40 @@ func TestSNMPObserver(t *testing.T) {
 		pieces []piece
 		want   []string
 	}{
-		{"answered", []piece{client(snmp2c("public", get)), server(snmp2c("public", answer)), client(snmp2c("public", get)), server(snmp2c("public", answer))},
-			[]string{version("2c"), login(event.Succeeded, true), name, linux}},
+		{
+			"answered",
+			[]piece{client(snmp2c("public", get)), server(snmp2c("public", answer)), client(snmp2c("public", get)), server(snmp2c("public", answer))},
+			[]string{version("2c"), login(event.Succeeded, true), name, linux},
+		},
 		{"not answered", []piece{client(snmp2c("private", get))}, []string{version("2c"), login(event.Unknown, true)}},
-		{"guessed", []piece{client(snmp2c("public", get)), client(snmp2c("ada", get)), client(snmp2c("icu", get)), server(snmp2c("icu", cisco))},
-			[]string{version("2c"), login(event.Failed, false), login(event.Failed, false), login(event.Succeeded, false), maker}},
+		{
+			"guessed",
+			[]piece{client(snmp2c("public", get)), client(snmp2c("ada", get)), client(snmp2c("icu", get)), server(snmp2c("icu", cisco))},
+			[]string{version("2c"), login(event.Failed, false), login(event.Failed, false), login(event.Succeeded, false), maker},
+		},
 		{"answer alone", []piece{server(snmp2c("icu", cisco))}, []string{answered, login(event.Succeeded, false), maker}},
 		{"trap", []piece{client(snmp2c("public", snmpPDU(snmp.TrapV2)))}, []string{version("2c")}},
-		{"asked for, not said", []piece{client(snmp2c("x", snmpPDU(snmp.SetRequest, snmpBinding(snmp.SysName, 4, "gw-icu"))))},
-			[]string{version("2c"), login(event.Unknown, false)}},
-		{"description of unknown form", []piece{server(snmp2c("x", snmpPDU(snmp.Response, snmpBinding(snmp.SysDescr, 4, "Printer of Anna Lindqvist"))))},
-			[]string{answered, login(event.Succeeded, false)}},
+		{
+			"asked for, not said",
+			[]piece{client(snmp2c("x", snmpPDU(snmp.SetRequest, snmpBinding(snmp.SysName, 4, "gw-icu"))))},
+			[]string{version("2c"), login(event.Unknown, false)},
+		},
+		{
+			"description of unknown form",
+			[]piece{server(snmp2c("x", snmpPDU(snmp.Response, snmpBinding(snmp.SysDescr, 4, "Printer of Anna Lindqvist"))))},
+			[]string{answered, login(event.Succeeded, false)},
+		},
 		{"version 3", []piece{client(snmp3(4, scoped(get))), server(snmp3(0, scoped(snmpPDU(snmp.Report))))}, []string{version("3"), maker}},
-		{"version 3 with authentication, then privacy", []piece{client(snmp3(5, scoped(get))), client(snmp3(7, berElement(4, "ciphertext"))), client(snmp3(7, berElement(4, "ciphertext")))},
-			[]string{protected(device.Authenticated | device.Fresh), protected(device.Encrypted | device.Authenticated | device.Fresh)}},
-		{"malformed", []piece{client([]byte(berElement(0x30, "\x02\x01\x02")))},
-			[]string{fmt.Sprintf("malformed-seen 10.20.1.5 %d=snmp %d=version %d=reserved value", event.Protocol, event.Field, event.Reason)}},
+		{
+			"version 3 with authentication, then privacy",
+			[]piece{client(snmp3(5, scoped(get))), client(snmp3(7, berElement(4, "ciphertext"))), client(snmp3(7, berElement(4, "ciphertext")))},
+			[]string{protected(device.Authenticated | device.Fresh), protected(device.Encrypted | device.Authenticated | device.Fresh)},
+		},
+		{
+			"malformed",
+			[]piece{client([]byte(berElement(0x30, "\x02\x01\x02")))},
+			[]string{fmt.Sprintf("malformed-seen 10.20.1.5 %d=snmp %d=version %d=reserved value", event.Protocol, event.Field, event.Reason)},
+		},
 	} {
 		if got := toldAll(observeDatagrams(t, newSNMPObserver(), tt.pieces...)); !slices.Equal(got, tt.want) {
 			t.Errorf("%s:\n got %s\nwant %s", tt.name, strings.Join(got, "\n     "), strings.Join(tt.want, "\n     "))
@@ -106,8 +124,10 @@ func TestSNMPCommunitiesBound(t *testing.T) {
 func TestSNMPCaptures(t *testing.T) {
 	login := fmt.Sprintf("login-seen %d=snmp %d=community %d=%d", event.Protocol, event.Scheme, event.Outcome, event.Succeeded)
 	known := fmt.Sprintf("%s %d=1", login, event.DefaultSecret)
-	tells(t, "zeek-snmpwalk-short.pcap", map[string]int{"snmp": 1, "snmp 2c": 1, known: 1,
-		fmt.Sprintf("identity-seen %d=Linux 4.4.0-31-generic", event.OS): 1})
+	tells(t, "zeek-snmpwalk-short.pcap", map[string]int{
+		"snmp": 1, "snmp 2c": 1, known: 1,
+		fmt.Sprintf("identity-seen %d=Linux 4.4.0-31-generic", event.OS): 1,
+	})
 	tells(t, "sv-snmp-v2c-get-SNMPv2c_get_requests.pcap", map[string]int{"snmp": 4, "snmp 2c": 4, login: 4})
 	got := recorded(t, "ndpi-snmp.pcap")
 	for _, version := range []string{"snmp 1", "snmp 2c", "snmp 3"} {

@@ -15,8 +15,10 @@ func TestSSDPObserver(t *testing.T) {
 		in   string
 		want []string
 	}{
-		{"NOTIFY * HTTP/1.1\r\nNT: urn:schemas-upnp-org:device:Printer:1\r\nSERVER: Linux/4.4 UPnP/1.0 Veltis M9/5.0\r\n\r\n",
-			[]string{`identity-seen 10.20.1.5 "Linux" "Veltis M9" "5.0" "printer"`}},
+		{
+			"NOTIFY * HTTP/1.1\r\nNT: urn:schemas-upnp-org:device:Printer:1\r\nSERVER: Linux/4.4 UPnP/1.0 Veltis M9/5.0\r\n\r\n",
+			[]string{`identity-seen 10.20.1.5 "Linux" "Veltis M9" "5.0" "printer"`},
+		},
 		{"HTTP/1.1 200 OK\r\nSERVER: Microsoft-Windows/6.1 UPnP/1.0 UPnP-Device-Host/1.0\r\n\r\n", []string{`identity-seen 10.20.1.5 "Windows 7"`}},
 		{"M-SEARCH * HTTP/1.1\r\nST: urn:schemas-upnp-org:device:Printer:1\r\n\r\n", nil}, // looks for one, is none
 		{"NOTIFY * HTTP/1.1\r\nNT: upnp:rootdevice\r\n\r\n", nil},

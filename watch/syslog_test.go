@@ -34,8 +34,11 @@ func TestSyslogObserver(t *testing.T) {
 		{"a relay", append(several("gw-icu", 3), several("mon-3", 9)...), nil},
 		{"an address", several("10.20.3.10", 9), nil},
 		{"no host", []piece{client([]byte("<30>started"))}, nil},
-		{"malformed", []piece{client([]byte("<30>1 - ")), client([]byte("no"))},
-			[]string{fmt.Sprintf(malformed, "HOSTNAME", "truncated"), fmt.Sprintf(malformed, "PRI", "invalid value")}},
+		{
+			"malformed",
+			[]piece{client([]byte("<30>1 - ")), client([]byte("no"))},
+			[]string{fmt.Sprintf(malformed, "HOSTNAME", "truncated"), fmt.Sprintf(malformed, "PRI", "invalid value")},
+		},
 	} {
 		if got := toldAll(observeDatagrams(t, newSyslogObserver(), tt.pieces...)); !slices.Equal(got, tt.want) {
 			t.Errorf("%s: %q\nwant %q", tt.name, got, tt.want)

@@ -328,7 +328,7 @@ func (o *tlsObserver) tell(x *exchange, off int, outcome event.Result) {
 		return
 	}
 	protection := device.Encrypted
-	if o.weak&(tls.WeakNull) != 0 {
+	if o.weak&tls.WeakNull != 0 {
 		protection = 0
 	}
 	x.note(event.ProtocolSeen, off, o.caller, event.Text(event.Protocol, inside.String()), event.Int(event.Transport, x.conv.Proto),

@@ -183,22 +183,27 @@ func TestTLSWithGo(t *testing.T) {
 	}{
 		{"1.3", tls.VersionTLS13, 0, []string{"h2", "http/1.1"}, true, valid, []string{
 			`tls-seen 10.20.1.5 "TLS 1.3" "pacs.ada.example"`,
-			`protocol-seen 10.20.1.5 "http"`}},
+			`protocol-seen 10.20.1.5 "http"`,
+		}},
 		{"1.3 without ALPN", tls.VersionTLS13, 0, nil, false, valid, []string{`tls-seen 10.20.1.5 "TLS 1.3" "pacs.ada.example"`}},
 		{"1.2", tls.VersionTLS12, tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256, []string{"mqtt"}, false, valid, []string{
 			`certificate-seen 10.20.3.10`, `name-seen 10.20.3.10 "pacs.ada.example" "tls"`,
 			`tls-seen 10.20.1.5 "TLS 1.2" "pacs.ada.example"`,
-			`protocol-seen 10.20.1.5 "mqtt"`}},
+			`protocol-seen 10.20.1.5 "mqtt"`,
+		}},
 		{"1.2 mutual, expired", tls.VersionTLS12, tls.TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA, nil, true, expired, []string{
 			`certificate-seen 10.20.3.10`, `name-seen 10.20.3.10 "pacs.ada.example" "tls"`,
 			`certificate-seen 10.20.1.5`,
-			`tls-seen 10.20.1.5 "TLS 1.2" "pacs.ada.example"`}},
+			`tls-seen 10.20.1.5 "TLS 1.2" "pacs.ada.example"`,
+		}},
 		{"1.1", tls.VersionTLS11, tls.TLS_ECDHE_ECDSA_WITH_AES_256_CBC_SHA, nil, false, valid, []string{
 			`certificate-seen 10.20.3.10`, `name-seen 10.20.3.10 "pacs.ada.example" "tls"`,
-			`tls-seen 10.20.1.5 "TLS 1.1" "pacs.ada.example" "obsolete version"`}},
+			`tls-seen 10.20.1.5 "TLS 1.1" "pacs.ada.example" "obsolete version"`,
+		}},
 		{"1.0", tls.VersionTLS10, tls.TLS_ECDHE_ECDSA_WITH_AES_256_CBC_SHA, nil, false, valid, []string{
 			`certificate-seen 10.20.3.10`, `name-seen 10.20.3.10 "pacs.ada.example" "tls"`,
-			`tls-seen 10.20.1.5 "TLS 1.0" "pacs.ada.example" "obsolete version, CBC before TLS 1.1"`}},
+			`tls-seen 10.20.1.5 "TLS 1.0" "pacs.ada.example" "obsolete version, CBC before TLS 1.1"`,
+		}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			own := certificate(tt.notAfter, "pacs.ada.example")
@@ -260,33 +265,41 @@ func TestTLSCaptures(t *testing.T) {
 	}{
 		{"ndpi-selfsigned.pcap", []string{
 			`certificate-seen 127.0.0.1 5 1476028547 2048 6411575308895666279 3001`, // expired and self-signed
-			`tls-seen 127.0.0.1 "TLS 1.2" 49200 "t12d6707h2_2955a3196ffa_c83f907a73d3" 3001 "localhost" 1`}},
+			`tls-seen 127.0.0.1 "TLS 1.2" 49200 "t12d6707h2_2955a3196ffa_c83f907a73d3" 3001 "localhost" 1`,
+		}},
 		{"ndpi-tls-rdn-extract.pcap", []string{
 			`certificate-seen 213.199.149.251 18 1382287323 2048 -6543836657255833923 443`, // not yet valid, SHA-1
-			`tls-seen 10.0.0.1 "TLS 1.0" 47 "t10d120500_d94e65cdb899_c35b4a14be45" 443 "ads1.msads.net" "obsolete version, CBC before TLS 1.1"`}},
+			`tls-seen 10.0.0.1 "TLS 1.0" 47 "t10d120500_d94e65cdb899_c35b4a14be45" 443 "ads1.msads.net" "obsolete version, CBC before TLS 1.1"`,
+		}},
 		{"ndpi-tls_cipher_lens.pcap", []string{
 			`tls-seen 192.168.11.11 "t10d360600_77f462745360_6072aad2e91d" 443 "www.google.it"`,
 			`tls-seen 192.168.11.11 "t10i660000_1ade43d4e5bc_000000000000" 443`,
 			`malformed-seen 192.168.11.11 "tls" "extensions" "truncated"`,
 			`malformed-seen 192.168.11.11 "tls" "cipher_suites" "invalid value"`,
-			`malformed-seen 192.168.11.11 "tls" "cipher_suites" "truncated"`}},
+			`malformed-seen 192.168.11.11 "tls" "cipher_suites" "truncated"`,
+		}},
 		{"ndpi-tls_esni_sni_both.pcap", []string{
 			`tls-seen 192.168.1.21 "TLS 1.3" 4867 "t13d031100_55b375c5d22e_77359c92d649" 443 "these-are-not-the-droids-youre-looking-for.com"`,
-			`tls-seen 192.168.1.21 "TLS 1.3" 4867 "t13d031100_55b375c5d22e_77359c92d649" 443 "you-think-thats-normal-tls-traffic-youre-seeing.com"`}},
+			`tls-seen 192.168.1.21 "TLS 1.3" 4867 "t13d031100_55b375c5d22e_77359c92d649" 443 "you-think-thats-normal-tls-traffic-youre-seeing.com"`,
+		}},
 		{"ndpi-dtls.pcap", []string{
 			`tls-seen 127.0.0.1 "DTLS 1.3" 4865 "dd3i270600_991e33d7eb74_10f9deb96590" 11111`, // nDPI takes the legacy version, d2
-			`tls-seen 192.168.13.203 "dd2i120700_7c0e62f61317_d9dd6182da81" 56515`}},
+			`tls-seen 192.168.13.203 "dd2i120700_7c0e62f61317_d9dd6182da81" 56515`,
+		}},
 		{"zeek-heartbleed-success.pcap", []string{
 			`certificate-seen 107.170.241.107 1413411556 2048 -205153863764849012 443`,
 			`exploit-seen 173.203.79.216 "tls" "heartbeat longer than its record" "CVE-2014-0160"`,
-			`tls-seen 173.203.79.216 "TLS 1.2" 49199 "t12i640400_2797659a203c_354ff7b397c3" 443`}},
+			`tls-seen 173.203.79.216 "TLS 1.2" 49199 "t12i640400_2797659a203c_354ff7b397c3" 443`,
+		}},
 		{"zeek-tls13_wolfssl.pcap", []string{`tls-seen 192.168.186.133 "TLS 1.3" 4866 "t13i010600_ee47968ec53b_5af53a18c712" 9090`}},
 		{"real-dcmtk-echo-store-tls.pcap", []string{
 			`tls-seen 127.0.0.1 "TLS 1.3" 4866 "t13i080900_a811a161fe38_5ac7197df9d2" 2762`,
-			`tls-seen 127.0.0.1 "TLS 1.3" 4866 "t13i080900_a811a161fe38_5ac7197df9d2" 2762`}},
+			`tls-seen 127.0.0.1 "TLS 1.3" 4866 "t13i080900_a811a161fe38_5ac7197df9d2" 2762`,
+		}},
 		{"zeek-tls1_1.pcap", []string{
 			`certificate-seen 216.58.192.14 1516800660 2048 2497563365355014169 443`,
-			`tls-seen 192.168.17.58 "TLS 1.1" 49171 "t11i500400_59a6c70126c8_282f11336259" 443 1 "obsolete version"`}},
+			`tls-seen 192.168.17.58 "TLS 1.1" 49171 "t11i500400_59a6c70126c8_282f11336259" 443 1 "obsolete version"`,
+		}},
 	} {
 		got := lines(replay(t, tt.file), event.TLSSeen, event.CertificateSeen, event.ExploitSeen, event.MalformedSeen)
 		slices.Sort(got)

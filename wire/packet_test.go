@@ -77,6 +77,7 @@ func mpls(bottom int, p []byte) []byte     { return cat(0, 0x12, 0x30|bottom, 64
 func gre(flags, typ uint16, options string, p []byte) []byte {
 	return cat(flags, typ, options, p)
 }
+
 func ext(next int, words int, p []byte) []byte {
 	return cat(next, words, make([]byte, 6+8*words), p)
 }
@@ -84,10 +85,14 @@ func ah(next int, p []byte) []byte { return cat(next, 4, make([]byte, 22), p) } 
 
 // What most frames below hold.
 var (
-	order4 = Packet{EtherType: EtherTypeIPv4, IPVersion: 4, Proto: ProtoUDP, TTL: 64, Src: addr("10.20.1.5"), Dst: addr("10.20.3.10"),
-		HasPorts: true, SrcPort: 40001, DstPort: 24000, Payload: []byte("order")}
-	order6 = Packet{EtherType: EtherTypeIPv6, IPVersion: 6, Proto: ProtoUDP, TTL: 63, Src: addr("2001:db8:20:1::5"), Dst: addr("2001:db8:20:3::a"),
-		HasPorts: true, SrcPort: 40001, DstPort: 24000, Payload: []byte("order")}
+	order4 = Packet{
+		EtherType: EtherTypeIPv4, IPVersion: 4, Proto: ProtoUDP, TTL: 64, Src: addr("10.20.1.5"), Dst: addr("10.20.3.10"),
+		HasPorts: true, SrcPort: 40001, DstPort: 24000, Payload: []byte("order"),
+	}
+	order6 = Packet{
+		EtherType: EtherTypeIPv6, IPVersion: 6, Proto: ProtoUDP, TTL: 63, Src: addr("2001:db8:20:1::5"), Dst: addr("2001:db8:20:3::a"),
+		HasPorts: true, SrcPort: 40001, DstPort: 24000, Payload: []byte("order"),
+	}
 )
 
 // with returns p changed by f.
@@ -134,18 +139,24 @@ var frames = []struct {
 	{"ethernet ipv6", LinkEthernet, eth(EtherTypeIPv6, ip6(ProtoUDP, udp("order"))), with(order6, macs)},
 	{"vlan", LinkEthernet, eth(EtherTypeVLAN, vlan(0x6064, EtherTypeIPv4, ip4(ProtoUDP, udp("order")))), // priority 3, id 100
 		with(order4, macs, func(p *Packet) { p.VLAN = 100 })},
-	{"qinq", LinkEthernet, eth(EtherTypeQinQ, vlan(200, EtherTypeVLAN, vlan(100, EtherTypeIPv4, ip4(ProtoUDP, udp("order"))))),
-		with(order4, macs, func(p *Packet) { p.VLAN = 200 })},
-	{"old qinq", LinkEthernet, eth(0x9100, vlan(200, EtherTypeIPv6, ip6(ProtoUDP, udp("order")))),
-		with(order6, macs, func(p *Packet) { p.VLAN = 200 })},
+	{
+		"qinq", LinkEthernet, eth(EtherTypeQinQ, vlan(200, EtherTypeVLAN, vlan(100, EtherTypeIPv4, ip4(ProtoUDP, udp("order"))))),
+		with(order4, macs, func(p *Packet) { p.VLAN = 200 }),
+	},
+	{
+		"old qinq", LinkEthernet, eth(0x9100, vlan(200, EtherTypeIPv6, ip6(ProtoUDP, udp("order")))),
+		with(order6, macs, func(p *Packet) { p.VLAN = 200 }),
+	},
 	{"mpls", LinkEthernet, eth(EtherTypeMPLS, mpls(0, mpls(1, ip4(ProtoUDP, udp("order"))))), with(order4, macs)},
 	{"mpls multicast ipv6", LinkEthernet, eth(EtherTypeMPLSM, mpls(1, ip6(ProtoUDP, udp("order")))), with(order6, macs)},
 	{"mpls ethernet with control word", LinkEthernet, eth(EtherTypeMPLS, mpls(1, cat(uint32(0), eth(EtherTypeIPv4, ip4(ProtoUDP, udp("order")))))), with(order4, macs)},
 	{"mpls ethernet without", LinkEthernet, eth(EtherTypeMPLS, mpls(1, cat("\x12\x34\x5e\x00\x53\x99", ehrMAC[:], uint16(EtherTypeIPv4), ip4(ProtoUDP, udp("order"))))), with(order4, macs)},
 	{"pppoe", LinkEthernet, eth(EtherTypePPPoE, cat(0x11, 0, uint16(7), uint16(35), uint16(0x0021), ip4(ProtoUDP, udp("order")))), with(order4, macs)},
 	{"pppoe ipv6", LinkEthernet, eth(EtherTypePPPoE, cat(0x11, 0, uint16(7), uint16(55), uint16(0x0057), ip6(ProtoUDP, udp("order")))), with(order6, macs)},
-	{"pppoe lcp", LinkEthernet, eth(EtherTypePPPoE, cat(0x11, 0, uint16(7), uint16(4), uint16(0xc021), "\x09\x00")),
-		with(Packet{EtherType: EtherTypePPPoE}, macs)},
+	{
+		"pppoe lcp", LinkEthernet, eth(EtherTypePPPoE, cat(0x11, 0, uint16(7), uint16(4), uint16(0xc021), "\x09\x00")),
+		with(Packet{EtherType: EtherTypePPPoE}, macs),
+	},
 	{"lldp", LinkEthernet, eth(0x88cc, []byte("\x02\x07")), with(Packet{EtherType: 0x88cc, Payload: []byte("\x02\x07")}, macs)},
 	{"llc", LinkEthernet, eth(3, []byte("\x42\x42\x03")), with(Packet{EtherType: 3, Payload: []byte("\x42\x42\x03")}, macs)},
 	{"arp", LinkEthernet, eth(EtherTypeARP, arpRequest), with(Packet{EtherType: EtherTypeARP, Payload: arpRequest}, macs)},
@@ -157,21 +168,29 @@ var frames = []struct {
 	{"raw 14", LinkRawBSD2, ip4(ProtoUDP, udp("order")), order4},
 	{"raw ipv4", LinkIPv4, ip4(ProtoUDP, udp("order")), order4},
 	{"raw ipv6", LinkIPv6, ip6(ProtoUDP, udp("order")), order6},
-	{"sll", LinkSLL, cat(uint16(0), uint16(1), uint16(6), ehrMAC[:], uint16(0), uint16(EtherTypeIPv4), ip4(ProtoUDP, udp("order"))),
-		with(order4, func(p *Packet) { p.HasMAC, p.SrcMAC = true, ehrMAC })},
+	{
+		"sll", LinkSLL, cat(uint16(0), uint16(1), uint16(6), ehrMAC[:], uint16(0), uint16(EtherTypeIPv4), ip4(ProtoUDP, udp("order"))),
+		with(order4, func(p *Packet) { p.HasMAC, p.SrcMAC = true, ehrMAC }),
+	},
 	{"sll of loopback", LinkSLL, cat(uint16(0), uint16(772), uint16(0), make([]byte, 8), uint16(EtherTypeIPv6), ip6(ProtoUDP, udp("order"))), order6},
-	{"sll2", LinkSLL2, cat(uint16(EtherTypeVLAN), uint16(0), uint32(3), uint16(1), 0, 6, ehrMAC[:], uint16(0), vlan(100, EtherTypeIPv4, ip4(ProtoUDP, udp("order")))),
-		with(order4, func(p *Packet) { p.HasMAC, p.SrcMAC, p.VLAN = true, ehrMAC, 100 })},
+	{
+		"sll2", LinkSLL2, cat(uint16(EtherTypeVLAN), uint16(0), uint32(3), uint16(1), 0, 6, ehrMAC[:], uint16(0), vlan(100, EtherTypeIPv4, ip4(ProtoUDP, udp("order")))),
+		with(order4, func(p *Packet) { p.HasMAC, p.SrcMAC, p.VLAN = true, ehrMAC, 100 }),
+	},
 	{"bad link type", 9999, []byte("order"), with(Packet{}, fault("link", "type", 0, ErrReserved))},
 
 	// IPv4.
 	{"ipv4 options", LinkRaw, ip4With("\x94\x04\x00\x00", 0, ProtoUDP, udp("order")), order4},
 	{"ipv4 all options", LinkRaw, ip4With(strings.Repeat("\x01", 40), 0, ProtoUDP, udp("order")), order4},
 	{"ipv4 do not fragment", LinkRaw, ip4With("", 0x4000, ProtoUDP, udp("order")), order4},
-	{"ipv4 first fragment", LinkRaw, ip4With("", 0x2000, ProtoUDP, []byte("12345678")),
-		with(order4, proto(ProtoUDP, "12345678"), func(p *Packet) { p.Fragmented, p.MoreFragments, p.FragmentID = true, true, 0x1234 })},
-	{"ipv4 last fragment", LinkRaw, ip4With("", 0x0003, ProtoTCP, []byte("12345")),
-		with(order4, proto(ProtoTCP, "12345"), func(p *Packet) { p.Fragmented, p.FragmentOff, p.FragmentID = true, 24, 0x1234 })},
+	{
+		"ipv4 first fragment", LinkRaw, ip4With("", 0x2000, ProtoUDP, []byte("12345678")),
+		with(order4, proto(ProtoUDP, "12345678"), func(p *Packet) { p.Fragmented, p.MoreFragments, p.FragmentID = true, true, 0x1234 }),
+	},
+	{
+		"ipv4 last fragment", LinkRaw, ip4With("", 0x0003, ProtoTCP, []byte("12345")),
+		with(order4, proto(ProtoTCP, "12345"), func(p *Packet) { p.Fragmented, p.FragmentOff, p.FragmentID = true, 24, 0x1234 }),
+	},
 	{"padded ipv4", LinkEthernet, on4(cat(ip4(ProtoUDP, udp("order")), "\x00\x00\x00")), with(order4, macs)},
 	{"offloaded ipv4", LinkRaw, zero(ip4(ProtoUDP, udp("order")), 2), order4},
 	{"bad version", LinkRaw, []byte("\x50order"), with(Packet{}, fault("ip", "Version", 0, ErrInvalid))},
@@ -183,16 +202,22 @@ var frames = []struct {
 	{"ipv6 extension headers", LinkRaw, ip6(ProtoHopByHop, ext(ProtoRouting, 0, ext(ProtoDestOpts, 2, ext(ProtoMobility, 0, ext(ProtoUDP, 0, udp("order")))))), order6},
 	{"ipv6 ah", LinkRaw, ip6(ProtoAH, ah(ProtoUDP, udp("order"))), order6},
 	{"ipv6 atomic fragment", LinkRaw, ip6(ProtoFragment, cat(ProtoUDP, 0, uint16(0), uint32(0x12345678), udp("order"))), order6},
-	{"ipv6 first fragment", LinkRaw, ip6(ProtoDestOpts, ext(ProtoFragment, 0, cat(ProtoUDP, 0, uint16(1), uint32(0x12345678), "12345678"))),
-		with(order6, proto(ProtoUDP, "12345678"), func(p *Packet) { p.Fragmented, p.MoreFragments, p.FragmentID = true, true, 0x12345678 })},
-	{"ipv6 last fragment", LinkRaw, ip6(ProtoFragment, cat(ProtoTCP, 0, uint16(24), uint32(0x12345678), "12345")),
-		with(order6, proto(ProtoTCP, "12345"), func(p *Packet) { p.Fragmented, p.FragmentOff, p.FragmentID = true, 24, 0x12345678 })},
+	{
+		"ipv6 first fragment", LinkRaw, ip6(ProtoDestOpts, ext(ProtoFragment, 0, cat(ProtoUDP, 0, uint16(1), uint32(0x12345678), "12345678"))),
+		with(order6, proto(ProtoUDP, "12345678"), func(p *Packet) { p.Fragmented, p.MoreFragments, p.FragmentID = true, true, 0x12345678 }),
+	},
+	{
+		"ipv6 last fragment", LinkRaw, ip6(ProtoFragment, cat(ProtoTCP, 0, uint16(24), uint32(0x12345678), "12345")),
+		with(order6, proto(ProtoTCP, "12345"), func(p *Packet) { p.Fragmented, p.FragmentOff, p.FragmentID = true, 24, 0x12345678 }),
+	},
 	{"ipv6 no next header", LinkRaw, ip6(ProtoNoNext, nil), with(order6, proto(ProtoNoNext, ""))},
 	{"ipv6 esp", LinkRaw, ip6(ProtoESP, []byte("secret")), with(order6, proto(ProtoESP, "secret"))},
 	{"padded ipv6", LinkEthernet, eth(EtherTypeIPv6, cat(ip6(ProtoUDP, udp("order")), 0, 0)), with(order6, macs)},
 	{"ipv6 jumbogram", LinkRaw, zero(ip6(ProtoUDP, udp("order")), 4), order6},
-	{"bad ipv6 extension length", LinkRaw, ip6(ProtoHopByHop, cat(ProtoUDP, 2, make([]byte, 6), udp("order"))),
-		with(order6, proto(0, ""), fault("ipv6", "Hdr Ext Len", 41, ErrTruncated), func(p *Packet) { p.Payload = nil })},
+	{
+		"bad ipv6 extension length", LinkRaw, ip6(ProtoHopByHop, cat(ProtoUDP, 2, make([]byte, 6), udp("order"))),
+		with(order6, proto(0, ""), fault("ipv6", "Hdr Ext Len", 41, ErrTruncated), func(p *Packet) { p.Payload = nil }),
+	},
 
 	// TCP, RFC 9293 section 3.1.
 	{"tcp", LinkRaw, ip4(ProtoTCP, tcp(ACK|PSH, "", "order")), with(order4, segment(ACK|PSH, "order"))},
@@ -206,32 +231,46 @@ var frames = []struct {
 	{"tcp odd authentication option", LinkRaw, ip4(ProtoTCP, tcp(SYN, "\x1d\x03\x00\x01", "")), with(order4, segment(SYN, ""), oddOptions)},
 	{"tcp authentication option", LinkRaw, ip4(ProtoTCP, tcp(SYN, "\x1d\x04\x00\x01", "")), with(order4, segment(SYN, ""))},
 	{"tcp odd option not looked at", LinkRaw, ip4(ProtoTCP, tcp(ACK, "\x05\x01\x01\x01", "")), with(order4, segment(ACK, ""))},
-	{"bad tcp data offset", LinkRaw, ip4(ProtoTCP, cat(tcp(ACK, "", "")[:12], 0x40, tcp(ACK, "", "")[13:])),
-		with(order4, proto(ProtoTCP, string(cat(tcp(ACK, "", "")[:12], 0x40, tcp(ACK, "", "")[13:]))), fault("tcp", "Data Offset", 32, ErrInvalid))},
-	{"bad tcp options", LinkRaw, ip4(ProtoTCP, cat(tcp(ACK, "", "")[:12], 0x60, tcp(ACK, "", "")[13:])),
-		with(order4, segment(ACK, ""), fault("tcp", "Options", 40, ErrTruncated), func(p *Packet) { p.Payload = nil })},
+	{
+		"bad tcp data offset", LinkRaw, ip4(ProtoTCP, cat(tcp(ACK, "", "")[:12], 0x40, tcp(ACK, "", "")[13:])),
+		with(order4, proto(ProtoTCP, string(cat(tcp(ACK, "", "")[:12], 0x40, tcp(ACK, "", "")[13:]))), fault("tcp", "Data Offset", 32, ErrInvalid)),
+	},
+	{
+		"bad tcp options", LinkRaw, ip4(ProtoTCP, cat(tcp(ACK, "", "")[:12], 0x60, tcp(ACK, "", "")[13:])),
+		with(order4, segment(ACK, ""), fault("tcp", "Options", 40, ErrTruncated), func(p *Packet) { p.Payload = nil }),
+	},
 
 	// UDP, RFC 768, and the others.
 	{"padded udp", LinkRaw, ip4(ProtoUDP, cat(udp("order"), "\x00\x00\x00")), order4},
 	{"udp length over the end", LinkRaw, ip4(ProtoUDP, cat(uint16(40001), uint16(24000), uint16(99), uint16(0), "order")), order4},
 	{"udp length 0", LinkRaw, ip4(ProtoUDP, zero(udp("order"), 4)), order4},
 	{"udp empty", LinkRaw, ip4(ProtoUDP, udp("")), with(order4, func(p *Packet) { p.Payload = []byte{} })},
-	{"bad udp length", LinkRaw, ip4(ProtoUDP, cat(uint16(40001), uint16(24000), uint16(7), uint16(0), "order")),
-		with(order4, func(p *Packet) { p.Payload = cat(uint16(40001), uint16(24000), uint16(7), uint16(0), "order") }, fault("udp", "Length", 24, ErrInvalid))},
-	{"sctp", LinkRaw, ip4(ProtoSCTP, cat(uint16(40001), uint16(24000), uint32(1), uint32(2), "order")),
-		with(order4, func(p *Packet) { p.Proto = ProtoSCTP })},
-	{"icmp", LinkRaw, ip4(ProtoICMP, cat(3, 1, uint16(0), uint32(0))),
-		with(order4, proto(ProtoICMP, "\x03\x01\x00\x00\x00\x00\x00\x00"), func(p *Packet) { p.ICMPType, p.ICMPCode = 3, 1 })},
-	{"icmpv6", LinkRaw, ip6(ProtoICMPv6, cat(135, 0, uint16(0))),
-		with(order6, proto(ProtoICMPv6, "\x87\x00\x00\x00"), func(p *Packet) { p.ICMPType = 135 })},
+	{
+		"bad udp length", LinkRaw, ip4(ProtoUDP, cat(uint16(40001), uint16(24000), uint16(7), uint16(0), "order")),
+		with(order4, func(p *Packet) { p.Payload = cat(uint16(40001), uint16(24000), uint16(7), uint16(0), "order") }, fault("udp", "Length", 24, ErrInvalid)),
+	},
+	{
+		"sctp", LinkRaw, ip4(ProtoSCTP, cat(uint16(40001), uint16(24000), uint32(1), uint32(2), "order")),
+		with(order4, func(p *Packet) { p.Proto = ProtoSCTP }),
+	},
+	{
+		"icmp", LinkRaw, ip4(ProtoICMP, cat(3, 1, uint16(0), uint32(0))),
+		with(order4, proto(ProtoICMP, "\x03\x01\x00\x00\x00\x00\x00\x00"), func(p *Packet) { p.ICMPType, p.ICMPCode = 3, 1 }),
+	},
+	{
+		"icmpv6", LinkRaw, ip6(ProtoICMPv6, cat(135, 0, uint16(0))),
+		with(order6, proto(ProtoICMPv6, "\x87\x00\x00\x00"), func(p *Packet) { p.ICMPType = 135 }),
+	},
 	{"ipv4 ah", LinkRaw, ip4(ProtoAH, ah(ProtoUDP, udp("order"))), order4},
 
 	// Tunnels: the inner addresses are what counts.
 	{"4in6", LinkRaw, ip6(ProtoIPv4, ip4(ProtoUDP, udp("order"))), with(order4, tunnel)},
 	{"6in4", LinkRaw, ip4(ProtoIPv6, ip6(ProtoUDP, udp("order"))), with(order6, tunnel)},
 	{"4in4 padded inside", LinkRaw, ip4(ProtoIPv4, cat(ip4(ProtoUDP, udp("order")), 0, 0)), with(order4, tunnel)},
-	{"4in4 fragment inside", LinkRaw, ip4(ProtoIPv4, ip4With("", 0x2000, ProtoUDP, []byte("12345678"))),
-		with(order4, tunnel, proto(ProtoUDP, "12345678"), func(p *Packet) { p.Fragmented, p.MoreFragments, p.FragmentID = true, true, 0x1234 })},
+	{
+		"4in4 fragment inside", LinkRaw, ip4(ProtoIPv4, ip4With("", 0x2000, ProtoUDP, []byte("12345678"))),
+		with(order4, tunnel, proto(ProtoUDP, "12345678"), func(p *Packet) { p.Fragmented, p.MoreFragments, p.FragmentID = true, true, 0x1234 }),
+	},
 	{"gre", LinkRaw, ip4(ProtoGRE, gre(0, EtherTypeIPv4, "", ip4(ProtoUDP, udp("order")))), with(order4, tunnel)},
 	{"gre with checksum, key and sequence", LinkRaw, ip4(ProtoGRE, gre(0xb000, EtherTypeIPv6, "chk-key-seq-", ip6(ProtoUDP, udp("order")))), with(order6, tunnel)},
 	{"gre with key", LinkRaw, ip6(ProtoGRE, gre(0x2000, EtherTypeIPv4, "key-", ip4(ProtoUDP, udp("order")))), with(order4, tunnel)},
@@ -239,18 +278,30 @@ var frames = []struct {
 	{"gre pptp", LinkRaw, ip4(ProtoGRE, gre(0x3081, 0x880b, "len-seq-ack-", cat("\xff\x03\x00\x21", ip4(ProtoUDP, udp("order"))))), with(order4, tunnel)},
 	{"gre pptp compressed", LinkRaw, ip4(ProtoGRE, gre(0x3001, 0x880b, "len-seq-", cat(0x21, ip4(ProtoUDP, udp("order"))))), with(order4, tunnel)},
 	{"gre pptp ipv6", LinkRaw, ip4(ProtoGRE, gre(0x3001, 0x880b, "len-seq-", cat("\x00\x57", ip6(ProtoUDP, udp("order"))))), with(order6, tunnel)},
-	{"gre of no network layer", LinkRaw, ip4(ProtoGRE, gre(0, 0x88cc, "", []byte("\x02\x07"))),
-		with(order4, proto(ProtoGRE, "\x02\x07"), func(p *Packet) { p.EtherType = 0x88cc })},
-	{"bad gre routing", LinkRaw, ip4(ProtoGRE, gre(0x4000, EtherTypeIPv4, "", []byte("order"))),
-		with(order4, proto(ProtoGRE, "\x40\x00\x08\x00order"), fault("gre", "Routing Present", 20, ErrReserved))},
-	{"vxlan", LinkRaw, ip4(ProtoUDP, udpTo(vxlanPort, string(cat(uint32(0x08000000), uint32(0x12300), on4(ip4(ProtoTCP, tcp(ACK, "", "order"))))))),
-		with(order4, tunnel, macs, segment(ACK, "order"))},
-	{"vxlan icmp", LinkRaw, ip4(ProtoUDP, udpTo(vxlanPort, string(cat(uint32(0x08000000), uint32(0x12300), on4(ip4(ProtoICMP, cat(8, 0, uint16(0)))))))),
-		with(order4, tunnel, macs, proto(ProtoICMP, "\x08\x00\x00\x00"), func(p *Packet) { p.ICMPType = 8 })},
-	{"vxlan arp", LinkEthernet, on4(ip4(ProtoUDP, udpTo(vxlanPort, string(cat(uint32(0x08000000), uint32(0x12300), eth(EtherTypeARP, arpRequest)))))),
-		with(Packet{EtherType: EtherTypeARP, Tunnel: true, Proto: ProtoUDP, TTL: 64, Src: order4.Src, Dst: order4.Dst, SrcPort: 40001, DstPort: vxlanPort, Payload: arpRequest}, macs)},
-	{"not vxlan", LinkRaw, ip4(ProtoUDP, udpTo(vxlanPort, "a datagram to the port of another thing")),
-		with(order4, func(p *Packet) { p.DstPort, p.Payload = vxlanPort, []byte("a datagram to the port of another thing") })},
+	{
+		"gre of no network layer", LinkRaw, ip4(ProtoGRE, gre(0, 0x88cc, "", []byte("\x02\x07"))),
+		with(order4, proto(ProtoGRE, "\x02\x07"), func(p *Packet) { p.EtherType = 0x88cc }),
+	},
+	{
+		"bad gre routing", LinkRaw, ip4(ProtoGRE, gre(0x4000, EtherTypeIPv4, "", []byte("order"))),
+		with(order4, proto(ProtoGRE, "\x40\x00\x08\x00order"), fault("gre", "Routing Present", 20, ErrReserved)),
+	},
+	{
+		"vxlan", LinkRaw, ip4(ProtoUDP, udpTo(vxlanPort, string(cat(uint32(0x08000000), uint32(0x12300), on4(ip4(ProtoTCP, tcp(ACK, "", "order"))))))),
+		with(order4, tunnel, macs, segment(ACK, "order")),
+	},
+	{
+		"vxlan icmp", LinkRaw, ip4(ProtoUDP, udpTo(vxlanPort, string(cat(uint32(0x08000000), uint32(0x12300), on4(ip4(ProtoICMP, cat(8, 0, uint16(0)))))))),
+		with(order4, tunnel, macs, proto(ProtoICMP, "\x08\x00\x00\x00"), func(p *Packet) { p.ICMPType = 8 }),
+	},
+	{
+		"vxlan arp", LinkEthernet, on4(ip4(ProtoUDP, udpTo(vxlanPort, string(cat(uint32(0x08000000), uint32(0x12300), eth(EtherTypeARP, arpRequest)))))),
+		with(Packet{EtherType: EtherTypeARP, Tunnel: true, Proto: ProtoUDP, TTL: 64, Src: order4.Src, Dst: order4.Dst, SrcPort: 40001, DstPort: vxlanPort, Payload: arpRequest}, macs),
+	},
+	{
+		"not vxlan", LinkRaw, ip4(ProtoUDP, udpTo(vxlanPort, "a datagram to the port of another thing")),
+		with(order4, func(p *Packet) { p.DstPort, p.Payload = vxlanPort, []byte("a datagram to the port of another thing") }),
+	},
 }
 
 func oddOptions(p *Packet) { p.BadTCPOptions = true }

@@ -101,8 +101,10 @@ func TestAgainstTshark(t *testing.T) {
 
 func compareWithTshark(t *testing.T, tshark, path string) {
 	// What is put together from fragments has its headers in the last one.
-	args := []string{"-n", "-r", path, "-o", "ip.defragment:FALSE", "-o", "ipv6.defragment:FALSE", "-T", "fields", "-E", "occurrence=a", "-E", "separator=;",
-		"-e", "frame.number"}
+	args := []string{
+		"-n", "-r", path, "-o", "ip.defragment:FALSE", "-o", "ipv6.defragment:FALSE", "-T", "fields", "-E", "occurrence=a", "-E", "separator=;",
+		"-e", "frame.number",
+	}
 	for _, f := range tsharkFields {
 		args = append(args, "-e", f.name)
 	}

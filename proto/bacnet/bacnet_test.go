@@ -183,8 +183,10 @@ func TestReadProperties(t *testing.T) {
 		{"boolean", ReadProperty, device + "1951 3e 11 3f", `8:1 81=0"";`},
 		{"Latin 1", ReadProperty, device + "1946 3e 7305e461 3f", `8:1 70=0"";`},
 		{"nested", ReadProperty, device + "1998 3e 0e 1e 2105 1f 0f 2e 2105 2f 3f", `8:1 152=0"";`},
-		{"several, one an error", ReadPropertyMultiple, device + "1e 294d 4e" + text("ahu-7") + "4f 292c 5e 9102 9120 5f 290c 4e" + text("3.1") + "4f 1f",
-			`8:1 77=0"ahu-7";8:1 44=0"";8:1 12=0"3.1";`},
+		{
+			"several, one an error", ReadPropertyMultiple, device + "1e 294d 4e" + text("ahu-7") + "4f 292c 5e 9102 9120 5f 290c 4e" + text("3.1") + "4f 1f",
+			`8:1 77=0"ahu-7";8:1 44=0"";8:1 12=0"3.1";`,
+		},
 		{"two objects", ReadPropertyMultiple, device + "1e 1f" + "0c00000002 1e 2955 4e 44 3f800000 4f 1f", `0:2 85=0"";`},
 		{"none", ReadPropertyMultiple, "", ""},
 	} {

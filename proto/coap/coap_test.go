@@ -45,12 +45,18 @@ var datagrams = []struct {
 	{"RFC 7252 appendix A figure 17 response", "61 45 7d35 20 ff 32322e332043", "2 2.05 7d35 20 |32322e332043", wire.WeakMatch},
 	{"RFC 7252 appendix A figure 20 acknowledgement", "60 00 7d38", "2 0.00 7d38  |", wire.WeakMatch},
 	{"RFC 7252 appendix A figure 22 non-confirmable", "51 01 7d40 75 bb" + temperature, "1 0.01 7d40 75 11=" + temperature + " |", wire.SureMatch},
-	{"RFC 8613 appendix C.4 unprotected", "44015d1f00003974396c6f63616c686f737483747631",
-		"0 0.01 5d1f 00003974 3=6c6f63616c686f7374 11=747631 |", wire.SureMatch},
-	{"RFC 8613 appendix C.4 protected", "44025d1f00003974396c6f63616c686f7374620914ff612f1092f1776f1c1668b3825e",
-		"0 0.02 5d1f 00003974 3=6c6f63616c686f7374 9=0914 |612f1092f1776f1c1668b3825e", wire.SureMatch},
-	{"RFC 8613 appendix C.7 protected response", "64445d1f0000397490ffdbaad1e9a7e7b2a813d3c31524378303cdafae119106",
-		"2 2.04 5d1f 00003974 9= |dbaad1e9a7e7b2a813d3c31524378303cdafae119106", wire.WeakMatch},
+	{
+		"RFC 8613 appendix C.4 unprotected", "44015d1f00003974396c6f63616c686f737483747631",
+		"0 0.01 5d1f 00003974 3=6c6f63616c686f7374 11=747631 |", wire.SureMatch,
+	},
+	{
+		"RFC 8613 appendix C.4 protected", "44025d1f00003974396c6f63616c686f7374620914ff612f1092f1776f1c1668b3825e",
+		"0 0.02 5d1f 00003974 3=6c6f63616c686f7374 9=0914 |612f1092f1776f1c1668b3825e", wire.SureMatch,
+	},
+	{
+		"RFC 8613 appendix C.7 protected response", "64445d1f0000397490ffdbaad1e9a7e7b2a813d3c31524378303cdafae119106",
+		"2 2.04 5d1f 00003974 9= |dbaad1e9a7e7b2a813d3c31524378303cdafae119106", wire.WeakMatch,
+	},
 	{"delta and length 12", "40010000 cc" + strings.Repeat("61", 12), "0 0.01 0000  12=" + strings.Repeat("61", 12) + " |", wire.NoMatch},
 	{"delta 13", "40010000 d000", "0 0.01 0000  13= |", wire.NoMatch},
 	{"delta 268", "40010000 d0ff", "0 0.01 0000  268= |", wire.NoMatch},
@@ -231,9 +237,15 @@ func TestOptions(t *testing.T) {
 	var os Options
 	after := OptionNumber(0)
 	for _, o := range []Option{
-		{URIHost, []byte("home-anna.example")}, {URIPort, AppendUint(nil, 5683)}, {URIPath, []byte("icd")},
-		{URIPath, []byte("telemetry")}, {ContentFormat, AppendUint(nil, 0)}, {Block2, Block{Num: 3, More: true, SZX: 2}.Append(nil)},
-		{Size1, AppendUint(nil, 1<<24)}, {Echo, []byte("12345678")}, {60000, nil},
+		{URIHost, []byte("home-anna.example")},
+		{URIPort, AppendUint(nil, 5683)},
+		{URIPath, []byte("icd")},
+		{URIPath, []byte("telemetry")},
+		{ContentFormat, AppendUint(nil, 0)},
+		{Block2, Block{Num: 3, More: true, SZX: 2}.Append(nil)},
+		{Size1, AppendUint(nil, 1<<24)},
+		{Echo, []byte("12345678")},
+		{60000, nil},
 	} {
 		os = AppendOption(os, after, o)
 		after = o.Number

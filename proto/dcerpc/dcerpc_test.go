@@ -159,8 +159,13 @@ func TestExecutes(t *testing.T) {
 		opnum uint16
 		want  string
 	}{
-		{dcerpc.SVCCTL, 19, "service control manager"}, {dcerpc.SVCCTL, 15, ""}, {dcerpc.ATSvc, 0, "task scheduler"},
-		{dcerpc.TaskScheduler, 1, "task scheduler"}, {dcerpc.WbemServices, 24, "WMI"}, {dcerpc.SAMR, 12, ""}, {dcerpc.UUID{}, 12, ""},
+		{dcerpc.SVCCTL, 19, "service control manager"},
+		{dcerpc.SVCCTL, 15, ""},
+		{dcerpc.ATSvc, 0, "task scheduler"},
+		{dcerpc.TaskScheduler, 1, "task scheduler"},
+		{dcerpc.WbemServices, 24, "WMI"},
+		{dcerpc.SAMR, 12, ""},
+		{dcerpc.UUID{}, 12, ""},
 	} {
 		if got := dcerpc.Executes(tt.u, tt.opnum); got != tt.want {
 			t.Errorf("%s %d: %q", tt.u.Name(), tt.opnum, got)

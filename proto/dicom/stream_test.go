@@ -25,9 +25,11 @@ func (r *recorder) add(format string, a ...any) { r.lines = append(r.lines, fmt.
 func (r *recorder) Associate(_ int, a *Association) {
 	r.add("%s %s -> %s, %d contexts", a.Type, a.CallingAETitle, a.CalledAETitle, len(a.Contexts))
 }
+
 func (r *recorder) Control(_ int, p Control) {
 	r.add("%s %d %d %d", p.Type, p.Result, p.Source, p.Reason)
 }
+
 func (r *recorder) Command(_ int, c *Command) {
 	kind := "RQ"
 	if c.Field.Response() {
@@ -35,14 +37,17 @@ func (r *recorder) Command(_ int, c *Command) {
 	}
 	r.add("%s-%s in %d, %s", c.Field.Operation(), kind, c.ContextID, c.SOPClass.String())
 }
+
 func (r *recorder) Element(_ int, c *Command, e *Element) {
 	if e.Depth == 0 && e.Tag != 0x00200010 {
 		r.add("%d %08x %s", c.ContextID, e.Tag, e.Text())
 	}
 }
+
 func (r *recorder) EndOfData(_ int, c *Command, n uint64) {
 	r.add("end of %s, %d bytes", c.SOPInstance.String(), n)
 }
+
 func (r *recorder) Malformed(err error) {
 	var s *wire.SyntaxError
 	if !errors.As(err, &s) {
@@ -133,12 +138,18 @@ func TestStreamFragments(t *testing.T) {
 		in   []byte
 		want []string
 	}{
-		{"in one PDU", pdu(PDataTF, pdv(1, isCommand|isLast, rq), pdv(1, isLast, small)),
-			[]string{"C-STORE-RQ in 1, " + ctStorage, "1 00080060 CT", "end of 1.2.3, 10 bytes"}},
-		{"by turns", pdu(PDataTF, pdv(1, isCommand, rq[:20]), pdv(3, isCommand|isLast, rq), pdv(1, isCommand|isLast, rq[20:]), pdv(3, 0, small[:5]), pdv(1, isLast, small), pdv(3, isLast, small[5:])),
-			[]string{"C-STORE-RQ in 3, " + ctStorage, "C-STORE-RQ in 1, " + ctStorage, "1 00080060 CT", "end of 1.2.3, 10 bytes", "3 00080060 CT", "end of 1.2.3, 10 bytes"}},
-		{"empty last fragment", pdu(PDataTF, pdv(1, isCommand, rq), pdv(1, isCommand|isLast, nil), pdv(1, 0, small), pdv(1, isLast, nil)),
-			[]string{"C-STORE-RQ in 1, " + ctStorage, "1 00080060 CT", "end of 1.2.3, 10 bytes"}},
+		{
+			"in one PDU", pdu(PDataTF, pdv(1, isCommand|isLast, rq), pdv(1, isLast, small)),
+			[]string{"C-STORE-RQ in 1, " + ctStorage, "1 00080060 CT", "end of 1.2.3, 10 bytes"},
+		},
+		{
+			"by turns", pdu(PDataTF, pdv(1, isCommand, rq[:20]), pdv(3, isCommand|isLast, rq), pdv(1, isCommand|isLast, rq[20:]), pdv(3, 0, small[:5]), pdv(1, isLast, small), pdv(3, isLast, small[5:])),
+			[]string{"C-STORE-RQ in 3, " + ctStorage, "C-STORE-RQ in 1, " + ctStorage, "1 00080060 CT", "end of 1.2.3, 10 bytes", "3 00080060 CT", "end of 1.2.3, 10 bytes"},
+		},
+		{
+			"empty last fragment", pdu(PDataTF, pdv(1, isCommand, rq), pdv(1, isCommand|isLast, nil), pdv(1, 0, small), pdv(1, isLast, nil)),
+			[]string{"C-STORE-RQ in 1, " + ctStorage, "1 00080060 CT", "end of 1.2.3, 10 bytes"},
+		},
 		{"inside a connection: data first", pdu(PDataTF, pdv(1, isLast, small)), nil},
 	} {
 		for _, size := range []int{0, 1, -1} {

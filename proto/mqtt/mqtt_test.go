@@ -37,8 +37,14 @@ func TestParseHeader(t *testing.T) {
 		hex    string
 		length int
 	}{
-		{"3002", 2}, {"307f", 127}, {"308001", 128}, {"30ff7f", 16383}, {"30808001", 16384},
-		{"30ffff7f", 2097151}, {"3080808001", 2097152}, {"30ffffff7f", 268435455},
+		{"3002", 2},
+		{"307f", 127},
+		{"308001", 128},
+		{"30ff7f", 16383},
+		{"30808001", 16384},
+		{"30ffff7f", 2097151},
+		{"3080808001", 2097152},
+		{"30ffffff7f", 268435455},
 	} {
 		b := unhex(t, tt.hex)
 		h, n, err := ParseHeader(append(b, 0xff))
@@ -259,9 +265,18 @@ func TestAnswers(t *testing.T) {
 		code uint8
 		ok   bool
 	}{
-		{"0000", V311, 0, true}, {"0105", V311, 5, true}, {"0200", V311, 0, false}, {"0200", V31, 0, true},
-		{"000000", V311, 0, false}, {"000000", V5, 0, true}, {"008600", V5, 0x86, true}, {"0000", V5, 0, false},
-		{"0000 03 210014", V5, 0, true}, {"0000 02 1701", V5, 0, false}, {"0000 03 210014", 0, 0, true}, {"00", 0, 0, false},
+		{"0000", V311, 0, true},
+		{"0105", V311, 5, true},
+		{"0200", V311, 0, false},
+		{"0200", V31, 0, true},
+		{"000000", V311, 0, false},
+		{"000000", V5, 0, true},
+		{"008600", V5, 0x86, true},
+		{"0000", V5, 0, false},
+		{"0000 03 210014", V5, 0, true},
+		{"0000 02 1701", V5, 0, false},
+		{"0000 03 210014", 0, 0, true},
+		{"00", 0, 0, false},
 	} {
 		if err := c.Parse(unhex(t, tt.hex), tt.v); (err == nil) != tt.ok || tt.ok && c.Code != tt.code {
 			t.Errorf("CONNACK %s: %+v, %v", tt.hex, c, err)
@@ -275,12 +290,22 @@ func TestAnswers(t *testing.T) {
 		codes string
 		ok    bool
 	}{
-		{PUBACK, "000a", V311, "", true}, {PUBACK, "000a00", V311, "", false}, {PUBACK, "000a", V5, "", true},
-		{PUBACK, "000a10", V5, "10", true}, {PUBACK, "000a1000", V5, "10", true}, {PUBACK, "000a100000", V5, "", false},
-		{PUBACK, "0000", V311, "", false}, {PUBACK, "000a10", 0, "10", true},
-		{SUBACK, "000a0102", V311, "0102", true}, {SUBACK, "000a000102", V5, "0102", true}, {SUBACK, "000a0501", V5, "", false},
-		{DISCONNECT, "", V311, "", true}, {DISCONNECT, "00", V311, "", false}, {DISCONNECT, "04", V5, "04", true},
-		{DISCONNECT, "8b051100000001", V5, "8b", true}, {AUTH, "18 04 150001 61", V5, "18", true},
+		{PUBACK, "000a", V311, "", true},
+		{PUBACK, "000a00", V311, "", false},
+		{PUBACK, "000a", V5, "", true},
+		{PUBACK, "000a10", V5, "10", true},
+		{PUBACK, "000a1000", V5, "10", true},
+		{PUBACK, "000a100000", V5, "", false},
+		{PUBACK, "0000", V311, "", false},
+		{PUBACK, "000a10", 0, "10", true},
+		{SUBACK, "000a0102", V311, "0102", true},
+		{SUBACK, "000a000102", V5, "0102", true},
+		{SUBACK, "000a0501", V5, "", false},
+		{DISCONNECT, "", V311, "", true},
+		{DISCONNECT, "00", V311, "", false},
+		{DISCONNECT, "04", V5, "04", true},
+		{DISCONNECT, "8b051100000001", V5, "8b", true},
+		{AUTH, "18 04 150001 61", V5, "18", true},
 		{DISCONNECT, "8b021701", V5, "", false},
 	} {
 		err := a.Parse(Header{Type: tt.typ}, unhex(t, tt.hex), tt.v)

@@ -129,8 +129,10 @@ func TestResolve(t *testing.T) {
 		{number("op.flow", "0"), true, device.SetInfusionRate, device.DrugInfusion, sdc.NoSafety, "0 mL/h"},
 		{number("op.volume", "50"), true, device.NoVerb, device.DrugInfusion, sdc.NoSafety, "50 mL"},
 		{number("op.flow", "fast"), true, device.SetInfusionRate, device.DrugInfusion, sdc.NoSafety, ""},
-		{`<msg:SetMetricState>` + handle("op.flow") + `<msg:ProposedMetricState xsi:type="pm:NumericMetricState" DescriptorHandle="flow"><pm:MetricValue Value="7.5"/></msg:ProposedMetricState></msg:SetMetricState>`,
-			true, device.SetInfusionRate, device.DrugInfusion, sdc.NoSafety, "7.5 mL/h"},
+		{
+			`<msg:SetMetricState>` + handle("op.flow") + `<msg:ProposedMetricState xsi:type="pm:NumericMetricState" DescriptorHandle="flow"><pm:MetricValue Value="7.5"/></msg:ProposedMetricState></msg:SetMetricState>`,
+			true, device.SetInfusionRate, device.DrugInfusion, sdc.NoSafety, "7.5 mL/h",
+		},
 		{`<msg:SetAlertState>` + handle("op.horn") + `<msg:ProposedAlertState ActivationState="Off"/></msg:SetAlertState>`, true, device.SetAlarm, device.Ventilation, sdc.NoSafety, ""},
 		{`<msg:SetAlertState>` + handle("op.horn") + `<msg:ProposedAlertState Presence="Ack"/></msg:SetAlertState>`, true, device.AcknowledgeAlarm, device.Ventilation, sdc.NoSafety, ""},
 		{`<msg:Activate>` + handle("op.mds") + `</msg:Activate>`, true, device.NoVerb, device.Ventilation, sdc.MedB, ""},
@@ -199,23 +201,33 @@ func TestMessages(t *testing.T) {
 		{"", "<wse:Subscribe><wse:Delivery/></wse:Subscribe>", func(m *sdc.Message) bool { return m.Operation == "Subscribe" && !m.SDC }},
 		{"", "<s:Fault><s:Code/></s:Fault>", func(m *sdc.Message) bool { return m.Fault && m.Operation == "" }},
 		{"", "<msg:Unheard/>", func(m *sdc.Message) bool { return m.Operation == "" && m.SDC }},
-		{"", "<msg:SetValueResponse><msg:InvocationInfo><msg:TransactionId>4</msg:TransactionId><msg:InvocationState>Wait</msg:InvocationState></msg:InvocationInfo></msg:SetValueResponse>",
+		{
+			"", "<msg:SetValueResponse><msg:InvocationInfo><msg:TransactionId>4</msg:TransactionId><msg:InvocationState>Wait</msg:InvocationState></msg:InvocationInfo></msg:SetValueResponse>",
 			func(m *sdc.Message) bool {
 				return m.Operation == "SetValueResponse" && m.Outcome.State == "Wait" && string(m.Outcome.Transaction) == "4" && !m.IsSet() && !m.Outcome.Finished() && !m.Outcome.Failed()
-			}},
-		{"", `<msg:OperationInvokedReport><msg:ReportPart OperationHandleRef="op.rate" OperationTarget="rate"><msg:InvocationInfo><msg:InvocationState>Fin</msg:InvocationState></msg:InvocationInfo></msg:ReportPart></msg:OperationInvokedReport>`,
+			},
+		},
+		{
+			"", `<msg:OperationInvokedReport><msg:ReportPart OperationHandleRef="op.rate" OperationTarget="rate"><msg:InvocationInfo><msg:InvocationState>Fin</msg:InvocationState></msg:InvocationInfo></msg:ReportPart></msg:OperationInvokedReport>`,
 			func(m *sdc.Message) bool {
 				return m.IsReport() && m.Outcome.Finished() && string(m.Outcome.Handle) == "op.rate" && string(m.Outcome.Target) == "rate"
-			}},
+			},
+		},
 		{"", `<msg:SetValueResponse><msg:InvocationState>Odd</msg:InvocationState></msg:SetValueResponse>`, func(m *sdc.Message) bool { return m.Outcome.State == "" }},
-		{"", `<msg:EpisodicMetricReport><msg:ReportPart><msg:MetricState DescriptorHandle="flow"><pm:MetricValue Value="1"/></msg:MetricState><msg:MetricState DescriptorHandle="rate"/></msg:ReportPart></msg:EpisodicMetricReport>`,
-			func(m *sdc.Message) bool { return m.IsReport() && m.States == 2 && !m.Patient.Any() }},
-		{"", `<msg:EpisodicContextReport><msg:ReportPart><msg:ContextState xsi:type="pm:PatientContextState" DescriptorHandle="patient" Handle="p"><pm:CoreData><pm:Familyname>Okafor</pm:Familyname></pm:CoreData></msg:ContextState></msg:ReportPart></msg:EpisodicContextReport>`,
-			func(m *sdc.Message) bool { return m.Patient.Name && !m.Patient.RecordNumber }},
-		{"", `<wsx:Metadata><wsx:MetadataSection><dpws:ThisModel><dpws:Manufacturer>Veltis</dpws:Manufacturer><dpws:ModelName>M9</dpws:ModelName></dpws:ThisModel></wsx:MetadataSection><wsx:MetadataSection><dpws:ThisDevice><dpws:FriendlyName>x</dpws:FriendlyName><dpws:FirmwareVersion>5.0</dpws:FirmwareVersion><dpws:SerialNumber>V-9</dpws:SerialNumber></dpws:ThisDevice></wsx:MetadataSection></wsx:Metadata>`,
+		{
+			"", `<msg:EpisodicMetricReport><msg:ReportPart><msg:MetricState DescriptorHandle="flow"><pm:MetricValue Value="1"/></msg:MetricState><msg:MetricState DescriptorHandle="rate"/></msg:ReportPart></msg:EpisodicMetricReport>`,
+			func(m *sdc.Message) bool { return m.IsReport() && m.States == 2 && !m.Patient.Any() },
+		},
+		{
+			"", `<msg:EpisodicContextReport><msg:ReportPart><msg:ContextState xsi:type="pm:PatientContextState" DescriptorHandle="patient" Handle="p"><pm:CoreData><pm:Familyname>Okafor</pm:Familyname></pm:CoreData></msg:ContextState></msg:ReportPart></msg:EpisodicContextReport>`,
+			func(m *sdc.Message) bool { return m.Patient.Name && !m.Patient.RecordNumber },
+		},
+		{
+			"", `<wsx:Metadata><wsx:MetadataSection><dpws:ThisModel><dpws:Manufacturer>Veltis</dpws:Manufacturer><dpws:ModelName>M9</dpws:ModelName></dpws:ThisModel></wsx:MetadataSection><wsx:MetadataSection><dpws:ThisDevice><dpws:FriendlyName>x</dpws:FriendlyName><dpws:FirmwareVersion>5.0</dpws:FirmwareVersion><dpws:SerialNumber>V-9</dpws:SerialNumber></dpws:ThisDevice></wsx:MetadataSection></wsx:Metadata>`,
 			func(m *sdc.Message) bool {
 				return fmt.Sprintf("%s", m.Identity) == "{Veltis M9 V-9 5.0 }"
-			}},
+			},
+		},
 	} {
 		var m sdc.Message
 		if err := m.Parse(envelope(tt.action, tt.body), new(sdc.Mdib)); err != nil || !tt.check(&m) {

@@ -17,14 +17,22 @@ var messages = []struct {
 	where, in, want string
 	match           wire.Match
 }{
-	{"RFC 5424 section 6.5 example 1", "<34>1 2003-10-11T22:14:15.003Z mymachine.example.com su - ID47 - \xef\xbb\xbf'su root' failed for lonvick on /dev/pts/8",
-		`2 4.2 2003-10-11T22:14:15.003Z|mymachine.example.com|su||ID47||45`, wire.SureMatch},
-	{"RFC 5424 section 6.5 example 2", "<165>1 2003-08-24T05:14:15.000003-07:00 192.0.2.1 myproc 8710 - - %% It's time to make the do-nuts.",
-		`2 20.5 2003-08-24T05:14:15.000003-07:00|192.0.2.1|myproc|8710|||33`, wire.SureMatch},
-	{"RFC 5424 section 6.5 example 3", `<165>1 2003-10-11T22:14:15.003Z mymachine.example.com evntslog - ID47 [exampleSDID@32473 iut="3" eventSource="Application" eventID="1011"] An application event log entry...`,
-		`2 20.5 2003-10-11T22:14:15.003Z|mymachine.example.com|evntslog||ID47|[exampleSDID@32473 iut="3" eventSource="Application" eventID="1011"]|33`, wire.SureMatch},
-	{"RFC 5424 section 6.5 example 4", `<165>1 2003-10-11T22:14:15.003Z mymachine.example.com evntslog - ID47 [exampleSDID@32473 iut="3"][examplePriority@32473 class="high"]`,
-		`2 20.5 2003-10-11T22:14:15.003Z|mymachine.example.com|evntslog||ID47|[exampleSDID@32473 iut="3"][examplePriority@32473 class="high"]|0`, wire.SureMatch},
+	{
+		"RFC 5424 section 6.5 example 1", "<34>1 2003-10-11T22:14:15.003Z mymachine.example.com su - ID47 - \xef\xbb\xbf'su root' failed for lonvick on /dev/pts/8",
+		`2 4.2 2003-10-11T22:14:15.003Z|mymachine.example.com|su||ID47||45`, wire.SureMatch,
+	},
+	{
+		"RFC 5424 section 6.5 example 2", "<165>1 2003-08-24T05:14:15.000003-07:00 192.0.2.1 myproc 8710 - - %% It's time to make the do-nuts.",
+		`2 20.5 2003-08-24T05:14:15.000003-07:00|192.0.2.1|myproc|8710|||33`, wire.SureMatch,
+	},
+	{
+		"RFC 5424 section 6.5 example 3", `<165>1 2003-10-11T22:14:15.003Z mymachine.example.com evntslog - ID47 [exampleSDID@32473 iut="3" eventSource="Application" eventID="1011"] An application event log entry...`,
+		`2 20.5 2003-10-11T22:14:15.003Z|mymachine.example.com|evntslog||ID47|[exampleSDID@32473 iut="3" eventSource="Application" eventID="1011"]|33`, wire.SureMatch,
+	},
+	{
+		"RFC 5424 section 6.5 example 4", `<165>1 2003-10-11T22:14:15.003Z mymachine.example.com evntslog - ID47 [exampleSDID@32473 iut="3"][examplePriority@32473 class="high"]`,
+		`2 20.5 2003-10-11T22:14:15.003Z|mymachine.example.com|evntslog||ID47|[exampleSDID@32473 iut="3"][examplePriority@32473 class="high"]|0`, wire.SureMatch,
+	},
 	{"RFC 3164 section 5.4 example 1", "<34>Oct 11 22:14:15 mymachine su: 'su root' failed for lonvick on /dev/pts/8", `1 4.2 Oct 11 22:14:15 |mymachine|||||46`, wire.SureMatch},
 	{"RFC 3164 section 5.4 example 2", "Use the BFG!", "", wire.NoMatch},
 	{"RFC 3164 section 5.4 example 3", "<165>Aug 24 05:34:00 CST 1987 mymachine myproc[10]: %% It's time to make the do-nuts.", `1 20.5 Aug 24 05:34:00 ||||||64`, wire.SureMatch},
@@ -130,8 +138,14 @@ func TestParseFrame(t *testing.T) {
 		in  string
 		err error
 	}{
-		{"", wire.ErrTruncated}, {"5", wire.ErrTruncated}, {"5 <0>a", wire.ErrTruncated}, {"<0>a", wire.ErrTruncated},
-		{"65537 ", wire.ErrTooLong}, {"999999 ", wire.ErrTooLong}, {"1234567", wire.ErrTooLong}, {"12a", wire.ErrInvalid},
+		{"", wire.ErrTruncated},
+		{"5", wire.ErrTruncated},
+		{"5 <0>a", wire.ErrTruncated},
+		{"<0>a", wire.ErrTruncated},
+		{"65537 ", wire.ErrTooLong},
+		{"999999 ", wire.ErrTooLong},
+		{"1234567", wire.ErrTooLong},
+		{"12a", wire.ErrInvalid},
 		{strings.Repeat("a", 65537), wire.ErrTooLong},
 	} {
 		if _, n, err := ParseFrame([]byte(tt.in)); n != 0 || !errors.Is(err, tt.err) {
@@ -148,12 +162,27 @@ func TestRecognise(t *testing.T) {
 		{messages[0].in, wire.SureMatch},
 		{"116 " + messages[0].in, wire.SureMatch},
 		{"16 <0>1990 Oct and so on and on", wire.SureMatch},
-		{"<", wire.NeedMore}, {"<34", wire.NeedMore}, {"<34>1", wire.NeedMore}, {"<34>1 2", wire.NeedMore}, {"<34>1 20", wire.SureMatch},
-		{"1", wire.NeedMore}, {"116", wire.NeedMore}, {"116 ", wire.NeedMore}, {"116 <", wire.NeedMore},
-		{"<h", wire.NoMatch}, {"<html>", wire.NoMatch}, {"<?xml version", wire.NoMatch}, {"220 ready", wire.NoMatch},
-		{"012 <34>1 2003", wire.NoMatch}, {"1234567", wire.NoMatch}, {"12345678 <0>", wire.NoMatch},
+		{"<", wire.NeedMore},
+		{"<34", wire.NeedMore},
+		{"<34>1", wire.NeedMore},
+		{"<34>1 2", wire.NeedMore},
+		{"<34>1 20", wire.SureMatch},
+		{"1", wire.NeedMore},
+		{"116", wire.NeedMore},
+		{"116 ", wire.NeedMore},
+		{"116 <", wire.NeedMore},
+		{"<h", wire.NoMatch},
+		{"<html>", wire.NoMatch},
+		{"<?xml version", wire.NoMatch},
+		{"220 ready", wire.NoMatch},
+		{"012 <34>1 2003", wire.NoMatch},
+		{"1234567", wire.NoMatch},
+		{"12345678 <0>", wire.NoMatch},
 		{"<34>\x01\x02\x03\x04", wire.NoMatch},
-		{"GET / HTTP/1.1", wire.NoMatch}, {"SSH-2.0-", wire.NoMatch}, {"MSH|^~\\&|", wire.NoMatch}, {"", wire.NoMatch},
+		{"GET / HTTP/1.1", wire.NoMatch},
+		{"SSH-2.0-", wire.NoMatch},
+		{"MSH|^~\\&|", wire.NoMatch},
+		{"", wire.NoMatch},
 		{"<165>words and words and words", wire.WeakMatch},
 	} {
 		if got := Recognise([]byte(tt.in)); got != tt.want {

@@ -182,7 +182,9 @@ func TestTwins(t *testing.T) {
 // of every breakfast included, is weak by design and nobody's attack.
 func TestHabits(t *testing.T) {
 	for _, k := range []Take{
-		hci("pump", "day"), {"pump", "day", Legacy, Air, true}, hci("pump", "breakfast"), hci("pump", "reconnect"), hci("pump", "reconnect-cached"),
+		hci("pump", "day"),
+		{"pump", "day", Legacy, Air, true},
+		hci("pump", "breakfast"), hci("pump", "reconnect"), hci("pump", "reconnect-cached"),
 		frames("icd", "follow-up"), frames("icd", "read-out"), frames("wand", "read-out"), frames("stim", "adjust"), frames("classic", "read-out"), air("strap", "training"),
 	} {
 		t.Run(fmt.Sprint(k), func(t *testing.T) {

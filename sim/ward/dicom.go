@@ -121,9 +121,18 @@ func small(i int) string {
 	name := fmt.Sprint("archive ", i)
 	var b strings.Builder
 	for _, e := range [][3]string{
-		{"0008,0016", "UI", secondaryC}, {"0008,0018", "UI", uid(name + " object")}, {"0008,0020", "DA", fmt.Sprintf("2025%02d%02d", 1+i%12, 1+i%28)},
-		{"0008,0060", "CS", "OT"}, {"0008,0064", "CS", "WSD"}, {"0010,0010", "PN", p.dicom()}, {"0010,0020", "LO", p.record}, {"0010,0030", "DA", p.birth}, {"0010,0040", "CS", p.sex},
-		{"0020,000d", "UI", uid(name)}, {"0020,000e", "UI", uid(name + " series")}, {"0020,0013", "IS", "1"},
+		{"0008,0016", "UI", secondaryC},
+		{"0008,0018", "UI", uid(name + " object")},
+		{"0008,0020", "DA", fmt.Sprintf("2025%02d%02d", 1+i%12, 1+i%28)},
+		{"0008,0060", "CS", "OT"},
+		{"0008,0064", "CS", "WSD"},
+		{"0010,0010", "PN", p.dicom()},
+		{"0010,0020", "LO", p.record},
+		{"0010,0030", "DA", p.birth},
+		{"0010,0040", "CS", p.sex},
+		{"0020,000d", "UI", uid(name)},
+		{"0020,000e", "UI", uid(name + " series")},
+		{"0020,0013", "IS", "1"},
 	} {
 		fmt.Fprintf(&b, "(%s) %s [%s]\n", e[0], e[1], e[2])
 	}
@@ -135,9 +144,15 @@ func small(i int) string {
 func worklist(p *person, n int) string {
 	var b strings.Builder
 	for _, e := range [][3]string{
-		{"0008,0050", "SH", "A" + strings.TrimPrefix(p.record, "STA-")}, {"0008,0090", "PN", "Holm^Mira"},
-		{"0010,0010", "PN", p.dicom()}, {"0010,0020", "LO", p.record}, {"0010,0030", "DA", p.birth}, {"0010,0040", "CS", p.sex},
-		{"0020,000d", "UI", uid(fmt.Sprint("worklist ", n))}, {"0032,1032", "PN", "Holm^Mira"}, {"0032,1060", "LO", "CT thorax"},
+		{"0008,0050", "SH", "A" + strings.TrimPrefix(p.record, "STA-")},
+		{"0008,0090", "PN", "Holm^Mira"},
+		{"0010,0010", "PN", p.dicom()},
+		{"0010,0020", "LO", p.record},
+		{"0010,0030", "DA", p.birth},
+		{"0010,0040", "CS", p.sex},
+		{"0020,000d", "UI", uid(fmt.Sprint("worklist ", n))},
+		{"0032,1032", "PN", "Holm^Mira"},
+		{"0032,1060", "LO", "CT thorax"},
 	} {
 		fmt.Fprintf(&b, "(%s) %s [%s]\n", e[0], e[1], e[2])
 	}

@@ -93,8 +93,10 @@ func bloodGas(at time.Duration, id string, p *person) *message {
 	m.Segment("OBR").Text("1").Empty(1).Components("BG-"+id, "BG200").Components("24336-0", "Gas panel - Arterial blood", "LN").
 		Empty(2).Text(stamp(at)).Empty(16).Text("BG").Text("F")
 	for i, o := range []struct{ code, name, value, unit string }{
-		{"2744-1", "pH of Arterial blood", "7.31", "[pH]"}, {"2019-8", "Carbon dioxide [Partial pressure] in Arterial blood", "47", "mm[Hg]"},
-		{"2703-7", "Oxygen [Partial pressure] in Arterial blood", "71", "mm[Hg]"}, {"2518-9", "Lactate [Moles/volume] in Arterial blood", "3.4", "mmol/L"},
+		{"2744-1", "pH of Arterial blood", "7.31", "[pH]"},
+		{"2019-8", "Carbon dioxide [Partial pressure] in Arterial blood", "47", "mm[Hg]"},
+		{"2703-7", "Oxygen [Partial pressure] in Arterial blood", "71", "mm[Hg]"},
+		{"2518-9", "Lactate [Moles/volume] in Arterial blood", "3.4", "mmol/L"},
 		{"6298-4", "Potassium [Moles/volume] in Blood", "4.1", "mmol/L"},
 	} {
 		m.Segment("OBX").Text(fmt.Sprint(i+1)).Text("NM").Components(o.code, o.name, "LN").Empty(1).Text(o.value).
@@ -240,12 +242,14 @@ func (s *span) hl7() {
 	at := clock("07:00:48")
 	adt := admission(at, "ADT-5101", &emil, "4")
 	s.tcp(talk{at: day(at), client: ehr, server: lab1, port: mllpResults}, []line{
-		says(adt.block()), answers(acknowledge(at, appLab, appEHR, "A01", adt).block())})
+		says(adt.block()), answers(acknowledge(at, appLab, appEHR, "A01", adt).block()),
+	})
 
 	at = clock("07:01:20")
 	gas := bloodGas(at, "BG-88121", &dana)
 	s.tcp(talk{at: day(at), client: lab1, server: ehr, port: mllpResults}, []line{
-		says(gas.block()), answers(acknowledge(at, appEHR, appLab, "R01", gas).block())})
+		says(gas.block()), answers(acknowledge(at, appEHR, appLab, "R01", gas).block()),
+	})
 
 	// What the doctor ordered: noradrenaline as it runs, heparin a little faster.
 	at = clock("07:01:40")

@@ -189,8 +189,15 @@ func (s *span) network() {
 		from  *host
 		about *host
 	}{
-		{"07:00:01.9", gwICU, ehr}, {"07:00:39.9", ct1, pacs}, {"07:00:51.9", ct1, ehr}, {"07:00:35.9", desk3, vent3}, {"07:01:14.8", lab1, files1},
-		{"07:01:19.9", lab1, ehr}, {"07:02:04.9", round1, ehr}, {"07:02:39.9", view1, pacs}, {"07:02:49.8", eng1, lab1},
+		{"07:00:01.9", gwICU, ehr},
+		{"07:00:39.9", ct1, pacs},
+		{"07:00:51.9", ct1, ehr},
+		{"07:00:35.9", desk3, vent3},
+		{"07:01:14.8", lab1, files1},
+		{"07:01:19.9", lab1, ehr},
+		{"07:02:04.9", round1, ehr},
+		{"07:02:39.9", view1, pacs},
+		{"07:02:49.8", eng1, lab1},
 	} {
 		s.resolve(clock(l.at), l.from, l.about.fqdn(), l.about.ip)
 	}
@@ -199,8 +206,16 @@ func (s *span) network() {
 		at       string
 		from, to *host
 	}{
-		{"07:00:01", gwICU, icuRouter}, {"07:00:14", desk3, mon3}, {"07:00:35", desk3, vent3}, {"07:00:30.9", mon3, desk3}, {"07:00:39", ct1, pacs},
-		{"07:00:50", ct1, radRouter}, {"07:02:39", view1, pacs}, {"07:02:44", pacs, view1}, {"07:03:09.9", view1, ct1}, {"07:05:11", pacs, radRouter},
+		{"07:00:01", gwICU, icuRouter},
+		{"07:00:14", desk3, mon3},
+		{"07:00:35", desk3, vent3},
+		{"07:00:30.9", mon3, desk3},
+		{"07:00:39", ct1, pacs},
+		{"07:00:50", ct1, radRouter},
+		{"07:02:39", view1, pacs},
+		{"07:02:44", pacs, view1},
+		{"07:03:09.9", view1, ct1},
+		{"07:05:11", pacs, radRouter},
 		{"07:04:58", icuRouter, gwICU},
 	} {
 		s.arp(tapOf(a.from.ip), clock(a.at), a.from, a.to.ip, a.to)
