@@ -8,7 +8,6 @@ package myelin
 import (
 	"bytes"
 	"go/ast"
-	"go/format"
 	"go/parser"
 	"go/token"
 	"io/fs"
@@ -18,6 +17,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"mvdan.cc/gofumpt/format"
 )
 
 const module = "github.com/myelin-health/myelin/"
@@ -120,19 +121,20 @@ func allowed(r *room, p string) bool {
 	return slices.ContainsFunc(r.modules, func(m string) bool { return under(m, p) })
 }
 
-// TestFormat holds every file to gofmt, to the two lines at its head, and
+// TestFormat holds every file to gofumpt, to the two lines at its head, and
 // every package to a comment that says what it is.
 func TestFormat(t *testing.T) {
+	rules := format.Options{LangVersion: "go1.26", ModulePath: strings.TrimSuffix(module, "/")}
 	documented := map[string]bool{}
 	goFiles(t, func(file string, src []byte) {
 		want := "// SPDX-FileCopyrightText: 2026 The Myelin authors\n// SPDX-License-Identifier: Apache-2.0\n\n"
 		if !bytes.HasPrefix(src, []byte(want)) {
 			t.Errorf("%s: does not begin with the two SPDX lines", file)
 		}
-		if formatted, err := format.Source(src); err != nil {
+		if formatted, err := format.Source(src, rules); err != nil {
 			t.Error(err)
 		} else if !bytes.Equal(formatted, src) {
-			t.Errorf("%s: not formatted; run gofmt -w %s", file, file)
+			t.Errorf("%s: not formatted; run go tool gofumpt -w %s", file, file)
 		}
 		f, err := parser.ParseFile(token.NewFileSet(), file, src, parser.PackageClauseOnly|parser.ParseComments)
 		if err != nil {
