@@ -4,6 +4,7 @@
 package device
 
 import (
+	"iter"
 	"math/bits"
 	"strings"
 )
@@ -73,13 +74,22 @@ func (s Therapies) First() Therapy {
 	return Therapy(bits.TrailingZeros32(uint32(s)))
 }
 
+// All yields the therapies of the set in the order of the list above.
+func (s Therapies) All() iter.Seq[Therapy] {
+	return func(yield func(Therapy) bool) {
+		for t := range therapyCount {
+			if s.Has(t) && !yield(t) {
+				return
+			}
+		}
+	}
+}
+
 // Harm is the worst credible harm of any therapy in the set.
 func (s Therapies) Harm() Harm {
 	worst := NoHarm
-	for t := range therapyCount {
-		if s.Has(t) {
-			worst = max(worst, therapyTable[t].Harm)
-		}
+	for t := range s.All() {
+		worst = max(worst, therapyTable[t].Harm)
 	}
 	return worst
 }
@@ -87,10 +97,8 @@ func (s Therapies) Harm() Harm {
 // String returns the names, as in "pacing, defibrillation".
 func (s Therapies) String() string {
 	var names []string
-	for t := range therapyCount {
-		if s.Has(t) {
-			names = append(names, t.String())
-		}
+	for t := range s.All() {
+		names = append(names, t.String())
 	}
 	return strings.Join(names, ", ")
 }

@@ -96,11 +96,9 @@ func (a *air) said(m *radio.Message, frame []byte) {
 	}
 	if !who.named {
 		who.named = true
-		for t := device.NoTherapy + 1; t.String() != ""; t++ {
-			if d.Therapies.Has(t) {
-				a.note(event.IdentitySeen, who.addr, device.Address{}, event.Text(event.Manufacturer, d.Manufacturer), event.Text(event.Model, d.Model),
-					event.Text(event.Class, d.Class), event.Int(event.Therapy, t))
-			}
+		for t := range d.Therapies.All() {
+			a.note(event.IdentitySeen, who.addr, device.Address{}, event.Text(event.Manufacturer, d.Manufacturer), event.Text(event.Model, d.Model),
+				event.Text(event.Class, d.Class), event.Int(event.Therapy, t))
 		}
 	}
 	name := "unknown opcode" // which: where the table does not fit, that may be anything

@@ -142,29 +142,28 @@ func (l *loader) label(n ast.Node, what string) string {
 }
 
 func (l *loader) therapy(n ast.Node) device.Therapy {
-	s := l.text(n, "therapy")
-	t, ok := device.ParseTherapy(s)
-	if !ok && l.err == nil {
-		var words []string
-		for t := device.NoTherapy + 1; t.String() != ""; t++ {
-			words = append(words, t.String())
-		}
-		l.fail(n, "unknown therapy %s; it is one of %s", quoted(s), join(words))
-	}
-	return t
+	return known(l, n, "therapy", device.ParseTherapy)
 }
 
-func (l *loader) verb(n ast.Node) device.Verb {
-	s := l.text(n, "verb")
-	v, ok := device.ParseVerb(s)
+func (l *loader) verb(n ast.Node) device.Verb { return known(l, n, "verb", device.ParseVerb) }
+
+// A term is a word of package device; the zero one is none.
+type term interface {
+	device.Therapy | device.Verb
+	String() string
+}
+
+func known[T term](l *loader, n ast.Node, what string, parse func(string) (T, bool)) T {
+	s := l.text(n, what)
+	t, ok := parse(s)
 	if !ok && l.err == nil {
 		var words []string
-		for v := device.NoVerb + 1; v.String() != ""; v++ {
-			words = append(words, v.String())
+		for t := T(1); t.String() != ""; t++ {
+			words = append(words, t.String())
 		}
-		l.fail(n, "unknown verb %s; it is one of %s", quoted(s), join(words))
+		l.fail(n, "unknown %s %s; it is one of %s", what, quoted(s), join(words))
 	}
-	return v
+	return t
 }
 
 func (l *loader) unit(n ast.Node) device.Unit {

@@ -59,7 +59,7 @@ func (l *loader) opcode(d *Dialect, n ast.Node, names map[string]int, little, lo
 	}
 
 	o.Therapy = d.Therapies.First()
-	for t := range d.therapies() {
+	for t := range d.Therapies.All() {
 		if t.Harm() > o.Therapy.Harm() {
 			o.Therapy = t
 		}
@@ -112,17 +112,6 @@ func (l *loader) fits(d *Dialect, o *Opcode, s *section) {
 		l.fail(s.get("fields"), "the frame has no place for fields; add {kind: data} to its fields")
 	case o.data.bytes > d.maxData:
 		l.fail(s.get("fields"), "the fields have %d bytes; the frame has room for %d", o.data.bytes, d.maxData)
-	}
-}
-
-// therapies yields those of the device.
-func (d *Dialect) therapies() func(func(device.Therapy) bool) {
-	return func(yield func(device.Therapy) bool) {
-		for t := device.NoTherapy + 1; t.String() != ""; t++ {
-			if d.Therapies.Has(t) && !yield(t) {
-				return
-			}
-		}
 	}
 }
 
