@@ -52,11 +52,8 @@ var defences = map[uint8]string{
 	0x0c: "encryption key too short", 0x0f: "insufficient encryption",
 }
 
-// gattFields are gatt's kinds of patient data as event has them.
-var gattFields = [...]struct {
-	of gatt.Fields
-	to int64
-}{
+// gattFields are gatt's kinds of patient data.
+var gattFields = fieldTable[gatt.Fields]{
 	{gatt.FieldResult, event.FieldResult},
 	{gatt.FieldOrder, event.FieldOrder},
 	{gatt.FieldName, event.FieldName},
@@ -100,12 +97,7 @@ func (a *air) reading(c *ble.Connection, l *airLink, x *gatt.Access, r *gatt.Rea
 		}
 		a.note(event.LoginSeen, from.addr, to.addr, event.Text(event.Protocol, "gatt"), event.Text(event.Scheme, "code"), event.Int(event.Protection, guard&^device.Unseen))
 	}
-	fields := int64(0)
-	for _, f := range gattFields {
-		if r.Fields&f.of != 0 {
-			fields |= f.to
-		}
-	}
+	fields := gattFields.of(r.Fields)
 	if !server.medical && !l.tracker.Database(x.Server).Worn() {
 		fields &^= event.FieldSerial // of what nobody wears
 	}

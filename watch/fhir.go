@@ -39,11 +39,8 @@ type fhirFact struct {
 	from    flow.Side
 }
 
-// fhirFields turns kinds of patient data into those of events.
-var fhirFields = [...]struct {
-	fhir  fhir.Fields
-	event int64
-}{
+// fhirFields are FHIR's kinds of patient data.
+var fhirFields = fieldTable[fhir.Fields]{
 	{fhir.Name, event.FieldName},
 	{fhir.BirthDate, event.FieldBirthDate},
 	{fhir.Sex, event.FieldSex},
@@ -56,16 +53,6 @@ var fhirFields = [...]struct {
 	{fhir.Order, event.FieldOrder},
 	{fhir.Image, event.FieldImage},
 	{fhir.StaffName, event.FieldStaffName},
-}
-
-func fieldsOf(f fhir.Fields) int64 {
-	bits := int64(0)
-	for _, row := range &fhirFields {
-		if f&row.fhir != 0 {
-			bits |= row.event
-		}
-	}
-	return bits
 }
 
 // asked notes a request for records.
@@ -180,7 +167,7 @@ func (o *fhirObserver) fact(x *exchange, off int, subject int64, r *fhir.Resourc
 		o.facts = make(map[fhirFact]struct{})
 	}
 	o.facts[f] = struct{}{}
-	x.note(event.PatientDataSeen, off, x.From, event.Text(event.Protocol, "fhir"), event.Int(event.Fields, fieldsOf(r.Fields)),
+	x.note(event.PatientDataSeen, off, x.From, event.Text(event.Protocol, "fhir"), event.Int(event.Fields, fhirFields.of(r.Fields)),
 		event.Int(event.Subject, subject), event.Int(event.Protection, x.protected()), event.Text(event.Operation, r.Type))
 }
 

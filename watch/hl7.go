@@ -354,11 +354,8 @@ func fromAnalyser(m *hl7.Message, h *hl7.Header) bool {
 	return laboratory && !instrument.IsEmpty()
 }
 
-// fieldBits maps the kinds of patient data of HL7 to those of events.
-var fieldBits = [...]struct {
-	from hl7.Fields
-	to   int64
-}{
+// hl7Fields are HL7's kinds of patient data.
+var hl7Fields = fieldTable[hl7.Fields]{
 	{hl7.Name, event.FieldName},
 	{hl7.BirthDate, event.FieldBirthDate},
 	{hl7.Sex, event.FieldSex},
@@ -375,13 +372,7 @@ var fieldBits = [...]struct {
 
 // patient notes which kinds of patient data were sent, once for each subject.
 func (o *hl7Observer) patient(x *exchange, off int, m *hl7.Message, kind hl7.Kind) {
-	var fields int64
-	found := hl7.PatientFields(m)
-	for _, f := range fieldBits {
-		if found&f.from != 0 {
-			fields |= f.to
-		}
-	}
+	fields := hl7Fields.of(hl7.PatientFields(m))
 	if fields == 0 {
 		return
 	}

@@ -73,3 +73,19 @@ var observers = [proto.Count]func() observer{
 	proto.Telnet:   newTelnetObserver,
 	proto.VNC:      newVNCObserver,
 }
+
+// A fieldTable has a protocol's kinds of patient data, each beside that of events.
+type fieldTable[F ~uint8 | ~uint16] []struct {
+	of F
+	to int64
+}
+
+// of returns the kinds of patient data in found as events have them.
+func (t fieldTable[F]) of(found F) (fields int64) {
+	for _, row := range t {
+		if found&row.of != 0 {
+			fields |= row.to
+		}
+	}
+	return fields
+}

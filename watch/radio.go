@@ -124,7 +124,7 @@ func (a *air) said(m *radio.Message, frame []byte) {
 		a.note(event.IdentitySeen, who.addr, other, event.Text(event.Manufacturer, made), event.Text(event.Model, model),
 			event.Text(event.Version, a.sh.text(m.Version)))
 	}
-	if fields := radioFieldsOf(m.Patient); fields&^who.exposed != 0 && m.Command.Channel&device.Encrypted == 0 {
+	if fields := radioFields.of(m.Patient); fields&^who.exposed != 0 && m.Command.Channel&device.Encrypted == 0 {
 		who.exposed |= fields
 		from, to := who.addr, other
 		if m.Direction == radio.ToDevice && other.Value != "" {
@@ -197,18 +197,18 @@ func (a *air) flushRadio() {
 	a.order = nil
 }
 
-// radioFields are the dialects' kinds of patient data as event has them, in
-// the order of their bits.
-var radioFields = [...]int64{
-	event.FieldName, event.FieldBirthDate, event.FieldSex, event.FieldRecordNumber, event.FieldAddress, event.FieldTelephone,
-	event.FieldVisit, event.FieldNationalID, event.FieldResult, event.FieldOrder, event.FieldStaffName, event.FieldSerial,
-}
-
-func radioFieldsOf(p radio.PatientData) (fields int64) {
-	for i, f := range radioFields {
-		if p&(1<<i) != 0 {
-			fields |= f
-		}
-	}
-	return fields
+// radioFields are the dialects' kinds of patient data.
+var radioFields = fieldTable[radio.PatientData]{
+	{radio.PatientName, event.FieldName},
+	{radio.BirthDate, event.FieldBirthDate},
+	{radio.Sex, event.FieldSex},
+	{radio.RecordNumber, event.FieldRecordNumber},
+	{radio.PostalAddress, event.FieldAddress},
+	{radio.Telephone, event.FieldTelephone},
+	{radio.Visit, event.FieldVisit},
+	{radio.NationalID, event.FieldNationalID},
+	{radio.Result, event.FieldResult},
+	{radio.Order, event.FieldOrder},
+	{radio.StaffName, event.FieldStaffName},
+	{radio.DeviceIdentity, event.FieldSerial},
 }
