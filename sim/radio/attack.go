@@ -26,11 +26,7 @@ func (s *scene) foreignPhone() {
 func (s *scene) strangerBonds(p *pump) {
 	l := s.connect(s.stranger(), p.party)
 	l.pair(false)
-	l.discover()
-	l.introduce()
-	l.listen()
-	l.read(chrIDDFeatures)
-	l.read(chrCGMFeature)
+	l.getToKnow()
 	l.pause()
 	l.tell(bolusOf("25"))
 	l.tellSensor(gatt.CGMControl{Op: gatt.CGMSetHypo + 1})
@@ -41,12 +37,23 @@ func (s *scene) strangerBonds(p *pump) {
 // clear is the pump's phone, or another one, on a link without encryption.
 func (s *scene) clear(phone *party, p *pump) *link {
 	l := s.connect(phone, p.party)
+	l.getToKnow()
+	return l
+}
+
+// getToKnow looks at a pump for the first time.
+func (l *link) getToKnow() {
 	l.discover()
 	l.introduce()
 	l.listen()
 	l.read(chrIDDFeatures)
 	l.read(chrCGMFeature)
-	return l
+}
+
+// approach is a stranger's phone on a link to the pump.
+func (s *scene) approach() *link {
+	p := s.pump()
+	return s.connect(s.stranger(), p.party)
 }
 
 // pumpReplay injects what was recorded: first into the connection of the
@@ -111,8 +118,7 @@ func (s *scene) raw() *airLog { return s.log.(*airLog) }
 
 // zeroKey encrypts with a key that the device has for nobody.
 func (s *scene) zeroKey() {
-	p := s.pump()
-	l := s.connect(s.stranger(), p.party)
+	l := s.approach()
 	request, _ := featuresFor(ble.JustWorks, true)
 	l.smp(ble.Central, ble.SMP{Code: ble.PairingRequest, PairingFeatures: request})
 	l.encrypt(&bond{security: security{method: ble.JustWorks, sc: true, size: 16}})
@@ -122,20 +128,18 @@ func (s *scene) zeroKey() {
 
 // keySize asks for a key that does not fit into the device's memory.
 func (s *scene) keySize() {
-	p := s.pump()
-	l := s.connect(s.stranger(), p.party)
+	l := s.approach()
 	l.discover()
 	request, _ := featuresFor(ble.JustWorks, false)
 	request.MaxKeySize = 253
 	l.smp(ble.Central, ble.SMP{Code: ble.PairingRequest, PairingFeatures: request})
-	l.smp(ble.Peripheral, ble.SMP{Code: ble.PairingResponse, PairingFeatures: p.says})
+	l.smp(ble.Peripheral, ble.SMP{Code: ble.PairingResponse, PairingFeatures: l.party[ble.Peripheral].says})
 	l.wait(2 * time.Second)
 }
 
 // dhKeySkip leaves out the proof that both sides have the same key.
 func (s *scene) dhKeySkip() {
-	p := s.pump()
-	l := s.connect(s.stranger(), p.party)
+	l := s.approach()
 	l.discover()
 	request, response := featuresFor(ble.JustWorks, true)
 	x := &pairing{l: l, request: request, response: response, unchecked: true}
@@ -147,8 +151,7 @@ func (s *scene) dhKeySkip() {
 // earlyEncryption starts encryption when the two have said no more than that
 // they want to pair.
 func (s *scene) earlyEncryption() {
-	p := s.pump()
-	l := s.connect(s.stranger(), p.party)
+	l := s.approach()
 	l.discover()
 	request, response := featuresFor(ble.JustWorks, false)
 	l.smp(ble.Central, ble.SMP{Code: ble.PairingRequest, PairingFeatures: request})
@@ -161,8 +164,7 @@ func (s *scene) earlyEncryption() {
 // llidDeadlock sends a PDU whose kind is reserved, after which the device hears
 // nothing more.
 func (s *scene) llidDeadlock() {
-	p := s.pump()
-	l := s.connect(s.stranger(), p.party)
+	l := s.approach()
 	l.discover()
 	a := s.raw()
 	a.nextEvent(l)
@@ -172,8 +174,7 @@ func (s *scene) llidDeadlock() {
 
 // attDeadlock asks and asks.
 func (s *scene) attDeadlock() {
-	p := s.pump()
-	l := s.connect(s.stranger(), p.party)
+	l := s.approach()
 	l.discover()
 	for range 6 {
 		l.att(ble.Central, ble.ATT{Opcode: ble.ReadRequest, Handle: l.handleOf(chrIDDStatus)})
@@ -183,8 +184,7 @@ func (s *scene) attDeadlock() {
 
 // truncatedL2CAP sends less than an L2CAP header in a PDU.
 func (s *scene) truncatedL2CAP() {
-	p := s.pump()
-	l := s.connect(s.stranger(), p.party)
+	l := s.approach()
 	l.discover()
 	s.raw().pdu(l, ble.Central, ble.LLIDStart, []byte{7, 0})
 	s.after(3 * time.Second)

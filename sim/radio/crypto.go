@@ -137,26 +137,11 @@ func f5(w [32]byte, n1, n2 key, a1, a2 ble.Address) (mac, ltk key) {
 // those of the sender's request or response.
 func f6(mac, n1, n2, r key, features ble.PairingFeatures, a1, a2 ble.Address) key {
 	m := append(append(n1[:], n2[:]...), r[:]...)
-	oob := byte(0)
-	if features.OOB {
-		oob = 1
-	}
-	m = append(m, features.AuthReq, oob, byte(features.IOCapability))
+	m = append(m, features.AuthReq, boolBit(features.OOB), byte(features.IOCapability))
 	return mac.cmac(appendAddress(appendAddress(m, a1), a2))
 }
 
-// g2 is the six digits that people compare (section 2.2.9).
-func g2(u, v [32]byte, x, y key) uint32 {
-	out := x.cmac(append(append(u[:], v[:]...), y[:]...))
-	return binary.BigEndian.Uint32(out[12:]) % 1e6
-}
-
-func addressType(a ble.Address) byte {
-	if a.Kind > ble.Public {
-		return 1
-	}
-	return 0
-}
+func addressType(a ble.Address) byte { return boolBit(a.Kind > ble.Public) }
 
 func appendAddress(dst []byte, a ble.Address) []byte {
 	return append(append(dst, addressType(a)), a.Bytes[:]...)

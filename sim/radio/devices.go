@@ -6,7 +6,6 @@ package radio
 import (
 	"encoding/hex"
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/myelin-health/myelin/ble"
@@ -71,9 +70,7 @@ func Secrets() []string {
 		out = append(out, fmt.Sprintf("%06x", n), fmt.Sprint(n))
 	}
 	for _, a := range []ble.Address{pumpAddress, icdBLEAddress, strapAddress, benAddress, strangerAddress, monitorAddress} {
-		back := slices.Clone(a.Bytes[:])
-		slices.Reverse(back)
-		for _, b := range [][]byte{a.Bytes[:], back} {
+		for _, b := range [][]byte{a.Bytes[:], reversed(a.Bytes[:])} {
 			plain := hex.EncodeToString(b)
 			out = append(out, plain)
 			for _, by := range []string{":", "-"} {

@@ -168,7 +168,7 @@ func (p *pairing) secure(how security) *bond {
 		ra, rb = p.oob[c], p.oob[d]
 		p.value(c, ble.PairingRandom, na)
 		p.value(d, ble.PairingRandom, nb)
-	default: // in Numeric Comparison people now compare g2(x[c], x[d], na, nb)
+	default: // in Numeric Comparison people now compare six digits of both (section 2.2.9)
 		p.value(d, ble.PairingConfirm, f4(x[d], x[c], nb, 0))
 		p.value(c, ble.PairingRandom, na)
 		p.value(d, ble.PairingRandom, nb)

@@ -6,6 +6,7 @@ package radio
 import (
 	"encoding/binary"
 	"fmt"
+	"time"
 
 	"github.com/myelin-health/myelin/ble"
 	"github.com/myelin-health/myelin/device"
@@ -115,7 +116,7 @@ func (p *pump) control(u gatt.UUID) func(*link, []byte) uint8 {
 		}
 		r := p.does(l, &x)
 		l.later(func() {
-			l.wait(80e6)
+			l.wait(80 * time.Millisecond)
 			l.indicate(u, gatt.AppendE2E(r.Append(nil), 0, l.count(u, ble.Peripheral)))
 			if r.Op == gatt.IDDSetBolusResponse {
 				l.indicate(chrIDDChanged, gatt.AppendE2E(gatt.IDDStatusChanged(1<<6).Append(nil), 0, l.count(chrIDDChanged, ble.Peripheral)))
@@ -168,7 +169,7 @@ func (p *pump) glucoseControl(l *link, b []byte) uint8 {
 		r = gatt.CGMControl{Op: gatt.CGMSetHypo + 2, Level: sfloat("70")}
 	}
 	l.later(func() {
-		l.wait(80e6)
+		l.wait(80 * time.Millisecond)
 		l.indicate(chrCGMControl, gatt.AppendCRC(r.Append(nil), 0))
 	})
 	return 0
@@ -201,7 +202,7 @@ func bolusOf(amount string) gatt.IDDControl {
 func (p *pump) glucose(l *link, values ...string) {
 	for i, v := range values {
 		if i > 0 {
-			l.wait(299e9)
+			l.wait(299 * time.Second)
 		}
 		p.offset += 5
 		m := gatt.CGMMeasurement{Glucose: sfloat(v), TimeOffset: p.offset, HasTrend: true, Trend: sfloat("0.4"), HasCRC: true}

@@ -4,11 +4,8 @@
 package radio
 
 import (
-	"bytes"
 	"context"
 	"fmt"
-	"os"
-	"path/filepath"
 	"slices"
 	"testing"
 
@@ -26,15 +23,7 @@ func record(t testing.TB, k Take, f Format) string {
 		t.Fatal(err)
 	}
 	f.Decrypted = k.Decrypted
-	var b bytes.Buffer
-	if err := r.Write(&b, f); err != nil {
-		t.Fatal(err)
-	}
-	name := filepath.Join(t.TempDir(), "recording")
-	if err := os.WriteFile(name, b.Bytes(), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return name
+	return write(t, r, f)
 }
 
 func assessed(t testing.TB, name string) *report.Assessment {

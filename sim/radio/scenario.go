@@ -91,10 +91,10 @@ var (
 var Scenarios = []Scenario{
 	{Device: "pump", Name: "day", Forms: both, Layers: bluetooth, About: "three mornings with the phone that the pump knows: a recurring bolus of 4.0 IU, glucose, an alarm confirmed and one snoozed", play: (*scene).pumpDays},
 	{Device: "pump", Name: "breakfast", Forms: both, Layers: bluetooth, About: "one morning of a pump and a phone that are bonded", play: func(s *scene) { s.breakfast(s.knownPump()) }},
-	{Device: "pump", Name: "pair-just-works", Forms: both, Layers: bluetooth, About: "pairing by Just Works", play: pairing1("pump", ble.JustWorks)},
-	{Device: "pump", Name: "pair-passkey", Forms: both, Layers: bluetooth, About: "pairing by a passkey", play: pairing1("pump", ble.PasskeyEntry)},
-	{Device: "pump", Name: "pair-numeric", Forms: strong, Layers: bluetooth, About: "pairing by comparing numbers", play: pairing1("pump", ble.NumericComparison)},
-	{Device: "pump", Name: "pair-oob", Forms: both, Layers: bluetooth, About: "pairing with data that came out of band", play: pairing1("pump", ble.OutOfBand)},
+	{Device: "pump", Name: "pair-just-works", Forms: both, Layers: bluetooth, About: "pairing by Just Works", play: pairBy("pump", ble.JustWorks)},
+	{Device: "pump", Name: "pair-passkey", Forms: both, Layers: bluetooth, About: "pairing by a passkey", play: pairBy("pump", ble.PasskeyEntry)},
+	{Device: "pump", Name: "pair-numeric", Forms: strong, Layers: bluetooth, About: "pairing by comparing numbers", play: pairBy("pump", ble.NumericComparison)},
+	{Device: "pump", Name: "pair-oob", Forms: both, Layers: bluetooth, About: "pairing with data that came out of band", play: pairBy("pump", ble.OutOfBand)},
 	{Device: "pump", Name: "reconnect", Forms: both, Layers: bluetooth, About: "bonded devices connect again", play: reconnection("pump", true)},
 	{Device: "pump", Name: "reconnect-cached", Forms: both, Layers: bluetooth, About: "bonded devices connect again, and discover nothing", play: reconnection("pump", false)},
 	{Device: "pump", Name: "stranger", Forms: strong, Layers: bluetooth, About: "a phone that is not known tries, and is refused", play: (*scene).refusedStranger},
@@ -102,7 +102,7 @@ var Scenarios = []Scenario{
 	{Device: "pump", Name: "stranger-bonds", Forms: weak, Layers: airFirst, logged: ble.Peripheral, About: "the same without breakfast", play: func(s *scene) { s.strangerBonds(s.pump()) }},
 	{Device: "pump", Name: "replay", Forms: weak, Layers: airFirst, logged: ble.Peripheral, About: "the breakfast bolus is sent again into the same connection, which is not encrypted, and then in another", play: (*scene).pumpReplay},
 	{Device: "pump", Name: "static-key", Forms: weak, Layers: bluetooth, About: "two pairings give the same key, of seven octets", play: (*scene).staticKey},
-	{Device: "pump", Name: "sniffed-pairing", Forms: weak, Layers: airFirst, About: "legacy pairing where a sniffer listens that finds out the key", play: func(s *scene) { s.pairBy("pump", ble.JustWorks) }},
+	{Device: "pump", Name: "sniffed-pairing", Forms: weak, Layers: airFirst, About: "legacy pairing where a sniffer listens that finds out the key", play: pairBy("pump", ble.JustWorks)},
 	{Device: "pump", Name: "pin-in-clear", Forms: weak, Layers: airFirst, logged: ble.Peripheral, About: "the pump's code in clear, all other bonds deleted with it, the limit raised", play: (*scene).pinInClear},
 	{Device: "pump", Name: "spoofed-sensor", Forms: weak, Layers: airFirst, About: "glucose values and a calibration in clear", play: (*scene).spoofedSensor},
 	{Device: "pump", Name: "zero-key", Forms: weak, Layers: onAirOnly, About: "SweynTooth: encryption with a key of zeros", play: (*scene).zeroKey},
@@ -120,7 +120,7 @@ var Scenarios = []Scenario{
 	{Device: "icd", Name: "memory", Forms: weak, Layers: framesOnly, About: "somebody reads and writes the device's memory", play: (*scene).icdMemory},
 	{Device: "icd", Name: "forged-session", Forms: weak, Layers: framesOnly, About: "a session opened by a number that can be computed, and the pacing changed", play: (*scene).forgedSession},
 	{Device: "icd", Name: "home", Forms: strong, Layers: bluetooth, About: "the night's report to the monitor at home", play: (*scene).homeMonitor},
-	{Device: "icd", Name: "pair-oob", Forms: strong, Layers: bluetooth, About: "pairing with the monitor, with data that came out of band", play: pairing1("icd", ble.OutOfBand)},
+	{Device: "icd", Name: "pair-oob", Forms: strong, Layers: bluetooth, About: "pairing with the monitor, with data that came out of band", play: pairBy("icd", ble.OutOfBand)},
 	{Device: "icd", Name: "reconnect-cached", Forms: strong, Layers: bluetooth, About: "bonded devices connect again, and discover nothing", play: reconnection("icd", false)},
 
 	{Device: "wand", Name: "read-out", Forms: weak, Layers: framesOnly, About: "an old defibrillator's name, diagnosis and electrogram in clear", play: (*scene).wandReadOut},
@@ -151,8 +151,7 @@ type Options struct {
 	Seed             uint64    // of keys and chance
 }
 
-// Find returns the scenario of a device, whose form and layer are completed to the
-// usual ones where they are not given.
+// Find returns the scenario of a device. The error says which there are.
 func Find(device, name string) (*Scenario, error) {
 	var known []string
 	for i := range Scenarios {

@@ -121,8 +121,11 @@ func (p *party) renew(s *scene) {
 }
 
 // bonded makes two parties know each other from before.
-func bonded(s *scene, central, peripheral *party, how security) *bond {
-	how.encrypted = true
+func (s *scene) bonded(central, peripheral *party) *bond {
+	how := security{encrypted: true, method: ble.JustWorks, size: 16}
+	if s.form == Protected {
+		how.method, how.sc = ble.PasskeyEntry, true
+	}
 	b := &bond{ltk: s.key().short(how.size), security: how, before: true, notified: map[uint16]bool{}}
 	if !how.sc {
 		b.rand, b.ediv = s.rng.Uint64(), uint16(s.rng.Uint32())

@@ -24,33 +24,27 @@ func (s *scene) device(name string) (central, peripheral *party) {
 }
 
 // pairBy lets a device be paired by a method, and then read.
-func (s *scene) pairBy(name string, m ble.Method) {
-	central, peripheral := s.device(name)
-	central.says, peripheral.says = featuresFor(m, s.form == Protected)
-	l := s.connect(central, peripheral)
-	l.pair(true)
-	l.discover()
-	l.introduce()
-	if name == "pump" {
-		l.listen()
-		l.read(chrIDDStatus)
+func pairBy(name string, m ble.Method) func(*scene) {
+	return func(s *scene) {
+		central, peripheral := s.device(name)
+		central.says, peripheral.says = featuresFor(m, s.form == Protected)
+		l := s.connect(central, peripheral)
+		l.pair(true)
+		l.discover()
+		l.introduce()
+		if name == "pump" {
+			l.listen()
+			l.read(chrIDDStatus)
+		}
+		l.disconnect()
 	}
-	l.disconnect()
-}
-
-func pairing1(name string, m ble.Method) func(*scene) {
-	return func(s *scene) { s.pairBy(name, m) }
 }
 
 // reconnection lets two connect that were bonded before.
 func reconnection(name string, discover bool) func(*scene) {
 	return func(s *scene) {
 		central, peripheral := s.device(name)
-		how := security{method: ble.JustWorks, size: 16}
-		if s.form == Protected {
-			how = security{method: ble.PasskeyEntry, sc: true, size: 16}
-		}
-		b := bonded(s, central, peripheral, how)
+		b := s.bonded(central, peripheral)
 		for _, a := range peripheral.server.attributes { // what was asked for holds
 			if a.typ == gatt.UUID16(clientConfig) {
 				b.notified[a.handle-1] = true
@@ -80,11 +74,7 @@ func reconnection(name string, discover bool) func(*scene) {
 // knownPump is a phone and a pump that are bonded since long.
 func (s *scene) knownPump() (*party, *pump) {
 	phone, p := s.benPhone(), s.pump()
-	how := security{method: ble.JustWorks, size: 16}
-	if s.form == Protected {
-		how = security{method: ble.PasskeyEntry, sc: true, size: 16}
-	}
-	bonded(s, phone, p.party, how)
+	s.bonded(phone, p.party)
 	return phone, p
 }
 
