@@ -56,31 +56,33 @@ func (l *loader) dialect(n ast.Node) *Dialect {
 	d.Radio.BitsPerSecond = l.number(s.get("bits_per_second"), "bits_per_second", 1, 1e10)
 
 	s = l.section(top.need("frame", "the fields of a frame"), "frame", "order", "first_bit", "preamble", "sync", "repeats_ms", "fields")
-	little := l.word(s.get("order"), "order", []string{"big", "little"}) == 1
-	low := l.word(s.get("first_bit"), "first_bit", []string{"high", "low"}) == 1
+	l.little = l.word(s.get("order"), "order", []string{"big", "little"}) == 1
+	l.low = l.word(s.get("first_bit"), "first_bit", []string{"high", "low"}) == 1
 	d.preamble = l.hex(s.get("preamble"), "preamble", maxSync)
 	d.sync = l.hex(s.get("sync"), "sync", maxSync)
 	d.Repeats = time.Duration(l.number(s.get("repeats_ms"), "repeats_ms", 0, 3_600_000)) * time.Millisecond
 	fields := s.need("fields", "the list of fields, in the order on the air")
-	d.frame = l.layout(fields, "frame", little, low, nil)
+	d.frame = l.layout(fields, "frame", nil)
 	if l.err != nil {
 		return nil
 	}
 	l.frame(d, fields)
 
 	rows := l.list(top.need("opcodes", "the list of opcodes"), "opcodes", maxOpcodes)
-	if l.err == nil && len(rows) == 0 {
+	if len(rows) == 0 {
 		l.fail(top.get("opcodes"), "opcodes is empty; list at least one")
 	}
 	names := map[string]int{}
-	for _, row := range rows {
-		d.Opcodes = append(d.Opcodes, l.opcode(d, row, names, little, low))
+	sections := make([]*section, len(rows))
+	for i, row := range rows {
+		sections[i] = l.section(row, "an opcode", opcodeKeys...)
+		d.Opcodes = append(d.Opcodes, l.opcode(d, sections[i], names))
 		if l.err != nil {
 			return nil
 		}
 	}
-	for i, row := range rows { // an answer may stand before the command that it answers
-		l.answers(d, &d.Opcodes[i], row, names)
+	for i, s := range sections { // an answer may stand before the command that it answers
+		l.answers(d, &d.Opcodes[i], s, names)
 	}
 	return d
 }
@@ -117,7 +119,7 @@ func (l *loader) frame(d *Dialect, fields ast.Node) {
 // name reads a word by which a dialect, an opcode or a field is called.
 func (l *loader) name(n ast.Node, what string) string {
 	s := l.text(n, what)
-	if l.err == nil && n != nil && !isName(s) {
+	if !isName(s) {
 		l.fail(n, "%s %s has to be 1 to %d lower-case letters, digits and hyphens, a letter first", what, quoted(s), maxName)
 	}
 	return s
@@ -156,7 +158,7 @@ type term interface {
 func known[T term](l *loader, n ast.Node, what string, parse func(string) (T, bool)) T {
 	s := l.text(n, what)
 	t, ok := parse(s)
-	if !ok && l.err == nil {
+	if !ok {
 		var words []string
 		for t := T(1); t.String() != ""; t++ {
 			words = append(words, t.String())
@@ -169,7 +171,7 @@ func known[T term](l *loader, n ast.Node, what string, parse func(string) (T, bo
 func (l *loader) unit(n ast.Node) device.Unit {
 	s := l.text(n, "unit")
 	u, ok := device.UnitOfUCUM(s)
-	if !ok && l.err == nil {
+	if !ok {
 		hint := "write its UCUM code, such as mL/h, V or ms"
 		if meant, ok := device.UnitOf(s); ok {
 			hint = "its UCUM code is " + meant.String()
@@ -185,7 +187,7 @@ func (l *loader) hex(n ast.Node, what string, most int) []byte {
 		return nil
 	}
 	b, err := hex.DecodeString(strings.ReplaceAll(l.text(n, what), " ", ""))
-	if l.err == nil && (err != nil || len(b) == 0 || len(b) > most) {
+	if err != nil || len(b) == 0 || len(b) > most {
 		l.fail(n, "%s has to be 1 to %d bytes of two hexadecimal digits each, such as \"d3 91\"", what, most)
 	}
 	return b
@@ -195,11 +197,11 @@ func (l *loader) hex(n ast.Node, what string, most int) []byte {
 func (l *loader) quantity(n ast.Node, what string) device.Quantity {
 	s := l.text(n, what)
 	q, err := device.ParseQuantity(s)
-	if err != nil && l.err == nil {
+	if err != nil {
 		l.fail(n, "%s cannot be %s: %s; write a number and a UCUM code, such as \"2.5 V\"", what, quoted(s), err)
 	}
 	if q.Unit == device.NoUnit {
-		q.Unit, _ = device.UnitOfUCUM("1")
+		q.Unit = one
 	}
 	return q
 }

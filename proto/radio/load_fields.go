@@ -18,11 +18,7 @@ import (
 // most returns how many bytes the field that takes what is left may have for
 // the length f to be able to say so.
 func (l *layout) most(f *field) int {
-	fixed := 0
-	for i := f.first; i <= f.last; i++ {
-		fixed += l.fields[i].bits
-	}
-	return int(min(int64(1)<<f.bits-1-f.add, MaxFrame)) - fixed/8
+	return int(min(int64(1)<<f.bits-1-f.add, MaxFrame)) - l.width(f.first, f.last)
 }
 
 // kindNames are the words of fieldKinds, those of the frame only where they may stand.
@@ -38,7 +34,7 @@ func kindNames(inFrame bool) []string {
 
 // layout reads a list of fields. taken are the fields of the frame, when these
 // are of the data behind an opcode.
-func (l *loader) layout(n ast.Node, what string, little, low bool, taken *layout) layout {
+func (l *loader) layout(n ast.Node, what string, taken *layout) layout {
 	lay := layout{rest: -1}
 	nodes := l.list(n, "fields", maxFields)
 	sections := make([]*section, len(nodes))
@@ -48,7 +44,7 @@ func (l *loader) layout(n ast.Node, what string, little, low bool, taken *layout
 		s := l.section(node, "a field", "name", "kind", "at", "bits", "bytes", "order", "hex", "value", "counts", "add", "of", "worn",
 			"temporary", "broadcast", "wraps", "algorithm", "polynomial", "seed", "reflect_in", "reflect_out", "xor_out", "over", "scale", "offset",
 			"unit", "none", "values", "patient")
-		f := l.field(s, what, little, low, taken == nil, pos)
+		f := l.field(s, taken == nil, pos)
 		if l.err != nil {
 			return lay
 		}
@@ -70,7 +66,7 @@ func (l *loader) layout(n ast.Node, what string, little, low bool, taken *layout
 		pos += f.bits
 		lay.fields = append(lay.fields, f)
 	}
-	if l.err == nil && pos%8 != 0 {
+	if pos%8 != 0 {
 		l.fail(nodes[len(nodes)-1], "the fields of the %s do not end on a byte; put %d reserved bits behind the last", what, 8-pos%8)
 	}
 	lay.bytes += pos / 8
@@ -94,9 +90,8 @@ func (l *loader) layout(n ast.Node, what string, little, low bool, taken *layout
 		if f := &lay.fields[i]; f.kind == length {
 			l.span(s, "counts", &lay, i, names)
 			f.add = l.number(s.get("add"), "add", -MaxFrame, MaxFrame)
-			fixed, _ := lay.width(f.first, f.last)
-			if l.err == nil && (int64(fixed)+f.add < 0 || lay.most(f) < 0) {
-				l.fail(s.node, "field %s cannot say a length of %d; give it more bits, or another add", quoted(f.name), int64(fixed)+f.add)
+			if fixed := int64(lay.width(f.first, f.last)); fixed+f.add < 0 || lay.most(f) < 0 {
+				l.fail(s.node, "field %s cannot say a length of %d; give it more bits, or another add", quoted(f.name), fixed+f.add)
 			}
 		} else if f.kind == checksum {
 			l.span(s, "over", &lay, i, names)
@@ -110,14 +105,14 @@ func (l *layout) index(name string) int {
 	return slices.IndexFunc(l.fields, func(f field) bool { return f.name == name })
 }
 
-// width returns how many bytes the fields from first to last have, and whether
-// one of them takes what is left as well.
-func (l *layout) width(first, last int) (bytes int, open bool) {
+// width returns how many bytes the fields from first to last have that have a
+// width.
+func (l *layout) width(first, last int) int {
 	n := 0
 	for i := first; i <= last; i++ {
 		n += l.fields[i].bits
 	}
-	return n / 8, first <= l.rest && l.rest <= last
+	return n / 8
 }
 
 // at holds the place that the file says against the one that follows from the
@@ -191,12 +186,10 @@ func (l *loader) span(s *section, key string, lay *layout, i int, names map[stri
 }
 
 // field reads one field, which begins at bit pos.
-func (l *loader) field(s *section, what string, little, low, inFrame bool, pos int) field {
+func (l *loader) field(s *section, inFrame bool, pos int) field {
 	k := fieldKind(l.word(s.need("kind", "one of "+join(kindNames(inFrame))), "kind", kindNames(inFrame)))
 	info := &fieldKinds[k]
-	if l.err == nil {
-		s.only("a field of kind "+info.name, append([]string{"name", "kind", "at"}, info.keys...))
-	}
+	s.only("a field of kind "+info.name, append([]string{"name", "kind", "at"}, info.keys...))
 	f := field{kind: k, at: pos}
 	if k == data && !s.has("name") {
 		f.name = "data"
@@ -210,9 +203,9 @@ func (l *loader) field(s *section, what string, little, low, inFrame bool, pos i
 	if info.octets && pos%8 != 0 {
 		l.fail(s.node, "field %s does not begin on a byte; put %d reserved bits before it", quoted(f.name), 8-pos%8)
 	}
-	f.little = low
+	f.little = l.low
 	if pos%8 == 0 && f.bits%8 == 0 {
-		f.little = little
+		f.little = l.little
 		if s.has("order") {
 			f.little = l.word(s.get("order"), "order", []string{"big", "little"}) == 1
 		}
@@ -358,7 +351,7 @@ func (l *loader) decimal(n ast.Node, what string, usual int64) device.Quantity {
 	}
 	s := l.text(n, what)
 	q, err := device.ParseDecimal(s)
-	if err != nil && l.err == nil {
+	if err != nil {
 		l.fail(n, "%s has to be a decimal number such as 0.025, not %s", what, quoted(s))
 	}
 	return q
@@ -375,9 +368,7 @@ func (l *loader) enumeration(s *section, f *field) {
 	n := s.need("values", "a mapping of each value to its name")
 	m, ok := n.(*ast.MappingNode)
 	if !ok {
-		if l.err == nil {
-			l.fail(n, "values has to be a mapping such as {0: off, 1: on}")
-		}
+		l.fail(n, "values has to be a mapping such as {0: off, 1: on}")
 		return
 	}
 	if len(m.Values) > maxValues {

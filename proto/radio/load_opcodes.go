@@ -11,14 +11,19 @@ import (
 	"github.com/myelin-health/myelin/device"
 )
 
-// meansKeys are the keys of an opcode by what it means, beside opcode, name,
-// direction, means and fields.
+// commonKeys are the keys of every opcode.
+var commonKeys = []string{"opcode", "name", "direction", "means", "fields"}
+
+// meansKeys are its other keys, by what it means.
 var meansKeys = [kindCount][]string{
 	Command:   {"verb", "verb_from", "therapy", "value", "now", "limit"},
 	Delivered: {"verb", "verb_from", "therapy", "value", "now", "limit"},
 	Answer:    {"answers", "succeeded", "result"},
 	Identity:  identityKeys,
 }
+
+// opcodeKeys are all of them, each once.
+var opcodeKeys = slices.Concat(commonKeys, meansKeys[Command], meansKeys[Answer], identityKeys)
 
 var identityKeys = []string{"manufacturer", "model", "version", "serial"}
 
@@ -28,18 +33,16 @@ var usualDirection = [kindCount]Direction{
 	Delivered: FromDevice, Answer: FromDevice, Report: FromDevice, Status: FromDevice, Alarm: FromDevice, Identity: FromDevice,
 }
 
-func (l *loader) opcode(d *Dialect, n ast.Node, names map[string]int, little, low bool) Opcode {
+func (l *loader) opcode(d *Dialect, s *section, names map[string]int) Opcode {
 	o := Opcode{verb: -1, answers: -1, result: -1, identity: [4]int{-1, -1, -1, -1}, data: layout{rest: -1}}
 	o.value.field, o.now.field, o.limit.field = -1, -1, -1
-	keys := []string{"opcode", "name", "direction", "means", "fields"}
-	s := l.section(n, "an opcode", append(append(append(keys, meansKeys[Command]...), meansKeys[Answer]...), identityKeys...)...)
 	o.Name = l.name(s.need("name", "how the message is called"), "name")
 	o.Value = uint32(l.pattern(s.need("opcode", "its number"), "opcode", d.opcodeBits))
 	o.Kind = Kind(l.word(s.need("means", "one of "+join(kinds[:])), "means", kinds[:]))
 	if l.err != nil {
 		return o
 	}
-	s.only("an opcode that means "+o.Kind.String(), append(keys, meansKeys[o.Kind]...))
+	s.only("an opcode that means "+o.Kind.String(), slices.Concat(commonKeys, meansKeys[o.Kind]))
 	if i, ok := d.byValue[o.Value]; ok {
 		l.fail(s.get("opcode"), "opcode %#x is that of %s; each stands there once", o.Value, quoted(d.Opcodes[i].Name))
 	}
@@ -65,7 +68,7 @@ func (l *loader) opcode(d *Dialect, n ast.Node, names map[string]int, little, lo
 		}
 	}
 	if s.has("fields") {
-		o.data = l.layout(s.get("fields"), "data", little, low, &d.frame)
+		o.data = l.layout(s.get("fields"), "data", &d.frame)
 	}
 	l.fits(d, &o, s)
 	if l.err != nil {
@@ -84,7 +87,7 @@ func (l *loader) opcode(d *Dialect, n ast.Node, names map[string]int, little, lo
 				continue
 			}
 			o.identity[i] = l.reference(d, &o, s.get(key), key)
-			if f := d.fieldOf(&o, o.identity[i]); l.err == nil && key != "serial" && (f.kind != text || f.patient != 0) {
+			if f := d.fieldOf(&o, o.identity[i]); key != "serial" && (f.kind != text || f.patient != 0) {
 				l.fail(s.get(key), "%s has to be a field of kind text with patient: none", key)
 			}
 		}
@@ -130,7 +133,7 @@ func (l *loader) reference(d *Dialect, o *Opcode, n ast.Node, what string) int {
 		return len(d.frame.fields) + i
 	}
 	i := d.frame.index(s)
-	if i < 0 && l.err == nil {
+	if i < 0 {
 		l.fail(n, "%s names no field of this message: %s; add it, or correct the name", what, quoted(s))
 	}
 	return i
@@ -184,7 +187,7 @@ func (l *loader) command(d *Dialect, o *Opcode, s *section) {
 				verbs = append(verbs, v.verb)
 			}
 		}
-		if len(verbs) == 0 && l.err == nil {
+		if len(verbs) == 0 {
 			l.fail(s.get("verb_from"), "%s has to be an enumeration with values such as {name: stop, verb: suspend}", quoted(f.name))
 		}
 	} else {
@@ -196,7 +199,7 @@ func (l *loader) command(d *Dialect, o *Opcode, s *section) {
 	}
 	if s.has("therapy") {
 		o.Therapy = l.therapy(s.get("therapy"))
-		if l.err == nil && !d.Therapies.Has(o.Therapy) {
+		if !d.Therapies.Has(o.Therapy) {
 			l.fail(s.get("therapy"), "the device has no therapy %s; its list stands under device", quoted(o.Therapy.String()))
 		}
 	} else if d.Therapies != device.TherapiesOf(d.Therapies.First()) {
@@ -223,7 +226,7 @@ func (l *loader) amount(d *Dialect, o *Opcode, s *section, key string, verbs []d
 	}
 	if word := l.text(n, key); isName(word) {
 		r.field = l.reference(d, o, n, key)
-		if k := d.fieldOf(o, r.field).kind; l.err == nil && k != unsigned && k != signed && k != bcd && k != enumeration {
+		if k := d.fieldOf(o, r.field).kind; k != unsigned && k != signed && k != bcd && k != enumeration {
 			l.fail(n, "%s is of kind %s and has no quantity", quoted(word), fieldKinds[k].name)
 		}
 	} else {
@@ -256,20 +259,18 @@ func (d *Dialect) unitOf(o *Opcode, r reference) device.Unit {
 			return v.quantity.Unit
 		}
 	}
-	u, _ := device.UnitOfUCUM("1")
-	return u
+	return one
 }
 
 // answers reads what an answer says of which command.
-func (l *loader) answers(d *Dialect, o *Opcode, n ast.Node, names map[string]int) {
+func (l *loader) answers(d *Dialect, o *Opcode, s *section, names map[string]int) {
 	if o.Kind != Answer || l.err != nil {
 		return
 	}
-	s := l.section(n, "an opcode", append([]string{"opcode", "name", "direction", "means", "fields"}, meansKeys[Answer]...)...)
 	if s.has("answers") {
 		word := l.text(s.get("answers"), "answers")
 		i, ok := names[word]
-		if l.err == nil && (!ok || d.Opcodes[i].Direction != ToDevice) {
+		if !ok || d.Opcodes[i].Direction != ToDevice {
 			l.fail(s.get("answers"), "answers names no message to the device: %s", quoted(word))
 		}
 		o.answers = i
@@ -290,9 +291,7 @@ func (l *loader) answers(d *Dialect, o *Opcode, n ast.Node, names map[string]int
 		word := l.text(n, "succeeded")
 		i := slices.IndexFunc(f.values, func(e enumerated) bool { return e.name == word })
 		if i < 0 {
-			if l.err == nil {
-				l.fail(n, "%s is no value of %s", quoted(word), quoted(f.name))
-			}
+			l.fail(n, "%s is no value of %s", quoted(word), quoted(f.name))
 			return
 		}
 		o.succeeded = append(o.succeeded, f.values[i].raw)

@@ -50,6 +50,8 @@ type loader struct {
 	file string
 	ours bool // the file says that it is one
 	err  *LoadError
+
+	little, low bool // of the frame: the first byte of a number, the first bit of a byte counts least
 }
 
 func (l *loader) failAt(line, column int, format string, args ...any) {
@@ -64,8 +66,10 @@ func (l *loader) failAt(line, column int, format string, args ...any) {
 }
 
 func (l *loader) fail(n ast.Node, format string, args ...any) {
-	p := position(n)
-	l.failAt(p.Line, p.Column, format, args...)
+	if l.err == nil { // else n may be missing
+		p := position(n)
+		l.failAt(p.Line, p.Column, format, args...)
+	}
 }
 
 // position is where a node begins. A block mapping's own token is the colon
@@ -199,7 +203,7 @@ func (s *section) has(key string) bool { return s.values[key] != nil }
 // need returns the value of a key that has to be there.
 func (s *section) need(key, hint string) ast.Node {
 	n := s.values[key]
-	if n == nil && s.l.err == nil {
+	if n == nil {
 		s.l.fail(s.node, "%s lacks the key %s: %s", s.name, key, hint)
 	}
 	return n
@@ -234,7 +238,7 @@ func (l *loader) number(n ast.Node, what string, least, most int64) int64 {
 		return 0
 	}
 	v, err := strconv.ParseInt(l.digits(n, what), 0, 64)
-	if l.err == nil && (err != nil || v < least || v > most) {
+	if err != nil || v < least || v > most {
 		l.fail(n, "%s has to be a whole number from %d to %d", what, least, most)
 	}
 	return v
@@ -246,7 +250,7 @@ func (l *loader) pattern(n ast.Node, what string, width int) uint64 {
 		return 0
 	}
 	v, err := strconv.ParseUint(l.digits(n, what), 0, 64)
-	if l.err == nil && (err != nil || bits.Len64(v) > width) {
+	if err != nil || bits.Len64(v) > width {
 		l.fail(n, "%s has to be a whole number that fits %d bits, such as 0x1f", what, width)
 	}
 	return v
