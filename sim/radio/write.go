@@ -177,7 +177,7 @@ func (r *Recording) packets(out io.Writer, f Format) error {
 		case wire.LinkBluetoothLELL:
 			data = x.air.bytes(nil, f.Decrypted)
 		case wire.LinkBluetoothLELLPHDR:
-			data = x.air.radio(f.Decrypted)
+			data = x.air.bytes(ble.AppendRadio(nil, x.air.channel, x.air.rssi, x.air.from, f.Decrypted && x.air.known), f.Decrypted)
 		case wire.LinkNordicBLE:
 			data = x.air.nordic(uint16(i), x.time, f.Decrypted)
 		}
@@ -206,44 +206,6 @@ func (p *onAir) bytes(dst []byte, decrypted bool) []byte {
 		pdu = p.plain
 	}
 	return ble.AppendAir(dst, p.access, p.crcInit, pdu)
-}
-
-// radio writes a packet with the pseudo-header of link type 256.
-func (p *onAir) radio(decrypted bool) []byte {
-	const (
-		dewhitened, signal, noise, isDecrypted, reference = 0x0001, 0x0002, 0x0004, 0x0008, 0x0010
-		crcChecked, crcValid, micChecked, micValid        = 0x0400, 0x0800, 0x1000, 0x2000
-	)
-	flags := uint16(dewhitened | signal | noise | reference | crcChecked | crcValid)
-	switch {
-	case p.from == ble.UnknownSide:
-		flags |= 1 << 7
-	case p.from == ble.Central:
-		flags |= 2 << 7
-	default:
-		flags |= 3 << 7
-	}
-	if decrypted && p.known {
-		flags |= isDecrypted | micChecked | micValid
-	}
-	b := []byte{rfChannel(p.channel), byte(p.rssi), 0xa0, 0} // noise of -96 dBm; no bit of the access address wrong
-	b = binary.LittleEndian.AppendUint32(b, p.access)
-	return p.bytes(binary.LittleEndian.AppendUint16(b, flags), decrypted)
-}
-
-// rfChannel is where a channel is in the band (Vol 6 Part B section 1.4.1).
-func rfChannel(index uint8) uint8 {
-	switch {
-	case index == 37:
-		return 0
-	case index == 38:
-		return 12
-	case index == 39:
-		return 39
-	case index <= 10:
-		return index + 1
-	}
-	return index + 2
 }
 
 // nordic writes a packet with the header of the nRF Sniffer for Bluetooth LE,
