@@ -18,6 +18,7 @@ import (
 	"testing"
 	"testing/iotest"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
 
@@ -602,6 +603,42 @@ func zst(t testing.TB, b []byte, options ...zstd.EOption) []byte {
 		t.Fatal(err)
 	}
 	return out.Bytes()
+}
+
+func TestBTSnoopWriter(t *testing.T) {
+	var out bytes.Buffer
+	w, err := capture.NewBTSnoopWriter(&out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	frames := []capture.Frame{
+		{Data: []byte{1, 3, 12, 0}, Time: sec * 1e9, Packet: 1, OrigLen: 4, Flags: 2, Link: capture.LinkBluetoothHCIH4},
+		{Data: []byte{2, 64, 0, 9, 0}, Time: sec*1e9 + 1000, Packet: 2, OrigLen: 14, Flags: 1, Link: capture.LinkBluetoothHCIH4},
+	}
+	for i := range frames {
+		if err := w.WriteFrame(&frames[i]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.WriteFrame(&capture.Frame{Link: capture.LinkEthernet}); err == nil {
+		t.Error("a frame of Ethernet was written")
+	}
+	r, err := capture.NewReader(&out)
+	if err != nil || r.Kind() != "btsnoop" {
+		t.Fatal(r.Kind(), err)
+	}
+	var f capture.Frame
+	for _, want := range frames {
+		if err := r.ReadFrame(&f); err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(want, f); diff != "" {
+			t.Error(diff)
+		}
+	}
+	if err := r.ReadFrame(&f); err != io.EOF {
+		t.Error(err)
+	}
 }
 
 // sample is a capture of n frames with lengths of all kinds, and the frames.

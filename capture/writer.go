@@ -16,8 +16,9 @@ import (
 // a [bufio.Writer] where that matters.
 type Writer struct {
 	w      io.Writer
-	links  []LinkType // of the interfaces, by Frame.Interface; nil for pcap
-	link   LinkType   // of a pcap file
+	links  []LinkType // of the interfaces of pcapng, by Frame.Interface; else nil
+	link   LinkType   // of a pcap or btsnoop file
+	snoop  bool       // it is btsnoop
 	record []byte     // reused
 }
 
@@ -35,6 +36,18 @@ func NewWriter(w io.Writer, link LinkType) (*Writer, error) {
 		return nil, err
 	}
 	return &Writer{w: w, link: link}, nil
+}
+
+// NewBTSnoopWriter writes the header of a btsnoop file of HCI packets with the
+// indicators of the UART transport, and returns a writer of its frames, all of
+// link type [LinkBluetoothHCIH4].
+func NewBTSnoopWriter(w io.Writer) (*Writer, error) {
+	const version, datalink = 1, 1002
+	b := append([]byte(btsnoopMagic), 0, 0, 0, version)
+	if _, err := w.Write(binary.BigEndian.AppendUint32(b, datalink)); err != nil {
+		return nil, err
+	}
+	return &Writer{w: w, link: LinkBluetoothHCIH4, snoop: true}, nil
 }
 
 // NewNGWriter is [NewInterfaceWriter] of interfaces without names.
@@ -88,8 +101,8 @@ func NewInterfaceWriter(w io.Writer, interfaces ...Interface) (*Writer, error) {
 	return &Writer{w: w, links: links}, nil
 }
 
-// WriteFrame writes one frame: Data, Time and OrigLen, and in pcapng Interface and,
-// unless 0, Flags. Link has to be the file's; Packet is not looked at. After an
+// WriteFrame writes one frame: Data, Time and OrigLen, in btsnoop Flags, and in
+// pcapng Interface and, unless 0, Flags. Link has to be the file's; Packet is not looked at. After an
 // error of the underlying writer the file may end within a record.
 func (w *Writer) WriteFrame(f *Frame) error {
 	link := w.link
@@ -110,7 +123,15 @@ func (w *Writer) WriteFrame(f *Frame) error {
 		return fmt.Errorf("capture: frame of link type %d, file of %d: %w", f.Link, link, wire.ErrInvalid)
 	}
 	b := w.record[:0]
-	if w.links == nil {
+	switch {
+	case w.snoop:
+		b = binary.BigEndian.AppendUint32(b, uint32(origLen))
+		b = binary.BigEndian.AppendUint32(b, uint32(n))
+		b = binary.BigEndian.AppendUint32(b, f.Flags)
+		b = binary.BigEndian.AppendUint32(b, 0) // lost so far
+		b = binary.BigEndian.AppendUint64(b, uint64(f.Time/1000+btsnoopEpoch))
+		b = append(b, f.Data...)
+	case w.links == nil:
 		sec := f.Time / 1e9
 		if sec > math.MaxUint32 {
 			return fmt.Errorf("capture: time after 2106: %w", wire.ErrInvalid)
@@ -120,7 +141,7 @@ func (w *Writer) WriteFrame(f *Frame) error {
 		b = binary.LittleEndian.AppendUint32(b, uint32(n))
 		b = binary.LittleEndian.AppendUint32(b, uint32(origLen))
 		b = append(b, f.Data...)
-	} else {
+	default:
 		b = appendBlock(b, blockEnhancedPacket, func(b []byte) []byte { // section 4.3
 			b = binary.LittleEndian.AppendUint32(b, uint32(f.Interface))
 			b = binary.LittleEndian.AppendUint32(b, uint32(f.Time>>32))

@@ -7,32 +7,30 @@ import (
 	"bufio"
 	"encoding/binary"
 	"errors"
-	"io"
 	"os"
 	"slices"
 
 	"github.com/myelin-health/myelin/ble"
+	"github.com/myelin-health/myelin/capture"
 	"github.com/myelin-health/myelin/proto/gatt"
 )
 
 // A phone writes the log of its Bluetooth controller, as Android does: btsnoop of
 // HCI. It has a pump, a glucose sensor and a pulse strap, and goes through a town.
 type phone struct {
-	w       io.Writer
-	now     int64 // microseconds, as the file counts them
+	w       *capture.Writer
+	now     int64 // nanoseconds since 1970
 	size    int64 // bytes written
 	records uint64
 	err     error
-	record  []byte
 	pdu     []byte
 	frame   []byte
 	passers uint32 // advertisers that passed by
 	minutes uint16 // of the sensor's session
 }
 
-// btsnoopDay is the sample ward's day in the file's microseconds, which count
-// from the year 0.
-const btsnoopDay = 0x00dcddb30f2f8000 + 1772517600e6
+// firstDay is the sample ward's.
+const firstDay = int64(1772517600e9)
 
 // generateRadio writes a log of about size bytes.
 func generateRadio(file string, size int64) (records uint64, err error) {
@@ -43,8 +41,10 @@ func generateRadio(file string, size int64) (records uint64, err error) {
 	defer func() { err = errors.Join(err, out.Close()) }()
 	buffered := bufio.NewWriterSize(out, 1<<20)
 	defer func() { err = errors.Join(err, buffered.Flush()) }() // before Close: deferred later
-	p := &phone{w: buffered, now: btsnoopDay}
-	p.write([]byte("btsnoop\x00\x00\x00\x00\x01\x00\x00\x03\xea"))
+	p := &phone{now: firstDay}
+	if p.w, err = capture.NewBTSnoopWriter(buffered); err != nil {
+		return 0, err
+	}
 	p.event(ble.Event{Code: ble.EventCommandComplete, Opcode: ble.CommandReadBDADDR, Data: []byte{1, 0x53, 0, 0x5e, 0, 0}})
 	for day := 0; p.size < size && p.err == nil; day++ {
 		for i := range worn {
@@ -61,22 +61,12 @@ func generateRadio(file string, size int64) (records uint64, err error) {
 	return p.records, p.err
 }
 
-func (p *phone) write(b []byte) {
-	n, err := p.w.Write(b)
-	p.size += int64(n)
-	p.err = errors.Join(p.err, err)
-}
-
 // log writes one record. flags: bit 0 received, bit 1 command or event.
 func (p *phone) log(flags uint32, b []byte) {
-	p.now += 900
-	be := binary.BigEndian
-	p.record = be.AppendUint32(p.record[:0], uint32(len(b)))
-	p.record = be.AppendUint32(p.record, uint32(len(b)))
-	p.record = be.AppendUint32(p.record, flags)
-	p.record = be.AppendUint32(p.record, 0) // drops
-	p.record = be.AppendUint64(p.record, uint64(p.now))
-	p.write(append(p.record, b...))
+	const header = 24 // of a record
+	p.now += 900_000
+	p.size += header + int64(len(b))
+	p.err = errors.Join(p.err, p.w.WriteFrame(&capture.Frame{Time: p.now, Data: b, Flags: flags, Link: capture.LinkBluetoothHCIH4}))
 	p.records++
 }
 

@@ -93,46 +93,18 @@ func (r *Recording) Write(w io.Writer, f Format) error {
 	}
 	slices.SortStableFunc(r.frames, func(a, b frame) int { return cmp.Compare(a.time, b.time) })
 	out := bufio.NewWriter(w)
-	var err error
-	switch f.Container {
-	case "btsnoop":
-		err = r.btsnoop(out)
-	case "jsonl":
-		err = r.lines(out)
-	default:
-		err = r.packets(out, f)
+	write := r.packets
+	if f.Container == "jsonl" {
+		write = r.lines
 	}
-	if err != nil {
+	if err := write(out, f); err != nil {
 		return err
 	}
 	return out.Flush()
 }
 
-// btsnoop writes the format of RFC 1761 with Bluetooth's magic, epoch and
-// datalink 1002.
-func (r *Recording) btsnoop(w io.Writer) error {
-	const epoch = 0x00dcddb30f2f8000 // 1970-01-01 in microseconds since the year 0
-	be := binary.BigEndian
-	b := append([]byte("btsnoop\x00"), 0, 0, 0, 1, 0, 0, 0x03, 0xea)
-	for i := range r.frames {
-		f := &r.frames[i]
-		flags := uint32(boolBit(f.received))
-		if f.hci[0] != h4ACL {
-			flags |= 2
-		}
-		n := uint32(len(f.hci))
-		b = be.AppendUint32(be.AppendUint32(be.AppendUint32(be.AppendUint32(b, n), n), flags), 0)
-		b = append(be.AppendUint64(b, uint64(f.time/1000+epoch)), f.hci...)
-		if _, err := w.Write(b); err != nil {
-			return err
-		}
-		b = b[:0]
-	}
-	return nil
-}
-
 // lines writes a frame log.
-func (r *Recording) lines(w io.Writer) error {
+func (r *Recording) lines(w io.Writer, _ Format) error {
 	var b []byte
 	for i := range r.frames {
 		f := &r.frames[i]
@@ -144,7 +116,7 @@ func (r *Recording) lines(w io.Writer) error {
 	return nil
 }
 
-// packets writes pcap or pcapng. In the latter each dialect is an interface.
+// packets writes btsnoop, pcap or pcapng. In the last each dialect is an interface.
 func (r *Recording) packets(out io.Writer, f Format) error {
 	interfaces := []capture.Interface{{Link: f.Link}}
 	if r.layer == Frames {
@@ -158,9 +130,13 @@ func (r *Recording) packets(out io.Writer, f Format) error {
 	}
 	var w *capture.Writer
 	var err error
-	if f.Container == "pcap" {
+	switch f.Container {
+	case "btsnoop": // has the direction in its records, whatever the link type was to be
+		f.Link = wire.LinkBluetoothHCIH4
+		w, err = capture.NewBTSnoopWriter(out)
+	case "pcap":
 		w, err = capture.NewWriter(out, f.Link)
-	} else {
+	default:
 		w, err = capture.NewInterfaceWriter(out, interfaces...)
 	}
 	if err != nil {
@@ -182,7 +158,13 @@ func (r *Recording) packets(out io.Writer, f Format) error {
 			data = x.air.nordic(uint16(i), x.time, f.Decrypted)
 		}
 		p := capture.Frame{Time: x.time, Data: data, OrigLen: len(data), Link: f.Link}
-		if r.layer == HCI && f.Container == "pcapng" {
+		switch {
+		case f.Container == "btsnoop":
+			const control = 2 // a command or an event
+			if p.Flags = uint32(boolBit(x.received)); x.hci[0] != h4ACL {
+				p.Flags |= control
+			}
+		case r.layer == HCI:
 			const inbound, outbound = 1, 2 // epb_flags
 			if p.Flags = outbound; x.received {
 				p.Flags = inbound
