@@ -392,79 +392,66 @@ type iddInfo struct {
 	answers IDDOp // the request, of a response
 }
 
-var iddOps = map[IDDOp]iddInfo{
-	IDDResponseCode:                  {"Response Code", formResponse, 0},
-	IDDSetTherapyControlState:        {"Set Therapy Control State", formState, 0},
-	IDDSetFlightMode:                 {"Set Flight Mode", formNone, 0},
-	IDDSnoozeAnnunciation:            {"Snooze Annunciation", formInstance, 0},
-	IDDSnoozeAnnunciationResponse:    {"Snooze Annunciation Response", formInstance, IDDSnoozeAnnunciation},
-	IDDConfirmAnnunciation:           {"Confirm Annunciation", formInstance, 0},
-	IDDConfirmAnnunciationResponse:   {"Confirm Annunciation Response", formInstance, IDDConfirmAnnunciation},
-	IDDReadBasal:                     {"Read Basal Rate Profile Template", formTemplate, 0},
-	IDDReadBasalResponse:             {"Read Basal Rate Profile Template Response", formBlocks, IDDReadBasal},
-	IDDWriteBasal:                    {"Write Basal Rate Profile Template", formBlocksWrite, 0},
-	IDDWriteBasalResponse:            {"Write Basal Rate Profile Template Response", formBlocksDone, IDDWriteBasal},
-	IDDSetTBR:                        {"Set TBR Adjustment", formTBR, 0},
-	IDDCancelTBR:                     {"Cancel TBR Adjustment", formNone, 0},
-	IDDGetTBRTemplate:                {"Get TBR Template", formTemplate, 0},
-	IDDGetTBRTemplateResponse:        {"Get TBR Template Response", formTBRTemplate, IDDGetTBRTemplate},
-	IDDSetTBRTemplate:                {"Set TBR Template", formTBRTemplate, 0},
-	IDDSetTBRTemplateResponse:        {"Set TBR Template Response", formTemplate, IDDSetTBRTemplate},
-	IDDSetBolus:                      {"Set Bolus", formBolus, 0},
-	IDDSetBolusResponse:              {"Set Bolus Response", formInstance, IDDSetBolus},
-	IDDCancelBolus:                   {"Cancel Bolus", formInstance, 0},
-	IDDCancelBolusResponse:           {"Cancel Bolus Response", formInstance, IDDCancelBolus},
-	IDDGetAvailableBoluses:           {"Get Available Boluses", formNone, 0},
-	IDDGetAvailableBolusesResponse:   {"Get Available Boluses Response", formFlags, IDDGetAvailableBoluses},
-	IDDGetBolusTemplate:              {"Get Bolus Template", formTemplate, 0},
-	IDDGetBolusTemplateResponse:      {"Get Bolus Template Response", formBolusTemplate, IDDGetBolusTemplate},
-	IDDSetBolusTemplate:              {"Set Bolus Template", formBolusTemplate, 0},
-	IDDSetBolusTemplateResponse:      {"Set Bolus Template Response", formTemplate, IDDSetBolusTemplate},
-	IDDGetTemplateStatus:             {"Get Template Status and Details", formNone, 0},
-	IDDGetTemplateStatusResponse:     {"Get Template Status and Details Response", formOpaque, IDDGetTemplateStatus},
-	IDDResetTemplateStatus:           {"Reset Template Status", formTemplates, 0},
-	IDDResetTemplateStatusResponse:   {"Reset Template Status Response", formTemplates, IDDResetTemplateStatus},
-	IDDActivateTemplates:             {"Activate Profile Templates", formTemplates, 0},
-	IDDActivateTemplatesResponse:     {"Activate Profile Templates Response", formTemplates, IDDActivateTemplates},
-	IDDGetActivatedTemplates:         {"Get Activated Profile Templates", formNone, 0},
-	IDDGetActivatedTemplatesResponse: {"Get Activated Profile Templates Response", formTemplates, IDDGetActivatedTemplates},
-	IDDStartPriming:                  {"Start Priming", formAmount, 0},
-	IDDStopPriming:                   {"Stop Priming", formNone, 0},
-	IDDSetReservoirFill:              {"Set Initial Reservoir Fill Level", formAmount, 0},
-	IDDResetReservoirTime:            {"Reset Reservoir Insulin Operation Time", formNone, 0},
-	IDDReadISF:                       {"Read ISF Profile Template", formTemplate, 0},
-	IDDReadISFResponse:               {"Read ISF Profile Template Response", formBlocks, IDDReadISF},
-	IDDWriteISF:                      {"Write ISF Profile Template", formBlocksWrite, 0},
-	IDDWriteISFResponse:              {"Write ISF Profile Template Response", formBlocksDone, IDDWriteISF},
-	IDDReadICHO:                      {"Read I:CHO Ratio Profile Template", formTemplate, 0},
-	IDDReadICHOResponse:              {"Read I:CHO Ratio Profile Template Response", formBlocks, IDDReadICHO},
-	IDDWriteICHO:                     {"Write I:CHO Ratio Profile Template", formBlocksWrite, 0},
-	IDDWriteICHOResponse:             {"Write I:CHO Ratio Profile Template Response", formBlocksDone, IDDWriteICHO},
-	IDDReadTarget:                    {"Read Target Glucose Range Profile Template", formTemplate, 0},
-	IDDReadTargetResponse:            {"Read Target Glucose Range Profile Template Response", formRanges, IDDReadTarget},
-	IDDWriteTarget:                   {"Write Target Glucose Range Profile Template", formRangesWrite, 0},
-	IDDWriteTargetResponse:           {"Write Target Glucose Range Profile Template Response", formBlocksDone, IDDWriteTarget},
-	IDDGetMaxBolus:                   {"Get Max Bolus Amount", formNone, 0},
-	IDDGetMaxBolusResponse:           {"Get Max Bolus Amount Response", formAmount, IDDGetMaxBolus},
-	IDDSetMaxBolus:                   {"Set Max Bolus Amount", formAmount, 0},
+// iddOps is the table of opcodes. A request and its answer share a row.
+var iddOps = func() map[IDDOp]iddInfo {
+	ops := map[IDDOp]iddInfo{}
+	for _, row := range []struct {
+		op       IDDOp
+		name     string
+		form     form
+		answer   IDDOp // 0: IDDResponseCode answers it
+		answered form
+	}{
+		{IDDResponseCode, "Response Code", formResponse, 0, 0},
+		{IDDSetTherapyControlState, "Set Therapy Control State", formState, 0, 0},
+		{IDDSetFlightMode, "Set Flight Mode", formNone, 0, 0},
+		{IDDSnoozeAnnunciation, "Snooze Annunciation", formInstance, IDDSnoozeAnnunciationResponse, formInstance},
+		{IDDConfirmAnnunciation, "Confirm Annunciation", formInstance, IDDConfirmAnnunciationResponse, formInstance},
+		{IDDReadBasal, "Read Basal Rate Profile Template", formTemplate, IDDReadBasalResponse, formBlocks},
+		{IDDWriteBasal, "Write Basal Rate Profile Template", formBlocksWrite, IDDWriteBasalResponse, formBlocksDone},
+		{IDDSetTBR, "Set TBR Adjustment", formTBR, 0, 0},
+		{IDDCancelTBR, "Cancel TBR Adjustment", formNone, 0, 0},
+		{IDDGetTBRTemplate, "Get TBR Template", formTemplate, IDDGetTBRTemplateResponse, formTBRTemplate},
+		{IDDSetTBRTemplate, "Set TBR Template", formTBRTemplate, IDDSetTBRTemplateResponse, formTemplate},
+		{IDDSetBolus, "Set Bolus", formBolus, IDDSetBolusResponse, formInstance},
+		{IDDCancelBolus, "Cancel Bolus", formInstance, IDDCancelBolusResponse, formInstance},
+		{IDDGetAvailableBoluses, "Get Available Boluses", formNone, IDDGetAvailableBolusesResponse, formFlags},
+		{IDDGetBolusTemplate, "Get Bolus Template", formTemplate, IDDGetBolusTemplateResponse, formBolusTemplate},
+		{IDDSetBolusTemplate, "Set Bolus Template", formBolusTemplate, IDDSetBolusTemplateResponse, formTemplate},
+		{IDDGetTemplateStatus, "Get Template Status and Details", formNone, IDDGetTemplateStatusResponse, formOpaque},
+		{IDDResetTemplateStatus, "Reset Template Status", formTemplates, IDDResetTemplateStatusResponse, formTemplates},
+		{IDDActivateTemplates, "Activate Profile Templates", formTemplates, IDDActivateTemplatesResponse, formTemplates},
+		{IDDGetActivatedTemplates, "Get Activated Profile Templates", formNone, IDDGetActivatedTemplatesResponse, formTemplates},
+		{IDDStartPriming, "Start Priming", formAmount, 0, 0},
+		{IDDStopPriming, "Stop Priming", formNone, 0, 0},
+		{IDDSetReservoirFill, "Set Initial Reservoir Fill Level", formAmount, 0, 0},
+		{IDDResetReservoirTime, "Reset Reservoir Insulin Operation Time", formNone, 0, 0},
+		{IDDReadISF, "Read ISF Profile Template", formTemplate, IDDReadISFResponse, formBlocks},
+		{IDDWriteISF, "Write ISF Profile Template", formBlocksWrite, IDDWriteISFResponse, formBlocksDone},
+		{IDDReadICHO, "Read I:CHO Ratio Profile Template", formTemplate, IDDReadICHOResponse, formBlocks},
+		{IDDWriteICHO, "Write I:CHO Ratio Profile Template", formBlocksWrite, IDDWriteICHOResponse, formBlocksDone},
+		{IDDReadTarget, "Read Target Glucose Range Profile Template", formTemplate, IDDReadTargetResponse, formRanges},
+		{IDDWriteTarget, "Write Target Glucose Range Profile Template", formRangesWrite, IDDWriteTargetResponse, formBlocksDone},
+		{IDDGetMaxBolus, "Get Max Bolus Amount", formNone, IDDGetMaxBolusResponse, formAmount},
+		{IDDSetMaxBolus, "Set Max Bolus Amount", formAmount, 0, 0},
 
-	IDDStatusResponseCode:          {"Response Code", formResponse, 0},
-	IDDResetStatus:                 {"Reset Status", formStatusBits, 0},
-	IDDGetActiveBolusIDs:           {"Get Active Bolus IDs", formNone, 0},
-	IDDGetActiveBolusIDsResponse:   {"Get Active Bolus IDs Response", formBolusIDs, IDDGetActiveBolusIDs},
-	IDDGetActiveBolus:              {"Get Active Bolus Delivery", formBolusQuery, 0},
-	IDDGetActiveBolusResponse:      {"Get Active Bolus Delivery Response", formActiveBolus, IDDGetActiveBolus},
-	IDDGetActiveBasal:              {"Get Active Basal Rate Delivery", formNone, 0},
-	IDDGetActiveBasalResponse:      {"Get Active Basal Rate Delivery Response", formBasal, IDDGetActiveBasal},
-	IDDGetTotalDaily:               {"Get Total Daily Insulin Status", formNone, 0},
-	IDDGetTotalDailyResponse:       {"Get Total Daily Insulin Status Response", formTotals, IDDGetTotalDaily},
-	IDDGetCounter:                  {"Get Counter", formCounterQuery, 0},
-	IDDGetCounterResponse:          {"Get Counter Response", formCounter, IDDGetCounter},
-	IDDGetDeliveredInsulin:         {"Get Delivered Insulin", formNone, 0},
-	IDDGetDeliveredInsulinResponse: {"Get Delivered Insulin Response", formDelivered, IDDGetDeliveredInsulin},
-	IDDGetInsulinOnBoard:           {"Get Insulin On Board", formNone, 0},
-	IDDGetInsulinOnBoardResponse:   {"Get Insulin On Board Response", formOnBoard, IDDGetInsulinOnBoard},
-}
+		{IDDStatusResponseCode, "Response Code", formResponse, 0, 0},
+		{IDDResetStatus, "Reset Status", formStatusBits, 0, 0},
+		{IDDGetActiveBolusIDs, "Get Active Bolus IDs", formNone, IDDGetActiveBolusIDsResponse, formBolusIDs},
+		{IDDGetActiveBolus, "Get Active Bolus Delivery", formBolusQuery, IDDGetActiveBolusResponse, formActiveBolus},
+		{IDDGetActiveBasal, "Get Active Basal Rate Delivery", formNone, IDDGetActiveBasalResponse, formBasal},
+		{IDDGetTotalDaily, "Get Total Daily Insulin Status", formNone, IDDGetTotalDailyResponse, formTotals},
+		{IDDGetCounter, "Get Counter", formCounterQuery, IDDGetCounterResponse, formCounter},
+		{IDDGetDeliveredInsulin, "Get Delivered Insulin", formNone, IDDGetDeliveredInsulinResponse, formDelivered},
+		{IDDGetInsulinOnBoard, "Get Insulin On Board", formNone, IDDGetInsulinOnBoardResponse, formOnBoard},
+	} {
+		ops[row.op] = iddInfo{row.name, row.form, 0}
+		if row.answer != 0 {
+			ops[row.answer] = iddInfo{row.name + " Response", row.answered, row.op}
+		}
+	}
+	return ops
+}()
 
 // String returns the document's name, or "".
 func (o IDDOp) String() string { return iddOps[o].name }
