@@ -182,11 +182,11 @@ func TestAnswer(t *testing.T) {
 		"Nothing can be said: no packet could be read.":                                                                               {},
 		"Nothing in what could be read needs action now, and no medical device was seen.":                                             &partly,
 	} {
-		if got := Answer(a); got != want {
+		if got := newDigest(a).answer(); got != want {
 			t.Errorf("%q, want %q", got, want)
 		}
 	}
-	if got, want := Answer(&bluetooth), Answer(&Assessment{}); got != want {
+	if got, want := newDigest(&bluetooth).answer(), newDigest(&Assessment{}).answer(); got != want {
 		t.Errorf("of frames of an unread link type: %q, want %q", got, want)
 	}
 }

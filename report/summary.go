@@ -278,9 +278,7 @@ func enumerate(names []string, n int) string {
 	return strings.Join(names[:len(names)-1], ", ") + " and " + names[len(names)-1]
 }
 
-// Answer is the assessment in a sentence.
-func Answer(a *Assessment) string { return newDigest(a).answer() }
-
+// answer is the assessment in a sentence.
 func (g *digest) answer() string {
 	if names, n := g.names(finding.Act); n > 0 {
 		verb := "need"
