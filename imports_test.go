@@ -58,6 +58,7 @@ var rooms = []room{
 
 	{"sim", []string{"assess", "ble", "capture", "wire", "flow", "proto", "device", "event", "finding", "inventory", "watch", "risk", "report", "internal/testpeer"}, nil},
 	{"internal/testpeer", nil, nil},
+	{"internal/vector", nil, nil},
 	{"internal/bench", []string{"capture", "ble", "proto"}, nil},
 	{
 		"cmd",

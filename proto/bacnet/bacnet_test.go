@@ -5,23 +5,16 @@ package bacnet
 
 import (
 	"bytes"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"strings"
 	"testing"
 
+	"github.com/myelin-health/myelin/internal/vector"
 	"github.com/myelin-health/myelin/wire"
 )
 
-func unhex(t testing.TB, s string) []byte {
-	t.Helper()
-	b, err := hex.DecodeString(strings.ReplaceAll(s, " ", ""))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return b
-}
+var unhex = vector.Bytes
 
 // text is a character string parameter: tag, extended length, UTF-8.
 func text(s string) string { return fmt.Sprintf("75%02x00%x", len(s)+1, s) }

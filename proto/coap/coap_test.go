@@ -12,17 +12,11 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/myelin-health/myelin/internal/vector"
 	"github.com/myelin-health/myelin/wire"
 )
 
-func unhex(t testing.TB, s string) []byte {
-	t.Helper()
-	b, err := hex.DecodeString(strings.ReplaceAll(s, " ", ""))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return b
-}
+var unhex = vector.Bytes
 
 // show writes a message in a form that tables can hold.
 func show(m *Message) string {

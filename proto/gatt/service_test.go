@@ -5,23 +5,15 @@ package gatt
 
 import (
 	"bytes"
-	"encoding/hex"
 	"errors"
-	"strings"
 	"testing"
 
 	"github.com/myelin-health/myelin/device"
+	"github.com/myelin-health/myelin/internal/vector"
 	"github.com/myelin-health/myelin/wire"
 )
 
-func unhex(t testing.TB, s string) []byte {
-	t.Helper()
-	b, err := hex.DecodeString(strings.ReplaceAll(s, " ", ""))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return b
-}
+var unhex = vector.Bytes
 
 func TestUUID(t *testing.T) {
 	for _, tt := range []struct{ in, wire, out string }{

@@ -5,23 +5,15 @@ package modbus
 
 import (
 	"bytes"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"strings"
 	"testing"
 
+	"github.com/myelin-health/myelin/internal/vector"
 	"github.com/myelin-health/myelin/wire"
 )
 
-func unhex(t testing.TB, s string) []byte {
-	t.Helper()
-	b, err := hex.DecodeString(strings.ReplaceAll(s, " ", ""))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return b
-}
+var unhex = vector.Bytes
 
 // The PDUs are the examples of V1.1b3, behind an MBAP header.
 var pdus = []struct {

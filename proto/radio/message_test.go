@@ -5,7 +5,6 @@ package radio
 
 import (
 	"bytes"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"strings"
@@ -14,17 +13,11 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/myelin-health/myelin/device"
+	"github.com/myelin-health/myelin/internal/vector"
 	"github.com/myelin-health/myelin/wire"
 )
 
-func unhex(t testing.TB, s string) []byte {
-	t.Helper()
-	b, err := hex.DecodeString(strings.ReplaceAll(s, " ", ""))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return b
-}
+var unhex = vector.Bytes
 
 // show says what a message means.
 func show(m *Message) string {

@@ -6,25 +6,18 @@ package tls_test
 import (
 	"bytes"
 	"encoding/binary"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"testing"
 
+	"github.com/myelin-health/myelin/internal/vector"
 	"github.com/myelin-health/myelin/proto/tls"
 	"github.com/myelin-health/myelin/wire"
 )
 
-func unhex(t testing.TB, s string) []byte {
-	t.Helper()
-	b, err := hex.DecodeString(strings.Join(strings.Fields(s), ""))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return b
-}
+var unhex = vector.Bytes
 
 // The hellos of RFC 8448 section 3, "Simple 1-RTT Handshake".
 const (

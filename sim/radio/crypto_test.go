@@ -6,21 +6,13 @@ package radio
 import (
 	"bytes"
 	"crypto/ecdh"
-	"encoding/hex"
-	"strings"
 	"testing"
 
 	"github.com/myelin-health/myelin/ble"
+	"github.com/myelin-health/myelin/internal/vector"
 )
 
-func unhex(t testing.TB, s string) []byte {
-	t.Helper()
-	b, err := hex.DecodeString(strings.ReplaceAll(s, " ", ""))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return b
-}
+var unhex = vector.Bytes
 
 func equal(t *testing.T, what string, got []byte, want string) {
 	t.Helper()
