@@ -37,17 +37,8 @@ func TestAdvertising(t *testing.T) {
 	for _, tt := range advertisingPDUs {
 		b := unhex(t, tt.hex)
 		tt.want.Identity = tt.want.Advertiser
-		var a Advertisement
-		if err := a.Parse(uint16(b[0])|uint16(b[1])<<8, b[2:]); err != nil {
-			t.Errorf("%s: %v", tt.name, err)
-			continue
-		}
-		if diff := cmp.Diff(tt.want, a); diff != "" {
-			t.Errorf("%s: %s", tt.name, diff)
-		}
-		if again := a.AppendPDU(nil); !bytes.Equal(again, b) {
-			t.Errorf("%s: appended again:\n%x\n%x", tt.name, again, b)
-		}
+		header := uint16(b[0]) | uint16(b[1])<<8
+		checkForm(t, tt.name, b, tt.want, func(a *Advertisement) error { return a.Parse(header, b[2:]) }, func(a *Advertisement) []byte { return a.AppendPDU(nil) })
 	}
 }
 

@@ -9,6 +9,8 @@ import (
 	"fmt"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/myelin-health/myelin/internal/vector"
 	"github.com/myelin-health/myelin/wire"
 )
@@ -30,6 +32,22 @@ func checkRefusals(t *testing.T, all []refusal, parse func(b []byte) error) {
 		if !errors.As(err, &syntax) || syntax.Field != tt.field || syntax.Off != tt.off || syntax.Err != tt.err {
 			t.Errorf("%s: %v, want %s at %d: %v", tt.name, err, tt.field, tt.off, tt.err)
 		}
+	}
+}
+
+// checkForm checks that a PDU means want, and is written so again.
+func checkForm[T any](t *testing.T, name string, pdu []byte, want T, parse func(*T) error, write func(*T) []byte) {
+	t.Helper()
+	var got T
+	if err := parse(&got); err != nil {
+		t.Errorf("%s: %v", name, err)
+		return
+	}
+	if diff := cmp.Diff(want, got, cmp.Comparer(bytes.Equal)); diff != "" {
+		t.Errorf("%s: %s", name, diff)
+	}
+	if again := write(&got); !bytes.Equal(again, pdu) {
+		t.Errorf("%s: written again:\n%x\n%x", name, again, pdu)
 	}
 }
 

@@ -4,7 +4,6 @@
 package ble
 
 import (
-	"bytes"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -51,17 +50,7 @@ var events = []struct {
 func TestEvent(t *testing.T) {
 	for _, tt := range events {
 		b := unhex(t, tt.hex)
-		var e Event
-		if err := e.Parse(uint16(b[0]), b[2:]); err != nil {
-			t.Errorf("%s: %v", tt.name, err)
-			continue
-		}
-		if diff := cmp.Diff(tt.want, e); diff != "" {
-			t.Errorf("%s: %s", tt.name, diff)
-		}
-		if again := e.Append(nil); !bytes.Equal(again, b) {
-			t.Errorf("%s: appended again:\n%x\n%x", tt.name, again, b)
-		}
+		checkForm(t, tt.name, b, tt.want, func(e *Event) error { return e.Parse(uint16(b[0]), b[2:]) }, func(e *Event) []byte { return e.Append(nil) })
 	}
 }
 
@@ -107,17 +96,8 @@ func TestCommand(t *testing.T) {
 		if tt.want.Opcode == CommandLEAddResolving || tt.want.Opcode == CommandLEEnableEncryption || tt.want.Opcode == CommandLELongTermKeyReply {
 			tt.want.Key = b[len(b)-16:]
 		}
-		var m Command
-		if err := m.Parse(uint16(b[0])|uint16(b[1])<<8, b[3:]); err != nil {
-			t.Errorf("%s: %v", tt.name, err)
-			continue
-		}
-		if diff := cmp.Diff(tt.want, m); diff != "" {
-			t.Errorf("%s: %s", tt.name, diff)
-		}
-		if again := m.Append(nil); !bytes.Equal(again, b) {
-			t.Errorf("%s: appended again:\n%x\n%x", tt.name, again, b)
-		}
+		opcode := uint16(b[0]) | uint16(b[1])<<8
+		checkForm(t, tt.name, b, tt.want, func(m *Command) error { return m.Parse(opcode, b[3:]) }, func(m *Command) []byte { return m.Append(nil) })
 	}
 	if err := new(Command).Parse(CommandLEEnableEncryption, make([]byte, 27)); err == nil {
 		t.Error("a key of fifteen bytes is one")

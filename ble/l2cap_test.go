@@ -34,20 +34,7 @@ var signals = []struct {
 func TestSignal(t *testing.T) {
 	for _, tt := range signals {
 		b := unhex(t, tt.hex)
-		if tt.want.Code == CommandReject && tt.want.Data == nil {
-			tt.want.Data = []byte{}
-		}
-		var s Signal
-		if err := s.Parse(b); err != nil {
-			t.Errorf("%s: %v", tt.name, err)
-			continue
-		}
-		if diff := cmp.Diff(tt.want, s); diff != "" {
-			t.Errorf("%s: %s", tt.name, diff)
-		}
-		if again, err := s.Append(nil); err != nil || !bytes.Equal(again, b) {
-			t.Errorf("%s: appended again: %x, %v", tt.name, again, err)
-		}
+		checkForm(t, tt.name, b, tt.want, func(s *Signal) error { return s.Parse(b) }, func(s *Signal) []byte { again, _ := s.Append(nil); return again })
 	}
 }
 

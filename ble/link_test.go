@@ -35,17 +35,7 @@ var controls = []struct {
 func TestControl(t *testing.T) {
 	for _, tt := range controls {
 		b := unhex(t, tt.hex)
-		var m Control
-		if err := m.Parse(uint16(b[0]), b[1:]); err != nil {
-			t.Errorf("%s: %v", tt.name, err)
-			continue
-		}
-		if diff := cmp.Diff(tt.want, m, cmp.Comparer(bytes.Equal)); diff != "" {
-			t.Errorf("%s: %s", tt.name, diff)
-		}
-		if again := m.Append(nil); !bytes.Equal(again, b) {
-			t.Errorf("%s: appended again: %x", tt.name, again)
-		}
+		checkForm(t, tt.name, b, tt.want, func(m *Control) error { return m.Parse(uint16(b[0]), b[1:]) }, func(m *Control) []byte { return m.Append(nil) })
 	}
 	checkRefusals(t, []refusal{
 		{"request cut", "03 0807060504030201 3412 1817161514131211 242322", "IV_C", 18, wire.ErrTruncated},

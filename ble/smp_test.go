@@ -47,17 +47,7 @@ func TestSMP(t *testing.T) {
 		if n := len(b) - 1; n >= 16 {
 			tt.want.Value = b[1:]
 		}
-		var s SMP
-		if err := s.Parse(b); err != nil {
-			t.Errorf("%s: %v", tt.name, err)
-			continue
-		}
-		if diff := cmp.Diff(tt.want, s); diff != "" {
-			t.Errorf("%s: %s", tt.name, diff)
-		}
-		if again, err := s.Append(nil); err != nil || !bytes.Equal(again, b) {
-			t.Errorf("%s: appended again: %x, %v", tt.name, again, err)
-		}
+		checkForm(t, tt.name, b, tt.want, func(s *SMP) error { return s.Parse(b) }, func(s *SMP) []byte { again, _ := s.Append(nil); return again })
 	}
 }
 
