@@ -27,6 +27,18 @@ func ExampleIDOf() {
 	// Output: therapy-command-unauthenticated-626wa64s45g2w4s5
 }
 
+// isBSAM reports whether id is that of a control of Tarlogic's Bluetooth security
+// assessment methodology: how many there are of each group.
+func isBSAM(id string) bool {
+	controls := map[string]int{"IG": 4, "DI": 6, "PA": 10, "AU": 3, "EN": 3, "SE": 3, "AP": 7}
+	var group string
+	var n int
+	if _, err := fmt.Sscanf(id, "BSAM-%2s-%02d", &group, &n); err != nil {
+		return false
+	}
+	return id == fmt.Sprintf("BSAM-%s-%02d", group, n) && 1 <= n && n <= controls[group]
+}
+
 // The table is what a nurse manager and an auditor read: nothing in it may be
 // missing, and what is an id has to look like one.
 func TestKinds(t *testing.T) {
@@ -63,6 +75,11 @@ func TestKinds(t *testing.T) {
 		}
 		if len(i.References) == 0 || len(i.CWE) == 0 || len(i.Attack) == 0 {
 			t.Errorf("%s lacks references, CWE or ATT&CK", k)
+		}
+		for _, ref := range i.References {
+			if strings.HasPrefix(ref, "BSAM") && !isBSAM(ref) {
+				t.Errorf("%s: no control %q", k, ref)
+			}
 		}
 		for _, id := range i.CWE {
 			match(k, "CWE", id)

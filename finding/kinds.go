@@ -140,7 +140,7 @@ var Kinds = [kindCount]KindInfo{
 		Advice: "Check the therapy at the bedside now. Block the sending station, and keep the capture for the investigation.",
 		Reach:  ReachDevice, Exploitation: "active", Automatable: false, Total: true,
 		CWE: []string{"CWE-294"}, Attack: []string{"T0855", "T0856"},
-		References: []string{"HL7 v2.6 section 2.9.2", "CVE-2018-14781"},
+		References: []string{"HL7 v2.6 section 2.9.2", "CVE-2018-14781", "BSAM-AP-05"},
 		AirTitle:   "A therapy command was recorded and sent again",
 		AirAdvice:  "Check the therapy and the settings at the device now. Keep the patient away from where this was heard, keep the capture, and call the manufacturer.",
 	},
@@ -209,7 +209,7 @@ var Kinds = [kindCount]KindInfo{
 		Advice: "Ask the manufacturer for advertising without serial number and personal name. Until then give the device no name that tells of a person, where it lets you.",
 		Reach:  ReachNothing, Exploitation: "none", Automatable: true, Total: false,
 		CWE: []string{"CWE-359", "CWE-201"}, Attack: []string{"T1040", "T0842"},
-		References: []string{"Core Specification Supplement part A section 1.2", "BSAM-IG"},
+		References: []string{"Core Specification Supplement part A section 1.2", "BSAM-DI-03", "BSAM-DI-04"},
 	},
 	BLETrackableAddress: {
 		Name: "ble-trackable-address", Title: "The device has one address for ever, by which its wearer can be followed", Group: PatientData,
@@ -217,7 +217,7 @@ var Kinds = [kindCount]KindInfo{
 		Advice: "Ask the manufacturer for resolvable private addresses. There is nothing that the patient or the ward could change.",
 		Reach:  ReachNothing, Exploitation: "none", Automatable: true, Total: false,
 		CWE: []string{"CWE-359"}, Attack: []string{"T1040", "T0842"},
-		References: []string{"Bluetooth Core 5.4 Vol 6 Part B section 1.3", "Vol 3 Part C section 10.7"},
+		References: []string{"Bluetooth Core 5.4 Vol 6 Part B section 1.3", "Vol 3 Part C section 10.7", "BSAM-DI-06"},
 	},
 
 	ScanHorizontal: {
@@ -322,7 +322,7 @@ var Kinds = [kindCount]KindInfo{
 		Advice: "Check that the device still works. Ask its manufacturer whether the Bluetooth chip has the fix for the CVE named here, and keep the phone or computer that sent this away from it.",
 		Reach:  ReachDevice, Exploitation: "active", Automatable: true, Total: true,
 		CWE: []string{"CWE-287", "CWE-358", "CWE-1395"}, Attack: []string{"T1210", "T0866", "T0814"},
-		References: []string{"SweynTooth (Garbelini et al., USENIX ATC 2020)", "FDA safety communication of 3 March 2020"},
+		References: []string{"SweynTooth (Garbelini et al., USENIX ATC 2020)", "FDA safety communication of 3 March 2020", "BSAM-IG-02"},
 	},
 
 	CredentialsInClear: {
@@ -387,7 +387,7 @@ var Kinds = [kindCount]KindInfo{
 		Advice: "Pair the device with its phone or monitor again, and ask the manufacturer why it accepts a link that is not encrypted.",
 		Reach:  ReachNothing, Exploitation: "none", Automatable: true, Total: false,
 		CWE: []string{"CWE-319", "CWE-311"}, Attack: []string{"T1040", "T0842"},
-		References: []string{"Bluetooth Core 5.4 Vol 3 Part C section 10.2.1", "BSAM-EN"},
+		References: []string{"Bluetooth Core 5.4 Vol 3 Part C section 10.2.1", "BSAM-EN-02"},
 	},
 	BLEBelowProfileLevel: {
 		Name: "ble-below-profile-level", Title: "A medical Bluetooth service is less protected than its own standard asks", Group: Weakness,
@@ -395,7 +395,7 @@ var Kinds = [kindCount]KindInfo{
 		Advice: "Ask the manufacturer for firmware that enforces the level of the profile. Until then pair only at home or in the clinic, with nobody else near.",
 		Reach:  ReachFoothold, Exploitation: "none", Automatable: false, Total: false,
 		CWE: []string{"CWE-287", "CWE-1188"}, Attack: []string{"T1557", "T0830"},
-		References: []string{"Insulin Delivery Profile 1.0.2 section 6", "Continuous Glucose Monitoring Service 1.0.2 table 3.1", "Glucose Profile 1.0.1"},
+		References: []string{"Insulin Delivery Profile 1.0.2 section 6", "Continuous Glucose Monitoring Service 1.0.2 table 3.1", "Glucose Profile 1.0.1", "BSAM-SE-03"},
 	},
 	BLEPairingJustWorks: {
 		Name: "ble-pairing-just-works", Title: "A medical device was paired without proof of who is on the other side", Group: Weakness,
@@ -411,7 +411,7 @@ var Kinds = [kindCount]KindInfo{
 		Advice: "Ask the manufacturer for LE Secure Connections, on both sides. Until then pair only where nobody can listen, and pair anew after it was done elsewhere.",
 		Reach:  ReachFoothold, Exploitation: "public poc", Automatable: false, Total: true,
 		CWE: []string{"CWE-326", "CWE-327"}, Attack: []string{"T1040", "T1557", "T0842"},
-		References: []string{"Bluetooth Core 5.4 Vol 3 Part H section 2.3.5", "Ryan: Bluetooth, With Low Energy Comes Low Security, USENIX WOOT 2013", "BSAM-PA"},
+		References: []string{"Bluetooth Core 5.4 Vol 3 Part H section 2.3.5", "Ryan: Bluetooth, With Low Energy Comes Low Security, USENIX WOOT 2013", "BSAM-PA-04"},
 	},
 	BLEKeySizeWeak: {
 		Name: "ble-key-size-weak", Title: "The key of a medical Bluetooth link has the wrong size", Group: Weakness,
@@ -419,7 +419,7 @@ var Kinds = [kindCount]KindInfo{
 		Advice: "Ask the manufacturer for firmware that refuses keys below sixteen octets.",
 		Reach:  ReachFoothold, Exploitation: "public poc", Automatable: false, Total: false,
 		CWE: []string{"CWE-326"}, Attack: []string{"T1040", "T1557"},
-		References: []string{"Bluetooth Core 5.4 Vol 3 Part H section 2.3.4", "Antonioli et al.: Key Negotiation Downgrade Attacks on Bluetooth Low Energy, 2020", "BSAM-EN"},
+		References: []string{"Bluetooth Core 5.4 Vol 3 Part H section 2.3.4", "Antonioli et al.: Key Negotiation Downgrade Attacks on Bluetooth Low Energy, 2020", "BSAM-EN-03"},
 	},
 	BLEKeyStaticOrZero: {
 		Name: "ble-key-static-or-zero", Title: "The key of a medical Bluetooth link protects nothing", Group: Weakness,
@@ -435,7 +435,7 @@ var Kinds = [kindCount]KindInfo{
 		Advice: "Ask the manufacturer whether the device verifies a signature before it runs an update, and whether the update mode needs a button on the device.",
 		Reach:  ReachDevice, Exploitation: "none", Automatable: false, Total: true,
 		CWE: []string{"CWE-494", "CWE-306"}, Attack: []string{"T0839", "T0857", "T1195.002"},
-		References: []string{"IEC 81001-5-1 section 5.3", "BSAM-DI"},
+		References: []string{"IEC 81001-5-1 section 5.3", "BSAM-AP-04"},
 	},
 
 	DeviceDefendsItself: {
