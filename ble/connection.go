@@ -13,7 +13,7 @@ type Connection struct {
 	Security   Security
 	MTU        uint16 // of ATT as exchanged, in octets; 23 before
 	Bearer     uint16 // during [Handler.ATT]: which channel; [CIDATT], or of enhanced ATT the central's end
-	Gaps       uint32 // packets that the sniffer did not hear, as far as can be told
+	Gaps       uint32 // packets that the sniffer did not hear, as far as can be told, or that a host's log cut
 	Begin      int64  // nanoseconds since 1970-01-01 UTC
 	Last       int64
 	User       any // the handler's own
@@ -34,6 +34,17 @@ func (c *Connection) Identity(s Side) Address {
 // while it is not known.
 func (c *Connection) Local() Side { return c.local }
 
+// A keyPlace is where an HCI log has keys. Hosts write logs with the keys blanked
+// out, each as so many zeros. So a key of zeros is only taken for one when the
+// log has another in the same kind of place that is not zero: a logger that
+// blanks the parameters of commands may leave what L2CAP carries, as it is.
+type keyPlace uint8
+
+const (
+	commandKeys keyPlace = 1 << iota // long-term keys in commands
+	handedKeys                       // keys that SMP distributes
+)
+
 // A linkKey tells the connections of all inputs apart.
 type linkKey struct {
 	stream uint64
@@ -43,6 +54,9 @@ type linkKey struct {
 func hciKey(stream uint64, p *Packet, handle uint16) linkKey {
 	return linkKey{stream, uint64(p.Index)<<16 | uint64(handle)}
 }
+
+// controller returns the key of the controller whose log a connection is in.
+func (k linkKey) controller() linkKey { return linkKey{k.stream, k.link &^ 0xffff} }
 
 // A state is what the follower remembers of a connection.
 type state struct {
@@ -71,7 +85,9 @@ type state struct {
 	derived Security // by the pairing or bond of the key in use; zero when there was none
 	handle  keyHandle
 	keyID   uint64 // of the long-term key that is about to be used, when it was seen
-	zero    bool   // it is all zero
+	zero    bool   // it is all zero, as logged
+
+	blank keyPlace // where the log has keys of zeros that it may have blanked out
 
 	channels []channel
 	openings [maxOpenings]opening
@@ -125,8 +141,8 @@ type steps struct {
 	bond                           *bond
 	number                         uint64 // of the pairing
 	gaps                           uint32 // of the connection when it began
-	zero                           bool
-	partial                        bool // its features were not heard
+	zero                           bool   // the peripheral's key is all zero, as it was seen
+	partial                        bool   // its features were not heard
 }
 
 // maxOpenings bounds the requests for channels that wait for their answer.

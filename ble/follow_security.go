@@ -146,7 +146,7 @@ func (f *Follower) encrypted(c *Connection, on bool, size uint8) {
 		if size != 0 {
 			s.KeySize = size
 		}
-		if c.zero {
+		if c.zero && f.isZero(c, commandKeys) {
 			s.ZeroKey = true
 		}
 		zero := s.ZeroKey && !c.derived.ZeroKey
@@ -199,6 +199,42 @@ func (f *Follower) zeroKey(c *Connection) {
 	f.h.Secured(c)
 }
 
+// isZero reports whether a key that is all zero in c's capture is so in truth: on
+// the air, and in a log that shows keys in such a place. Else it is remembered,
+// in case that the log does so later.
+func (f *Follower) isZero(c *Connection, place keyPlace) bool {
+	if t := f.controllers.get(c.key.controller()); c.Sniffed || t != nil && (*t).shows&place != 0 {
+		return true
+	}
+	c.blank |= place
+	return false
+}
+
+// shown takes note that the log of a controller has a key in some place. Then
+// the keys of zeros that it had there are zero, on the connections that last.
+func (f *Follower) shown(k linkKey, t *controller, place keyPlace) {
+	if t.shows&place != 0 {
+		return
+	}
+	t.shows |= place
+	f.hci.each(func(of linkKey, p **Connection) bool {
+		c := *p
+		if of.controller() != k || c.blank&place == 0 {
+			return true
+		}
+		c.blank &^= place
+		if place == commandKeys {
+			f.zeroKey(c)
+			return true
+		}
+		f.h.Odd(c, ZeroKey)
+		if b := c.steps.bond; b != nil {
+			b.security.ZeroKey = b.security.ZeroKey || c.steps.zero
+		}
+		return true
+	})
+}
+
 // distributed takes, in f.smp, a key that one side gives the other to keep (Vol
 // 3 Part H section 3.6).
 func (f *Follower) distributed(c *Connection, from Side) {
@@ -210,14 +246,18 @@ func (f *Follower) distributed(c *Connection, from Side) {
 		p.KeysReadable = true
 		f.h.Pairing(c, p)
 	}
+	if t := f.controllers.get(c.key.controller()); t != nil && !c.Sniffed && !allZero(s.Value) {
+		f.shown(c.key.controller(), *t, handedKeys)
+	}
 	switch s.Code {
 	case EncryptionInformation:
 		if !allZero(s.Value) {
 			f.longTermKey(c, from, f.keyID(s.Value))
 			break
 		}
-		f.h.Odd(c, ZeroKey)
-		st.ltk[from] = f.keyID(s.Value)
+		if f.isZero(c, handedKeys) {
+			f.h.Odd(c, ZeroKey)
+		}
 		st.zero = st.zero || from == Peripheral // the central's is for when they change roles
 	case CentralIdentification:
 		st.handles[from] = keyHandle{s.Rand, s.EDIV}
@@ -262,7 +302,7 @@ func (f *Follower) finish(c *Connection) {
 			st.bond = new(bond)
 		}
 		*st.bond = bond{party: c.party, security: c.derived, keys: st.ltk, handles: st.handles}
-		st.bond.security.ZeroKey = c.derived.ZeroKey || st.zero
+		st.bond.security.ZeroKey = c.derived.ZeroKey || st.zero && c.blank&handedKeys == 0
 		f.remember(st.bond)
 	}
 	const pdus = DistributeEncryption | DistributeIdentity | DistributeSigning

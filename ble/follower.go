@@ -101,9 +101,10 @@ type Follower struct {
 
 // A controller is what an HCI log says of one.
 type controller struct {
-	public, random, advertising Address // its own
-	own, ownAdvertising         uint8   // Own_Address_Type, of connecting and of advertising
-	undirected                  bool    // the log marks no direction
+	public, random, advertising Address  // its own
+	own, ownAdvertising         uint8    // Own_Address_Type, of connecting and of advertising
+	undirected                  bool     // the log marks no direction
+	shows                       keyPlace // where the log was seen to have keys
 	classic                     [64]uint64
 	encrypted                   [64]uint64
 }
@@ -272,7 +273,7 @@ func (f *Follower) hciEvent(stream uint64, p *Packet) {
 			t.public = addressOf(false, e.Data)
 		case e.Opcode == CommandReset:
 			f.endAll(func(k linkKey) bool { return k.stream == stream && k.link>>16 == uint64(p.Index) })
-			*t = controller{public: t.public, undirected: t.undirected}
+			*t = controller{public: t.public, undirected: t.undirected, shows: t.shows}
 		}
 		return
 	case EventLEConnectionComplete, EventLEEnhancedConnection, EventLEEnhancedConnection2:
@@ -393,6 +394,10 @@ func (f *Follower) hciCommand(stream uint64, p *Packet) {
 	case CommandLECreateConnection, CommandLEExtCreateConnection, CommandLEExtCreateConnection2:
 		t.own = m.Own
 	case CommandLEEnableEncryption, CommandLELongTermKeyReply:
+		zero := allZero(m.Key)
+		if !zero {
+			f.shown(hciKey(stream, p, 0), t, commandKeys)
+		}
 		c := f.connection(stream, p, m.Handle)
 		if c == nil {
 			break
@@ -400,7 +405,9 @@ func (f *Follower) hciCommand(stream uint64, p *Packet) {
 		if p.Code == CommandLEEnableEncryption {
 			c.handle = keyHandle{m.Rand, m.EDIV}
 		}
-		c.keyID, c.zero = f.keyID(m.Key), allZero(m.Key)
+		if c.keyID, c.zero = 0, zero; !zero {
+			c.keyID = f.keyID(m.Key)
+		}
 	}
 }
 
@@ -422,6 +429,7 @@ func (f *Follower) acl(stream uint64, p *Packet) {
 	}
 	if p.Fault.Err != nil { // cut by the log
 		f.stats.Lost++
+		c.Gaps++
 		f.lose(&c.half[from].pdu)
 		c.half[from.Other()].requests = 0 // it may have been the answer
 		return

@@ -402,15 +402,69 @@ func TestPairingOddities(t *testing.T) {
 			clear(b[32:])
 			w.smp(Central, SMP{Code: PairingPublicKey, Value: b})
 		}, []Oddity{InvalidPublicKey}},
-		{"zero key in use", func(w *world) {
+		{"zero key in use, in a log that shows another", func(w *world) {
+			w.command(Command{Opcode: CommandLELongTermKeyReply, Handle: 0x41, Key: value(7)})
 			w.command(Command{Opcode: CommandLEEnableEncryption, Handle: 0x40, Key: value(0)})
 			w.event(encrypted)
 		}, []Oddity{ZeroKey}},
-		{"zero key distributed", func(w *world) {
+		{"zero key in use, in a log that shows another later", func(w *world) {
+			w.command(Command{Opcode: CommandLEEnableEncryption, Handle: 0x40, Key: value(0)})
+			w.event(encrypted)
+			w.command(Command{Opcode: CommandLEEnableEncryption, Handle: 0x41, Key: value(7)})
+			w.command(Command{Opcode: CommandLEEnableEncryption, Handle: 0x41, Key: value(8)})
+		}, []Oddity{ZeroKey}},
+		{"zero key distributed, in a log that shows another", func(w *world) {
 			pair(w.smp, legacy, legacy, 1)
 			w.event(encrypted)
 			w.smp(Peripheral, SMP{Code: EncryptionInformation, Value: value(0)})
+			w.smp(Peripheral, SMP{Code: IdentityInformation, Value: value(3)})
 		}, []Oddity{ZeroKey}},
+		{"keys blanked out: a key of zeros is not seen", func(w *world) {
+			w.command(Command{Opcode: CommandLEEnableEncryption, Handle: 0x40, Key: value(0)})
+			w.event(encrypted)
+			w.command(Command{Opcode: CommandLEEnableEncryption, Handle: 0x40, Key: value(0)})
+			w.event(encrypted)
+		}, nil},
+		{"keys blanked out: nor distributed", func(w *world) {
+			pair(w.smp, legacy, legacy, 1)
+			w.event(encrypted)
+			for _, side := range []Side{Peripheral, Central} {
+				w.smp(side, SMP{Code: EncryptionInformation, Value: value(0)})
+				w.smp(side, SMP{Code: CentralIdentification, EDIV: 5, Rand: 6})
+				w.smp(side, SMP{Code: IdentityInformation, Value: value(0)})
+			}
+		}, nil},
+		{"keys blanked out: two devices have not the same", func(w *world) {
+			for _, peer := range []Address{static, public} {
+				w.connect(peer)
+				pair(w.smp, bonding, bonding, peer.Bytes[0])
+				w.command(Command{Opcode: CommandLEEnableEncryption, Handle: 0x40, Key: value(0)})
+				w.event(encrypted)
+				w.disconnect()
+			}
+		}, nil},
+		{"keys blanked out of commands, not of what is distributed", func(w *world) {
+			pair(w.smp, legacy, legacy, 1)
+			w.event(encrypted)
+			w.smp(Peripheral, SMP{Code: EncryptionInformation, Value: value(7)})
+			w.disconnect()
+			w.connect(static)
+			w.command(Command{Opcode: CommandLEEnableEncryption, Handle: 0x40, Key: value(0)})
+			w.event(encrypted)
+		}, nil},
+		{"the log of another controller shows a key", func(w *world) {
+			w.command(Command{Opcode: CommandLEEnableEncryption, Handle: 0x40, Key: value(0)})
+			w.event(encrypted)
+			w.stream++
+			w.command(Command{Opcode: CommandLEEnableEncryption, Handle: 0x40, Key: value(7)})
+		}, nil},
+		{"packets that the log cut", func(w *world) {
+			w.smp(Central, SMP{Code: PairingRequest, PairingFeatures: legacy})
+			w.smp(Peripheral, SMP{Code: PairingResponse, PairingFeatures: legacy})
+			b := AppendACL([]byte{H4ACL}, 0x40, true, false, AppendL2CAP(nil, CIDSMP, append([]byte{3}, value(1)...)))
+			w.frame(h4, 0, b[:14])
+			w.event(encrypted)
+		}, nil},
 		{"the key of another device", func(w *world) {
 			pair(w.smp, legacy, legacy, 1)
 			w.event(encrypted)
@@ -463,6 +517,36 @@ func TestPairingOddities(t *testing.T) {
 			t.Errorf("%s: %v, want %v", tt.name, got, tt.want)
 		}
 	}
+}
+
+// A key that a log blanks out tells nobody apart: who connects from an address
+// that says nothing is not the one that another such key was of.
+func TestBlankKeys(t *testing.T) {
+	w := newWorld(t)
+	for _, peer := range []Address{static, passing} {
+		w.connect(peer)
+		if peer == static {
+			pair(w.smp, features(DisplayYesNo, secureBond, 0), features(DisplayYesNo, secureBond, 0), 1)
+		}
+		w.command(Command{Opcode: CommandLEEnableEncryption, Handle: 0x40, Key: value(0)})
+		w.skip()
+		w.event(encrypted)
+	}
+	w.expect("2 secured level 0: encrypted true  sc false size 0 stored bonded")
+	// What is remembered of a key that is zero is remembered when that is known.
+	w.disconnect()
+	w.connect(public)
+	pair(w.smp, features(NoInputNoOutput, AuthBonding, 1), features(NoInputNoOutput, AuthBonding, 1), 1)
+	w.event(encrypted)
+	w.smp(Peripheral, SMP{Code: EncryptionInformation, Value: value(0)})
+	w.smp(Peripheral, SMP{Code: CentralIdentification, EDIV: 5, Rand: 6})
+	w.smp(Central, SMP{Code: EncryptionInformation, Value: value(9)})
+	w.disconnect()
+	w.connect(public)
+	w.skip()
+	w.command(Command{Opcode: CommandLEEnableEncryption, Handle: 0x40, EDIV: 5, Rand: 6, Key: value(0)})
+	w.event(encrypted)
+	w.expect("4 secured level 2: encrypted true Just Works sc false size 16 bonded zero")
 }
 
 // publicKey returns a point of P-256: the debug key of Vol 3 Part H section

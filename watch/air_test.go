@@ -248,7 +248,14 @@ func TestAir(t *testing.T) {
 			p.encrypts()
 			p.writes(pumpControl, 0, bolus(4)...)
 		}, "ble-below-profile-level high x1\nble-encryption-skipped high x1\ntherapy-command-unauthenticated high x1"},
-		{"a command over a link with a key of zeros", func(p *phoneLog) {
+		{"a command over a link whose key the log blanks out", func(p *phoneLog) {
+			p.connect()
+			p.discoversPump()
+			p.bonded(0)
+			p.writes(pumpControl, 0, bolus(4)...)
+		}, ""},
+		{"a command over a link with a key of zeros, in a log that shows keys", func(p *phoneLog) {
+			p.command(ble.Command{Opcode: ble.CommandLEEnableEncryption, Handle: handle + 1, Key: slices.Repeat([]byte{7}, 16)})
 			p.connect()
 			p.discoversPump()
 			p.bonded(0)
