@@ -121,7 +121,9 @@ func (f *Follower) encrypted(c *Connection, on bool, size uint8) {
 	finished := false
 	if on {
 		switch p := &c.pairing; {
-		case Requested <= p.State && p.State < Encrypted:
+		// The key of a pairing has no name (Vol 3 Part H section 2.4.4.1): one that has,
+		// before the two agreed, was there from an earlier one.
+		case Requested <= p.State && p.State < Encrypted && (p.State == Agreed || c.handle == keyHandle{}):
 			finished = f.fits(c)
 			if finished {
 				s = Security{

@@ -380,6 +380,12 @@ func TestPairingOddities(t *testing.T) {
 			w.smp(Peripheral, SMP{Code: PairingResponse, PairingFeatures: legacy})
 			w.event(encrypted)
 		}, []Oddity{EncryptionWithoutKey}},
+		{"encryption after the features, with the key of an earlier bond", func(w *world) {
+			w.smp(Central, SMP{Code: PairingRequest, PairingFeatures: legacy})
+			w.smp(Peripheral, SMP{Code: PairingResponse, PairingFeatures: legacy})
+			w.command(Command{Opcode: CommandLEEnableEncryption, Handle: 0x40, EDIV: 5, Rand: 6, Key: value(7)})
+			w.event(encrypted)
+		}, nil},
 		{"encryption without the checks", func(w *world) {
 			w.smp(Central, SMP{Code: PairingRequest, PairingFeatures: bonding})
 			w.smp(Peripheral, SMP{Code: PairingResponse, PairingFeatures: bonding})
