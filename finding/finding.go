@@ -100,7 +100,7 @@ type Finding struct {
 	Decision   Decision
 	SSVC       SSVC
 	Confidence device.Confidence
-	Certainty  string // of a match: exact, likely, review; "" for what was seen on a wire
+	Certainty  string // of a match, such as of CVE by a shape: exact, likely, review; "" for what was seen on a wire
 	State      string // open, acknowledged, mitigated, fixed, false-positive
 	Count      uint64 // of all sightings
 	Subjects   int    // patients concerned, for findings about records

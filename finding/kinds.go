@@ -317,9 +317,9 @@ var Kinds = [kindCount]KindInfo{
 		References: []string{"RFC 1858", "RFC 3128", "RFC 9293 section 3.10.7.4"},
 	},
 	BLEEncryptionSkipped: {
-		Name: "ble-encryption-skipped", Title: "A Bluetooth link was attacked around its encryption", Group: WayIn,
-		Why:    "The packets have the shape of a published attack on Bluetooth chips: encryption that starts without the proof of the key, with a key of zeros or of an impossible size, or packets that lock the device up. A device that goes along can be controlled, or stops.",
-		Advice: "Check that the device still works. Ask its manufacturer whether the Bluetooth chip has the fix for the CVE named here, and keep the phone or computer that sent this away from it.",
+		Name: "ble-encryption-skipped", Title: "Bluetooth packets have the shape of a known attack", Group: WayIn,
+		Why:    "The packets have the shape of a published attack on Bluetooth chips: encryption that starts without the proof of the key, with a key of zeros or of an impossible size, or packets that lock the device up. A device that goes along can be controlled, or stops. Which chip a device has, and so whether it goes along, a capture does not show.",
+		Advice: "Check that the device still works. Ask its manufacturer whether the Bluetooth chip is open to this, by the CVE where one is named, and keep the phone or computer that sent this away from it.",
 		Reach:  ReachDevice, Exploitation: "active", Automatable: true, Total: true,
 		CWE: []string{"CWE-287", "CWE-358", "CWE-1395"}, Attack: []string{"T1210", "T0866", "T0814"},
 		References: []string{"SweynTooth (Garbelini et al., USENIX ATC 2020)", "FDA safety communication of 3 March 2020", "BSAM-IG-02"},

@@ -438,12 +438,14 @@ func (p *pageData) findings(g *digest) {
 		if f.State != "open" {
 			r.State = Plain(f.State)
 		}
-		switch {
-		case f.Certainty != "":
-			r.Sure = Plain(f.Certainty) + " match"
-		case f.Confidence != device.NoConfidence:
-			r.Sure = f.Confidence.String() + " confidence"
+		var sure []string
+		if f.Confidence != device.NoConfidence {
+			sure = append(sure, f.Confidence.String()+" confidence")
 		}
+		if f.Certainty != "" {
+			sure = append(sure, Plain(f.Certainty)+" match")
+		}
+		r.Sure = strings.Join(sure, ", ")
 		for _, q := range [...]answer{
 			{Question: "Exploitation", Answer: f.SSVC.Exploitation},
 			{Question: "Automatable", Answer: f.SSVC.Automatable},

@@ -247,7 +247,7 @@ func TestAir(t *testing.T) {
 			p.send(false, ble.CIDSMP, b)
 			p.encrypts()
 			p.writes(pumpControl, 0, bolus(4)...)
-		}, "ble-below-profile-level high x1\nble-encryption-skipped high x1\ntherapy-command-unauthenticated high x1"},
+		}, "ble-below-profile-level high x1\nble-encryption-skipped medium x1\ntherapy-command-unauthenticated high x1"},
 		{"a command over a link whose key the log blanks out", func(p *phoneLog) {
 			p.connect()
 			p.discoversPump()

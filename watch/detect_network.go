@@ -214,15 +214,20 @@ func (s *stage) outside(c *ended, client, server uint32) {
 
 func (s *stage) exploit(e *event.Event) {
 	confidence := device.High
-	if e.Text(event.Protocol) == "tcp" || onePacket[e.Text(event.Shape)] { // a header alone; a broken stack may send it too
+	if e.Text(event.Protocol) == "tcp" || looksAlike[e.Text(event.Shape)] { // a header alone; a broken stack may send it too
 		confidence = device.Medium
 	}
-	kind := finding.ExploitAttempt
+	kind, note, certainty := finding.ExploitAttempt, e.Text(event.Shape), ""
 	if e.Text(event.Protocol) == "ble" {
 		kind = finding.BLEEncryptionSkipped
+		if cve := e.Text(event.CVE); cve != "" {
+			// What was tried can be seen, and not whose chip it was that has it.
+			certainty = "review"
+			note += ": the shape of " + strings.ReplaceAll(cve, ",", ", ") + "; whether this device has that weakness, the capture does not show"
+		}
 	}
-	c := s.find(kind, e.Peer, e.Text(event.Shape), confidence, e, e.Text(event.Shape)).with(e.Device)
-	c.detail = e.Text(event.Shape)
+	c := s.find(kind, e.Peer, e.Text(event.Shape), confidence, e, note).with(e.Device)
+	c.detail, c.Certainty = e.Text(event.Shape), certainty
 	c.cve(e.Text(event.CVE))
 }
 

@@ -108,13 +108,15 @@ func (s *stage) attribute(e *event.Event) {
 	}
 }
 
-// onePacket are the shapes of attacks that one packet has, which a broken stack
-// or a sniffer that hears badly may show as well.
-var onePacket = map[string]bool{
-	ble.InvalidLLID.String():          true,
-	ble.TruncatedL2CAP.String():       true,
-	ble.RequestsOutstanding.String():  true,
-	ble.DataDuringEncryption.String(): true,
+// looksAlike are the shapes of attacks that something else may have as well: a
+// broken stack, a sniffer that hears badly, or a bond from before the capture.
+var looksAlike = map[string]bool{
+	ble.EncryptionWithoutKey.String():  true,
+	ble.EncryptionBeforeCheck.String(): true,
+	ble.InvalidLLID.String():           true,
+	ble.TruncatedL2CAP.String():        true,
+	ble.RequestsOutstanding.String():   true,
+	ble.DataDuringEncryption.String():  true,
 }
 
 // The operations of AttributeUsed that mean more than their access.

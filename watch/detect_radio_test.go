@@ -6,6 +6,7 @@ package watch
 import (
 	"testing"
 
+	"github.com/myelin-health/myelin/ble"
 	"github.com/myelin-health/myelin/device"
 	"github.com/myelin-health/myelin/event"
 	"github.com/myelin-health/myelin/finding"
@@ -134,6 +135,9 @@ var radioDetections = []detection{
 		s.worn()
 		s.said(event.ExploitSeen, thief, ipump, event.Text(event.Protocol, "ble"), event.Text(event.Shape, "all-zero long-term key"), event.Text(event.CVE, "CVE-2019-19194"))
 	}, confidence: device.High, harm: device.Critical, title: "all-zero"},
+	{name: "encryption without a key, by its shape", kind: finding.BLEEncryptionSkipped, scene: func(s *scene) {
+		s.said(event.ExploitSeen, thief, ipump, event.Text(event.Protocol, "ble"), event.Text(event.Shape, ble.EncryptionWithoutKey.String()))
+	}, confidence: device.Medium},
 	{name: "on a network", kind: finding.BLEEncryptionSkipped, scene: func(s *scene) {
 		s.said(event.ExploitSeen, laptop, ct1, event.Text(event.Protocol, "smb"), event.Text(event.Shape, "x"))
 	}},
@@ -172,6 +176,27 @@ var radioDetections = []detection{
 	{name: "a lamp", kind: finding.DeviceDefendsItself, scene: func(s *scene) {
 		s.said(event.AttributeRefused, ipump, thief, event.Text(event.Reason, "insufficient encryption"), event.Int(event.Level, 1))
 	}},
+}
+
+// TestShapes: a capture shows what was tried, and not that a device has the
+// weakness that is known by this shape.
+func TestShapes(t *testing.T) {
+	s := newScene()
+	s.worn()
+	s.said(event.ExploitSeen, thief, ipump, event.Text(event.Protocol, "ble"), event.Text(event.Shape, "first"), event.Text(event.CVE, "CVE-2019-17060,CVE-2019-17061"))
+	s.said(event.ExploitSeen, thief, ipump, event.Text(event.Protocol, "ble"), event.Text(event.Shape, "second"))
+	r := s.play(t, Config{})
+	if len(r.Findings) != 2 {
+		t.Fatalf("%+v", r.Findings)
+	}
+	for i := range r.Findings {
+		f := &r.Findings[i]
+		switch note := f.Sightings[0].Note; {
+		case len(f.CVE) == 0 && (f.Certainty != "" || note != "second"),
+			len(f.CVE) > 0 && (f.Certainty != "review" || note != "first: the shape of CVE-2019-17060, CVE-2019-17061; whether this device has that weakness, the capture does not show"):
+			t.Errorf("%q, %s, %q", note, f.CVE, f.Certainty)
+		}
+	}
 }
 
 // TestRadioSessions: a link on the radio is a session.
