@@ -128,6 +128,10 @@ func (a *air) command(c *ble.Connection, x *gatt.Access, r *gatt.Reading, servic
 		return // AttributeUsed says so
 	}
 	cmd := r.Command
+	value, now := cmd.Value, cmd.Now
+	if !r.Level.IsNone() {
+		value, now = r.Level, r.LevelNow
+	}
 	target := targetOf(service, r)
 	if x.Confidence < device.Medium {
 		cmd.Verb = device.NoVerb
@@ -140,9 +144,9 @@ func (a *air) command(c *ble.Connection, x *gatt.Access, r *gatt.Reading, servic
 		binary.BigEndian.PutUint64(id[:], c.ID)
 		fresh = a.sh.pseudonym("hash", id[:], []byte{r.Fresh}, x.Value)
 	}
-	a.note(event.OrderSeen, server.addr, client.addr, event.Text(event.Protocol, "gatt"), event.Text(event.Now, cmd.Now.String()),
+	a.note(event.OrderSeen, server.addr, client.addr, event.Text(event.Protocol, "gatt"), event.Text(event.Now, now.String()),
 		event.Bool(event.Trackable, client.host || client.address.Trackable() || a.link(c).pairing.State >= ble.Encrypted || c.Security.Method != ble.NoMethod))
 	a.note(event.CommandSeen, server.addr, client.addr, event.Int(event.Verb, cmd.Verb), event.Int(event.Therapy, cmd.Therapy),
-		event.Int(event.Effect, device.EffectOf(&cmd)), event.Text(event.Value, cmd.Value.String()), event.Text(event.Target, target),
+		event.Int(event.Effect, device.EffectOf(&cmd)), event.Text(event.Value, value.String()), event.Text(event.Target, target),
 		event.Int(event.Protection, guard), event.Int(event.Fresh, fresh), event.Int(event.Repeat, a.sh.pseudonym("hash", []byte(server.addr.Value), x.Value)))
 }

@@ -4,6 +4,7 @@
 package watch
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/myelin-health/myelin/ble"
@@ -176,6 +177,34 @@ var radioDetections = []detection{
 	{name: "a lamp", kind: finding.DeviceDefendsItself, scene: func(s *scene) {
 		s.said(event.AttributeRefused, ipump, thief, event.Text(event.Reason, "insufficient encryption"), event.Int(event.Level, 1))
 	}},
+}
+
+// TestAlertLevels: what a clinician expects to read of an alert is its level.
+func TestAlertLevels(t *testing.T) {
+	for _, tt := range []struct{ target, now, value, want string }{
+		{"CGM: Set Patient High Alert Level", "180 mg/dL", "300 mg/dL", "high alert moved from 180 to 300 mg/dL"},
+		{"CGM: Set Hypo Alert Level", "70 mg/dL", "40 mg/dL", "hypo alert moved from 70 to 40 mg/dL"},
+		{"CGM: Set Hypo Alert Level", "", "40 mg/dL", "hypo alert set to 40 mg/dL"},
+		{"CGM: Set Hypo Alert Level", "40 mg/dL", "40 mg/dL", "hypo alert set to 40 mg/dL, as now"},
+		{"CGM: Set Hypo Alert Level", "70 mg/dL", "0 1", "hypo alert switched off, was 70 mg/dL"},
+		{"CGM: Set Hypo Alert Level", "", "0 1", "hypo alert switched off"},
+		{"CGM: Set Hypo Alert Level", "0 1", "70 mg/dL", "hypo alert set to 70 mg/dL, was off"},
+		{"CGM: Set Rate of Decrease Alert Level", "2 mg/dL", "3 mg/dL", "decrease per minute alert moved from 2 to 3 mg/dL"},
+		{"CGM: Stop the Session", "", "0 1", "set alarm off"},
+		{"ward: low-alarm", "", "40 mg/dL", "set alarm 40 mg/dL"},
+	} {
+		s := newScene()
+		s.worn()
+		s.said(event.OrderSeen, ipump, phone, event.Text(event.Protocol, "gatt"), event.Text(event.Now, tt.now), event.Int(event.Trackable, 1))
+		s.said(event.CommandSeen, ipump, phone, event.Int(event.Verb, device.SetAlarm), event.Int(event.Effect, device.Masks), event.Text(event.Value, tt.value), event.Text(event.Target, tt.target))
+		order, command := &s.events[len(s.events)-2], &s.events[len(s.events)-1]
+		order.Time, order.Sighting = command.Time, command.Sighting
+		for _, f := range s.play(t, Config{}).Findings {
+			if f.Kind == finding.AlarmMasked && (!strings.Contains(f.Title, "("+tt.want+")") || !strings.HasPrefix(f.Sightings[0].Note, tt.want+" (")) {
+				t.Errorf("%q, %q, want %q", f.Title, f.Sightings[0].Note, tt.want)
+			}
+		}
+	}
 }
 
 // TestShapes: a capture shows what was tried, and not that a device has the

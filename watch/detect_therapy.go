@@ -81,7 +81,11 @@ func (s *stage) told(e *event.Event, o *ordered) (title, note string) {
 	if o.drug != "" {
 		title += ": " + o.drug
 	}
-	if err == nil && !value.IsNone() {
+	switch alert := alertOf(e.Text(event.Target)); {
+	case err != nil || value.IsNone():
+	case verb == device.SetAlarm && alert != "":
+		title = alert + " " + moved(now, value)
+	default:
 		title += " " + change(now, value)
 	}
 	if o.bed != "" {
@@ -92,6 +96,41 @@ func (s *stage) told(e *event.Event, o *ordered) (title, note string) {
 		note += ", pump " + o.pump
 	}
 	return title, note
+}
+
+// alertOf returns which alert of a glucose sensor an operation sets, or "".
+func alertOf(target string) string {
+	_, operation, _ := strings.Cut(target, ": Set ")
+	alert, is := strings.CutSuffix(operation, " Level")
+	if !is {
+		return ""
+	}
+	alert = strings.ToLower(strings.TrimPrefix(alert, "Patient "))
+	if change, is := strings.CutPrefix(alert, "rate of "); is { // the levels are mg/dL a minute
+		alert = strings.Replace(change, " alert", " per minute alert", 1)
+	}
+	return alert
+}
+
+// moved writes to where the level of an alert was moved, and from where: 0 is
+// off.
+func moved(now, value device.Quantity) string {
+	switch {
+	case value.Coefficient == 0 && now.Coefficient == 0:
+		return "switched off"
+	case value.Coefficient == 0:
+		return "switched off, was " + written(now)
+	case now.IsNone():
+		return "set to " + written(value)
+	case now.Coefficient == 0:
+		return "set to " + written(value) + ", was off"
+	case now == value:
+		return "set to " + written(value) + ", as now"
+	case now.Unit == value.Unit:
+		number, _, _ := strings.Cut(written(now), " ")
+		return "moved from " + number + " to " + written(value)
+	}
+	return "moved from " + written(now) + " to " + written(value)
 }
 
 // change writes a new value behind the old one, and how many times more it is.

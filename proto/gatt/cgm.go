@@ -500,10 +500,19 @@ func (s *cgmState) command(x *CGMControl, ok bool, r *Reading) {
 		if c.Value = s.band(i, x.Level); !x.Level.IsNumber() {
 			c.Value = device.Quantity{Unit: unitMgPerDL} // off
 		}
+		r.Level = alertLevel(x.Level)
 		if s.knownLevels[i] {
-			c.Now = s.band(i, s.levels[i])
+			c.Now, r.LevelNow = s.band(i, s.levels[i]), alertLevel(s.levels[i])
 		}
 	}
+}
+
+// alertLevel is the level of an alert as people set it.
+func alertLevel(level SFLOAT) device.Quantity {
+	if !level.IsNumber() {
+		return device.Quantity{Unit: unitOne} // off
+	}
+	return level.Quantity(unitMgPerDL)
 }
 
 // cgmVerb returns what an opcode asks for.

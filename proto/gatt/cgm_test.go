@@ -6,6 +6,7 @@ package gatt
 import (
 	"testing"
 
+	"github.com/myelin-health/myelin/ble"
 	"github.com/myelin-health/myelin/device"
 )
 
@@ -110,6 +111,36 @@ func TestCGMAlerts(t *testing.T) {
 		i 2AAC 1c 16 01 => response "Response Code" set-alarm succeeded 01
 		w 2AAC 16 0200  => command "Set Rate of Increase Alert Level" fields 02 set-alarm 2 mg/dL now 3 mg/dL
 	`)
+}
+
+// What is set is told as well, as people set it.
+func TestCGMLevels(t *testing.T) {
+	d := new(Decoder)
+	answered := func(op Op, value string) (r Reading) {
+		a := Access{Op: op, Service: UUID16(svcCGM), Characteristic: UUID16(chrCGMControl), Confidence: device.High, Value: unhex(t, value)}
+		if op == Write {
+			a.From, a.Server = ble.Central, ble.Peripheral
+		} else {
+			a.From, a.Server = ble.Peripheral, ble.Peripheral
+		}
+		if err := d.Decode(&a, &r); err != nil {
+			t.Fatal(err)
+		}
+		return r
+	}
+	for _, tt := range []struct{ set, level, now string }{
+		{"07 b400", "180 mg/dL", ""},
+		{"07 2c01", "300 mg/dL", "180 mg/dL"},
+		{"07 ff07", "0 1", "300 mg/dL"},
+		{"07 fa00", "250 mg/dL", "0 1"},
+		{"08", "", ""},
+	} {
+		r := answered(Write, tt.set)
+		if r.Level.String() != tt.level || r.LevelNow.String() != tt.now {
+			t.Errorf("%s: from %q to %q, want from %q to %q", tt.set, r.LevelNow, r.Level, tt.now, tt.level)
+		}
+		answered(Indicate, "1c 07 01")
+	}
 }
 
 func TestCGMProtected(t *testing.T) {

@@ -82,6 +82,12 @@ type Reading struct {
 	// that of the service. Of a Measurement by a glucose sensor the verb is
 	// device.ReportGlucose: it is an input of each closed loop that listens.
 	Command device.Command
+
+	// Level and LevelNow are of a command that sets at which glucose an alert
+	// sounds, where Command.Value and Now are how much passes in silence. Off is 0 in
+	// the unit 1.
+	Level, LevelNow device.Quantity
+
 	Outcome Outcome
 	Code    uint8 // the profile's own, of a Response
 
