@@ -22,21 +22,26 @@ import (
 //
 //	{"time":"2026-03-03T07:17:00.25+01:00","channel":3,"rssi":-61,"dialect":"halden-mics","hex":"2dd448..."}
 //
-// time (RFC 3339) and hex have to be there; channel, rssi in dBm and dialect, which says
+// time (RFC 3339) and hex have to be there; channel, rssi in dBm, receiver, which is the
+// name of the receiver where there are several, and dialect, which says
 // whose frames these are, may be left out; other keys are passed over. Frame.Packet is the
 // number of the line, and each dialect is an interface ([Reader.InterfaceName]).
 
 // LinkFrameLog is the link type of what stands in a frame log, at a place where
-// the registry has no number. Frame.Flags then holds channel and RSSI, see [Frame.Radio].
+// the registry has no number. Frame.Flags then holds channel and RSSI, see [Frame.Radio], and the receiver, see
+// [Frame.Receiver].
 const LinkFrameLog LinkType = 0xc000
 
 const (
 	// maxLogLine bounds a line, without its end: 7 KiB of frame, in hexadecimal.
 	maxLogLine = 16 << 10
 
-	// The bounds of dialects in a log: each line is held against all names.
-	maxDialectName = 32
-	maxDialects    = 64
+	// The bounds of dialects and of receivers in a log: each line is held against
+	// all names.
+	maxDialectName  = 32
+	maxDialects     = 64
+	maxReceiverName = 32
+	maxReceivers    = 64
 
 	// maxDamagedLines bounds how many damaged lines are named; all are counted.
 	maxDamagedLines = 10
@@ -51,12 +56,22 @@ func (f *Frame) Radio() (channel uint16, rssi int8) {
 	return uint16(f.Flags >> 8), int8(f.Flags)
 }
 
+// Receiver returns the number of the receiver of a frame of a frame log, in the
+// order in which the log names them, or 0 if it is not told.
+func (f *Frame) Receiver() uint8 {
+	if f.Link != LinkFrameLog {
+		return 0
+	}
+	return uint8(f.Flags >> 24)
+}
+
 // A frameLog reads the lines of a frame log. A damaged line does not stop it.
 type frameLog struct {
-	line     uint64 // of the last that was read
-	off      int64  // of the next
-	skip     bool   // the rest of a line that is too long
-	dialects []string
+	line      uint64 // of the last that was read
+	off       int64  // of the next
+	skip      bool   // the rest of a line that is too long
+	dialects  []string
+	receivers []string
 
 	damaged uint64 // lines
 	lines   []uint64
@@ -65,11 +80,12 @@ type frameLog struct {
 
 // A logLine is what a line says.
 type logLine struct {
-	Time    string  `json:"time"`
-	Channel uint16  `json:"channel"`
-	RSSI    float64 `json:"rssi"`
-	Dialect string  `json:"dialect"`
-	Hex     string  `json:"hex"`
+	Time     string  `json:"time"`
+	Channel  uint16  `json:"channel"`
+	RSSI     float64 `json:"rssi"`
+	Receiver string  `json:"receiver"`
+	Dialect  string  `json:"dialect"`
+	Hex      string  `json:"hex"`
 }
 
 // isFrameLog reports whether b, the first line of an input, is one of a frame log.
@@ -98,6 +114,8 @@ func (l *logLine) parse(b []byte) error {
 		return fmt.Errorf("%w: half a byte of hex", wire.ErrInvalid)
 	case len(l.Dialect) > maxDialectName:
 		return fmt.Errorf("%w: name of the dialect", wire.ErrTooLong)
+	case len(l.Receiver) > maxReceiverName:
+		return fmt.Errorf("%w: name of the receiver", wire.ErrTooLong)
 	case l.RSSI < math.MinInt8 || l.RSSI > math.MaxInt8:
 		return fmt.Errorf("%w: rssi", wire.ErrInvalid)
 	}
@@ -162,13 +180,23 @@ func (l *frameLog) frame(line []byte) (f Frame, err error) {
 		i = len(l.dialects)
 		l.dialects = append(l.dialects, said.Dialect)
 	}
+	receiver := 0 // counted from 1
+	if said.Receiver != "" {
+		if receiver = slices.Index(l.receivers, said.Receiver) + 1; receiver == 0 {
+			if len(l.receivers) == maxReceivers {
+				return f, fmt.Errorf("%w: more than %d receivers", wire.ErrTooLong, maxReceivers)
+			}
+			l.receivers = append(l.receivers, said.Receiver)
+			receiver = len(l.receivers)
+		}
+	}
 	return Frame{
 		Data:      data[:len(data):len(data)],
 		Time:      at.UnixNano(),
 		Packet:    l.line,
 		OrigLen:   len(data),
 		Interface: i,
-		Flags:     RadioFlags(said.Channel, int8(math.Round(said.RSSI))),
+		Flags:     RadioFlags(said.Channel, int8(math.Round(said.RSSI))) | uint32(receiver)<<24,
 		Link:      LinkFrameLog,
 	}, nil
 }
@@ -210,8 +238,8 @@ func (l *frameLog) interfaceName(i int) string {
 	return l.dialects[i]
 }
 
-// AppendLogLine appends f as a line of a frame log. dialect may be "". Channel and RSSI are taken from
-// Flags as [Frame.Radio] does.
+// AppendLogLine appends f as a line of a frame log. dialect may be "". Channel, RSSI and receiver, whose name
+// is its number, are taken from Flags as [Frame.Radio] and [Frame.Receiver] do.
 func AppendLogLine(dst []byte, f *Frame, dialect string) []byte {
 	channel, rssi := f.Radio()
 	dst = append(dst, `{"time":"`...)
@@ -220,6 +248,9 @@ func AppendLogLine(dst []byte, f *Frame, dialect string) []byte {
 	dst = strconv.AppendUint(dst, uint64(channel), 10)
 	dst = append(dst, `,"rssi":`...)
 	dst = strconv.AppendInt(dst, int64(rssi), 10)
+	if n := f.Receiver(); n != 0 {
+		dst = append(strconv.AppendUint(append(dst, `,"receiver":"`...), uint64(n), 10), '"')
+	}
 	if dialect != "" {
 		name, _ := json.Marshal(dialect) // a string has no error
 		dst = append(append(dst, `,"dialect":`...), name...)

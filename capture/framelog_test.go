@@ -106,6 +106,7 @@ func TestFrameLogDamaged(t *testing.T) {
 		{"rssi 128", line(`"rssi":128`), wire.ErrInvalid, "rssi"},
 		{"rssi -129", line(`"rssi":-129`), wire.ErrInvalid, "rssi"},
 		{"a long name", line(`"dialect":"` + strings.Repeat("d", 33) + `"`), wire.ErrTooLong, "name of the dialect"},
+		{"a long name of a receiver", line(`"receiver":"` + strings.Repeat("r", 33) + `"`), wire.ErrTooLong, "name of the receiver"},
 		{"a long line", long(16<<10 + 1), wire.ErrTooLong, "a line of more than 16384 bytes"},
 		{"a very long line", long(1 << 20), wire.ErrTooLong, "a line of more than 16384 bytes"},
 	} {
@@ -145,6 +146,30 @@ func TestFrameLogDamaged(t *testing.T) {
 	got, err := readAll(strings.NewReader(many.String() + line(`"dialect":"d3"`)))
 	if len(got) != 65 || got[64].Interface != 3 || err == io.EOF || !strings.Contains(err.Error(), "line 65 at") {
 		t.Errorf("65 dialects: %d frames, %v", len(got), err)
+	}
+}
+
+// Receivers are counted as they are named; a line without one is of none.
+func TestReceivers(t *testing.T) {
+	var log strings.Builder
+	for _, name := range []string{"ward", "", "door", "ward"} {
+		log.WriteString(line(`"channel":65535,"rssi":-1,"receiver":"` + name + `"`))
+	}
+	for i := range 63 {
+		log.WriteString(line(fmt.Sprintf(`"receiver":"r%d"`, i)))
+	}
+	got, err := readAll(strings.NewReader(log.String() + line(`"receiver":"door"`)))
+	if len(got) != 67 || !strings.Contains(err.Error(), "line 67 at") {
+		t.Fatalf("65 receivers: %d frames, %v", len(got), err)
+	}
+	for i, want := range map[int]uint8{0: 1, 1: 0, 2: 2, 3: 1, 65: 64, 66: 2} {
+		f := got[i]
+		if channel, rssi := f.Radio(); f.Receiver() != want || i < 4 && (channel != 65535 || rssi != -1) {
+			t.Errorf("frame %d: receiver %d, want %d; channel %d, %d dBm", i, f.Receiver(), want, channel, rssi)
+		}
+	}
+	if f := (capture.Frame{Link: capture.LinkUser0, Flags: 7 << 24}); f.Receiver() != 0 {
+		t.Error("a receiver of what is in no frame log")
 	}
 }
 
@@ -191,7 +216,7 @@ func TestAppendLogLine(t *testing.T) {
 		t.Errorf("%s", log)
 	}
 	second := want
-	second.Packet, second.Interface = 2, 1
+	second.Packet, second.Interface, second.Flags = 2, 1, second.Flags|1<<24
 	log = capture.AppendLogLine(log, &second, "")
 	got, err := readAll(bytes.NewReader(log))
 	if err != io.EOF || len(got) != 2 || !equal(got[0], want) || !equal(got[1], second) {

@@ -46,6 +46,7 @@ type air struct {
 
 	dialects     *radio.Set // nil until there is a frame of a proprietary radio
 	message      radio.Message
+	heard        table[int64, hearing] // by the bytes of a frame
 	transmitters map[transmitterKey]*transmitter
 	order        []*transmitter // as they were heard first
 	scratch      []byte
@@ -53,6 +54,7 @@ type air struct {
 
 func newAir(sh *shard) *air {
 	a := &air{sh: sh, parties: make(map[ble.Address]*party), hosts: make(map[hostKey]*party), faults: make(map[Fault]uint64), transmitters: make(map[transmitterKey]*transmitter)}
+	a.heard = table[int64, hearing]{bound: maxTracked, window: clockSkew}
 	a.follower = ble.NewFollower(a)
 	return a
 }

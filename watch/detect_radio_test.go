@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/myelin-health/myelin/ble"
+	"github.com/myelin-health/myelin/capture"
 	"github.com/myelin-health/myelin/device"
 	"github.com/myelin-health/myelin/event"
 	"github.com/myelin-health/myelin/finding"
@@ -241,5 +242,23 @@ func TestRadioSessions(t *testing.T) {
 	x := r.Sessions[0]
 	if x.Protocol != "gatt" || x.Client.Value != phone || x.Server.Value != ipump || x.Count != 2 || x.Bytes != 200 || x.Encrypted {
 		t.Errorf("%+v", x)
+	}
+}
+
+// TestReceiverOf: a clock is that of a file, an interface of pcapng, or a
+// receiver that a frame log names; the interfaces of a frame log are dialects.
+func TestReceiverOf(t *testing.T) {
+	of := func(link capture.LinkType, input int32, iface int, n uint32) receiver {
+		return receiverOf(&Frame{Frame: capture.Frame{Link: link, Interface: iface, Flags: n << 24}, Input: input})
+	}
+	user, log := capture.LinkUser0, capture.LinkFrameLog
+	if of(user, 1, 0, 0) == of(user, 1, 1, 0) || of(user, 0, 1, 0) == of(user, 1, 1, 0) || of(user, 1, 1, 0) != of(user, 1, 1, 7) {
+		t.Error("pcapng")
+	}
+	if of(log, 1, 0, 1) == of(log, 1, 0, 2) || of(log, 0, 0, 1) == of(log, 1, 0, 1) || of(log, 1, 0, 1) != of(log, 1, 5, 1) {
+		t.Error("frame log")
+	}
+	if of(user, 0, 0, 0) == (receiver{}) || of(log, 0, 0, 0) == (receiver{}) {
+		t.Error("a receiver that is none")
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"encoding/binary"
 	"strconv"
 
+	"github.com/myelin-health/myelin/capture"
 	"github.com/myelin-health/myelin/device"
 	"github.com/myelin-health/myelin/event"
 	"github.com/myelin-health/myelin/flow"
@@ -77,8 +78,60 @@ func (a *air) radioFrame(f *Frame, at flow.Place) {
 		a.unread++
 		return
 	}
+	if a.heardBefore(f) {
+		return
+	}
 	a.at.Offset = int32(m.Off)
 	a.said(m, f.Data)
+}
+
+// maxHearing bounds the receivers that are told apart of one frame: of more
+// each is taken for the one who sends again.
+const maxHearing = 4
+
+// A hearing is who heard the same bytes lately, and how often each.
+type hearing struct {
+	last  int64
+	by    [maxHearing]receiver
+	times [maxHearing]uint32
+}
+
+// A receiver is an input, of pcapng one of its interfaces, of a frame log one of
+// the receivers that it names: each has a clock.
+type receiver struct {
+	input int32
+	n     int32 // from 1
+}
+
+func receiverOf(f *Frame) receiver {
+	if f.Link == capture.LinkFrameLog { // whose interfaces are dialects
+		return receiver{f.Input, 1 + int32(f.Receiver())}
+	}
+	return receiver{f.Input, 1 + int32(f.Interface)}
+}
+
+// heardBefore reports whether a frame is what another receiver heard already, by
+// the same bytes and about the same time. Whoever has heard them as often as
+// anybody, and hears them again, hears another transmission.
+func (a *air) heardBefore(f *Frame) bool {
+	h := a.heard.use(a.sh.pseudonym("hash", f.Data), f.Time, &a.dropped)
+	if d := f.Time - h.last; d > clockSkew || d < -clockSkew {
+		*h = hearing{}
+	}
+	h.last = f.Time
+	who := receiverOf(f)
+	i, most := -1, uint32(0)
+	for j := range h.by {
+		if h.by[j] == who || h.by[j] == (receiver{}) && i < 0 {
+			h.by[j], i = who, j
+		}
+		most = max(most, h.times[j])
+	}
+	if i < 0 {
+		return false
+	}
+	h.times[i]++
+	return h.times[i] <= most
 }
 
 func (a *air) said(m *radio.Message, frame []byte) {

@@ -78,6 +78,10 @@ const (
 	// one comes back later.
 	resendWindow = 2 * second
 
+	// Two receivers of one frame write it down by clocks of their own, which nobody
+	// has set since the morning.
+	clockSkew = 10 * second
+
 	// A cable, a rewriting firewall or a broken stack explain one or two.
 	overlapSure = 3
 )

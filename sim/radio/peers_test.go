@@ -7,9 +7,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
-	"os"
 	"os/exec"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -67,11 +65,7 @@ func write(t testing.TB, r *Recording, f Format) string {
 	if err := r.Write(&b, f); err != nil {
 		t.Fatal(err)
 	}
-	name := filepath.Join(t.TempDir(), "recording")
-	if err := os.WriteFile(name, b.Bytes(), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return name
+	return file(t, b.Bytes())
 }
 
 // tsharkFields are what is asked of tshark, and what each ought to be of an L2CAP PDU;

@@ -6,10 +6,16 @@ package radio
 import (
 	"context"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/myelin-health/myelin/assess"
+	"github.com/myelin-health/myelin/capture"
 	"github.com/myelin-health/myelin/device"
 	"github.com/myelin-health/myelin/finding"
 	"github.com/myelin-health/myelin/report"
@@ -184,6 +190,138 @@ func TestHabits(t *testing.T) {
 				case f.Kind == finding.TherapyCommandReplayed, f.Kind == finding.TherapyCommandUnexpectedSender, finding.Kinds[f.Kind].Exploitation == "active", f.Decision == finding.Act:
 					t.Errorf("%s:%s", f.Kind, said(a))
 				}
+			}
+		})
+	}
+}
+
+// lines is what a receiver writes down of frames.
+func lines(frames []frame) (b []byte) {
+	for i := range frames {
+		b = frames[i].line(b, 0)
+	}
+	return b
+}
+
+// line is what the n-th receiver of a log writes down, which has no name if n is 0.
+func (f *frame) line(dst []byte, n uint32) []byte {
+	return capture.AppendLogLine(dst, &capture.Frame{Time: f.time, Data: f.raw, Link: capture.LinkFrameLog, Flags: capture.RadioFlags(f.channel, f.rssi) | n<<24}, f.dialect)
+}
+
+// file writes b to a file.
+func file(t testing.TB, b []byte) string {
+	t.Helper()
+	name := filepath.Join(t.TempDir(), "recording")
+	if err := os.WriteFile(name, b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return name
+}
+
+// TestReceivers lets a second receiver hear every frame of an older radio, by a
+// clock that is seconds off, on a channel of its own and not as well: nothing is
+// found that one receiver does not find, and nothing more often.
+func TestReceivers(t *testing.T) {
+	takes := []Take{icdWell, icdReadsWell, stimWell, frames("icd", "follow-up")}
+	for i := range Rows {
+		if Rows[i].Take.Layer == Frames {
+			takes = append(takes, Rows[i].Take)
+		}
+	}
+	what := func(a *report.Assessment) (out []string) {
+		for i := range a.Findings {
+			f := &a.Findings[i]
+			out = append(out, fmt.Sprintf("%s %s %s x%d", f.Kind, f.Harm, f.Confidence, f.Count))
+		}
+		slices.Sort(out)
+		return out
+	}
+	for _, k := range takes {
+		for _, skew := range []time.Duration{3 * time.Second, -4 * time.Second} {
+			t.Run(fmt.Sprint(k, skew), func(t *testing.T) {
+				r, err := Play(Options{Device: k.Device, Scenario: k.Scenario, Form: k.Form, Layer: k.Layer})
+				if err != nil {
+					t.Fatal(err)
+				}
+				second := slices.Clone(r.frames)
+				for i := range second {
+					f := &second[i]
+					f.time += int64(skew)
+					f.channel += 2
+					f.rssi -= 17
+				}
+				one, other := file(t, lines(r.frames)), file(t, lines(second))
+				want := what(assessed(t, one))
+				a, err := assess.Run(context.Background(), []string{one, other}, assess.Config{})
+				if err != nil {
+					t.Fatal(err)
+				}
+				if diff := cmp.Diff(want, what(a)); diff != "" {
+					t.Errorf("two files: want (-), got (+):\n%s", diff)
+				}
+				var both []byte // as they come in
+				for i, j := 0, 0; i < len(r.frames) || j < len(second); {
+					if j == len(second) || i < len(r.frames) && r.frames[i].time <= second[j].time {
+						both = r.frames[i].line(both, 1)
+						i++
+					} else {
+						both = second[j].line(both, 2)
+						j++
+					}
+				}
+				if diff := cmp.Diff(want, what(assessed(t, file(t, both)))); diff != "" {
+					t.Errorf("one file: want (-), got (+):\n%s", diff)
+				}
+			})
+		}
+	}
+}
+
+// What one receiver heard yesterday and another hears today was sent again; so
+// was what both hear once more, five seconds later.
+func TestReceiversOfReplays(t *testing.T) {
+	r, err := Play(Options{Device: "icd", Scenario: "follow-up", Form: Protected, Layer: Frames})
+	if err != nil {
+		t.Fatal(err)
+	}
+	off := slices.IndexFunc(r.frames, func(f frame) bool { return f.time-r.frames[0].time > int64(30*time.Second) })
+	again := func(skew time.Duration) frame {
+		f := r.frames[off]
+		f.time += int64(skew)
+		f.rssi = -40
+		return f
+	}
+	for name, tt := range map[string]struct {
+		one, other []frame
+		replays    uint64
+	}{
+		"a day later, by the other receiver":          {r.frames, []frame{again(24 * time.Hour)}, 1},
+		"a minute later, by the other receiver":       {r.frames, []frame{again(time.Minute)}, 1},
+		"five seconds later, by one that heard both":  {append(slices.Clone(r.frames), again(5*time.Second)), nil, 1},
+		"five seconds later, by both":                 {append(slices.Clone(r.frames), again(5*time.Second)), []frame{again(200 * time.Millisecond), again(5200 * time.Millisecond)}, 1},
+		"five seconds later, by the other that heard": {r.frames, []frame{again(200 * time.Millisecond), again(5200 * time.Millisecond)}, 1},
+		"a copy": {r.frames, []frame{again(3 * time.Second)}, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var files []string
+			for _, list := range [][]frame{tt.one, tt.other} {
+				if list == nil {
+					continue
+				}
+				files = append(files, file(t, lines(list)))
+			}
+			a, err := assess.Run(context.Background(), files, assess.Config{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got uint64
+			for i := range a.Findings {
+				if a.Findings[i].Kind == finding.TherapyCommandReplayed {
+					got += a.Findings[i].Count
+				}
+			}
+			if got != tt.replays {
+				t.Errorf("%d replays, want %d:%s", got, tt.replays, said(a))
 			}
 		})
 	}
