@@ -4,6 +4,7 @@
 package watch
 
 import (
+	"cmp"
 	"bytes"
 	"encoding/binary"
 	"strconv"
@@ -145,8 +146,8 @@ func (a *air) is(p *party, service *gatt.ServiceInfo) {
 	}
 	a.keep(p)
 	p.medical, p.therapies = true, p.therapies|device.TherapiesOf(service.Therapy)
-	class := service.Therapy.Info().Class
-	if service.Therapy == device.Monitoring || class == "" {
+	class := cmp.Or(service.Class, service.Therapy.Info().Class)
+	if service.Class == "" && service.Therapy == device.Monitoring || class == "" {
 		class = strings.ToLower(service.Name) + " sensor"
 	}
 	if a.sh.keyed && p.address.Kind != ble.NoAddress {

@@ -70,11 +70,11 @@ func simRadioVerb(c *console) *cobra.Command {
 		DisableFlagsInUseLine: true,
 		Use:                   "radio --device NAME --scenario NAME --out FILE [flags]",
 		Short:                 "Make a capture of an implant or pump on the air",
-		Long: `Radio plays an invented insulin pump, defibrillator, neurostimulator or
-heart-rate strap, and who talks to it: normal therapy, pairing by every method,
-and attacks. It writes what a phone logs (hci), what a Bluetooth sniffer hears
-(air), or frames of an older radio (frames). The file's name says in which
-format: .pcap, .pcapng, or btsnoop and JSON lines.`,
+		Long: `Radio plays an invented insulin pump, defibrillator, neurostimulator, glucose
+meter, scale or heart-rate strap, and who talks to it: normal therapy, pairing
+by every method, and attacks. It writes what a phone logs (hci), what a Bluetooth
+sniffer hears (air), or frames of an older radio (frames). The file's name says
+in which format: .pcap, .pcapng, or btsnoop and JSON lines.`,
 		Example: `  myelin sim radio --list
   myelin sim radio --device pump --scenario replay --out x.pcapng
   myelin sim radio --device pump --scenario day --form protected --as hci --out phone.btsnoop

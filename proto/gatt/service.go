@@ -9,6 +9,7 @@ import "github.com/myelin-health/myelin/device"
 type ServiceInfo struct {
 	UUID    UUID
 	Name    string
+	Class   string         // of that device, where neither name nor therapy says it
 	Therapy device.Therapy // of the device that offers it; NoTherapy where any may
 
 	// Medical: a medical device offers it. Worn: so does one that is implanted
@@ -159,7 +160,7 @@ var services = [...]ServiceInfo{
 	{UUID: UUID16(svcDeviceInfo), Name: "Device Information"},
 	{UUID: UUID16(0x180f), Name: "Battery"},
 
-	{UUID: UUID16(svcGlucose), Name: "Glucose", Therapy: device.Monitoring, Medical: true, Level: 2, Source: "GLP 1.0.1"},
+	{UUID: UUID16(svcGlucose), Name: "Glucose", Class: "glucose meter", Therapy: device.Monitoring, Medical: true, Level: 2, Source: "GLP 1.0.1"},
 	{UUID: UUID16(0x1809), Name: "Health Thermometer", Therapy: device.Monitoring, Medical: true, Level: 2, Source: "HTP"},
 	{UUID: UUID16(svcHeartRate), Name: "Heart Rate", Therapy: device.Monitoring, Medical: true, Worn: true, Level: 2, Source: "HRP 1.0", IfBonded: true},
 	{UUID: UUID16(0x1810), Name: "Blood Pressure", Therapy: device.Monitoring, Medical: true, Level: 2, Source: "BLP 1.1.1"},
@@ -167,8 +168,8 @@ var services = [...]ServiceInfo{
 	{UUID: UUID16(svcCGM), Name: "Continuous Glucose Monitoring", Therapy: device.Monitoring, Medical: true, Worn: true, Level: 3, Source: "CGMS 1.0.2 table 3.1"},
 	{UUID: UUID16(svcInsulin), Name: "Insulin Delivery", Therapy: device.InsulinInfusion, Medical: true, Worn: true, Level: 3, Source: "IDP 1.0.2 section 6"},
 	{UUID: UUID16(0x181e), Name: "Bond Management"}, // IDP 1.0.2: its level should be that of the Insulin Delivery service beside it
-	{UUID: UUID16(0x181d), Name: "Weight Scale", Therapy: device.Monitoring, Medical: true, Level: 2, Source: "WSP", IfBonded: true},
-	{UUID: UUID16(0x181b), Name: "Body Composition", Therapy: device.Monitoring, Medical: true, Level: 2, Source: "BCS", IfBonded: true},
+	{UUID: UUID16(0x181d), Name: "Weight Scale", Class: "weight scale", Therapy: device.Monitoring, Medical: true, Level: 2, Source: "WSP", IfBonded: true},
+	{UUID: UUID16(0x181b), Name: "Body Composition", Class: "body composition scale", Therapy: device.Monitoring, Medical: true, Level: 2, Source: "BCS", IfBonded: true},
 	{UUID: UUID16(0x181c), Name: "User Data", Medical: true, Level: 2, Source: "UDS"},
 	{UUID: UUID16(0x183e), Name: "Physical Activity Monitor", Therapy: device.Monitoring, Medical: true, Worn: true},
 	{UUID: UUID16(0x1854), Name: "Hearing Access", Therapy: device.Hearing, Medical: true, Worn: true},

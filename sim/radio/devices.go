@@ -30,6 +30,8 @@ const (
 	wandSerial     = 0x4471c9
 	stimSerial     = 0x71c05be3
 	strapSerial    = "PL-2208417"
+	meterSerial    = "OM-4410927"
+	scaleSerial    = "WI-9030664"
 	benPhone       = "Ben's phone"
 	strangersPhone = "Kit's phone"
 )
@@ -49,6 +51,8 @@ var (
 	pumpAddress     = address(ble.StaticRandom, "C7:31:40:9E:5B:12")
 	icdBLEAddress   = address(ble.StaticRandom, "E2:0F:55:02:18:A6")
 	strapAddress    = address(ble.Public, "00:00:5E:00:53:84")
+	meterAddress    = address(ble.Public, "00:00:5E:00:53:92")
+	scaleAddress    = address(ble.Public, "00:00:5E:00:53:A9")
 	benAddress      = address(ble.Public, "00:00:5E:00:53:B1")
 	strangerAddress = address(ble.Public, "00:00:5E:00:53:D3")
 	monitorAddress  = address(ble.Public, "00:00:5E:00:53:E7")
@@ -61,6 +65,7 @@ func Secrets() []string {
 	out := []string{
 		AnnaName, "Lindqvist", annaRecord, annaRecord[3:], fmt.Sprint(annaBorn), CleoName, "Marchetti", fmt.Sprint(cleoBorn),
 		BenName, "Okafor", physician, pumpSerial, strings.TrimPrefix(pumpSerial, "OH1-"), icdSerial, strapSerial, strings.TrimPrefix(strapSerial, "PL-"),
+		meterSerial, strings.TrimPrefix(meterSerial, "OM-"), scaleSerial, strings.TrimPrefix(scaleSerial, "WI-"),
 		benPhone, strangersPhone, fmt.Sprint(podSequence), pin,
 	}
 	for _, n := range []uint32{podSerial, icdAddress, stimSerial} {
@@ -69,7 +74,7 @@ func Secrets() []string {
 	for _, n := range []uint32{classicSerial, sensorSerial, wandSerial} {
 		out = append(out, fmt.Sprintf("%06x", n), fmt.Sprint(n))
 	}
-	for _, a := range []ble.Address{pumpAddress, icdBLEAddress, strapAddress, benAddress, strangerAddress, monitorAddress} {
+	for _, a := range []ble.Address{pumpAddress, icdBLEAddress, strapAddress, meterAddress, scaleAddress, benAddress, strangerAddress, monitorAddress} {
 		for _, b := range [][]byte{a.Bytes[:], reversed(a.Bytes[:])} {
 			plain := hex.EncodeToString(b)
 			out = append(out, plain)
@@ -93,8 +98,11 @@ var (
 	svcGAP       = gatt.UUID16(0x1800)
 	svcGATT      = gatt.UUID16(0x1801)
 	svcDevice    = gatt.UUID16(0x180a)
+	svcGlucose   = gatt.UUID16(0x1808)
 	svcHeartRate = gatt.UUID16(0x180d)
 	svcBattery   = gatt.UUID16(0x180f)
+	svcBody      = gatt.UUID16(0x181b)
+	svcWeight    = gatt.UUID16(0x181d)
 	svcBond      = gatt.UUID16(0x181e)
 	svcCGM       = gatt.UUID16(0x181f)
 	svcInsulin   = gatt.UUID16(0x183a)
@@ -102,14 +110,21 @@ var (
 	chrName            = gatt.UUID16(0x2a00)
 	chrAppearance      = gatt.UUID16(0x2a01)
 	chrServiceChanged  = gatt.UUID16(0x2a05)
+	chrGlucose         = gatt.UUID16(0x2a18)
 	chrBattery         = gatt.UUID16(0x2a19)
 	chrModel           = gatt.UUID16(0x2a24)
 	chrSerial          = gatt.UUID16(0x2a25)
 	chrFirmware        = gatt.UUID16(0x2a26)
 	chrManufacturer    = gatt.UUID16(0x2a29)
+	chrGlucoseContext  = gatt.UUID16(0x2a34)
 	chrHeartRate       = gatt.UUID16(0x2a37)
 	chrSensorLocation  = gatt.UUID16(0x2a38)
+	chrGlucoseFeature  = gatt.UUID16(0x2a51)
 	chrRecordAccess    = gatt.UUID16(0x2a52)
+	chrBodyFeature     = gatt.UUID16(0x2a9b)
+	chrBody            = gatt.UUID16(0x2a9c)
+	chrWeight          = gatt.UUID16(0x2a9d)
+	chrWeightFeature   = gatt.UUID16(0x2a9e)
 	chrBondControl     = gatt.UUID16(0x2aa4)
 	chrBondFeature     = gatt.UUID16(0x2aa5)
 	chrCGMMeasurement  = gatt.UUID16(0x2aa7)

@@ -2,8 +2,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package radio plays implants and body-worn devices on the air: an insulin
-// pump with its glucose sensor, defibrillators, a neurostimulator, a heart-rate strap,
-// older pumps; the phones and programmers that talk to them; and those who
+// pump with its glucose sensor, defibrillators, a neurostimulator, a heart-rate
+// strap, a glucose meter, a scale, older pumps; the phones and programmers that talk to them; and those who
 // should not. Each device has a legacy form, in which nobody has to prove
 // anything, and some a protected one. All of them are invented.
 //

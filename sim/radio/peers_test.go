@@ -191,6 +191,75 @@ func TestTshark(t *testing.T) {
 	}
 }
 
+// TestTsharkHome holds what the meter and the scale say to what tshark reads in
+// it: the values of the stories, in the units of the services.
+func TestTsharkHome(t *testing.T) {
+	path, err := exec.LookPath("tshark")
+	if err != nil {
+		t.Skip("tshark is not installed")
+	}
+	for _, tt := range []struct {
+		device, scenario, about string
+		fields                  []string
+		want                    []string
+	}{
+		{"meter", "download", "btatt.glucose_measurement.flags", []string{
+			"btatt.glucose_measurement.sequence_number", "btatt.glucose_measurement.glucose_concentration.kg_per_l",
+			"btatt.glucose_measurement.type_and_sample_location.type", "btatt.glucose_measurement.type_and_sample_location.sample_location",
+			"btatt.glucose_measurement.flags.context_information_follows", "btatt.year", "btatt.month", "btatt.day",
+		}, []string{
+			"1 0.00104 1 1 1 2026 3 3", "2 0.00131 1 1 0 2026 3 3", "3 0.00096 1 1 1 2026 3 3", "4 0.00187 1 1 0 2026 3 3", "5 0.00118 1 1 1 2026 3 3",
+			"6 0.00072 1 1 0 2026 3 3", "7 0.00109 1 1 1 2026 3 3", "8 0.00101 1 1 0 2026 3 4", "9 0.00126 1 1 1 2026 3 4",
+		}},
+		{"meter", "download", "btatt.glucose_measurement_context.flags", []string{
+			"btatt.glucose_measurement_context.sequence_number", "btatt.glucose_measurement_context.meal",
+		}, []string{"1 3", "3 3", "5 3", "7 3", "9 3"}},
+		{"meter", "download", "btatt.record_access_control_point.opcode", []string{
+			"btatt.record_access_control_point.opcode", "btatt.record_access_control_point.operator", "btatt.record_access_control_point.operand.filter_type",
+			"btatt.record_access_control_point.request_opcode", "btatt.record_access_control_point.response_code",
+		}, []string{"1 1   ", "6 0  1 1", "1 3 1  ", "6 0  1 1"}},
+		{"scale", "weigh-in", "btatt.weight_measurement.flags", []string{
+			"btatt.weight_measurement.weight.kg", "btatt.weight_measurement.user_id", "btatt.weight_measurement.bmi", "btatt.weight_measurement.height.m",
+			"btatt.year", "btatt.month", "btatt.day", "btatt.hours",
+		}, []string{"16920 2 255 1820 2026 3 3 7", "16884 2 254 1820 2026 3 4 7"}},
+		{"scale", "weigh-in", "btatt.body_composition_measurement.flags", []string{
+			"btatt.body_composition_measurement.body_fat_percentage", "btatt.body_composition_measurement.user_id", "btatt.body_composition_measurement.basal_metabolism",
+			"btatt.body_composition_measurement.body_water_mass.kg", "btatt.body_composition_measurement.impedance", "btatt.body_composition_measurement.weight.kg",
+		}, []string{"214 2 7440 9310 4875 16920", "213 2 7433 9318 4860 16884"}},
+		{"scale", "weigh-in", "btatt.weight_scale_feature", []string{
+			"btatt.weight_scale_feature.weight_measurement_resolution", "btatt.weight_scale_feature.height_measurement_resolution", "btatt.weight_scale_feature.reserved",
+		}, []string{"7 3 0"}},
+		{"scale", "weigh-in", "btatt.body_composition_feature", []string{
+			"btatt.body_composition_feature.mass_measurement_resolution", "btatt.body_composition_feature.height_measurement_resolution",
+			"btatt.body_composition_feature.impedance", "btatt.body_composition_feature.height", "btatt.body_composition_feature.reserved",
+		}, []string{"7 3 1 0 0"}},
+	} {
+		r, err := Play(Options{Device: tt.device, Scenario: tt.scenario, Layer: HCI})
+		if err != nil {
+			t.Fatal(err)
+		}
+		args := []string{"-n", "-r", write(t, r, Format{}), "-Y", tt.about, "-T", "fields", "-E", "separator=;"}
+		for _, f := range tt.fields {
+			args = append(args, "-e", f)
+		}
+		out, err := exec.CommandContext(t.Context(), path, args...).Output()
+		if err != nil {
+			t.Fatal("tshark does not read it: ", err)
+		}
+		var got []string
+		for line := range strings.Lines(string(out)) {
+			cols := strings.Split(strings.TrimRight(line, "\n"), ";")
+			for i := range cols {
+				cols[i] = number(cols[i])
+			}
+			got = append(got, strings.Join(cols, " "))
+		}
+		if !slices.Equal(got, tt.want) {
+			t.Errorf("%s: tshark reads\n%q, want\n%q", tt.about, got, tt.want)
+		}
+	}
+}
+
 // TestCrackle lets crackle find out the key of legacy pairing, and decrypt
 // everything behind it.
 func TestCrackle(t *testing.T) {

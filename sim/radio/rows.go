@@ -41,6 +41,8 @@ var (
 	icdWell      = Take{Device: "icd", Scenario: "follow-up", Form: Protected, Layer: Frames}
 	icdReadsWell = Take{Device: "icd", Scenario: "read-out", Form: Protected, Layer: Frames}
 	stimWell     = Take{Device: "stim", Scenario: "adjust", Form: Protected, Layer: Frames}
+	meterWell    = Take{Device: "meter", Scenario: "download", Form: Protected, Layer: Air}
+	scaleWell    = Take{Device: "scale", Scenario: "weigh-in", Form: Protected, Layer: Air}
 	strapWell    = Take{Device: "strap", Scenario: "training", Form: Protected, Layer: Air}
 )
 
@@ -84,7 +86,9 @@ var Rows = []Row{
 	{"A38", "SweynTooth: LLID deadlock", air("pump", "llid-deadlock"), kinds(finding.BLEEncryptionSkipped), device.Critical, pumpPairs},
 	{"A38", "SweynTooth: ATT deadlock", air("pump", "att-deadlock"), kinds(finding.BLEEncryptionSkipped), device.Critical, pumpPairs},
 	{"A38", "SweynTooth: truncated L2CAP", air("pump", "truncated-l2cap"), kinds(finding.BLEEncryptionSkipped), device.Critical, pumpPairs},
-	{"A39", "measurements in clear", air("strap", "training"), kinds(finding.BLEMedicalServiceUnencrypted, finding.PHIInClear, finding.BLETrackableAddress), 0, strapWell},
+	{"A39", "a glucose meter's records in clear", air("meter", "download"), kinds(finding.BLEMedicalServiceUnencrypted, finding.BLEBelowProfileLevel, finding.PHIInClear, finding.BLETrackableAddress, finding.BLEIdentityInAdvertising), 0, meterWell},
+	{"A39", "weight and body composition in clear", air("scale", "weigh-in"), kinds(finding.BLEMedicalServiceUnencrypted, finding.PHIInClear, finding.BLETrackableAddress), 0, scaleWell},
+	{"A39", "a pulse in clear", air("strap", "training"), kinds(finding.BLEMedicalServiceUnencrypted, finding.PHIInClear, finding.BLETrackableAddress), 0, strapWell},
 }
 
 func frames(device, scenario string) Take { return Take{device, scenario, Legacy, Frames, false} }

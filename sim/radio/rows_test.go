@@ -66,6 +66,8 @@ var worn = map[string]device.Product{
 	"stim":    {Manufacturer: "Tessel Neuro", Model: "Calm", Class: "neurostimulator", Harm: device.Serious},
 	"classic": {Manufacturer: "Okapi Health", Model: "Dose Classic", Class: "insulin pump", Harm: device.Critical},
 	"patch":   {Manufacturer: "Okapi Health", Model: "Dose Patch", Class: "patch pump", Harm: device.Critical},
+	"meter":   {Manufacturer: "Okapi Health", Model: "Dose Meter", Version: "1.2", Class: "glucose meter", Harm: device.Serious},
+	"scale":   {Manufacturer: "Velo Sport", Model: "Weigh In", Version: "1.1", Class: "weight scale", Harm: device.Serious},
 	"strap":   {Manufacturer: "Velo Sport", Model: "Pulse Line", Version: "2.4", Class: "heart rate sensor", Harm: device.Serious},
 }
 
@@ -91,6 +93,17 @@ func TestRows(t *testing.T) {
 				})
 			}
 		})
+	}
+}
+
+// TestMeterDosesNothing holds that a finger-prick's value in clear is disclosure,
+// and that of a sensor, by which a pump may dose, more than that.
+func TestMeterDosesNothing(t *testing.T) {
+	for take, doses := range map[Take]bool{air("meter", "download"): false, air("scale", "weigh-in"): false, air("pump", "spoofed-sensor"): true} {
+		a := assessed(t, record(t, take, Format{}))
+		if got := slices.ContainsFunc(a.Findings, func(f finding.Finding) bool { return f.Kind == finding.ClosedLoopInputUnprotected }); got != doses {
+			t.Errorf("%s: the input of a closed loop: %v", take.Device, got)
+		}
 	}
 }
 
@@ -181,6 +194,7 @@ func TestHabits(t *testing.T) {
 		{"pump", "day", Legacy, Air, true},
 		hci("pump", "breakfast"), hci("pump", "reconnect"), hci("pump", "reconnect-cached"),
 		frames("icd", "follow-up"), frames("icd", "read-out"), frames("wand", "read-out"), frames("stim", "adjust"), frames("classic", "read-out"), air("strap", "training"),
+		air("meter", "download"), hci("meter", "download"), air("scale", "weigh-in"), hci("scale", "weigh-in"),
 	} {
 		t.Run(fmt.Sprint(k), func(t *testing.T) {
 			a := assessed(t, record(t, k, Format{}))

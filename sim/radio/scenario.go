@@ -138,6 +138,11 @@ var Scenarios = []Scenario{
 
 	{Device: "patch", Name: "inject", Forms: weak, Layers: framesOnly, About: "commands with a token that never changes", play: (*scene).patchInject},
 
+	{Device: "meter", Name: "download", Forms: both, Layers: airFirst, About: "a phone reads a glucose meter's records, and the next day the new ones", play: (*scene).meterDownload},
+	{Device: "meter", Name: "pair-passkey", Forms: strong, Layers: bluetooth, About: "pairing by a passkey", play: pairBy("meter", ble.PasskeyEntry)},
+
+	{Device: "scale", Name: "weigh-in", Forms: both, Layers: airFirst, About: "a scale tells a phone weight and body composition, two mornings", play: (*scene).weighIn},
+
 	{Device: "strap", Name: "training", Forms: both, Layers: airFirst, About: "a heart-rate strap and a phone", play: (*scene).training},
 	{Device: "strap", Name: "reconnect-cached", Forms: strong, Layers: bluetooth, About: "bonded devices connect again, and discover nothing", play: reconnection("strap", false)},
 }

@@ -222,7 +222,7 @@ func TestSecrets(t *testing.T) {
 		}
 	}
 	digits := hex.EncodeToString(raw.Bytes())
-	for _, s := range []string{AnnaName, CleoName, physician, annaRecord, pumpSerial, icdSerial, strapSerial, pin, fmt.Sprintf("%06x", classicSerial), fmt.Sprintf("%06x", wandSerial), fmt.Sprintf("%08x", podSerial)} {
+	for _, s := range []string{AnnaName, CleoName, physician, annaRecord, pumpSerial, icdSerial, strapSerial, meterSerial, scaleSerial, pin, fmt.Sprintf("%06x", classicSerial), fmt.Sprintf("%06x", wandSerial), fmt.Sprintf("%08x", podSerial)} {
 		if !bytes.Contains(raw.Bytes(), []byte(s)) && !strings.Contains(digits, s) {
 			t.Errorf("%q goes over no air", s)
 		}

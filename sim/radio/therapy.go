@@ -19,6 +19,10 @@ func (s *scene) device(name string) (central, peripheral *party) {
 		return s.phone("HomeLink", monitorAddress), s.icd()
 	case "strap":
 		return s.benPhone(), s.strap()
+	case "meter":
+		return s.benPhone(), s.meter().party
+	case "scale":
+		return s.benPhone(), s.scale()
 	}
 	return s.benPhone(), s.pump().party
 }
