@@ -573,7 +573,7 @@ func (s *cgmState) band(i int, level SFLOAT) device.Quantity {
 		q = sum(level, s.level(i-1, sensorLowest), -1, unitMgPerDL)
 	default:
 		q = level.Quantity(unitMgPerDL)
-		if q.Coefficient < 0 { // doubt: whether a rate of decrease has a sign
+		if q.Coefficient < 0 { // CGMS 1.0.2 section 3.7.2.6 compares a rate of decrease as a signed number, but gives no sample
 			q.Coefficient = -q.Coefficient
 		}
 	}

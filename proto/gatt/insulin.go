@@ -35,12 +35,13 @@ const (
 
 const (
 	therapyStates    = "\x0f\x33\x3c\x55"
-	annunciationEnum = "\x0f\x33\x3c\x55" // undetermined, pending, snoozed, confirmed; doubt
+	annunciationEnum = "\x0f\x33\x3c\x55" // undetermined, pending, snoozed, confirmed
 	tbrTypes         = "\x0f\x33\x3c"
 	bolusTypes       = "\x0f\x33\x3c\x55"
 	activationTypes  = "\x0f\x33\x3c\x55\x5a"
 	responseCodes    = "\x0f\x70\x71\x72\x73\x74\x75\x76"
-	bolusSelections  = "\x0f\x33\x3c" // programmed, remaining, delivered; doubt
+	bolusSelections  = "\x0f\x33\x3c"                 // programmed, remaining, delivered
+	templateTypes    = "\x0f\x33\x3c\x55\x5a\x66\x96" // undetermined, basal, TBR, bolus, ISF, I:CHO, target range
 )
 
 // word16 reads a Hamming-coded number of two octets.
@@ -63,13 +64,13 @@ func word8(c *wire.Cursor, field string) uint8 {
 	return v
 }
 
-// An IDDStatus is an IDD Status (section 3.2) without its E2E-Protection: see
+// An IDDStatus is an IDD Status (section 4.2) without its E2E-Protection: see
 // [SplitE2E] and [AppendE2E].
 type IDDStatus struct {
 	TherapyState     uint8
-	OperationalState uint8 // 0x33 off, 0x3c standby, and further words
+	OperationalState uint8 // 0x33 off, 0x3c standby, 0x55 preparing, 0x5a priming, 0x66 waiting, 0x96 ready
 	Reservoir        SFLOAT
-	Flags            uint8 // bit 0: a reservoir is attached; doubt
+	Flags            uint8 // bit 0: a reservoir is attached
 }
 
 // Parse reads a value.
@@ -92,10 +93,10 @@ func (s *IDDStatus) Append(dst []byte) []byte {
 	return append(binary.LittleEndian.AppendUint16(dst, uint16(s.Reservoir)), s.Flags)
 }
 
-// An IDDStatusChanged is an IDD Status Changed (section 3.1) without its
+// An IDDStatusChanged is an IDD Status Changed (section 4.1) without its
 // E2E-Protection: bits for therapy control state, operational state, reservoir,
 // annunciation, total daily insulin, active basal rate, active bolus, history,
-// from the lowest; doubt on their order.
+// from the lowest.
 type IDDStatusChanged uint16
 
 // Parse reads a value.
@@ -122,7 +123,7 @@ const (
 	FeatureFastBolus   = 1 << 5
 )
 
-// An IDDFeatures is an IDD Features (section 3.4). Its check value stands in
+// An IDDFeatures is an IDD Features (section 4.4). Its check value stands in
 // front; without E2E-Protection it is FFFF, and the counter 0.
 type IDDFeatures struct {
 	Counter       uint8
@@ -162,10 +163,10 @@ func (f *IDDFeatures) Append(dst []byte) []byte {
 	return dst
 }
 
-// auxInfos is how many AuxInfos an annunciation has room for; doubt.
+// auxInfos is how many AuxInfos an annunciation has room for (table 4.7).
 const auxInfos = 5
 
-// An IDDAnnunciation is an IDD Annunciation Status (section 3.3) without its
+// An IDDAnnunciation is an IDD Annunciation Status (section 4.3) without its
 // E2E-Protection.
 type IDDAnnunciation struct {
 	Present  bool // without it the rest is not there
@@ -176,7 +177,7 @@ type IDDAnnunciation struct {
 	HasAux   uint8 // a bit for each of them
 }
 
-// annunciations are the names of types; doubt: remembered.
+// annunciations are the names of types (table 4.9).
 var annunciations = map[uint16]string{
 	0x000f: "System Issue", 0x0033: "Mechanical Issue", 0x003c: "Occlusion Detected", 0x0055: "Reservoir Issue",
 	0x005a: "Reservoir Empty", 0x0066: "Reservoir Low", 0x0069: "Priming Issue", 0x0096: "Infusion Set Incomplete",
@@ -222,7 +223,7 @@ func (x *IDDAnnunciation) Append(dst []byte) []byte {
 	return dst
 }
 
-// An IDDHistory is one record of IDD History Data (section 3.9) without its
+// An IDDHistory is one record of IDD History Data (section 4.9) without its
 // check value: it has no counter, so see [SplitCRC] and [AppendCRC].
 type IDDHistory struct {
 	Type     uint16 // a word of the Hamming code
@@ -231,8 +232,10 @@ type IDDHistory struct {
 	Data     []byte // by the type
 }
 
-// historyEvents are the names of types; doubt: remembered, but they are the
-// words of the code in a row.
+// maxEventData bounds the Event Data of a record (table 4.94).
+const maxEventData = 10
+
+// historyEvents are the names of types (table 4.95).
 var historyEvents = map[uint16]string{
 	0x000f: "Reference Time", 0x0033: "Reference Time Base Offset", 0x003c: "Bolus Calculated Part 1 of 2", 0x0055: "Bolus Calculated Part 2 of 2",
 	0x005a: "Bolus Programmed Part 1 of 2", 0x0066: "Bolus Programmed Part 2 of 2", 0x0069: "Bolus Delivered Part 1 of 2",
@@ -252,6 +255,9 @@ func (h *IDDHistory) Parse(b []byte) error {
 	h.Type = word16(&c, "Event Type")
 	h.Sequence = c.Uint32LE("Sequence Number")
 	h.Offset = c.Uint16LE("Relative Offset")
+	if c.Len() > maxEventData {
+		c.Fail("Event Data", wire.ErrTooLong)
+	}
 	h.Data = c.Rest()
 	return c.Err()
 }
@@ -268,7 +274,7 @@ func (h *IDDHistory) Append(dst []byte) []byte {
 // and do not overlap.
 type IDDOp uint16
 
-// Opcodes of the Command Control Point (section 3.6). One that ends in Response
+// Opcodes of the Command Control Point (section 4.6.1). One that ends in Response
 // answers the one before it; what has none is answered by IDDResponseCode.
 const (
 	IDDResponseCode                  IDDOp = 0x0f55
@@ -327,9 +333,7 @@ const (
 	IDDSetMaxBolus                   IDDOp = 0x148d
 )
 
-// Opcodes of the Status Reader Control Point (section 3.5). Doubt: the numbers
-// were remembered; they are the words of the code in a row from 0303, where the
-// document's range begins.
+// Opcodes of the Status Reader Control Point (section 4.5.1).
 const (
 	IDDStatusResponseCode          IDDOp = 0x0303
 	IDDResetStatus                 IDDOp = 0x030c
@@ -355,34 +359,34 @@ const (
 type form uint8
 
 const (
-	formNone          form = iota
-	formResponse           // request opcode, response code
-	formState              // therapy control state
-	formInstance           // of an annunciation or bolus
-	formTemplate           // its number
-	formBlocks             // a time block each with a value: as read, as written
-	formBlocksWrite        //
-	formRanges             // a time block each with two limits
-	formRangesWrite        //
-	formBlocksDone         //
-	formTBR                //
-	formTBRTemplate        //
-	formBolus              //
-	formBolusTemplate      // doubt: its flags
-	formFlags              // one octet
-	formTemplates          // a count, and their numbers
-	formAmount             //
-	formOpaque             // doubt: its fields
-	formStatusBits         //
-	formBolusIDs           //
-	formBolusQuery         //
-	formActiveBolus        //
-	formBasal              //
-	formTotals             //
-	formCounterQuery       //
-	formCounter            //
-	formDelivered          //
-	formOnBoard            //
+	formNone           form = iota
+	formResponse            // request opcode, response code
+	formState               // therapy control state
+	formInstance            // of an annunciation or bolus
+	formTemplate            // its number
+	formBlocks              // a time block each with a value: as read, as written
+	formBlocksWrite         //
+	formRanges              // a time block each with two limits
+	formRangesWrite         //
+	formBlocksDone          //
+	formTBR                 //
+	formTBRTemplate         //
+	formBolus               //
+	formBolusTemplate       //
+	formFlags               // one octet
+	formTemplates           // a count, and their numbers
+	formAmount              //
+	formTemplateStatus      // of all templates of a type
+	formStatusBits          //
+	formBolusIDs            //
+	formBolusQuery          //
+	formActiveBolus         //
+	formBasal               //
+	formTotals              //
+	formCounterQuery        //
+	formCounter             //
+	formDelivered           //
+	formOnBoard             //
 )
 
 // An iddInfo is what is known of an opcode.
@@ -418,7 +422,7 @@ var iddOps = func() map[IDDOp]iddInfo {
 		{IDDGetAvailableBoluses, "Get Available Boluses", formNone, IDDGetAvailableBolusesResponse, formFlags},
 		{IDDGetBolusTemplate, "Get Bolus Template", formTemplate, IDDGetBolusTemplateResponse, formBolusTemplate},
 		{IDDSetBolusTemplate, "Set Bolus Template", formBolusTemplate, IDDSetBolusTemplateResponse, formTemplate},
-		{IDDGetTemplateStatus, "Get Template Status and Details", formNone, IDDGetTemplateStatusResponse, formOpaque},
+		{IDDGetTemplateStatus, "Get Template Status and Details", formNone, IDDGetTemplateStatusResponse, formTemplateStatus},
 		{IDDResetTemplateStatus, "Reset Template Status", formTemplates, IDDResetTemplateStatusResponse, formTemplates},
 		{IDDActivateTemplates, "Activate Profile Templates", formTemplates, IDDActivateTemplatesResponse, formTemplates},
 		{IDDGetActivatedTemplates, "Get Activated Profile Templates", formNone, IDDGetActivatedTemplatesResponse, formTemplates},
@@ -507,10 +511,10 @@ type IDDControl struct {
 	Code      uint8 // 0x0f is success
 	State     uint8
 	ID        uint16 // of an annunciation instance or a bolus
-	Template  uint8
-	First     uint8 // number of the first time block
-	Done      bool  // the transaction of writing a profile is at its end
-	N         int   // of Blocks
+	Template  uint8  // its number; of a template status that of the first one
+	First     uint8  // number of the first time block; of a template status how many a template can have
+	Done      bool   // the transaction of writing a profile is at its end
+	N         int    // of Blocks; 0 where a control point only says that IDD Command Data has them
 	Blocks    [maxBlocks]Block
 	TBR       TBR
 	HasTBR    bool // of an active basal rate
@@ -518,11 +522,11 @@ type IDDControl struct {
 	Amount    SFLOAT // IU, IU/h
 	Totals    [3]SFLOAT
 	Delivered [2]FLOAT // IU: by bolus, basal
-	Selection uint8
+	Selection uint8    // of a counter or a bolus; of a template status the type of template
 	Counter   uint8
 	Minutes   int32  // of a counter, or of insulin on board
-	Bits      uint16 // of Reset Status; flags
-	Numbers   []byte // of templates; bolus IDs, two bytes each; or what is not taken apart
+	Bits      uint16 // of Reset Status; flags; of a template status the number of templates
+	Numbers   []byte // of templates; bolus IDs, two bytes each; of a template status two bits each: it can be configured, it is
 }
 
 // Parse reads a value. Numbers aliases it. On an error x holds what was read
@@ -547,6 +551,9 @@ func (x *IDDControl) parse(c *wire.Cursor) {
 }
 
 func (x *IDDControl) operand(c *wire.Cursor, f form) {
+	if f.inCommandData() && c.Len() == 0 {
+		return
+	}
 	switch f {
 	case formResponse:
 		x.Request = IDDOp(word16(c, "Request Op Code"))
@@ -585,7 +592,8 @@ func (x *IDDControl) operand(c *wire.Cursor, f form) {
 		x.Bolus.parse(c, c.Uint8("Flags"))
 	case formBolusTemplate:
 		x.Template = c.Uint8("Bolus Template Number")
-		x.Bolus.parse(c, c.Uint8("Flags")&1)
+		flags := c.Uint8("Flags")
+		x.Bolus.parse(c, flags&1|flags&6<<2) // table 4.66: the reasons stand where a bolus has template and activation
 	case formActiveBolus:
 		flags := c.Uint8("Flags")
 		x.ID = c.Uint16LE("Bolus ID")
@@ -598,8 +606,12 @@ func (x *IDDControl) operand(c *wire.Cursor, f form) {
 		x.Numbers = c.Bytes("Bolus IDs", 2*int(c.Uint8("Number of Active Boluses")))
 	case formAmount:
 		x.Amount = amount(c, "Amount")
-	case formOpaque:
-		x.Numbers = c.Rest()
+	case formTemplateStatus: // section 3.8.1.8
+		x.Selection = enum(c, "Template Type", templateTypes)
+		x.Template = c.Uint8("Starting Template Number")
+		x.Bits = uint16(c.Uint8("Number of Templates"))
+		x.First = c.Uint8("Max Number of Supported Time Blocks")
+		x.Numbers = c.Bytes("Configurable and Configured Flags", int(x.Bits+3)/4)
 	case formStatusBits:
 		x.Bits = c.Uint16LE("Flags")
 	case formBolusQuery:
@@ -640,6 +652,12 @@ func (x *IDDControl) operand(c *wire.Cursor, f form) {
 			x.Minutes = int32(c.Uint16LE("Remaining Duration"))
 		}
 	}
+}
+
+// inCommandData reports whether an operand stands in IDD Command Data alone:
+// the control point has the opcode without it (sections 4.6.2.9, 29, 41, 45, 49).
+func (f form) inCommandData() bool {
+	return f == formBlocks || f == formRanges || f == formTemplateStatus
 }
 
 // blocks reads one to three time blocks, or one or two ranges, of a profile.
@@ -692,7 +710,11 @@ func (b *Bolus) parse(c *wire.Cursor, flags uint8) {
 func (x *IDDControl) Append(dst []byte) []byte {
 	le := binary.LittleEndian
 	dst = le.AppendUint16(dst, uint16(x.Op))
-	switch f := iddOps[x.Op].form; f {
+	f := iddOps[x.Op].form
+	if f.inCommandData() && x.N == 0 && x.Selection == 0 {
+		return dst
+	}
+	switch f {
 	case formResponse:
 		dst = append(le.AppendUint16(dst, uint16(x.Request)), x.Code)
 	case formState:
@@ -716,7 +738,7 @@ func (x *IDDControl) Append(dst []byte) []byte {
 	case formBolusTemplate:
 		b := x.Bolus
 		b.HasTemplate, b.Activation = false, 0
-		dst = b.append(append(dst, x.Template, bit(b.HasDelay, 0)))
+		dst = b.append(append(dst, x.Template, bit(b.HasDelay, 0)|bit(b.Correction, 1)|bit(b.Meal, 2)))
 	case formActiveBolus:
 		dst = x.Bolus.append(le.AppendUint16(append(dst, x.Bolus.flags()), x.ID))
 	case formFlags:
@@ -729,8 +751,8 @@ func (x *IDDControl) Append(dst []byte) []byte {
 		dst = append(append(dst, byte(n)), x.Numbers[:2*n]...)
 	case formAmount:
 		dst = le.AppendUint16(dst, uint16(x.Amount))
-	case formOpaque:
-		dst = append(dst, x.Numbers...)
+	case formTemplateStatus:
+		dst = append(append(dst, x.Selection, x.Template, byte(x.Bits), x.First), x.Numbers...)
 	case formStatusBits:
 		dst = le.AppendUint16(dst, x.Bits)
 	case formBolusQuery:

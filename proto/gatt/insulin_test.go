@@ -90,7 +90,10 @@ var controls = []struct {
 	{"4e14 01 03 01 a005 4600 b400", IDDControl{Op: IDDWriteTarget, Template: 3, First: 1, Done: true, N: 1, Blocks: [3]Block{{1440, 70, 180}}}},
 	{"8214 0f00", IDDControl{Op: IDDGetMaxBolusResponse, Amount: 15}},
 	{"8d14 1900", IDDControl{Op: IDDSetMaxBolus, Amount: 25}},
-	// Doubt: these layouts were remembered.
+	{"c30f", IDDControl{Op: IDDReadBasalResponse}}, // the control point's own, without what IDD Command Data has
+	{"4114", IDDControl{Op: IDDReadTargetResponse}},
+	{"1212", IDDControl{Op: IDDGetTemplateStatusResponse}},
+	{"1212 33 01 05 18 ff 03", IDDControl{Op: IDDGetTemplateStatusResponse, Selection: 0x33, Template: 1, Bits: 5, First: 24, Numbers: []byte{0xff, 3}}},
 	{"0c03 0800", IDDControl{Op: IDDResetStatus, Bits: 8}},
 	{"3f03 02 0900 0a00", IDDControl{Op: IDDGetActiveBolusIDsResponse, Numbers: []byte{9, 0, 10, 0}}},
 	{"5603 0900 33", IDDControl{Op: IDDGetActiveBolus, ID: 9, Selection: 0x33}},
@@ -103,7 +106,7 @@ var controls = []struct {
 	{"a903 55 33 ffffffff", IDDControl{Op: IDDGetCounterResponse, Counter: 0x55, Selection: 0x33, Minutes: -1}},
 	{"cf03 010000ff 020000ff", IDDControl{Op: IDDGetDeliveredInsulinResponse, Delivered: [2]FLOAT{0xff000001, 0xff000002}}},
 	{"fc03 01 1900 b400", IDDControl{Op: IDDGetInsulinOnBoardResponse, Bits: 1, Amount: 25, Minutes: 180}},
-	{"1212 0102030405", IDDControl{Op: IDDGetTemplateStatusResponse, Numbers: []byte{1, 2, 3, 4, 5}}},
+	{"dd11 02 06 33 28f0 0000 0000", IDDControl{Op: IDDSetBolusTemplate, Template: 2, Bolus: Bolus{Type: BolusFast, Fast: 0xf028, Correction: true, Meal: true}}},
 	{"d211 02 01 33 28f0 0000 0000 0500", IDDControl{Op: IDDGetBolusTemplateResponse, Template: 2, Bolus: Bolus{Type: BolusFast, Fast: 0xf028, HasDelay: true, Delay: 5}}},
 }
 
@@ -120,13 +123,13 @@ func TestIDDControl(t *testing.T) {
 		if out := tt.want.Append(nil); !bytes.Equal(out, b) {
 			t.Errorf("%s: appended as %x", tt.hex, out)
 		}
-		// Cut anywhere, or longer, it is wrong. Of what is not taken apart any length is right.
+		// Cut anywhere but before an operand of IDD Command Data, or longer, it is wrong.
 		for n := range len(b) {
-			if err := x.Parse(b[:n]); err == nil && x.Op != IDDGetTemplateStatusResponse {
+			if err := x.Parse(b[:n]); err == nil && (n != 2 || !iddOps[x.Op].form.inCommandData()) {
 				t.Errorf("%s: cut at %d", tt.hex, n)
 			}
 		}
-		if err := x.Parse(append(bytes.Clone(b), 0)); err == nil && x.Op != IDDGetTemplateStatusResponse {
+		if err := x.Parse(append(bytes.Clone(b), 0)); err == nil {
 			t.Errorf("%s: longer", tt.hex)
 		}
 	}
@@ -307,13 +310,21 @@ func TestIDDTherapy(t *testing.T) {
 		i 2B25 4b11 00 33 28f0 0000 0000 => response "Set Bolus" failed 00 ! Op Code at 0
 		w 2B25                     => command "IDD Command Control Point" ! Op Code at 0
 
-		w 2B27 33 33 0f00          => command "Report Stored Records" read-telemetry (reads)
+		w 2B27 33 33               => command "Report Stored Records" read-telemetry (reads)
+		w 2B27 33 3c 0f 07000000   => command "Report Stored Records" read-telemetry (reads)
+		w 2B27 5a 5a 33 01000000 07000000 => command "Report Number of Stored Records" read-telemetry (reads)
+		w 2B27 33 5a 33 01000000   => command "Report Stored Records" read-telemetry (reads) ! Maximum at 7
+		w 2B27 33 55 0e 01000000   => command "Report Stored Records" read-telemetry (reads) ! Filter Type at 2
+		w 2B27 33 0f               => command "Report Stored Records" read-telemetry (reads) ! Operator at 1
+		w 2B27 55 0f               => command "Abort Operation" read-telemetry (reads)
 		w 2B27 3c 33               => command "Delete Stored Records" delete-records (masks)
+		i 2B27 0f 0f 3c 0f         => response "Response Code" delete-records failed 0f
 		i 2B27 0f 0f 3c f0         => response "Response Code" delete-records succeeded f0
 		i 2B27 66 0f 07000000      => response "Number of Stored Records Response" read-telemetry succeeded 00
 		w 2B27 3d 33               => command "IDD Record Access Control Point" ! Op Code at 0
 		w 2B27 0f 0f 3c f0         => command "Response Code" ! Op Code at 0
 		n 2B28 9600 01000000 1e00 0102 => measurement "Bolus Delivered Part 2 of 2" fields 01 records 1
+		n 2B28 9600 01000000 1e00 0102030405060708090a0b => measurement "Bolus Delivered Part 2 of 2" fields 01 records 1 ! Event Data at 8
 		n 2B28 9700 01000000 1e00 0102 => measurement "IDD History Data" fields 01 records 1 ! Event Type at 0
 	`)
 }

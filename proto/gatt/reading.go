@@ -382,12 +382,13 @@ func currentTime(c *wire.Cursor, a *Access, r *Reading) {
 }
 
 // dfuNames are the opcodes of Nordic's control points, as far as they do more
-// than move the image; doubt: remembered.
+// than move the image (nRF5 SDK: nrf_dfu_op_t, ble_dfu_buttonless_op_code_t;
+// nRF51 SDK: ble_dfu.c).
 var dfuNames = map[UUID]map[uint8]string{
 	known("8EC90001" + nordicDFU): {1: "DFU Create", 3: "DFU Calculate Checksum", 4: "DFU Execute", 6: "DFU Select"},
-	known("8EC90003" + nordicDFU): {1: "DFU Enter Bootloader"},
-	known("8EC90004" + nordicDFU): {1: "DFU Enter Bootloader"},
-	known("00001531" + legacyDFU): {1: "DFU Start", 2: "DFU Initialize", 3: "DFU Receive Image", 4: "DFU Validate", 5: "DFU Activate"},
+	known("8EC90003" + nordicDFU): {1: "DFU Enter Bootloader", 2: "DFU Set Advertised Name"},
+	known("8EC90004" + nordicDFU): {1: "DFU Enter Bootloader", 2: "DFU Set Advertised Name"},
+	known("00001531" + legacyDFU): {1: "DFU Start", 2: "DFU Initialize", 3: "DFU Receive Image", 4: "DFU Validate", 5: "DFU Activate", 6: "DFU Reset"},
 }
 
 // vendor reads a service whose bytes are a vendor's.

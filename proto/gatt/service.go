@@ -152,7 +152,7 @@ const (
 // Nordic numbers database's, the vendors' those of public reverse engineering.
 //
 // Doubt, for what was remembered and not read: the levels of HTP, WSP, BCS and
-// UDS; everything about updates but Nordic's FE59.
+// UDS.
 var services = [...]ServiceInfo{
 	{UUID: UUID16(0x1800), Name: "Generic Access"},
 	{UUID: UUID16(0x1801), Name: "Generic Attribute"},
@@ -172,8 +172,8 @@ var services = [...]ServiceInfo{
 	{UUID: UUID16(0x181b), Name: "Body Composition", Class: "body composition scale", Therapy: device.Monitoring, Medical: true, Level: 2, Source: "BCS", IfBonded: true},
 	{UUID: UUID16(0x181c), Name: "User Data", Medical: true, Level: 2, Source: "UDS"},
 	{UUID: UUID16(0x183e), Name: "Physical Activity Monitor", Therapy: device.Monitoring, Medical: true, Worn: true},
-	{UUID: UUID16(0x1854), Name: "Hearing Access", Therapy: device.Hearing, Medical: true, Worn: true},
-	{UUID: UUID16(0x183c), Name: "Emergency Configuration", Medical: true, Worn: true}, // doubt: the number
+	{UUID: UUID16(0x1854), Name: "Hearing Access", Therapy: device.Hearing, Medical: true, Worn: true, Level: 2, Source: "HAP 1.0 section 8.1"},
+	{UUID: UUID16(0x183c), Name: "Emergency Configuration", Medical: true, Worn: true},
 
 	{UUID: UUID16(0xfdfb), Name: "Tandem pump", Therapy: device.InsulinInfusion, Medical: true, Worn: true, Sealed: true},
 	{UUID: known("00000100" + medtronic), Name: "Medtronic insulin delivery", Therapy: device.InsulinInfusion, Medical: true, Worn: true, Sealed: true},
@@ -340,7 +340,7 @@ var characteristics = [...]CharacteristicInfo{
 	{known("089823FA" + libre3), "Libre 3 certificate", known("089810CC" + libre3), 0},
 
 	{known("1A7E2441" + omnipod), "Omnipod DASH command", known("1A7E4024" + omnipod), MarkTherapy},
-	{known("1A7E2442" + omnipod), "Omnipod DASH data", known("1A7E4024" + omnipod), MarkTherapy | MarkMeasurement}, // doubt: the number
+	{known("1A7E2442" + omnipod), "Omnipod DASH data", known("1A7E4024" + omnipod), MarkTherapy | MarkMeasurement},
 
 	{known("00000009" + miBand), "Mi Band authentication", UUID16(0xfee1), 0},
 

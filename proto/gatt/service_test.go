@@ -95,7 +95,7 @@ func TestLevels(t *testing.T) {
 		{"181F", device.Monitoring, 3, false},
 		{"183A", device.InsulinInfusion, 3, false},
 		{"FDFB", device.InsulinInfusion, 0, false},
-		{"1854", device.Hearing, 0, false},
+		{"1854", device.Hearing, 2, false},
 	} {
 		u, _ := ParseUUID(tt.uuid)
 		s, ok := Service(u)

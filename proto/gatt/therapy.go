@@ -117,19 +117,25 @@ func (s *iddState) history(a *Access, r *Reading) error {
 	return err
 }
 
-// iddRecordNames are the opcodes of the IDD Record Access Control Point; doubt:
-// remembered.
+// iddRecordNames are the opcodes of the IDD Record Access Control Point (table
+// 3.25).
 var iddRecordNames = map[uint8]string{
 	0x0f: "Response Code", 0x33: "Report Stored Records", 0x3c: "Delete Stored Records", 0x55: "Abort Operation",
 	0x5a: "Report Number of Stored Records", 0x66: "Number of Stored Records Response",
 }
 
-// iddRecordAccess reads the IDD Record Access Control Point (section 3.8).
-// Doubt: the operand, which is not taken apart, and the codes of success.
+// The words of the IDD Record Access Control Point (tables 3.24, 3.26, 3.27).
+const (
+	iddOperators     = "\x0f\x33\x3c\x55\x5a\x66\x69" // null, all, up to, from, range, first, last
+	iddFilters       = "\x0f\x33\x3c"                 // sequence number: of all events, of reference times, of others
+	iddRecordSuccess = 0xf0
+)
+
+// iddRecordAccess reads the IDD Record Access Control Point (section 3.9).
 func iddRecordAccess(b []byte, a *Access, r *Reading) error {
 	c := wire.NewCursor(name, b)
 	op := word8(&c, "Op Code")
-	word8(&c, "Operator")
+	operator := enum(&c, "Operator", iddOperators)
 	said := iddRecordNames[op]
 	if said != "" {
 		r.Operation = said
@@ -141,18 +147,27 @@ func iddRecordAccess(b []byte, a *Access, r *Reading) error {
 	} else {
 		r.command(iddRecordVerb(op))
 	}
+	null := op == 0x0f || op == 0x66 || op == 0x55
 	switch {
 	case (op == 0x0f || op == 0x66) != a.fromServer():
 		c.FailAt("Op Code", 0, wire.ErrInvalid) // the other side's
+	case null != (operator == 0x0f):
+		c.FailAt("Operator", 1, wire.ErrInvalid)
 	case op == 0x0f:
 		request := c.Uint8("Request Op Code")
 		r.Code = c.Uint8("Response Code Value")
-		r.response(iddRecordVerb(request), r.Code == 0x0f || r.Code == 0xf0)
-		return finish(&c)
+		r.response(iddRecordVerb(request), c.Ok() && r.Code == iddRecordSuccess)
 	case op == 0x66:
+		c.Skip("Number of Records", 4)
 		r.response(device.ReadTelemetry, c.Ok())
+	case operator == 0x3c, operator == 0x55, operator == 0x5a:
+		enum(&c, "Filter Type", iddFilters)
+		c.Skip("Minimum or Maximum", 4)
+		if operator == 0x5a {
+			c.Skip("Maximum", 4)
+		}
 	}
-	return c.Err()
+	return finish(&c)
 }
 
 func iddRecordVerb(op uint8) device.Verb {
