@@ -142,6 +142,7 @@ type steps struct {
 	number                         uint64 // of the pairing
 	gaps                           uint32 // of the connection when it began
 	zero                           bool   // the peripheral's key is all zero, as it was seen
+	debug                          bool   // a side has the public key of debug mode
 	partial                        bool   // its features were not heard
 }
 

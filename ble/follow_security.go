@@ -97,6 +97,10 @@ func (f *Follower) exchange(c *Connection, from Side) {
 		if !onCurve(s.Value) {
 			f.h.Odd(c, InvalidPublicKey)
 		}
+		if ofDebugMode(s.Value) {
+			st.debug = true
+			f.h.Odd(c, DebugKey)
+		}
 	case PairingDHKeyCheck:
 		st.check[from] = true
 	}
@@ -128,7 +132,7 @@ func (f *Follower) encrypted(c *Connection, on bool, size uint8) {
 			if finished {
 				s = Security{
 					Method: p.Method, SecureConnections: p.SecureConnections, KeySize: p.KeySize,
-					Bonded: p.Request.AuthReq&p.Response.AuthReq&AuthBonding != 0,
+					Bonded: p.Request.AuthReq&p.Response.AuthReq&AuthBonding != 0, DebugKey: c.steps.debug,
 				}
 			}
 			s.Encrypted = true

@@ -6,6 +6,7 @@ package ble
 import (
 	"bytes"
 	"crypto/aes"
+	"crypto/ecdh"
 	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
@@ -408,6 +409,12 @@ func TestPairingOddities(t *testing.T) {
 			clear(b[32:])
 			w.smp(Central, SMP{Code: PairingPublicKey, Value: b})
 		}, []Oddity{InvalidPublicKey}},
+		{"debug key of one side", func(w *world) {
+			w.smp(Central, SMP{Code: PairingRequest, PairingFeatures: bonding})
+			w.smp(Peripheral, SMP{Code: PairingResponse, PairingFeatures: bonding})
+			w.smp(Central, SMP{Code: PairingPublicKey, Value: publicKey(1)})
+			w.smp(Peripheral, SMP{Code: PairingPublicKey, Value: publicKey(unhexed(debugPrivate)...)})
+		}, []Oddity{DebugKey}},
 		{"zero key in use, in a log that shows another", func(w *world) {
 			w.command(Command{Opcode: CommandLELongTermKeyReply, Handle: 0x41, Key: value(7)})
 			w.command(Command{Opcode: CommandLEEnableEncryption, Handle: 0x40, Key: value(0)})
@@ -555,29 +562,48 @@ func TestBlankKeys(t *testing.T) {
 	w.expect("4 secured level 2: encrypted true Just Works sc false size 16 bonded zero")
 }
 
-// publicKey returns a point of P-256: the debug key of Vol 3 Part H section
-// 2.3.5.6.1, or its negative.
-func publicKey(which int) []byte {
-	x := unhexed("20b003d2f297be2c5e2c83a7e9f9a5b9eff49111acf4fddbcc0301480e359de6")
-	y := unhexed("dc809c49652aeb6d63329abf5a52155c766345c28fed3024741c8ed01589d28b")
-	if which == 2 {
-		p := unhexed("ffffffff00000001000000000000000000000000ffffffffffffffffffffffff")
-		borrow := 0
-		for i := 31; i >= 0; i-- {
-			d := int(p[i]) - int(y[i]) - borrow
-			borrow = d >> 8 & 1
-			y[i] = byte(d)
-		}
+// publicKey returns the public key of a private key, as SMP sends it.
+func publicKey(private ...byte) []byte {
+	key, err := ecdh.P256().NewPrivateKey(append(make([]byte, 32-len(private)), private...))
+	if err != nil {
+		panic(err)
 	}
-	slices.Reverse(x)
-	slices.Reverse(y)
-	return append(x, y...)
+	b := key.PublicKey().Bytes()[1:]
+	slices.Reverse(b[:32])
+	slices.Reverse(b[32:])
+	return b
 }
+
+// debugPrivate is the private key of Vol 3 Part H section 2.3.5.6.1.
+const debugPrivate = "3f49f6d4a3c55f3874c9b3e3d2103f504aff607beb40b7995899b8a6cd3c1abd"
 
 func unhexed(s string) []byte {
 	var b []byte
 	fmt.Sscanf(s, "%x", &b)
 	return b
+}
+
+// Numbers were compared, and whoever listened can work out the key: level 2, in
+// this connection and when the bond is used again.
+func TestDebugKey(t *testing.T) {
+	w := newWorld(t)
+	w.connect(static)
+	bonding := features(DisplayYesNo, secureBond, 1)
+	pair(func(from Side, s SMP) {
+		if s.Code == PairingPublicKey && from == Central {
+			s.Value = publicKey(unhexed(debugPrivate)...)
+		}
+		w.smp(from, s)
+	}, bonding, bonding, 1)
+	w.event(encrypted)
+	for range 2 {
+		if s := w.f.connection(w.stream, &w.p, 0x40).Security; s.Level() != 2 || !s.DebugKey || s.Method != NumericComparison {
+			t.Errorf("level %d: %+v", s.Level(), s)
+		}
+		w.disconnect()
+		w.connect(static)
+		w.event(encrypted)
+	}
 }
 
 // Fragments of all sizes, and what becomes of those that miss their neighbours.

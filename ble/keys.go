@@ -112,6 +112,17 @@ func (s *session) opens(ltk []byte, direction int, header uint8, b []byte) bool 
 	return true
 }
 
+// debugX is the X coordinate of the public key of debug mode as SMP sends it,
+// least significant byte first (Vol 3 Part H section 2.3.5.6.1).
+var debugX = [32]byte{
+	0xe6, 0x9d, 0x35, 0x0e, 0x48, 0x01, 0x03, 0xcc, 0xdb, 0xfd, 0xf4, 0xac, 0x11, 0x91, 0xf4, 0xef,
+	0xb9, 0xa5, 0xf9, 0xe9, 0xa7, 0x83, 0x2c, 0x5e, 0x2c, 0xbe, 0x97, 0xf2, 0xd2, 0x03, 0xb0, 0x20,
+}
+
+// ofDebugMode reports whether everybody knows the private key of a public key. Y
+// does not matter: a key and its negative make the same DHKey.
+func ofDebugMode(b []byte) bool { return [32]byte(b) == debugX }
+
 // onCurve reports whether a public key as SMP sends it, X and Y least
 // significant byte first, is a point of P-256 (Vol 3 Part H section 2.3.5.6.1).
 func onCurve(b []byte) bool {

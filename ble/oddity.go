@@ -21,6 +21,7 @@ const (
 	StaticKey                    // a long-term key that another pairing had too
 	ReflectedPublicKey           // both sides sent the same public key
 	InvalidPublicKey             // a public key that is not on the curve
+	DebugKey                     // the public key of debug mode, whose private key everybody has
 )
 
 var oddities = [...]string{
@@ -35,6 +36,7 @@ var oddities = [...]string{
 	StaticKey:             "long-term key of another pairing",
 	ReflectedPublicKey:    "public key sent back to its sender",
 	InvalidPublicKey:      "public key that is not on the curve",
+	DebugKey:              "public key of debug mode, whose private key is published",
 }
 
 // String says what is odd.

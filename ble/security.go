@@ -127,19 +127,21 @@ type Security struct {
 	KeySize           uint8 // octets, 7 to 16; 0 is not known
 	Bonded            bool
 	ZeroKey           bool // the long-term key is all zero
+	DebugKey          bool // whoever heard the pairing knows the key: a side used the key pair of debug mode
 }
 
 // Level returns the level of LE security mode 1 (Vol 3 Part C section 10.2.1):
 // 1 none, 2 unauthenticated, 3 authenticated, 4 authenticated by Secure
 // Connections with a key of 128 bits. 0 is encrypted at a level that the
-// capture does not show.
+// capture does not show. A key that everybody could work out authenticates
+// nobody, whatever the method.
 func (s Security) Level() int {
 	switch {
 	case !s.Encrypted:
 		return 1
 	case s.Method == NoMethod:
 		return 0
-	case !s.Method.Authenticated():
+	case !s.Method.Authenticated(), s.DebugKey:
 		return 2
 	case s.SecureConnections && s.KeySize == 16:
 		return 4

@@ -120,7 +120,7 @@ func (s *census) ATT(c *Connection, from Side, _ []byte) {
 func (s *census) Odd(_ *Connection, o Oddity) {
 	names := [...]string{
 		"", "ZeroKey", "EncryptionWithoutKey", "EncryptionBeforeCheck", "KeySizeOutOfRange", "InvalidLLID", "TruncatedL2CAP",
-		"RequestsOutstanding", "DataDuringEncryption", "StaticKey", "ReflectedPublicKey", "InvalidPublicKey",
+		"RequestsOutstanding", "DataDuringEncryption", "StaticKey", "ReflectedPublicKey", "InvalidPublicKey", "DebugKey",
 	}
 	s.odd = append(s.odd, names[o])
 	s.passed[s.packet] = true

@@ -253,7 +253,7 @@ func (a *air) Odd(c *ble.Connection, o ble.Oddity) {
 	l := a.link(c)
 	cve := oddCVEs[o]
 	switch o {
-	case ble.StaticKey:
+	case ble.StaticKey, ble.DebugKey:
 		a.weakKey(l, o.String())
 		return
 	case ble.ZeroKey:

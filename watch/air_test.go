@@ -5,6 +5,7 @@ package watch
 
 import (
 	"encoding/binary"
+	"encoding/hex"
 	"fmt"
 	"slices"
 	"strings"
@@ -261,6 +262,19 @@ func TestAir(t *testing.T) {
 			p.bonded(0)
 			p.writes(pumpControl, 0, bolus(4)...)
 		}, "ble-below-profile-level high x1\nble-encryption-skipped high x1\nble-key-static-or-zero high x1\nble-medical-service-unencrypted high x1\nphi-in-clear high x1\ntherapy-command-unauthenticated high x1"},
+		{"a pairing with the public key of debug mode", func(p *phoneLog) {
+			p.connect()
+			key, err := hex.DecodeString("e69d350e480103ccdbfdf4ac1191f4efb9a5f9e9a7832c5e2cbe97f2d203b020" +
+				"8bd28915d08e1c742430ed8fc24563765c15525abf9a32636deb2a65499c80dc")
+			if err != nil {
+				t.Fatal(err)
+			}
+			b, _ := (&ble.SMP{Code: ble.PairingRequest, PairingFeatures: ble.PairingFeatures{AuthReq: ble.AuthSecureConnections, MaxKeySize: 16}}).Append(nil)
+			p.send(false, ble.CIDSMP, b)
+			p.send(true, ble.CIDSMP, append([]byte{byte(ble.PairingPublicKey)}, key...))
+			p.discoversHeart()
+			p.reads(bodySensor, 1)
+		}, "ble-key-static-or-zero high x1"},
 		{"a bonded reconnection", func(p *phoneLog) {
 			p.connect()
 			p.bonded(9)
