@@ -292,6 +292,7 @@ func lost(s *watch.Stats) map[string]uint64 {
 		"radio connections and keys given up to make room":           s.Air.Evicted,
 		"radio packets that the air changed":                         s.Air.BadCRC,
 		"radio messages of which a part was not heard":               s.Air.Lost,
+		"radio advertising and host events that were not whole":      s.Air.Cut,
 		"facts of messages with more of them than are taken":         s.Unsaid,
 	}
 	for f, n := range s.Faults {

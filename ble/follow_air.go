@@ -66,6 +66,9 @@ func (f *Follower) advertise() {
 // report takes one report of an HCI event, in f.adv.
 func (f *Follower) report(stream uint64, p *Packet) {
 	a := &f.adv
+	if a.Incomplete {
+		f.stats.Cut++
+	}
 	if !a.Extended {
 		f.advertise()
 		return
@@ -91,6 +94,7 @@ func (f *Follower) link(k chainKey, c *chain) {
 	c.data = append(c.data, a.Data...)
 	if len(c.data) > maxChainData {
 		more, incomplete = false, true
+		f.stats.Cut++
 		c.data = c.data[:maxChainData]
 	}
 	if more {
@@ -111,7 +115,11 @@ func (f *Follower) advertisingPDU(stream uint64, p *Packet) {
 	switch p.Code {
 	case ConnectInd:
 		var r ConnectRequest
-		if r.Parse(p.Header, p.Payload) != nil || p.Access != AdvertisingAccess || !ValidAccess(r.Access) {
+		if r.Parse(p.Header, p.Payload) != nil {
+			f.stats.Cut++
+			return
+		}
+		if p.Access != AdvertisingAccess || !ValidAccess(r.Access) {
 			return
 		}
 		k := airKey(stream, r.Access)
@@ -126,7 +134,11 @@ func (f *Follower) advertisingPDU(stream uint64, p *Packet) {
 	case ScanReq, AuxConnectRsp:
 	default:
 		a := &f.adv
-		if a.Parse(p.Header, p.Payload) != nil || p.Access != AdvertisingAccess {
+		if a.Parse(p.Header, p.Payload) != nil {
+			f.stats.Cut++
+			return
+		}
+		if p.Access != AdvertisingAccess {
 			return
 		}
 		a.RSSI = p.RSSI

@@ -59,6 +59,7 @@ type Stats struct {
 	Connections uint64
 	Evicted     uint64 // connections, bonds and other rows that made room for newer ones; advertisers are not counted
 	Lost        uint64 // fragments of PDUs that were never whole
+	Cut         uint64 // advertising, events and commands of which a part is missing, or that do not follow their format
 	Unreadable  uint64 // PDUs that are encrypted
 	BadCRC      uint64 // packets that the air changed
 	Repeated    uint64 // packets that were sent, or heard, again
@@ -252,8 +253,12 @@ func (f *Follower) hciEvent(stream uint64, p *Packet) {
 		return
 	}
 	e := &f.event
-	if err := e.Parse(p.Code, p.Payload); err != nil || p.Fault.Err != nil {
-		return // the frame's own fault says so
+	if p.Fault.Err != nil {
+		return // which says so
+	}
+	if e.Parse(p.Code, p.Payload) != nil {
+		f.stats.Cut++
+		return
 	}
 	t := f.controller(stream, p)
 	t.undirected = p.Undirected
@@ -262,6 +267,9 @@ func (f *Follower) hciEvent(stream uint64, p *Packet) {
 		r := NewReports(e)
 		for r.Next(&f.adv) {
 			f.report(stream, p)
+		}
+		if r.Err() != nil {
+			f.stats.Cut++ // once, as nobody knows how many reports it was to be
 		}
 		return
 	case EventCommandComplete:
@@ -376,7 +384,10 @@ func (f *Follower) hciCommand(stream uint64, p *Packet) {
 		return
 	}
 	m := &f.command
-	if err := m.Parse(p.Code, p.Payload); err != nil {
+	if m.Parse(p.Code, p.Payload) != nil {
+		if p.Fault.Err == nil {
+			f.stats.Cut++
+		}
 		return
 	}
 	t := f.controller(stream, p)

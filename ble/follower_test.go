@@ -1264,6 +1264,27 @@ func TestAdvertised(t *testing.T) {
 	}
 	cut.Data = bytes.Repeat([]byte{0x11}, maxChainData)
 	w.expect(line(cut))
+	if n := w.f.Stats().Cut; n != 3 { // truncated by the controller, and twice too long
+		t.Errorf("%d are counted as cut", n)
+	}
+	// What the controller could not hear to its end, a report that is longer than
+	// its event, an event too short for what it is, a PDU with half an address.
+	for _, h := range []string{
+		"043e1a0d01 4000 01 0000005300c0 0100 ff 7f c8 0000 00 000000000000 00",
+		"043e150201 00 01 0100005300c0 10 0201060302 0d18 020a00 00",
+		"043e0401004000",
+		"04080100",
+	} {
+		before := w.f.Stats().Cut
+		if w.frame(h4, 3, unhex(t, h)); w.f.Stats().Cut != before+1 {
+			t.Errorf("%s: %d are counted as cut, and %d were", h, w.f.Stats().Cut, before)
+		}
+	}
+	before := w.f.Stats().Cut
+	if w.advertise([]byte{0x40, 3, 1, 2, 3}); w.f.Stats().Cut != before+1 {
+		t.Error("half an address is not counted")
+	}
+	w.skip()
 
 	// The same on the air: where to listen, the data, and more of it.
 	w = newWorld(t)
