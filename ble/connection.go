@@ -12,7 +12,7 @@ type Connection struct {
 	Sniffed    bool // on the air: what is not decrypted is ciphertext
 	Security   Security
 	MTU        uint16 // of ATT as exchanged, in octets; 23 before
-	Bearer     uint16 // during [Handler.ATT]: which channel; [CIDATT], or of enhanced ATT the central's end
+	Bearer     uint16 // during [Handler.ATT] and [Handler.SDU]: which channel; [CIDATT], or of a credit-based one the central's end
 	Gaps       uint32 // packets that the sniffer did not hear, as far as can be told, or that a host's log cut
 	Begin      int64  // nanoseconds since 1970-01-01 UTC
 	Last       int64
@@ -152,6 +152,7 @@ const maxOpenings = 4
 // A channel is a credit-based channel (Vol 3 Part A section 3.4).
 type channel struct {
 	cid      [3]uint16 // the ends, by Side
+	mtu      [3]uint16 // bytes of the longest SDU that a side takes
 	spsm     uint16
 	sdu      [3]assembly // by sender
 	requests [3]uint8    // as in half
@@ -162,6 +163,7 @@ type opening struct {
 	from       Side
 	identifier uint8
 	spsm       uint16
+	mtu        uint16
 	cids       [maxSignalCIDs]uint16
 	n          uint8
 }

@@ -22,6 +22,10 @@ func (watcher) Odd(c *ble.Connection, o ble.Oddity)                { fmt.Println
 func (watcher) Malformed(c *ble.Connection, _ ble.Side, err error) { fmt.Println(err) }
 func (watcher) Disconnected(c *ble.Connection)                     { fmt.Println("disconnected") }
 
+func (watcher) SDU(c *ble.Connection, _ ble.Side, spsm uint16, sdu []byte) {
+	fmt.Printf("%d bytes by a channel for %#x\n", len(sdu), spsm)
+}
+
 func (watcher) ATT(c *ble.Connection, from ble.Side, pdu []byte) {
 	var a ble.ATT
 	if err := a.Parse(pdu); err == nil {

@@ -122,11 +122,11 @@ func (f *Follower) l2cap(c *Connection, from Side, cid uint16, b []byte) {
 	case CIDSMP:
 		f.pair(c, from, b)
 	default:
-		ch := c.channelTo(from.Other(), cid)
-		if ch == nil || ch.spsm != SPSMEATT {
-			return
+		if ch := c.channelTo(from.Other(), cid); ch != nil {
+			f.frame(c, from, ch, b)
+		} else if firstDynamicCID <= cid && cid <= lastDynamicCID {
+			f.stats.Lost++ // its opening was not captured
 		}
-		f.frame(c, from, ch, b)
 	}
 }
 
@@ -139,8 +139,12 @@ func (f *Follower) frame(c *Connection, from Side, ch *channel, b []byte) {
 			return
 		}
 		n := int(binary.LittleEndian.Uint16(b))
+		if n > int(ch.mtu[from.Other()]) { // or a frame before it was not captured
+			f.h.Malformed(c, from, &wire.SyntaxError{Proto: "l2cap", Field: "L2CAP SDU Length", Off: l2capHeader, Err: wire.ErrTooLong})
+			return
+		}
 		if b = b[2:]; len(b) == n {
-			f.attPDU(c, from, ch.cid[Central], &ch.requests[from], &ch.requests[from.Other()], b)
+			f.sdu(c, from, ch, b)
 			return
 		}
 		a.need = n
@@ -152,9 +156,19 @@ func (f *Follower) frame(c *Connection, from Side, ch *channel, b []byte) {
 		f.lose(a)
 		f.h.Malformed(c, from, &wire.SyntaxError{Proto: "l2cap", Field: "L2CAP SDU Length", Off: l2capHeader, Err: wire.ErrTrailing})
 	default:
-		f.attPDU(c, from, ch.cid[Central], &ch.requests[from], &ch.requests[from.Other()], a.b)
+		f.sdu(c, from, ch, a.b)
 		f.done(a)
 	}
+}
+
+// sdu takes what went whole through a credit-based channel.
+func (f *Follower) sdu(c *Connection, from Side, ch *channel, b []byte) {
+	if ch.spsm == SPSMEATT {
+		f.attPDU(c, from, ch.cid[Central], &ch.requests[from], &ch.requests[from.Other()], b)
+		return
+	}
+	c.Bearer = ch.cid[Central]
+	f.h.SDU(c, from, ch.spsm, b)
 }
 
 // channelTo returns the channel whose end at one side is cid, or nil.
@@ -184,7 +198,7 @@ func (f *Follower) signaling(c *Connection, from Side, b []byte) {
 	}
 	switch s.Code {
 	case LECreditBasedConnectionRequest, CreditBasedConnectionRequest:
-		c.openings[c.opened] = opening{from: from, identifier: s.Identifier, spsm: s.SPSM, cids: s.CIDs, n: s.NumCIDs}
+		c.openings[c.opened] = opening{from: from, identifier: s.Identifier, spsm: s.SPSM, mtu: s.MTU, cids: s.CIDs, n: s.NumCIDs}
 		c.opened = (c.opened + 1) % maxOpenings
 	case LECreditBasedConnectionResponse, CreditBasedConnectionResponse:
 		for i := range c.openings {
@@ -192,11 +206,20 @@ func (f *Follower) signaling(c *Connection, from Side, b []byte) {
 			if o.from != from.Other() || o.identifier != s.Identifier {
 				continue
 			}
+			refused := s.Code == LECreditBasedConnectionResponse && s.Result != 0 // else of each channel by its end
 			for j := range min(o.n, s.NumCIDs) {
-				f.openChannel(c, o, o.cids[j], s.CIDs[j])
+				if !refused {
+					f.openChannel(c, o, o.cids[j], s.CIDs[j])
+				}
 			}
 			*o = opening{}
 			break
+		}
+	case CreditBasedReconfigureRequest: // the other side may only accept more (section 4.27)
+		for _, cid := range s.CIDs[:s.NumCIDs] {
+			if ch := c.channelTo(from, cid); ch != nil {
+				ch.mtu[from] = max(ch.mtu[from], s.MTU)
+			}
 		}
 	case DisconnectionResponse:
 		// The destination is the end of who was asked, and answers.
@@ -217,6 +240,7 @@ func (f *Follower) openChannel(c *Connection, o *opening, asked, answered uint16
 		return
 	}
 	ch := channel{spsm: o.spsm}
+	ch.mtu[o.from], ch.mtu[o.from.Other()] = o.mtu, f.signal.MTU
 	ch.cid[o.from], ch.cid[o.from.Other()] = asked, answered
 	// One that was there before is over: so there are never more channels than
 	// dynamic identifiers, 64.

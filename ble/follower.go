@@ -44,6 +44,10 @@ type Handler interface {
 	// ATT hands over one PDU of the attribute protocol; c.Bearer tells which
 	// channel it came through.
 	ATT(c *Connection, from Side, pdu []byte)
+	// SDU hands over what one side sent through a credit-based channel that is not
+	// enhanced ATT's: whole, and what it means is for the channel's spsm to say.
+	// c.Bearer tells which channel.
+	SDU(c *Connection, from Side, spsm uint16, sdu []byte)
 	// Odd tells of the shape of a known attack, or of what breaks the protocol.
 	Odd(c *Connection, o Oddity)
 	// Malformed tells of a PDU that does not follow its format; err is a

@@ -79,6 +79,10 @@ func (r *recorder) ATT(c *Connection, from Side, pdu []byte) {
 	r.say("%d att of %s by %d: %x", c.ID, sideNames[from], c.Bearer, pdu)
 }
 
+func (r *recorder) SDU(c *Connection, from Side, spsm uint16, sdu []byte) {
+	r.say("%d sdu of %s by %d for %#x: %x", c.ID, sideNames[from], c.Bearer, spsm, sdu)
+}
+
 func (r *recorder) Odd(c *Connection, o Oddity) { r.say("%d odd: %s", c.ID, o) }
 
 func (r *recorder) Malformed(c *Connection, from Side, err error) {
@@ -684,12 +688,79 @@ func TestEnhancedATT(t *testing.T) {
 		"1 malformed of peripheral: l2cap: L2CAP SDU Length at byte 4: truncated",
 		"1 malformed of peripheral: l2cap: L2CAP SDU Length at byte 4: trailing bytes",
 	)
-	// A channel of another kind is followed, and not read.
-	signal(Peripheral, Signal{Code: LECreditBasedConnectionRequest, Identifier: 1, SPSM: 0x80, MTU: 64, MPS: 64, Credits: 1, CIDs: [5]uint16{0x60}, NumCIDs: 1})
-	signal(Central, Signal{Code: LECreditBasedConnectionResponse, Identifier: 1, MTU: 64, MPS: 64, Credits: 1, CIDs: [5]uint16{0x61}, NumCIDs: 1})
-	frame(Peripheral, 0x61, "0300 0a0300")
 	frame(Peripheral, CIDSignaling, "12 01 0000")
 	w.expect("1 malformed of peripheral: l2cap: Parameters at byte 4: truncated")
+}
+
+// Credit-based channels of applications: who asks, what is refused, SDUs in
+// parts, what is longer than its receiver takes, the end.
+func TestCreditBased(t *testing.T) {
+	w := newWorld(t)
+	w.connect(static)
+	w.skip()
+	signal := func(from Side, s Signal) {
+		b, err := s.Append(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.pdu(from, 27, CIDSignaling, b)
+	}
+	frame := func(from Side, cid uint16, hex string) { w.pdu(from, 27, cid, unhex(t, hex)) }
+	open := func(from Side, id uint8, spsm, asked, answered, result uint16) {
+		signal(from, Signal{Code: LECreditBasedConnectionRequest, Identifier: id, SPSM: spsm, MTU: 64, MPS: 23, Credits: 1, CIDs: [5]uint16{asked}, NumCIDs: 1})
+		signal(from.Other(), Signal{Code: LECreditBasedConnectionResponse, Identifier: id, MTU: 30, MPS: 23, Credits: 1, Result: result, CIDs: [5]uint16{answered}, NumCIDs: 1})
+	}
+	lost := func(n uint64) {
+		t.Helper()
+		if got := w.f.Stats().Lost; got != n {
+			t.Errorf("%d lost, want %d", got, n)
+		}
+	}
+	frame(Central, 0x41, "0100 aa")
+	lost(1) // of a channel that was opened before
+	open(Central, 1, SPSMOTS, 0x40, 0x41, 0)
+	open(Peripheral, 1, 0x80, 0x60, 0x40, 0) // the central has one end 0x40: the channel before is over
+	open(Central, 2, SPSMOTS, 0x42, 0x41, 0)
+	open(Central, 3, 0x81, 0x43, 0x44, 2) // no such SPSM; the end in the answer means nothing
+	frame(Central, 0x44, "0100 aa")
+	lost(2)
+	w.expect()
+
+	frame(Central, 0x41, "0300 0a0b0c")
+	frame(Central, 0x41, "0600 0102") // in three frames, another channel's between
+	frame(Peripheral, 0x40, "0200 7071")
+	frame(Central, 0x41, "0304")
+	frame(Central, 0x41, "0506")
+	frame(Peripheral, 0x42, "0000") // empty
+	w.expect(
+		"1 sdu of central by 66 for 0x25: 0a0b0c",
+		"1 sdu of peripheral by 64 for 0x80: 7071",
+		"1 sdu of central by 66 for 0x25: 010203040506",
+		"1 sdu of peripheral by 66 for 0x25: ",
+	)
+	frame(Central, 0x41, "1f00 01") // the peripheral takes 30 bytes
+	frame(Central, 0x41, "1e00 01") // these it would
+	frame(Central, 0x41, strings.Repeat("02", 40))
+	frame(Central, 0x41, "0100 07")
+	w.expect(
+		"1 malformed of central: l2cap: L2CAP SDU Length at byte 4: longer than allowed",
+		"1 malformed of central: l2cap: L2CAP SDU Length at byte 4: trailing bytes",
+		"1 sdu of central by 66 for 0x25: 07",
+	)
+	lost(3)
+	signal(Peripheral, Signal{Code: CreditBasedReconfigureRequest, Identifier: 4, MTU: 40, MPS: 23, CIDs: [5]uint16{0x41}, NumCIDs: 1})
+	frame(Central, 0x41, "1f00 01")
+	w.expect()
+	signal(Central, Signal{Code: DisconnectionRequest, Identifier: 5, CIDs: [5]uint16{0x41, 0x42}, NumCIDs: 2})
+	signal(Peripheral, Signal{Code: DisconnectionResponse, Identifier: 5, CIDs: [5]uint16{0x41, 0x42}, NumCIDs: 2})
+	lost(4) // what was begun
+	frame(Central, 0x41, "0100 07")
+	lost(5)
+	w.f.Flush()
+	w.expect("1 disconnected")
+	if w.f.buffered != 0 {
+		t.Errorf("%d bytes are kept", w.f.buffered)
+	}
 }
 
 func TestMTU(t *testing.T) {
@@ -1371,14 +1442,15 @@ func TestBounds(t *testing.T) {
 // silent is a handler that does nothing.
 type silent struct{}
 
-func (silent) Advertised(*Advertisement)          {}
-func (silent) Connected(*Connection)              {}
-func (silent) Pairing(*Connection, *Pairing)      {}
-func (silent) Secured(*Connection)                {}
-func (silent) ATT(*Connection, Side, []byte)      {}
-func (silent) Odd(*Connection, Oddity)            {}
-func (silent) Malformed(*Connection, Side, error) {}
-func (silent) Disconnected(*Connection)           {}
+func (silent) Advertised(*Advertisement)             {}
+func (silent) Connected(*Connection)                 {}
+func (silent) Pairing(*Connection, *Pairing)         {}
+func (silent) Secured(*Connection)                   {}
+func (silent) ATT(*Connection, Side, []byte)         {}
+func (silent) SDU(*Connection, Side, uint16, []byte) {}
+func (silent) Odd(*Connection, Oddity)               {}
+func (silent) Malformed(*Connection, Side, error)    {}
+func (silent) Disconnected(*Connection)              {}
 
 // A cache against a slow twin.
 func TestCache(t *testing.T) {

@@ -16,8 +16,13 @@ const (
 	CIDSMP       = 6
 )
 
-// SPSMEATT is the SPSM of the enhanced attribute protocol.
-const SPSMEATT = 0x0027
+// What a credit-based channel is for, by its SPSM (the assigned numbers). From
+// 0x0080 a device chooses them (Vol 3 Part A table 4.16).
+const (
+	SPSMIPSP = 0x0023 // Internet Protocol Support: IPv6
+	SPSMOTS  = 0x0025 // Object Transfer Service
+	SPSMEATT = 0x0027 // the enhanced attribute protocol
+)
 
 // The dynamic channel identifiers of an LE link (Vol 3 Part A table 2.3).
 const (

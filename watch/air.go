@@ -304,6 +304,52 @@ func (a *air) ATT(c *ble.Connection, from ble.Side, pdu []byte) {
 	}
 }
 
+// SDU takes note of what an application sends beside the attribute protocol. It
+// is not read: who sent it, and what protected it, is all that is known.
+func (a *air) SDU(c *ble.Connection, from ble.Side, spsm uint16, sdu []byte) {
+	l := a.link(c)
+	l.pdus++
+	l.bytes += uint64(len(sdu))
+	l.value(l.level)
+	if !l.first(use{characteristic: gatt.UUID16(spsm), server: from, kind: event.AttributeUsed, level: l.level}) {
+		return
+	}
+	how := opaqueValue
+	if from == ble.Central {
+		how = opaqueWrite
+	}
+	a.note(event.AttributeUsed, l.who[ble.Peripheral].addr, l.who[ble.Central].addr, event.Text(event.Service, channelName(spsm)),
+		event.Text(event.Operation, how), event.Int(event.Level, l.level))
+}
+
+// channelName says what a credit-based channel is for.
+func channelName(spsm uint16) string {
+	switch spsm {
+	case ble.SPSMIPSP:
+		return "Internet Protocol Support"
+	case ble.SPSMOTS:
+		return "Object Transfer"
+	}
+	return "L2CAP channel " + strconv.Itoa(int(spsm))
+}
+
+// value takes note that a value went over the link.
+func (l *airLink) value(lvl int) {
+	if !l.valued || lvl != 0 && (lvl < l.lowest || l.lowest == 0) {
+		l.lowest = lvl
+	}
+	l.valued = true
+}
+
+// first reports whether a use is new, and to be told.
+func (l *airLink) first(u use) bool {
+	if slices.Contains(l.told, u) || len(l.told) >= maxLinkTold {
+		return false
+	}
+	l.told = append(l.told, u)
+	return true
+}
+
 // access takes one use of an attribute.
 func (a *air) access(c *ble.Connection, l *airLink, x *gatt.Access) {
 	lvl := l.level
@@ -377,12 +423,7 @@ func (a *air) used(c *ble.Connection, l *airLink, x *gatt.Access, lvl int) {
 		a.treats(c, server, x.Server, service)
 	}
 	about := func(kind event.Kind) bool {
-		u := use{x.Characteristic, x.Descriptor, x.Server, kind, x.Op, lvl}
-		if slices.Contains(l.told, u) || len(l.told) >= maxLinkTold {
-			return false
-		}
-		l.told = append(l.told, u)
-		return true
+		return l.first(use{x.Characteristic, x.Descriptor, x.Server, kind, x.Op, lvl})
 	}
 	switch {
 	case x.Op == gatt.Refused:
@@ -403,10 +444,7 @@ func (a *air) used(c *ble.Connection, l *airLink, x *gatt.Access, lvl int) {
 		home = characteristic.Service
 	}
 	if n, _ := home.Short(); !subscribes && n != genericAccess && n != genericAttribute {
-		if !l.valued || lvl != 0 && (lvl < l.lowest || l.lowest == 0) {
-			l.lowest = lvl
-		}
-		l.valued = true
+		l.value(lvl)
 	}
 	var r gatt.Reading
 	if err := l.decoders[x.Server].Decode(x, &r); err != nil && x.Confidence >= device.Medium {

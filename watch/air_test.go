@@ -175,6 +175,20 @@ func (p *phoneLog) encrypts() {
 	p.event(ble.Event{Code: ble.EventEncryptionChange, Handle: handle, Enabled: 1})
 }
 
+// opens opens a credit-based channel: the phone's end is 0x40, the device's 0x41.
+func (p *phoneLog) opens(spsm uint16) {
+	for i, s := range []ble.Signal{
+		{Code: ble.LECreditBasedConnectionRequest, Identifier: 1, SPSM: spsm, MTU: 64, MPS: 64, Credits: 9, CIDs: [5]uint16{0x40}, NumCIDs: 1},
+		{Code: ble.LECreditBasedConnectionResponse, Identifier: 1, MTU: 64, MPS: 64, Credits: 9, CIDs: [5]uint16{0x41}, NumCIDs: 1},
+	} {
+		b, err := s.Append(nil)
+		if err != nil {
+			p.t.Fatal(err)
+		}
+		p.send(i == 1, ble.CIDSignaling, b)
+	}
+}
+
 // bonded starts encryption with a stored key.
 func (p *phoneLog) bonded(key byte) {
 	p.command(ble.Command{Opcode: ble.CommandLEEnableEncryption, Handle: handle, Rand: 7, EDIV: 7, Key: slices.Repeat([]byte{key}, 16)})
@@ -315,6 +329,27 @@ func TestAir(t *testing.T) {
 			p.writes(vendorValue, 0, 1, 2, 3, 4)
 			p.notifies(vendorValue, 1, 2, 3, 4)
 		}, "ble-medical-service-unencrypted low x2"},
+		{"a channel of the application's own in clear beside a medical service", func(p *phoneLog) {
+			p.connect()
+			p.discoversHeart()
+			p.opens(0x80)
+			p.send(false, 0x41, []byte{3, 0, 1, 2, 3})
+			p.send(true, 0x40, []byte{6, 0, 1, 2, 3}) // in two frames
+			p.send(true, 0x40, []byte{4, 5, 6})
+			p.send(true, 0x40, []byte{1, 0, 1})
+		}, "ble-medical-service-unencrypted low x2"},
+		{"the same, encrypted", func(p *phoneLog) {
+			p.connect()
+			p.discoversHeart()
+			p.pairs(true)
+			p.opens(0x80)
+			p.send(false, 0x41, []byte{3, 0, 1, 2, 3})
+		}, "ble-pairing-legacy high x1"},
+		{"and of a device that is not medical", func(p *phoneLog) {
+			p.connect()
+			p.opens(ble.SPSMOTS)
+			p.send(false, 0x41, []byte{3, 0, 1, 2, 3})
+		}, ""},
 		{"a second pairing that is weaker", func(p *phoneLog) {
 			p.connect()
 			p.discoversPump()
