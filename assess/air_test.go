@@ -13,6 +13,10 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/myelin-health/myelin/ble"
+	"github.com/myelin-health/myelin/device"
 	"github.com/myelin-health/myelin/event"
 	"github.com/myelin-health/myelin/finding"
 	"github.com/myelin-health/myelin/report"
@@ -177,5 +181,101 @@ func TestRadioCaptures(t *testing.T) {
 	}
 	for file := range listed {
 		t.Errorf("%s: in the manifest, and not in the table", file)
+	}
+}
+
+// TestDiscoveredLater holds that a handle is known in what was written down
+// before somebody discovered it, in another file or in the same, whatever the
+// order of the arguments, and that every event is recorded once.
+func TestDiscoveredLater(t *testing.T) {
+	pump := ble.Address{Bytes: [6]byte{0xc0, 0, 0x5e, 0, 0x53, 1}, Kind: ble.StaticRandom}
+	e := newEther(t)
+	begin := func(handle uint16) {
+		e.event(ble.Event{Code: ble.EventLEConnectionComplete, Handle: handle, Local: ble.Central, Peer: pump, Interval: 24, Timeout: 500})
+	}
+	say := func(handle uint16, received bool, pdu ...byte) {
+		flags := 0
+		if received {
+			flags = 1
+		}
+		e.hci(flags, ble.AppendACL([]byte{ble.H4ACL}, handle, true, received, ble.AppendL2CAP(nil, ble.CIDATT, pdu)))
+	}
+	doses := func() {
+		begin(0x40)
+		say(0x40, false, 0x12, 0x23, 0, 0x8d, 0x14, 0x19, 0) // Set Max Bolus Amount, 25 IU
+		say(0x40, true, 0x13)
+		e.event(ble.Event{Code: ble.EventDisconnectionComplete, Handle: 0x40, Reason: 0x13})
+	}
+	discovers := func() {
+		begin(0x41)
+		say(0x41, false, 0x10, 0x20, 0, 0xff, 0xff, 0, 0x28)
+		say(0x41, true, 0x11, 6, 0x20, 0, 0x2f, 0, 0x3a, 0x18)
+		say(0x41, false, 0x08, 0x20, 0, 0x2f, 0, 3, 0x28)
+		say(0x41, true, 0x09, 7, 0x22, 0, 0x28, 0x23, 0, 0x25, 0x2b)
+		e.event(ble.Event{Code: ble.EventDisconnectionComplete, Handle: 0x41, Reason: 0x13})
+	}
+	dir := t.TempDir()
+	save := func(name string) string {
+		name = filepath.Join(dir, name)
+		if err := os.WriteFile(name, e.phone, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return name
+	}
+	doses()
+	before := save("before.btsnoop")
+	discovers()
+	both := save("both.btsnoop")
+	header := e.phone[:16:16]
+	e.phone = header
+	discovers()
+	after := save("after.btsnoop")
+
+	run := func(jobs int, record func(*event.Event) error, files ...string) *report.Assessment {
+		a, err := Run(context.Background(), files, Config{Jobs: jobs, Record: record})
+		if err != nil || damaged(a) {
+			t.Fatal(err, a.Inputs)
+		}
+		a.Stats.Seconds = 0
+		return a
+	}
+	orders := func(a *report.Assessment) (n int) {
+		for i := range a.Findings {
+			if f := &a.Findings[i]; f.Kind == finding.TherapyLimitLoosened || f.Kind == finding.TherapyCommandUnauthenticated {
+				if s := f.Sightings[0]; s.Packet != 2 || f.Confidence < device.Medium {
+					t.Errorf("%v %v at packet %d", f.Kind, f.Confidence, s.Packet)
+				}
+				n++
+			}
+		}
+		return n
+	}
+	if n := orders(run(1, nil, before)); n != 0 {
+		t.Fatalf("%d findings of commands without a discovery", n)
+	}
+	same := run(1, nil, both)
+	if n := orders(same); n == 0 {
+		t.Error("in the same file: no finding of a command")
+	}
+	want := run(1, nil, before, after)
+	if n := orders(want); n != orders(same) {
+		t.Errorf("in another file: %d findings of commands", n)
+	}
+	commands := 0
+	for _, jobs := range []int{1, 2, 4} {
+		for _, files := range [][]string{{before, after}, {after, before}} {
+			if d := cmp.Diff(want, run(jobs, nil, files...)); d != "" {
+				t.Errorf("%d workers, %v:\n%s", jobs, files, d)
+			}
+		}
+	}
+	run(1, func(e *event.Event) error {
+		if e.Kind == event.CommandSeen {
+			commands++
+		}
+		return nil
+	}, before, after)
+	if commands != 1 {
+		t.Errorf("the command was recorded %d times", commands)
 	}
 }

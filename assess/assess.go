@@ -41,7 +41,7 @@ type Config struct {
 	Only        []finding.Kind                     // kinds to report; none means all
 	MinDecision finding.Decision                   // leave out what is less urgent
 	Stdin       io.Reader                          // what "-" is
-	Record      func(*event.Event) error           // is told every event, in order; nil: nobody is
+	Record      func(*event.Event) error           // is told every event, in order, for which files are read twice; nil: nobody is
 	Progress    func(packets, bytes, total uint64) // is told how much was read, of a total that is 0 when nobody knows; nil: nobody is
 }
 
@@ -59,25 +59,56 @@ func Run(ctx context.Context, paths []string, c Config) (*report.Assessment, err
 		return nil, err
 	}
 	order(captures)
-	m := &merger{}
-	for _, in := range captures {
-		in.index = int32(len(inputs.captures))
-		inputs.captures = append(inputs.captures, in)
-		if in.same == "" {
-			m.waiting = append(m.waiting, in)
+	inputs.captures = captures
+	again := unread(captures)
+	watched := func(captures []*input, wc watch.Config) (*watch.Watcher, error) {
+		m := &merger{}
+		for i, in := range captures {
+			in.index = int32(i)
+			if in.same == "" {
+				m.waiting = append(m.waiting, in)
+			}
 		}
+		wc.Progress = m.progress(c.Progress)
+		w := watch.New(wc)
+		if err := w.Run(ctx, m); err != nil {
+			return nil, err
+		}
+		return w, w.Flush()
 	}
-	w := watch.New(watch.Config{Jobs: c.Jobs, Key: c.Key, Baseline: c.Baseline, Catalogue: c.Catalogue, Dialects: dialects, Record: c.Record, Progress: m.progress(c.Progress)})
-	if err := w.Run(ctx, m); err != nil {
+	wc := watch.Config{Jobs: c.Jobs, Key: c.Key, Baseline: c.Baseline, Catalogue: c.Catalogue, Dialects: dialects}
+	if again == nil {
+		wc.Record = c.Record
+	}
+	w, err := watched(captures, wc)
+	if err != nil {
 		return nil, err
 	}
-	if err := w.Flush(); err != nil {
-		return nil, err
+	// What a handle on the radio is for may be discovered after it was used: then
+	// a second look knows it from the beginning, and says all in the order of time.
+	if wc.Handles = w.Handles(); again != nil && (wc.Handles != nil || c.Record != nil) {
+		wc.Record, inputs.captures = c.Record, again
+		if w, err = watched(again, wc); err != nil {
+			return nil, err
+		}
 	}
 	a := Answer(w.Result(), c)
 	a.Inputs = inputs.list()
 	a.Stats.Seconds = time.Since(start).Seconds()
 	return a, nil
+}
+
+// unread returns inputs that can be read anew, or nil where one is a stream.
+func unread(captures []*input) []*input {
+	out := make([]*input, len(captures))
+	for i, in := range captures {
+		if in.stream != nil {
+			return nil
+		}
+		fresh := *in
+		out[i] = &fresh
+	}
+	return out
 }
 
 // dialectsOf returns the dialects that Myelin brings, and others. Without others

@@ -33,7 +33,7 @@ type air struct {
 	at       flow.Place // of the frame in hand
 	follower *ble.Follower
 	packet   ble.Packet
-	cache    gatt.Cache
+	cache    *gatt.Cache
 	parties  map[ble.Address]*party
 	known    ring // addresses of those that had a connection or are medical
 	passing  ring // of the others
@@ -53,9 +53,10 @@ type air struct {
 }
 
 func newAir(sh *shard) *air {
-	a := &air{sh: sh, parties: make(map[ble.Address]*party), hosts: make(map[hostKey]*party), faults: make(map[Fault]uint64), transmitters: make(map[transmitterKey]*transmitter)}
+	a := &air{sh: sh, cache: new(gatt.Cache), parties: make(map[ble.Address]*party), hosts: make(map[hostKey]*party), faults: make(map[Fault]uint64), transmitters: make(map[transmitterKey]*transmitter)}
 	a.heard = table[int64, hearing]{bound: maxTracked, window: clockSkew}
 	a.follower = ble.NewFollower(a)
+	a.cache.Foresee(sh.handles)
 	return a
 }
 
@@ -133,7 +134,7 @@ func (a *air) Connected(c *ble.Connection) {
 		l.who[s] = a.side(c, s)
 		a.keep(l.who[s])
 	}
-	l.tracker = gatt.NewTracker(c, &a.cache, func(x *gatt.Access) { a.access(c, l, x) })
+	l.tracker = gatt.NewTracker(c, a.cache, func(x *gatt.Access) { a.access(c, l, x) })
 	l.level = l.levelOf(c)
 	c.User = l
 }

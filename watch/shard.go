@@ -15,6 +15,7 @@ import (
 	"github.com/myelin-health/myelin/event"
 	"github.com/myelin-health/myelin/flow"
 	"github.com/myelin-health/myelin/proto"
+	"github.com/myelin-health/myelin/proto/gatt"
 	"github.com/myelin-health/myelin/proto/radio"
 	"github.com/myelin-health/myelin/wire"
 )
@@ -45,6 +46,7 @@ type shard struct {
 	keyed   bool      // pseudonyms may be shown
 
 	dialects func() *radio.Set // of proprietary radios; called once
+	handles  *gatt.Cache       // what a run before learned of attributes; nil: nothing
 
 	seq  uint32 // of the packet in hand within its unit
 	out  *[]stamped

@@ -13,6 +13,7 @@ import (
 	"github.com/myelin-health/myelin/finding"
 	"github.com/myelin-health/myelin/flow"
 	"github.com/myelin-health/myelin/inventory"
+	"github.com/myelin-health/myelin/proto/gatt"
 	"github.com/myelin-health/myelin/proto/radio"
 	"github.com/myelin-health/myelin/wire"
 )
@@ -24,6 +25,7 @@ type Config struct {
 	Baseline  *Baseline                   // what is expected here; nil: nothing is known to be
 	Catalogue *device.Catalogue           // what products and their FDA codes mean; nil: what Myelin knows
 	Dialects  func() *radio.Set           // of proprietary radios, asked for once, when there is a frame of one; nil: none is known
+	Handles   *gatt.Cache                 // what a run over the same frames learned of attributes on the radio ([Watcher.Handles]); nil: nothing
 	Record    func(*event.Event) error    // is told every event, in order; nil: nobody is
 	Progress  func(packets, bytes uint64) // is told how far reading has come; nil: nobody is
 }
@@ -75,7 +77,19 @@ func New(c Config) *Watcher {
 	if w.shards[airShard].dialects = c.Dialects; c.Dialects == nil {
 		w.shards[airShard].dialects = func() *radio.Set { return new(radio.Set) }
 	}
+	w.shards[airShard].handles = c.Handles
 	return w
+}
+
+// Handles returns what was learned of the attributes of devices on the radio, if
+// a second run over the same frames that has it in its [Config] would say more:
+// what a handle is for may be discovered after it was used. Else it is nil. It is
+// called after Flush.
+func (w *Watcher) Handles() *gatt.Cache {
+	if a := w.shards[airShard].air; a != nil && a.cache.Foresees() {
+		return a.cache
+	}
+	return nil
 }
 
 func (w *Watcher) fault(p *wire.Packet) {

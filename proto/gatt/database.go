@@ -215,12 +215,26 @@ type Cache struct {
 	servers map[ble.Address]*list.Element
 	age     list.List // of *cached, the last used in front
 	evicted int
+
+	later  *Cache
+	missed map[missed]struct{}
+	many   bool // there was more missed than is remembered
 }
 
 type cached struct {
 	address ble.Address
+	moved   bool // what is behind its handles did not stay the same
 	Database
 }
+
+// missed is a handle that had no name when it was used.
+type missed struct {
+	address ble.Address
+	handle  uint16
+}
+
+// maxMissed bounds the handles that are remembered for [Cache.Foresees].
+const maxMissed = 4096
 
 // Evicted returns how many servers were forgotten.
 func (c *Cache) Evicted() int { return c.evicted }
@@ -237,9 +251,69 @@ func (c *Cache) lookup(address ble.Address) *Database {
 	return &e.Value.(*cached).Database
 }
 
-// learn remembers what a connection discovered.
-func (c *Cache) learn(address ble.Address, db *Database) {
-	if c == nil || address.Kind == ble.NoAddress || len(db.services)+len(db.attributes) == 0 {
+// Foresee lets c look up what it does not know yet in what another cache learned
+// of the same connections, to their end: a handle is often used long before
+// somebody discovers what is behind it.
+func (c *Cache) Foresee(later *Cache) { c.later = later }
+
+// Foresees reports whether a handle had no name when it was used and would have
+// one, if the same connections were followed again by a cache that foresees c.
+func (c *Cache) Foresees() bool {
+	for m := range c.missed {
+		if db := c.foreseen(m.address); db != nil {
+			_, value := db.search(m.handle)
+			_, configured := db.search(m.handle - 1)
+			if value || configured {
+				return true
+			}
+		}
+	}
+	return c.many && len(c.servers) > 0
+}
+
+// foreseen returns what is known of a server whose handles stayed the same, or nil.
+func (c *Cache) foreseen(address ble.Address) *Database {
+	if c == nil {
+		return nil
+	}
+	if e := c.servers[address]; e != nil && !e.Value.(*cached).moved {
+		return &e.Value.(*cached).Database
+	}
+	return nil
+}
+
+// databases returns what other connections say of a server, those before and
+// those to come.
+func (c *Cache) databases(address ble.Address) [2]*Database {
+	if c == nil || address.Kind == ble.NoAddress {
+		return [2]*Database{}
+	}
+	return [...]*Database{c.lookup(address), c.later.foreseen(address)}
+}
+
+// miss takes note of a handle that has no name.
+func (c *Cache) miss(address ble.Address, handle uint16) {
+	if c == nil || c.later != nil || address.Kind == ble.NoAddress {
+		return
+	}
+	k := missed{address, handle}
+	if _, ok := c.missed[k]; ok {
+		return
+	}
+	if len(c.missed) >= maxMissed {
+		c.many = true
+		return
+	}
+	if c.missed == nil {
+		c.missed = make(map[missed]struct{})
+	}
+	c.missed[k] = struct{}{}
+}
+
+// learn remembers what a connection discovered, and whether the server said
+// that its handles moved.
+func (c *Cache) learn(address ble.Address, db *Database, moved bool) {
+	if c == nil || address.Kind == ble.NoAddress || len(db.services)+len(db.attributes) == 0 && !moved {
 		return
 	}
 	e := c.servers[address]
@@ -256,5 +330,15 @@ func (c *Cache) learn(address ble.Address, db *Database) {
 		c.servers[address] = e
 	}
 	c.age.MoveToFront(e)
-	e.Value.(*cached).Database.merge(db)
+	known := e.Value.(*cached)
+	known.moved = known.moved || moved || known.differs(db)
+	known.merge(db)
+}
+
+// differs reports whether a handle has another type in other.
+func (db *Database) differs(other *Database) bool {
+	return slices.ContainsFunc(other.attributes, func(a attribute) bool {
+		i, ok := db.search(a.handle)
+		return ok && db.attributes[i].uuid != a.uuid
+	})
 }

@@ -47,8 +47,8 @@ type Access struct {
 	// Zero when unknown. Descriptor is zero for the characteristic's value.
 	Service, Characteristic, Descriptor UUID
 
-	// Confidence in these: high when they were discovered here, medium when on
-	// another connection of the same server, low when guessed from the value or
+	// Confidence in these: high when they were discovered here, medium when later
+	// or on another connection of the same server, low when guessed from the value or
 	// when several requests were open. NoConfidence: the characteristic is unknown.
 	Confidence device.Confidence
 
@@ -115,6 +115,7 @@ type Tracker struct {
 // asked and not yet been answered.
 type server struct {
 	Database
+	moved   bool // it said that its services changed
 	pending [maxPending]request
 	held    held
 	parts   []part
@@ -177,7 +178,7 @@ func place(server ble.Side) int {
 func (t *Tracker) Close() {
 	for i := range t.servers {
 		t.release(i)
-		t.cache.learn(t.address(i), &t.servers[i].Database)
+		t.cache.learn(t.address(i), &t.servers[i].Database, t.servers[i].moved)
 	}
 }
 
@@ -432,14 +433,14 @@ func (t *Tracker) emit(i int) {
 	confidence := device.High
 	known := t.servers[i].find(a.Handle, a)
 	if !known {
-		if db := t.cache.lookup(t.address(i)); db != nil {
-			known, confidence = db.find(a.Handle, a), device.Medium
+		confidence = device.Medium
+		for _, db := range t.cache.databases(t.address(i)) {
+			known = known || db != nil && db.find(a.Handle, a)
 		}
+		known = known || t.configuration(i, a)
 	}
 	if !known {
-		known, confidence = t.configuration(i, a), device.Medium
-	}
-	if !known {
+		t.cache.miss(t.address(i), a.Handle)
 		known, confidence = t.guess(i, a), device.Low
 	}
 	if known && (a.Confidence == device.NoConfidence || confidence < a.Confidence) {
@@ -458,7 +459,8 @@ func (t *Tracker) configuration(i int, a *Access) bool {
 	if a.Op != Write || len(a.Value) != 2 || a.Value[0] > 3 || a.Value[1] != 0 {
 		return false
 	}
-	for _, db := range [...]*Database{&t.servers[i].Database, t.cache.lookup(t.address(i))} {
+	known := t.cache.databases(t.address(i))
+	for _, db := range [...]*Database{&t.servers[i].Database, known[0], known[1]} {
 		if db == nil {
 			continue
 		}
@@ -480,6 +482,7 @@ func (t *Tracker) value(i int, op Op, handle uint16, value []byte, now int64) {
 	if n, _ := a.Characteristic.Short(); n == chrServiceChanged && len(value) == 4 { // Vol 3 Part G section 7.1
 		first, last := binary.LittleEndian.Uint16(value), binary.LittleEndian.Uint16(value[2:])
 		t.servers[i].drop(first, last)
+		t.servers[i].moved = true
 		if db := t.cache.lookup(t.address(i)); db != nil {
 			db.drop(first, last)
 		}

@@ -452,10 +452,59 @@ func TestCache(t *testing.T) {
 	for i := range uint16(maxServers) {
 		a := ble.Address{Kind: ble.Public}
 		binary.BigEndian.PutUint16(a.Bytes[:], i)
-		cache.learn(a, &db)
+		cache.learn(a, &db, false)
 	}
 	if cache.Evicted() != 1 || cache.lookup(pump) != nil || len(cache.servers) != maxServers {
 		t.Errorf("%d evicted, %d left", cache.Evicted(), len(cache.servers))
+	}
+}
+
+// What is discovered later names a handle when the same is followed again, but
+// not where handles moved.
+func TestForesee(t *testing.T) {
+	const used = `
+		c 12 2300 660f
+		> write 0023 / 660f 
+		p 1d 2300 55
+		> indicate 0023 / 55 
+		close
+	`
+	named := strings.NewReplacer("/ 660f ", "0x183A/0x2B25 660f medium", "/ 55 ", "0x183A/0x2B25 55 medium").Replace(used)
+	for _, tt := range []struct {
+		name     string
+		later    []string // connections
+		foresees bool
+	}{
+		{"nothing", nil, false},
+		{"discovery", []string{discovery + "close"}, true},
+		{"of other handles", []string{"c 10 0100 ffff 0028\n p 11 06 0100 0500 0018\n > discover 0001 0x1800/\n close"}, false},
+		{"handles that move", []string{discovery + "close", "p 1d 0800 0100 ffff\n > indicate 0008 0x1801/0x2A05 0100ffff medium\n" + discovery + "close"}, false},
+		{"and say nothing of it", []string{discovery + "close", strings.NewReplacer("252b", "262b", "2B25", "2B26").Replace(discovery) + "close"}, false},
+	} {
+		var first, second Cache
+		newTalk(t, &first).play(used)
+		for _, later := range tt.later {
+			newTalk(t, &first).play(later)
+		}
+		if first.Foresees() != tt.foresees {
+			t.Errorf("%s: foresees %v", tt.name, first.Foresees())
+		}
+		second.Foresee(&first)
+		want := used
+		if tt.foresees {
+			want = named
+		}
+		newTalk(t, &second).play(want)
+		if second.Foresees() {
+			t.Errorf("%s: a third look would say more", tt.name)
+		}
+	}
+	var flood Cache
+	for i := range 2 * maxMissed {
+		flood.miss(pump, uint16(i))
+	}
+	if len(flood.missed) != maxMissed || !flood.many || flood.Foresees() {
+		t.Errorf("%d missed", len(flood.missed))
 	}
 }
 
