@@ -22,6 +22,7 @@ const (
 	maxResolved    = 4096     // resolvable addresses that are remembered
 	maxBuffered    = 16 << 20 // bytes of PDUs that are being put together
 	keptBuffer     = 4 << 10  // of a buffer that is kept for the next PDU
+	maxSpare       = 16       // connections that ended and whose memory the next ones use
 
 	// silence ends a connection on the air: the longest supervision timeout is
 	// 32 seconds (Vol 6 Part B section 4.5.2), and a sniffer may lose some.
@@ -92,6 +93,7 @@ type Follower struct {
 	bonds        bonds
 	keys         cache[uint64, origin] // long-term keys
 	pairings     uint64
+	spare        []*Connection
 	buffered     int // bytes, the capacity of all assemblies
 
 	// What is parsed, here so that it is not on the heap for each PDU.
@@ -191,7 +193,13 @@ func (f *Follower) endAll(which func(linkKey) bool) {
 func (f *Follower) open(key linkKey, sniffed bool) *Connection {
 	f.ids++
 	f.stats.Connections++
-	c := &Connection{ID: f.ids, Sniffed: sniffed, MTU: DefaultMTU, Begin: f.now, Last: f.now}
+	var c *Connection
+	if n := len(f.spare); n > 0 {
+		c, f.spare = f.spare[n-1], f.spare[:n-1]
+	} else {
+		c = new(Connection)
+	}
+	*c = Connection{ID: f.ids, Sniffed: sniffed, MTU: DefaultMTU, Begin: f.now, Last: f.now}
 	c.key = key
 	c.channel = NoChannel
 	table := &f.hci
@@ -215,6 +223,9 @@ func (f *Follower) end(c *Connection) {
 		f.hci.remove(c.key)
 	}
 	f.over(c)
+	if len(f.spare) < maxSpare {
+		f.spare = append(f.spare, c)
+	}
 }
 
 // over tells that a connection is disconnected.

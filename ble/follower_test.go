@@ -1635,3 +1635,27 @@ type identities struct {
 }
 
 func (i *identities) Disconnected(c *Connection) { *i.who = append(*i.who, c.Identity(Peripheral)) }
+
+// Connections that come and go leave nothing to collect.
+func TestConnectionsAllocateNothing(t *testing.T) {
+	f := NewFollower(silent{})
+	var p Packet
+	frames := [][]byte{
+		(&Event{Code: EventLEConnectionComplete, Handle: 0x40, Local: Central, Peer: static, Interval: 24, Timeout: 500}).Append([]byte{H4Event}),
+		AppendACL([]byte{H4ACL}, 0x40, true, true, AppendL2CAP(nil, CIDATT, []byte{0x1b, 3, 0, 1})),
+		(&Event{Code: EventDisconnectionComplete, Handle: 0x40, Reason: 0x13}).Append([]byte{H4Event}),
+	}
+	play := func() {
+		for _, b := range frames {
+			p.Decode(h4, 3, b)
+			f.Packet(1, &p, 1)
+		}
+	}
+	play()
+	if n := testing.AllocsPerRun(50, play); n > 1 { // the row in the table
+		t.Errorf("%v allocations", n)
+	}
+	if len(f.spare) != 1 {
+		t.Errorf("%d connections are kept", len(f.spare))
+	}
+}

@@ -23,6 +23,8 @@ const (
 	maxHosts     = 1024 // controllers of logs
 	maxLinkTold  = 128  // different uses of attributes told of one connection
 	maxLinkFault = 4    // malformed values told of one connection
+
+	maxSpareLinks = 16 // whose memory the next ones use
 )
 
 // An air follows what was heard on the radio. It belongs to one shard, which
@@ -34,6 +36,7 @@ type air struct {
 	follower *ble.Follower
 	packet   ble.Packet
 	cache    *gatt.Cache
+	spare    []*airLink // of connections that ended
 	parties  map[ble.Address]*party
 	known    ring // addresses of those that had a connection or are medical
 	passing  ring // of the others
@@ -41,6 +44,7 @@ type air struct {
 	stream   uint64 // of the frame in hand
 	named    int    // pseudonyms given
 	dropped  uint64 // parties that were forgotten though known
+	amounts  map[device.Quantity]string
 	faults   map[Fault]uint64
 	unread   uint64 // frames of a proprietary radio that no dialect knows
 
@@ -53,7 +57,7 @@ type air struct {
 }
 
 func newAir(sh *shard) *air {
-	a := &air{sh: sh, cache: new(gatt.Cache), parties: make(map[ble.Address]*party), hosts: make(map[hostKey]*party), faults: make(map[Fault]uint64), transmitters: make(map[transmitterKey]*transmitter)}
+	a := &air{sh: sh, cache: new(gatt.Cache), amounts: make(map[device.Quantity]string), parties: make(map[ble.Address]*party), hosts: make(map[hostKey]*party), faults: make(map[Fault]uint64), transmitters: make(map[transmitterKey]*transmitter)}
 	a.heard = table[int64, hearing]{bound: maxTracked, window: clockSkew}
 	a.follower = ble.NewFollower(a)
 	a.cache.Foresee(sh.handles)
@@ -82,16 +86,17 @@ func (a *air) note(kind event.Kind, about, peer device.Address, attrs ...event.A
 
 // An airLink is what is remembered of one connection.
 type airLink struct {
-	who      [3]*party // by ble.Side
-	tracker  *gatt.Tracker
-	decoders [3]gatt.Decoder // of each side's server
-	told     []use
-	faults   int
-	pairing  ble.Pairing // the last one that was told
-	secure   bool        // the last one is LE Secure Connections
-	readable bool        // it was told that keys could be read
-	skipped  bool        // encryption was started without the proof of a key
-	asked    heldWrite
+	connection *ble.Connection
+	who        [3]*party // by ble.Side
+	tracker    *gatt.Tracker
+	decoders   [3]gatt.Decoder // of each side's server
+	told       []use
+	faults     int
+	pairing    ble.Pairing // the last one that was told
+	secure     bool        // the last one is LE Secure Connections
+	readable   bool        // it was told that keys could be read
+	skipped    bool        // encryption was started without the proof of a key
+	asked      heldWrite
 
 	// What is known of the attribute used last: mostly it is used again.
 	service        gatt.ServiceInfo
@@ -129,14 +134,29 @@ func (a *air) link(c *ble.Connection) *airLink { l, _ := c.User.(*airLink); retu
 
 // Connected is of [ble.Handler], as are the next ones.
 func (a *air) Connected(c *ble.Connection) {
-	l := new(airLink)
+	l := a.newLink(c)
 	for _, s := range [...]ble.Side{ble.Central, ble.Peripheral} {
 		l.who[s] = a.side(c, s)
 		a.keep(l.who[s])
 	}
-	l.tracker = gatt.NewTracker(c, a.cache, func(x *gatt.Access) { a.access(c, l, x) })
 	l.level = l.levelOf(c)
 	c.User = l
+}
+
+// newLink returns what is remembered of a connection, in the memory of one that
+// ended, if there is any.
+func (a *air) newLink(c *ble.Connection) *airLink {
+	n := len(a.spare)
+	if n == 0 {
+		l := &airLink{connection: c}
+		l.tracker = gatt.NewTracker(c, a.cache, func(x *gatt.Access) { a.access(l.connection, l, x) })
+		return l
+	}
+	l := a.spare[n-1]
+	a.spare = a.spare[:n-1]
+	*l = airLink{connection: c, tracker: l.tracker, told: l.told[:0], asked: heldWrite{value: l.asked.value[:0]}}
+	l.tracker.Reset(c)
+	return l
 }
 
 func (a *air) Disconnected(c *ble.Connection) {
@@ -144,6 +164,9 @@ func (a *air) Disconnected(c *ble.Connection) {
 	a.sh.left = max(a.sh.left, packetEvents) // all may end with the last packet
 	l.tracker.Close()
 	a.settle(c, l, false)
+	if len(a.spare) < maxSpareLinks {
+		a.spare = append(a.spare, l)
+	}
 	if l.pdus == 0 {
 		return
 	}

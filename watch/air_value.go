@@ -76,7 +76,7 @@ func (a *air) reading(c *ble.Connection, l *airLink, x *gatt.Access, r *gatt.Rea
 		a.command(c, x, r, service, server, client, guard)
 	case gatt.Response:
 		a.note(event.CommandAnswered, server.addr, client.addr, event.Int(event.Verb, r.Command.Verb), event.Int(event.Stage, r.Command.Stage),
-			event.Int(event.Outcome, outcomes[r.Outcome]), event.Text(event.Target, targetOf(service, r)))
+			event.Int(event.Outcome, outcomes[r.Outcome]), event.Text(event.Target, a.targetOf(service, r)))
 	case gatt.Identity:
 		id := &r.Identity
 		made := inventory.Claim{Manufacturer: a.sh.text(id.Manufacturer), Model: a.sh.text(id.Model), Version: a.sh.text(id.Firmware)}
@@ -109,16 +109,34 @@ func (a *air) reading(c *ble.Connection, l *airLink, x *gatt.Access, r *gatt.Rea
 		from, to = client, server
 	}
 	a.note(event.PatientDataSeen, from.addr, to.addr, event.Text(event.Protocol, "gatt"), event.Int(event.Fields, fields),
-		event.Int(event.Subject, a.subject(server)), event.Int(event.Protection, guard), event.Text(event.Operation, targetOf(service, r)))
+		event.Int(event.Subject, a.subject(server)), event.Int(event.Protection, guard), event.Text(event.Operation, a.targetOf(service, r)))
 }
 
 var outcomes = [...]event.Result{gatt.NoOutcome: event.Unknown, gatt.Succeeded: event.Succeeded, gatt.Failed: event.Failed}
 
-func targetOf(service *gatt.ServiceInfo, r *gatt.Reading) string {
+func (a *air) targetOf(service *gatt.ServiceInfo, r *gatt.Reading) string {
 	if service.Name == "" || r.Operation == "" {
 		return service.Name + r.Operation
 	}
-	return service.Name + ": " + r.Operation
+	b := append(append(append(a.scratch[:0], service.Name...), ": "...), r.Operation...)
+	a.scratch = b
+	return a.sh.known(b)
+}
+
+// amount returns a quantity as text, made once.
+func (a *air) amount(q device.Quantity) string {
+	if q.IsNone() {
+		return ""
+	}
+	t, ok := a.amounts[q]
+	if !ok {
+		if len(a.amounts) >= maxTexts {
+			clear(a.amounts)
+		}
+		t = q.String()
+		a.amounts[q] = t
+	}
+	return t
 }
 
 // command tells of a command. What a decoder cannot name is told only where it
@@ -132,7 +150,7 @@ func (a *air) command(c *ble.Connection, x *gatt.Access, r *gatt.Reading, servic
 	if !r.Level.IsNone() {
 		value, now = r.Level, r.LevelNow
 	}
-	target := targetOf(service, r)
+	target := a.targetOf(service, r)
 	if x.Confidence < device.Medium {
 		cmd.Verb = device.NoVerb
 		target += ", by its shape"
@@ -144,9 +162,9 @@ func (a *air) command(c *ble.Connection, x *gatt.Access, r *gatt.Reading, servic
 		binary.BigEndian.PutUint64(id[:], c.ID)
 		fresh = a.sh.pseudonym("hash", id[:], []byte{r.Fresh}, x.Value)
 	}
-	a.note(event.OrderSeen, server.addr, client.addr, event.Text(event.Protocol, "gatt"), event.Text(event.Now, now.String()),
+	a.note(event.OrderSeen, server.addr, client.addr, event.Text(event.Protocol, "gatt"), event.Text(event.Now, a.amount(now)),
 		event.Bool(event.Trackable, client.host || client.address.Trackable() || a.link(c).pairing.State >= ble.Encrypted || c.Security.Method != ble.NoMethod))
 	a.note(event.CommandSeen, server.addr, client.addr, event.Int(event.Verb, cmd.Verb), event.Int(event.Therapy, cmd.Therapy),
-		event.Int(event.Effect, device.EffectOf(&cmd)), event.Text(event.Value, value.String()), event.Text(event.Target, target),
+		event.Int(event.Effect, device.EffectOf(&cmd)), event.Text(event.Value, a.amount(value)), event.Text(event.Target, target),
 		event.Int(event.Protection, guard), event.Int(event.Fresh, fresh), event.Int(event.Repeat, a.sh.pseudonym("hash", []byte(server.addr.Value), x.Value)))
 }

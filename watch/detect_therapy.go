@@ -133,6 +133,32 @@ func moved(now, value device.Quantity) string {
 	return "moved from " + written(now) + " to " + written(value)
 }
 
+// A phrase is what is told of a command on the radio, and of the same bytes again.
+type phrase struct{ title, note, again string }
+
+// A saying is what a phrase is made from.
+type saying struct {
+	verb               int64
+	value, now, target string
+}
+
+// phrase returns what is told of a command on the radio, made once: what a pump
+// is asked for comes again and again.
+func (s *stage) phrase(e *event.Event, o *ordered) phrase {
+	k := saying{e.Int(event.Verb), e.Text(event.Value), o.now, e.Text(event.Target)}
+	p, ok := s.phrases[k]
+	if !ok {
+		if len(s.phrases) >= maxTexts {
+			clear(s.phrases)
+		}
+		title, note := s.told(e, o)
+		note += " (" + k.target + ")"
+		p = phrase{title, note, note + ", the same bytes as once before"}
+		s.phrases[k] = p
+	}
+	return p
+}
+
 // change writes a new value behind the old one, and how many times more it is.
 func change(now, value device.Quantity) string {
 	to := written(value)
@@ -188,20 +214,23 @@ func (s *stage) command(e *event.Event) {
 	if o.place != (place{e.Time, e.Sighting}) || o.to != e.Device || o.from != e.Peer {
 		o = ordered{}
 	}
-	title, note := s.told(e, &o)
+	var title, note string
 	confidence := device.High
 	if verb == device.NoVerb {
 		confidence = device.Low
 	}
 	if e.Device.OnAir() {
-		note += " (" + e.Text(event.Target) + ")"
+		p := s.phrase(e, &o)
+		title, note = p.title, p.note
 		replayed, repeated := s.again(e)
 		switch {
 		case replayed:
 			s.find(finding.TherapyCommandReplayed, e.Device, "", device.High, e, note+", with a counter or tag that was used before").with(e.Peer).also(title)
 		case repeated:
-			note += ", the same bytes as once before"
+			note = p.again
 		}
+	} else {
+		title, note = s.told(e, &o)
 	}
 	s.weakened(e, &o, title, note)
 	if e.Int(event.Protection)&int64(device.Authenticated|device.Unseen) == 0 {

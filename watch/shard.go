@@ -41,9 +41,10 @@ const (
 // events, in the order of its packets. It is used from one goroutine at a time.
 type shard struct {
 	table   *flow.Table
-	mac     hash.Hash // HMAC-SHA-256 under the key of this run
-	verbose bool      // somebody records events
-	keyed   bool      // pseudonyms may be shown
+	mac     hash.Hash         // HMAC-SHA-256 under the key of this run
+	sum     [sha256.Size]byte // what it says; here so that it is not on the heap each time
+	verbose bool              // somebody records events
+	keyed   bool              // pseudonyms may be shown
 
 	dialects func() *radio.Set // of proprietary radios; called once
 	handles  *gatt.Cache       // what a run before learned of attributes; nil: nothing
@@ -191,7 +192,11 @@ func (s *shard) address(ip wire.Addr) device.Address {
 }
 
 func (s *shard) text(b []byte) string {
-	b = clean(b)
+	return s.known(clean(b))
+}
+
+// known returns b as text, made once.
+func (s *shard) known(b []byte) string {
 	if t, ok := s.texts[string(b)]; ok {
 		return t
 	}
@@ -214,14 +219,13 @@ func (s *shard) intern(t string) string {
 func (s *shard) pseudonym(use string, parts ...[]byte) int64 {
 	s.mac.Reset()
 	s.mac.Write([]byte(use))
-	var n [8]byte
 	for _, part := range parts {
-		binary.BigEndian.PutUint64(n[:], uint64(len(part)))
-		s.mac.Write(n[:])
+		n := s.sum[:8]
+		binary.BigEndian.PutUint64(n, uint64(len(part)))
+		s.mac.Write(n)
 		s.mac.Write(part)
 	}
-	var sum [sha256.Size]byte
-	return int64(binary.BigEndian.Uint64(s.mac.Sum(sum[:0]))) | 1
+	return int64(binary.BigEndian.Uint64(s.mac.Sum(s.sum[:0]))) | 1
 }
 
 // A shard is its table's handler.

@@ -45,6 +45,7 @@ type stage struct {
 	wakes   table[device.Address, wakes]
 	senders table[device.Address, sender] // first sender of therapy commands to each device
 	ordered ordered                       // what goes with the command that comes next
+	phrases map[saying]phrase             // a cache
 	running table[pumpKey, running]
 	taken   table[device.Address, int64] // machines that somebody else took control of, and when
 	waiting table[claimKey, claim]       // claims that hang on what a device is
@@ -68,6 +69,7 @@ func newStage(c Config) *stage {
 		nodes:    nodes{slab: []*[nodeSlab]node{new([nodeSlab]node)}, index: make(map[wire.Addr]uint32), radio: make(map[string]uint32)},
 		claims:   claims{m: make(map[claimKey]*claim)},
 		ordinals: make(map[int64]int64),
+		phrases:  make(map[saying]phrase),
 		purse:    maxAllSubjects, targets: maxAllTargets,
 		servers: c.Baseline.servers("dhcp"),
 	}

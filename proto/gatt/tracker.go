@@ -158,6 +158,19 @@ func NewTracker(c *ble.Connection, cache *Cache, say func(*Access)) *Tracker {
 	return &Tracker{connection: c, cache: cache, say: say, mtu: ble.DefaultMTU}
 }
 
+// Reset makes t a tracker of another connection, which knows nothing of the one
+// before but by the cache. It uses its memory again.
+func (t *Tracker) Reset(c *ble.Connection) {
+	for i := range t.servers {
+		s := &t.servers[i]
+		*s = server{
+			Database: Database{services: s.services[:0], attributes: s.attributes[:0]},
+			held:     held{value: s.held.value[:0]}, parts: s.parts[:0], queue: s.queue[:0], value: s.value[:0],
+		}
+	}
+	*t = Tracker{connection: c, cache: t.cache, say: t.say, mtu: ble.DefaultMTU, servers: t.servers}
+}
+
 // Database returns what is known of a side as server, from this connection.
 func (t *Tracker) Database(server ble.Side) *Database { return &t.servers[place(server)].Database }
 

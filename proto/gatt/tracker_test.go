@@ -459,6 +459,29 @@ func TestCache(t *testing.T) {
 	}
 }
 
+// A tracker of another connection knows nothing of the one before.
+func TestReset(t *testing.T) {
+	k := newTalk(t, nil)
+	k.play(discovery)
+	k.play(`
+		c 02 f700
+		p 03 f700
+		c 0a 2300
+		c 16 2300 0000 660f
+		p 17 2300 0000 660f
+	`)
+	k.tracker.Reset(&ble.Connection{Central: phone, Peripheral: pump})
+	k.play(`
+		p 0b 55                 # to what the other connection asked
+		c 18 01                 # nothing is prepared
+		c 12 2300 660f
+		> write 0023 / 660f 
+	`)
+	if k.tracker.MTU() != ble.DefaultMTU || k.tracker.Database(ble.Peripheral).Has(UUID16(0x183a)) {
+		t.Errorf("MTU %d", k.tracker.MTU())
+	}
+}
+
 // What is discovered later names a handle when the same is followed again, but
 // not where handles moved.
 func TestForesee(t *testing.T) {
