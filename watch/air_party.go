@@ -26,6 +26,7 @@ type party struct {
 	medical    bool
 	therapies  device.Therapies
 	made       inventory.Claim // told once it is known to be medical: a phone's make is its owner's
+	product    inventory.Claim // make and model of a medical device, as far as it said them
 	fields     int64           // that it tells everybody, in advertising
 	trackable  bool            // by an address that does not change
 	advertised flow.Place      // where that was heard
@@ -124,8 +125,9 @@ func (a *air) side(c *ble.Connection, s ble.Side) *party {
 }
 
 // noteMade tells what a medical device is.
-func (a *air) noteMade(about, peer device.Address, made inventory.Claim) {
-	a.note(event.IdentitySeen, about, peer, event.Text(event.Manufacturer, made.Manufacturer), event.Text(event.Model, made.Model), event.Text(event.Version, made.Version))
+func (a *air) noteMade(p *party, peer device.Address, made inventory.Claim) {
+	a.product(p, made)
+	a.note(event.IdentitySeen, p.addr, peer, event.Text(event.Manufacturer, made.Manufacturer), event.Text(event.Model, made.Model), event.Text(event.Version, made.Version))
 }
 
 // subject is who wears a device.
@@ -157,7 +159,7 @@ func (a *air) is(p *party, service *gatt.ServiceInfo) {
 	}
 	a.note(event.IdentitySeen, p.addr, device.Address{}, event.Text(event.Class, class), event.Int(event.Therapy, service.Therapy))
 	if p.made != (inventory.Claim{}) {
-		a.noteMade(p.addr, device.Address{}, p.made)
+		a.noteMade(p, device.Address{}, p.made)
 		p.made = inventory.Claim{}
 	}
 }

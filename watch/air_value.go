@@ -87,7 +87,7 @@ func (a *air) reading(c *ble.Connection, l *airLink, x *gatt.Access, r *gatt.Rea
 			server.made.Model = cmp.Or(made.Model, server.made.Model)
 			server.made.Version = cmp.Or(made.Version, server.made.Version)
 		case first(event.IdentitySeen):
-			a.noteMade(server.addr, client.addr, made)
+			a.noteMade(server, client.addr, made)
 		}
 	}
 	if r.Fields&gatt.FieldSecret != 0 && first(event.LoginSeen) {

@@ -12,6 +12,7 @@ import (
 	"github.com/myelin-health/myelin/device"
 	"github.com/myelin-health/myelin/event"
 	"github.com/myelin-health/myelin/flow"
+	"github.com/myelin-health/myelin/inventory"
 	"github.com/myelin-health/myelin/proto/radio"
 )
 
@@ -66,10 +67,7 @@ func (a *air) transmitter(k transmitterKey) *transmitter {
 func (a *air) radioFrame(f *Frame, at flow.Place) {
 	m := &a.message
 	a.at = at
-	if a.dialects == nil {
-		a.dialects = a.sh.dialects()
-	}
-	if d := a.dialects.Named(f.Dialect); d != nil {
+	if d := a.dialectSet().Named(f.Dialect); d != nil {
 		if err := d.Parse(f.Data, m); err != nil {
 			a.faults[Fault{"radio", "frame"}]++ // noise, mostly
 			return
@@ -83,6 +81,44 @@ func (a *air) radioFrame(f *Frame, at flow.Place) {
 	}
 	a.at.Offset = int32(m.Off)
 	a.said(m, f.Data)
+}
+
+// dialectSet are the dialects, which are read when they are needed first.
+func (a *air) dialectSet() *radio.Set {
+	if a.dialects == nil {
+		a.dialects = a.sh.dialects()
+	}
+	return a.dialects
+}
+
+// product takes what a medical device on Bluetooth says of who made it. Where a
+// dialect is of this product, too, that knows for what the product is: a
+// defibrillator whose only open service is its pulse is no pulse sensor. It is
+// still not known to be any unit that was heard on the other radio.
+func (a *air) product(p *party, made inventory.Claim) {
+	said := &p.product
+	if said.Class != "" {
+		return
+	}
+	said.Manufacturer, said.Model = cmp.Or(made.Manufacturer, said.Manufacturer), cmp.Or(made.Model, said.Model)
+	if said.Manufacturer == "" || said.Model == "" {
+		return
+	}
+	if d := a.dialectSet().Of(said.Manufacturer, said.Model); d != nil {
+		said.Class = d.Class
+		p.therapies |= d.Therapies
+		a.noteDialect(p.addr, d)
+	}
+}
+
+// noteDialect tells what a dialect knows of the device that it is of.
+func (a *air) noteDialect(about device.Address, d *radio.Dialect) {
+	for t := device.NoTherapy + 1; t.String() != ""; t++ {
+		if d.Therapies.Has(t) {
+			a.note(event.IdentitySeen, about, device.Address{}, event.Text(event.Manufacturer, d.Manufacturer), event.Text(event.Model, d.Model),
+				event.Text(event.Class, d.Class), event.Int(event.Therapy, t))
+		}
+	}
 }
 
 // maxHearing bounds the receivers that are told apart of one frame: of more
@@ -149,10 +185,7 @@ func (a *air) said(m *radio.Message, frame []byte) {
 	}
 	if !who.named {
 		who.named = true
-		for t := range d.Therapies.All() {
-			a.note(event.IdentitySeen, who.addr, device.Address{}, event.Text(event.Manufacturer, d.Manufacturer), event.Text(event.Model, d.Model),
-				event.Text(event.Class, d.Class), event.Int(event.Therapy, t))
-		}
+		a.noteDialect(who.addr, d)
 	}
 	name := "unknown opcode" // which: where the table does not fit, that may be anything
 	if m.Opcode != nil {

@@ -65,6 +65,16 @@ func (s *Set) Add(d *Dialect) error {
 // Named returns the dialect of that name, or nil.
 func (s *Set) Named(name string) *Dialect { return s.byName[name] }
 
+// Of returns the first dialect of a product, or nil.
+func (s *Set) Of(manufacturer, model string) *Dialect {
+	for _, d := range s.dialects {
+		if d.Model != "" && d.Manufacturer == manufacturer && d.Model == model {
+			return d
+		}
+	}
+	return nil
+}
+
 // The bits of a frame that have to be as a dialect wants them for the frame to
 // be taken for one of it: of 65,536 frames of others, or of noise, one is.
 const (
