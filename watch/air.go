@@ -43,7 +43,7 @@ type air struct {
 	hosts    map[hostKey]*party
 	stream   uint64 // of the frame in hand
 	named    int    // pseudonyms given
-	dropped  uint64 // parties that were forgotten though known
+	dropped  uint64 // parties that were forgotten though known, and what a tracker had no room for
 	amounts  map[device.Quantity]string
 	faults   map[Fault]uint64
 	unread   uint64 // frames of a proprietary radio that no dialect knows
@@ -163,6 +163,7 @@ func (a *air) Disconnected(c *ble.Connection) {
 	l := a.link(c)
 	a.sh.left = max(a.sh.left, packetEvents) // all may end with the last packet
 	l.tracker.Close()
+	a.dropped += uint64(l.tracker.Lost())
 	a.settle(c, l, false)
 	if len(a.spare) < maxSpareLinks {
 		a.spare = append(a.spare, l)

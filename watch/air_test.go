@@ -469,6 +469,22 @@ func TestOneDevice(t *testing.T) {
 	}
 }
 
+// What a connection's tracker has no room for is counted, once.
+func TestTrackerLoses(t *testing.T) {
+	p := newPhoneLog(t)
+	p.connect()
+	for range 2 {
+		for range 80 { // of the parts of one value 64 are kept
+			p.asks(0x16, pumpControl, 0, 0, 0, 1)
+		}
+		p.disconnect()
+		p.connect() // in the memory of the one before
+	}
+	if n := watchScene(t, p.scene, 1, nil).Result().Stats.Dropped; n != 2*16 {
+		t.Errorf("%d are counted", n)
+	}
+}
+
 // A phone that changes its private address is no other sender than before; one
 // that pairs anew, or goes by an address that stays, is.
 func TestWhoOrders(t *testing.T) {

@@ -49,6 +49,7 @@ func (a *air) transmitter(k transmitterKey) *transmitter {
 		a.named++
 		if len(a.transmitters) >= maxTransmitters {
 			a.flushRadio()
+			a.dropped += uint64(len(a.transmitters))
 			clear(a.transmitters)
 		}
 		t = &transmitter{addr: device.Address{Kind: device.Radio, Value: "radio-" + strconv.Itoa(a.named)}}

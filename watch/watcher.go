@@ -134,7 +134,7 @@ func (w *Watcher) Result() Result {
 		}
 		r.Stats.Air = a.follower.Stats()
 		r.Stats.NotIP += a.unread
-		r.Stats.Dropped = a.dropped
+		r.Stats.Dropped = a.dropped + uint64(a.cache.Evicted())
 		if a.unread > 0 {
 			r.Stats.Faults[Fault{"link", "dialect"}] += a.unread
 		}
