@@ -1439,6 +1439,156 @@ func TestBounds(t *testing.T) {
 	}
 }
 
+// TestBoundsAtTheirEdge fills each table of docs/ARCHITECTURE.md to its last
+// place, from which nothing is given up, and puts one more into it.
+func TestBoundsAtTheirEdge(t *testing.T) {
+	public := func(i int) Address {
+		return Address{[6]byte{0, 0, 1, byte(i >> 16), byte(i >> 8), byte(i)}, Public}
+	}
+	private := func(i int) Address {
+		return Address{[6]byte{0x40, 0, 0, byte(i >> 16), byte(i >> 8), byte(i)}, Resolvable}
+	}
+	var accesses []uint32
+	for a := uint32(0x50000000); len(accesses) <= maxConnections; a++ {
+		if ValidAccess(a) {
+			accesses = append(accesses, a)
+		}
+	}
+	key := func(i int) []byte { return append(value(1)[:14], byte(i>>8), byte(i)) }
+	bonded := func(w *world, i int) {
+		w.connect(public(i))
+		pair(w.smp, features(NoInputNoOutput, AuthBonding, 3), features(NoInputNoOutput, AuthBonding, 3), byte(i))
+		w.event(encrypted)
+		w.smp(Peripheral, SMP{Code: EncryptionInformation, Value: key(i)})
+	}
+	for _, tt := range []struct {
+		name  string
+		most  int
+		add   func(w *world, i int)
+		n     func(f *Follower) int
+		given uint64 // up by one more, and counted
+	}{
+		{"connections of hosts", maxConnections, func(w *world, i int) {
+			w.event(Event{Code: EventLEConnectionComplete, Handle: uint16(i), Local: Central, Peer: static})
+		}, func(f *Follower) int { return len(f.hci.rows) }, 1},
+		{"connections of the air", maxConnections, func(w *world, i int) {
+			r := ConnectRequest{Initiator: private(i), Advertiser: static, Access: accesses[i]}
+			w.advertise(r.AppendPDU(nil))
+			w.frame(radio, 0, AppendAir(AppendRadio(nil, 5, 0, Central, false), accesses[i], 0, AppendData(nil, 1, 0, []byte{1})))
+		}, func(f *Follower) int { return len(f.air.rows) }, 1},
+		{"controllers", maxControllers, func(w *world, i int) {
+			w.frame(snoopMon, uint32(i)<<16|3, (&Event{Code: EventLEConnectionComplete, Handle: 1, Local: Central, Peer: static}).Append(nil))
+		}, func(f *Follower) int { return len(f.controllers.rows) }, 1},
+		{"connect requests", maxRequests, func(w *world, i int) {
+			r := ConnectRequest{Initiator: private(i), Advertiser: static, Access: accesses[i]}
+			w.advertise(r.AppendPDU(nil))
+		}, func(f *Follower) int { return len(f.requests.rows) }, 1},
+		{"strangers", maxRequests, func(w *world, i int) {
+			w.frame(radio, 0, AppendAir(AppendRadio(nil, 5, 0, Central, false), accesses[i], 0, AppendData(nil, LLIDStart, 0, AppendL2CAP(nil, CIDATT, []byte{0x0a, 1, 0}))))
+		}, func(f *Follower) int { return len(f.strangers.rows) }, 0},
+		{"advertisers", maxAdvertisers, func(w *world, i int) {
+			w.advertise((&Advertisement{Advertiser: private(i)}).AppendPDU(nil))
+		}, func(f *Follower) int { return len(f.advertisers.rows) }, 0},
+		{"chains", maxChains, func(w *world, i int) {
+			a := Advertisement{Extended: true, Advertiser: private(i), HasADI: true, ADI: 0x3000, More: true, Data: flags}
+			w.frame(h4, 3, a.AppendReport([]byte{H4Event}))
+		}, func(f *Follower) int { return len(f.chains.rows) }, 1},
+		{"identity resolving keys", maxResolvers, func(w *world, i int) {
+			w.command(Command{Opcode: CommandLEAddResolving, Address: public(i), Key: key(i), Data: value(0)})
+		}, func(f *Follower) int { return len(f.resolvers) }, 1},
+		{"resolved addresses", maxResolved, func(w *world, i int) {
+			if i == 0 {
+				w.command(Command{Opcode: CommandLEAddResolving, Address: public(i), Key: key(i), Data: value(0)})
+			}
+			w.connect(private(i))
+		}, func(f *Follower) int { return len(f.resolved.rows) }, 0},
+		{"bonds", maxBonds, bonded, func(f *Follower) int { return len(f.bonds.list) }, 2}, // and its key
+		{"long-term keys", maxBonds, bonded, func(f *Follower) int { return len(f.keys.rows) }, 2},
+		{"spare connections", maxSpare, func(w *world, i int) {
+			if i == 0 {
+				for h := range uint16(2 * maxSpare) {
+					w.event(Event{Code: EventLEConnectionComplete, Handle: h, Local: Central, Peer: static})
+				}
+			}
+			w.event(Event{Code: EventDisconnectionComplete, Handle: uint16(i)})
+		}, func(f *Follower) int { return len(f.spare) }, 0},
+	} {
+		w := newWorld(t)
+		w.f = NewFollower(silent{})
+		for i := range tt.most {
+			tt.add(w, i)
+			w.heard = w.heard[:0]
+		}
+		if n, s := tt.n(w.f), w.f.Stats(); n != tt.most || s.Evicted != 0 {
+			t.Errorf("%s: %d of %d, %d given up", tt.name, n, tt.most, s.Evicted)
+		}
+		tt.add(w, tt.most)
+		if n, s := tt.n(w.f), w.f.Stats(); n != tt.most || s.Evicted != tt.given {
+			t.Errorf("%s: one more makes %d, and %d are given up", tt.name, n, s.Evicted)
+		}
+	}
+}
+
+// The bounds that are not of a table: octets of advertising data, contents of an
+// advertiser, requests for channels, channels, bytes being put together.
+func TestSmallBounds(t *testing.T) {
+	w := newWorld(t)
+	part := Advertisement{Extended: true, Advertiser: resolvable, HasADI: true, ADI: 0x3000, More: true, Data: make([]byte, maxChainData/10)}
+	for more := range 2 {
+		for i := range 10 {
+			p := part
+			if i == 9 {
+				p.More = false
+				p.Data = append(slices.Clone(p.Data), make([]byte, more)...)
+			}
+			w.frame(h4, 3, p.AppendReport([]byte{H4Event}))
+		}
+		if len(w.lines) != 1+more || strings.Contains(w.lines[more], "incomplete true") != (more == 1) || w.f.Stats().Cut != uint64(more) {
+			t.Errorf("%d octets: %d advertised, %d cut", maxChainData+more, len(w.lines), w.f.Stats().Cut)
+		}
+	}
+	// Contents in turns: of as many as are remembered each is told once.
+	for _, tt := range []struct{ contents, told int }{{maxContents, maxContents}, {maxContents + 1, 3 * (maxContents + 1)}} {
+		w = newWorld(t)
+		for i := range 3 * tt.contents {
+			w.advertise((&Advertisement{Advertiser: static, Data: []byte{2, ADFlags, byte(i % tt.contents)}}).AppendPDU(nil))
+			w.f.told = [recentContents]told{} // as many others would make it
+		}
+		if len(w.lines) != tt.told {
+			t.Errorf("%d contents are told %d times, want %d", tt.contents, len(w.lines), tt.told)
+		}
+	}
+
+	signal := func(from Side, s Signal) {
+		b, err := s.Append(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.pdu(from, 512, CIDSignaling, b)
+	}
+	w = newWorld(t)
+	w.connect(static)
+	c := w.f.connection(w.stream, &w.p, 0x40)
+	// One request more than are remembered: the first is forgotten.
+	for i := range uint16(maxOpenings + 1) {
+		signal(Central, Signal{Code: LECreditBasedConnectionRequest, Identifier: uint8(i + 1), SPSM: 0x80, MTU: 64, MPS: 64, CIDs: [5]uint16{firstDynamicCID + i}, NumCIDs: 1})
+	}
+	for i := range uint16(maxOpenings + 1) {
+		signal(Peripheral, Signal{Code: LECreditBasedConnectionResponse, Identifier: uint8(i + 1), MTU: 64, MPS: 64, CIDs: [5]uint16{firstDynamicCID + i}, NumCIDs: 1})
+		if len(c.channels) != int(i) {
+			t.Errorf("%d channels after %d answers", len(c.channels), i+1)
+		}
+	}
+	for i := range uint16(200) { // ends are used again
+		cid := firstDynamicCID + i%70
+		signal(Central, Signal{Code: LECreditBasedConnectionRequest, Identifier: 1, SPSM: 0x80, MTU: 64, MPS: 64, CIDs: [5]uint16{cid}, NumCIDs: 1})
+		signal(Peripheral, Signal{Code: LECreditBasedConnectionResponse, Identifier: 1, MTU: 64, MPS: 64, CIDs: [5]uint16{cid}, NumCIDs: 1})
+	}
+	if len(c.channels) != lastDynamicCID-firstDynamicCID+1 {
+		t.Errorf("%d channels", len(c.channels))
+	}
+}
+
 // silent is a handler that does nothing.
 type silent struct{}
 
