@@ -531,6 +531,57 @@ func TestForesee(t *testing.T) {
 	}
 }
 
+func TestTrackerBounds(t *testing.T) {
+	k := newTalk(t, nil)
+	// Handles of one request to read several.
+	k.play("c 20 " + strings.Repeat("0300", maxHandles))
+	if k.tracker.Lost() != 0 {
+		t.Errorf("%d lost", k.tracker.Lost())
+	}
+	k.play("c 20 " + strings.Repeat("0300", maxHandles+1))
+	if k.tracker.Lost() != 1 {
+		t.Errorf("%d lost", k.tracker.Lost())
+	}
+	// Bytes that wait to be written: 41 parts of 100, then one that does not fit.
+	k = newTalk(t, nil)
+	for range maxQueueBytes / 100 {
+		k.play("c 16 0300 0000 " + strings.Repeat("01", 100))
+	}
+	k.play("c 16 0300 0000 " + strings.Repeat("01", maxQueueBytes%100))
+	if n := len(k.tracker.servers[0].queue); n != maxQueueBytes || k.tracker.Lost() != 0 {
+		t.Errorf("%d bytes, %d lost", n, k.tracker.Lost())
+	}
+	if k.play("c 16 0300 0000 01"); k.tracker.Lost() != 1 {
+		t.Errorf("%d lost", k.tracker.Lost())
+	}
+	// Requests of as many bearers as are remembered; one more takes the place of the oldest.
+	for _, more := range []int{0, 1} {
+		k = newTalk(t, nil)
+		for b := range maxPending + more {
+			k.tracker.connection.Bearer = uint16(0x40 + b)
+			k.play(fmt.Sprintf("c 0a %02x00", b+1))
+		}
+		k.tracker.connection.Bearer = 0x40
+		if more == 0 {
+			k.play("p 0b 55\n > read 0001 / 55 ")
+		} else {
+			k.play("p 0b 55") // to what was forgotten
+		}
+	}
+	// Handles whose values look like something: nine in turns are never believed.
+	var s shapes
+	for _, n := range []uint16{maxShapes, maxShapes + 1} {
+		s = shapes{}
+		believed := false
+		for i := range uint16(weakShapes) * n {
+			believed = s.believed(0, i%n, shape{characteristic: 1}) || believed
+		}
+		if believed != (n == maxShapes) {
+			t.Errorf("%d handles: believed %v", n, believed)
+		}
+	}
+}
+
 func TestDatabaseBounds(t *testing.T) {
 	var db Database
 	for h := uint16(1); h <= maxAttributes+5; h++ {
