@@ -114,11 +114,9 @@ func (a *air) product(p *party, made inventory.Claim) {
 
 // noteDialect tells what a dialect knows of the device that it is of.
 func (a *air) noteDialect(about device.Address, d *radio.Dialect) {
-	for t := device.NoTherapy + 1; t.String() != ""; t++ {
-		if d.Therapies.Has(t) {
-			a.note(event.IdentitySeen, about, device.Address{}, event.Text(event.Manufacturer, d.Manufacturer), event.Text(event.Model, d.Model),
-				event.Text(event.Class, d.Class), event.Int(event.Therapy, t))
-		}
+	for t := range d.Therapies.All() {
+		a.note(event.IdentitySeen, about, device.Address{}, event.Text(event.Manufacturer, d.Manufacturer), event.Text(event.Model, d.Model),
+			event.Text(event.Class, d.Class), event.Int(event.Therapy, t))
 	}
 }
 
