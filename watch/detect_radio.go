@@ -159,6 +159,9 @@ type wakes struct {
 // wake counts a wake-up of a device whose battery is in a body.
 func (s *stage) wake(e *event.Event) {
 	w := s.wakes.use(e.Device, e.Time, &s.dropped)
+	if w.n > 0 && e.Time < w.times[(w.n-1)%wakeFlood]-minute {
+		*w = wakes{} // the clock was set back: what is told by it before says nothing
+	}
 	oldest := &w.times[w.n%wakeFlood]
 	full := w.n >= wakeFlood && e.Time-*oldest <= minute
 	*oldest = e.Time
@@ -182,7 +185,7 @@ func (s *stage) again(e *event.Event) (replayed, repeated bool) {
 			*had = freshness{from: e.Peer, to: e.Device, at: e.Time}
 			return false
 		}
-		return e.Time-had.at > resendWindow
+		return max(e.Time-had.at, had.at-e.Time) > resendWindow // a clock that is set back makes no replay new
 	}
 	return heard(e.Int(event.Fresh)), heard(e.Int(event.Repeat))
 }

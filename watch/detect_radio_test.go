@@ -74,6 +74,11 @@ var radioDetections = []detection{
 		s.later(60)
 		s.set(thief, proven, device.Suspend, device.Interrupts, "", 7, 1)
 	}, confidence: device.High, count: 1, harm: device.Critical, title: "sent again"},
+	{name: "the same bytes, later, by a clock that was set back", kind: finding.TherapyCommandReplayed, scene: func(s *scene) {
+		s.set(phone, proven, device.Suspend, device.Interrupts, "", 7, 1)
+		s.later(-86400)
+		s.set(thief, proven, device.Suspend, device.Interrupts, "", 7, 1)
+	}, confidence: device.High, count: 1},
 	{name: "a resend", kind: finding.TherapyCommandReplayed, scene: func(s *scene) {
 		s.set(phone, proven, device.Suspend, device.Interrupts, "", 7, 1)
 		s.later(1)
@@ -124,6 +129,23 @@ var radioDetections = []detection{
 			s.later(100)
 		}
 	}},
+
+	{name: "31 in an hour, and the receiver's clock is set back by two", kind: finding.RadioWakeFlood, scene: func(s *scene) {
+		s.worn()
+		for range wakeFlood + 1 {
+			s.set(thief, 0, device.Wake, device.Drains, "", 0, 0)
+			s.later(100)
+		}
+		s.later(-7200)
+		s.set(thief, 0, device.Wake, device.Drains, "", 0, 0)
+	}},
+	{name: "31 in a minute, as a clock tells that runs backwards now and then", kind: finding.RadioWakeFlood, scene: func(s *scene) {
+		s.worn()
+		for i := range wakeFlood + 1 {
+			s.set(thief, 0, device.Wake, device.Drains, "", 0, 0)
+			s.later(int64(2 - i%3*2))
+		}
+	}, confidence: device.High, count: 1},
 
 	{name: "a serial number", kind: finding.BLEIdentityInAdvertising, scene: func(s *scene) {
 		s.worn()
