@@ -219,9 +219,9 @@ func TestWardRadio(t *testing.T) {
 		{"07:15:00", "07:15:30", pump, finding.BLEPairingLegacy, device.Serious, "legacy"},
 		{"07:15:00", "07:15:30", pump, finding.BLEKeyStaticOrZero, device.Critical, "read"},
 		{"07:15:00", "07:15:30", pump, finding.BLEBelowProfileLevel, device.Serious, "Insulin Delivery"},
-		{"07:15:00", "07:15:30", pump, finding.TherapyCommandUnauthenticated, device.Critical, "deliver bolus 25 [iU]"},
-		{"07:15:00", "07:15:30", pump, finding.TherapyCommandUnexpectedSender, device.Critical, "deliver bolus 25 [iU]"},
-		{"07:15:00", "07:15:30", pump, finding.AlarmMasked, device.Critical, "Hypo Alert"},
+		{"07:15:00", "07:15:30", pump, finding.TherapyCommandUnauthenticated, device.Critical, "deliver bolus 25 units"},
+		{"07:15:00", "07:15:30", pump, finding.TherapyCommandUnexpectedSender, device.Critical, "deliver bolus 25 units"},
+		{"07:15:00", "07:15:30", pump, finding.AlarmMasked, device.Critical, "hypo alert moved from 70 to 40 mg/dL"},
 		{"07:17:00", "07:17:10", icd, finding.TherapyCommandReplayed, device.Catastrophic, "therapies"},
 		{"07:17:00", "07:17:10", icd, finding.RadioWakeFlood, device.Catastrophic, "within a minute"},
 	} {

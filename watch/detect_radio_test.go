@@ -102,6 +102,10 @@ var radioDetections = []detection{
 		s.worn()
 		s.set(phone, device.Encrypted, device.SetAlarm, device.Masks, "", 0, 1)
 	}, confidence: device.High, harm: device.Critical},
+	{name: "to nothing", kind: finding.AlarmMasked, scene: func(s *scene) {
+		s.set(phone, 0, device.SetAlarm, device.Masks, "330 mg/dL", 0, 1)
+		s.events[len(s.events)-1].Set(event.Text(event.Value, "0 mg/dL"))
+	}, confidence: device.High, title: "(set alarm off)"},
 	{name: "a snooze", kind: finding.AlarmMasked, scene: func(s *scene) { s.set(phone, 0, device.AcknowledgeAlarm, device.Masks, "", 0, 1) }},
 	{name: "narrower", kind: finding.AlarmMasked, scene: func(s *scene) { s.set(phone, 0, device.SetAlarm, device.NoEffect, "", 0, 1) }},
 

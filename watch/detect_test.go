@@ -245,6 +245,7 @@ func TestForgedOrder(t *testing.T) {
 func TestChange(t *testing.T) {
 	for _, tt := range [][3]string{
 		{"", "4 ug/kg/min", "4 mcg/kg/min"},
+		{"2 [iU]", "25.5 [iU]", "2 → 25.5 units (12.8 times as much)"},
 		{"0.2 ug/kg/min", "4 ug/kg/min", "0.2 → 4 mcg/kg/min (20 times as much)"},
 		{"0.20 ug/kg/min", "0.2 ug/kg/min", "0.2 mcg/kg/min (as now)"},
 		{"10 mL/h", "1 mL/h", "10 → 1 mL/h"},

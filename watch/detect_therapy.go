@@ -85,8 +85,12 @@ func (s *stage) told(e *event.Event, o *ordered) (title, note string) {
 	case err != nil || value.IsNone():
 	case verb == device.SetAlarm && alert != "":
 		title = alert + " " + moved(now, value)
-	default:
+	case verb != device.SetAlarm, switched[value.String()] != "":
 		title += " " + change(now, value)
+	case value.Coefficient == 0:
+		title += " off"
+	default: // that is what its value counts, whatever the device calls its level
+		title += ", without a sound may pass " + change(now, value)
 	}
 	if o.bed != "" {
 		title += ", " + o.bed
@@ -186,13 +190,15 @@ func change(now, value device.Quantity) string {
 var switched = map[string]string{"0 1": "off", "1 1": "on"}
 
 // written is a quantity for people: of "ug" and "mg" one is soon taken for the
-// other, so that nobody writes the first.
+// other, and "IU" for a number, so that nobody writes these.
 func written(q device.Quantity) string {
 	if word := switched[q.String()]; word != "" {
 		return word
 	}
-	return strings.Replace(q.String(), " ug", " mcg", 1)
+	return people.Replace(q.String())
 }
+
+var people = strings.NewReplacer(" ug", " mcg", "[iU]", "units")
 
 func float(q device.Quantity) float64 { return float64(q.Coefficient) * math.Pow10(int(q.Exponent)) }
 
