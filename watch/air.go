@@ -51,13 +51,13 @@ type air struct {
 	dialects     *radio.Set // nil until there is a frame of a proprietary radio
 	message      radio.Message
 	heard        table[int64, hearing] // by the bytes of a frame
-	transmitters map[transmitterKey]*transmitter
-	order        []*transmitter // as they were heard first
+	transmitters table[transmitterKey, *transmitter]
 	scratch      []byte
 }
 
 func newAir(sh *shard) *air {
-	a := &air{sh: sh, cache: new(gatt.Cache), amounts: make(map[device.Quantity]string), parties: make(map[ble.Address]*party), hosts: make(map[hostKey]*party), faults: make(map[Fault]uint64), transmitters: make(map[transmitterKey]*transmitter)}
+	a := &air{sh: sh, cache: new(gatt.Cache), amounts: make(map[device.Quantity]string), parties: make(map[ble.Address]*party), hosts: make(map[hostKey]*party), faults: make(map[Fault]uint64)}
+	a.transmitters = table[transmitterKey, *transmitter]{bound: maxTransmitters, release: a.talked}
 	a.heard = table[int64, hearing]{bound: maxTracked, window: clockSkew}
 	a.follower = ble.NewFollower(a)
 	a.cache.Foresee(sh.handles)

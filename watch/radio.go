@@ -16,8 +16,8 @@ import (
 	"github.com/myelin-health/myelin/proto/radio"
 )
 
-// maxTransmitters bounds who is remembered on proprietary radios; full, all are
-// forgotten.
+// maxTransmitters bounds who is remembered on proprietary radios: whoever was
+// heard least is forgotten, so that a flood of addresses hides no device.
 const maxTransmitters = 4096
 
 // A transmitter is a device, or who talks to it, on a proprietary radio.
@@ -33,6 +33,8 @@ type transmitter struct {
 	tag      int64 // of the last authenticated frame
 	tagged   int64 // what that said
 	constant bool  // told
+	fresh    int64 // of the last command that has to be new
+	ordered  int64 // when that was heard first
 }
 
 type transmitterKey struct {
@@ -44,24 +46,18 @@ type transmitterKey struct {
 
 // transmitter returns who has an address under a dialect.
 func (a *air) transmitter(k transmitterKey) *transmitter {
-	t := a.transmitters[k]
-	if t == nil {
+	row := a.transmitters.use(k, a.at.Time, &a.dropped)
+	if *row == nil {
 		a.named++
-		if len(a.transmitters) >= maxTransmitters {
-			a.flushRadio()
-			a.dropped += uint64(len(a.transmitters))
-			clear(a.transmitters)
-		}
-		t = &transmitter{addr: device.Address{Kind: device.Radio, Value: "radio-" + strconv.Itoa(a.named)}}
+		t := &transmitter{addr: device.Address{Kind: device.Radio, Value: "radio-" + strconv.Itoa(a.named)}}
 		id := []byte(t.addr.Value)
 		if k.present {
 			id = binary.BigEndian.AppendUint64(nil, k.address)
 		}
 		t.subject = a.sh.pseudonym("subject", []byte(k.dialect), id)
-		a.transmitters[k] = t
-		a.order = append(a.order, t)
+		*row = t
 	}
-	return t
+	return *row
 }
 
 // radioFrame takes one frame of a proprietary radio.
@@ -237,7 +233,11 @@ func (a *air) ordered(m *radio.Message, who *transmitter, other device.Address, 
 	stamped := len(a.scratch) > n && (m.Nonce != nil || m.Tag != nil || m.Counter > 0xff)
 	a.scratch = m.AppendContent(a.scratch)
 	if stamped {
-		fresh = a.sh.pseudonym("hash", a.scratch)
+		if fresh = a.sh.pseudonym("hash", a.scratch); fresh != who.fresh {
+			who.fresh, who.ordered = fresh, a.at.Time
+		} else if max(a.at.Time-who.ordered, who.ordered-a.at.Time) <= int64(m.Dialect.Repeats) {
+			fresh = 0 // its sender had no answer yet
+		}
 	}
 	a.scratch = m.AppendContent(append(a.scratch[:0], who.addr.Value...))
 	a.note(event.OrderSeen, who.addr, other, event.Text(event.Protocol, "radio"), event.Text(event.Now, c.Now.String()))
@@ -265,21 +265,19 @@ func (a *air) tagOf(m *radio.Message, who *transmitter, other device.Address) {
 	who.tag, who.tagged = tag, said
 }
 
-// flushRadio tells who talked to whom on proprietary radios.
-func (a *air) flushRadio() {
-	for _, t := range a.order {
-		if t.frames == 0 || t.peer.Value == "" {
-			continue
-		}
-		level := 1
-		if t.sealed > 0 {
-			level = 0
-		}
-		a.sh.left = max(a.sh.left, 1)
-		a.note(event.LinkSeen, t.addr, t.peer, event.Text(event.Protocol, "radio"), event.Int(event.Level, level),
-			event.Int(event.Packets, t.frames), event.Int(event.DataBytes, t.bytes))
+// talked tells who talked to somebody on proprietary radios.
+func (a *air) talked(_ transmitterKey, p **transmitter) {
+	t := *p
+	if t.frames == 0 || t.peer.Value == "" {
+		return
 	}
-	a.order = nil
+	level := 1
+	if t.sealed > 0 {
+		level = 0
+	}
+	a.sh.left = max(a.sh.left, 1)
+	a.note(event.LinkSeen, t.addr, t.peer, event.Text(event.Protocol, "radio"), event.Int(event.Level, level),
+		event.Int(event.Packets, t.frames), event.Int(event.DataBytes, t.bytes))
 }
 
 // radioFields are the dialects' kinds of patient data.

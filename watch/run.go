@@ -316,6 +316,6 @@ func (w *Watcher) flushAir() error {
 	s.seq, s.out, s.ends, s.left = 0, &said[0].events, &said[0].ends, maxEvents
 	s.air.follower.Flush()
 	s.left = maxEvents
-	s.air.flushRadio()
+	s.air.transmitters.sorted(s.air.talked)
 	return w.merge(said)
 }
