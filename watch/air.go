@@ -19,10 +19,10 @@ import (
 
 // The bounds of what is remembered of those on the radio.
 const (
-	maxParties   = 8192 // addresses of those that had a connection or are medical, and as many others; the first go first, and who speaks again has another pseudonym
-	maxHosts     = 1024 // controllers of logs
-	maxLinkTold  = 128  // different uses of attributes told of one connection
-	maxLinkFault = 4    // malformed values told of one connection
+	maxParties   = 16384 // addresses; first those go that passed by, last those that are medical and had a connection, and who speaks again has another pseudonym
+	maxHosts     = 1024  // controllers of logs
+	maxLinkTold  = 128   // different uses of attributes told of one connection
+	maxLinkFault = 4     // malformed values told of one connection
 
 	maxSpareLinks = 16 // whose memory the next ones use
 )
@@ -37,13 +37,12 @@ type air struct {
 	packet   ble.Packet
 	cache    *gatt.Cache
 	spare    []*airLink // of connections that ended
-	parties  map[ble.Address]*party
-	known    ring // addresses of those that had a connection or are medical
-	passing  ring // of the others
+	parties  table[ble.Address, *party]
 	hosts    map[hostKey]*party
 	stream   uint64 // of the frame in hand
 	named    int    // pseudonyms given
-	dropped  uint64 // parties that were forgotten though known, and what a tracker had no room for
+	dropped  uint64 // parties that were forgotten though they had a connection or are medical, transmitters, and what a tracker had no room for
+	passed   uint64 // parties that were forgotten
 	amounts  map[device.Quantity]string
 	faults   map[Fault]uint64
 	unread   uint64 // frames of a proprietary radio that no dialect knows
@@ -56,7 +55,12 @@ type air struct {
 }
 
 func newAir(sh *shard) *air {
-	a := &air{sh: sh, cache: new(gatt.Cache), amounts: make(map[device.Quantity]string), parties: make(map[ble.Address]*party), hosts: make(map[hostKey]*party), faults: make(map[Fault]uint64)}
+	a := &air{sh: sh, cache: new(gatt.Cache), amounts: make(map[device.Quantity]string), hosts: make(map[hostKey]*party), faults: make(map[Fault]uint64)}
+	a.parties = table[ble.Address, *party]{bound: maxParties, keep: worth, release: func(_ ble.Address, p **party) {
+		if (*p).known || (*p).medical {
+			a.dropped++
+		}
+	}}
 	a.transmitters = table[transmitterKey, *transmitter]{bound: maxTransmitters, release: a.talked}
 	a.heard = table[int64, hearing]{bound: maxTracked, window: clockSkew}
 	a.follower = ble.NewFollower(a)
@@ -137,7 +141,7 @@ func (a *air) Connected(c *ble.Connection) {
 	l := a.newLink(c)
 	for _, s := range [...]ble.Side{ble.Central, ble.Peripheral} {
 		l.who[s] = a.side(c, s)
-		a.keep(l.who[s])
+		l.who[s].known = true
 	}
 	l.level = l.levelOf(c)
 	c.User = l
@@ -222,9 +226,9 @@ func (a *air) identify(c *ble.Connection, l *airLink) {
 		if id.Kind == ble.NoAddress || id == l.who[s].address {
 			continue
 		}
-		if known := a.parties[id]; known != nil {
+		if known := a.of(id); known != nil {
 			l.who[s] = known
-			a.keep(known)
+			known.known = true
 		} else {
 			a.remember(id, l.who[s])
 		}

@@ -4,8 +4,8 @@
 package watch
 
 import (
-	"cmp"
 	"bytes"
+	"cmp"
 	"encoding/binary"
 	"strconv"
 	"strings"
@@ -30,26 +30,22 @@ type party struct {
 	fields     int64           // that it tells everybody, in advertising
 	trackable  bool            // by an address that does not change
 	advertised flow.Place      // where that was heard
-	known      bool            // had a connection, or is medical
+	known      bool            // had a connection
 	host       bool            // of a log
 	told       bool
 }
 
-// A ring holds the addresses that were remembered last.
-type ring struct {
-	addresses []ble.Address
-	next      int
-}
-
-// add remembers an address, and returns the one that is forgotten for it, if any.
-func (r *ring) add(address ble.Address) (forgotten ble.Address) {
-	if len(r.addresses) < maxParties {
-		r.addresses = append(r.addresses, address)
-		return forgotten
+// worth says how much somebody is worth remembering: a flood of advertisers, or
+// of connections to nobody, hides no device.
+func worth(_ ble.Address, p **party) uint8 {
+	rank := uint8(0)
+	if (*p).known {
+		rank++
 	}
-	forgotten, r.addresses[r.next] = r.addresses[r.next], address
-	r.next = (r.next + 1) % maxParties
-	return forgotten
+	if (*p).medical || (*p).host {
+		rank++
+	}
+	return rank
 }
 
 // A hostKey names the controller that an HCI log is about.
@@ -61,7 +57,7 @@ type hostKey struct {
 // party returns who has an address, new or as known. Without an address it is
 // somebody new each time.
 func (a *air) party(address ble.Address) *party {
-	p := a.parties[address]
+	p := a.of(address)
 	if p == nil {
 		a.named++
 		p = &party{addr: device.Address{Kind: device.BLE, Value: "ble-" + strconv.Itoa(a.named)}, address: address}
@@ -70,30 +66,18 @@ func (a *air) party(address ble.Address) *party {
 	return p
 }
 
-// remember notes that somebody has an address. Who only passes by is forgotten
-// for others that do: a flood of advertisers hides no device.
-func (a *air) remember(address ble.Address, p *party) {
-	if address.Kind == ble.NoAddress {
-		return
+// of returns who is known to have an address, or nil.
+func (a *air) of(address ble.Address) *party {
+	if a.parties.get(address) == nil {
+		return nil
 	}
-	a.parties[address] = p
-	if !p.known {
-		if old := a.passing.add(address); old.Kind != ble.NoAddress && a.parties[old] != nil && !a.parties[old].known {
-			delete(a.parties, old)
-		}
-		return
-	}
-	if old := a.known.add(address); old.Kind != ble.NoAddress && old != address {
-		delete(a.parties, old)
-		a.dropped++
-	}
+	return *a.parties.use(address, a.at.Time, &a.passed)
 }
 
-// keep notes that somebody is worth remembering.
-func (a *air) keep(p *party) {
-	if !p.known {
-		p.known = true
-		a.remember(p.address, p)
+// remember notes that somebody has an address.
+func (a *air) remember(address ble.Address, p *party) {
+	if address.Kind != ble.NoAddress {
+		*a.parties.use(address, a.at.Time, &a.passed) = p
 	}
 }
 
@@ -106,7 +90,7 @@ func (a *air) side(c *ble.Connection, s ble.Side) *party {
 	}
 	k := hostKey{a.stream, a.packet.Index}
 	p := a.hosts[k]
-	switch known := a.parties[id]; {
+	switch known := a.of(id); {
 	case id.Trackable() && known != nil:
 		p = known // as another log has it, too
 	case id.Trackable() && p != nil:
@@ -146,7 +130,6 @@ func (a *air) is(p *party, service *gatt.ServiceInfo) {
 	if p.medical && (p.therapies.Has(service.Therapy) || service.Therapy == device.NoTherapy) {
 		return
 	}
-	a.keep(p)
 	p.medical, p.therapies = true, p.therapies|device.TherapiesOf(service.Therapy)
 	class := cmp.Or(service.Class, service.Therapy.Info().Class)
 	if service.Class == "" && service.Therapy == device.Monitoring || class == "" {
@@ -189,7 +172,7 @@ func (a *air) exposed(p *party, fields int64, trackable bool) {
 // says nothing that a person could be told by, is not remembered: in a ward
 // that is almost everybody.
 func (a *air) Advertised(ad *ble.Advertisement) {
-	p := a.parties[ad.Identity]
+	p := a.of(ad.Identity)
 	fields := int64(0)
 	offers := func(u gatt.UUID) {
 		if info, ok := gatt.Service(u); ok && info.Medical {

@@ -17,17 +17,17 @@ import (
 	"github.com/myelin-health/myelin/proto/radio"
 )
 
-// A plainReceiver is what somebody heard of the sample dialect "halden-mics".
-type plainReceiver struct {
+// A listener is what somebody heard of the sample dialect "halden-mics".
+type listener struct {
 	*scene
 	t       testing.TB
 	dialect *radio.Dialect
 }
 
-func newReceiver(t testing.TB) *plainReceiver {
+func newListener(t testing.TB) *listener {
 	for _, d := range radio.Samples() {
 		if d.Name == "halden-mics" {
-			return &plainReceiver{newScene(), t, d}
+			return &listener{newScene(), t, d}
 		}
 	}
 	t.Fatal("no sample dialect halden-mics")
@@ -36,7 +36,7 @@ func newReceiver(t testing.TB) *plainReceiver {
 
 // hears hears a command to a device: one that has to be new each time, with a
 // number of the session.
-func (r *plainReceiver) hears(implant int64, session uint16) {
+func (r *listener) hears(implant int64, session uint16) {
 	m, err := r.dialect.Message("therapies")
 	if err == nil {
 		err = errors.Join(m.Set("device", implant), m.SetBytes("session", binary.BigEndian.AppendUint16(nil, session)))
@@ -50,7 +50,7 @@ func (r *plainReceiver) hears(implant int64, session uint16) {
 	}, Dialect: r.dialect.Name})
 }
 
-func (r *plainReceiver) watched() *Watcher {
+func (r *listener) watched() *Watcher {
 	w := New(Config{Jobs: 1, Dialects: func() *radio.Set {
 		var s radio.Set
 		if err := s.Add(r.dialect); err != nil {
@@ -72,7 +72,7 @@ const implant = 0x5e2b90d4
 // A flood of addresses takes no memory without end, and makes nobody forget a
 // command that is then replayed.
 func TestTransmitterFlood(t *testing.T) {
-	r := newReceiver(t)
+	r := newListener(t)
 	r.hears(implant, 1)
 	r.hears(implant, 2)
 	for n := range int64(2 * maxTransmitters) {
@@ -106,7 +106,7 @@ func TestRepeats(t *testing.T) {
 		{time.Minute, 3, false},
 		{time.Minute, 61, true},
 	} {
-		r := newReceiver(t)
+		r := newListener(t)
 		r.dialect.Repeats = tt.repeats
 		r.hears(implant, 1)
 		r.later(tt.later)
