@@ -327,13 +327,20 @@ func lost(s *watch.Stats) map[string]uint64 {
 		"facts of messages with more of them than are taken":         s.Unsaid,
 	}
 	for f, n := range s.Faults {
-		if f.Proto == "link" {
+		switch {
+		case f == watch.Fault{Proto: "link", Field: "dialect"}:
+			m[report.NoDialect] += n
+		case f.Proto == "link":
 			m[report.NotRead] += n
-			continue
+		case f.Proto == "radio":
+			m[fmt.Sprintf("%s (%s)", report.Misfit, f.Field)] += n
+		case f.Proto == "opcode":
+			m[fmt.Sprintf("messages of a radio whose opcode is unknown (%s)", f.Field)] += n
+		default:
+			m[fmt.Sprintf("packets with a broken %s header (%s)", f.Proto, f.Field)] += n
 		}
-		m[fmt.Sprintf("packets with a broken %s header (%s)", f.Proto, f.Field)] += n
 	}
-	m["frames that are not IP or ARP"] -= m[report.NotRead] // counted among them
+	m["frames that are not IP or ARP"] -= m[report.NotRead] + m[report.NoDialect] // counted among them
 	for k, n := range m {
 		if n == 0 {
 			delete(m, k)

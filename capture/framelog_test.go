@@ -181,6 +181,7 @@ func TestRecogniseFrameLog(t *testing.T) {
 		{"a line", line(`"rssi":-60`), true},
 		{"a line and half of one", line(`"rssi":-60`) + `{"time`, true},
 		{"no end", strings.TrimSpace(line(`"rssi":-60`)), true},
+		{"a wrong line", line(`"rssi":-300`), true},
 		{"half a line", line(`"rssi":-60`)[:40], false},
 		{"another log", `{"time":"2026-03-03T06:17:01Z","level":"INFO"}` + "\n", false},
 		{"a document", "{\n \"time\": 1,\n \"hex\": \"00\"\n}\n", false},

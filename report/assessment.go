@@ -62,11 +62,25 @@ type Stats struct {
 	Lost                  map[string]uint64 // what was not read or not kept, by reason in plain words; only what is not zero
 }
 
-// NotRead is in Stats.Lost the reason of frames whose link type is not read.
-const NotRead = "frames of a link type that is not read"
+// The reasons in Stats.Lost of frames that nobody looked at: whose link type is
+// not read, of a radio of which there is no dialect, and those that do not fit
+// theirs, which goes on with the field in parentheses.
+const (
+	NotRead   = "frames of a link type that is not read"
+	NoDialect = "frames of a radio that no dialect reads"
+	Misfit    = "frames of a radio that are not as their dialect says"
+)
 
 // nothing reports whether not a single packet could be looked at.
-func (s *Stats) nothing() bool { return s.Packets <= s.Lost[NotRead] }
+func (s *Stats) nothing() bool {
+	n := s.Lost[NotRead] + s.Lost[NoDialect]
+	for why, lost := range s.Lost {
+		if strings.HasPrefix(why, Misfit) {
+			n += lost
+		}
+	}
+	return s.Packets <= n
+}
 
 // Medical returns the medical devices.
 func (a *Assessment) Medical() []device.Device {

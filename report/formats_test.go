@@ -171,7 +171,12 @@ func TestAnswer(t *testing.T) {
 	bare.Devices = nil
 	bluetooth, partly := bare, bare
 	bluetooth.Stats = Stats{Packets: 9, Lost: map[string]uint64{NotRead: 9}}
-	partly.Stats = Stats{Packets: 9, Lost: map[string]uint64{NotRead: 8}}
+	partly.Stats = Stats{Packets: 9, Lost: map[string]uint64{NotRead: 4, NoDialect: 4}}
+	frames := bare
+	frames.Stats = Stats{Packets: 9, Lost: map[string]uint64{NoDialect: 6, Misfit + " (crc)": 3}}
+	if got, want := Answer(&frames), Answer(&Assessment{}); got != want {
+		t.Errorf("of frames of an unknown radio: %q, want %q", got, want)
+	}
 	for want, a := range map[string]*Assessment{
 		"2 devices need action now: gw-icu (10.20.3.10) and 10.20.8.99.":                                                              ward,
 		"1 device needs action now: gw-icu (10.20.3.10).":                                                                             only(func(f *finding.Finding) bool { return f.Kind == finding.TherapyCommandUnexpectedSender }),

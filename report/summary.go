@@ -291,7 +291,7 @@ func (g *digest) answer() string {
 		return "Nothing can be said: no packet could be read."
 	}
 	calm := "Nothing here needs action now"
-	if g.unread > 0 || g.Stats.Lost[NotRead] > 0 {
+	if g.unread > 0 || g.Stats.Lost[NotRead]+g.Stats.Lost[NoDialect] > 0 {
 		calm = "Nothing in what could be read needs action now"
 	}
 	if g.Stats.LeftOut > 0 {

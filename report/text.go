@@ -317,6 +317,8 @@ func (g *digest) next() string {
 		return "myelin sense -i " + path + " --format json | tail -n 1 > saved.json, then myelin report --format html -o ward.html saved.json"
 	case len(g.Findings) > 0:
 		return "myelin assess --format html -o ward.html " + path + " (the same as a page, with the map)"
+	case g.Stats.nothing() && g.Stats.Packets > g.Stats.Lost[NotRead]:
+		return "myelin assess --dialect FILE " + path + " (docs/dialects.md tells how to write one)"
 	case g.Stats.nothing():
 		return "tcpdump -i eth1 -w ward.pcap, then myelin assess ward.pcap"
 	}

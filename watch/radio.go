@@ -6,6 +6,7 @@ package watch
 import (
 	"cmp"
 	"encoding/binary"
+	"errors"
 	"strconv"
 
 	"github.com/myelin-health/myelin/capture"
@@ -14,6 +15,7 @@ import (
 	"github.com/myelin-health/myelin/flow"
 	"github.com/myelin-health/myelin/inventory"
 	"github.com/myelin-health/myelin/proto/radio"
+	"github.com/myelin-health/myelin/wire"
 )
 
 // maxTransmitters bounds who is remembered on proprietary radios: whoever was
@@ -65,8 +67,12 @@ func (a *air) radioFrame(f *Frame, at flow.Place) {
 	m := &a.message
 	a.at = at
 	if d := a.dialectSet().Named(f.Dialect); d != nil {
-		if err := d.Parse(f.Data, m); err != nil {
-			a.faults[Fault{"radio", "frame"}]++ // noise, mostly
+		if err := d.Parse(f.Data, m); err != nil { // noise, mostly, or the dialect is wrong
+			field := "frame"
+			if s := (*wire.SyntaxError)(nil); errors.As(err, &s) {
+				field = s.Field
+			}
+			a.faults[Fault{"radio", field}]++
 			return
 		}
 	} else if a.dialects.Identify(f.Data, m) == device.NoConfidence {
@@ -185,6 +191,8 @@ func (a *air) said(m *radio.Message, frame []byte) {
 	name := "unknown opcode" // which: where the table does not fit, that may be anything
 	if m.Opcode != nil {
 		name = m.Opcode.Name
+	} else {
+		a.faults[Fault{"opcode", d.Name}]++
 	}
 	a.tagOf(m, who, other)
 	if who.constant {
