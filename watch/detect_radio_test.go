@@ -107,6 +107,11 @@ var radioDetections = []detection{
 		s.events[len(s.events)-1].Set(event.Text(event.Value, "0 mg/dL"))
 	}, confidence: device.High, title: "(set alarm off)"},
 	{name: "a snooze", kind: finding.AlarmMasked, scene: func(s *scene) { s.set(phone, 0, device.AcknowledgeAlarm, device.Masks, "", 0, 1) }},
+	{name: "a confirmation by another phone", kind: finding.AlarmMasked, scene: func(s *scene) {
+		s.set(phone, proven, device.DeliverBolus, device.Increases, "", 0, 1)
+		s.set(phone, proven, device.AcknowledgeAlarm, device.Masks, "", 0, 2)
+		s.set(thief, proven, device.AcknowledgeAlarm, device.Masks, "", 0, 3)
+	}, confidence: device.Low, count: 1},
 	{name: "narrower", kind: finding.AlarmMasked, scene: func(s *scene) { s.set(phone, 0, device.SetAlarm, device.NoEffect, "", 0, 1) }},
 
 	{name: "in clear", kind: finding.ClosedLoopInputUnprotected, scene: func(s *scene) { s.worn(); s.used("CGM", glucoseSent, 1, 3) }, confidence: device.Medium, harm: device.Critical},

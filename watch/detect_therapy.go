@@ -255,6 +255,9 @@ func (s *stage) command(e *event.Event) {
 	}
 	strange := func(kind finding.Kind, confidence device.Confidence, why string) {
 		s.find(kind, e.Device, e.Peer.Value, confidence, e, note+", "+why).with(e.Peer).over(o.protocol).also(title)
+		if verb == device.AcknowledgeAlarm && effect == device.Masks { // by the patient or her nurse it is normal
+			s.find(finding.AlarmMasked, e.Device, "", confidence, e, note+", "+why).with(e.Peer).over(o.protocol).also(title)
+		}
 	}
 	switch {
 	case s.baseline != nil && !e.Device.OnAir(): // on the radio the names of one capture mean nothing in another
