@@ -45,6 +45,10 @@ const (
 	handedKeys                       // keys that SMP distributes
 )
 
+// Pairing returns the last pairing of the connection, as far as it has come. It
+// is the follower's: read it during a call of [Handler].
+func (c *Connection) Pairing() *Pairing { return &c.pairing }
+
 // A linkKey tells the connections of all inputs apart.
 type linkKey struct {
 	stream uint64

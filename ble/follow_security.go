@@ -26,12 +26,13 @@ func (f *Follower) pair(c *Connection, from Side, b []byte) {
 		f.keySize(c, s.MaxKeySize)
 		f.h.Pairing(c, p)
 	case PairingResponse:
-		f.keySize(c, s.MaxKeySize)
 		if p.State != Requested {
 			f.overheard(c, Answered)
+			f.keySize(c, s.MaxKeySize)
 			break
 		}
 		p.Response, p.State = s.PairingFeatures, Answered
+		f.keySize(c, s.MaxKeySize)
 		p.Method, p.SecureConnections = MethodOf(p.Request, p.Response)
 		if p.KeySize = min(p.Request.MaxKeySize, p.Response.MaxKeySize); p.KeySize < minKeySize || p.KeySize > maxKeySize {
 			p.KeySize = 0

@@ -293,14 +293,24 @@ func (a *air) Odd(c *ble.Connection, o ble.Oddity) {
 			cve = "" // what is published is of Secure Connections
 		}
 	case ble.KeySizeOutOfRange:
-		a.note(event.PairingSeen, l.who[ble.Peripheral].addr, l.who[ble.Central].addr, event.Int(event.KeySize, outOfRange), event.Text(event.Reason, o.String()))
+		a.note(event.PairingSeen, l.who[ble.Peripheral].addr, l.who[ble.Central].addr, event.Int(event.KeySize, oddKeySize(c.Pairing())), event.Text(event.Reason, o.String()))
 	}
 	a.note(event.ExploitSeen, l.who[ble.Central].addr, l.who[ble.Peripheral].addr,
 		event.Text(event.Protocol, "ble"), event.Text(event.Shape, o.String()), event.Text(event.CVE, cve))
 }
 
-// outOfRange stands for a key size that cannot be.
+// outOfRange stands for a key size that cannot be, where its number was not heard.
 const outOfRange = 255
+
+// oddKeySize is the key size that cannot be, as one side named it.
+func oddKeySize(p *ble.Pairing) uint8 {
+	for _, n := range [...]uint8{p.Response.MaxKeySize, p.Request.MaxKeySize} {
+		if n > 16 || n != 0 && n < 7 {
+			return n
+		}
+	}
+	return outOfRange
+}
 
 func (a *air) Malformed(c *ble.Connection, from ble.Side, err error) {
 	l := a.link(c)
