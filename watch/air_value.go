@@ -73,7 +73,7 @@ func (a *air) reading(c *ble.Connection, l *airLink, x *gatt.Access, r *gatt.Rea
 	}
 	switch r.Kind {
 	case gatt.Command:
-		a.command(c, x, r, service, server, client, guard)
+		a.command(c, l, x, r, server, client, guard, lvl)
 	case gatt.Response:
 		a.note(event.CommandAnswered, server.addr, client.addr, event.Int(event.Verb, r.Command.Verb), event.Int(event.Stage, r.Command.Stage),
 			event.Int(event.Outcome, outcomes[r.Outcome]), event.Text(event.Target, a.targetOf(service, r)))
@@ -109,16 +109,37 @@ func (a *air) reading(c *ble.Connection, l *airLink, x *gatt.Access, r *gatt.Rea
 		from, to = client, server
 	}
 	a.note(event.PatientDataSeen, from.addr, to.addr, event.Text(event.Protocol, "gatt"), event.Int(event.Fields, fields),
-		event.Int(event.Subject, a.subject(server)), event.Int(event.Protection, guard), event.Text(event.Operation, a.targetOf(service, r)))
+		event.Int(event.Subject, a.subject(server)), event.Int(event.Protection, guard), event.Text(event.Operation, a.attribute(l)))
 }
 
 var outcomes = [...]event.Result{gatt.NoOutcome: event.Unknown, gatt.Succeeded: event.Succeeded, gatt.Failed: event.Failed}
 
 func (a *air) targetOf(service *gatt.ServiceInfo, r *gatt.Reading) string {
-	if service.Name == "" || r.Operation == "" {
-		return service.Name + r.Operation
+	return a.joined(": ", service.Name, r.Operation)
+}
+
+// attribute names what was used last: its service and characteristic.
+func (a *air) attribute(l *airLink) string {
+	return a.joined(": ", l.service.Name, l.characteristic.Name)
+}
+
+// target names what a command was written to, how well that was protected, and
+// what the profile calls it.
+func (a *air) target(l *airLink, r *gatt.Reading, lvl int) string {
+	operation := r.Operation
+	if operation == l.characteristic.Name {
+		operation = ""
 	}
-	b := append(append(append(a.scratch[:0], service.Name...), ": "...), r.Operation...)
+	written := a.joined(", ", l.service.Name, l.characteristic.Name)
+	return a.joined(": ", a.joined(" at ", written, levelName(int64(lvl))), operation)
+}
+
+// joined returns two names with a mark between them, made once; one alone has none.
+func (a *air) joined(mark, one, other string) string {
+	if one == "" || other == "" {
+		return one + other
+	}
+	b := append(append(append(a.scratch[:0], one...), mark...), other...)
 	a.scratch = b
 	return a.sh.known(b)
 }
@@ -141,7 +162,7 @@ func (a *air) amount(q device.Quantity) string {
 
 // command tells of a command. What a decoder cannot name is told only where it
 // is sealed: then something was asked for, and nobody sees what.
-func (a *air) command(c *ble.Connection, x *gatt.Access, r *gatt.Reading, service *gatt.ServiceInfo, server, client *party, guard device.Protection) {
+func (a *air) command(c *ble.Connection, l *airLink, x *gatt.Access, r *gatt.Reading, server, client *party, guard device.Protection, lvl int) {
 	if r.Opaque && r.Command.Verb == device.NoVerb {
 		return // AttributeUsed says so
 	}
@@ -150,7 +171,7 @@ func (a *air) command(c *ble.Connection, x *gatt.Access, r *gatt.Reading, servic
 	if !r.Level.IsNone() {
 		value, now = r.Level, r.LevelNow
 	}
-	target := a.targetOf(service, r)
+	target := a.target(l, r, lvl)
 	if x.Confidence < device.Medium {
 		cmd.Verb = device.NoVerb
 		target += ", by its shape"
@@ -163,7 +184,7 @@ func (a *air) command(c *ble.Connection, x *gatt.Access, r *gatt.Reading, servic
 		fresh = a.sh.pseudonym("hash", id[:], []byte{r.Fresh}, x.Value)
 	}
 	a.note(event.OrderSeen, server.addr, client.addr, event.Text(event.Protocol, "gatt"), event.Text(event.Now, a.amount(now)),
-		event.Bool(event.Trackable, client.host || client.address.Trackable() || a.link(c).pairing.State >= ble.Encrypted || c.Security.Method != ble.NoMethod))
+		event.Bool(event.Trackable, client.host || client.address.Trackable() || l.pairing.State >= ble.Encrypted || c.Security.Method != ble.NoMethod))
 	a.note(event.CommandSeen, server.addr, client.addr, event.Int(event.Verb, cmd.Verb), event.Int(event.Therapy, cmd.Therapy),
 		event.Int(event.Effect, device.EffectOf(&cmd)), event.Text(event.Value, a.amount(value)), event.Text(event.Target, target),
 		event.Int(event.Protection, guard), event.Int(event.Fresh, fresh), event.Int(event.Repeat, a.sh.pseudonym("hash", []byte(server.addr.Value), x.Value)))

@@ -60,25 +60,39 @@ func (s *stage) link(e *event.Event) {
 
 // pairing judges how two devices agreed on a key.
 func (s *stage) pairing(e *event.Event) {
-	size := e.Int(event.KeySize)
-	if size != 0 && size != 16 {
-		note := "a key of " + strconv.FormatInt(size, 10) + " octets"
-		if size < 7 || size > 16 {
-			note += ", where 7 to 16 are possible"
-		}
-		s.waitAbout(finding.BLEKeySizeWeak, "", device.High, e, note)
-	}
-	if event.Result(e.Int(event.Outcome)) != event.Succeeded {
-		return
-	}
+	size, succeeded := e.Int(event.KeySize), event.Result(e.Int(event.Outcome)) == event.Succeeded
 	how := "LE Secure Connections"
 	if e.Int(event.LegacyPairing) != 0 {
 		how = "LE legacy pairing"
-		s.waitAbout(finding.BLEPairingLegacy, "", device.High, e, how+", "+e.Text(event.PairingMethod))
+	}
+	how += " by " + e.Text(event.PairingMethod) + ": " + levelName(e.Int(event.Level))
+	if size != 0 && size != 16 {
+		note := "a key of " + strconv.FormatInt(size, 10) + " octets"
+		switch {
+		case size == outOfRange:
+			note = "a key of a size that cannot be"
+		case size < 7 || size > 16:
+			note += ", where 7 to 16 are possible"
+		case succeeded:
+			note += ", " + how
+		}
+		s.waitAbout(finding.BLEKeySizeWeak, "", device.High, e, note)
+	}
+	if !succeeded {
+		return
+	}
+	if e.Int(event.LegacyPairing) != 0 {
+		s.waitAbout(finding.BLEPairingLegacy, "", device.High, e, how)
 	}
 	if e.Text(event.PairingMethod) == justWorks {
-		s.waitAbout(finding.BLEPairingJustWorks, "", device.High, e, how+" by Just Works: level "+strconv.FormatInt(e.Int(event.Level), 10))
+		s.waitAbout(finding.BLEPairingJustWorks, "", device.High, e, how)
 	}
+}
+
+// levelName is a level of LE security mode 1 in words.
+func levelName(level int64) string {
+	names := [...]string{"level not known", "level 1", "level 2", "level 3", "level 4"}
+	return names[max(0, min(level, 4))]
 }
 
 const justWorks = "Just Works"
@@ -98,13 +112,13 @@ func (s *stage) attribute(e *event.Event) {
 	}
 	if wanted > 1 && level > 0 && level < wanted {
 		s.waitAbout(finding.BLEBelowProfileLevel, service, device.High, e,
-			where+", "+operation+" at level "+strconv.FormatInt(level, 10)+", where its profile asks for "+strconv.FormatInt(wanted, 10)).detail = service
+			where+", "+operation+" at "+levelName(level)+", where its profile asks for "+strconv.FormatInt(wanted, 10)).detail = service
 	}
 	if operation == updateWrite && (level == 1 || level == 2) {
-		s.waitAbout(finding.BLEFirmwareUpdateUnprotected, service, device.Medium, e, where+" at level "+strconv.FormatInt(level, 10)).detail = service
+		s.waitAbout(finding.BLEFirmwareUpdateUnprotected, service, device.Medium, e, where+" at "+levelName(level)).detail = service
 	}
 	if operation == glucoseSent && (level == 1 || level == 2) {
-		s.find(finding.ClosedLoopInputUnprotected, e.Device, service, device.Medium, e, where+" at level "+strconv.FormatInt(level, 10)).with(e.Peer)
+		s.find(finding.ClosedLoopInputUnprotected, e.Device, service, device.Medium, e, where+" at "+levelName(level)).with(e.Peer)
 	}
 }
 
@@ -134,7 +148,7 @@ func (s *stage) refused(e *event.Event) {
 	if where == "" {
 		where = "an attribute"
 	}
-	s.waitAbout(finding.DeviceDefendsItself, "", device.High, e, where+", refused: "+e.Text(event.Reason))
+	s.waitAbout(finding.DeviceDefendsItself, "", device.High, e, where+", refused at "+levelName(e.Int(event.Level))+": "+e.Text(event.Reason))
 }
 
 func (s *stage) advertising(e *event.Event) {

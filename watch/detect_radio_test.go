@@ -223,7 +223,7 @@ func TestAlertLevels(t *testing.T) {
 		{"CGM: Set Hypo Alert Level", "0 1", "70 mg/dL", "hypo alert set to 70 mg/dL, was off"},
 		{"CGM: Set Rate of Decrease Alert Level", "2 mg/dL", "3 mg/dL", "decrease per minute alert moved from 2 to 3 mg/dL"},
 		{"CGM: Stop the Session", "", "0 1", "set alarm off"},
-		{"ward: low-alarm", "", "40 mg/dL", "set alarm 40 mg/dL"},
+		{"ward: low-alarm", "", "40 mg/dL", "set alarm, without a sound may pass 40 mg/dL"},
 	} {
 		s := newScene()
 		s.worn()

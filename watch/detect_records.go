@@ -18,7 +18,14 @@ func (s *stage) patientData(e *event.Event) {
 	if e.Int(event.Protection)&int64(device.Encrypted) != 0 {
 		return
 	}
-	c := s.find(finding.PHIInClear, e.Device, e.Text(event.Protocol), device.High, e, e.Text(event.Protocol)+" message with "+fieldNames(e.Int(event.Fields)))
+	note := e.Text(event.Protocol) + " message with " + fieldNames(e.Int(event.Fields))
+	if what := e.Text(event.Operation); what != "" && e.Device.OnAir() {
+		note = what + ", with " + fieldNames(e.Int(event.Fields))
+		if e.Text(event.Protocol) == "gatt" {
+			note += ", at level 1"
+		}
+	}
+	c := s.find(finding.PHIInClear, e.Device, e.Text(event.Protocol), device.High, e, note)
 	c.fields |= e.Int(event.Fields)
 	s.subject(c, e.Int(event.Subject))
 	c.with(e.Peer)

@@ -220,7 +220,7 @@ func (a *air) said(m *radio.Message, frame []byte) {
 			from, to = other, who.addr
 		}
 		a.note(event.PatientDataSeen, from, to, event.Text(event.Protocol, "radio"), event.Int(event.Fields, fields),
-			event.Int(event.Subject, who.subject), event.Int(event.Protection, 0), event.Text(event.Operation, name))
+			event.Int(event.Subject, who.subject), event.Int(event.Protection, 0), event.Text(event.Operation, d.Name+": "+name))
 	}
 }
 

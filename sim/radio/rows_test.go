@@ -8,7 +8,9 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -103,6 +105,52 @@ func TestMeterDosesNothing(t *testing.T) {
 		a := assessed(t, record(t, take, Format{}))
 		if got := slices.ContainsFunc(a.Findings, func(f finding.Finding) bool { return f.Kind == finding.ClosedLoopInputUnprotected }); got != doses {
 			t.Errorf("%s: the input of a closed loop: %v", take.Device, got)
+		}
+	}
+}
+
+// attributed are the kinds of finding that are about an attribute, and where on
+// Bluetooth it is named: service, characteristic and level of security.
+var attributed = map[finding.Kind]bool{
+	finding.TherapyCommandUnauthenticated: true, finding.TherapyCommandReplayed: true, finding.TherapyCommandUnexpectedSender: true,
+	finding.TherapyLimitLoosened: true, finding.AlarmMasked: true, finding.ClosedLoopInputUnprotected: true, finding.PHIInClear: true,
+	finding.BLEMedicalServiceUnencrypted: true, finding.BLEBelowProfileLevel: true, finding.DeviceDefendsItself: true,
+}
+
+var attributeNamed = regexp.MustCompile(`(Insulin Delivery|Continuous Glucose Monitoring|Glucose|Weight Scale|Body Composition|Heart Rate|Device Information|Bond Management)[:,] `+
+	`(IDD|CGM|Glucose|Record Access|Weight|Body Composition|Heart Rate|Serial Number|Bond Management) .*level [1-4]`)
+
+// TestNamed holds that whoever reads a finding of Bluetooth is told what was used, and
+// how well it was protected.
+func TestNamed(t *testing.T) {
+	seen := map[finding.Kind]bool{}
+	takes := []Take{{"pump", "stranger", Protected, HCI, false}, {"pump", "pair-just-works", Protected, Air, true}}
+	for i := range Rows {
+		takes = append(takes, Rows[i].Take)
+	}
+	for _, k := range takes {
+		if k.Layer == Frames {
+			continue
+		}
+		a := assessed(t, record(t, k, Format{}))
+		for i := range a.Findings {
+			f := &a.Findings[i]
+			for _, s := range f.Sightings {
+				switch {
+				case attributed[f.Kind] && !attributeNamed.MatchString(s.Note):
+					t.Errorf("%+v: %s: %s", k, f.Kind, s.Note)
+				case f.Kind == finding.BLEPairingJustWorks && !strings.HasSuffix(s.Note, " by Just Works: level 2"),
+					f.Kind == finding.BLEPairingLegacy && !regexp.MustCompile(`^LE legacy pairing by .+: level [23]$`).MatchString(s.Note),
+					f.Kind == finding.BLEKeySizeWeak && !strings.HasPrefix(s.Note, "a key of 7 octets, LE ") && !strings.HasPrefix(s.Note, "a key of 253 octets"):
+					t.Errorf("%+v: %s: %s", k, f.Kind, s.Note)
+				}
+			}
+			seen[f.Kind] = true
+		}
+	}
+	for kind := range attributed {
+		if !seen[kind] {
+			t.Errorf("%s was not seen", kind)
 		}
 	}
 }
