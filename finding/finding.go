@@ -92,9 +92,10 @@ type Finding struct {
 	Title      string
 	Device     string // device id, or "" when it is about a product
 	Product    string
-	Peer       string   // the other side of a link that the finding is about, or ""
-	Peers      []string // all other sides, where there are several; Peer is the first
-	Protocol   string   // package name under proto/ of what was said on that link, or ""
+	Peer       string         // the other side of a link that the finding is about, or ""
+	Peers      []string       // all other sides, where there are several; Peer is the first
+	Protocol   string         // package name under proto/ of what was said on that link, or ""
+	Therapy    device.Therapy // of the device whose harm it has, else of the other side
 	Harm       device.Harm
 	Privacy    bool // what it lets happen is disclosure, not injury
 	Decision   Decision

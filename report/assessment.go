@@ -181,6 +181,7 @@ type (
 		Peer       string         `json:"peer"`
 		Peers      []string       `json:"peers"`
 		Protocol   string         `json:"protocol"`
+		Therapy    string         `json:"therapy"`
 		Harm       string         `json:"harm"`
 		Decision   string         `json:"decision"`
 		SSVC       jsonSSVC       `json:"ssvc"`
@@ -196,6 +197,7 @@ type (
 		CVE        []string       `json:"cve"`
 		CWE        []string       `json:"cwe"`
 		Attack     []string       `json:"attack"`
+		References []string       `json:"references"`
 		Sightings  []jsonSighting `json:"sightings"`
 		Advice     string         `json:"advice"`
 	}
@@ -283,11 +285,11 @@ func findingJSON(a *Assessment, f *finding.Finding) *jsonFinding {
 	k := &finding.Kinds[f.Kind]
 	j := &jsonFinding{
 		ID: f.ID, Kind: f.Kind.String(), Title: f.Title, Device: f.Device, Product: f.Product, Peer: f.Peer, Peers: list(f.Peers), Protocol: f.Protocol,
-		Harm: f.Harm.String(), Decision: f.Decision.String(),
+		Therapy: f.Therapy.String(), Harm: f.Harm.String(), Decision: f.Decision.String(),
 		SSVC:     jsonSSVC{f.SSVC.Exploitation, f.SSVC.Automatable, f.SSVC.TechnicalImpact, f.SSVC.MissionWellBeing, f.SSVC.HumanImpact, f.SSVC.Action},
 		Exposure: f.SSVC.Exposure, Confidence: f.Confidence.String(), Certainty: f.Certainty, State: f.State,
 		Count: f.Count, Subjects: f.Subjects, First: stamp(f.First), Last: stamp(f.Last),
-		Advisories: list(f.Advisories), CVE: list(f.CVE), CWE: list(k.CWE), Attack: list(k.Attack),
+		Advisories: list(f.Advisories), CVE: list(f.CVE), CWE: list(k.CWE), Attack: list(k.Attack), References: list(k.References),
 		Sightings: []jsonSighting{}, Advice: f.Advice,
 	}
 	for _, s := range f.Sightings {

@@ -13,7 +13,7 @@ import (
 // columns are the columns of the CSV, named as in the JSON document. Lists are
 // joined with blanks; of the sightings the first is told.
 var columns = []string{
-	"id", "kind", "title", "device", "label", "product", "peer", "harm", "decision",
+	"id", "kind", "title", "device", "label", "product", "peer", "therapy", "harm", "decision",
 	"exploitation", "automatable", "technical_impact", "mission_well_being", "human_impact", "deployer",
 	"exposure", "confidence", "certainty", "state", "count", "subjects", "first", "last",
 	"advisories", "cve", "cwe", "attack", "input", "packet", "offset", "note", "advice",
@@ -35,7 +35,7 @@ func CSV(w io.Writer, a *Assessment) error {
 			s = j.Sightings[0]
 		}
 		row := []string{
-			j.ID, j.Kind, j.Title, j.Device, g.who(f), j.Product, j.Peer, j.Harm, j.Decision,
+			j.ID, j.Kind, j.Title, j.Device, g.who(f), j.Product, j.Peer, j.Therapy, j.Harm, j.Decision,
 			j.SSVC.Exploitation, j.SSVC.Automatable, j.SSVC.TechnicalImpact, j.SSVC.MissionWellBeing, j.SSVC.HumanImpact, j.SSVC.Action,
 			j.Exposure, j.Confidence, j.Certainty, j.State, strconv.FormatUint(j.Count, 10), strconv.Itoa(j.Subjects), j.First, j.Last,
 			strings.Join(j.Advisories, " "), strings.Join(j.CVE, " "), strings.Join(j.CWE, " "), strings.Join(j.Attack, " "),

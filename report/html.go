@@ -122,7 +122,7 @@ type answer struct{ Question, Answer, Words string }
 
 type findingRow struct {
 	ID, Title, Who, Link, Product, Peer, Times, Subjects, When, State, Sure string
-	Advice, Why, References, Unlisted                                       string
+	Advice, Why, References, Unlisted, Therapy                              string
 	Anchors                                                                 []string
 	Look                                                                    look
 	Harm                                                                    harmView
@@ -418,7 +418,7 @@ func (p *pageData) findings(g *digest) {
 		}
 		k := &finding.Kinds[f.Kind]
 		r := findingRow{
-			ID: f.ID, Title: cut(Plain(f.Title), rowWords), Who: cut(g.who(f), rowWords), Product: Plain(f.Product),
+			ID: f.ID, Title: cut(Plain(f.Title), rowWords), Who: cut(g.who(f), rowWords), Product: Plain(f.Product), Therapy: f.Therapy.String(),
 			Times: times(f.Count), When: span(f.First, f.Last), Advice: Plain(f.Advice), Why: k.Why,
 			Look: l, Harm: viewHarm(f.Harm), Privacy: f.Privacy, Review: f.Certainty == "review",
 		}

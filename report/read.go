@@ -216,12 +216,13 @@ func (j *jsonFinding) finding(inputs map[string]int) (finding.Finding, error) {
 	if j.Subjects < 0 {
 		return finding.Finding{}, errors.New("subjects: negative")
 	}
+	therapy, errT := word("therapy", j.Therapy, device.ParseTherapy)
 	harm, errH := word("harm", j.Harm, device.ParseHarm)
 	confidence, errC := word("confidence", j.Confidence, parseConfidence)
 	first, errF := unstamp("first", j.First)
 	last, errL := unstamp("last", j.Last)
 	f := finding.Finding{
-		ID: j.ID, Kind: kind, Title: j.Title, Device: j.Device, Product: j.Product, Peer: j.Peer, Peers: some(j.Peers), Protocol: j.Protocol, Harm: harm,
+		ID: j.ID, Kind: kind, Title: j.Title, Device: j.Device, Product: j.Product, Peer: j.Peer, Peers: some(j.Peers), Protocol: j.Protocol, Therapy: therapy, Harm: harm,
 		Privacy: finding.Kinds[kind].Group == finding.PatientData, Decision: decision,
 		SSVC: finding.SSVC{
 			Exploitation: j.SSVC.Exploitation, Automatable: j.SSVC.Automatable, TechnicalImpact: j.SSVC.TechnicalImpact,
@@ -241,7 +242,7 @@ func (j *jsonFinding) finding(inputs map[string]int) (finding.Finding, error) {
 		}
 		f.Sightings = append(f.Sightings, finding.Sighting{Time: at, Input: input, Packet: s.Packet, Offset: s.Offset, Note: s.Note})
 	}
-	return f, cmp.Or(errH, errC, errF, errL)
+	return f, cmp.Or(errT, errH, errC, errF, errL)
 }
 
 // unstamp is the inverse of stamp.

@@ -66,7 +66,8 @@ func randomAssessment(t *rapid.T) *Assessment {
 		kind := finding.Kind(rapid.IntRange(1, len(finding.Kinds)-1).Draw(t, "kind"))
 		f := finding.Finding{
 			ID: text("id"), Kind: kind, Title: text("title"), Device: text("device"), Product: text("product"), Peer: text("peer"), Peers: list("peers"), Protocol: text("protocol"),
-			Harm: device.Harm(rapid.IntRange(0, int(device.Catastrophic)).Draw(t, "harm")), Privacy: finding.Kinds[kind].Group == finding.PatientData,
+			Therapy: device.Therapy(rapid.IntRange(0, int(device.Hearing)).Draw(t, "therapy of a finding")),
+			Harm:    device.Harm(rapid.IntRange(0, int(device.Catastrophic)).Draw(t, "harm")), Privacy: finding.Kinds[kind].Group == finding.PatientData,
 			Decision: finding.Decision(rapid.IntRange(0, int(finding.Act)).Draw(t, "decision")),
 			SSVC:     finding.SSVC{Exploitation: text("exploitation"), Exposure: text("exposure"), Action: text("action"), HumanImpact: text("human")},
 			State:    text("state"), Certainty: text("certainty"), Count: number.Draw(t, "count"), Subjects: rapid.IntRange(0, 1<<40).Draw(t, "subjects"),

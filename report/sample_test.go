@@ -89,7 +89,7 @@ func sampleWard() *Assessment {
 		}
 		for _, d := range a.Devices {
 			if d.ID == f.Device {
-				f.Product = strings.TrimSpace(d.Manufacturer + " " + d.Model)
+				f.Product, f.Therapy = strings.TrimSpace(d.Manufacturer+" "+d.Model), d.Therapy
 			}
 		}
 		if detail != "" {

@@ -111,6 +111,7 @@ type (
 	sarifProperties struct {
 		Decision   string   `json:"decision"`
 		Deployer   string   `json:"deployer"`
+		Therapy    string   `json:"therapy"`
 		Harm       string   `json:"harm"`
 		Confidence string   `json:"confidence"`
 		Subjects   int      `json:"subjects"`
@@ -162,7 +163,7 @@ func SARIF(w io.Writer, a *Assessment) error {
 			// The order of urgency, said as a number between 0 and 100.
 			Rank: 100 * float64(len(a.Findings)-i) / float64(len(a.Findings)),
 			Properties: sarifProperties{
-				j.Decision, j.SSVC.Action, j.Harm, j.Confidence, j.Subjects, j.First, j.Last, j.CVE, j.Advice,
+				j.Decision, j.SSVC.Action, j.Therapy, j.Harm, j.Confidence, j.Subjects, j.First, j.Last, j.CVE, j.Advice,
 			},
 		}
 		if f.State == "false-positive" {

@@ -146,9 +146,12 @@ func (g *digest) textFindings(b *bufio.Writer) {
 		if len(f.Sightings) > 0 {
 			first := &f.Sightings[0]
 			where += ", first at " + time.Unix(0, first.Time).UTC().Format("15:04:05") + " UTC in " + g.where(*first)
-			if first.Note != "" && f.Kind != finding.PHIInClear { // whose title says it all
+			if first.Note != "" && (f.Kind != finding.PHIInClear || f.Protocol == "gatt" || f.Protocol == "radio") { // whose title else says it all
 				what += "\n" + cut(Plain(first.Note), 160)
 			}
+		}
+		if f.Therapy != device.NoTherapy && f.Harm > device.Negligible {
+			what += "\ntherapy: " + f.Therapy.String()
 		}
 		what += "\n" + where + "; " + cmp.Or(f.Confidence.String(), "unknown") + " confidence"
 		switch {

@@ -304,31 +304,36 @@ func findings(claims []*claim, devices []device.Device, index map[device.Address
 		}
 		f.Subjects = len(c.subjects.m)
 		f.Privacy = info.Group == finding.PatientData
-		f.Harm = harmOf(c, info.Reach, of)
+		f.Therapy, f.Harm = harmOf(c, info.Reach, of)
 		f.Title = title(c, info)
 		out = append(out, f)
 	}
 	return out
 }
 
-// harmOf returns what a claim's weakness lets happen to a body.
-func harmOf(c *claim, reach finding.Reach, of func(device.Address) *device.Device) device.Harm {
-	worst := device.NoHarm
+// harmOf returns what a claim's weakness lets happen to a body, and through
+// which therapy.
+func harmOf(c *claim, reach finding.Reach, of func(device.Address) *device.Device) (t device.Therapy, worst device.Harm) {
 	if d := of(c.about); d != nil {
-		worst = d.Harm
+		t, worst = d.Therapy, d.Harm
 	}
 	for _, v := range c.victims {
-		if d := of(v); d != nil {
-			worst = max(worst, d.Harm)
+		if d := of(v); d != nil && (d.Harm > worst || d.Harm == worst && t == device.NoTherapy) {
+			t, worst = d.Therapy, d.Harm
+		}
+	}
+	for _, p := range c.peers { // where a programmer or phone says what is about the device
+		if d := of(p); d != nil && t == device.NoTherapy {
+			t = d.Therapy
 		}
 	}
 	switch {
 	case reach == finding.ReachNothing:
-		return device.Negligible
+		return t, device.Negligible
 	case reach == finding.ReachFoothold && worst > device.Negligible:
 		worst--
 	}
-	return max(worst, device.Negligible)
+	return t, max(worst, device.Negligible)
 }
 
 func title(c *claim, info *finding.KindInfo) string {

@@ -92,6 +92,9 @@ func TestRows(t *testing.T) {
 					if f := &a.Findings[i]; finding.Kinds[kind].Reach == finding.ReachDevice && f.Harm < row.Harm {
 						t.Errorf("harm %s, want %s", f.Harm, row.Harm)
 					}
+					if f := &a.Findings[i]; f.Therapy == device.NoTherapy || f.Therapy != d.Therapy {
+						t.Errorf("therapy %q, the device's is %q", f.Therapy, d.Therapy)
+					}
 				})
 			}
 		})
