@@ -7,15 +7,19 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/myelin-health/myelin/ble"
 	"github.com/myelin-health/myelin/capture"
+	"github.com/myelin-health/myelin/device"
+	"github.com/myelin-health/myelin/event"
 	"github.com/myelin-health/myelin/finding"
 	"github.com/myelin-health/myelin/flow"
 	"github.com/myelin-health/myelin/proto/gatt"
+	"github.com/myelin-health/myelin/proto/radio"
 )
 
 // A phoneLog is what a phone's log has of a connection with a device: HCI, as
@@ -568,4 +572,95 @@ func TestAirAllocatesNothing(t *testing.T) {
 	if len(events) != said {
 		t.Errorf("this is no steady path: %d events, then %d", said, len(events))
 	}
+}
+
+// airLinks are the link types that a byte of FuzzAir chooses from.
+var airLinks = [...]capture.LinkType{
+	capture.LinkBluetoothHCIH4, capture.LinkBluetoothHCIH4PHDR, capture.LinkBluetoothMonitor, capture.LinkBluetoothLELL,
+	capture.LinkBluetoothLELLPHDR, capture.LinkNordicBLE, capture.LinkPPI, capture.LinkFrameLog,
+}
+
+// FuzzAir takes frames of any link type of a radio: what is said of them is the
+// same twice, and nobody is called by an address that was on the air.
+func FuzzAir(f *testing.F) {
+	// A frame is link type, flags and length, a byte each, and the frame.
+	seed := func(link byte, frames []Frame) (b []byte) {
+		for i := range frames {
+			if n := len(frames[i].Data); n < 256 {
+				b = append(append(b, link, byte(frames[i].Flags), byte(n)), frames[i].Data...)
+			}
+		}
+		return b
+	}
+	p := newPhoneLog(f)
+	p.advertises(p.device, 0x183a, "Anna's pump 4711")
+	p.connect()
+	p.discoversPump()
+	p.pairs(false)
+	p.writes(pumpControl, 0, bolus(4)...)
+	p.writes(pumpControl, insufficientAuthentication, bolus(25)...)
+	p.reads(pumpStatus, pumpRuns...)
+	p.disconnect()
+	f.Add(seed(0, p.frames))
+	frame := func(digits string) Frame {
+		b, err := hex.DecodeString(digits)
+		if err != nil {
+			f.Fatal(err)
+		}
+		return Frame{Frame: capture.Frame{Data: b}}
+	}
+	f.Add(seed(7, []Frame{frame("aa2dd4480ad4902b5e0b0bbff60101ab98"), frame("aa2dd4480cd4902b5e0b0bbff60281ae60f9e8"), frame("ff0fc39c3b1f065dd3")}))
+	samples, known := radio.Samples(), new(radio.Set)
+	for _, d := range samples {
+		if err := known.Add(d); err != nil {
+			f.Fatal(err)
+		}
+	}
+	pseudonym := regexp.MustCompile(`^((ble|radio)-[0-9a-z]+)?$`)
+	f.Fuzz(func(t *testing.T, b []byte) {
+		play := func() string {
+			var events []stamped
+			var ends []ended
+			sh := newShard([]byte("k"))
+			sh.out, sh.ends, sh.verbose, sh.keyed, sh.dialects = &events, &ends, true, true, func() *radio.Set { return known }
+			place := flow.Place{Time: 1772517600e9}
+			for in := b; len(in) > 3; {
+				n := min(int(in[2]), len(in)-3)
+				x := Frame{Frame: capture.Frame{Link: airLinks[int(in[0])%len(airLinks)], Flags: uint32(in[1]), Data: in[3 : 3+n : 3+n], OrigLen: n}}
+				if i := int(in[1]) % (len(samples) + 1); i > 0 && x.Link == capture.LinkFrameLog {
+					x.Dialect = samples[i-1].Name
+				}
+				in = in[3+n:]
+				place.Packet++
+				place.Time += 1e6
+				x.Time, x.Packet = place.Time, place.Packet
+				sh.left = packetEvents
+				sh.heard(&x, place)
+			}
+			if sh.air != nil {
+				sh.left = maxEvents
+				sh.air.follower.Flush()
+				sh.air.flushRadio()
+			}
+			var said strings.Builder
+			st := newStage(Config{Record: func(e *event.Event) error {
+				for _, a := range [...]device.Address{e.Device, e.Peer} {
+					if !pseudonym.MatchString(a.Value) {
+						t.Fatalf("%v is called %q", e.Kind, a.Value)
+					}
+				}
+				said.WriteString(says(e) + "\n")
+				return nil
+			}})
+			for i := range events {
+				if err := st.on(&events[i].e); err != nil {
+					t.Fatal(err)
+				}
+			}
+			return said.String() + kinds(st.result().Findings)
+		}
+		if one, two := play(), play(); one != two {
+			t.Fatalf("the same frames said two things:\n%s\n%s", one, two)
+		}
+	})
 }
