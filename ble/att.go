@@ -246,6 +246,7 @@ type Attribute struct {
 	Handle uint16
 	End    uint16 // of a group: its last handle
 	Value  []byte // of FindInformationResponse: the type's UUID
+	Cut    bool   // the value is longer: the PDU had no room for the rest of it
 }
 
 // Attributes yields the elements of a list. The last value of a
@@ -273,6 +274,7 @@ func (a *ATT) Attributes() iter.Seq[Attribute] {
 				e.Handle = c.Uint16LE("Handle")
 			case ReadMultipleVariableResponse:
 				n := int(c.Uint16LE("Value Length"))
+				e.Cut = n > c.Len()
 				e.Value = c.Bytes("Attribute Value", min(n, c.Len()))
 			case MultipleHandleValueNotification:
 				e.Handle = c.Uint16LE("Attribute Handle")

@@ -170,11 +170,13 @@ func TestATTRefuses(t *testing.T) {
 	}
 }
 
-// Each opcode is of one side, and of those that ask and answer, one of both.
+// Each opcode is of one side, and of those that ask and answer, one of both. The
+// table of the specification has 31 (Vol 3 Part F section 3.4.8): none is missing.
 func TestATTOpcodes(t *testing.T) {
-	count := map[string]int{}
+	count, seen := map[string]int{}, map[ATTOpcode]bool{}
 	for _, tt := range attPDUs {
 		o := tt.want.Opcode
+		seen[o] = true
 		if o.Request() && !o.FromClient() || o.Response() && o.FromClient() || o.Request() && o.Response() {
 			t.Errorf("%#x: request %v, response %v, of the client %v", uint8(o), o.Request(), o.Response(), o.FromClient())
 		}
@@ -185,8 +187,8 @@ func TestATTOpcodes(t *testing.T) {
 		}
 	}
 	// The two list formats and the two type sizes are one more of each.
-	if count["requests"] != 12+1 || count["neither"] != 6 {
-		t.Errorf("%v", count)
+	if count["requests"] != 12+1 || count["neither"] != 6 || len(seen) != 31 {
+		t.Errorf("%v of %d opcodes", count, len(seen))
 	}
 }
 

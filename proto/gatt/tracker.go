@@ -371,7 +371,7 @@ func (t *Tracker) response(i int, p *ble.ATT, r *request, now int64) {
 			if n == r.n {
 				break
 			}
-			t.read(i, r.handles[n], e.Value, r.unsure, false, now)
+			t.read(i, r.handles[n], e.Value, r.unsure, e.Cut, now)
 			n++
 		}
 	}

@@ -232,7 +232,7 @@ func TestReads(t *testing.T) {
 		c 20 0300 4200
 		p 21 0300 416461 0900 63  # cut by the MTU
 		> read 0003 0x1800/0x2A00 416461
-		> read 0042 0x180F/0x2A19 63
+		> read 0042 0x180F/0x2A19 63 partial
 
 		# 22 bytes fill a PDU of 23: there may be more.
 		c 0a 0300
