@@ -66,6 +66,10 @@ var sampleFrames = []struct{ dialect, hex, want string }{
 		"tessel-calm-protected", "00 b66e a1b2c3d4 00002a 22 00 1122334455667788 6131",
 		"stimulation-off command to-device; stimulation-off neurostimulation proposed [] [] []; channel 6 order",
 	},
+	{
+		"okapi-classic-protected", "ff 0f3c a1b2c3d4 0000002a 43 00 1122334455667788 94bb",
+		"cancel-bolus command to-device; cancel-bolus insulin infusion proposed [] [] []; channel 6 order",
+	},
 }
 
 func samples(t testing.TB) *Set {

@@ -258,7 +258,31 @@ func (s *scene) stimSpoof() {
 
 // An insulin pump of the years before Bluetooth.
 
-func (s *scene) classic() *ether { return s.ether("okapi-classic", 2, "serial", classicSerial) }
+func (s *scene) classic() *ether {
+	if s.form == Protected {
+		return s.sealedEther("okapi-classic-protected", 2)
+	}
+	return s.ether("okapi-classic", 2, "serial", classicSerial)
+}
+
+// classicMornings are three breakfasts with the same bolus by the remote control.
+func (s *scene) classicMornings() {
+	e := s.classic()
+	for range 3 {
+		e.say("wake")
+		e.say("done")
+		if e.sealed != nil {
+			e.say("bolus", "message", "4.0 IU")
+			e.say("done")
+			e.say("bolus-given", "message", "4.0 IU")
+		} else {
+			e.say("bolus", "amount", 160)
+			e.say("done")
+			e.say("bolus-given", "amount", 160)
+		}
+		e.pause(24 * time.Hour)
+	}
+}
 
 const (
 	remoteSerial  = 0x21c0de

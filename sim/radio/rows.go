@@ -36,10 +36,10 @@ type Row struct {
 // What well-behaved devices do.
 var (
 	pumpWell     = Take{Device: "pump", Scenario: "day", Form: Protected, Layer: HCI}
-	pumpWellAir  = Take{Device: "pump", Scenario: "day", Form: Protected, Layer: Air}
 	pumpPairs    = Take{Device: "pump", Scenario: "pair-passkey", Form: Protected, Layer: Air}
 	icdWell      = Take{Device: "icd", Scenario: "follow-up", Form: Protected, Layer: Frames}
 	icdReadsWell = Take{Device: "icd", Scenario: "read-out", Form: Protected, Layer: Frames}
+	classicWell  = Take{Device: "classic", Scenario: "mornings", Form: Protected, Layer: Frames}
 	stimWell     = Take{Device: "stim", Scenario: "adjust", Form: Protected, Layer: Frames}
 	meterWell    = Take{Device: "meter", Scenario: "download", Form: Protected, Layer: Air}
 	scaleWell    = Take{Device: "scale", Scenario: "weigh-in", Form: Protected, Layer: Air}
@@ -56,16 +56,16 @@ var Rows = []Row{
 	{"A04", "replay and denial of service in standby", frames("icd", "replay"), kinds(finding.TherapyCommandReplayed, finding.RadioWakeFlood, finding.TherapyCommandUnauthenticated), device.Catastrophic, icdWell},
 	{"A04", "the same against a protected radio, which refuses it", Take{"icd", "replay", Protected, Frames, false}, kinds(finding.TherapyCommandReplayed, finding.RadioWakeFlood), device.Catastrophic, icdWell},
 	{"A05", "a neurostimulator's settings changed by anybody", frames("stim", "spoof"), kinds(finding.TherapyCommandUnauthenticated, finding.TherapyLimitLoosened), device.Serious, stimWell},
-	{"A06", "false commands and glucose readings", frames("classic", "spoofed-sensor"), kinds(finding.TherapyCommandUnauthenticated, finding.ClosedLoopInputUnprotected), device.Critical, pumpWell},
+	{"A06", "false commands and glucose readings", frames("classic", "spoofed-sensor"), kinds(finding.TherapyCommandUnauthenticated, finding.ClosedLoopInputUnprotected), device.Critical, classicWell},
 	{"A06", "the same on Bluetooth", air("pump", "spoofed-sensor"), kinds(finding.TherapyCommandUnauthenticated, finding.ClosedLoopInputUnprotected, finding.BLEMedicalServiceUnencrypted), device.Critical, pumpWell},
-	{"A07", "a remote control's bolus again", frames("classic", "replay"), kinds(finding.TherapyCommandUnauthenticated), device.Critical, pumpWell},
-	{"A08", "serial numbers in clear", frames("classic", "read-out"), kinds(finding.PHIInClear), 0, pumpWellAir},
-	{"A09", "accessories that prove nothing", frames("classic", "inject"), kinds(finding.TherapyCommandUnauthenticated, finding.TherapyLimitLoosened, finding.AlarmMasked), device.Critical, pumpWell},
-	{"A10", "a pump's management in clear", frames("classic", "read-out"), kinds(finding.PHIInClear), 0, pumpWellAir},
-	{"A11", "pairing by a number that never changes", frames("classic", "foreign-accessory"), kinds(finding.BLEKeyStaticOrZero), device.Critical, pumpPairs},
+	{"A07", "a remote control's bolus again", frames("classic", "replay"), kinds(finding.TherapyCommandUnauthenticated), device.Critical, classicWell},
+	{"A08", "serial numbers in clear", frames("classic", "read-out"), kinds(finding.PHIInClear), 0, classicWell},
+	{"A09", "accessories that prove nothing", frames("classic", "inject"), kinds(finding.TherapyCommandUnauthenticated, finding.TherapyLimitLoosened, finding.AlarmMasked), device.Critical, classicWell},
+	{"A10", "a pump's management in clear", frames("classic", "read-out"), kinds(finding.PHIInClear), 0, classicWell},
+	{"A11", "pairing by a number that never changes", frames("classic", "foreign-accessory"), kinds(finding.BLEKeyStaticOrZero), device.Critical, classicWell},
 	{"A11", "a token that never changes", frames("patch", "inject"), kinds(finding.BLEKeyStaticOrZero), device.Critical, pumpPairs},
-	{"A12", "a remote control's bolus again", frames("classic", "replay"), kinds(finding.TherapyCommandUnauthenticated), device.Critical, pumpWell},
-	{"A13", "an accessory pairs and gives a bolus", frames("classic", "foreign-accessory"), kinds(finding.TherapyCommandUnauthenticated), device.Critical, pumpWell},
+	{"A12", "a remote control's bolus again", frames("classic", "replay"), kinds(finding.TherapyCommandUnauthenticated), device.Critical, classicWell},
+	{"A13", "an accessory pairs and gives a bolus", frames("classic", "foreign-accessory"), kinds(finding.TherapyCommandUnauthenticated), device.Critical, classicWell},
 	{"A13", "a phone bonds and gives a bolus", Take{"pump", "foreign-phone", Legacy, HCI, false}, kinds(finding.BLEPairingJustWorks, finding.BLEPairingLegacy, finding.BLEBelowProfileLevel, finding.TherapyCommandUnauthenticated, finding.TherapyCommandUnexpectedSender, finding.AlarmMasked), device.Critical, pumpWell},
 	{"A13", "the same as a sniffer hears it", Take{"pump", "foreign-phone", Legacy, Air, true}, kinds(finding.BLEPairingJustWorks, finding.BLEPairingLegacy, finding.BLEBelowProfileLevel, finding.BLEKeyStaticOrZero, finding.TherapyCommandUnauthenticated, finding.AlarmMasked), device.Critical, pumpPairs},
 	{"A14", "a patch pump without authentication", frames("patch", "inject"), kinds(finding.TherapyCommandUnauthenticated), device.Critical, pumpWell},

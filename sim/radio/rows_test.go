@@ -249,7 +249,7 @@ func TestHabits(t *testing.T) {
 		hci("pump", "day"),
 		{"pump", "day", Legacy, Air, true},
 		hci("pump", "breakfast"), hci("pump", "reconnect"), hci("pump", "reconnect-cached"),
-		frames("icd", "follow-up"), frames("icd", "read-out"), frames("wand", "read-out"), frames("stim", "adjust"), frames("classic", "read-out"), air("strap", "training"),
+		frames("icd", "follow-up"), frames("icd", "read-out"), frames("wand", "read-out"), frames("stim", "adjust"), frames("classic", "read-out"), frames("classic", "mornings"), air("strap", "training"),
 		air("meter", "download"), hci("meter", "download"), air("scale", "weigh-in"), hci("scale", "weigh-in"),
 	} {
 		t.Run(fmt.Sprint(k), func(t *testing.T) {

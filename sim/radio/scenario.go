@@ -130,6 +130,7 @@ var Scenarios = []Scenario{
 	{Device: "stim", Name: "adjust", Forms: both, Layers: framesOnly, About: "the patient's programmer changes voltage and program", play: (*scene).stimAdjust},
 	{Device: "stim", Name: "spoof", Forms: weak, Layers: framesOnly, About: "recorded and made-up commands: the limit raised, the voltage, off", play: (*scene).stimSpoof},
 
+	{Device: "classic", Name: "mornings", Forms: both, Layers: framesOnly, About: "the same bolus by the remote control at three breakfasts", play: (*scene).classicMornings},
 	{Device: "classic", Name: "read-out", Forms: weak, Layers: framesOnly, About: "an old pump's serial number, readings and history in clear", play: (*scene).classicReadOut},
 	{Device: "classic", Name: "replay", Forms: weak, Layers: framesOnly, About: "a recorded bolus of the remote control is sent again", play: (*scene).classicReplay},
 	{Device: "classic", Name: "inject", Forms: weak, Layers: framesOnly, About: "an accessory that nobody knows: the limit raised, a bolus, delivery stopped", play: (*scene).classicInject},
