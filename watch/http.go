@@ -30,7 +30,8 @@ const (
 	maxDecoded   = 1 << 20   // bytes that they may become
 	maxForm      = 8 << 10   // bytes of a form that are read
 	maxScanned   = 4 << 10   // bytes of another request's body that are looked through
-	maxSniffed   = 256       // bytes of a body by which its kind is told
+	maxSniffed   = 256       // bytes of a body, as sent, by which its kind is told
+	maxSwell     = 64        // times their size that they may become; text that is packed becomes 3 to 20 times its size
 	maxAttempts  = 16        // times that a body without length is tried
 	maxTunnel    = 4         // segments of each side looked at inside a tunnel
 )
@@ -75,6 +76,7 @@ const (
 	wantFHIR
 	wantSOAP
 	wantHL7
+	wantSwollen // all of it, to see whether it is a bomb
 )
 
 // A httpSide is one direction.
@@ -325,6 +327,9 @@ func (s *httpSide) wanted(h *http.Head) {
 	case packed && s.want == wantFHIR && s.of.interaction.Verb == fhir.NoVerb:
 		s.want = wantNothing // any application's JSON
 	}
+	if packed && s.want == wantNothing {
+		s.want = wantSniffed // it may be anything, a bomb too
+	}
 }
 
 func (o *httpObserver) request(x *exchange, s *httpSide, off int, h *http.Head) {
@@ -465,6 +470,8 @@ func (o *httpObserver) nextBody(x *exchange, s *httpSide, off int, b []byte) (in
 		limit = maxForm
 	case wantScanned:
 		limit = maxScanned
+	case wantSwollen:
+		limit = maxDecoded / maxSwell
 	}
 	var err error
 	for !s.body.Done() && s.size < limit && s.seen < len(b) { // each turn takes bytes
@@ -479,7 +486,7 @@ func (o *httpObserver) nextBody(x *exchange, s *httpSide, off int, b []byte) (in
 	}
 	switch {
 	case s.body.Done(), s.size >= limit, err != nil:
-	case s.body.UntilClose() && s.want == wantSniffed && s.size >= 16:
+	case s.body.UntilClose() && s.want == wantSniffed && s.coding == http.Identity && s.size >= 16:
 	case s.body.UntilClose() && s.complete(b[:s.seen]):
 	default:
 		return 0, false // kept until there is more
@@ -488,7 +495,7 @@ func (o *httpObserver) nextBody(x *exchange, s *httpSide, off int, b []byte) (in
 	content, bad := s.content(scratch, b[:s.seen])
 	if errors.Is(bad, wire.ErrTooLong) {
 		x.note(event.BoundReached, off, x.From, event.Text(event.Protocol, "http"), event.Text(event.Bound, "decoded body"), event.Int(event.Length, maxDecoded))
-	} else if bad != nil && s.body.Done() && !errors.Is(bad, wire.ErrTruncated) {
+	} else if bad != nil && s.body.Done() && s.want != wantSniffed && !errors.Is(bad, wire.ErrTruncated) {
 		x.malformed(off, bad)
 	}
 	if s.want == wantSniffed {
@@ -553,8 +560,18 @@ func (o *httpObserver) passBody(x *exchange, s *httpSide, off int, b []byte) (in
 // complete reports whether a body that only the end of the connection ends is
 // a whole document already.
 func (s *httpSide) complete(b []byte) bool {
+	if s.attempts >= maxAttempts || len(b) == 0 {
+		return false
+	}
+	if s.coding != http.Identity { // it has an end of its own, and so has what is read of a bomb
+		s.attempts++
+		scratch := scratches.Get().(*httpScratch)
+		_, err := s.content(scratch, b)
+		scratches.Put(scratch)
+		return !errors.Is(err, wire.ErrTruncated)
+	}
 	t := bytes.TrimRight(b, " \t\r\n")
-	if len(t) == 0 || s.coding != http.Identity || s.attempts >= maxAttempts || t[len(t)-1] != '}' && t[len(t)-1] != '>' {
+	if len(t) == 0 || t[len(t)-1] != '}' && t[len(t)-1] != '>' {
 		return false
 	}
 	s.attempts++
@@ -593,6 +610,7 @@ func (s *httpSide) content(scratch *httpScratch, b []byte) ([]byte, error) {
 
 // sniff tells the kind of a body from its first bytes.
 func (s *httpSide) sniff(b []byte) httpWant {
+	swells := s.size > 0 && len(b) >= maxSwell*s.size
 	b = bytes.TrimLeft(b, " \t\r\n\v")
 	switch {
 	case fhir.Recognise(nil, b) != fhir.NoFormat:
@@ -603,6 +621,8 @@ func (s *httpSide) sniff(b []byte) httpWant {
 		return wantHL7
 	case s.request:
 		return wantScanned
+	case swells:
+		return wantSwollen
 	}
 	return wantNothing
 }

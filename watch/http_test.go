@@ -144,15 +144,57 @@ func TestHTTPBodies(t *testing.T) {
 	}
 }
 
+// A bomb is told whatever it says it is, in either direction.
 func TestHTTPBomb(t *testing.T) {
-	bomb := gzipped([]byte(`{"resourceType":"Patient","id":"p-17","text":"` + strings.Repeat(" ", 10<<20) + `"}`))
-	got := however(t, newHTTPObserver, ask("GET /fhir/Patient/p-17 HTTP/1.1", ""),
-		reply("200 OK\r\nContent-Type: application/fhir+json\r\nContent-Encoding: gzip", bomb), ask("GET /../../x HTTP/1.1", ""))
-	if !slices.Contains(got, `bound-reached 10.20.3.10 "http" "decoded body"`) {
-		t.Errorf("said:\n%s", strings.Join(got, "\n"))
+	const bound = `bound-reached %s "http" "decoded body"`
+	for _, media := range []string{"application/fhir+json", "application/json", "text/plain", "text/html", "image/png", ""} {
+		bomb := gzipped([]byte(`{"resourceType":"Patient","id":"p-17","text":"` + strings.Repeat(" ", 10<<20) + `"}`))
+		if !strings.HasSuffix(media, "json") {
+			bomb = gzipped(make([]byte, 10<<20))
+		}
+		head := "\r\nContent-Type: " + media + "\r\nContent-Encoding: gzip"
+		answer := reply("200 OK"+head, bomb)
+		if media == "text/html" {
+			answer = server([]byte("HTTP/1.1 200 OK" + head + "\r\nTransfer-Encoding: chunked\r\n\r\n" + chunked(bomb, 1000)))
+		}
+		got := however(t, newHTTPObserver, ask("GET /fhir/Patient/p-17 HTTP/1.1", ""), answer, ask("GET /../../x HTTP/1.1", ""))
+		if !slices.Contains(got, fmt.Sprintf(bound, "10.20.3.10")) {
+			t.Errorf("%s, answered: said:\n%s", media, strings.Join(got, "\n"))
+		}
+		if got[len(got)-1] != `exploit-seen 10.20.1.5 "http" "path traversal"` {
+			t.Errorf("%s: what follows the bomb is not read", media)
+		}
+		got = however(t, newHTTPObserver, ask("POST /fhir/Patient HTTP/1.1"+head, bomb), reply("201 Created", ""))
+		if !slices.Contains(got, fmt.Sprintf(bound, "10.20.1.5")) {
+			t.Errorf("%s, sent: said:\n%s", media, strings.Join(got, "\n"))
+		}
 	}
-	if got[len(got)-1] != `exploit-seen 10.20.1.5 "http" "path traversal"` {
-		t.Error("what follows the bomb is not read")
+	page := gzipped([]byte(strings.Repeat("<tr><td>10.20.3.10</td><td>24000</td></tr>\n", 20000)))
+	if got := however(t, newHTTPObserver, ask("GET / HTTP/1.1", ""), reply("200 OK\r\nContent-Type: text/html\r\nContent-Encoding: gzip", page)); got != nil {
+		t.Errorf("of a long page: said:\n%s", strings.Join(got, "\n"))
+	}
+}
+
+// A packed body that ends with its connection has an end of its own.
+func TestHTTPPackedUntilClose(t *testing.T) {
+	head := "HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Type: "
+	for _, tt := range []struct{ media, body, want string }{
+		{"application/fhir+json", gzipped([]byte(`{"resourceType":"Patient","id":"p-17","gender":"female"}`)), `patient-data-seen 10.20.3.10 "fhir" "Patient"`},
+		{"text/plain", gzipped(make([]byte, 10<<20)), `bound-reached 10.20.3.10 "http" "decoded body"`},
+	} {
+		for _, size := range []int{10, 1000, 1 << 20} {
+			pieces := []piece{ask("GET /fhir/Patient/p-17 HTTP/1.0", ""), server([]byte(head + tt.media + "\r\n\r\n"))}
+			for cut := range slices.Chunk([]byte(tt.body), max(size, len(tt.body)/(maxAttempts-1))) {
+				pieces = append(pieces, server(cut))
+			}
+			var got []string
+			for _, e := range observe(t, newHTTPObserver(), pieces...) {
+				got = append(got, says(&e))
+			}
+			if !slices.Contains(got, tt.want) {
+				t.Errorf("%s in pieces of %d: said:\n%s", tt.media, size, strings.Join(got, "\n"))
+			}
+		}
 	}
 }
 

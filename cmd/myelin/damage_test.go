@@ -207,14 +207,16 @@ func TestHTTPBombs(t *testing.T) {
 		z := by(&body)
 		z.Write(text)
 		z.Close()
-		f := newFlood(t, "bomb.pcap")
-		for i := range 300 {
-			f.stream(i, false, 80, []byte("GET /fhir/Patient/p-17 HTTP/1.1\r\nHost: ehr\r\n\r\n"))
-			f.stream(i, true, 80, fmt.Appendf(nil, "HTTP/1.1 200 OK\r\nContent-Type: application/fhir+json\r\nContent-Encoding: %s\r\nContent-Length: %d\r\n\r\n%s", name, body.Len(), &body))
-		}
-		n, out, errs, code := peak(t, "assess", "--format", "json", f.done())
-		if n > maxPeak/2 || code != exitDone || !strings.Contains(out, `"kind":"malformed-message"`) || !strings.Contains(out, "decoded body") {
-			t.Errorf("%s: a peak of %.1f MB, exit %d, %s, %s", name, float64(n)/1e6, code, errs, out[:min(len(out), 1000)])
+		for _, media := range []string{"application/fhir+json", "text/plain"} {
+			f := newFlood(t, "bomb.pcap")
+			for i := range 300 {
+				f.stream(i, false, 80, []byte("GET /fhir/Patient/p-17 HTTP/1.1\r\nHost: ehr\r\n\r\n"))
+				f.stream(i, true, 80, fmt.Appendf(nil, "HTTP/1.1 200 OK\r\nContent-Type: %s\r\nContent-Encoding: %s\r\nContent-Length: %d\r\n\r\n%s", media, name, body.Len(), &body))
+			}
+			n, out, errs, code := peak(t, "assess", "--format", "json", f.done())
+			if n > maxPeak/2 || code != exitDone || !strings.Contains(out, `"kind":"malformed-message"`) || !strings.Contains(out, "decoded body") {
+				t.Errorf("%s, %s: a peak of %.1f MB, exit %d, %s, %s", name, media, float64(n)/1e6, code, errs, out[:min(len(out), 1000)])
+			}
 		}
 	}
 }
