@@ -640,7 +640,7 @@ func FuzzAir(f *testing.F) {
 			if sh.air != nil {
 				sh.left = maxEvents
 				sh.air.follower.Flush()
-				sh.air.flushRadio()
+				sh.air.transmitters.sorted(sh.air.talked)
 			}
 			var said strings.Builder
 			st := newStage(Config{Record: func(e *event.Event) error {

@@ -392,10 +392,10 @@ func (c *certificateCache) of(der []byte) certificateFacts {
 		if cert.WeakKey {
 			f.problems |= event.CertificateWeakKey
 		}
-		switch {
-		case cert.IsSelfSigned(): // then nobody relies on the signature
+		if cert.IsSelfSigned() {
 			f.problems |= event.CertificateSelfSigned
-		case cert.WeakHash:
+		}
+		if cert.WeakHash { // nobody relies on a self-signed one's, but it dates what made it
 			f.problems |= event.CertificateWeakHash
 		}
 		f.name = hostName(cert.DNSName)

@@ -162,8 +162,10 @@ func TestTLSWithGo(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	certificate := func(notAfter time.Time, name string) tls.Certificate {
-		template := &x509.Certificate{SerialNumber: big.NewInt(1), NotBefore: notAfter.AddDate(-1, 0, 0), NotAfter: notAfter, DNSNames: []string{name}}
+	certificate := func(notAfter time.Time, name string, sign x509.SignatureAlgorithm) tls.Certificate {
+		template := &x509.Certificate{
+			SerialNumber: big.NewInt(1), NotBefore: notAfter.AddDate(-1, 0, 0), NotAfter: notAfter, DNSNames: []string{name}, SignatureAlgorithm: sign,
+		}
 		der, err := x509.CreateCertificate(crand.Reader, template, template, key.Public(), key)
 		if err != nil {
 			t.Fatal(err)
@@ -172,6 +174,7 @@ func TestTLSWithGo(t *testing.T) {
 	}
 	expired := time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC) // tests play on 3 March 2026
 	valid := time.Date(2026, 12, 1, 0, 0, 0, 0, time.UTC)
+	weak := time.Date(2026, 12, 2, 0, 0, 0, 0, time.UTC) // valid, and signed over SHA-1
 	for _, tt := range []struct {
 		name     string
 		max      uint16
@@ -196,6 +199,10 @@ func TestTLSWithGo(t *testing.T) {
 			`certificate-seen 10.20.1.5`,
 			`tls-seen 10.20.1.5 "TLS 1.2" "pacs.ada.example"`,
 		}},
+		{"1.2, SHA-1", tls.VersionTLS12, tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256, nil, false, weak, []string{
+			`certificate-seen 10.20.3.10`, `name-seen 10.20.3.10 "pacs.ada.example" "tls"`,
+			`tls-seen 10.20.1.5 "TLS 1.2" "pacs.ada.example"`,
+		}},
 		{"1.1", tls.VersionTLS11, tls.TLS_ECDHE_ECDSA_WITH_AES_256_CBC_SHA, nil, false, valid, []string{
 			`certificate-seen 10.20.3.10`, `name-seen 10.20.3.10 "pacs.ada.example" "tls"`,
 			`tls-seen 10.20.1.5 "TLS 1.1" "pacs.ada.example" "obsolete version"`,
@@ -206,7 +213,11 @@ func TestTLSWithGo(t *testing.T) {
 		}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			own := certificate(tt.notAfter, "pacs.ada.example")
+			sign := x509.ECDSAWithSHA256
+			if tt.notAfter == weak {
+				sign = x509.ECDSAWithSHA1
+			}
+			own := certificate(tt.notAfter, "pacs.ada.example", sign)
 			client := &tls.Config{MinVersion: tls.VersionTLS10, MaxVersion: tt.max, ServerName: "pacs.ada.example", NextProtos: tt.alpn, InsecureSkipVerify: true}
 			server := &tls.Config{MinVersion: tls.VersionTLS10, MaxVersion: tt.max, NextProtos: tt.alpn, Certificates: []tls.Certificate{own}}
 			if tt.suite != 0 {
@@ -237,8 +248,11 @@ func TestTLSWithGo(t *testing.T) {
 					}
 				case event.CertificateSeen:
 					want := int64(event.CertificateSelfSigned)
-					if tt.notAfter == expired {
+					switch tt.notAfter {
+					case expired:
 						want |= event.CertificateExpired
+					case weak:
+						want |= event.CertificateWeakHash
 					}
 					if e.Int(event.Problems) != want || e.Int(event.NotAfter) != tt.notAfter.Unix() || e.Int(event.KeyBits) != 256 {
 						t.Errorf("problems %b, not after %d, %d bits", e.Int(event.Problems), e.Int(event.NotAfter), e.Int(event.KeyBits))

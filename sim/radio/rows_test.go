@@ -120,7 +120,7 @@ var attributed = map[finding.Kind]bool{
 	finding.BLEMedicalServiceUnencrypted: true, finding.BLEBelowProfileLevel: true, finding.DeviceDefendsItself: true,
 }
 
-var attributeNamed = regexp.MustCompile(`(Insulin Delivery|Continuous Glucose Monitoring|Glucose|Weight Scale|Body Composition|Heart Rate|Device Information|Bond Management)[:,] `+
+var attributeNamed = regexp.MustCompile(`(Insulin Delivery|Continuous Glucose Monitoring|Glucose|Weight Scale|Body Composition|Heart Rate|Device Information|Bond Management)[:,] ` +
 	`(IDD|CGM|Glucose|Record Access|Weight|Body Composition|Heart Rate|Serial Number|Bond Management) .*level [1-4]`)
 
 // TestNamed holds that whoever reads a finding of Bluetooth is told what was used, and
