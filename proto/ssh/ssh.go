@@ -155,11 +155,17 @@ var weak = map[string]bool{
 // Weak reports whether an algorithm's name stands for one that has been broken or set aside.
 func Weak(name []byte) bool { return weak[string(name)] }
 
-// Recognise says how well b, the first bytes of one side, fit an identification string.
+// Recognise says how well b, the first bytes of one side, fit an identification
+// string. One behind other lines (RFC 4253 section 4.2) is a weak match: any
+// text may have such a line.
 func Recognise(b []byte) wire.Match {
 	const prefix = "SSH-"
 	n := min(len(b), len(prefix))
 	if string(b[:n]) != prefix[:n] {
+		b = b[:min(len(b), maxIdent)]
+		if bytes.Contains(b, []byte("\nSSH-2.0-")) || bytes.Contains(b, []byte("\nSSH-1.")) {
+			return wire.WeakMatch
+		}
 		return wire.NoMatch
 	}
 	if len(b) < len(prefix)+1 {

@@ -116,6 +116,9 @@ func TestRecognise(t *testing.T) {
 	for in, want := range map[string]wire.Match{
 		"": wire.NeedMore, "SS": wire.NeedMore, "SSH-": wire.NeedMore, "SSH-2": wire.SureMatch, "SSH-1.99-x": wire.SureMatch,
 		"SSH-3": wire.NoMatch, "SSG": wire.NoMatch, "ssh-2.0": wire.NoMatch,
+		"Keep out\r\nof here\r\nSSH-2.0-x\r\n": wire.WeakMatch, "\nSSH-1.5-x": wire.WeakMatch, // RFC 4253 section 4.2
+		"Keep out SSH-2.0-x\r\n": wire.NoMatch, "Keep out\r\nSSH-3.0-x\r\n": wire.NoMatch,
+		strings.Repeat("a", 255) + "\nSSH-2.0-x\r\n": wire.NoMatch,
 	} {
 		if m := ssh.Recognise([]byte(in)); m != want {
 			t.Errorf("%q: %v", in, m)
