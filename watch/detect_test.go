@@ -821,6 +821,12 @@ var weaknessDetections = []detection{
 	}, confidence: device.High, title: "smb"},
 	{name: "RDP without TLS", kind: finding.InsecureService, scene: func(s *scene) { s.remote(laptop, ct1) }, confidence: device.High, title: "rdp"},
 	{name: "SSH", kind: finding.InsecureService, scene: func(s *scene) { s.ssh(laptop, ct1) }},
+	{name: "SSH version 1", kind: finding.InsecureService, scene: func(s *scene) {
+		s.talk(laptop, ct1, 22, server([]byte("SSH-1.5-x\n")), client([]byte("SSH-1.5-y\n")))
+	}, confidence: device.High, title: "ssh"},
+	{name: "SSH version 1 for who wants it", kind: finding.InsecureService, scene: func(s *scene) {
+		s.talk(laptop, ct1, 22, server([]byte("SSH-1.99-x\n")), client([]byte("SSH-2.0-y\r\n")))
+	}, confidence: device.High, title: "ssh"},
 	{name: "VNC without a password", kind: finding.InsecureService, scene: func(s *scene) { s.vnc(1) }, confidence: device.High, title: "vnc"},
 	{name: "VNC with one", kind: finding.InsecureService, scene: func(s *scene) { s.vnc(2) }},
 

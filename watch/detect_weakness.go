@@ -22,7 +22,6 @@ var insecureVersions = []struct{ protocol, version, note string }{
 	{"snmp", "1", "SNMP version 1 has no secret but a word in clear"},
 	{"snmp", "2c", "SNMP version 2c has no secret but a word in clear"},
 	{"rdp", "RDP security", "RDP without TLS"},
-	{"ssh", "1", "SSH version 1"},
 }
 
 func (s *stage) insecure(e *event.Event, name string) {
@@ -35,6 +34,8 @@ func (s *stage) insecure(e *event.Event, name string) {
 	switch {
 	case name == "vnc" && strings.HasSuffix(version, "no authentication"):
 		s.insecureService(e.Peer, name, place{e.Time, e.Sighting}, "VNC without a password")
+	case name == "ssh" && strings.HasPrefix(version, "1."): // 1.99 is 2.0 that speaks 1, too (RFC 4253 section 5.1)
+		s.insecureService(e.Peer, name, place{e.Time, e.Sighting}, "SSH version 1")
 	case name == "telnet" && e.Int(event.Protection)&int64(device.Encrypted) == 0:
 		s.insecureService(e.Peer, name, place{e.Time, e.Sighting}, "Telnet sends everything in clear")
 	}

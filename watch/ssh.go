@@ -14,6 +14,10 @@ import (
 	"github.com/myelin-health/myelin/wire"
 )
 
+// compatible is the version of a server that speaks 2.0, and 1 to who cannot
+// (RFC 4253 section 5.1).
+const compatible = "1.99"
+
 // A sshObserver follows one SSH connection up to the algorithms. It keeps the
 // packet of the side that offered first, at most 8 KiB, until the other has.
 type sshObserver struct {
@@ -53,7 +57,7 @@ func (o *sshObserver) data(x *exchange, b []byte) int {
 		}
 		o.ident[x.From], n = true, size
 		o.identified(x, &id)
-		if id.Legacy() && !bytes.Equal(id.Version, []byte("1.99")) {
+		if id.Legacy() && string(id.Version) != compatible {
 			return ignore
 		}
 	}
@@ -94,7 +98,7 @@ func (o *sshObserver) identified(x *exchange, id *ssh.Ident) {
 		return
 	}
 	protection := device.Encrypted
-	if id.Legacy() {
+	if id.Legacy() && string(id.Version) != compatible {
 		protection = 0
 	}
 	x.note(event.ProtocolSeen, 0, flow.Client, event.Text(event.Protocol, "ssh"),
