@@ -241,7 +241,8 @@ func deviceAddress(d *fhir.Device) device.Address {
 
 // order notes what a request that is active asks a device to do: the rate of an
 // infusion, and of a DeviceRequest also other settings, of which the units tell
-// no more than that they are some. It goes to a record system, which proposes
+// no more than that they are some. A choice tells that only where its name is one
+// of a medical device's: the size of a hearing aid is chosen, too. It goes to a record system, which proposes
 // it to people; so no therapy is said of the receiver.
 func (o *fhirObserver) order(x *exchange, off int, r *fhir.Resource, s *httpSide) {
 	d := &r.Order
@@ -270,7 +271,9 @@ func (o *fhirObserver) order(x *exchange, off int, r *fhir.Resource, s *httpSide
 		note(q, x.hash(r.Subject, d.Drug, d.Rate, d.Unit))
 	}
 	for _, set := range r.Settings {
-		if q, ok := quantityOf(set.Value, set.Unit, nil, nil); ok && !q.Unit.IsTime() && !q.Unit.IsMass() { // for how long, and for whom
+		if set.Choice && set.MDC {
+			note(device.Quantity{}, x.hash(r.Subject))
+		} else if q, ok := quantityOf(set.Value, set.Unit, nil, nil); ok && !q.Unit.IsTime() && !q.Unit.IsMass() { // for how long, and for whom
 			note(q, x.hash(r.Subject, set.Value, set.Unit))
 		}
 	}

@@ -87,6 +87,13 @@ func TestFHIRObserver(t *testing.T) {
 			[]string{`order-seen 10.20.3.10 "fhir"`, `command-seen 10.20.3.10 "20 mL/h" "DeviceRequest"`, `command-seen 10.20.3.10 "8 cm[H2O]" "DeviceRequest"`, `patient-data-seen 10.20.1.5 "fhir" "DeviceRequest"`},
 		},
 		{
+			"a device order of an alarm and a range of rates",
+			[]piece{ask("POST /fhir/DeviceRequest HTTP/1.1"+fhirType, `{"resourceType":"DeviceRequest","status":"active","intent":"order","subject":{"reference":"Patient/p-17"},"parameter":[`+
+				`{"code":{"coding":[{"system":"urn:iso:std:iso:11073:10101","code":"1"}]},"valueCodeableConcept":{"coding":[{"code":"off"}]}},`+
+				`{"valueRange":{"low":{"value":2,"code":"mL/h"},"high":{"value":20,"code":"mL/h"}}}]}`), created},
+			[]string{`order-seen 10.20.3.10 "fhir"`, `command-seen 10.20.3.10 "DeviceRequest"`, `command-seen 10.20.3.10 "2 mL/h" "DeviceRequest"`, `command-seen 10.20.3.10 "20 mL/h" "DeviceRequest"`, `patient-data-seen 10.20.1.5 "fhir" "DeviceRequest"`},
+		},
+		{
 			"a device order that is over",
 			[]piece{ask("POST /fhir/DeviceRequest HTTP/1.1"+fhirType, fmt.Sprintf(deviceOrder, "completed")), created},
 			[]string{`patient-data-seen 10.20.1.5 "fhir" "DeviceRequest"`},

@@ -109,8 +109,8 @@ type Resource struct {
 	Device Device // of a Device
 	Order  Dosage // of a MedicationRequest or DeviceRequest
 
-	// Settings are the quantities among the parameters of a DeviceRequest, the
-	// first [MaxSettings] of them.
+	// Settings are the parameters of a DeviceRequest, the first [MaxSettings] of
+	// them. A range is two: its lowest value and its highest.
 	Settings []Setting
 
 	Bundle Bundle // of a Bundle
@@ -141,10 +141,12 @@ type Dosage struct {
 	PerUnit        []byte // its unit
 }
 
-// A Setting is a parameter of a DeviceRequest that is a quantity.
+// A Setting is a parameter of a DeviceRequest.
 type Setting struct {
-	Value []byte // decimal
-	Unit  []byte // the code, or what stands for it
+	Value  []byte // decimal; empty for a choice
+	Unit   []byte // the code, or what stands for it
+	Choice bool   // among words, or of yes and no; which is not kept
+	MDC    bool   // named by a code of ISO/IEEE 11073-10101, so of a medical device; not kept for a range's highest value
 }
 
 // MaxSettings is how many settings of one request are told.
@@ -197,6 +199,8 @@ const (
 	partPerUnit
 	partSetting
 	partSettingUnit
+	partSettingSystem
+	partChoice
 	partBundleType
 	partMethod
 	partEntry     // counted when entered
@@ -284,6 +288,17 @@ var elements = []element{
 	{"DeviceRequest.parameter.valueQuantity.value", 0, partSetting},
 	{"DeviceRequest.parameter.valueQuantity.code", 0, partSettingUnit},
 	{"DeviceRequest.parameter.valueQuantity.unit", 0, partSettingUnit},
+	{"DeviceRequest.parameter.valueRange.low.value", 0, partSetting},
+	{"DeviceRequest.parameter.valueRange.low.code", 0, partSettingUnit},
+	{"DeviceRequest.parameter.valueRange.low.unit", 0, partSettingUnit},
+	{"DeviceRequest.parameter.valueRange.high", 0, partParameter},
+	{"DeviceRequest.parameter.valueRange.high.value", 0, partSetting},
+	{"DeviceRequest.parameter.valueRange.high.code", 0, partSettingUnit},
+	{"DeviceRequest.parameter.valueRange.high.unit", 0, partSettingUnit},
+	{"DeviceRequest.parameter.valueBoolean", 0, partChoice},
+	{"DeviceRequest.parameter.valueCodeableConcept.text", 0, partChoice},
+	{"DeviceRequest.parameter.valueCodeableConcept.coding.code", 0, partChoice},
+	{"DeviceRequest.parameter.code.coding.system", 0, partSettingSystem},
 
 	{"Bundle.type", 0, partBundleType},
 	{"Bundle.entry", 0, partEntry},
@@ -384,6 +399,9 @@ var wornTypes = []string{
 // form of a URI.
 const eui64 = "1.2.840.10004.1.1.1.0.0.1.0.0.1.2680"
 
+// mdc is the URI of ISO/IEEE 11073-10101 as a code system.
+const mdc = "urn:iso:std:iso:11073:10101"
+
 // fda is in the URI of whatever FDA publishes. Its product codes have no other
 // system that all agree on; they have three letters.
 const fda = "fda.gov/"
@@ -397,7 +415,7 @@ type frame struct {
 	depth  int    // elements open when it began
 
 	settings   [MaxSettings]Setting
-	parameters int // of a DeviceRequest, seen so far
+	parameters int // of a DeviceRequest, seen so far, ranges twice
 }
 
 // count counts an element when it is entered, and again with each repetition.
@@ -509,7 +527,7 @@ func (s *scan) end() {
 			Rate: slot[partRate], Unit: slot[partUnit], Per: slot[partPer], PerUnit: slot[partPerUnit],
 		}
 		r.Settings = f.settings[:min(f.parameters, MaxSettings)]
-		r.Settings = slices.DeleteFunc(r.Settings, func(q Setting) bool { return len(q.Value) == 0 })
+		r.Settings = slices.DeleteFunc(r.Settings, func(q Setting) bool { return len(q.Value) == 0 && !q.Choice })
 	case "Bundle":
 		r.Bundle.Type = slot[partBundleType]
 	}
@@ -600,6 +618,10 @@ func (s *scan) value(v []byte, escaped bool, unescape func(dst, v []byte) []byte
 		if q := f.setting(); len(q.Unit) == 0 {
 			q.Unit = v
 		}
+	case partSettingSystem:
+		f.setting().MDC = string(v) == mdc
+	case partChoice:
+		f.setting().Choice = true
 	case partTypeSystem:
 		f.system = v
 	case partTypeCode:

@@ -203,20 +203,39 @@ func TestSettings(t *testing.T) {
 			`<parameter><valueQuantity><unit value="h"/></valueQuantity></parameter><parameter><valueBoolean value="true"/></parameter>` +
 			`<parameter><valueQuantity><value value="20"/><unit value="mL/h"/></valueQuantity></parameter></DeviceRequest>`
 	)
+	const (
+		rangeInJSON = `{"resourceType":"DeviceRequest","parameter":[{"valueRange":{"low":{"value":1,"unit":"mL/h"},"high":{"value":20,"code":"mL/h"}}},` +
+			`{"valueQuantity":{"value":2,"unit":"V"},"code":{"coding":[{"system":"urn:iso:std:iso:11073:10101","code":"1"}]}},` +
+			`{"code":{"coding":[{"system":"urn:iso:std:iso:11073:10101","code":"2"}]},"valueBoolean":false},` +
+			`{"code":{"coding":[{"system":"http://snomed.info/sct","code":"3"}]},"valueBoolean":true},` +
+			`{"code":{"coding":[{"system":"urn:iso:std:iso:11073:10101","code":"4"}]},"valueCodeableConcept":{"coding":[{"code":"off"}]}},{"valueRange":{}}]}`
+		rangeInXML = `<DeviceRequest xmlns="http://hl7.org/fhir"><parameter><valueRange><low><value value="1"/><unit value="mL/h"/></low>` +
+			`<high><value value="20"/><unit value="mL/h"/></high></valueRange></parameter><parameter><code><coding>` +
+			`<system value="urn:iso:std:iso:11073:10101"/></coding></code><valueCodeableConcept><text value="off"/></valueCodeableConcept></parameter></DeviceRequest>`
+	)
 	many := `{"resourceType":"DeviceRequest","parameter":[` + strings.Repeat(`{"valueQuantity":{"value":1,"unit":"V"}},`, MaxSettings+1) + `{}]}`
 	for _, tt := range []struct {
 		in, want string
 		format   Format
 	}{
-		{inJSON, "1() 20(mL/h) ", JSON},
-		{inXML, "1() 20(mL/h) ", XML},
+		{inJSON, "1() choice 20(mL/h) ", JSON},
+		{inXML, "1() choice 20(mL/h) ", XML},
 		{many, strings.Repeat("1(V) ", MaxSettings), JSON},
+		{rangeInJSON, "1(mL/h) 20(mL/h) mdc:2(V) mdc:choice choice mdc:choice ", JSON},
+		{rangeInXML, "1(mL/h) 20(mL/h) mdc:choice ", XML},
 		{`{"resourceType":"ServiceRequest","parameter":[{"valueQuantity":{"value":1}}]}`, "", JSON},
 	} {
 		got := ""
 		err := Scan([]byte(tt.in), tt.format, func(r *Resource) {
 			for _, q := range r.Settings {
-				got += fmt.Sprintf("%s(%s) ", q.Value, q.Unit)
+				if q.MDC {
+					got += "mdc:"
+				}
+				if q.Choice {
+					got += "choice "
+				} else {
+					got += fmt.Sprintf("%s(%s) ", q.Value, q.Unit)
+				}
 			}
 		})
 		if err != nil || got != tt.want {
