@@ -5,32 +5,40 @@ package dicom
 
 import (
 	"bytes"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/myelin-health/myelin/internal/testpeer"
 )
 
-// associations are the A-ASSOCIATE-RQ and the A-ASSOCIATE-AC of the one
-// conversation that went through p.
-func associations(t *testing.T, p *testpeer.Proxy) (rq, ac Association) {
+// said is what client and server said in the one conversation that went through p.
+func said(t *testing.T, p *testpeer.Proxy) (sent [2][]byte) {
 	t.Helper()
-	said := p.Conversations()
-	if len(said) != 1 {
-		t.Fatalf("%d conversations, want 1", len(said))
+	all := p.Conversations()
+	if len(all) != 1 {
+		t.Fatalf("%d conversations, want 1", len(all))
 	}
-	var sent [2][]byte
-	for _, part := range said[0].Pieces {
+	for _, part := range all[0].Pieces {
 		from := 0
 		if part.FromServer {
 			from = 1
 		}
 		sent[from] = append(sent[from], part.Bytes...)
 	}
+	return sent
+}
+
+// associations are the A-ASSOCIATE-RQ and the A-ASSOCIATE-AC of the one
+// conversation that went through p.
+func associations(t *testing.T, p *testpeer.Proxy) (rq, ac Association) {
+	t.Helper()
+	sent := said(t, p)
 	for i, a := range []*Association{&rq, &ac} {
 		if n, err := a.Parse(sent[i]); err != nil || n == 0 || a.Type != AssociateRQ+PDUType(i) {
 			t.Fatalf("%v: %d bytes, %v", a.Type, n, err)
@@ -100,5 +108,25 @@ func TestRolesOfDCMTK(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestCancelOfDCMTK has findscu cancel after the first response (PS3.7 section
+// 9.3.2.3): a message that has no SOP class and gets no response of its own.
+func TestCancelOfDCMTK(t *testing.T) {
+	port := testpeer.Dcmqrscp(t, "ADAPACS", nil)
+	to := []string{"-aec", "ADAPACS", "127.0.0.1"}
+	for i := range 3 {
+		object := testpeer.DICOMObject(t, fmt.Sprintf("(0008,0016) UI =CTImageStorage\n(0008,0018) UI [1.2.276.0.99999.1.%d]\n"+
+			"(0010,0010) PN [Lindqvist^Anna]\n(0010,0020) LO [ADA-%d]\n(0020,000d) UI [1.2.276.0.99999.2.%[1]d]\n(0020,000e) UI [1.2.276.0.99999.3.%[1]d]\n", i, i), "+te")
+		testpeer.Run(t, t.TempDir(), testpeer.DCMTK(t, "storescu"), append(to, strconv.Itoa(port), object)...)
+	}
+	p := testpeer.NewProxy(t, port)
+	testpeer.Run(t, t.TempDir(), testpeer.DCMTK(t, "findscu"), append(to, strconv.Itoa(p.Port), "-S", "--cancel", "1", "-k", "0008,0052=STUDY", "-k", "0020,000d")...)
+	var r recorder
+	replay(new(Stream), &r, said(t, p)[0], 0)
+	i := slices.IndexFunc(r.lines, func(line string) bool { return strings.HasPrefix(line, "C-CANCEL-RQ in ") })
+	if i < 0 || !slices.Contains(r.lines[i:], "A-RELEASE-RQ 0 0 0") || strings.Contains(strings.Join(r.lines, "\n"), "malformed") {
+		t.Errorf("findscu said:\n%s", strings.Join(r.lines, "\n"))
 	}
 }

@@ -410,6 +410,7 @@ func TestKind(t *testing.T) {
 		"MSH|^~\\&|||||||RGV^O15\r":                                  hl7.PCD03,
 		"MSH|^~\\&|||||||RGV^O25\r":                                  hl7.Order,
 		"MSH|^~\\&|||||||ORM^O01\r":                                  hl7.Order,
+		"MSH|^~\\&|||||||OMG^O19\r":                                  hl7.Order,
 		"MSH|^~\\&|||||||QBP^Q22\r":                                  hl7.Query,
 		"MSH|^~\\&|||||||RSP^K22\r":                                  hl7.Response,
 		"MSH|^~\\&|||||||ACK\r":                                      hl7.Acknowledgement,
