@@ -104,6 +104,35 @@ type connTo struct {
 func (c connTo) Write(b []byte) (int, error) { return c.WriteTo(b, c.to) }
 
 // A quiet interface gives empty batches, and Close ends a read that waits.
+// What the kernel has no room for while nobody reads is counted.
+func TestLiveDropped(t *testing.T) {
+	from, to := loopbackPair(t)
+	l := openLoopback(t, LiveConfig{Ports: []uint16{uint16(to.(*net.UDPAddr).Port)}, RingBytes: 1})
+	const count = 200 // 6.5 MB, into a ring of 1 MiB
+	for range count {
+		if _, err := from.WriteTo(make([]byte, 32<<10), to); err != nil {
+			t.Fatal(err)
+		}
+	}
+	stats, err := l.Stats()
+	if err != nil || stats.Packets != count || stats.Dropped == 0 {
+		t.Fatalf("stats %+v, %v; want %d packets, some of them dropped", stats, err, count)
+	}
+	var b Batch
+	read := uint64(0)
+	for quiet := 0; quiet < 3; quiet++ {
+		if err := l.ReadBatch(&b); err != nil {
+			t.Fatal(err)
+		}
+		if read += uint64(len(b.Frames)); len(b.Frames) > 0 {
+			quiet = 0
+		}
+	}
+	if read == 0 || read != stats.Packets-stats.Dropped {
+		t.Errorf("%d read, of %+v", read, stats)
+	}
+}
+
 func TestLiveQuiet(t *testing.T) {
 	_, to := loopbackPair(t)
 	l := openLoopback(t, LiveConfig{Ports: []uint16{uint16(to.(*net.UDPAddr).Port)}})
