@@ -16,7 +16,7 @@ type Frame struct {
 	Packet    uint64   // number in the file, from 1, as Wireshark counts; of a frame log the line
 	OrigLen   int      // bytes on the wire; at least len(Data)
 	Interface int      // pcapng: counts the interface descriptions of the file, from 0; frame log: the dialects; else 0
-	Flags     uint32   // pcapng: epb_flags; btsnoop: Packet Flags (bit 0: received; of the monitor, adapter index and opcode); else 0
+	Flags     uint32   // pcapng: epb_flags; btsnoop: Packet Flags (bit 0: received; of the monitor, adapter index and opcode); frame log: see Radio; else 0
 	Link      LinkType // how Data begins
 }
 
