@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/netip"
 	"os"
 
@@ -14,6 +15,7 @@ import (
 
 	"github.com/myelin-health/myelin/device"
 	"github.com/myelin-health/myelin/proto"
+	"github.com/myelin-health/myelin/proto/radio"
 	"github.com/myelin-health/myelin/report"
 	"github.com/myelin-health/myelin/watch"
 )
@@ -23,6 +25,7 @@ import (
 const (
 	maxBaseline  = 64 << 20
 	maxCatalogue = 16 << 20
+	maxDialect   = 64 << 10 // as package radio has it
 )
 
 // unrecognised is the protocol of sessions whose protocol was not recognised.
@@ -142,16 +145,44 @@ func ReadCatalogue(file string) (*device.Catalogue, error) {
 	return c, nil
 }
 
+// ReadDialects reads dialects of proprietary radios, which docs/dialects.md
+// describes. Each has its own name.
+func ReadDialects(files []string) ([]*radio.Dialect, error) {
+	var all []*radio.Dialect
+	named := map[string]string{}
+	for _, d := range radio.Samples() {
+		named[d.Name] = "built in"
+	}
+	for _, file := range files {
+		b, err := readWritten(file, "a dialect", maxDialect)
+		if err != nil {
+			return nil, err
+		}
+		d, err := radio.Load(file, b)
+		if err != nil {
+			return nil, err
+		}
+		if where := named[d.Name]; where != "" {
+			return nil, fmt.Errorf("%s: there is another dialect %s (%s); give it another name", file, d.Name, where)
+		}
+		named[d.Name] = file
+		all = append(all, d)
+	}
+	return all, nil
+}
+
 // readWritten reads a file that a person wrote.
 func readWritten(file, what string, bound int64) ([]byte, error) {
-	st, err := os.Stat(file)
+	f, err := os.Open(file)
 	if err != nil {
 		return nil, err
 	}
-	if st.Size() > bound {
-		return nil, fmt.Errorf("%s: %d bytes; %s has at most %d", file, st.Size(), what, bound)
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, bound+1)) // a device or a pipe has no size
+	if err == nil && int64(len(b)) > bound {
+		return nil, fmt.Errorf("%s: %s has at most %d bytes", file, what, bound)
 	}
-	return os.ReadFile(file)
+	return b, err
 }
 
 // canonical returns an IP address as it is written in answers.

@@ -22,7 +22,6 @@ import (
 
 	"github.com/myelin-health/myelin/assess"
 	"github.com/myelin-health/myelin/finding"
-	"github.com/myelin-health/myelin/proto/radio"
 	"github.com/myelin-health/myelin/report"
 )
 
@@ -133,16 +132,8 @@ func (f *answerFlags) config() (c assess.Config, err error) {
 			return c, fmt.Errorf("--baseline %w; docs/baseline.md tells what it has to be", said(err))
 		}
 	}
-	for _, file := range f.dialectFiles {
-		src, err := os.ReadFile(file)
-		if err != nil {
-			return c, fmt.Errorf("--dialect %w", said(err))
-		}
-		d, err := radio.Load(file, src)
-		if err != nil {
-			return c, fmt.Errorf("--dialect %w; docs/dialects.md tells what it has to be", err)
-		}
-		c.Dialects = append(c.Dialects, d)
+	if c.Dialects, err = assess.ReadDialects(f.dialectFiles); err != nil {
+		return c, fmt.Errorf("--dialect %w; docs/dialects.md tells what it has to be", said(err))
 	}
 	return c, nil
 }
@@ -177,14 +168,25 @@ func level(flag, name string) (finding.Decision, error) {
 	return d, nil
 }
 
-// key reads the key of pseudonyms.
+// maxKey bounds the key of pseudonyms: more than that is another file.
+const maxKey = 64 << 10
+
+// key reads it.
 func key(file string) ([]byte, error) {
 	if file == "" {
 		return nil, nil
 	}
-	b, err := os.ReadFile(file)
-	if err != nil {
+	var b []byte
+	f, err := os.Open(file)
+	if err == nil {
+		defer f.Close()
+		b, err = io.ReadAll(io.LimitReader(f, maxKey+1))
+	}
+	switch {
+	case err != nil:
 		return nil, fmt.Errorf("--key %w; 'openssl rand -hex 32' makes a key", said(err))
+	case len(b) > maxKey:
+		return nil, fmt.Errorf("--key %s: more than %d bytes; 'openssl rand -hex 32' makes a key", file, maxKey)
 	}
 	// A text ends with a line feed that nobody chose; a key of random bytes may
 	// end with any.

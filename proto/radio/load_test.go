@@ -156,6 +156,7 @@ func TestLoadRefuses(t *testing.T) {
 		{"name: test-pump", "name: @@&a test-pump", `"&" is YAML that a dialect does without`},
 		{"name: test-pump", "name: @@!!str test-pump", `"!!str" is YAML that a dialect does without`},
 		{"name: test-pump", "name: @@|\n  test-pump", `"|" is YAML that a dialect does without`},
+		{"name: test-pump", "name: test-pump\n\tmodel: X", `3:1: a tab before the text; YAML is indented with spaces`},
 		{"name: test-pump", "name: test-pump\n---\ndialect: 1", `1:1: there are 2 YAML documents`},
 		{"name: test-pump", `name: "test`, `81:68: not YAML: `},
 		{"model: Drip", "model: @@\"a\\tb\"", `model has to be at most 64 bytes of text on one line`},
@@ -281,7 +282,7 @@ func TestLoadRefuses(t *testing.T) {
 		}
 	}
 	for _, tt := range []struct{ name, src, want string }{
-		{"empty", "", "a file holds one dialect"},
+		{"empty", "", "there is nothing in this file"},
 		{"a list", "- a\n", "test.yaml:1:1: the dialect has to be a mapping with the keys dialect, name"},
 		{"a word", "pump", "test.yaml:1:1: the dialect has to be a mapping"},
 		{"binary", "dialect: \x00", "test.yaml:1:1: this is not text; save the file as UTF-8"},

@@ -118,6 +118,10 @@ func (l *loader) document(src []byte) ast.Node {
 			return nil
 		}
 		l.ours = l.ours || declares(line)
+		if indent := len(line) - len(bytes.TrimLeft(line, " \t")); bytes.IndexByte(line[:indent], '\t') >= 0 && len(bytes.TrimSpace(line)) > 0 {
+			l.failAt(n, 1, "a tab before the text; YAML is indented with spaces")
+			return nil
+		}
 	}
 	tokens := lexer.Tokenize(string(src))
 	depth := 0
@@ -150,7 +154,11 @@ func (l *loader) document(src []byte) ast.Node {
 		l.failAt(line, column, "not YAML: %s", problem)
 		return nil
 	}
-	if len(file.Docs) != 1 || file.Docs[0].Body == nil {
+	if len(file.Docs) == 0 || len(file.Docs) == 1 && file.Docs[0].Body == nil {
+		l.failAt(1, 1, "there is nothing in this file; a dialect begins with \"dialect: 1\"")
+		return nil
+	}
+	if len(file.Docs) != 1 {
 		l.failAt(1, 1, "there are %d YAML documents; a file holds one dialect, and begins with \"dialect: 1\"", len(file.Docs))
 		return nil
 	}
