@@ -174,7 +174,7 @@ func TestAnswer(t *testing.T) {
 	partly.Stats = Stats{Packets: 9, Lost: map[string]uint64{NotRead: 4, NoDialect: 4}}
 	frames := bare
 	frames.Stats = Stats{Packets: 9, Lost: map[string]uint64{NoDialect: 6, Misfit + " (crc)": 3}}
-	if got, want := answer(&frames), answer(&Assessment{}); got != want {
+	if got, want := newDigest(&frames).answer(), newDigest(&Assessment{}).answer(); got != want {
 		t.Errorf("of frames of an unknown radio: %q, want %q", got, want)
 	}
 	for want, a := range map[string]*Assessment{
