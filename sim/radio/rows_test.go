@@ -177,7 +177,7 @@ func theDevice(t *testing.T, a *report.Assessment, k Take) *device.Device {
 	want := worn[k.Device]
 	// What can be heard of its Bluetooth services is its pulse. Where it says who made
 	// it, a dialect of the same product knows more.
-	if k.Device == "icd" && (k.Layer == Air || k.Layer == HCI && k.Scenario == "reconnect-cached") {
+	if k.Device == "icd" && (k.Layer == Air && !k.Decrypted || k.Layer != Frames && k.Scenario == "reconnect-cached") {
 		want.Class, want.Harm = "heart rate sensor", device.Serious
 	}
 	if d.Harm != want.Harm || d.Class != want.Class {
