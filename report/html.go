@@ -418,9 +418,12 @@ func (p *pageData) findings(g *digest) {
 		}
 		k := &finding.Kinds[f.Kind]
 		r := findingRow{
-			ID: f.ID, Title: cut(Plain(f.Title), rowWords), Who: cut(g.who(f), rowWords), Product: Plain(f.Product), Therapy: f.Therapy.String(),
+			ID: f.ID, Title: cut(Plain(f.Title), rowWords), Who: cut(g.who(f), rowWords), Product: Plain(f.Product),
 			Times: times(f.Count), When: span(f.First, f.Last), Advice: Plain(f.Advice), Why: k.Why,
 			Look: l, Harm: viewHarm(f.Harm), Privacy: f.Privacy, Review: f.Certainty == "review",
+		}
+		if f.Harm > device.Negligible {
+			r.Therapy = f.Therapy.String()
 		}
 		for _, anchor := range [...]string{"all-" + l.Class, cellID(l.Class, f.Harm)} {
 			if !seen[anchor] {

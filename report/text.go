@@ -151,7 +151,7 @@ func (g *digest) textFindings(b *bufio.Writer) {
 			}
 		}
 		if f.Therapy != device.NoTherapy && f.Harm > device.Negligible {
-			what += "\ntherapy: " + f.Therapy.String()
+			what += "\nendangers: " + f.Therapy.String()
 		}
 		what += "\n" + where + "; " + cmp.Or(f.Confidence.String(), "unknown") + " confidence"
 		switch {
