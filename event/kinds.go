@@ -113,6 +113,7 @@ const (
 	PairingMethod      // text: "Just Works", "Passkey Entry", "Numeric Comparison", "Out of Band"
 	LegacyPairing      // 1: LE legacy pairing, not Secure Connections
 	KeySize            // octets
+	Asked              // text: what each side of a pairing asked for, in words of ours
 	Service            // text: the service's assigned name
 	Characteristic     // text: the characteristic's assigned name, or a dialect's word for a frame
 	Trackable          // 1: an address that does not change
@@ -202,7 +203,7 @@ var Kinds = [kindCount]KindInfo{
 	MalformedSeen:     {"malformed-seen", "sent bytes that do not follow their format", []Key{Protocol, Field, Reason}},
 	OverlapSeen:       {"overlap-seen", "sent the same part of a stream or datagram twice with different bytes", []Key{Layer}},
 	LinkSeen:          {"link-seen", "had a radio link as peripheral of the peer", []Key{Protocol, Level, Packets, DataBytes}},
-	PairingSeen:       {"pairing-seen", "paired, or tried to, with the peer", []Key{PairingMethod, LegacyPairing, KeySize, Level, Outcome, Reason}},
+	PairingSeen:       {"pairing-seen", "paired, or tried to, with the peer", []Key{PairingMethod, LegacyPairing, KeySize, Level, Outcome, Reason, Asked}},
 	AttributeUsed:     {"attribute-used", "let the peer use a medical attribute, or sent it", []Key{Service, Characteristic, Operation, Level, Wanted, Therapy, Count}},
 	AttributeRefused:  {"attribute-refused", "refused the peer an attribute", []Key{Service, Characteristic, Operation, Reason, Level}},
 	AdvertisingSeen:   {"advertising-seen", "told everybody near something of itself", []Key{Fields, Trackable, Therapy}},

@@ -258,7 +258,8 @@ func (a *air) Pairing(c *ble.Connection, p *ble.Pairing) {
 	}
 	a.note(event.PairingSeen, l.who[ble.Peripheral].addr, l.who[ble.Central].addr,
 		event.Text(event.PairingMethod, p.Method.String()), event.Bool(event.LegacyPairing, !p.SecureConnections),
-		event.Int(event.KeySize, p.KeySize), event.Int(event.Level, l.level), event.Int(event.Outcome, outcome), event.Text(event.Reason, reason))
+		event.Int(event.KeySize, p.KeySize), event.Int(event.Level, l.level), event.Int(event.Outcome, outcome), event.Text(event.Reason, reason),
+		event.Text(event.Asked, askedFor(p)))
 }
 
 func (a *air) weakKey(l *airLink, reason string) {
@@ -293,7 +294,8 @@ func (a *air) Odd(c *ble.Connection, o ble.Oddity) {
 			cve = "" // what is published is of Secure Connections
 		}
 	case ble.KeySizeOutOfRange:
-		a.note(event.PairingSeen, l.who[ble.Peripheral].addr, l.who[ble.Central].addr, event.Int(event.KeySize, oddKeySize(c.Pairing())), event.Text(event.Reason, o.String()))
+		a.note(event.PairingSeen, l.who[ble.Peripheral].addr, l.who[ble.Central].addr, event.Int(event.KeySize, oddKeySize(c.Pairing())),
+			event.Text(event.Reason, o.String()), event.Text(event.Asked, askedFor(c.Pairing())))
 	}
 	a.note(event.ExploitSeen, l.who[ble.Central].addr, l.who[ble.Peripheral].addr,
 		event.Text(event.Protocol, "ble"), event.Text(event.Shape, o.String()), event.Text(event.CVE, cve))

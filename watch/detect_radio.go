@@ -61,11 +61,18 @@ func (s *stage) link(e *event.Event) {
 // pairing judges how two devices agreed on a key.
 func (s *stage) pairing(e *event.Event) {
 	size, succeeded := e.Int(event.KeySize), event.Result(e.Int(event.Outcome)) == event.Succeeded
-	how := "LE Secure Connections"
+	how, method, confidence := "LE Secure Connections", e.Text(event.PairingMethod), device.High
 	if e.Int(event.LegacyPairing) != 0 {
 		how = "LE legacy pairing"
 	}
-	how += " by " + e.Text(event.PairingMethod) + ": " + levelName(e.Int(event.Level))
+	if method == "" { // what told the one from the other may have been lost as well
+		method, confidence = "a method that was not heard", device.Low
+	}
+	how += " by " + method + ", " + levelName(e.Int(event.Level))
+	asked := e.Text(event.Asked)
+	if asked != "" {
+		asked = ": " + asked
+	}
 	if size != 0 && size != 16 {
 		note := "a key of " + strconv.FormatInt(size, 10) + " octets"
 		switch {
@@ -76,16 +83,16 @@ func (s *stage) pairing(e *event.Event) {
 		case succeeded:
 			note += ", " + how
 		}
-		s.waitAbout(finding.BLEKeySizeWeak, "", device.High, e, note)
+		s.waitAbout(finding.BLEKeySizeWeak, "", device.High, e, note+asked)
 	}
 	if !succeeded {
 		return
 	}
 	if e.Int(event.LegacyPairing) != 0 {
-		s.waitAbout(finding.BLEPairingLegacy, "", device.High, e, how)
+		s.waitAbout(finding.BLEPairingLegacy, "", confidence, e, how+asked)
 	}
-	if e.Text(event.PairingMethod) == justWorks {
-		s.waitAbout(finding.BLEPairingJustWorks, "", device.High, e, how)
+	if method == justWorks {
+		s.waitAbout(finding.BLEPairingJustWorks, "", device.High, e, how+asked)
 	}
 }
 

@@ -188,6 +188,7 @@ var radioDetections = []detection{
 	{name: "of a mouse", kind: finding.BLEPairingJustWorks, scene: func(s *scene) { s.paired(justWorks, false, 16, event.Succeeded) }},
 	{name: "with a passkey", kind: finding.BLEPairingJustWorks, scene: func(s *scene) { s.worn(); s.paired("Passkey Entry", false, 16, event.Succeeded) }},
 	{name: "done", kind: finding.BLEPairingLegacy, scene: func(s *scene) { s.worn(); s.paired("Passkey Entry", true, 16, event.Succeeded) }, confidence: device.High},
+	{name: "by a method that was not heard", kind: finding.BLEPairingLegacy, scene: func(s *scene) { s.worn(); s.paired("", true, 16, event.Succeeded) }, confidence: device.Low},
 	{name: "Secure Connections", kind: finding.BLEPairingLegacy, scene: func(s *scene) { s.worn(); s.paired("Passkey Entry", false, 16, event.Succeeded) }},
 	{name: "of 7 octets", kind: finding.BLEKeySizeWeak, scene: func(s *scene) { s.worn(); s.paired("Passkey Entry", false, 7, event.Succeeded) }, confidence: device.High},
 	{name: "of 253 octets", kind: finding.BLEKeySizeWeak, scene: func(s *scene) { s.worn(); s.paired("", false, 253, event.Unknown) }, confidence: device.High},

@@ -123,6 +123,11 @@ var attributed = map[finding.Kind]bool{
 var attributeNamed = regexp.MustCompile(`(Insulin Delivery|Continuous Glucose Monitoring|Glucose|Weight Scale|Body Composition|Heart Rate|Device Information|Bond Management)[:,] ` +
 	`(IDD|CGM|Glucose|Record Access|Weight|Body Composition|Heart Rate|Serial Number|Bond Management) .*level [1-4]`)
 
+// pairingSaid is what was obtained in a pairing, and what each side had asked for.
+var pairingSaid = regexp.MustCompile(`^LE (legacy pairing|Secure Connections) by (Just Works, level 2|(Passkey Entry|Out of Band), level [34]): (the device asked to pair; )?` +
+	`the phone or programmer asked for a bond(,| and) protection against a man in the middle( and LE Secure Connections)?, can show and take a number(, has a secret that came another way)?; ` +
+	`the device asked for a bond.*, can (neither show nor take a number|show a number but take none)`)
+
 // TestNamed holds that whoever reads a finding of Bluetooth is told what was used, and
 // how well it was protected.
 func TestNamed(t *testing.T) {
@@ -142,9 +147,10 @@ func TestNamed(t *testing.T) {
 				switch {
 				case attributed[f.Kind] && !attributeNamed.MatchString(s.Note):
 					t.Errorf("%+v: %s: %s", k, f.Kind, s.Note)
-				case f.Kind == finding.BLEPairingJustWorks && !strings.HasSuffix(s.Note, " by Just Works: level 2"),
-					f.Kind == finding.BLEPairingLegacy && !regexp.MustCompile(`^LE legacy pairing by .+: level [23]$`).MatchString(s.Note),
-					f.Kind == finding.BLEKeySizeWeak && !strings.HasPrefix(s.Note, "a key of 7 octets, LE ") && !strings.HasPrefix(s.Note, "a key of 253 octets"):
+				case f.Kind == finding.BLEPairingJustWorks && !pairingSaid.MatchString(s.Note),
+					f.Kind == finding.BLEPairingLegacy && !(pairingSaid.MatchString(s.Note) && strings.HasPrefix(s.Note, "LE legacy ")),
+					f.Kind == finding.BLEKeySizeWeak && s.Note != "a key of 253 octets, where 7 to 16 are possible: the phone or programmer asked for a bond, protection against a man in the middle and a key of at most 253 octets, can show and take a number" &&
+						!(strings.HasPrefix(s.Note, "a key of 7 octets, LE ") && strings.Contains(s.Note, "the device asked for a bond and a key of at most 7 octets, can neither show nor take a number")):
 					t.Errorf("%+v: %s: %s", k, f.Kind, s.Note)
 				}
 			}
