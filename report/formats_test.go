@@ -282,6 +282,13 @@ func TestHTML(t *testing.T) {
 			t.Errorf("the page does not have %q", want)
 		}
 	}
+	// Of a frame log it says the line: no Wireshark opens it.
+	for _, f := range radioWard().Findings {
+		s, page := f.Sightings[0], write(t, HTML, radioWard())
+		if want := fmt.Sprintf("02-attack.jsonl</bdi>, line %d, byte %d of its frame", s.Packet, s.Offset); (s.Input == 1) != bytes.Contains(page, []byte(want)) {
+			t.Errorf("input %d: does the page have %q?", s.Input, want)
+		}
+	}
 	for _, never := range []string{"<script", "http://", "https://", " style=", "@import", "url(", " on", "javascript:"} {
 		if tag := regexp.MustCompile(`<[^>]*` + regexp.QuoteMeta(never)); never == " on" {
 			if m := regexp.MustCompile(`<[a-z][^>]* on[a-z]+=`).Find(page); m != nil {

@@ -135,6 +135,7 @@ type findingRow struct {
 type sightingRow struct {
 	Input, Time, Note string
 	Packet            uint64
+	Line              bool // of a frame log, which no Wireshark filters
 	Offset            int
 }
 
@@ -470,6 +471,7 @@ func (p *pageData) findings(g *digest) {
 		r.References = Plain(strings.Join(refs, ", "))
 		for _, s := range f.Sightings {
 			row := sightingRow{Input: Plain(g.input(s.Input)), Packet: s.Packet, Offset: s.Offset, Note: Plain(s.Note)}
+			row.Line = s.Input >= 0 && s.Input < len(g.Inputs) && g.Inputs[s.Input].Kind == "frame-log"
 			if s.Time != 0 {
 				row.Time = clock(s.Time)
 			}

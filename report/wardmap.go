@@ -709,7 +709,7 @@ func abs(n int) int { return max(n, -n) }
 
 // say puts a station into words.
 func (n *mapNode) say(rows map[string]bool) {
-	wide := 26
+	wide := 24
 	if n.column == middleColumn {
 		wide = 42
 	}
@@ -735,7 +735,7 @@ func (n *mapNode) say(rows map[string]bool) {
 		n.Label = Plain(Label(d))
 		n.Kind = cmp.Or(Plain(d.Class), Plain(d.Role), "unknown station")
 		if n.zone == zoneAir && d.Class == "" {
-			n.Kind = "phone, programmer or other"
+			n.Kind = "phone or programmer"
 		}
 		both := strings.Trim(n.Kind+", "+product(d), ", ")
 		n.Title = n.Label + ": " + both
