@@ -20,7 +20,7 @@ import (
 // The bounds of what is remembered of those on the radio.
 const (
 	maxParties   = 16384 // addresses; first those go that passed by, last those that are medical and had a connection, and who speaks again has another pseudonym
-	maxHosts     = 1024  // controllers of logs
+	maxHosts     = 1024  // controllers of logs, of which those go first that had the fewest connections
 	maxLinkTold  = 128   // different uses of attributes told of one connection
 	maxLinkFault = 4     // malformed values told of one connection
 
@@ -38,7 +38,7 @@ type air struct {
 	cache    *gatt.Cache
 	spare    []*airLink // of connections that ended
 	parties  table[ble.Address, *party]
-	hosts    map[hostKey]*party
+	hosts    table[hostKey, *party]
 	stream   uint64 // of the frame in hand
 	named    int    // pseudonyms given
 	dropped  uint64 // parties that were forgotten though they had a connection or are medical, transmitters, and what a tracker had no room for
@@ -55,7 +55,7 @@ type air struct {
 }
 
 func newAir(sh *shard) *air {
-	a := &air{sh: sh, cache: new(gatt.Cache), amounts: make(map[device.Quantity]string), hosts: make(map[hostKey]*party), faults: make(map[Fault]uint64)}
+	a := &air{sh: sh, cache: new(gatt.Cache), amounts: make(map[device.Quantity]string), hosts: table[hostKey, *party]{bound: maxHosts}, faults: make(map[Fault]uint64)}
 	a.parties = table[ble.Address, *party]{bound: maxParties, keep: worth, release: func(_ ble.Address, p **party) {
 		if (*p).known || (*p).medical {
 			a.dropped++

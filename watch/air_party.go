@@ -89,7 +89,7 @@ func (a *air) side(c *ble.Connection, s ble.Side) *party {
 		return a.party(id)
 	}
 	k := hostKey{a.stream, a.packet.Index}
-	p := a.hosts[k]
+	p := *a.hosts.use(k, a.at.Time, &a.dropped)
 	switch known := a.of(id); {
 	case id.Trackable() && known != nil:
 		p = known // as another log has it, too
@@ -101,10 +101,7 @@ func (a *air) side(c *ble.Connection, s ble.Side) *party {
 		p = a.party(ble.Address{})
 	}
 	p.host = true
-	if len(a.hosts) >= maxHosts {
-		clear(a.hosts)
-	}
-	a.hosts[k] = p
+	*a.hosts.get(k) = p
 	return p
 }
 

@@ -427,8 +427,8 @@ func TestAirFlood(t *testing.T) {
 	p.writes(pumpControl, 0, bolus(5)...)
 	w := watchScene(t, p.scene, 1, nil)
 	a := w.shards[airShard].air
-	if n := len(a.parties.rows); n > maxParties || len(a.hosts) != 1 {
-		t.Errorf("%d parties, %d hosts", n, len(a.hosts))
+	if n := len(a.parties.rows); n > maxParties || len(a.hosts.rows) != 1 {
+		t.Errorf("%d parties, %d hosts", n, len(a.hosts.rows))
 	}
 	r := w.Result()
 	for _, f := range r.Findings {
@@ -441,6 +441,35 @@ func TestAirFlood(t *testing.T) {
 	}
 	if r.Stats.Unsaid != 0 {
 		t.Errorf("%d events were lost", r.Stats.Unsaid)
+	}
+}
+
+// A log of controllers without end makes no other sender of the phone that the
+// pump knows, whose controller says no address.
+func TestControllersFlood(t *testing.T) {
+	p := &phoneLog{scene: newScene(), t: t, device: pumpRadio}
+	commands := func() {
+		p.input, p.device = 0, pumpRadio
+		p.connect()
+		p.discoversPump()
+		p.pairs(true)
+		p.writes(pumpControl, 0, bolus(4)...)
+		p.disconnect()
+	}
+	commands()
+	commands()
+	for n := range 2 * maxHosts {
+		p.input, p.device = int32(n+1), private(n)
+		p.connect()
+		p.disconnect()
+	}
+	commands()
+	w := watchScene(t, p.scene, 1, nil)
+	if n := len(w.shards[airShard].air.hosts.rows); n > maxHosts {
+		t.Errorf("%d hosts", n)
+	}
+	if s := kinds(w.Result().Findings); strings.Contains(s, "unexpected") || !strings.Contains(s, "ble-pairing-legacy high x3") {
+		t.Errorf("the phone was forgotten in the flood:\n%s", s)
 	}
 }
 
