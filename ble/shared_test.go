@@ -165,10 +165,10 @@ func TestShared(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer file.Close()
-	if _, err := capture.NewReader(file); !errors.Is(err, capture.ErrFormat) {
-		t.Errorf("bluez-magic.btsnoop: %v, want a refusal", err)
+	if _, err := capture.NewReader(file); !errors.Is(err, capture.ErrFormat) || !strings.Contains(err.Error(), "text, which") {
+		t.Errorf("bluez-magic.btsnoop: %v, want a refusal, and why", err)
 	}
-	t.Logf("%-52s %-28s %5s %-40s %-10s %5s %5s %s", "bluez-magic.btsnoop", "refused", "", "", "", "", "", "")
+	t.Logf("%-52s %-28s %5s %-40s %-10s %5s %5s %s", "bluez-magic.btsnoop", "refused: text", "", "", "", "", "", "")
 	delete(listed, "bluez-magic.btsnoop")
 
 	for _, tt := range shared {

@@ -12,6 +12,8 @@ import (
 	"io"
 	"strconv"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
@@ -127,6 +129,40 @@ func Recognise(first []byte) (kind string, ok bool) {
 	return "", false
 }
 
+// unread are formats that are taken for a capture, by how they begin, and what
+// helps.
+var unread = [...]struct{ magic, what string }{
+	{"snoop\x00\x00\x00", "snoop, which editcap makes a pcap of"},
+	{"GMBU", "Network Monitor, which editcap makes a pcap of"},
+	{"PK\x03\x04", "zip, which has to be unpacked"},
+	{"BZh", "bzip2, which has to be unpacked"},
+	{"\xfd7zXZ\x00", "xz, which has to be unpacked"},
+}
+
+// insteadOf says what an input is that [Recognise] does not know by its first
+// bytes, and tells none of them: they may be anybody's.
+func insteadOf(first []byte) string {
+	if len(first) == 0 {
+		return "empty"
+	}
+	for _, x := range unread {
+		if bytes.HasPrefix(first, []byte(x.magic)) {
+			return x.what
+		}
+	}
+	strange := func(r rune) bool { return r < ' ' && !unicode.IsSpace(r) || r == utf8.RuneError }
+	words := bytes.TrimRightFunc(first, strange) // a letter may be cut
+	switch {
+	case looksLikeLine(first):
+		return `JSON, and its first line is no frame, with its bytes as "hex", of a frame log`
+	case len(first) >= 4 && binary.LittleEndian.Uint32(first) == blockSection:
+		return "a pcapng block without the magic number of its byte order"
+	case len(first)-len(words) < utf8.UTFMax && len(words) > 0 && bytes.IndexFunc(words, strange) < 0:
+		return "text, which begins neither like pcap, pcapng, btsnoop, gzip or zstd nor like a frame log"
+	}
+	return "it begins with none of the magic numbers of pcap, pcapng, btsnoop, gzip and zstd"
+}
+
 // sniffBytes is what [Recognise] is shown of an input, unless it may be a frame log.
 const sniffBytes = 16
 
@@ -168,7 +204,7 @@ func NewReader(r io.Reader) (*Reader, error) {
 		}
 		kind, ok := Recognise(first)
 		if !ok {
-			return nil, ErrFormat
+			return nil, fmt.Errorf("%w: %s", ErrFormat, insteadOf(first))
 		}
 		if kind != "gzip" && kind != "zstd" {
 			c, err := newReader(kind, first, r)

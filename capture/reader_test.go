@@ -190,6 +190,12 @@ func btsnoopFile(datalink u32, records ...[]byte) []byte {
 	return join(be("btsnoop\x00", u32(1), datalink), join(records...))
 }
 
+// Why an input is no capture.
+const (
+	notByMagic = "capture: not a capture file: it begins with none of the magic numbers of pcap, pcapng, btsnoop, gzip and zstd"
+	notByText  = "capture: not a capture file: text, which begins neither like pcap, pcapng, btsnoop, gzip or zstd nor like a frame log"
+)
+
 func TestRead(t *testing.T) {
 	const at = sec*1_000_000_000 + 123_456_000
 	tests := []struct {
@@ -462,11 +468,16 @@ func TestRead(t *testing.T) {
 		{"btsnoop, version 2", be("btsnoop\x00", u32(2), u32(1002)), nil, "capture: btsnoop header at byte 0: invalid value: version is not 1"},
 		{"btsnoop, datalink 2002", btsnoopFile(2002), nil, "capture: btsnoop header at byte 0: invalid value: datalink is none of 1001 to 1004 and 2001"},
 
-		{"nothing", nil, nil, capture.ErrFormat.Error()},
-		{"three bytes", []byte{0xd4, 0xc3, 0xb2}, nil, capture.ErrFormat.Error()},
-		{"text", []byte("MSH|^~\\&|MONITOR|ICU"), nil, capture.ErrFormat.Error()},
-		{"a block type without byte order", nl.block(0x0a0d0d0a, u32(0), u32(0)), nil, capture.ErrFormat.Error()},
-		{"half a magic", []byte("btsnoop!\x00\x00\x00\x01"), nil, capture.ErrFormat.Error()},
+		{"nothing", nil, nil, "capture: not a capture file: empty"},
+		{"three bytes", []byte{0xd4, 0xc3, 0xb2}, nil, notByMagic},
+		{"text", []byte("MSH|^~\\&|MONITOR|ICU"), nil, notByText},
+		{"text that is cut within a letter", []byte("Patientenname:\n\xc3\xb6"), nil, notByText},
+		{"a magic number of text", []byte("\n#-----\tmagic"), nil, notByText},
+		{"JSON", []byte(`{"resourceType":"Patient"}`), nil, `capture: not a capture file: JSON, and its first line is no frame, with its bytes as "hex", of a frame log`},
+		{"a block type without byte order", nl.block(0x0a0d0d0a, u32(0), u32(0)), nil, "capture: not a capture file: a pcapng block without the magic number of its byte order"},
+		{"half a magic", []byte("btsnoop!\x00\x00\x00\x01"), nil, notByMagic},
+		{"zip", []byte("PK\x03\x04\x14\x00"), nil, "capture: not a capture file: zip, which has to be unpacked"},
+		{"snoop", []byte("snoop\x00\x00\x00\x00\x00\x00\x02"), nil, "capture: not a capture file: snoop, which editcap makes a pcap of"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
