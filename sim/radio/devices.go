@@ -49,6 +49,7 @@ func address(kind ble.AddressKind, s string) ble.Address {
 // section 2.1.2), the others are random.
 var (
 	pumpAddress     = address(ble.StaticRandom, "C7:31:40:9E:5B:12")
+	bootAddress     = address(ble.StaticRandom, "C7:31:40:9E:5B:13") // of the pump's boot loader
 	icdBLEAddress   = address(ble.StaticRandom, "E2:0F:55:02:18:A6")
 	strapAddress    = address(ble.Public, "00:00:5E:00:53:84")
 	meterAddress    = address(ble.Public, "00:00:5E:00:53:92")
@@ -74,7 +75,7 @@ func Secrets() []string {
 	for _, n := range []uint32{classicSerial, sensorSerial, wandSerial} {
 		out = append(out, fmt.Sprintf("%06x", n), fmt.Sprint(n))
 	}
-	for _, a := range []ble.Address{pumpAddress, icdBLEAddress, strapAddress, meterAddress, scaleAddress, benAddress, strangerAddress, monitorAddress} {
+	for _, a := range []ble.Address{pumpAddress, bootAddress, icdBLEAddress, strapAddress, meterAddress, scaleAddress, benAddress, strangerAddress, monitorAddress} {
 		for _, b := range [][]byte{a.Bytes[:], reversed(a.Bytes[:])} {
 			plain := hex.EncodeToString(b)
 			out = append(out, plain)

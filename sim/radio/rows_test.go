@@ -101,6 +101,29 @@ func TestRows(t *testing.T) {
 	}
 }
 
+// TestUpdate holds that a program sent over a link that proves nothing is found,
+// as a weakness of the pump, and one sent under the bond is not. The catalogue has no row of it.
+func TestUpdate(t *testing.T) {
+	for take, found := range map[Take]bool{
+		air("pump", "update"): true, hci("pump", "update"): true,
+		{"pump", "update", Protected, Air, true}: false, {"pump", "update", Protected, HCI, false}: false,
+	} {
+		a := assessed(t, record(t, take, Format{}))
+		d := theDevice(t, a, take)
+		i := slices.IndexFunc(a.Findings, func(f finding.Finding) bool { return f.Kind == finding.BLEFirmwareUpdateUnprotected })
+		if i >= 0 != found {
+			t.Errorf("%+v: found: %v:%s", take, i >= 0, said(a))
+		}
+		if i < 0 {
+			continue
+		}
+		f := &a.Findings[i]
+		if f.Device != d.ID || f.Harm != device.Critical || f.Therapy != device.InsulinInfusion || f.Sightings[0].Note != "Nordic Secure DFU: Buttonless DFU without bonds at level 1" {
+			t.Errorf("%+v: %s", take, said(a))
+		}
+	}
+}
+
 // TestMeterDosesNothing holds that a finger-prick's value in clear is disclosure,
 // and that of a sensor, by which a pump may dose, more than that.
 func TestMeterDosesNothing(t *testing.T) {

@@ -105,6 +105,7 @@ var Scenarios = []Scenario{
 	{Device: "pump", Name: "sniffed-pairing", Forms: weak, Layers: airFirst, About: "legacy pairing where a sniffer listens that finds out the key", play: pairBy("pump", ble.JustWorks)},
 	{Device: "pump", Name: "pin-in-clear", Forms: weak, Layers: airFirst, logged: ble.Peripheral, About: "the pump's code in clear, all other bonds deleted with it, the limit raised", play: (*scene).pinInClear},
 	{Device: "pump", Name: "spoofed-sensor", Forms: weak, Layers: airFirst, About: "glucose values and a calibration in clear", play: (*scene).spoofedSensor},
+	{Device: "pump", Name: "update", Forms: both, Layers: airFirst, logged: ble.Peripheral, About: "a phone sends new firmware: over a link that proves nothing, or under its bond", play: (*scene).update},
 	{Device: "pump", Name: "zero-key", Forms: weak, Layers: onAirOnly, About: "SweynTooth: encryption with a key of zeros", play: (*scene).zeroKey},
 	{Device: "pump", Name: "key-size", Forms: weak, Layers: onAirOnly, About: "SweynTooth: a key of 253 octets is asked for", play: (*scene).keySize},
 	{Device: "pump", Name: "dhkey-skip", Forms: weak, Layers: onAirOnly, About: "SweynTooth: encryption before the DHKey checks", play: (*scene).dhKeySkip},
