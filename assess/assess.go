@@ -324,6 +324,7 @@ func lost(s *watch.Stats) map[string]uint64 {
 		"radio packets that the air changed":                         s.Air.BadCRC,
 		"radio messages of which a part was not heard":               s.Air.Lost,
 		"radio advertising and host events that were not whole":      s.Air.Cut,
+		"addresses on the radio, heard once, that are told as one":   s.Crowded,
 		"facts of messages with more of them than are taken":         s.Unsaid,
 	}
 	for f, n := range s.Faults {

@@ -43,6 +43,8 @@ type air struct {
 	named    int    // pseudonyms given
 	dropped  uint64 // parties that were forgotten though they had a connection or are medical, transmitters, and what a tracker had no room for
 	passed   uint64 // parties that were forgotten
+	crowds   map[crowdKey]*crowd
+	crowded  uint64 // strangers that are told as one with others
 	amounts  map[device.Quantity]string
 	faults   map[Fault]uint64
 	unread   uint64 // frames of a proprietary radio that no dialect knows
@@ -141,7 +143,7 @@ func (a *air) Connected(c *ble.Connection) {
 	l := a.newLink(c)
 	for _, s := range [...]ble.Side{ble.Central, ble.Peripheral} {
 		l.who[s] = a.side(c, s)
-		l.who[s].known = true
+		a.meet(l.who[s])
 	}
 	l.level = l.levelOf(c)
 	c.User = l
@@ -228,7 +230,7 @@ func (a *air) identify(c *ble.Connection, l *airLink) {
 		}
 		if known := a.of(id); known != nil {
 			l.who[s] = known
-			known.known = true
+			a.meet(known)
 		} else {
 			a.remember(id, l.who[s])
 		}

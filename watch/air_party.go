@@ -33,6 +33,7 @@ type party struct {
 	known      bool            // had a connection
 	host       bool            // of a log
 	told       bool
+	crowd      *crowd // that it is of, until somebody connects
 }
 
 // worth says how much somebody is worth remembering: a flood of advertisers, or
@@ -59,11 +60,39 @@ type hostKey struct {
 func (a *air) party(address ble.Address) *party {
 	p := a.of(address)
 	if p == nil {
-		a.named++
-		p = &party{addr: device.Address{Kind: device.BLE, Value: "ble-" + strconv.Itoa(a.named)}, address: address}
+		p = &party{addr: a.pseudonymOf(), address: address}
 		a.remember(address, p)
 	}
 	return p
+}
+
+func (a *air) pseudonymOf() device.Address {
+	a.named++
+	return device.Address{Kind: device.BLE, Value: "ble-" + strconv.Itoa(a.named)}
+}
+
+// stranger returns who advertises a medical service and was not known, but
+// perhaps by a name. Nothing was told of it yet.
+func (a *air) stranger(address ble.Address, service gatt.UUID, named *party) *party {
+	c := a.crowdOf(crowdKey{service: service}, device.BLE)
+	p := &party{address: address, crowd: c}
+	if named != nil {
+		p.fields, p.trackable, p.advertised = named.fields, named.trackable, named.advertised
+	}
+	if p.addr = c.addr; !c.join() {
+		p.addr = a.pseudonymOf()
+	}
+	a.remember(address, p)
+	return p
+}
+
+// meet takes note of a connection with somebody. Who was told with others
+// until then has a pseudonym of its own now, under which all is told anew.
+func (a *air) meet(p *party) {
+	if c := p.crowd; c != nil && c.leave(p.addr) {
+		*p = party{addr: a.pseudonymOf(), address: p.address, fields: p.fields, trackable: p.trackable, advertised: p.advertised}
+	}
+	p.crowd, p.known = nil, true
 }
 
 // of returns who is known to have an address, or nil.
@@ -129,10 +158,16 @@ func (a *air) is(p *party, service *gatt.ServiceInfo) {
 	}
 	p.medical, p.therapies = true, p.therapies|device.TherapiesOf(service.Therapy)
 	class := cmp.Or(service.Class, service.Therapy.Info().Class)
+	if c := p.crowd; c != nil && c.addr == p.addr {
+		if c.told {
+			return
+		}
+		c.told = true
+	}
 	if service.Class == "" && service.Therapy == device.Monitoring || class == "" {
 		class = strings.ToLower(service.Name) + " sensor"
 	}
-	if a.sh.keyed && p.address.Kind != ble.NoAddress {
+	if a.sh.keyed && p.address.Kind != ble.NoAddress && (p.crowd == nil || p.crowd.addr != p.addr) {
 		// Whoever has the key knows the device again in another capture.
 		id := strconv.FormatUint(uint64(a.pseudonym("radio", p)), 36)
 		a.note(event.NameSeen, p.addr, device.Address{}, event.Int(event.AddressKind, device.BLE), event.Text(event.Name, "ble-"+id))
@@ -173,8 +208,8 @@ func (a *air) Advertised(ad *ble.Advertisement) {
 	fields := int64(0)
 	offers := func(u gatt.UUID) {
 		if info, ok := gatt.Service(u); ok && info.Medical {
-			if p == nil {
-				p = a.party(ad.Identity)
+			if p == nil || !p.known && !p.medical && !p.host {
+				p = a.stranger(ad.Identity, info.UUID, p)
 			}
 			a.is(p, &info)
 		}

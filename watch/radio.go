@@ -37,6 +37,8 @@ type transmitter struct {
 	constant bool  // told
 	fresh    int64 // of the last command that has to be new
 	ordered  int64 // when that was heard first
+	name     string
+	again    bool // heard more than once
 }
 
 type transmitterKey struct {
@@ -49,17 +51,35 @@ type transmitterKey struct {
 // transmitter returns who has an address under a dialect.
 func (a *air) transmitter(k transmitterKey) *transmitter {
 	row := a.transmitters.use(k, a.at.Time, &a.dropped)
-	if *row == nil {
+	c := a.crowdOf(crowdKey{dialect: k.dialect, peer: k.peer}, device.Radio)
+	switch t := *row; {
+	case t == nil:
 		a.named++
-		t := &transmitter{addr: device.Address{Kind: device.Radio, Value: "radio-" + strconv.Itoa(a.named)}}
-		id := []byte(t.addr.Value)
-		if k.present {
-			id = binary.BigEndian.AppendUint64(nil, k.address)
+		t = &transmitter{name: "radio-" + strconv.Itoa(a.named)}
+		if t.addr = c.addr; c.join() {
+			t.subject = a.sh.pseudonym("subject", []byte(k.dialect), []byte(c.addr.Value))
+		} else {
+			a.own(t, k)
 		}
-		t.subject = a.sh.pseudonym("subject", []byte(k.dialect), id)
 		*row = t
+	case !t.again:
+		t.again = true
+		if c.leave(t.addr) {
+			t.named, t.exposed = false, 0
+			a.own(t, k)
+		}
 	}
 	return *row
+}
+
+// own gives a transmitter a pseudonym of its own.
+func (a *air) own(t *transmitter, k transmitterKey) {
+	t.addr = device.Address{Kind: device.Radio, Value: t.name}
+	id := []byte(t.name)
+	if k.present {
+		id = binary.BigEndian.AppendUint64(nil, k.address)
+	}
+	t.subject = a.sh.pseudonym("subject", []byte(k.dialect), id)
 }
 
 // radioFrame takes one frame of a proprietary radio.
@@ -177,6 +197,9 @@ func (a *air) said(m *radio.Message, frame []byte) {
 	other := device.Address{}
 	if m.Peer.Present && !m.Peer.Broadcast {
 		other = a.transmitter(transmitterKey{d.Name, m.Peer.Value, true, true}).addr
+		if c := a.crowds[crowdKey{dialect: d.Name}]; who.addr == c.addr {
+			other = a.crowdOf(crowdKey{dialect: d.Name, peer: true}, device.Radio).addr
+		}
 		who.peer = other
 	}
 	who.frames++
@@ -229,12 +252,14 @@ func (a *air) ordered(m *radio.Message, who *transmitter, other device.Address, 
 	c := m.Command
 	switch m.Kind {
 	case radio.Wake:
-		c.Verb = device.Wake
+		if c.Verb = device.Wake; !who.again && who.addr.Value != who.name {
+			return // one each of many is no flood of any
+		}
 	case radio.Pair:
 		c.Verb = device.Pair
 	}
 	var fresh int64
-	a.scratch = append(a.scratch[:0], who.addr.Value...)
+	a.scratch = append(a.scratch[:0], who.name...)
 	n := len(a.scratch)
 	a.scratch = m.AppendFresh(a.scratch)
 	// A short counter comes again by itself.
@@ -247,7 +272,7 @@ func (a *air) ordered(m *radio.Message, who *transmitter, other device.Address, 
 			fresh = 0 // its sender had no answer yet
 		}
 	}
-	a.scratch = m.AppendContent(append(a.scratch[:0], who.addr.Value...))
+	a.scratch = m.AppendContent(append(a.scratch[:0], who.name...))
 	a.note(event.OrderSeen, who.addr, other, event.Text(event.Protocol, "radio"), event.Text(event.Now, c.Now.String()))
 	a.note(event.CommandSeen, who.addr, other, event.Int(event.Verb, c.Verb), event.Int(event.Therapy, c.Therapy),
 		event.Int(event.Effect, device.EffectOf(&c)), event.Text(event.Value, c.Value.String()), event.Text(event.Target, m.Dialect.Name+": "+name),

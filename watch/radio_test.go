@@ -37,9 +37,13 @@ func newListener(t testing.TB) *listener {
 // hears hears a command to a device: one that has to be new each time, with a
 // number of the session.
 func (r *listener) hears(implant int64, session uint16) {
-	m, err := r.dialect.Message("therapies")
+	r.hearsFrame("therapies", implant, 0, session)
+}
+
+func (r *listener) hearsFrame(opcode string, implant, programmer int64, session uint16) {
+	m, err := r.dialect.Message(opcode)
 	if err == nil {
-		err = errors.Join(m.Set("device", implant), m.SetBytes("session", binary.BigEndian.AppendUint16(nil, session)))
+		err = errors.Join(m.Set("device", implant), m.Set("programmer", programmer), m.SetBytes("session", binary.BigEndian.AppendUint16(nil, session)))
 	}
 	if err != nil {
 		r.t.Fatal(err)

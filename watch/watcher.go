@@ -51,6 +51,7 @@ type Stats struct {
 	Air     ble.Stats
 	Dropped uint64 // entries that a bounded table of the ordered stage had no room for
 	Unsaid  uint64 // events that were more than a shard may emit
+	Crowded uint64 // addresses on the radio of which so little was heard that many are told as one
 }
 
 // A Fault is a header that did not follow its format.
@@ -134,6 +135,7 @@ func (w *Watcher) Result() Result {
 		}
 		r.Stats.Air = a.follower.Stats()
 		r.Stats.NotIP += a.unread
+		r.Stats.Crowded = a.crowded
 		r.Stats.Dropped = a.dropped + uint64(a.cache.Evicted())
 		if a.unread > 0 {
 			r.Stats.Faults[Fault{"link", "dialect"}] += a.unread
