@@ -287,6 +287,8 @@ func TestLoadRefuses(t *testing.T) {
 		{"a word", "pump", "test.yaml:1:1: the dialect has to be a mapping"},
 		{"binary", "dialect: \x00", "test.yaml:1:1: this is not text; save the file as UTF-8"},
 		{"UTF-16", "\xff\xfed\x00", "test.yaml:1:1: this is not text"},
+		{"a block of empty lines", "dialect: 1\na: |\n" + strings.Repeat(" \n", 32000), "test.yaml:67:1: more than 64 empty lines in a row; take them out"},
+		{"more empty lines", pump + strings.Repeat("\n", maxEmpty+1), "more than 64 empty lines"},
 		{"a long line", pump + "# " + strings.Repeat("x", 511), "test.yaml:82:512: a line of 513 bytes; break it after at most 512"},
 		{"no data", strings.NewReplacer("    - {kind: data}\n", "", ", at: -6", "").Replace(pump), "the frame has no place for fields; add {kind: data} to its fields"},
 		{"no opcodes", pump[:strings.Index(pump, "opcodes:")] + "opcodes: []\n", "opcodes is empty; list at least one"},
@@ -311,6 +313,9 @@ func TestLoadBounds(t *testing.T) {
 	dialect := func(fields, opcodes string) string {
 		return "dialect: 1\nname: a\ndevice: {therapy: pacing}\nframe:\n  fields:\n    - {name: opcode, kind: opcode, bytes: 2}\n" + fields +
 			"    - {kind: data}\nopcodes:\n" + opcodes
+	}
+	if _, err := Load("test.yaml", []byte(pump+strings.Repeat("\n", maxEmpty))); err != nil {
+		t.Error(err)
 	}
 	one := "  - {opcode: 0, name: wake, means: wake}\n"
 	fields := func(n int) string {

@@ -27,6 +27,7 @@ const (
 	maxFileBytes = 64 << 10
 	maxLineBytes = 512 // "- - - -" nests within a line
 	maxNesting   = 6   // of [ and {; a dialect needs two
+	maxEmpty     = 64  // empty lines in a row: in a block of text they take time with the square of their number
 	maxQuoted    = 40  // bytes of the file that an error repeats
 )
 
@@ -111,10 +112,17 @@ func (l *loader) document(src []byte) ast.Node {
 		l.failAt(1, 1, "this is not text; save the file as UTF-8")
 		return nil
 	}
-	n := 0
+	n, empty := 0, 0
 	for line := range bytes.Lines(src) {
 		if n++; len(line) > maxLineBytes {
 			l.failAt(n, maxLineBytes, "a line of %d bytes; break it after at most %d", len(line), maxLineBytes)
+			return nil
+		}
+		if empty++; len(bytes.TrimSpace(line)) > 0 {
+			empty = 0
+		}
+		if empty > maxEmpty {
+			l.failAt(n, 1, "more than %d empty lines in a row; take them out", maxEmpty)
 			return nil
 		}
 		l.ours = l.ours || declares(line)
