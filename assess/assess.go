@@ -77,6 +77,9 @@ func Run(ctx context.Context, paths []string, c Config) (*report.Assessment, err
 		return w, w.Flush()
 	}
 	wc := watch.Config{Jobs: c.Jobs, Key: c.Key, Baseline: c.Baseline, Catalogue: c.Catalogue, Dialects: dialects}
+	if len(c.Dialects) == 0 {
+		wc.Makes = radio.MayBeOf
+	}
 	if again == nil {
 		wc.Record = c.Record
 	}

@@ -127,6 +127,9 @@ func (a *air) product(p *party, made inventory.Claim) {
 	if said.Manufacturer == "" || said.Model == "" {
 		return
 	}
+	if a.dialects == nil && a.sh.makes != nil && !a.sh.makes(said.Manufacturer, said.Model) {
+		return
+	}
 	if d := a.dialectSet().Of(said.Manufacturer, said.Model); d != nil {
 		said.Class = d.Class
 		p.therapies |= d.Therapies

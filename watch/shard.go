@@ -47,7 +47,8 @@ type shard struct {
 	keyed   bool              // pseudonyms may be shown
 
 	dialects func() *radio.Set // of proprietary radios; called once
-	handles  *gatt.Cache       // what a run before learned of attributes; nil: nothing
+	makes    func(maker, model string) bool
+	handles  *gatt.Cache // what a run before learned of attributes; nil: nothing
 
 	seq  uint32 // of the packet in hand within its unit
 	out  *[]stamped

@@ -20,14 +20,15 @@ import (
 
 // A Config says how to watch. The zero value works.
 type Config struct {
-	Jobs      int                         // workers; below 2 everything runs in the caller's goroutine
-	Key       []byte                      // of patients' pseudonyms; nil: a random one, and nobody sees the pseudonyms
-	Baseline  *Baseline                   // what is expected here; nil: nothing is known to be
-	Catalogue *device.Catalogue           // what products and their FDA codes mean; nil: what Myelin knows
-	Dialects  func() *radio.Set           // of proprietary radios, asked for once, when there is a frame of one; nil: none is known
-	Handles   *gatt.Cache                 // what a run over the same frames learned of attributes on the radio ([Watcher.Handles]); nil: nothing
-	Record    func(*event.Event) error    // is told every event, in order; nil: nobody is
-	Progress  func(packets, bytes uint64) // is told how far reading has come; nil: nobody is
+	Jobs      int                            // workers; below 2 everything runs in the caller's goroutine
+	Key       []byte                         // of patients' pseudonyms; nil: a random one, and nobody sees the pseudonyms
+	Baseline  *Baseline                      // what is expected here; nil: nothing is known to be
+	Catalogue *device.Catalogue              // what products and their FDA codes mean; nil: what Myelin knows
+	Dialects  func() *radio.Set              // of proprietary radios, asked for once, when there is a frame of one; nil: none is known
+	Makes     func(maker, model string) bool // whether a dialect may be of a product, so that Dialects is to be asked; nil: it may
+	Handles   *gatt.Cache                    // what a run over the same frames learned of attributes on the radio ([Watcher.Handles]); nil: nothing
+	Record    func(*event.Event) error       // is told every event, in order; nil: nobody is
+	Progress  func(packets, bytes uint64)    // is told how far reading has come; nil: nobody is
 }
 
 // A Watcher watches frames. Run, Flush and Result are called from one goroutine.
@@ -78,7 +79,7 @@ func New(c Config) *Watcher {
 	if w.shards[airShard].dialects = c.Dialects; c.Dialects == nil {
 		w.shards[airShard].dialects = func() *radio.Set { return new(radio.Set) }
 	}
-	w.shards[airShard].handles = c.Handles
+	w.shards[airShard].makes, w.shards[airShard].handles = c.Makes, c.Handles
 	return w
 }
 

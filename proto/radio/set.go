@@ -4,6 +4,7 @@
 package radio
 
 import (
+	"bytes"
 	"embed"
 	"fmt"
 	"path"
@@ -35,6 +36,22 @@ func Samples() []*Dialect {
 		out = append(out, d)
 	}
 	return out
+}
+
+// MayBeOf reports whether there may be a sample of a product, without the time
+// that it takes to read them: false is sure.
+func MayBeOf(manufacturer, model string) bool {
+	entries, err := files.ReadDir("dialects")
+	if err != nil {
+		return true
+	}
+	for _, e := range entries {
+		src, err := files.ReadFile(path.Join("dialects", e.Name()))
+		if err != nil || bytes.Contains(src, []byte("manufacturer: "+manufacturer+"\n")) && bytes.Contains(src, []byte("model: "+model+"\n")) {
+			return true
+		}
+	}
+	return false
 }
 
 // maxDialects bounds a set: each is tried on a frame that does not name its own.

@@ -353,3 +353,12 @@ func inside(frame, b []byte) bool {
 	}
 	return false
 }
+
+// TestMayBeOf holds that no sample is missed without being read.
+func TestMayBeOf(t *testing.T) {
+	for _, d := range Samples() {
+		if !MayBeOf(d.Manufacturer, d.Model) || MayBeOf(d.Manufacturer, d.Model+"X") || MayBeOf("", d.Model) {
+			t.Errorf("%s: %s %s", d.Name, d.Manufacturer, d.Model)
+		}
+	}
+}
