@@ -459,7 +459,7 @@ func (t *Tracker) emit(i int) {
 	if known && (a.Confidence == device.NoConfidence || confidence < a.Confidence) {
 		a.Confidence = confidence
 	}
-	if !known {
+	if !known || a.Characteristic == (UUID{}) { // of a descriptor that stands behind no value
 		a.Confidence = device.NoConfidence
 	}
 	t.say(a)
