@@ -93,9 +93,12 @@ func (a *Assessment) Medical() []device.Device {
 	return out
 }
 
-// Label is what a person calls a device: its application name, the first part
-// of its host name, its address, else its model.
+// Label is what a person calls a device: its name in the register, else its
+// application name, the first part of its host name, its address, else its model.
 func Label(d *device.Device) string {
+	if d.Name != "" {
+		return d.Name
+	}
 	for _, kind := range [...]device.AddressKind{device.AET, device.Host, device.IP, device.EUI64} {
 		for _, a := range d.Addresses {
 			if a.Kind != kind {
@@ -142,6 +145,9 @@ type (
 	}
 	jsonDevice struct {
 		ID           string        `json:"id"`
+		Name         string        `json:"name,omitempty"` // in a register
+		Ward         string        `json:"ward,omitempty"`
+		Unseen       bool          `json:"unseen,omitempty"`
 		Manufacturer string        `json:"manufacturer"`
 		Model        string        `json:"model"`
 		Version      string        `json:"version"`
@@ -268,7 +274,7 @@ func jsonList[T any](b *bufio.Writer, e *json.Encoder, name string, list []T, of
 
 func deviceJSON(d *device.Device) *jsonDevice {
 	j := &jsonDevice{
-		ID: d.ID, Manufacturer: d.Manufacturer, Model: d.Model, Version: d.Version, Serial: d.Serial, OS: d.OS,
+		ID: d.ID, Name: d.Name, Ward: d.Ward, Unseen: d.Unseen, Manufacturer: d.Manufacturer, Model: d.Model, Version: d.Version, Serial: d.Serial, OS: d.OS,
 		Class: d.Class, Role: d.Role, Therapy: d.Therapy.String(), Harm: d.Harm.String(), Medical: d.Medical,
 		ProductCode: d.ProductCode, Confidence: d.Confidence.String(), Addresses: []jsonAddress{}, Protocols: d.Protocols,
 	}

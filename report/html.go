@@ -538,7 +538,7 @@ func (p *pageData) devices(g *digest) {
 		if d.Serial != "" {
 			rest = append(rest, "serial "+Plain(d.Serial))
 		}
-		for _, s := range [...]string{product(d), strings.Join(rest, ", ")} {
+		for _, s := range [...]string{product(d), strings.Join(rest, ", "), registered(d)} {
 			if s != "" {
 				r.Details = append(r.Details, cut(s, rowWords))
 			}

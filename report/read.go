@@ -176,7 +176,7 @@ func (j *jsonDevice) device() (device.Device, error) {
 	harm, errH := word("harm", j.Harm, device.ParseHarm)
 	confidence, errC := word("confidence", j.Confidence, parseConfidence)
 	d := device.Device{
-		ID: j.ID, OS: j.OS, Serial: j.Serial, Medical: j.Medical, Confidence: confidence, Role: j.Role,
+		ID: j.ID, Name: j.Name, Ward: j.Ward, Unseen: j.Unseen, OS: j.OS, Serial: j.Serial, Medical: j.Medical, Confidence: confidence, Role: j.Role,
 		Product: device.Product{
 			Manufacturer: j.Manufacturer, Model: j.Model, Version: j.Version, Class: j.Class, Therapy: therapy, Harm: harm,
 			ProductCode: j.ProductCode,

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -200,6 +201,23 @@ func protocols(d *device.Device, most int) string {
 	return shown
 }
 
+// registered says where the register has a device, and that it was not seen.
+func registered(d *device.Device) string {
+	words := Plain(d.Ward)
+	if d.Unseen {
+		if words != "" {
+			words += ", "
+		}
+		words += "in the register, not seen"
+	}
+	return words
+}
+
+// lines writes what is not empty, a line each.
+func lines(list ...string) string {
+	return strings.Join(slices.DeleteFunc(list, func(s string) bool { return s == "" }), "\n")
+}
+
 // cells writes a list into a cell, a line each.
 func cells(list []string) string {
 	for i := range list {
@@ -220,7 +238,7 @@ func (g *digest) textDevices(b *bufio.Writer) {
 		}
 		rows = append(rows, []string{
 			cut(Plain(Label(d)), 48), bars(d.Harm) + " " + harmWord(d.Harm),
-			cut(cmp.Or(Plain(d.Class), d.Therapy.String()), 60) + "\n" + cut(product(d), 80),
+			lines(cut(cmp.Or(Plain(d.Class), d.Therapy.String()), 60), cut(product(d), 80), cut(registered(d), 60)),
 			cells(addresses(d, 3)), protocols(d, 8),
 		})
 	}

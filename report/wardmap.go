@@ -199,6 +199,9 @@ func columnOf(d *device.Device) int {
 func (m *mapMaker) collect() {
 	for i := range m.g.Devices {
 		d := &m.g.Devices[i]
+		if d.Unseen {
+			continue // talked to nobody
+		}
 		n := &mapNode{device: d, column: columnOf(d), zone: zoneNone, members: 1, Harm: int(d.Harm)}
 		for _, a := range d.Addresses {
 			if a.OnAir() {
