@@ -3,7 +3,8 @@
 
 // Package ward makes the sample ward: captures of the morning of Tuesday
 // 3 March 2026 at St. Ada Hospital, 07:00 to 07:20 local time, as three span
-// ports saw it, and what a phone, a Bluetooth sniffer and a radio receiver heard.
+// ports saw it, what a phone, a Bluetooth sniffer and a radio receiver heard, and
+// the papers of makers: bills of materials and an advisory.
 // Hospital, makers, devices, patients and staff are invented.
 //
 // What a real tool can say is said by one over loopback and recorded: DICOM by
@@ -50,7 +51,7 @@ func Make(ctx context.Context, dir string) error {
 			return err
 		}
 	}
-	return heard(dir)
+	return errors.Join(heard(dir), papers(dir))
 }
 
 // networkTaps are the captures of the network.
