@@ -6,9 +6,11 @@
 // with other addresses and later times. It prints CPU and wall-clock seconds,
 // peak memory and packets per CPU-second, and judges nothing. The radio is
 // measured alike, on logs of a phone that it makes: a large one, one of a tenth
-// of its size, and one that is small enough for peers.
+// of its size, and one that is small enough for peers. So is the matching of
+// bills of materials, of packages that records of OSV name, beside osv-scanner,
+// with what one of both found and the other did not.
 //
-//	go run ./internal/bench [-captures DIR] [-megabytes 1000] [-radio-megabytes 200] [-runs 3] [-keep FILE] [-only NAME]
+//	go run ./internal/bench [-captures DIR] [-megabytes 1000] [-radio-megabytes 200] [-osv DIR] [-boms 100] [-runs 3] [-keep FILE] [-only NAME]
 package main
 
 import (
@@ -36,15 +38,17 @@ func main() {
 	runs := flag.Int("runs", 3, "runs of each command; the median is printed")
 	keep := flag.String("keep", "", "make the capture here and keep it")
 	radio := flag.Int("radio-megabytes", 200, "size of the radio log to make")
+	osv := flag.String("osv", "../shared/advisories/osv", "folder of OSV records, a line each")
+	boms := flag.Int("boms", 100, "bills of materials to make; osv-scanner takes half a second for each")
 	only := flag.String("only", "", "run only the commands whose name contains this")
 	flag.Parse()
-	if err := bench(*captures, *keep, *only, int64(*megabytes)*1e6, int64(*radio)*1e6, *runs); err != nil {
+	if err := bench(*captures, *keep, *osv, *only, int64(*megabytes)*1e6, int64(*radio)*1e6, *boms, *runs); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
 }
 
-func bench(captures, keep, only string, size, radio int64, runs int) error {
+func bench(captures, keep, osv, only string, size, radio int64, boms, runs int) error {
 	dir, err := os.MkdirTemp("", "myelin-bench-")
 	if err != nil {
 		return err
@@ -97,6 +101,9 @@ func bench(captures, keep, only string, size, radio int64, runs int) error {
 		if err := run(file, records, only, runs, commands); err != nil {
 			return err
 		}
+	}
+	if boms > 0 {
+		return know(dir, program, osv, only, boms, runs)
 	}
 	return nil
 }
