@@ -52,6 +52,9 @@ var rooms = []room{
 	{"inventory", []string{"device", "event", "finding"}, nil},
 	{"watch", []string{"proto", "ble", "flow", "capture", "wire", "device", "event", "finding", "inventory"}, nil},
 
+	{"match/version", nil, nil},
+	{"match/cpe", nil, nil},
+	{"match/purl", nil, nil},
 	{"risk", []string{"device", "finding"}, nil},
 	{"report", []string{"device", "event", "finding"}, []string{"github.com/jedib0t/go-pretty"}},
 	{"assess", []string{"capture", "wire", "flow", "proto", "device", "event", "finding", "inventory", "watch", "risk", "report"}, []string{"github.com/goccy/go-yaml"}},
