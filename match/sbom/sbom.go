@@ -7,7 +7,13 @@
 // This API is stable.
 package sbom
 
-import "time"
+import (
+	"bytes"
+	"errors"
+	"io"
+	"strings"
+	"time"
+)
 
 // A Format is a standard of bills of materials, with its spelling.
 type Format uint8
@@ -51,10 +57,146 @@ type Component struct {
 	DependsKnown bool   // the document says what it depends on, be it nothing
 	SupportLevel string // FDA: "actively maintained", "no longer maintained", "abandoned"; as written
 	EndOfSupport string // "2006-01-02", or ""
+
+	EndOfSupportText string // what is said of the end of support where it is no date
 }
 
 // A Hash is a digest of a component.
 type Hash struct {
 	Algorithm string // "SHA-256", CycloneDX's spelling
 	Hex       string
+}
+
+// Read reads one document and tells its format by its content. It streams: what
+// it keeps is what it returns. A document that breaks its specification is
+// refused with an [*Error].
+func Read(src io.Reader) (*Document, error) {
+	r := &reader{
+		doc:       &Document{Subject: -1},
+		supported: everyVersion &^ 3,
+		facts:     facts{interned: map[string]string{}, ids: map[string]int32{}},
+	}
+	r.window.r = src
+	r.more()
+	for len(r.buf) > 0 && r.end < len(r.buf) && r.more() { // fill the first window
+	}
+	if bytes.HasPrefix(r.buf[:r.end], []byte("\xef\xbb\xbf")) {
+		r.pos = 3
+	}
+	format, ok := Detect(r.buf[r.pos:r.end])
+	if !ok {
+		if r.err != nil && !errors.Is(r.err, io.EOF) {
+			return nil, r.fail(r.err)
+		}
+		return nil, r.fail(errNotSBOM)
+	}
+	r.doc.Format = format
+	var err error
+	switch format {
+	case CycloneDXXML:
+		r.supported |= 2 // 1.1
+		err = r.xmlDocument(cyclonedxShapes())
+	case CycloneDXJSON:
+		err = r.jsonDocument(cyclonedxShapes()["bom"])
+	default:
+		err = r.fail(errNotSBOM)
+	}
+	if err != nil {
+		return nil, err
+	}
+	r.connect()
+	if s := r.doc.Subject; s >= 0 && r.doc.Supplier == "" {
+		r.doc.Supplier = r.doc.Components[s].Supplier
+	}
+	return r.doc, nil
+}
+
+func (r *reader) jsonDocument(s *shape) error {
+	r.space()
+	if err := r.object(s); err != nil {
+		return err
+	}
+	if r.space() != 0 {
+		return r.fail(errTrailing)
+	}
+	if !errors.Is(r.err, io.EOF) {
+		return r.fail(r.why())
+	}
+	return nil
+}
+
+// Detect tells the format of a document by its first bytes; a few kilobytes are
+// enough for all but the strangest order of keys. It does not say that the
+// document is valid.
+func Detect(head []byte) (Format, bool) {
+	head = bytes.TrimPrefix(head, []byte("\xef\xbb\xbf"))
+	head = bytes.TrimLeft(head, " \t\r\n")
+	if len(head) == 0 {
+		return NoFormat, false
+	}
+	switch head[0] {
+	case '<':
+		if bytes.Contains(head, []byte(cyclonedxBOM)) {
+			return CycloneDXXML, true
+		}
+	case '{':
+		return detectJSON(head)
+	default:
+		for line := range bytes.Lines(head) {
+			if bytes.HasPrefix(line, []byte("SPDXVersion:")) {
+				return SPDXTagValue, true
+			}
+			if line = bytes.TrimSpace(line); len(line) > 0 && line[0] != '#' {
+				break
+			}
+		}
+	}
+	return NoFormat, false
+}
+
+// detectJSON looks at the keys of the outermost object.
+func detectJSON(head []byte) (Format, bool) {
+	j := jsonScanner{window: window{buf: head, end: len(head), err: io.EOF}}
+	j.pos++
+	cut := false
+	for first := true; !cut; first = false {
+		if ok, err := j.next(first, '}'); !ok || err != nil || j.buf[j.pos] != '"' {
+			break
+		}
+		key, err := j.text()
+		if err != nil || j.take(':') != nil {
+			break
+		}
+		at := string(key)
+		j.space()
+		from := j.pos
+		cut = j.skip(0) != nil
+		value := string(head[from:min(j.pos, from+512)])
+		switch at {
+		case "bomFormat":
+			return CycloneDXJSON, true
+		case "$schema":
+			if strings.Contains(value, "cyclonedx.org/schema/bom") {
+				return CycloneDXJSON, true
+			}
+		case "spdxVersion", "SPDXID", "dataLicense", "documentNamespace":
+			return SPDXJSON, true
+		case "@context":
+			if strings.Contains(value, "spdx.org/rdf/3.") {
+				return SPDX3JSON, true
+			}
+			if !cut {
+				return NoFormat, false
+			}
+		}
+	}
+	for _, sign := range []struct {
+		text   string
+		format Format
+	}{{`"bomFormat"`, CycloneDXJSON}, {`"spdxVersion"`, SPDXJSON}, {`"SPDXRef-`, SPDXJSON}, {"spdx.org/rdf/3.", SPDX3JSON}, {`"bom-ref"`, CycloneDXJSON}} {
+		if cut && bytes.Contains(head, []byte(sign.text)) {
+			return sign.format, true
+		}
+	}
+	return NoFormat, false
 }
