@@ -22,10 +22,11 @@ const (
 	Recalled          // general knowledge, not read again: check before use
 	SecondHand        // another public project's statement
 	Seen              // read in FDA's own pages or the Federal Register
+	Listed            // a row of FDA's own file of classifications
 	Own               // a row of the user's own table
 )
 
-var sources = [...]string{"", "recalled", "second hand", "seen", "own"}
+var sources = [...]string{"", "recalled", "second hand", "seen", "listed", "own"}
 
 func (s Source) String() string { return name(sources[:], int(s)) }
 
@@ -108,7 +109,8 @@ func indexCodes(rows []ProductCode) map[string]ProductCode {
 
 // A Catalogue tells what FDA product codes mean, and which products have them.
 // The nil and the zero Catalogue are Myelin's own table, which names no
-// products; rows of a user's table come first.
+// products; rows of a user's table come first, and then what was learnt from
+// authorities' files.
 type Catalogue struct {
 	own      map[string]ProductCode
 	products map[string]string // product code by UDI-DI, or by manufacturer and model
@@ -124,6 +126,50 @@ func (c *Catalogue) Lookup(code string) (ProductCode, bool) {
 	}
 	p, ok := productCodes[code]
 	return p, ok
+}
+
+// Learn adds what an authority's file says a product code means, and reports
+// whether that was news: a code that the user's table or Myelin's own explains
+// keeps its meaning, and so does one that was learnt before.
+func (c *Catalogue) Learn(p ProductCode) bool {
+	p.Code = strings.ToUpper(p.Code)
+	if _, known := c.Lookup(p.Code); known || len(p.Code) != 3 || !all(p.Code, isUpper) {
+		return false
+	}
+	if c.own == nil {
+		c.own = map[string]ProductCode{}
+	}
+	if p.Harm == NoHarm {
+		p.Harm = p.Therapies.Harm()
+	}
+	c.own[p.Code] = p
+	return true
+}
+
+// LearnProduct adds which product code an authority's file gives to a product,
+// by its device identifier, by its make and model, or both, and reports whether
+// that was news: what names a product already stays.
+func (c *Catalogue) LearnProduct(di, manufacturer, model, code string) bool {
+	code = strings.ToUpper(code)
+	if len(code) != 3 || !all(code, isUpper) {
+		return false
+	}
+	if c.products == nil {
+		c.products = map[string]string{}
+	}
+	news := false
+	learn := func(name string) {
+		if c.products[name] == "" {
+			c.products[name], news = code, true
+		}
+	}
+	if di != "" {
+		learn(di)
+	}
+	if manufacturer != "" && model != "" {
+		learn(makeAndModel(manufacturer, model))
+	}
+	return news
 }
 
 // CodeOf returns the product code that the user's table gives to a product, or

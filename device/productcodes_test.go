@@ -178,3 +178,37 @@ func FuzzParseCatalogue(f *testing.F) {
 		}
 	})
 }
+
+// What a user or Myelin's own table says is never changed by a feed.
+func TestLearn(t *testing.T) {
+	c, err := ParseCatalogue([]byte("code,class,therapy,worn,harm,manufacturer,model\nXQQ,drug library,drug infusion,no,,Norra Medical,FlowLink\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range []ProductCode{{Code: "XQQ", Class: "x"}, {Code: "frn", Class: "x"}, {Code: "ZZ"}, {Code: "Z1Z"}, {Code: ""}} {
+		if c.Learn(p) {
+			t.Errorf("%q was learnt", p.Code)
+		}
+	}
+	if !c.Learn(ProductCode{Code: "zqq", Class: "pump", Therapies: TherapiesOf(DrugInfusion), Worn: true, Source: Listed}) || c.Learn(ProductCode{Code: "ZQQ", Class: "other"}) {
+		t.Error("a code is learnt once")
+	}
+	if p, ok := c.Lookup("ZQQ"); !ok || p.Class != "pump" || !p.Worn || p.Harm != Critical || p.Source.String() != "listed" {
+		t.Errorf("%+v", p)
+	}
+	if c.LearnProduct("", "norra  medical", "FLOWLINK", "FRN") || c.LearnProduct("1", "a", "b", "F1N") || c.LearnProduct("", "a", "", "FRN") {
+		t.Error("learnt what was known, or what names nothing")
+	}
+	if !c.LearnProduct("00860000000014", "Norra Medical", "Flow 500", "frn") {
+		t.Error("not learnt")
+	}
+	for _, q := range [][3]string{{"00860000000014", "", ""}, {"", "Norra Medical", "flow 500"}} {
+		if code := c.CodeOf(q[0], q[1], q[2]); code != "FRN" {
+			t.Errorf("%q: %q", q, code)
+		}
+	}
+	var zero Catalogue
+	if !zero.LearnProduct("1", "", "", "FRN") || !zero.Learn(ProductCode{Code: "ZQQ"}) || zero.CodeOf("1", "", "") != "FRN" {
+		t.Error("the zero catalogue learns nothing")
+	}
+}
