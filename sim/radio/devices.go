@@ -36,6 +36,14 @@ const (
 	strangersPhone = "Kit's phone"
 )
 
+// Serial numbers that a hospital's list of devices has, too. They are patient
+// data.
+const (
+	PumpSerial       = pumpSerial
+	ICDSerial        = icdSerial
+	StimulatorSerial = stimSerial
+)
+
 // address writes one as people do.
 func address(kind ble.AddressKind, s string) ble.Address {
 	b, err := hex.DecodeString(strings.ReplaceAll(s, ":", ""))

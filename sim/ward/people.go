@@ -84,24 +84,25 @@ func at(name, ip string, mac, ttl byte) *host {
 
 // The stations. WARD's devices, and who speaks with them.
 var (
-	net1      = at("net-1", "10.20.1.2", 0x02, 64) // names, addresses, time
-	ehr       = at("ehr", "10.20.1.5", 0x05, 64)
-	files1    = at("files-1", "10.20.1.9", 0x09, 64)
-	eng1      = at("eng-1", "10.20.1.40", 0x28, 128)  // clinical engineering
-	round1    = at("round-1", "10.20.1.60", 0x3c, 64) // the tablets of the ward round
-	icuRouter = at("gw-3", "10.20.3.1", 0x31, 64)
-	gwICU     = at("gw-icu", "10.20.3.10", 0x3a, 64)
-	desk3     = at("desk-3", "10.20.3.20", 0x34, 64) // central station of the intensive care unit
-	mon3      = at("mon-3", "10.20.3.31", 0x4f, 64)
-	vent3     = at("vent-3", "10.20.3.32", 0x50, 64)
-	lab1      = at("lab-1", "10.20.5.7", 0x57, 64)
-	radRouter = at("gw-8", "10.20.8.1", 0x81, 64)
-	ct1       = at("ct-1", "10.20.8.11", 0x8b, 128)
-	pacs      = at("pacs", "10.20.8.20", 0x94, 64)
-	view1     = at("ws-rad", "10.20.8.30", 0x9e, 128)   // a workstation for reading images
-	laptop    = at("laptop", "10.20.8.99", 0xe3, 64)    // the vendor's
-	service   = at("lumen", "203.0.113.20", 0xfe, 64)   // the maker's remote service
-	tunnel    = at("tunnel", "198.51.100.53", 0xfe, 64) // the far end of the tunnel
+	net1       = at("net-1", "10.20.1.2", 0x02, 64) // names, addresses, time
+	ehr        = at("ehr", "10.20.1.5", 0x05, 64)
+	files1     = at("files-1", "10.20.1.9", 0x09, 64)
+	eng1       = at("eng-1", "10.20.1.40", 0x28, 128)  // clinical engineering
+	round1     = at("round-1", "10.20.1.60", 0x3c, 64) // the tablets of the ward round
+	icuRouter  = at("gw-3", "10.20.3.1", 0x31, 64)
+	gwICU      = at("gw-icu", "10.20.3.10", 0x3a, 64)
+	desk3      = at("desk-3", "10.20.3.20", 0x34, 64) // central station of the intensive care unit
+	mon3       = at("mon-3", "10.20.3.31", 0x4f, 64)
+	vent3      = at("vent-3", "10.20.3.32", 0x50, 64)
+	lab1       = at("lab-1", "10.20.5.7", 0x57, 64)
+	radRouter  = at("gw-8", "10.20.8.1", 0x81, 64)
+	ct1        = at("ct-1", "10.20.8.11", 0x8b, 128)
+	pacs       = at("pacs", "10.20.8.20", 0x94, 64)
+	view1      = at("ws-rad", "10.20.8.30", 0x9e, 128) // a workstation for reading images
+	programmer = at("prog-1", "10.20.9.4", 0xa4, 128)
+	laptop     = at("laptop", "10.20.8.99", 0xe3, 64)    // the vendor's
+	service    = at("lumen", "203.0.113.20", 0xfe, 64)   // the maker's remote service
+	tunnel     = at("tunnel", "198.51.100.53", 0xfe, 64) // the far end of the tunnel
 )
 
 // The domains are of RFC 2606 and exist nowhere.

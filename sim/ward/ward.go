@@ -37,7 +37,7 @@ import (
 	"github.com/myelin-health/myelin/sim/radio"
 )
 
-// Make writes the captures of the morning into dir. It needs DCMTK and Orthanc.
+// Make writes the captures of the morning, and the hospital's list of devices, into dir. It needs DCMTK and Orthanc.
 func Make(ctx context.Context, dir string) error {
 	s := newSpan()
 	if err := withPeers(ctx, s.morning); err != nil {
@@ -51,7 +51,7 @@ func Make(ctx context.Context, dir string) error {
 			return err
 		}
 	}
-	return errors.Join(heard(dir), papers(dir))
+	return errors.Join(heard(dir), written(dir), papers(dir))
 }
 
 // networkTaps are the captures of the network.

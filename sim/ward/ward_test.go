@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"flag"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -17,8 +18,10 @@ import (
 	"time"
 
 	"github.com/myelin-health/myelin/capture"
+	"github.com/myelin-health/myelin/device"
 	"github.com/myelin-health/myelin/flow"
 	"github.com/myelin-health/myelin/internal/testpeer"
+	"github.com/myelin-health/myelin/match/register"
 	"github.com/myelin-health/myelin/sim/radio"
 	"github.com/myelin-health/myelin/wire"
 )
@@ -158,6 +161,45 @@ func TestHeard(t *testing.T) {
 	for name, p := range map[string]person{radio.AnnaName: anna, radio.BenName: ben, radio.CleoName: cleo} {
 		if p.given+" "+p.family != name {
 			t.Errorf("%s is %s %s here", name, p.given, p.family)
+		}
+	}
+}
+
+// TestRegister holds that the list of devices in the ward is what it is now,
+// that it can be read whole, and that it names no patient.
+func TestRegister(t *testing.T) {
+	if *update {
+		if err := written(committed); err != nil {
+			t.Fatal(err)
+		}
+	}
+	now := RegisterFile()
+	if was, err := os.ReadFile(filepath.Join(committed, "register.csv")); err != nil || !bytes.Equal(was, now) {
+		t.Errorf("register.csv differs (%v); -update makes it again", err)
+	}
+	r, err := register.Read(bytes.NewReader(now), "register.csv")
+	if err != nil || len(r.Problems) > 0 || len(r.Unused) > 0 || len(r.Entries) != len(devices) {
+		t.Fatalf("%v %+v", err, r)
+	}
+	worn := map[string]bool{"icd-1": true, "ipump-1": true, "stim-1": true}
+	for i := range r.Entries {
+		e, shown := &r.Entries[i], r.Entries[i].Shown()
+		if e.Worn != worn[e.ID] || e.Therapy == device.NoTherapy || e.UDI.DI != "" && !e.UDI.Checked {
+			t.Errorf("%+v", shown)
+		}
+		text := strings.ToLower(fmt.Sprintf("%#v", shown))
+		for _, s := range Secrets() {
+			if len(s) > 3 && strings.Contains(text, strings.ToLower(s)) {
+				t.Errorf("%s tells a secret of %d characters", e.ID, len(s))
+			}
+		}
+	}
+	lower := strings.ToLower(string(now))
+	for _, p := range all {
+		for _, s := range []string{p.family, p.given, p.record, p.birth, p.visit} {
+			if strings.Contains(lower, strings.ToLower(s)) {
+				t.Errorf("the list has the patient's %q", s)
+			}
 		}
 	}
 }
