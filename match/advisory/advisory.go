@@ -25,6 +25,7 @@ const (
 	OSV
 	CVE5
 	NVD
+	Recall // of a device, by an authority; package register reads these
 )
 
 // A Document is one advisory. Strings are as written.
@@ -37,6 +38,8 @@ type Document struct {
 	Published       time.Time
 	Modified        time.Time
 	Withdrawn       bool
+	Class           string // of a recall: FDA's "Class I" (worst) to "Class III", or ""
+	State           string // of a recall, as written: "Ongoing", "Completed", "Terminated"
 	Vulnerabilities []Vulnerability
 }
 
@@ -104,6 +107,9 @@ type Product struct {
 	SKUs         []string
 	Serials      []string
 	Models       []string
+	DIs          []string // device identifiers of UDIs, which name a product and never its version
+	Lots         []string
+	ProductCode  string   // FDA's, of a recall
 	Within       *Product // what it is a part of, where the document says so
 }
 
