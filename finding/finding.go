@@ -55,6 +55,32 @@ type SSVC struct {
 	Exposure         string // small, controlled, open
 	HumanImpact      string // low, medium, high, very high
 	Action           string // the deployer tree's answer: defer, scheduled, out-of-cycle, immediate
+	From             Sources
+}
+
+// A Source is where an answer of SSVC comes from. "" is the kind of finding, or
+// what every finding has: the harm for mission and well-being and human impact,
+// the place for exposure.
+type Source string
+
+// The sources of answers about a CVE.
+const (
+	FromKEV  Source = "KEV"  // CISA's catalogue lists it, or a document says so
+	FromADP  Source = "ADP"  // CISA's container in the CVE's record
+	FromCVSS Source = "CVSS" // the first vector of Finding.CVSS that says it
+)
+
+// Sources say where those answers come from that can come from several places.
+type Sources struct {
+	Exploitation, Automatable, TechnicalImpact Source
+}
+
+// A Score is a CVSS score as published.
+type Score struct {
+	Version string // 2.0, 3.0, 3.1, 4.0
+	Vector  string
+	Base    float64 // 0 to 10; negative when none was published or could be worked out
+	Source  string  // whose it is: NVD, a manufacturer, a coordinator
 }
 
 // MaxSightings is how many sightings a finding keeps: the first in the order of
@@ -105,12 +131,22 @@ type Finding struct {
 	State      string // open, acknowledged, mitigated, fixed, false-positive
 	Count      uint64 // of all sightings
 	Subjects   int    // patients concerned, for findings about records
-	First      int64  // nanoseconds since 1970-01-01 UTC
+	First      int64  // nanoseconds since 1970-01-01 UTC; 0 for what was never seen, only read of
 	Last       int64
 	Advisories []string
 	CVE        []string
 	Sightings  []Sighting
 	Advice     string
+
+	// Of a known weakness, from the documents that name it.
+	Component string   // name and version of the part that has it, or ""
+	CWE       []string // as published; the kind's when there are none
+	CVSS      []Score
+	Rubric    string   // answers to MITRE's rubric for medical devices, as a vector
+	EPSS      float64  // probability of exploitation within 30 days; 0 is unknown
+	KEV       bool     // CISA lists it as used in attacks
+	Why       []string // reasons of the match, in plain words
+	Opinions  []string // what others than the product's supplier say of it (VEX)
 }
 
 // IDOf returns the stable id of a finding: its kind, and 80 bits of SHA-256

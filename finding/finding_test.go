@@ -43,7 +43,7 @@ func isBSAM(id string) bool {
 // missing, and what is an id has to look like one.
 func TestKinds(t *testing.T) {
 	patterns := map[string]*regexp.Regexp{
-		"name":   regexp.MustCompile(`^[a-z]+(-[a-z]+)*$`),
+		"name":   regexp.MustCompile(`^[a-z]+[0-9]*(-[a-z]+)*$`),
 		"CWE":    regexp.MustCompile(`^CWE-[1-9][0-9]{0,3}$`),
 		"ATT&CK": regexp.MustCompile(`^T[01][0-9]{3}(\.[0-9]{3})?$`),
 	}

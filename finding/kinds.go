@@ -53,6 +53,17 @@ const (
 	BLEKeyStaticOrZero
 	BLEFirmwareUpdateUnprotected
 
+	VulnerableProduct
+	VulnerableComponent
+	KnownExploited
+	RecalledProduct
+	UnsupportedProduct
+	UnsupportedComponent
+	MDS2Contradicted
+	MDS2CapabilityUnused
+	SBOMMissing
+	SBOMIncomplete
+
 	DeviceDefendsItself
 
 	kindCount
@@ -68,10 +79,11 @@ const (
 	PatientData              // records or readings leave for where they should not
 	WayIn                    // a device is used, or attacked, as a way into the network
 	Weakness                 // weak by design or by age
+	KnownWeakness            // somebody published that it is weak, or its papers lack what is needed to know
 	GoodNews                 // something that protects was seen at work
 )
 
-var groups = [...]string{"", "manipulated therapy", "patient data", "way into the network", "weak by design or age", "good news"}
+var groups = [...]string{"", "manipulated therapy", "patient data", "way into the network", "weak by design or age", "known weaknesses and papers", "good news"}
 
 func (g Group) String() string {
 	if int(g) < len(groups) {
@@ -98,12 +110,12 @@ type KindInfo struct {
 	Group        Group
 	Why          string // rationale: how it can hurt
 	Advice       string // what to do, in one or two sentences
-	Reach        Reach
+	Reach        Reach  // where an advisory's CVSS vector says more, package risk takes it from there
 	Exploitation string // none, public poc, active
 	Automatable  bool
-	Total        bool // technical impact: total control of the device's part concerned, else partial
-	Unexpected   bool // claims an expectation: low confidence and never act without a baseline
-	CWE          []string
+	Total        bool     // technical impact: total control of the device's part concerned, else partial
+	Unexpected   bool     // claims an expectation: low confidence and never act without a baseline
+	CWE          []string // of the kind; an advisory names its own, see [Finding]
 	Attack       []string // MITRE ATT&CK technique ids, Enterprise and ICS
 	References   []string
 
@@ -436,6 +448,87 @@ var Kinds = [kindCount]KindInfo{
 		Reach:  ReachDevice, Exploitation: "none", Automatable: false, Total: true,
 		CWE: []string{"CWE-494", "CWE-306"}, Attack: []string{"T0839", "T0857", "T1195.002"},
 		References: []string{"IEC 81001-5-1 section 5.3", "BSAM-AP-04"},
+	},
+
+	VulnerableProduct: {
+		Name: "vulnerable-product", Title: "An advisory says that this product can be attacked", Group: KnownWeakness,
+		Why:    "The manufacturer, or somebody who coordinates with manufacturers, published that this product in this version has a weakness, and by that how to look for it.",
+		Advice: "Have clinical engineering install the fixed version that the advisory names. Until then do what it says instead, and allow only those stations to reach the device that care needs.",
+		Reach:  ReachDevice, Exploitation: "none", Automatable: false, Total: false,
+		CWE: []string{"CWE-1357"}, Attack: []string{"T0866", "T1210"},
+		References: []string{"CSAF 2.0 section 4.4 (security advisory)", "FDA Postmarket Management of Cybersecurity in Medical Devices (2016)"},
+	},
+	VulnerableComponent: {
+		Name: "vulnerable-component", Title: "A part of this device's software has a published weakness", Group: KnownWeakness,
+		Why:    "The device's bill of materials names a piece of software in a version with a published weakness. Whether the device uses the weak part only its manufacturer can say; until she does, it counts.",
+		Advice: "Ask the manufacturer for an update, or for a statement (VEX) that the device is not affected. Until then allow only those stations to reach the device that care needs.",
+		Reach:  ReachFoothold, Exploitation: "none", Automatable: false, Total: false,
+		CWE: []string{"CWE-1395"}, Attack: []string{"T0866", "T1210"},
+		References: []string{"NTIA minimum elements for an SBOM (2021)", "FDA Cybersecurity in Medical Devices (2023), section V.A.4"},
+	},
+	KnownExploited: {
+		Name: "known-exploited", Title: "Attackers use this weakness, and this device has it", Group: KnownWeakness,
+		Why:    "CISA lists the weakness as used in real attacks. Nobody needs to find out any more how it is done, and programs look for it day and night.",
+		Advice: "Cut the device off from everything that care does not need, now. Then ask the manufacturer for the update, and have it installed before all others.",
+		Reach:  ReachDevice, Exploitation: "active", Automatable: true, Total: true,
+		CWE: []string{"CWE-1395"}, Attack: []string{"T1210", "T1190", "T0866"},
+		References: []string{"CISA Known Exploited Vulnerabilities", "CISA BOD 22-01", "CISA BOD 26-04"},
+	},
+	RecalledProduct: {
+		Name: "recalled-product", Title: "The manufacturer recalled this product", Group: KnownWeakness,
+		Why:    "A recall says that the product can hurt patients as it is. It may be for its software, its hardware or its labels, and is often for some lots or serial numbers only.",
+		Advice: "Compare the device's lot and serial number with the recall notice, and do what it says. If the device is concerned, plan with the physician before it is taken away from a patient.",
+		Reach:  ReachDevice, Exploitation: "none", Automatable: false, Total: false,
+		CWE: []string{"CWE-440"}, Attack: []string{"T0880"},
+		References: []string{"21 CFR part 7, subpart C", "21 CFR part 806", "openFDA device recall"},
+	},
+	UnsupportedProduct: {
+		Name: "unsupported-product", Title: "The manufacturer does not support this product any more", Group: KnownWeakness,
+		Why:    "Holes that are found from now on stay open, and nobody has to say that they exist.",
+		Advice: "Plan its replacement with the manufacturer. Until then put it behind a firewall that lets through only what care needs.",
+		Reach:  ReachFoothold, Exploitation: "none", Automatable: false, Total: false,
+		CWE: []string{"CWE-1277"}, Attack: []string{"T1210", "T0866"},
+		References: []string{"IMDRF/CYBER WG/N70 (legacy devices)", "IEC 81001-5-1 section 6.1"},
+	},
+	UnsupportedComponent: {
+		Name: "unsupported-component", Title: "A part of this device's software gets no updates any more", Group: KnownWeakness,
+		Why:    "The bill of materials names a piece of software whose support has ended. Holes that are found in it stay open until the manufacturer takes another one.",
+		Advice: "Ask the manufacturer when this part is replaced, and what protects it until then.",
+		Reach:  ReachFoothold, Exploitation: "none", Automatable: false, Total: false,
+		CWE: []string{"CWE-1104"}, Attack: []string{"T1210", "T0866"},
+		References: []string{"FDA Cybersecurity in Medical Devices (2023), section V.A.4"},
+	},
+	MDS2Contradicted: {
+		Name: "mds2-contradicted", Title: "The device does what its manufacturer's statement denies", Group: KnownWeakness,
+		Why:    "The manufacturer's disclosure statement (MDS2) says that the device cannot do something, and it was seen doing it. Whoever planned its protection by that statement planned for another device.",
+		Advice: "Send the packet named here and the line of the statement to the manufacturer, and ask which of them is wrong. Until then protect the device by what was seen.",
+		Reach:  ReachFoothold, Exploitation: "none", Automatable: false, Total: false,
+		CWE: []string{"CWE-1059", "CWE-912"}, Attack: []string{"T0885", "T0886"},
+		References: []string{"ANSI/NEMA HN 1-2019 (MDS2)"},
+	},
+	MDS2CapabilityUnused: {
+		Name: "mds2-capability-unused", Title: "A protection that this device has is not switched on", Group: KnownWeakness,
+		Why:    "The manufacturer's disclosure statement (MDS2) says that the device can encrypt what it sends, and it was seen sending in clear.",
+		Advice: "Ask the manufacturer how the protection is switched on, and have clinical engineering do it at both ends at the next maintenance.",
+		Reach:  ReachNothing, Exploitation: "none", Automatable: true, Total: false,
+		CWE: []string{"CWE-319", "CWE-1188"}, Attack: []string{"T1040", "T0842"},
+		References: []string{"ANSI/NEMA HN 1-2019 (MDS2), sections TXCF and TXIG"},
+	},
+	SBOMMissing: {
+		Name: "sbom-missing", Title: "Nobody told what software this device is made of", Group: KnownWeakness,
+		Why:    "Without a bill of materials (SBOM) nobody can say whether the next published weakness is in this device, and all have to wait for its manufacturer.",
+		Advice: "Ask the manufacturer for the SBOM in CycloneDX or SPDX, and put the file beside the others.",
+		Reach:  ReachNothing, Exploitation: "none", Automatable: false, Total: false,
+		CWE: []string{"CWE-1059"}, Attack: []string{"T0862", "T1195"},
+		References: []string{"Section 524B(b)(3) FD&C Act", "NTIA minimum elements for an SBOM (2021)"},
+	},
+	SBOMIncomplete: {
+		Name: "sbom-incomplete", Title: "The list of this device's software lacks what is needed to use it", Group: KnownWeakness,
+		Why:    "The bill of materials (SBOM) lacks versions, names of suppliers, identifiers or dates of support. What it leaves out cannot be compared with what is published.",
+		Advice: "Send the manufacturer the list of what is missing, and ask for a complete SBOM.",
+		Reach:  ReachNothing, Exploitation: "none", Automatable: false, Total: false,
+		CWE: []string{"CWE-1059"}, Attack: []string{"T0862", "T1195"},
+		References: []string{"NTIA minimum elements for an SBOM (2021)", "FDA Cybersecurity in Medical Devices (2023), section V.A.4"},
 	},
 
 	DeviceDefendsItself: {

@@ -89,6 +89,9 @@ func TestDetections(t *testing.T) {
 		seen[d.kind] = s
 	}
 	for k := finding.NoKind + 1; int(k) < len(finding.Kinds); k++ {
+		if finding.Kinds[k].Group == finding.KnownWeakness {
+			continue // from documents, not from a wire
+		}
 		if seen[k] != [2]bool{true, true} {
 			t.Errorf("%v: needs a scene that has it and one that just has not", k)
 		}
