@@ -19,6 +19,7 @@ require (
 )
 
 require github.com/github/go-spdx/v2 v2.8.0
+require github.com/pandatix/go-cvss v0.6.4
 
 require (
 	github.com/BurntSushi/toml v1.4.1-0.20240526193622-a339e1f7089c // indirect
