@@ -65,9 +65,10 @@ type Source string
 
 // The sources of answers about a CVE.
 const (
-	FromKEV  Source = "KEV"  // CISA's catalogue lists it, or a document says so
-	FromADP  Source = "ADP"  // CISA's container in the CVE's record
-	FromCVSS Source = "CVSS" // the first vector of Finding.CVSS that says it
+	FromKEV    Source = "KEV"    // CISA's catalogue lists it, or a document says so
+	FromADP    Source = "ADP"    // CISA's container in the CVE's record
+	FromCVSS   Source = "CVSS"   // the worst vector of Finding.CVSS
+	FromRubric Source = "rubric" // the vector that follows from Finding.Rubric
 )
 
 // Sources say where those answers come from that can come from several places.
@@ -109,6 +110,13 @@ func (s Sighting) Less(t Sighting) bool {
 	return s.Offset < t.Offset
 }
 
+// The certainties of a match.
+const (
+	Exact  = "exact"
+	Likely = "likely"
+	Review = "review" // a person has to look: it is not claimed, and not left out
+)
+
 // A Finding is a statement that something is wrong with a device or product.
 // The same cause on the same device, or on one gateway's link, is one finding
 // however often it is seen.
@@ -127,7 +135,7 @@ type Finding struct {
 	Decision   Decision
 	SSVC       SSVC
 	Confidence device.Confidence
-	Certainty  string // of a match, such as of CVE by a shape: exact, likely, review; "" for what was seen on a wire
+	Certainty  string // of a match, such as of CVE by a shape: [Exact], [Likely], [Review]; "" for what was seen on a wire
 	State      string // open, acknowledged, mitigated, fixed, false-positive
 	Count      uint64 // of all sightings
 	Subjects   int    // patients concerned, for findings about records

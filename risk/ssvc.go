@@ -16,7 +16,11 @@
 //   - Human impact follows from it too ([HumanImpactOf]). SSVC's safety impact
 //     keeps "catastrophic" for several deaths; we count one. The same deviation.
 //   - Harm that is not known is in the middle of both, never at the bottom.
-//   - An EPSS score never sets exploitation.
+//   - What was published of a weakness answers exploitation, automatable and
+//     technical impact where it can, and says whose harm it has ([AnswersOf],
+//     [ReachOf]). An EPSS score never sets exploitation.
+//   - CISA's BOD 26-04 ([DeadlineOf]) has no question about harm, so it decides
+//     nothing here.
 //
 // This API follows the server and may change.
 package risk
@@ -259,14 +263,19 @@ func HumanImpactOf(h device.Harm) HumanImpact {
 	return JoinHumanImpact(i.safety, i.mission)
 }
 
+// infoOf describes a kind; nothing is said of one that does not exist.
+func infoOf(k finding.Kind) (info finding.KindInfo) {
+	if int(k) < len(finding.Kinds) {
+		info = finding.Kinds[k]
+	}
+	return info
+}
+
 // AnswersFor returns the answers for a kind of finding with a harm, on a device
 // exposed like that. Where the kind's exploitation is none of SSVC's words it
 // counts as active, so that a slip makes noise and not silence.
 func AnswersFor(k finding.Kind, h device.Harm, e Exposure) Answers {
-	var info finding.KindInfo
-	if int(k) < len(finding.Kinds) {
-		info = finding.Kinds[k]
-	}
+	info := infoOf(k)
 	x, ok := ParseExploitation(info.Exploitation)
 	if !ok {
 		x = Active
