@@ -27,6 +27,7 @@ import (
 	"github.com/myelin-health/myelin/finding"
 	"github.com/myelin-health/myelin/proto/radio"
 	"github.com/myelin-health/myelin/report"
+	"github.com/myelin-health/myelin/risk"
 	"github.com/myelin-health/myelin/watch"
 )
 
@@ -273,7 +274,7 @@ func Answer(r watch.Result, c Config) *report.Assessment {
 	}
 	a.Findings = ordered(kept, func(x, y *finding.Finding) int {
 		return cmp.Or(
-			cmp.Compare(y.Decision, x.Decision), cmp.Compare(y.Harm, x.Harm),
+			risk.Compare(x, y),
 			cmp.Compare(y.Confidence, x.Confidence),
 			cmp.Compare(finding.Kinds[x.Kind].Group, finding.Kinds[y.Kind].Group),
 			cmp.Compare(x.Kind, y.Kind), strings.Compare(x.Device, y.Device), strings.Compare(x.ID, y.ID))

@@ -6,7 +6,6 @@ package assess
 import (
 	"net/netip"
 
-	"github.com/myelin-health/myelin/device"
 	"github.com/myelin-health/myelin/finding"
 	"github.com/myelin-health/myelin/inventory"
 	"github.com/myelin-health/myelin/risk"
@@ -14,14 +13,7 @@ import (
 
 // decide gives a finding its decision, with the answers behind it. What claims
 // an expectation that nobody stated is never "act".
-func decide(f *finding.Finding, baseline bool) {
-	answers := risk.AnswersFor(f.Kind, f.Harm, exposure(f))
-	f.SSVC = answers.SSVC()
-	f.Decision = risk.Decide(answers)
-	if finding.Kinds[f.Kind].Unexpected && !baseline || f.Confidence == device.Low {
-		f.Decision = min(f.Decision, finding.Attend)
-	}
-}
+func decide(f *finding.Finding, baseline bool) { risk.Settle(f, exposure(f), baseline) }
 
 // exposure is open where the other side of the finding is outside the
 // hospital, else controlled: a hospital's network is not the internet, and not
