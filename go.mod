@@ -19,6 +19,7 @@ require (
 )
 
 require github.com/github/go-spdx/v2 v2.8.0
+
 require github.com/pandatix/go-cvss v0.6.4
 
 require (

@@ -469,7 +469,7 @@ var Kinds = [kindCount]KindInfo{
 	KnownExploited: {
 		Name: "known-exploited", Title: "Attackers use this weakness, and this device has it", Group: KnownWeakness,
 		Why:    "CISA lists the weakness as used in real attacks. Nobody needs to find out any more how it is done, and programs look for it day and night.",
-		Advice: "Cut the device off from everything that care does not need, now. Then ask the manufacturer for the update, and have it installed before all others.",
+		Advice: "Cut the device off from everything that care does not need. Then ask the manufacturer for the update, and have it installed before all others.",
 		Reach:  ReachDevice, Exploitation: "active", Automatable: true, Total: true,
 		CWE: []string{"CWE-1395"}, Attack: []string{"T1210", "T1190", "T0866"},
 		References: []string{"CISA Known Exploited Vulnerabilities", "CISA BOD 22-01", "CISA BOD 26-04"},

@@ -40,8 +40,35 @@ type Input struct {
 	Path    string
 	Kind    string // "pcap", "pcapng", "btsnoop", "interface", ...; "" when it was not recognised
 	Bytes   int64
-	Packets uint64
+	Packets uint64 // of a capture
+	Items   int    // of a document: components, advisories, devices, as its kind has it
 	Error   string // why reading ended early, and where; "" when it did not
+}
+
+// items names what a document of a kind holds.
+var items = map[string]string{
+	"cyclonedx": "component", "spdx": "component",
+	"csaf": "advisory", "osv": "advisory", "cve": "advisory", "nvd": "advisory",
+	"kev": "entry", "epss": "score", "vex": "statement", "openvex": "statement",
+	"register": "device", "mds2": "answer", "gudid": "identifier", "classification": "product code", "recalls": "recall",
+}
+
+// holds says how much there was in an input.
+func (in *Input) holds() string {
+	if in.Items > 0 || items[in.Kind] != "" {
+		return count(in.Items, cmp.Or(items[in.Kind], "item"))
+	}
+	return count(in.Packets, "packet")
+}
+
+// nothing reports whether neither a packet nor a document could be looked at.
+func (a *Assessment) nothing() bool {
+	for i := range a.Inputs {
+		if a.Inputs[i].Items > 0 {
+			return false
+		}
+	}
+	return a.Stats.nothing()
 }
 
 // A Session is all conversations of one protocol between two addresses.
@@ -137,6 +164,7 @@ type (
 		Kind    string `json:"kind"`
 		Bytes   int64  `json:"bytes"`
 		Packets uint64 `json:"packets"`
+		Items   int    `json:"items,omitempty"`
 		Error   string `json:"error"`
 	}
 	jsonAddress struct {
@@ -170,6 +198,19 @@ type (
 		MissionWellBeing string `json:"mission_well_being"`
 		HumanImpact      string `json:"human_impact"`
 		Action           string `json:"deployer"`
+
+		From jsonSources `json:"sources,omitzero"`
+	}
+	jsonSources struct {
+		Exploitation    finding.Source `json:"exploitation,omitempty"`
+		Automatable     finding.Source `json:"automatable,omitempty"`
+		TechnicalImpact finding.Source `json:"technical_impact,omitempty"`
+	}
+	jsonScore struct {
+		Version string   `json:"version"`
+		Vector  string   `json:"vector"`
+		Base    *float64 `json:"base"`
+		Source  string   `json:"source"`
 	}
 	jsonSighting struct {
 		Time   string `json:"time"`
@@ -189,6 +230,7 @@ type (
 		Protocol   string         `json:"protocol"`
 		Therapy    string         `json:"therapy"`
 		Harm       string         `json:"harm"`
+		Privacy    bool           `json:"privacy,omitempty"`
 		Decision   string         `json:"decision"`
 		SSVC       jsonSSVC       `json:"ssvc"`
 		Exposure   string         `json:"exposure"`
@@ -204,6 +246,13 @@ type (
 		CWE        []string       `json:"cwe"`
 		Attack     []string       `json:"attack"`
 		References []string       `json:"references"`
+		Component  string         `json:"component,omitempty"`
+		CVSS       []jsonScore    `json:"cvss,omitempty"`
+		Rubric     string         `json:"rubric,omitempty"`
+		EPSS       float64        `json:"epss,omitempty"`
+		KEV        bool           `json:"kev,omitempty"`
+		Why        []string       `json:"why,omitempty"`
+		Opinions   []string       `json:"opinions,omitempty"`
 		Sightings  []jsonSighting `json:"sightings"`
 		Advice     string         `json:"advice"`
 	}
@@ -292,16 +341,34 @@ func findingJSON(a *Assessment, f *finding.Finding) *jsonFinding {
 	j := &jsonFinding{
 		ID: f.ID, Kind: f.Kind.String(), Title: f.Title, Device: f.Device, Product: f.Product, Peer: f.Peer, Peers: list(f.Peers), Protocol: f.Protocol,
 		Therapy: f.Therapy.String(), Harm: f.Harm.String(), Decision: f.Decision.String(),
-		SSVC:     jsonSSVC{f.SSVC.Exploitation, f.SSVC.Automatable, f.SSVC.TechnicalImpact, f.SSVC.MissionWellBeing, f.SSVC.HumanImpact, f.SSVC.Action},
+		Privacy:  f.Privacy,
+		SSVC:     jsonSSVC{f.SSVC.Exploitation, f.SSVC.Automatable, f.SSVC.TechnicalImpact, f.SSVC.MissionWellBeing, f.SSVC.HumanImpact, f.SSVC.Action, jsonSources(f.SSVC.From)},
 		Exposure: f.SSVC.Exposure, Confidence: f.Confidence.String(), Certainty: f.Certainty, State: f.State,
 		Count: f.Count, Subjects: f.Subjects, First: stamp(f.First), Last: stamp(f.Last),
-		Advisories: list(f.Advisories), CVE: list(f.CVE), CWE: list(k.CWE), Attack: list(k.Attack), References: list(k.References),
+		Advisories: list(f.Advisories), CVE: list(f.CVE), CWE: list(cwe(f)), Attack: list(k.Attack), References: list(k.References),
+		Component: f.Component, Rubric: f.Rubric, EPSS: f.EPSS, KEV: f.KEV, Why: f.Why, Opinions: f.Opinions,
 		Sightings: []jsonSighting{}, Advice: f.Advice,
+	}
+	for i := range f.CVSS {
+		s := &f.CVSS[i]
+		score := jsonScore{Version: s.Version, Vector: s.Vector, Source: s.Source}
+		if s.Base >= 0 {
+			score.Base = &s.Base
+		}
+		j.CVSS = append(j.CVSS, score)
 	}
 	for _, s := range f.Sightings {
 		j.Sightings = append(j.Sightings, jsonSighting{stamp(s.Time), a.input(s.Input), s.Packet, s.Offset, s.Note})
 	}
 	return j
+}
+
+// cwe returns the weaknesses as published, or those of the kind.
+func cwe(f *finding.Finding) []string {
+	if len(f.CWE) > 0 {
+		return f.CWE
+	}
+	return finding.Kinds[f.Kind].CWE
 }
 
 func (a *Assessment) input(i int) string {
@@ -318,5 +385,11 @@ func list(s []string) []string {
 	return s
 }
 
-// stamp writes nanoseconds since 1970 as RFC 3339 in UTC.
-func stamp(ns int64) string { return time.Unix(0, ns).UTC().Format("2006-01-02T15:04:05.000000000Z") }
+// stamp writes nanoseconds since 1970 as RFC 3339 in UTC, and 0, which is no
+// time, as nothing.
+func stamp(ns int64) string {
+	if ns == 0 {
+		return ""
+	}
+	return time.Unix(0, ns).UTC().Format("2006-01-02T15:04:05.000000000Z")
+}

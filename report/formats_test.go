@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -69,7 +70,7 @@ func TestSARIF(t *testing.T) {
 		if want := map[finding.Decision]string{finding.Act: "error", finding.Attend: "warning", finding.TrackStar: "note", finding.Track: "note"}[f.Decision]; r.Level != want {
 			t.Errorf("%s: level %s for %s", f.ID, r.Level, f.Decision)
 		}
-		if l := r.Locations[0]; l.Frame.Packet != f.Sightings[0].Packet || l.Physical.Artifact.URI != a.Inputs[f.Sightings[0].Input].Path {
+		if l := r.Locations[0]; (l.Frame != nil) != (f.Sightings[0].Packet > 0) || l.Frame != nil && l.Frame.Packet != f.Sightings[0].Packet || l.Physical.Artifact.URI != a.Inputs[f.Sightings[0].Input].Path {
 			t.Errorf("%s: leads to %+v", f.ID, l)
 		}
 	}
@@ -178,14 +179,14 @@ func TestAnswer(t *testing.T) {
 		t.Errorf("of frames of an unknown radio: %q, want %q", got, want)
 	}
 	for want, a := range map[string]*Assessment{
-		"2 devices need action now: gw-icu (10.20.3.10) and 10.20.8.99.":                                                              ward,
-		"1 device needs action now: gw-icu (10.20.3.10).":                                                                             only(func(f *finding.Finding) bool { return f.Kind == finding.TherapyCommandUnexpectedSender }),
-		"Nothing here needs action now; 4 devices need attention soon: gw-icu (10.20.3.10), CT1 (10.20.8.11), 10.20.8.99 and 1 more.": only(func(f *finding.Finding) bool { return f.Decision < finding.Act }),
-		"Nothing here needs action now.":                                                                                              calm,
-		"Nothing in what could be read needs action now.":                                                                             &cut,
-		"Nothing here needs action now, and no medical device was seen.":                                                              &bare,
-		"Nothing can be said: no packet could be read.":                                                                               {},
-		"Nothing in what could be read needs action now, and no medical device was seen.":                                             &partly,
+		"2 devices need action now: gw-icu (10.20.3.10) and 10.20.8.99.":                                                          ward,
+		"1 device needs action now: gw-icu (10.20.3.10).":                                                                         only(func(f *finding.Finding) bool { return f.Kind == finding.TherapyCommandUnexpectedSender }),
+		"Nothing here needs action now; 5 devices need attention soon: gw-icu (10.20.3.10), pump-3, CT1 (10.20.8.11) and 2 more.": only(func(f *finding.Finding) bool { return f.Decision < finding.Act }),
+		"Nothing here needs action now.":                                                                                          calm,
+		"Nothing in what could be read needs action now.":                                                                         &cut,
+		"Nothing here needs action now, and no medical device was seen.":                                                          &bare,
+		"Nothing can be said: no packet could be read.":                                                                           {},
+		"Nothing in what could be read needs action now, and no medical device was seen.":                                         &partly,
 	} {
 		if got := newDigest(a).answer(); got != want {
 			t.Errorf("%q, want %q", got, want)
@@ -232,7 +233,7 @@ func TestLarge(t *testing.T) {
 			t.Errorf("%d times %s, want at most %d", got, what, n)
 		}
 	}
-	for _, want := range []string{"99,014 more findings", "--format json"} {
+	for _, want := range []string{digits(len(a.Findings)-pageRows) + " more findings", "--format json"} {
 		if !bytes.Contains(page, []byte(want)) {
 			t.Errorf("the page does not say %q", want)
 		}
@@ -278,7 +279,7 @@ func TestHTML(t *testing.T) {
 		}
 	}
 	for _, f := range a.Findings {
-		if want := fmt.Sprintf("frame.number == %d", f.Sightings[0].Packet); !bytes.Contains(page, []byte(want)) {
+		if want := fmt.Sprintf("frame.number == %d", f.Sightings[0].Packet); f.Sightings[0].Packet > 0 && !bytes.Contains(page, []byte(want)) {
 			t.Errorf("the page does not have %q", want)
 		}
 	}
@@ -476,6 +477,71 @@ func TestOutsideStandsApart(t *testing.T) {
 	}
 	if others, _, _ := strings.Cut(text[strings.Index(text, "OTHER STATIONS"):], "OUTSIDE THE HOSPITAL"); strings.Contains(others, "198.51.100.7") {
 		t.Errorf("a host outside among the stations:\n%s", others)
+	}
+}
+
+// What documents say of a finding is said in every format, and what a finding
+// of a wire has not is said in none.
+func TestPublished(t *testing.T) {
+	a := sampleWard()
+	a.Findings = slices.DeleteFunc(a.Findings, func(f finding.Finding) bool { return f.Kind != finding.KnownExploited })
+	said := []string{"libtls 1.0.2k", "CVE-2026-1002", "ADA-2026-01", "likely", "package URL pkg:generic/libtls@1.0.2k", "A research group says not affected", "7.5"}
+	for name, tt := range map[string]struct {
+		say  func(io.Writer, *Assessment) error
+		also []string
+	}{
+		"text":  {Text, []string{"KEV", "94 % (EPSS)", "CVSS 3.1 7.5 (NVD)"}},
+		"html":  {HTML, []string{"KEV", "94 % (EPSS)", "CVSS 3.1 7.5 (NVD)", `title="` + certainties["likely"] + `"`, "it is happening (KEV)", "(CVSS)"}},
+		"json":  {JSON, []string{`"kev":true`, `"epss":0.94`, `"vector":"CVSS:3.1/AV:N/`, `"sources":{"exploitation":"KEV","automatable":"CVSS","technical_impact":"CVSS"}`, `"privacy":true`, `"items":1404`}},
+		"csv":   {CSV, []string{",7.5,CVSS:3.1/AV:N/AC:L/PR:N/UI:N/S:U/C:H/I:N/A:N,,0.94,yes,"}},
+		"sarif": {SARIF, []string{`"kev": true`, `"epss": 0.94`, `"vector": "CVSS:3.1/AV:N/`}},
+	} {
+		got := string(write(t, tt.say, a))
+		plain := strings.Join(strings.Fields(got), " ") // as the text's columns break lines
+		for _, want := range append(tt.also, said...) {
+			if !strings.Contains(plain, want) {
+				t.Errorf("%s does not say %q", name, want)
+			}
+		}
+	}
+	a = sampleWard()
+	a.Findings = slices.DeleteFunc(a.Findings, func(f finding.Finding) bool { return finding.Kinds[f.Kind].Group == finding.KnownWeakness })
+	for _, never := range []string{`"kev":`, `"epss":`, `"cvss":`, `"rubric"`, `"why"`, `"opinions"`, `"component"`, `"sources"`} {
+		if bytes.Contains(write(t, JSON, a), []byte(never)) {
+			t.Errorf("%s is said of what was seen on a wire", never)
+		}
+	}
+}
+
+// Documents alone are an answer, too, and what was only read was never seen.
+func TestDocumentsAlone(t *testing.T) {
+	a := sampleWard()
+	a.Stats, a.Sessions = Stats{}, nil
+	a.Inputs = a.Inputs[4:]
+	a.Findings = slices.DeleteFunc(a.Findings, func(f finding.Finding) bool { return f.First != 0 })
+	for i := range a.Findings {
+		for j := range a.Findings[i].Sightings {
+			a.Findings[i].Sightings[j].Input -= 4
+		}
+	}
+	text, page, doc := string(write(t, Text, a)), string(write(t, HTML, a)), string(write(t, JSON, a))
+	for _, want := range []string{"2 devices need attention soon: pump-3 and gw-icu", "read in testdata/ward/ada-2026-01.json"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("the text does not say %q:\n%s", want, text)
+		}
+	}
+	for _, want := range []string{"Read 5 inputs, and no capture among them.", "1,404 entries", "61 components", "9 devices", "1 advisory", "0 components"} {
+		if !strings.Contains(page, want) {
+			t.Errorf("the page does not say %q", want)
+		}
+	}
+	for name, got := range map[string]string{"text": text, "page": page, "document": doc} {
+		if strings.Contains(got, "1970") || strings.Contains(got, "00:00:00") {
+			t.Errorf("the %s says when what was never seen was seen", name)
+		}
+	}
+	if again, err := ReadJSON(strings.NewReader(doc)); err != nil || again.Findings[0].First != 0 {
+		t.Errorf("read again: %v", err)
 	}
 }
 

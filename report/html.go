@@ -118,18 +118,20 @@ type matrixCell struct {
 
 type fact struct{ Name, Text, Note, Link string }
 
-type answer struct{ Question, Answer, Words string }
+type answer struct{ Question, Answer, Words, From string }
 
 type findingRow struct {
-	ID, Title, Who, Link, Product, Peer, Times, Subjects, When, State, Sure string
-	Advice, Why, References, Unlisted, Therapy                              string
-	Anchors                                                                 []string
-	Look                                                                    look
-	Harm                                                                    harmView
-	Privacy, Review, Screen                                                 bool
-	Answers                                                                 []answer
-	First                                                                   *sightingRow
-	Sightings                                                               []sightingRow
+	ID, Title, Who, Link, Product, Peer, Times, Subjects, When, State string
+	Advice, Why, References, Unlisted, Therapy                        string
+	Anchors                                                           []string
+	Look                                                              look
+	Harm                                                              harmView
+	Privacy, Review, Screen                                           bool
+	Sure                                                              []fact // how sure, with what that means
+	Published                                                         []fact
+	Answers                                                           []answer
+	First                                                             *sightingRow
+	Sightings                                                         []sightingRow
 }
 
 type sightingRow struct {
@@ -174,8 +176,8 @@ type shortRow struct {
 type paper struct{ Findings, Medical, Stations, Outside, Sessions, Inputs, Losses string }
 
 type inputRow struct {
-	Path, Kind, Packets, Size, Error, Read string
-	Screen                                 bool // not printed
+	Path, Kind, Holds, Size, Error, Read string
+	Screen                               bool // not printed
 }
 
 type lossRow struct {
@@ -187,7 +189,7 @@ func newPage(g *digest) *pageData {
 	sum := sha256.Sum256([]byte(style))
 	p := &pageData{
 		Style: template.CSS(style), StyleHash: "sha256-" + base64.StdEncoding.EncodeToString(sum[:]),
-		Answer: g.answer(), Columns: looks[:], Version: g.Version, Unread: g.Stats.nothing(), shown: map[string]bool{},
+		Answer: g.answer(), Columns: looks[:], Version: g.Version, Unread: g.nothing(), shown: map[string]bool{},
 	}
 	for i := range looks {
 		if g.decided[i] > 0 {
@@ -265,12 +267,15 @@ func (g *digest) lead() string {
 	var first, last int64
 	for i := range g.Findings {
 		f := &g.Findings[i]
-		if first == 0 || f.First < first {
+		if f.First != 0 && (first == 0 || f.First < first) {
 			first = f.First
 		}
 		last = max(last, f.Last)
 	}
 	read := fmt.Sprintf("Read %s in %s.", count(g.Stats.Packets, "packet"), count(len(g.Inputs), "input"))
+	if g.Stats.Packets == 0 && !g.nothing() {
+		read = "Read " + count(len(g.Inputs), "input") + ", and no capture among them."
+	}
 	if first == 0 {
 		return read
 	}
@@ -420,7 +425,7 @@ func (p *pageData) findings(g *digest) {
 		k := &finding.Kinds[f.Kind]
 		r := findingRow{
 			ID: f.ID, Title: cut(Plain(f.Title), rowWords), Who: cut(g.who(f), rowWords), Product: Plain(f.Product),
-			Times: times(f.Count), When: span(f.First, f.Last), Advice: Plain(f.Advice), Why: k.Why,
+			Advice: Plain(f.Advice), Why: k.Why, Published: published(f),
 			Look: l, Harm: viewHarm(f.Harm), Privacy: f.Privacy, Review: f.Certainty == "review",
 		}
 		if f.Harm > device.Negligible {
@@ -442,18 +447,19 @@ func (p *pageData) findings(g *digest) {
 		if f.State != "open" {
 			r.State = Plain(f.State)
 		}
-		var sure []string
+		if f.First != 0 {
+			r.Times, r.When = times(f.Count), span(f.First, f.Last)
+		}
 		if f.Confidence != device.NoConfidence {
-			sure = append(sure, f.Confidence.String()+" confidence")
+			r.Sure = append(r.Sure, fact{Text: f.Confidence.String() + " confidence"})
 		}
 		if f.Certainty != "" {
-			sure = append(sure, Plain(f.Certainty)+" match")
+			r.Sure = append(r.Sure, fact{Text: Plain(f.Certainty) + " match", Note: certainties[f.Certainty]})
 		}
-		r.Sure = strings.Join(sure, ", ")
 		for _, q := range [...]answer{
-			{Question: "Exploitation", Answer: f.SSVC.Exploitation},
-			{Question: "Automatable", Answer: f.SSVC.Automatable},
-			{Question: "Technical impact", Answer: f.SSVC.TechnicalImpact},
+			{Question: "Exploitation", Answer: f.SSVC.Exploitation, From: Plain(string(f.SSVC.From.Exploitation))},
+			{Question: "Automatable", Answer: f.SSVC.Automatable, From: Plain(string(f.SSVC.From.Automatable))},
+			{Question: "Technical impact", Answer: f.SSVC.TechnicalImpact, From: Plain(string(f.SSVC.From.TechnicalImpact))},
 			{Question: "Mission and well-being", Answer: f.SSVC.MissionWellBeing},
 			{Question: "Exposure", Answer: f.SSVC.Exposure},
 			{Question: "Human impact", Answer: f.SSVC.HumanImpact},
@@ -465,10 +471,10 @@ func (p *pageData) findings(g *digest) {
 			}
 		}
 		var refs []string
-		for _, list := range [...][]string{k.CWE, k.Attack, f.CVE, f.Advisories, k.References} {
+		for _, list := range [...][]string{cwe(f), k.Attack, f.CVE, f.Advisories, k.References} {
 			refs = append(refs, list...)
 		}
-		r.References = Plain(strings.Join(refs, ", "))
+		r.References = cut(Plain(strings.Join(refs, ", ")), 4*rowWords)
 		for _, s := range f.Sightings {
 			row := sightingRow{Input: Plain(g.input(s.Input)), Packet: s.Packet, Offset: s.Offset, Note: Plain(s.Note)}
 			row.Line = s.Input >= 0 && s.Input < len(g.Inputs) && g.Inputs[s.Input].Kind == "frame-log"
@@ -575,11 +581,14 @@ func (p *pageData) sessions(g *digest) {
 func (p *pageData) inputs(g *digest) {
 	for _, in := range g.Inputs[:min(len(g.Inputs), pageRows)] {
 		r := inputRow{
-			Path: cut(Plain(in.Path), rowWords), Kind: cmp.Or(Plain(in.Kind), "not recognised"), Packets: digits(in.Packets),
+			Path: cut(Plain(in.Path), rowWords), Kind: cmp.Or(Plain(in.Kind), "not recognised"), Holds: in.holds(),
 			Size: size(in.Bytes), Error: Plain(in.Error), Read: "to the end",
 		}
-		if in.Packets == 0 {
+		if in.Packets == 0 && in.Items == 0 {
 			r.Read = "no packet in it"
+			if items[in.Kind] != "" {
+				r.Read = "nothing in it"
+			}
 		}
 		p.Inputs = append(p.Inputs, r)
 	}

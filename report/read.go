@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -23,9 +24,8 @@ const (
 	maxDepth    = 8       // the document has 5
 )
 
-// ReadJSON reads what [JSON] wrote: the same assessment, but for product codes,
-// which the document does not have, and CWE and ATT&CK ids, which come from the
-// table of kinds. It is strict: a key that is unknown or
+// ReadJSON reads what [JSON] wrote: the same assessment. The ATT&CK ids come from
+// the table of kinds, as do CWE ids where they are the kind's. It is strict: a key that is unknown or
 // comes twice, or a word that stands in none of our tables, is an error.
 func ReadJSON(r io.Reader) (*Assessment, error) {
 	b, err := io.ReadAll(io.LimitReader(r, maxDocument+1))
@@ -216,6 +216,9 @@ func (j *jsonFinding) finding(inputs map[string]int) (finding.Finding, error) {
 	if j.Subjects < 0 {
 		return finding.Finding{}, errors.New("subjects: negative")
 	}
+	if j.EPSS < 0 || j.EPSS > 1 {
+		return finding.Finding{}, errors.New("epss: not between 0 and 1")
+	}
 	therapy, errT := word("therapy", j.Therapy, device.ParseTherapy)
 	harm, errH := word("harm", j.Harm, device.ParseHarm)
 	confidence, errC := word("confidence", j.Confidence, parseConfidence)
@@ -223,13 +226,28 @@ func (j *jsonFinding) finding(inputs map[string]int) (finding.Finding, error) {
 	last, errL := unstamp("last", j.Last)
 	f := finding.Finding{
 		ID: j.ID, Kind: kind, Title: j.Title, Device: j.Device, Product: j.Product, Peer: j.Peer, Peers: some(j.Peers), Protocol: j.Protocol, Therapy: therapy, Harm: harm,
-		Privacy: finding.Kinds[kind].Group == finding.PatientData, Decision: decision,
+		Privacy: j.Privacy || finding.Kinds[kind].Group == finding.PatientData, Decision: decision,
 		SSVC: finding.SSVC{
 			Exploitation: j.SSVC.Exploitation, Automatable: j.SSVC.Automatable, TechnicalImpact: j.SSVC.TechnicalImpact,
 			MissionWellBeing: j.SSVC.MissionWellBeing, Exposure: j.Exposure, HumanImpact: j.SSVC.HumanImpact, Action: j.SSVC.Action,
+			From: finding.Sources(j.SSVC.From),
 		},
 		Confidence: confidence, Certainty: j.Certainty, State: j.State, Count: j.Count, Subjects: j.Subjects,
 		First: first, Last: last, Advisories: some(j.Advisories), CVE: some(j.CVE), Advice: j.Advice,
+		Component: j.Component, Rubric: j.Rubric, EPSS: j.EPSS, KEV: j.KEV, Why: some(j.Why), Opinions: some(j.Opinions),
+	}
+	if !slices.Equal(j.CWE, finding.Kinds[kind].CWE) {
+		f.CWE = some(j.CWE)
+	}
+	for _, s := range j.CVSS {
+		score := finding.Score{Version: s.Version, Vector: s.Vector, Base: -1, Source: s.Source}
+		if s.Base != nil {
+			score.Base = *s.Base
+		}
+		if s.Base != nil && (score.Base < 0 || score.Base > 10) {
+			return f, errors.New("cvss: base is not between 0 and 10")
+		}
+		f.CVSS = append(f.CVSS, score)
 	}
 	for _, s := range j.Sightings {
 		at, err := unstamp("sightings: time", s.Time)
@@ -247,6 +265,9 @@ func (j *jsonFinding) finding(inputs map[string]int) (finding.Finding, error) {
 
 // unstamp is the inverse of stamp.
 func unstamp(key, s string) (int64, error) {
+	if s == "" {
+		return 0, nil
+	}
 	t, err := time.Parse(time.RFC3339Nano, s)
 	if err != nil {
 		return 0, fmt.Errorf("%s: not a time of RFC 3339", key)

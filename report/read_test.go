@@ -45,7 +45,7 @@ func randomAssessment(t *rapid.T) *Assessment {
 		a.Stats.Lost[key] = number.Draw(t, "n")
 	}
 	for _, path := range rapid.SliceOfNDistinct(str, 0, 3, rapid.ID[string]).Draw(t, "paths") {
-		a.Inputs = append(a.Inputs, Input{path, text("kind"), rapid.Int64().Draw(t, "bytes"), number.Draw(t, "packets"), text("error")})
+		a.Inputs = append(a.Inputs, Input{path, text("kind"), rapid.Int64().Draw(t, "bytes"), number.Draw(t, "packets"), rapid.Int().Draw(t, "items"), text("error")})
 	}
 	for range rapid.IntRange(0, 3).Draw(t, "devices") {
 		d := device.Device{
@@ -67,11 +67,17 @@ func randomAssessment(t *rapid.T) *Assessment {
 		f := finding.Finding{
 			ID: text("id"), Kind: kind, Title: text("title"), Device: text("device"), Product: text("product"), Peer: text("peer"), Peers: list("peers"), Protocol: text("protocol"),
 			Therapy: device.Therapy(rapid.IntRange(0, int(device.Hearing)).Draw(t, "therapy of a finding")),
-			Harm:    device.Harm(rapid.IntRange(0, int(device.Catastrophic)).Draw(t, "harm")), Privacy: finding.Kinds[kind].Group == finding.PatientData,
+			Harm:    device.Harm(rapid.IntRange(0, int(device.Catastrophic)).Draw(t, "harm")), Privacy: finding.Kinds[kind].Group == finding.PatientData || rapid.Bool().Draw(t, "privacy"),
 			Decision: finding.Decision(rapid.IntRange(0, int(finding.Act)).Draw(t, "decision")),
-			SSVC:     finding.SSVC{Exploitation: text("exploitation"), Exposure: text("exposure"), Action: text("action"), HumanImpact: text("human")},
+			SSVC:     finding.SSVC{Exploitation: text("exploitation"), Exposure: text("exposure"), Action: text("action"), HumanImpact: text("human"), From: finding.Sources{Exploitation: finding.Source(text("source"))}},
 			State:    text("state"), Certainty: text("certainty"), Count: number.Draw(t, "count"), Subjects: rapid.IntRange(0, 1<<40).Draw(t, "subjects"),
 			First: rapid.Int64().Draw(t, "first"), Last: rapid.Int64().Draw(t, "last"), Advisories: list("advisories"), CVE: list("cve"), Advice: text("advice"),
+			Component: text("component"), CWE: list("cwe"), Rubric: text("rubric"), EPSS: rapid.Float64Range(0, 1).Draw(t, "epss"), KEV: rapid.Bool().Draw(t, "kev"),
+			Why: list("why"), Opinions: list("opinions"),
+		}
+		for range rapid.IntRange(0, 2).Draw(t, "scores") {
+			base := rapid.SampledFrom([]float64{-1, 0, 9.8, 10}).Draw(t, "base")
+			f.CVSS = append(f.CVSS, finding.Score{Version: text("version of CVSS"), Vector: text("vector"), Base: base, Source: text("source of a score")})
 		}
 		for range rapid.IntRange(0, finding.MaxSightings).Draw(t, "sightings") {
 			f.Sightings = append(f.Sightings, finding.Sighting{
@@ -152,26 +158,28 @@ func TestReadJSONRefuses(t *testing.T) {
 		return strings.Replace(good, old, new, 1)
 	}
 	for name, c := range map[string]struct{ doc, want string }{
-		"nothing":             {"", "EOF"},
-		"cut":                 {good[:len(good)/2], "EOF"},
-		"two documents":       {good + good, "follows"},
-		"an array":            {"[]", "cannot unmarshal"},
-		"a newer schema":      {change(`"schema": 1`, `"schema": 2`), "schema 2"},
-		"no schema":           {change(`"schema": 1,`, ``), "schema 0"},
-		"an unknown key":      {change(`"schema": 1`, `"schema": 1, "extra": 1`), "extra"},
-		"a key twice":         {change(`"schema": 1`, `"schema": 1, "schema": 1`), "twice"},
-		"a key in other case": {change(`"schema": 1`, `"schema": 1, "Schema": 1`), "twice"},
-		"a key twice, deep":   {change(`"kind":"pcapng"`, `"kind":"pcapng", "kind":"x"`), "twice"},
-		"an unknown kind":     {change(`"kind":"lateral-movement"`, `"kind":"sideways"`), "kind"},
-		"an unknown decision": {change(`"decision":"act"`, `"decision":"panic"`), "decision"},
-		"an unknown harm":     {change(`"harm":"catastrophic"`, `"harm":"huge"`), "harm"},
-		"an unknown therapy":  {change(`"therapy":"drug infusion"`, `"therapy":"leeches"`), "therapy"},
-		"an unknown address":  {change(`"kind":"eui64"`, `"kind":"name"`), "addresses"},
-		"a time without zone": {change(`"first":"2026-03-03T06:09:12.250000000Z"`, `"first":"2026-03-03T06:09:12"`), "first"},
-		"a time too late":     {change(`"first":"2026-03-03T06:09:12.250000000Z"`, `"first":"9999-03-03T06:09:12Z"`), "range"},
-		"a port too large":    {change(`"port":24000`, `"port":65536`), "65536"},
-		"a count below zero":  {change(`"count":42`, `"count":-1`), "-1"},
-		"nested too deeply":   {change(`"schema": 1`, `"schema": `+strings.Repeat("[", 100_000)), "deeply"},
+		"nothing":                 {"", "EOF"},
+		"cut":                     {good[:len(good)/2], "EOF"},
+		"two documents":           {good + good, "follows"},
+		"an array":                {"[]", "cannot unmarshal"},
+		"a newer schema":          {change(`"schema": 1`, `"schema": 2`), "schema 2"},
+		"no schema":               {change(`"schema": 1,`, ``), "schema 0"},
+		"an unknown key":          {change(`"schema": 1`, `"schema": 1, "extra": 1`), "extra"},
+		"a key twice":             {change(`"schema": 1`, `"schema": 1, "schema": 1`), "twice"},
+		"a key in other case":     {change(`"schema": 1`, `"schema": 1, "Schema": 1`), "twice"},
+		"a key twice, deep":       {change(`"kind":"pcapng"`, `"kind":"pcapng", "kind":"x"`), "twice"},
+		"an unknown kind":         {change(`"kind":"lateral-movement"`, `"kind":"sideways"`), "kind"},
+		"an unknown decision":     {change(`"decision":"act"`, `"decision":"panic"`), "decision"},
+		"an unknown harm":         {change(`"harm":"catastrophic"`, `"harm":"huge"`), "harm"},
+		"an unknown therapy":      {change(`"therapy":"drug infusion"`, `"therapy":"leeches"`), "therapy"},
+		"an unknown address":      {change(`"kind":"eui64"`, `"kind":"name"`), "addresses"},
+		"a time without zone":     {change(`"first":"2026-03-03T06:09:12.250000000Z"`, `"first":"2026-03-03T06:09:12"`), "first"},
+		"a time too late":         {change(`"first":"2026-03-03T06:09:12.250000000Z"`, `"first":"9999-03-03T06:09:12Z"`), "range"},
+		"a probability too large": {change(`"epss":0.042`, `"epss":42`), "epss"},
+		"a score too large":       {change(`"base":9.1`, `"base":91`), "cvss"},
+		"a port too large":        {change(`"port":24000`, `"port":65536`), "65536"},
+		"a count below zero":      {change(`"count":42`, `"count":-1`), "-1"},
+		"nested too deeply":       {change(`"schema": 1`, `"schema": `+strings.Repeat("[", 100_000)), "deeply"},
 		"too many sightings": {
 			change(`"sightings":[`, `"sightings":[`+strings.Repeat(`{"time":"2026-03-03T06:09:12Z","input":"","packet":1,"offset":0,"note":""},`, finding.MaxSightings)),
 			"more than 20",

@@ -24,6 +24,11 @@ func sampleWard() *Assessment {
 			{Path: "testdata/ward/02-attack.pcap", Kind: "pcap", Bytes: 801_332, Packets: 5_204},
 			{Path: "testdata/ward/03-cut.pcap.gz", Kind: "pcap", Bytes: 52_101, Packets: 311, Error: "pcap: Packet Data at byte 51,904: truncated"},
 			{Path: "testdata/ward/README.md", Kind: "other", Bytes: 812},
+			{Path: "testdata/ward/ada-2026-01.json", Kind: "csaf", Bytes: 9_120, Items: 1},
+			{Path: "testdata/ward/devices.csv", Kind: "register", Bytes: 2_212, Items: 9},
+			{Path: "testdata/ward/flowlink.cdx.json", Kind: "cyclonedx", Bytes: 48_300, Items: 61},
+			{Path: "testdata/ward/kev.json", Kind: "kev", Bytes: 930_112, Items: 1_404},
+			{Path: "testdata/ward/broken.cdx.json", Kind: "cyclonedx", Bytes: 1_204, Error: "components[3].type: missing"},
 		},
 		Stats: Stats{Packets: 14_635, Bytes: 2_057_657, Flows: 1_377, Seconds: 0.21, Lost: map[string]uint64{
 			"bytes of streams that were not captured": 4_380,
@@ -145,8 +150,39 @@ func sampleWard() *Assessment {
 		sighting(0, 1502, 54, 2, 20, "ftp login with the password readable"), at(14, 20))
 	find(finding.MalformedMessage, "mon-3", "10.20.3.32", "http", device.Negligible, device.Medium, 1, 0,
 		sighting(0, 2210, 71, 3, 9, "Content-Length: not a number"), at(3, 9))
+	known := func(about string, worst device.Harm, input int, note string, f finding.Finding) {
+		info := &finding.Kinds[f.Kind]
+		f.ID, f.Title, f.Device, f.State, f.Confidence = finding.IDOf(f.Kind, about, f.Component), info.Title, id(about), "open", device.High
+		for _, d := range a.Devices {
+			if d.ID == f.Device {
+				f.Product, f.Therapy = strings.TrimSpace(d.Manufacturer+" "+d.Model+" "+d.Version), d.Therapy
+			}
+		}
+		f.Advice = cmp.Or(f.Advice, info.Advice)
+		f.Harm, f.Privacy = risk.HarmOf(&f, worst)
+		risk.Settle(&f, risk.Controlled, true)
+		f.Add(finding.Sighting{Input: input, Note: note})
+		a.Findings = append(a.Findings, f)
+	}
+	known("pump-3", device.Catastrophic, 4, "Flow 500 before 2.2.0", finding.Finding{
+		Kind: finding.VulnerableProduct, Certainty: finding.Exact, CVE: []string{"CVE-2026-1001"}, CWE: []string{"CWE-306"}, Advisories: []string{"ADA-2026-01"},
+		CVSS: []finding.Score{{Version: "3.1", Vector: "CVSS:3.1/AV:N/AC:L/PR:N/UI:N/S:U/C:N/I:H/A:H", Base: 9.1, Source: "Norra Medical"}},
+		EPSS: 0.042, Rubric: "XAVN:Y/XAVT:Y/XACL:Y/XPRL:N/XUI:N/XS:N/XIT:H/XAT:H",
+		Why:    []string{"manufacturer and model are the advisory's own", "2.1.4 is before 2.2.0", "seen on the network with this version, talking in clear"},
+		Advice: "Update Flow 500 to 2.2.0, after the infusion has ended. Until then allow only the ordering system to reach the gateway.",
+	})
+	known("gw-icu", device.Catastrophic, 4, "FlowLink 1.8 contains it", finding.Finding{
+		Kind: finding.KnownExploited, Component: "libtls 1.0.2k", Certainty: finding.Likely, CVE: []string{"CVE-2026-1002"}, Advisories: []string{"ADA-2026-01"}, KEV: true,
+		CVSS: []finding.Score{{Version: "3.1", Vector: "CVSS:3.1/AV:N/AC:L/PR:N/UI:N/S:U/C:H/I:N/A:N", Base: 7.5, Source: "NVD"}, {Version: "2.0", Vector: "AV:N/AC:L/Au:N/C:P/I:N/A:N", Base: 5, Source: "NVD"}},
+		EPSS: 0.94, Why: []string{"package URL pkg:generic/libtls@1.0.2k", "before 1.0.2u"}, Opinions: []string{"A research group says not affected: the code is not reached"},
+	})
+	known("mon-3", device.Serious, 4, "M9 with software 5.x", finding.Finding{
+		Kind: finding.VulnerableProduct, Certainty: finding.Review, CVE: []string{"CVE-2026-1003"}, Advisories: []string{"ADA-2026-02"},
+		Why: []string{"the advisory's versions could not be read: \"5.x on selected units\""},
+	})
+	known("vent-3", device.Catastrophic, 5, "no bill of materials for Aeris V2", finding.Finding{Kind: finding.SBOMMissing})
 	slices.SortStableFunc(a.Findings, func(x, y finding.Finding) int {
-		return cmp.Or(cmp.Compare(y.Decision, x.Decision), cmp.Compare(y.Harm, x.Harm), strings.Compare(x.ID, y.ID))
+		return cmp.Or(risk.Compare(&x, &y), strings.Compare(x.ID, y.ID))
 	})
 
 	a.Sessions = []Session{

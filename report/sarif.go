@@ -119,6 +119,17 @@ type (
 		Last       string   `json:"last"`
 		CVE        []string `json:"cve"`
 		Advice     string   `json:"advice"`
+
+		Certainty  string      `json:"certainty,omitempty"`
+		Advisories []string    `json:"advisories,omitempty"`
+		CWE        []string    `json:"cwe,omitempty"`
+		Component  string      `json:"component,omitempty"`
+		CVSS       []jsonScore `json:"cvss,omitempty"`
+		Rubric     string      `json:"rubric,omitempty"`
+		EPSS       float64     `json:"epss,omitempty"`
+		KEV        bool        `json:"kev,omitempty"`
+		Why        []string    `json:"why,omitempty"`
+		Opinions   []string    `json:"opinions,omitempty"`
 	}
 )
 
@@ -164,6 +175,7 @@ func SARIF(w io.Writer, a *Assessment) error {
 			Rank: 100 * float64(len(a.Findings)-i) / float64(len(a.Findings)),
 			Properties: sarifProperties{
 				j.Decision, j.SSVC.Action, j.Therapy, j.Harm, j.Confidence, j.Subjects, j.First, j.Last, j.CVE, j.Advice,
+				j.Certainty, f.Advisories, f.CWE, j.Component, j.CVSS, j.Rubric, j.EPSS, j.KEV, j.Why, j.Opinions,
 			},
 		}
 		if f.State == "false-positive" {
@@ -171,7 +183,10 @@ func SARIF(w io.Writer, a *Assessment) error {
 		}
 		logical := []sarifLogical{{g.who(f), f.Device, "device"}}
 		for _, s := range f.Sightings {
-			l := sarifLocation{Frame: &sarifFrameSpot{s.Packet, s.Offset}}
+			var l sarifLocation
+			if s.Packet > 0 {
+				l.Frame = &sarifFrameSpot{s.Packet, s.Offset}
+			}
 			if s.Input >= 0 && s.Input < len(a.Inputs) {
 				l.Physical = &sarifPhysical{sarifArtifactLocation{uri(a.Inputs[s.Input].Path), &s.Input}}
 			}

@@ -287,7 +287,7 @@ func (g *digest) answer() string {
 		}
 		return fmt.Sprintf("%s %s action now: %s.", count(n, "device"), verb, enumerate(names, n))
 	}
-	if g.Stats.nothing() {
+	if g.nothing() {
 		return "Nothing can be said: no packet could be read."
 	}
 	calm := "Nothing here needs action now"
@@ -388,6 +388,73 @@ func (g *digest) sessions() []*Session {
 		out[i] = list[i].Session
 	}
 	return out
+}
+
+// How much of what documents say of a finding is shown. The JSON has all.
+const (
+	maxSaid  = 6   // ids, reasons, opinions
+	saidRune = 300 // of each
+)
+
+// said joins what documents say, or its beginning.
+func said(list []string, between string) string {
+	var out []string
+	for _, s := range list[:min(len(list), maxSaid)] {
+		out = append(out, cut(Plain(s), saidRune))
+	}
+	if n := len(list) - len(out); n > 0 {
+		out = append(out, "and "+digits(n)+" more")
+	}
+	return strings.Join(out, between)
+}
+
+// certainties say how sure a match is, for whoever asks.
+var certainties = map[string]string{
+	finding.Exact:  "the document names this product or part by an identifier or its own name, and this version",
+	finding.Likely: "the names agree after spelling, aliases and model families were taken into account",
+	finding.Review: "the document does not say enough to decide: a person has to compare",
+}
+
+// published is what documents say of a finding, a line each.
+func published(f *finding.Finding) (lines []fact) {
+	add := func(name, text, note string) {
+		if text != "" {
+			lines = append(lines, fact{Name: name, Text: text, Note: note})
+		}
+	}
+	add("Part", cut(Plain(f.Component), saidRune), "")
+	weakness := said(f.CVE, ", ")
+	if f.KEV {
+		weakness = strings.TrimPrefix(weakness+", used in attacks (KEV)", ", ")
+	}
+	add("Weakness", weakness, said(f.CWE, ", "))
+	var scores []string
+	for i := range f.CVSS {
+		s := &f.CVSS[i]
+		line := strings.TrimSpace("CVSS " + s.Version)
+		if s.Base >= 0 {
+			line += " " + strconv.FormatFloat(s.Base, 'f', 1, 64)
+		}
+		if s.Source != "" {
+			line += " (" + s.Source + ")"
+		}
+		scores = append(scores, line)
+	}
+	if f.EPSS > 0 {
+		scores = append(scores, "attacked within 30 days with a probability of "+percent(f.EPSS)+" (EPSS)")
+	}
+	add("Severity", said(scores, ", "), "")
+	add("Advisory", said(f.Advisories, ", "), "")
+	if f.Certainty != "" || len(f.Why) > 0 {
+		add("Match", strings.TrimPrefix(Plain(f.Certainty)+": "+said(f.Why, "; "), ": "), certainties[f.Certainty])
+	}
+	add("Others say", said(f.Opinions, "; "), "")
+	return lines
+}
+
+// percent writes a probability with two significant digits.
+func percent(p float64) string {
+	return strconv.FormatFloat(100*p, 'g', 2, 64) + " %"
 }
 
 // losses returns what was lost, in the order of the words.

@@ -130,7 +130,7 @@ func (g *digest) textSummary(b *bufio.Writer) {
 
 func (g *digest) textFindings(b *bufio.Writer) {
 	var rows [][]string
-	advised := map[finding.Kind]bool{}
+	advised := map[finding.Kind]string{}
 	for i := range g.Findings {
 		if len(rows) == textFindings {
 			break
@@ -143,10 +143,19 @@ func (g *digest) textFindings(b *bufio.Writer) {
 		case sides != "":
 			what += "\nother side: " + sides
 		}
-		where := fmt.Sprintf("seen %s", times(f.Count))
+		for _, line := range published(f) {
+			what += "\n" + strings.ToLower(line.Name[:1]) + line.Name[1:] + ": " + cut(line.Text, 400)
+		}
+		where := "seen " + times(f.Count)
+		if f.First == 0 {
+			where = "read"
+		}
 		if len(f.Sightings) > 0 {
 			first := &f.Sightings[0]
-			where += ", first at " + time.Unix(0, first.Time).UTC().Format("15:04:05") + " UTC in " + g.where(*first)
+			if first.Time != 0 {
+				where += ", first at " + time.Unix(0, first.Time).UTC().Format("15:04:05") + " UTC"
+			}
+			where += " in " + g.where(*first)
 			if first.Note != "" && (f.Kind != finding.PHIInClear || f.Protocol == "gatt" || f.Protocol == "radio") { // whose title else says it all
 				what += "\n" + cut(Plain(first.Note), 160)
 			}
@@ -157,12 +166,12 @@ func (g *digest) textFindings(b *bufio.Writer) {
 		what += "\n" + where + "; " + cmp.Or(f.Confidence.String(), "unknown") + " confidence"
 		switch {
 		case f.Advice == "":
-		case advised[f.Kind]:
+		case advised[f.Kind] == f.Advice:
 			what += "\nto do: as above for this kind"
 		default:
-			what += "\nto do: " + Plain(f.Advice)
+			what += "\nto do: " + cut(Plain(f.Advice), 600)
 		}
-		advised[f.Kind] = true
+		advised[f.Kind] = f.Advice
 		rows = append(rows, []string{lookOf(f.Decision).String(), bars(f.Harm) + " " + harmWord(f.Harm), cut(g.who(f), 60), what + "\n "})
 	}
 	textTable(b, "FINDINGS", []column{{"decision", 8, false}, {"harm", 18, false}, {"device", 16, false}, {"what, where, what to do", 51, false}},
@@ -312,10 +321,10 @@ func (g *digest) textInputs(b *bufio.Writer) {
 			continue
 		}
 		if n++; len(rows) < textInputs {
-			rows = append(rows, []string{Plain(in.Path), cmp.Or(Plain(in.Kind), "not recognised"), digits(in.Packets), Plain(in.Error)})
+			rows = append(rows, []string{Plain(in.Path), cmp.Or(Plain(in.Kind), "not recognised"), in.holds(), Plain(in.Error)})
 		}
 	}
-	textTable(b, "INPUTS NOT READ TO THE END", []column{{"input", 30, false}, {"kind", 10, false}, {"packets", 11, true}, {"why", 42, false}}, rows, n-len(rows))
+	textTable(b, "INPUTS NOT READ TO THE END", []column{{"input", 30, false}, {"kind", 10, false}, {"holds", 18, true}, {"why", 35, false}}, rows, n-len(rows))
 
 	rows = nil
 	losses := g.Stats.losses()
@@ -338,9 +347,9 @@ func (g *digest) next() string {
 		return "myelin sense -i " + path + " --format json | tail -n 1 > saved.json, then myelin report --format html -o ward.html saved.json"
 	case len(g.Findings) > 0:
 		return "myelin assess --format html -o ward.html " + path + " (the same as a page, with the map)"
-	case g.Stats.nothing() && g.Stats.Packets > g.Stats.Lost[NotRead]:
+	case g.nothing() && g.Stats.Packets > g.Stats.Lost[NotRead]:
 		return "myelin assess --dialect FILE " + path + " (docs/dialects.md tells how to write one)"
-	case g.Stats.nothing():
+	case g.nothing():
 		return "tcpdump -i eth1 -w ward.pcap, then myelin assess ward.pcap"
 	}
 	return "myelin assess --format json " + path + " > baseline.json, then --baseline baseline.json the next time"
