@@ -28,11 +28,12 @@ type Product struct {
 type Device struct {
 	ID string // "dev-" and base32 of SHA-256 over its strongest identity
 	Product
-	Name       string // what the hospital's register calls it: "pump-3"; "" when it is in none
-	Ward       string // where the register has it
-	Unseen     bool   // it is in the register, and was neither on a wire nor on the air
-	OS         string // family and version, as in "Windows 7"
-	Serial     string // "" for implanted and body-worn devices: there it is patient data
+	Name       string  // what the hospital's register calls it: "pump-3"; "" when it is in none
+	Ward       string  // where the register has it
+	Via        Address // of the gateway that it is reached through
+	Unseen     bool    // it is in the register, and was neither on a wire nor on the air
+	OS         string  // family and version, as in "Windows 7"
+	Serial     string  // "" for implanted and body-worn devices: there it is patient data
 	Medical    bool
 	Confidence Confidence
 	Addresses  []Address // sorted by kind, then value

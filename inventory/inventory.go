@@ -473,6 +473,9 @@ func gateways(devices []device.Device, members [][]*Entry, byAddress map[device.
 			for _, e := range m {
 				for _, a := range e.behind {
 					j, ok := byAddress[a]
+					if ok && j != i && (devices[j].Via == device.Address{} || compare(e.addr, devices[j].Via) < 0) {
+						devices[j].Via = e.addr
+					}
 					if ok && j != i && (worst < 0 || devices[j].Harm > devices[worst].Harm || devices[j].Harm == devices[worst].Harm && j < worst) {
 						worst = j
 					}

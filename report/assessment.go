@@ -175,6 +175,7 @@ type (
 		ID           string        `json:"id"`
 		Name         string        `json:"name,omitempty"` // in a register
 		Ward         string        `json:"ward,omitempty"`
+		Via          *jsonAddress  `json:"via,omitempty"` // the gateway that it is reached through
 		Unseen       bool          `json:"unseen,omitempty"`
 		Manufacturer string        `json:"manufacturer"`
 		Model        string        `json:"model"`
@@ -326,6 +327,9 @@ func deviceJSON(d *device.Device) *jsonDevice {
 		ID: d.ID, Name: d.Name, Ward: d.Ward, Unseen: d.Unseen, Manufacturer: d.Manufacturer, Model: d.Model, Version: d.Version, Serial: d.Serial, OS: d.OS,
 		Class: d.Class, Role: d.Role, Therapy: d.Therapy.String(), Harm: d.Harm.String(), Medical: d.Medical,
 		ProductCode: d.ProductCode, Confidence: d.Confidence.String(), Addresses: []jsonAddress{}, Protocols: d.Protocols,
+	}
+	if d.Via.Kind != device.NoAddress {
+		j.Via = &jsonAddress{d.Via.Kind.String(), d.Via.Value}
 	}
 	for _, a := range d.Addresses {
 		j.Addresses = append(j.Addresses, jsonAddress{a.Kind.String(), a.Value})

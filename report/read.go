@@ -183,6 +183,13 @@ func (j *jsonDevice) device() (device.Device, error) {
 		},
 		Protocols: some(j.Protocols),
 	}
+	if j.Via != nil {
+		kind, err := word("via", j.Via.Kind, parseAddressKind)
+		if err != nil {
+			return d, err
+		}
+		d.Via = device.Address{Kind: kind, Value: j.Via.Value}
+	}
 	for _, a := range j.Addresses {
 		kind, err := word("addresses", a.Kind, parseAddressKind)
 		if err != nil {
