@@ -206,7 +206,7 @@ func (r Range) Contains(v string) bool {
 // Comparable says whether the order of v and the bounds of the range means
 // anything. In a scheme with rules it does if v is a version of it. A Generic
 // version must be spelled as the bounds are: "2.1" says nothing of "<= L81",
-// nor does "A11" of "<= B.12" unless both are letters of one row.
+// nor "1.6 Update 5" of "< 1.6 HF6".
 func (r Range) Comparable(v string) bool {
 	if r.Scheme != Generic {
 		return r.Scheme.Check(v) == nil
@@ -222,14 +222,24 @@ func (r Range) Comparable(v string) bool {
 	return true
 }
 
-// sameShape says whether two versions start with tokens that can be told
-// apart: two numbers, two single letters, or the same word; and so on while
-// words go on.
+// sameShape says whether the order of two versions means anything: they start
+// alike, with a number, a single letter or the same word, and where they part,
+// it is not at two words of which nobody knows the order ("SR1" and "SP1").
 func sameShape(a, b string) bool {
 	x, y := scanner{s: trimV(a)}, scanner{s: trimV(b)}
-	x.next(longer)
-	y.next(longer)
-	return x.class == y.class && (x.class != wordClass || len(x.text) == 1 && len(y.text) == 1 || compareFold(x.text, y.text) == 0)
+	for first := true; ; first = false {
+		x.next(padded)
+		y.next(padded)
+		word, other := x.class == wordClass, y.class == wordClass
+		switch {
+		case first && word != other:
+			return false
+		case x.compare(&y) != 0:
+			return !word || !other || len(x.text) == 1 && len(y.text) == 1
+		case x.i == len(x.s) && y.i == len(y.s):
+			return true
+		}
+	}
 }
 
 // ErrRange is what [ParseVers] and [ParseNative] return for what they cannot

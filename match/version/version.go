@@ -69,8 +69,9 @@ const (
 
 // A Text is what an advisory says about versions in its own words.
 type Text struct {
-	Kind   TextKind
-	Range  Range
-	Models []string // where it names models or part numbers: "MMT-1711 | MMT-1712"
-	Why    string   // what was understood, or what was not, in a few words
+	Kind      TextKind
+	Range     Range
+	Models    []string // where it names models or part numbers: "MMT-1711 | MMT-1712"; Kind says which versions of them
+	Condition string   // what else must hold, as written; nobody has checked it
+	Why       string   // what was understood, or what was not, in a few words
 }

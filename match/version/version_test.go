@@ -274,6 +274,9 @@ func TestComparable(t *testing.T) {
 		{"vers:generic/>=BT02|<=BT06", "SV20", false},
 		{"vers:generic/<=B.12", "A.03", true},
 		{"vers:generic/<=K", "J", true},
+		{"vers:generic/<1.6 Update 6", "1.6 Update 5", true},
+		{"vers:generic/<1.6 HF6", "1.6 Update 5", false},
+		{"vers:generic/<1.6 HF6", "1.5 Update 5", true},
 		{"vers:npm/<2.2.0", "latest", false},
 		{"vers:npm/<2.2.0", "2.1.0", true},
 	} {
