@@ -92,10 +92,7 @@ func TestCorpus(t *testing.T) {
 	schema := schemas(t)
 	read, refused := 0, 0
 	corpus(t, func(file, format string, data []byte) {
-		if strings.HasPrefix(format, "SPDX") {
-			return
-		}
-		if !strings.HasPrefix(format, "CycloneDX") {
+		if !strings.HasPrefix(format, "CycloneDX") && !strings.HasPrefix(format, "SPDX") {
 			if _, err := Read(bytes.NewReader(data)); err == nil {
 				t.Errorf("%s: read, though it is no bill of materials", file)
 			}

@@ -13,6 +13,7 @@ import (
 type facts struct {
 	open     []opened // components that are being read, the innermost last
 	interned map[string]string
+	days     map[string]string
 	ids      map[string]int32 // names in the document
 	named    []naming         // by id
 	edges    []edge
@@ -209,18 +210,36 @@ func (r *reader) supportNote(c *Component, name, value []byte) {
 	}
 	switch {
 	case has("endofsupport", "supportend", "supporteduntil", "eosdate") || string(w) == "eos":
-		if d := day(string(value)); d != "" {
+		if d := r.day(value); d != "" {
 			c.EndOfSupport = d
 		} else if c.EndOfSupportText == "" {
 			c.EndOfSupportText = r.intern(value)
 		}
 	case has("endoflife", "eoldate") || string(w) == "eol":
-		if d := day(string(value)); d != "" && c.EndOfSupport == "" {
+		if d := r.day(value); d != "" && c.EndOfSupport == "" {
 			c.EndOfSupport = d
 		}
 	case has("levelofsupport", "supportlevel", "supportstatus", "maintenancestatus"):
 		c.SupportLevel = r.intern(value)
 	}
+}
+
+// day is day for bytes, without its cost where one date is said often.
+func (r *reader) day(v []byte) string {
+	if len(v) > 40 {
+		return ""
+	}
+	if d, ok := r.days[string(v)]; ok {
+		return d
+	}
+	d := day(string(v))
+	if r.days == nil {
+		r.days = map[string]string{}
+	}
+	if len(r.days) < 1<<12 {
+		r.days[string(v)] = d
+	}
+	return d
 }
 
 // day reads a date as people write one that cannot be misread, and returns it

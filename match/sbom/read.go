@@ -58,6 +58,7 @@ type reader struct {
 
 	words arena
 	facts
+	spdxFacts
 }
 
 // fail makes the error that the reader ends with.

@@ -75,6 +75,7 @@ func Read(src io.Reader) (*Document, error) {
 		doc:       &Document{Subject: -1},
 		supported: everyVersion &^ 3,
 		facts:     facts{interned: map[string]string{}, ids: map[string]int32{}},
+		spdxFacts: spdxFacts{document: -1, documentBy: -1},
 	}
 	r.window.r = src
 	r.more()
@@ -98,12 +99,22 @@ func Read(src io.Reader) (*Document, error) {
 		err = r.xmlDocument(cyclonedxShapes())
 	case CycloneDXJSON:
 		err = r.jsonDocument(cyclonedxShapes()["bom"])
-	default:
-		err = r.fail(errNotSBOM)
+	case SPDXJSON:
+		r.supported = 1<<2 | 1<<3
+		err = r.jsonDocument(spdxShapes()["spdx"])
+	case SPDXTagValue:
+		r.supported = 1<<2 | 1<<3
+		err = r.tagDocument(spdxShapes())
+	case SPDX3JSON:
+		err = r.jsonDocument(spdx3Shapes()["graph"])
+		if err == nil {
+			err = r.settle3()
+		}
 	}
 	if err != nil {
 		return nil, err
 	}
+	r.settle()
 	r.connect()
 	if s := r.doc.Subject; s >= 0 && r.doc.Supplier == "" {
 		r.doc.Supplier = r.doc.Components[s].Supplier
