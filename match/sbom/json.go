@@ -343,6 +343,17 @@ func isWord(v []byte) bool {
 	return len(v) == 0
 }
 
+// key reads the name of a member.
+func (j *jsonScanner) key() ([]byte, error) {
+	switch j.space() {
+	case '"':
+		return j.text()
+	case 0:
+		return nil, j.why()
+	}
+	return nil, errSyntax
+}
+
 // take skips white space and the byte c.
 func (j *jsonScanner) take(c byte) error {
 	switch j.space() {
@@ -360,6 +371,8 @@ func (j *jsonScanner) take(c byte) error {
 func (j *jsonScanner) next(first bool, closing byte) (bool, error) {
 	c := j.space()
 	switch {
+	case j.pos == j.end:
+		return false, j.why()
 	case c == closing:
 		j.pos++
 		return false, nil
@@ -371,8 +384,6 @@ func (j *jsonScanner) next(first bool, closing byte) (bool, error) {
 			return false, errSyntax
 		}
 		return true, nil
-	case c == 0:
-		return false, j.why()
 	}
 	return false, errSyntax
 }
@@ -394,10 +405,7 @@ func (j *jsonScanner) skip(depth int) error {
 				return err
 			}
 			if c == '{' {
-				if j.space() != '"' {
-					return errSyntax
-				}
-				if _, err := j.text(); err != nil {
+				if _, err := j.key(); err != nil {
 					return err
 				}
 				if err := j.take(':'); err != nil {

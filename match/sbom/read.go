@@ -245,10 +245,7 @@ func (r *reader) object(s *shape) error {
 		if !ok {
 			break
 		}
-		if r.buf[r.pos] != '"' {
-			return r.fail(errSyntax)
-		}
-		key, err := r.text()
+		key, err := r.key()
 		if err != nil {
 			return r.fail(err)
 		}

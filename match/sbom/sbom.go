@@ -127,7 +127,7 @@ func (r *reader) jsonDocument(s *shape) error {
 	if err := r.object(s); err != nil {
 		return err
 	}
-	if r.space() != 0 {
+	if r.space(); r.pos < r.end {
 		return r.fail(errTrailing)
 	}
 	if !errors.Is(r.err, io.EOF) {
@@ -171,10 +171,10 @@ func detectJSON(head []byte) (Format, bool) {
 	j.pos++
 	cut := false
 	for first := true; !cut; first = false {
-		if ok, err := j.next(first, '}'); !ok || err != nil || j.buf[j.pos] != '"' {
+		if ok, err := j.next(first, '}'); !ok || err != nil {
 			break
 		}
-		key, err := j.text()
+		key, err := j.key()
 		if err != nil || j.take(':') != nil {
 			break
 		}

@@ -6,6 +6,7 @@ package sbom
 import (
 	"bytes"
 	"errors"
+	"strings"
 	"unicode/utf8"
 )
 
@@ -62,11 +63,13 @@ func (r *reader) tagDocument(shapes map[string]*shape) error {
 	finish := func() error {
 		switch part.shape.name {
 		case "package":
+			r.path = append(r.path[:0], step{"packages", packages})
 			if err := r.complete(part.shape, part.seen, false); err != nil {
 				return err
 			}
 			return r.endComponent()
 		case "file":
+			r.path = append(r.path[:0], step{"files", files})
 			return r.complete(part.shape, part.seen, false)
 		}
 		return nil
@@ -106,6 +109,7 @@ func (r *reader) tagDocument(shapes map[string]*shape) error {
 			}
 			part = section{shape: shapes["annotation"]} // nothing that is kept
 		}
+		r.path = r.path[:0]
 		switch part.shape.name {
 		case "package":
 			r.path = append(r.path, step{"packages", packages})
@@ -113,13 +117,15 @@ func (r *reader) tagDocument(shapes map[string]*shape) error {
 			r.path = append(r.path, step{"files", files})
 		}
 		where := &part
-		switch shape, _, _ := bytes.Cut([]byte(at), []byte(".")); string(shape) {
+		shape, key, _ := strings.Cut(at, ".")
+		switch shape {
 		case "spdx":
 			where, r.path = &spdx, r.path[:0]
 		case "creation":
 			where, r.path = &creation, append(r.path[:0], step{"creationInfo", -1})
 		case "package", "file":
-			if part.shape.name != string(shape) {
+			if part.shape.name != shape {
+				r.path = append(r.path, step{key, -1})
 				return r.fail(errOutside)
 			}
 		default:
@@ -128,8 +134,7 @@ func (r *reader) tagDocument(shapes map[string]*shape) error {
 			}
 			continue
 		}
-		_, key, _ := bytes.Cut([]byte(at), []byte("."))
-		if err := r.tagged(where, string(key), value); err != nil {
+		if err := r.tagged(where, key, value); err != nil {
 			return err
 		}
 	}
