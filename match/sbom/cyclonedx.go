@@ -11,7 +11,9 @@ import (
 // cyclonedxTable is what CycloneDX 1.1 to 1.7 allow, in JSON (which begins at
 // 1.2) and XML, as far as a component, what is said about it, its licences,
 // dependencies and vulnerabilities go. Of machine learning, cryptography,
-// formulation, declarations and signatures only the place is checked.
+// formulation, declarations and signatures only the place is checked, and that
+// lists hold nothing twice only where that could mislead: names and
+// dependencies.
 //
 // Elements are taken in any order, though XML Schema asks for one: the order
 // says nothing. See parseShapes for the notation.
@@ -35,13 +37,14 @@ bom open-3
      declarations       any +6
      definitions        any +6
      citations          [citation] +7 /citation
-     properties         [property] +3 /property
+  j  properties         [property] +5
+  x  properties         [property] +3 /property
   j  signature          any +4
 metadata open-3
      timestamp          time
   j  lifecycles         [lifecycle] +5
   x  lifecycles         [lifecycle] +5 /lifecycle
-  j  tools              [tool]|toolset
+  j  tools              [tool]|toolobject
   x  tools              toolset
      authors            [contact] /author
      component          component
@@ -59,6 +62,9 @@ lifecycle
      name               string
      description        string
      ? phase name
+toolobject +5
+  j  components         [other]
+  j  services           [service]
 toolset
   x  tool               [tool] *
      components         [other] +5 /component
@@ -66,7 +72,7 @@ toolset
 tool open-3
      vendor             string
      name               string
-     version            string
+     version            version
      hashes             [hash] /hash
      externalReferences [reference] +4 /reference
 entity open-3
@@ -92,8 +98,8 @@ component open-3
      publisher          string
      group              string
      name               string !
-     version            string !3
-     versionRange       string +7
+     version            version !3
+     versionRange       range +7
      description        string
      scope              =required,optional,excluded
      hashes             [hash] /hash
@@ -148,6 +154,11 @@ licensechoice open-3
      licensing          any +7
      properties         [property] +7
      ? license expression
+     ?? license acknowledgement
+     ?? license bom-ref
+     ?? license expressionDetails
+     ?? license licensing
+     ?? license properties
 licenses
   x  license            [license] *
   x  expression         [expression] *
@@ -228,7 +239,7 @@ service open-3
      provider           entity
      group              string
      name               string !
-     version            string
+     version            version
      description        string
      endpoints          [string] /endpoint
      authenticated      bool
@@ -279,9 +290,12 @@ copyright open-3
 composition open-3
   a  bom-ref            name +5
      aggregate          =complete,incomplete,incomplete_first_party_only,incomplete_first_party_proprietary_only+5,incomplete_first_party_opensource_only+5,incomplete_third_party_only,incomplete_third_party_proprietary_only+5,incomplete_third_party_opensource_only+5,unknown,not_specified !
-     assemblies         [string;refobject] /assembly
-     dependencies       [string;refobject] /dependency
-     vulnerabilities    [string;refobject] +5 /vulnerability
+  j  assemblies         [link]
+  j  dependencies       [string]
+  j  vulnerabilities    [string] +5
+  x  assemblies         [refobject] /assembly
+  x  dependencies       [refobject] /dependency
+  x  vulnerabilities    [refobject] +5 /vulnerability
   j  signature          any +4
 refobject open
   xa ref                link !
@@ -303,7 +317,7 @@ releasenotes
      notes              [note] /note
      properties         [property] /property
 note
-     locale             string
+     locale             locale
      text               attachment !
 vulnerability
   a  bom-ref            name
@@ -311,8 +325,7 @@ vulnerability
      source             source
      references         [vulnreference] /reference
      ratings            [rating] /rating
-  j  cwes               [int]
-  x  cwes               [int] /cwe
+     cwes               [cwe] /cwe
      description        string
      detail             string
      recommendation     string
@@ -324,7 +337,7 @@ vulnerability
      updated            time
      rejected           time +5
      credits            any
-  j  tools              [tool]|toolset
+  j  tools              [tool]|toolobject
   x  tools              toolset
      analysis           analysis
      affects            [affected] /target
@@ -354,13 +367,14 @@ affected
      ref                link !
      versions           [affectedversion] /version
 affectedversion
-     version            string
-     range              string
+     version            version1
+     range              range
      status             =affected,unaffected,unknown
      ? version range
 annotation
   a  bom-ref            name
-     subjects           [string;refobject] ! /subject
+  j  subjects           [link] !
+  x  subjects           [refobject] /subject
      annotator          any !
      timestamp          time !
      text               string !

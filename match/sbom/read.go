@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode/utf8"
 
 	"github.com/github/go-spdx/v2/spdxexp/spdxlicenses"
 )
@@ -344,7 +345,7 @@ func (r *reader) scalar(f *field, v []byte, quoted bool) error {
 }
 
 func (r *reader) check(f *field, v []byte, quoted bool) error {
-	plain := f.kind == integer || f.kind == positive || f.kind == number || f.kind == boolean || f.kind == fraction
+	plain := f.kind == integer || f.kind == positive || f.kind == weakness || f.kind == number || f.kind == boolean
 	if plain == quoted && !r.isXML {
 		if quoted {
 			return r.fail(errString)
@@ -360,7 +361,7 @@ func (r *reader) check(f *field, v []byte, quoted bool) error {
 		if in != everyVersion {
 			return r.deny(^in, errVersion)
 		}
-	case integer, positive:
+	case integer, positive, weakness:
 		d := bytes.TrimPrefix(v, []byte("-"))
 		d = bytes.TrimSuffix(d, []byte(".0"))
 		for _, c := range d {
@@ -368,17 +369,36 @@ func (r *reader) check(f *field, v []byte, quoted bool) error {
 				return r.fail(errors.New("must be a whole number"))
 			}
 		}
-		// CycloneDX 1.5: "minimum": 1
-		if len(d) == 0 || f.kind == positive && (v[0] == '-' || v[0] == '0') {
-			return r.deny(from("5"), errors.New("must be a whole number from 1 on"))
+		if len(d) == 0 {
+			return r.fail(errors.New("must be a whole number"))
 		}
-	case number, fraction:
-		x, err := strconv.ParseFloat(string(v), 64)
-		if err != nil {
+		if f.kind != integer && (v[0] == '-' || v[0] == '0') {
+			bound := everyVersion
+			if f.kind == positive {
+				bound = from("5") // of the document's version: CycloneDX 1.5, "minimum": 1
+			}
+			return r.deny(bound, errors.New("must be a whole number from 1 on"))
+		}
+	case number:
+		if _, err := strconv.ParseFloat(string(v), 64); err != nil {
 			return r.fail(errors.New("must be a number"))
 		}
-		if f.kind == fraction && (x < 0 || x > 1) {
-			return r.fail(errors.New("must be from 0 to 1"))
+	case versionText:
+		return r.length(v, 0, 1024, from("6"))
+	case affectedVersion:
+		if err := r.length(v, 1, 1024, upTo("5")); err != nil {
+			return err
+		}
+		return r.length(v, 0, 1024, everyVersion)
+	case versionRange:
+		if err := r.length(v, 1, 1024, upTo("5")); err != nil {
+			return err
+		}
+		return r.length(v, 1, 4096, everyVersion)
+	case locale:
+		lower := func(b []byte) bool { return 'a' <= b[0] && b[0] <= 'z' && 'a' <= b[1] && b[1] <= 'z' }
+		if len(v) != 2 && (len(v) != 5 || v[2] != '-' || v[3] < 'A' || v[3] > 'Z' || v[4] < 'A' || v[4] > 'Z') || !lower(v) {
+			return r.fail(errors.New("must be a language, such as de or de-CH"))
 		}
 	case boolean:
 		if s := string(v); s != "true" && s != "false" && (!r.isXML || s != "0" && s != "1") {
@@ -423,6 +443,17 @@ func (r *reader) check(f *field, v []byte, quoted bool) error {
 		if len(v) == 0 {
 			return r.deny(from("5"), errEmpty)
 		}
+	}
+	return nil
+}
+
+// length holds how many characters v has in some versions.
+func (r *reader) length(v []byte, least, most int, in versions) error {
+	if len(v) < least {
+		return r.deny(in, errEmpty)
+	}
+	if len(v) > most && utf8.RuneCount(v) > most {
+		return r.deny(in, errSize)
 	}
 	return nil
 }

@@ -27,20 +27,23 @@ const (
 	boolean
 	timestamp
 	enumeration
-	serial   // urn:uuid:...
-	mime     // type/subtype
-	digest   // hexadecimal, of a length that a hash has
-	licence  // an identifier of SPDX's list
-	name     // a reference that must be unique in the document
-	link     // a reference to a name
-	fraction // 0 to 1
-	country  // two letters
+	serial          // urn:uuid:...
+	mime            // type/subtype
+	digest          // hexadecimal, of a length that a hash has
+	licence         // an identifier of SPDX's list
+	name            // a reference that must be unique in the document
+	link            // a reference to a name
+	versionText     // of a component, bounded from 1.6 on
+	affectedVersion // of a component that a vulnerability affects
+	versionRange
+	locale // de, or de-CH
+	weakness
 )
 
 var kinds = map[string]kind{
 	"any": anything, "string": text, "int": integer, "positive": positive, "number": number, "bool": boolean,
 	"time": timestamp, "serial": serial, "mime": mime, "digest": digest, "licence": licence, "name": name,
-	"link": link, "fraction": fraction,
+	"link": link, "version": versionText, "version1": affectedVersion, "range": versionRange, "locale": locale, "cwe": weakness,
 }
 
 // A shape is one kind of object or element: what may stand in it.
@@ -108,6 +111,9 @@ func parseShapes(table string, hooks map[string]hook) map[string]*shape {
 		case len(words) == 0:
 		case line[0] != ' ' && line[0] != '\t':
 			s := &shape{name: words[0], since: everyVersion, text: -1, keys: map[string]int{}, elems: map[string]int{}, attrs: map[string]int{}}
+			if _, ok := kinds[s.name]; ok || shapes[s.name] != nil {
+				panic("sbom: table: two types " + s.name)
+			}
 			shapes[s.name] = s
 			order = append(order, s.name)
 			for i, w := range words[1:] {
