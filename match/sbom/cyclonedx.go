@@ -509,14 +509,14 @@ func (r *reader) beginEntity() error {
 	return nil
 }
 
-// author keeps who made the document.
+// author ends an author of the document, which may be an organisation.
 func (r *reader) author() error {
-	if n := r.entity; n != "" {
-		r.doc.Authors = append(r.doc.Authors, n)
-	} else if r.person != "" {
-		r.doc.Authors = append(r.doc.Authors, r.person)
+	who := r.entity
+	if who == "" {
+		who = r.person
 	}
-	return nil
+	r.wrote(who)
+	return r.bounded()
 }
 
 func (r *reader) beginHash() error { r.hash = Hash{}; return nil }

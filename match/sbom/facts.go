@@ -16,6 +16,7 @@ type facts struct {
 	days     map[string]string
 	ids      map[string]int32 // names in the document
 	named    []naming         // by id
+	overflow bool
 	edges    []edge
 	known    []int32 // ids that say what they depend on
 	from     int32   // of the dependency that is read
@@ -61,10 +62,27 @@ func (r *reader) intern(v []byte) string {
 	return s
 }
 
-// id numbers a name.
+// wrote keeps who made the document.
+func (r *reader) wrote(who string) {
+	if who == "" {
+		return
+	}
+	if len(r.doc.Authors) >= maxAuthors {
+		r.overflow = true
+		return
+	}
+	r.doc.Authors = append(r.doc.Authors, who)
+}
+
+// id numbers a name. Past the bound on names it sets overflow, which ends the
+// reading as soon as the hook is through.
 func (r *reader) id(v []byte) int32 {
 	if i, ok := r.ids[string(v)]; ok {
 		return i
+	}
+	if len(r.named) >= maxNames {
+		r.overflow = true
+		return 0
 	}
 	i := int32(len(r.named))
 	s := r.words.keep(v)

@@ -339,7 +339,17 @@ func (r *reader) scalar(f *field, v []byte, quoted bool) error {
 		}
 	}
 	if f.hook != nil && f.hook.take != nil {
-		return f.hook.take(r, v)
+		if err := f.hook.take(r, v); err != nil {
+			return err
+		}
+	}
+	return r.bounded()
+}
+
+// bounded fails when a bound was met by who could not say so.
+func (r *reader) bounded() error {
+	if r.overflow {
+		return r.fail(errTooMany)
 	}
 	return nil
 }

@@ -129,9 +129,7 @@ var spdxHooks = map[string]hook{
 	"creation.created": {take: func(r *reader, v []byte) error { r.doc.Created, _ = parseTime(v, false); return nil }},
 	"creation.creators": {take: func(r *reader, v []byte) error {
 		if !bytes.HasPrefix(v, []byte("Tool:")) {
-			if who := party(v); len(who) > 0 {
-				r.doc.Authors = append(r.doc.Authors, r.intern(who))
-			}
+			r.wrote(r.intern(party(v)))
 		}
 		return nil
 	}},
@@ -318,7 +316,7 @@ func (r *reader) endRelation() error {
 			r.described = append(r.described, from)
 		}
 	}
-	return nil
+	return r.bounded()
 }
 
 // settle resolves what SPDX says by reference.

@@ -64,7 +64,8 @@ var spdx3Shapes = sync.OnceValue(func() map[string]*shape { return parseShapes(s
 // An element is one of SPDX 3, as far as it is kept, while it is read.
 type element struct {
 	kind                         string
-	id                           int32 // or -1
+	ref                          []byte
+	id                           int32 // of ref, or -1, where the type has others name it
 	name, version, purl, purpose string
 	expression, relation         string
 	supplier                     int32 // id, or -1
@@ -102,14 +103,14 @@ func into(field func(*element) *string) hook {
 var spdx3Hooks = map[string]hook{
 	"graph.@graph": {begin: func(r *reader) error {
 		e := &r.part3
-		*e = element{id: -1, supplier: -1, creation: -1, from: -1, roots: e.roots[:0], to: e.to[:0], hashes: e.hashes[:0], cpes: e.cpes[:0], notes: e.notes[:0], identifier: e.identifier}
+		*e = element{ref: e.ref[:0], id: -1, supplier: -1, creation: -1, from: -1, roots: e.roots[:0], to: e.to[:0], hashes: e.hashes[:0], cpes: e.cpes[:0], notes: e.notes[:0], identifier: e.identifier}
 		return nil
 	}, end: (*reader).endElement},
 
 	"element.type":   into(func(e *element) *string { return &e.kind }),
 	"element.name":   into(func(e *element) *string { return &e.name }),
-	"element.spdxId": {take: func(r *reader, v []byte) error { r.part3.id = r.id(v); return nil }},
-	"element.@id":    {take: func(r *reader, v []byte) error { r.part3.id = r.id(v); return nil }},
+	"element.spdxId": {take: func(r *reader, v []byte) error { r.part3.ref = append(r.part3.ref[:0], v...); return nil }},
+	"element.@id":    {take: func(r *reader, v []byte) error { r.part3.ref = append(r.part3.ref[:0], v...); return nil }},
 	"element.creationInfo": {
 		take:  func(r *reader, v []byte) error { r.part3.creation = r.id(v); return nil },
 		begin: func(r *reader) error { r.part3.isMade = true; return nil },
@@ -208,6 +209,15 @@ func note3(r *reader, v []byte) error {
 func (r *reader) endElement() error {
 	e := &r.part3
 	switch e.kind {
+	case "Relationship", "LifecycleScopedRelationship":
+		return r.endRelation3()
+	case "software_File", "software_Snippet", "Annotation", "Tool":
+		return nil
+	}
+	if len(e.ref) > 0 {
+		e.id = r.id(e.ref)
+	}
+	switch e.kind {
 	case "CreationInfo":
 		if e.made.version == "" || e.made.created.IsZero() {
 			return r.fail(errMissing)
@@ -215,13 +225,9 @@ func (r *reader) endElement() error {
 		if r.made == nil {
 			r.made = map[int32]making{}
 		}
-		if e.id >= 0 && len(r.made) < maxComponents {
-			m := e.made
-			r.made[e.id] = m
+		if e.id >= 0 {
+			r.made[e.id] = e.made
 		}
-		return nil
-	case "Relationship", "LifecycleScopedRelationship":
-		return r.endRelation3()
 	case "SpdxDocument":
 		if e.id < 0 {
 			return r.fail(errMissing)
@@ -259,7 +265,7 @@ func (r *reader) endElement() error {
 			}
 		}
 	}
-	return nil
+	return r.bounded()
 }
 
 func (r *reader) root(e *element) {
@@ -343,11 +349,11 @@ func (r *reader) endRelation3() error {
 func (r *reader) madeBy(m making) {
 	r.doc.Created = m.created
 	r.doc.SpecVersion = m.version
-	r.doc.Authors = append(r.doc.Authors, m.names...)
+	for _, n := range m.names {
+		r.wrote(n)
+	}
 	for _, id := range m.by {
-		if n := r.agents[id]; n != "" {
-			r.doc.Authors = append(r.doc.Authors, n)
-		}
+		r.wrote(r.agents[id])
 	}
 }
 
@@ -361,6 +367,9 @@ func (r *reader) settle3() error {
 	}
 	if r.doc.SpecVersion == "" {
 		return r.fail(errors.New("the SpdxDocument does not say its specVersion"))
+	}
+	if err := r.bounded(); err != nil {
+		return err
 	}
 	var described []int32
 	for _, id := range r.roots[r.document] {
