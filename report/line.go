@@ -35,7 +35,7 @@ func FindingLine(a *Assessment, f *finding.Finding) string {
 		}
 	}
 	line := fmt.Sprintf("%-8s %s: %s", lookOf(f.Decision), Plain(who), Plain(f.Title))
-	if len(f.Sightings) > 0 {
+	if len(f.Sightings) > 0 && f.Sightings[0].Packet > 0 {
 		line += fmt.Sprintf(", packet %d", f.Sightings[0].Packet)
 	}
 	return line

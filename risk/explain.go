@@ -47,31 +47,46 @@ func read(s finding.SSVC) Answers {
 	}
 }
 
-// because says where an answer comes from, for each source that it can have.
-// The source "" is the kind of finding.
+// because says where an answer comes from, for each source that it can have
+// but the kind of finding, of which ofKind says more.
 var because = map[finding.Source][3]string{ // exploitation, automatable, technical impact
-	"":                 {0: "what this kind of finding is", 1: "what this kind of finding takes", 2: "what this kind of finding gives"},
 	finding.FromKEV:    {0: "CISA's catalogue says that attackers use it (KEV)"},
 	finding.FromADP:    {0: "CISA's answer in the CVE's record (ADP)", 1: "CISA's answer in the CVE's record (ADP)", 2: "CISA's answer in the CVE's record (ADP)"},
 	finding.FromCVSS:   {0: "how mature attacks are, by CVSS (E)", 1: "how it is reached, by CVSS (AV, AC, PR, UI)", 2: "what can be read and changed, by CVSS (C, I)"},
-	finding.FromRubric: {1: "how it is reached, by the medical rubric", 2: "what can be read and changed, by the medical rubric"},
+	finding.FromRubric: {0: "by the medical rubric", 1: "how it is reached, by the medical rubric", 2: "what can be read and changed, by the medical rubric"},
+}
+
+// ofKind says what an answer of the kind of finding means.
+var ofKind = map[string]string{
+	exploitations[NoExploitation]: "no attack is known or published",
+	exploitations[PublicPoC]:      "how to use this kind of weakness is published",
+	exploitations[Active]:         "this kind of finding is an attack, or is used in attacks",
+	yesNo[0]:                      "this kind of finding takes work by hand for each device",
+	yesNo[1]:                      "of this kind of finding a program can do all steps",
+	technical[0]:                  "this kind of finding gives a view, or a part of the control",
+	technical[1]:                  "this kind of finding gives full control of the part concerned",
 }
 
 // Explain says why a finding has its decision. It reads what the finding says,
 // and so explains a saved one as it was.
 func Explain(f *finding.Finding) Explanation {
 	a := read(f.SSVC)
-	why := func(question int, source finding.Source) string { return because[source][question] }
-	harm := "harm: " + f.Harm.String()
+	why := func(question int, answer string, source finding.Source) string {
+		if source == "" {
+			return ofKind[answer]
+		}
+		return because[source][question]
+	}
+	harm := "the harm is " + f.Harm.String()
 	if f.Harm.String() == "" {
 		harm = "the harm is not known, and so in the middle"
 	}
 	place := [...]string{Small: "hardly anybody reaches it", Controlled: "the hospital's network reaches it", Open: "the other side is outside the hospital"}[a.Exposure]
 	x := Explanation{
 		Reasons: []Reason{
-			{"exploitation", f.SSVC.Exploitation, why(0, f.SSVC.From.Exploitation)},
-			{"automatable", f.SSVC.Automatable, why(1, f.SSVC.From.Automatable)},
-			{"technical impact", f.SSVC.TechnicalImpact, why(2, f.SSVC.From.TechnicalImpact)},
+			{"exploitation", f.SSVC.Exploitation, why(0, f.SSVC.Exploitation, f.SSVC.From.Exploitation)},
+			{"automatable", f.SSVC.Automatable, why(1, f.SSVC.Automatable, f.SSVC.From.Automatable)},
+			{"technical impact", f.SSVC.TechnicalImpact, why(2, f.SSVC.TechnicalImpact, f.SSVC.From.TechnicalImpact)},
 			{"mission and well-being", f.SSVC.MissionWellBeing, harm},
 			{"exposure", f.SSVC.Exposure, place},
 			{"human impact", f.SSVC.HumanImpact, harm},
@@ -83,9 +98,9 @@ func Explain(f *finding.Finding) Explanation {
 	}
 	switch reach := ReachOf(f); {
 	case reach == finding.ReachDevice:
-		x.Harm = "it reaches what the device does to a body, so it has the device's own harm"
+		x.Harm = "it reaches what a device does to a body, so it has that device's own harm"
 	case reach == finding.ReachFoothold:
-		x.Harm = "it is a step towards the device, so its harm is one below the device's"
+		x.Harm = "it is a step towards a device, so its harm is one below that device's"
 	case f.Privacy:
 		x.Harm = "it discloses, and hurts nobody's body"
 	default:

@@ -88,14 +88,19 @@ func (f *answerFlags) register(v *cobra.Command) {
 	v.Flags().StringSliceVar(&f.only, "only", nil, "report only this `KIND` of finding; repeatable")
 	v.Flags().StringVar(&f.minDecision, "min-decision", levels[0], "leave out what is below `LEVEL`")
 	v.Flags().StringVar(&f.failOn, "fail-on", "", "exit with 3 at `LEVEL` or above: "+enumerate(levels))
+	complete(v, "only", kindNames()...)
+	complete(v, "min-decision", levels...)
+	complete(v, "fail-on", levels...)
+	f.registerInputs(v)
+}
+
+// registerInputs registers what says how inputs are read.
+func (f *answerFlags) registerInputs(v *cobra.Command) {
 	v.Flags().StringVar(&f.keyFile, "key", "", "`FILE` with the key of pseudonyms, 32 bytes or more")
 	v.Flags().StringVar(&f.baselineFile, "baseline", "", "`FILE` of what is expected: YAML, or an earlier answer")
 	v.Flags().StringArrayVar(&f.dialectFiles, "dialect", nil, "`FILE` of a radio's frames in YAML; repeatable")
 	v.Flags().StringVar(&f.codesFile, "product-codes", "", "`FILE` of your products and FDA codes, CSV")
 	v.Flags().IntVar(&f.jobs, "jobs", defaultJobs(), "work with `N` workers; the answer stays the same")
-	complete(v, "only", kindNames()...)
-	complete(v, "min-decision", levels...)
-	complete(v, "fail-on", levels...)
 }
 
 // config checks the flags before any work is done.

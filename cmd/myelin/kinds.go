@@ -87,8 +87,11 @@ func kindsText(w io.Writer, list []*finding.KindInfo) error {
 
 // fold breaks a text into lines that a terminal has room for, with the
 // continuation where the text began.
-func fold(text string) string {
-	const width, indent = 72, "\n        "
+func fold(text string) string { return foldAt(text, 72, 8) }
+
+// foldAt does so for a width and a place.
+func foldAt(text string, width, at int) string {
+	indent := "\n" + strings.Repeat(" ", at)
 	var b strings.Builder
 	used := 0
 	for word := range strings.FieldsSeq(text) {
