@@ -2,9 +2,18 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package advisory reads who says that what is vulnerable: CSAF 2.0, OSV (and
-// GitHub's advisories, which are OSV), CVE records, NVD's, and the two feeds
-// that say how likely an attack is, KEV and EPSS. All become [Document]: what
-// product, in which versions, with which status and remedy.
+// GitHub's advisories), CVE records 5, NVD 2.0, and the two feeds that say how
+// likely an attack is, KEV and EPSS. All become [Document]: what product, in
+// which versions, with which status and remedy.
+//
+// A CSAF document is held to the whole schema of its standard; of the other
+// formats what is read has to be there and of its type. What breaks that is
+// refused with the path of the place ([Error]), never with what stands there.
+// What a document says about versions in words goes through
+// [version.ParseText], so that nothing is dropped because it is prose.
+//
+// Left out: CSAF's mandatory tests beyond those about product identifiers,
+// NVD's older feeds, archives.
 //
 // This API is stable.
 package advisory
@@ -15,7 +24,7 @@ import (
 	"github.com/myelin-health/myelin/match/version"
 )
 
-// A Kind is a format of advisories.
+// A Kind is a format of advisories, or of what is known about them.
 type Kind uint8
 
 // The kinds.
@@ -25,8 +34,16 @@ const (
 	OSV
 	CVE5
 	NVD
+	GitHub // GitHub's own forms: its two interfaces, and that of vulnerability databases made from them
+	KEVCatalog
+	EPSSScores
 	Recall // of a device, by an authority; package register reads these
 )
+
+// String is the kind's name in short.
+func (k Kind) String() string {
+	return [...]string{"", "CSAF", "OSV", "CVE", "NVD", "GitHub", "KEV", "EPSS", "recall"}[k]
+}
 
 // A Document is one advisory. Strings are as written.
 type Document struct {
@@ -35,12 +52,16 @@ type Document struct {
 	Title           string
 	Publisher       string
 	Category        string // the publisher's: "vendor", "coordinator", "other"; "" when not said
+	Profile         string // CSAF's document category: "csaf_security_advisory", "csaf_vex", ...
+	Revision        string // CSAF's document version
+	Stage           string // CSAF: "draft", "interim", "final"
 	Published       time.Time
 	Modified        time.Time
-	Withdrawn       bool
+	Withdrawn       bool   // or rejected
 	Class           string // of a recall: FDA's "Class I" (worst) to "Class III", or ""
 	State           string // of a recall, as written: "Ongoing", "Completed", "Terminated"
 	Vulnerabilities []Vulnerability
+	Trust           Trust // zero until [Verify] has been asked
 }
 
 // A Vulnerability is one weakness, with what is said of each product.
@@ -87,30 +108,39 @@ type Statement struct {
 	Status        Status
 	Remediations  []Remediation
 	Justification string // of not affected, VEX's word
+	Impact        string // in words
+	Source        string // who says so, where it is not the publisher of the document
 }
 
 // A Product is how a document names what it is about: a whole product by maker
 // and name, or a component by package or CPE. Range counts when HasRange, else
-// Text, which is what was read from Version.
+// Text, which is what was read from Version. What Versions lists is meant as well.
 type Product struct {
 	Manufacturer string
+	Family       string // the product family it stands in, where the document has one
 	Name         string
+	FullName     string // as the document calls it for people
 	Version      string // as written
 	Text         version.Text
 	Range        version.Range
 	HasRange     bool
+	Versions     []string // OSV: single versions, as written, beside the range
 	PURL         string
 	CPE          string
-	Ecosystem    string // OSV's, as written
+	CPEs         []string // further ones
+	Ecosystem    string   // OSV's, as written
 	Package      string
 	Hashes       []string // "sha256:..."
 	SKUs         []string
-	Serials      []string
+	Serials      []string // CSAF allows '?' and '*' in serials and models
 	Models       []string
 	DIs          []string // device identifiers of UDIs, which name a product and never its version
 	Lots         []string
-	ProductCode  string   // FDA's, of a recall
-	Within       *Product // what it is a part of, where the document says so
+	ProductCode  string    // FDA's, of a recall
+	SBOMs        []string  // links to bills of materials
+	Within       *Product  // what it is a part of, or runs on, where the document says so
+	Relation     string    // CSAF's word for Within: "default_component_of", "installed_on", ...
+	On           []Product // CVE, NVD: only together with one of these, where the document says so
 }
 
 // A Remediation is what to do.
