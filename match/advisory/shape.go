@@ -22,6 +22,7 @@ type shape struct {
 	fields   map[string]*shape
 	item     *shape
 	min      int // properties, elements or characters
+	most     int // properties, where they are bounded
 	distinct bool
 	words    []string          // the only values
 	form     func(string) bool // of a string
@@ -142,6 +143,9 @@ func (s *shape) checkObject(v value) *Error {
 	if n < s.min {
 		return &Error{v.path(), errors.New("says too little")}
 	}
+	if s.most > 0 && n > s.most {
+		return &Error{v.path(), errors.New("says too much")}
+	}
 	return nil
 }
 
@@ -241,6 +245,7 @@ var csafShape = sync.OnceValue(func() *shape {
 		"category": oneOf("architecture host_name language legacy patch_level product_family product_name product_version product_version_range service_pack specification vendor"),
 		"name":     text, "product": product,
 	})
+	branch.most = 3
 	branches := array(branch)
 	branch.fields["branches"] = branches
 	concerns := func(need string, f fields) *shape { // what names products and groups
