@@ -93,6 +93,10 @@ func (w *Vulnerability) severity(v value, seen map[Score]bool) {
 
 // osvAffected reads one element of affected and returns what fixes it.
 func (p *Product) osvAffected(a value) (fixed []string) {
+	if !a.get("package").present() && !a.get("ranges").present() {
+		a.fail(ErrMissing)
+		return nil
+	}
 	scheme, known := version.Generic, false
 	if pkg := a.get("package"); pkg.present() {
 		p.Ecosystem, p.Package, p.PURL = pkg.need("ecosystem").str(), pkg.need("name").str(), pkg.get("purl").str()
