@@ -13,7 +13,8 @@ import (
 )
 
 // csafStatuses is CSAF 2.0 §3.2.3.9. The first and the last affected versions
-// are affected themselves.
+// are affected themselves. Where a document contradicts itself about a product
+// (§6.1.6) what stands first here counts, so that it errs on the side of showing.
 var csafStatuses = []struct {
 	name   string
 	status Status
@@ -21,10 +22,10 @@ var csafStatuses = []struct {
 	{"known_affected", Affected},
 	{"first_affected", Affected},
 	{"last_affected", Affected},
-	{"known_not_affected", NotAffected},
+	{"under_investigation", UnderInvestigation},
 	{"fixed", Fixed},
 	{"first_fixed", Fixed},
-	{"under_investigation", UnderInvestigation},
+	{"known_not_affected", NotAffected},
 	{"recommended", Recommended},
 }
 
@@ -156,6 +157,10 @@ func (t *productTree) define(v value, at branchPath) {
 		fallthrough
 	default:
 		p.Text = version.ParseText(at.version)
+		if p.Text.Kind == version.Review && !at.isRange && isVersion(at.version) && strings.Contains(at.version, ".") {
+			// §3.1.2.2: the other categories name one version, as "12.2(55)SE3".
+			p.Range, p.HasRange = version.Only(version.Generic, at.version), true
+		}
 	}
 	t.products[id.str()] = p
 }
@@ -308,15 +313,15 @@ func (t *productTree) vulnerability(v value, d *Document) Vulnerability {
 		}
 	}
 
-	said := map[string]Status{}
+	said := map[string]bool{}
 	for _, s := range csafStatuses {
 		for p := v.get("product_status").get(s.name).list(); p.ok() && v.t.err == nil; p = p.next() {
 			id := p.str()
 			product := t.find(p, 0)
-			if product == nil || said[id] == s.status || !p.admit() {
+			if product == nil || said[id] && s.status != Recommended || !p.admit() {
 				continue
 			}
-			said[id] = s.status
+			said[id] = true
 			all := remedies[id]
 			if v.t.links += len(forAll); len(all) == 0 {
 				all = forAll

@@ -68,14 +68,14 @@ func TestCSAF(t *testing.T) {
 		fmt.Sprint(Affected, " Pump Maker Flow 1 before 2.1.5 2"),
 		fmt.Sprint(Affected, " Pump Maker Flow 1 2.1.5 SP1 2"),
 		fmt.Sprint(Affected, " Net library in the RTOS of Base 2"),
-		fmt.Sprint(NotAffected, " Pump Maker Base 1"),
-		fmt.Sprint(Fixed, " Pump Maker Flow 1 2.1.5.7 1"),
 		fmt.Sprint(UnderInvestigation, " RTOS for arm 1"),
+		fmt.Sprint(Fixed, " Pump Maker Flow 1 2.1.5.7 1"),
+		fmt.Sprint(NotAffected, " Pump Maker Base 1"),
 		fmt.Sprint(Recommended, " Pump Maker Flow 1 2.1.5.7 1"),
 	}, "\n") {
 		t.Errorf("statements:\n%s", got)
 	}
-	old, base := v.Statements[0], v.Statements[3]
+	old, base := v.Statements[0], v.Statements[5]
 	if r := old.Remediations[0]; r.Category != "vendor_fix" || r.Details != "Install 2.1.5.7." || r.URL != "https://maker.example/fix" || r.Date.IsZero() {
 		t.Errorf("remediation: %+v", r)
 	}
@@ -107,6 +107,22 @@ func TestCSAF(t *testing.T) {
 	if lib.Relation != "default_component_of" || lib.Within == nil || lib.Within.FullName != "RTOS for arm" ||
 		lib.Within.Relation != "installed_on" || lib.Within.Within == nil || lib.Within.Within.Name != "Base" {
 		t.Errorf("relationship: %+v", lib)
+	}
+}
+
+// TestCSAFContradiction: who is affected and not affected is affected.
+func TestCSAFContradiction(t *testing.T) {
+	d := readOne(t, bytes.Replace(sample(t), []byte(`"known_not_affected": ["base"]`), []byte(`"known_not_affected": ["base", "F1-old", "F1-patched", "rtos"]`), 1))
+	said := map[string][]Status{}
+	for _, s := range d.Vulnerabilities[0].Statements {
+		said[s.Product.FullName] = append(said[s.Product.FullName], s.Status)
+	}
+	for name, want := range map[string][]Status{
+		"Pump Maker Flow 1 before 2.1.5": {Affected}, "Pump Maker Flow 1 2.1.5.7": {Fixed, Recommended}, "RTOS for arm": {UnderInvestigation}, "Pump Maker Base": {NotAffected},
+	} {
+		if !slices.Equal(said[name], want) {
+			t.Errorf("%s: %v, want %v", name, said[name], want)
+		}
 	}
 }
 
