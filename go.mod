@@ -19,7 +19,11 @@ require (
 	pgregory.net/rapid v1.3.0
 )
 
-require github.com/github/go-spdx/v2 v2.8.0
+require (
+	github.com/ProtonMail/go-crypto v1.5.2
+	github.com/RoaringBitmap/roaring/v2 v2.30.0
+	github.com/github/go-spdx/v2 v2.8.0
+)
 
 require github.com/pandatix/go-cvss v0.6.4
 
@@ -38,9 +42,10 @@ require (
 )
 
 require (
-	github.com/RoaringBitmap/roaring/v2 v2.30.0 // indirect
 	github.com/bits-and-blooms/bitset v1.24.4 // indirect
+	github.com/cloudflare/circl v1.6.3 // indirect
 	github.com/mschoch/smat v0.2.0 // indirect
+	golang.org/x/crypto v0.57.0 // indirect
 )
 
 require (

@@ -46,6 +46,9 @@ func (m *model) keys(yield func(string) bool) {
 			}
 		}
 	}
+	if !m.distinct() && !yield("?") {
+		return
+	}
 	if m.whole != "" && !yield("="+m.whole) {
 		return
 	}
@@ -55,11 +58,11 @@ func (m *model) keys(yield func(string) bool) {
 var genericWords = set(`system systems device devices pump pumps infusion syringe syringes insulin patient patients monitor monitors
 	monitoring workstation workstations software application applications app unit units module modules medical scanner scanners
 	cardiograph cardiographs ultrasound imaging image ventilator ventilators programmer programmers recorder recorders wireless
-	product products equipment machine machines fetal maternal vital signs icu ccu nicu bedside volumetric volume large lvp pumping icd crtd crt d
+	product products equipment machine machines fetal maternal icu ccu nicu bedside volumetric volume large lvp pumping icd crtd crt d
 	pacemaker defibrillator implantable cardioverter handheld hand held management diabetes controller controllers remote reader
-	station holter ecg analysis cardiac testing resting bed beds anesthesia anaesthesia workplace workplaces solution platform
-	instrument analyzer analyser generator telemetry receiver suite portal tool edition release rev revision firmware desktop client
-	mobile health point care poc viewer network networked connected digital speciman specimen processor enabled included including installed based integrated`)
+	station holter ecg analysis cardiac testing resting bed beds workplace workplaces solution platform
+	instrument analyzer analyser generator telemetry receiver suite edition release rev revision firmware desktop client
+	mobile poc network networked connected processor enabled included including installed based integrated`)
 
 // stopWords are nothing at all.
 var stopWords = set("the a an of for with and or used by from in on to all only model models number no part series family type version versions w under as be")
@@ -354,6 +357,7 @@ func compare(a, d *model) (Certainty, string) {
 		}
 		return "", ""
 	}
+	d = d.respelled(a)
 	certainty, why := Exact, ""
 	say := func(c Certainty, format string, args ...any) {
 		if c.rank() < certainty.rank() {
@@ -388,6 +392,8 @@ func compare(a, d *model) (Certainty, string) {
 			return "", "" // another model of the family
 		case !shared:
 			return "", ""
+		case len(missingWords) > 0 && len(extra) > 0 && agreed == 0:
+			return "", ""
 		case len(missingWords) > 0 && len(extraWords) > 0 && (agreed == 0 || len(missingWords) == len(a.words)):
 			return "", ""
 		case lacks && len(extraWords) > 0:
@@ -414,6 +420,24 @@ func compare(a, d *model) (Certainty, string) {
 		say(Review, "the advisory means only %q", a.written)
 	}
 	return certainty, why
+}
+
+// respelled cuts a code like "prm3120" in two where the other name has both
+// apart: "(PRM) - Model 3120".
+func (m *model) respelled(other *model) *model {
+	for i, c := range m.codes {
+		p := letters(c)
+		if p == "" || p == c || slices.Contains(other.codes, c) || !slices.Contains(other.codes, c[len(p):]) ||
+			!slices.Contains(other.words, p) && !slices.Contains(other.optional, p) {
+			continue
+		}
+		n := *m
+		n.codes = slices.Clone(m.codes)
+		n.codes[i] = c[len(p):]
+		n.words = append(slices.Clone(m.words), p)
+		m = &n
+	}
+	return m
 }
 
 // partNumber reports whether a code is a long number, which makers use beside

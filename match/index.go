@@ -1,0 +1,674 @@
+// SPDX-FileCopyrightText: 2026 The Myelin authors
+// SPDX-License-Identifier: Apache-2.0
+
+package match
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/RoaringBitmap/roaring/v2"
+
+	"github.com/myelin-health/myelin/match/advisory"
+	"github.com/myelin-health/myelin/match/register"
+	"github.com/myelin-health/myelin/match/sbom"
+	"github.com/myelin-health/myelin/match/version"
+)
+
+// An Index holds a fleet: which products its devices are, which components are
+// in them, and what advisories say. Each of them is added by itself, and added
+// again replaces what was known of it. It is for one goroutine at a time.
+type Index struct {
+	names *Names
+
+	makers map[string]*maker // by name as written
+	houses map[*maker]*house
+
+	models  []named
+	modelOf map[[2]string]int // manufacturer and model, as written
+	byWord  map[string][]int32
+
+	products  []product
+	productOf map[productKey]int
+
+	devices  []unit
+	deviceOf map[string]uint32
+
+	sboms  []bill
+	sbomOf map[string]int // by serial number
+
+	text        []string // interned strings; 0 is ""
+	textOf      map[string]uint32
+	components  []component
+	componentOf map[componentKey]uint32
+	byKey       map[string][]uint32
+
+	documents  map[string]*advisory.Document
+	order      []string            // their ids, as they came
+	canonical  map[string]string   // id of a vulnerability -> the one that stands for it
+	documentOf map[string][]string // canonical id -> ids of documents
+}
+
+// named is a product's name, taken apart, with its versions.
+type named struct {
+	maker    *maker
+	model    *model
+	products []int
+}
+
+// A Product is a version of a model that the fleet has, or that a bill of
+// materials is about.
+type Product struct {
+	Manufacturer, Model, Version, OS string
+}
+
+type productKey struct {
+	model       int
+	version, os string
+}
+
+type product struct {
+	Product
+	model   int
+	devices *roaring.Bitmap
+	sboms   []link // what it is made of
+	subject bool   // a bill of materials is about it, whether or not the fleet has one
+}
+
+// A link ties a product and a bill of materials.
+type link struct {
+	to        int // the product, or the bill
+	certainty Certainty
+	why       string
+}
+
+type unit struct {
+	product           int
+	made, distributed string
+	serial            string
+}
+
+type bill struct {
+	serial     string // of the document
+	product    int    // its subject, or -1
+	components []uint32
+	products   []link
+	wanted     []int // products whose devices name it
+}
+
+// NewIndex returns an empty index. A nil names is [Shipped].
+func NewIndex(names *Names) *Index {
+	if names == nil {
+		names = Shipped()
+	}
+	return &Index{
+		names: names, makers: map[string]*maker{}, houses: map[*maker]*house{}, modelOf: map[[2]string]int{}, byWord: map[string][]int32{},
+		productOf: map[productKey]int{}, deviceOf: map[string]uint32{}, sbomOf: map[string]int{},
+		text: []string{""}, textOf: map[string]uint32{"": 0}, componentOf: map[componentKey]uint32{}, byKey: map[string][]uint32{},
+		documents: map[string]*advisory.Document{}, canonical: map[string]string{}, documentOf: map[string][]string{},
+	}
+}
+
+func (x *Index) intern(s string) uint32 {
+	i, ok := x.textOf[s]
+	if !ok {
+		s = strings.Clone(s) // it may be a piece of a whole document
+		i = uint32(len(x.text))
+		x.text = append(x.text, s)
+		x.textOf[s] = i
+	}
+	return i
+}
+
+func (x *Index) maker(written string) *maker {
+	m, ok := x.makers[written]
+	if !ok {
+		m = x.names.maker(written)
+		x.makers[strings.Clone(written)] = m
+	}
+	return m
+}
+
+func (x *Index) house(m *maker) *house {
+	h, ok := x.houses[m]
+	if !ok {
+		h = x.names.house(m)
+		x.houses[m] = h
+	}
+	return h
+}
+
+// Product returns what is known of a product of a [Hit].
+func (x *Index) Product(i int) Product { return x.products[i].Product }
+
+// Component returns a component of a [Hit]: its package URL, or its name, and
+// its version.
+func (x *Index) Component(i int) (name, version string) {
+	c := &x.components[i]
+	return x.text[c.name], x.text[c.version]
+}
+
+// Stats are how much an index holds.
+type Stats struct{ Products, Components, Devices, SBOMs, Advisories int }
+
+// Stats returns how much the index holds.
+func (x *Index) Stats() Stats {
+	return Stats{len(x.products), len(x.components), len(x.devices), len(x.sboms), len(x.documents)}
+}
+
+// addModel returns the ordinal of a product's name.
+func (x *Index) addModel(manufacturer, name string) int {
+	at := [2]string{manufacturer, name}
+	i, ok := x.modelOf[at]
+	if !ok {
+		i = len(x.models)
+		m := x.maker(manufacturer)
+		n := named{maker: m, model: parseModel(name, x.house(m))}
+		x.models = append(x.models, n)
+		x.modelOf[at] = i
+		for k := range n.model.keys {
+			if list := x.byWord[k]; len(list) == 0 || list[len(list)-1] != int32(i) {
+				x.byWord[k] = append(list, int32(i))
+			}
+		}
+	}
+	return i
+}
+
+// addProduct returns the ordinal of a product. A new one is tied to the bills
+// of materials that are about it.
+func (x *Index) addProduct(p Product) int {
+	m := x.addModel(p.Manufacturer, p.Model)
+	if v := x.models[m].model.versions; p.Version == "" && len(v) == 1 {
+		p.Version = v[0] // "Xeleris 4.0"
+	}
+	at := productKey{m, p.Version, p.OS}
+	i, ok := x.productOf[at]
+	if ok {
+		return i
+	}
+	i = len(x.products)
+	x.products = append(x.products, product{Product: p, model: m, devices: roaring.New()})
+	x.productOf[at] = i
+	x.models[m].products = append(x.models[m].products, i)
+	for j := range x.near(x.models[m].model) {
+		for _, other := range x.models[j].products {
+			for b := range x.sboms {
+				if x.sboms[b].product == other {
+					x.tie(i, b)
+				}
+			}
+		}
+	}
+	return i
+}
+
+// near are the models that share a word with one, each once, in order.
+func (x *Index) near(m *model) map[int]bool {
+	out := map[int]bool{}
+	for k := range m.keys {
+		for _, i := range x.byWord[k] {
+			out[int(i)] = true
+		}
+	}
+	return out
+}
+
+// tie links a product with a bill of materials when the bill's subject is this
+// product in this version.
+func (x *Index) tie(p, b int) {
+	s := x.sboms[b].product
+	if s < 0 {
+		return
+	}
+	subject, prod := &x.products[s], &x.products[p]
+	c, why := Exact, "the bill of materials is about this product"
+	if s != p {
+		a, d := &x.models[subject.model], &x.models[prod.model]
+		mc, mwhy := x.names.same(a.maker, d.maker)
+		nc, nwhy := compare(a.model, d.model)
+		if mc == "" || nc == "" {
+			return
+		}
+		if c = least(mc, nc); c == mc && c != Exact {
+			why = mwhy
+		} else if c != Exact {
+			why = nwhy
+		}
+		v, w := cleaned(subject.Version), cleaned(prod.Version)
+		switch {
+		case v == w && v != "":
+		case v == "" || w == "":
+			c, why = Review, "the bill of materials may be about another version"
+		case version.Generic.Compare(v, w) != 0:
+			return
+		}
+	}
+	x.join(p, b, c, why)
+}
+
+func (x *Index) join(p, b int, c Certainty, why string) {
+	for _, l := range x.products[p].sboms {
+		if l.to == b && l.certainty.rank() >= c.rank() {
+			return
+		}
+	}
+	same := func(to int) func(link) bool { return func(l link) bool { return l.to == to } }
+	x.products[p].sboms = append(slices.DeleteFunc(x.products[p].sboms, same(b)), link{b, c, why})
+	x.sboms[b].products = append(slices.DeleteFunc(x.sboms[b].products, same(p)), link{p, c, why})
+}
+
+// AddDevice adds a device, or replaces the one with its ID, and returns its
+// ordinal, by which [Hit.Devices] names it. The first is 0.
+func (x *Index) AddDevice(e *register.Entry) uint32 {
+	p := x.addProduct(Product{e.Manufacturer, e.Model, e.Version, e.OS})
+	i, known := x.deviceOf[e.ID]
+	if known && e.ID != "" {
+		x.products[x.devices[i].product].devices.Remove(i)
+	} else {
+		i = uint32(len(x.devices))
+		x.devices = append(x.devices, unit{})
+		if e.ID != "" {
+			x.deviceOf[e.ID] = i
+		}
+	}
+	x.devices[i] = unit{p, e.Made, e.Distributed, e.Serial}
+	x.products[p].devices.Add(i)
+	if e.SBOM != "" {
+		if b, ok := x.sbomOf[e.SBOM]; ok {
+			x.join(p, b, Exact, "the register names this bill of materials")
+		} else { // it comes later
+			b = len(x.sboms)
+			x.sboms = append(x.sboms, bill{serial: e.SBOM, product: -1, wanted: []int{p}})
+			x.sbomOf[e.SBOM] = b
+		}
+	}
+	return i
+}
+
+// RemoveDevice takes a device out. Its ordinal is not used again.
+func (x *Index) RemoveDevice(id string) {
+	if i, ok := x.deviceOf[id]; ok {
+		x.products[x.devices[i].product].devices.Remove(i)
+		delete(x.deviceOf, id)
+	}
+}
+
+// AddSBOM adds a bill of materials, or replaces the one with its serial number,
+// and returns the ordinal of the product that it is about, or -1 where it does
+// not say.
+func (x *Index) AddSBOM(d *sbom.Document) int {
+	b, known := x.sbomOf[d.Serial]
+	if !known || d.Serial == "" {
+		b = len(x.sboms)
+		x.sboms = append(x.sboms, bill{serial: d.Serial})
+		if d.Serial != "" {
+			x.sbomOf[d.Serial] = b
+		}
+	}
+	for _, c := range x.sboms[b].components {
+		x.components[c].sboms.remove(uint32(b))
+	}
+	for _, l := range x.sboms[b].products {
+		x.products[l.to].sboms = slices.DeleteFunc(x.products[l.to].sboms, func(l link) bool { return l.to == b })
+	}
+	n := bill{serial: d.Serial, product: -1, wanted: x.sboms[b].wanted, components: make([]uint32, 0, len(d.Components))}
+	for i := range d.Components {
+		if i == d.Subject {
+			continue
+		}
+		if c, ok := x.addComponent(d, &d.Components[i]); ok {
+			n.components = append(n.components, c)
+			x.components[c].sboms.add(uint32(b))
+		}
+	}
+	x.sboms[b] = n
+	if d.Subject >= 0 && d.Subject < len(d.Components) {
+		s := &d.Components[d.Subject]
+		// The product first, so that the others of its name are tied below.
+		x.sboms[b].product = x.addProduct(Product{Manufacturer: cmp.Or(s.Supplier, d.Supplier), Model: s.Name, Version: s.Version})
+		x.products[x.sboms[b].product].subject = true
+		for j := range x.near(x.models[x.products[x.sboms[b].product].model].model) {
+			for _, p := range x.models[j].products {
+				x.tie(p, b)
+			}
+		}
+		x.tie(x.sboms[b].product, b)
+	}
+	for _, p := range n.wanted {
+		x.join(p, b, Exact, "the register names this bill of materials")
+	}
+	return x.sboms[b].product
+}
+
+// AddAdvisory adds an advisory, or replaces the one with its id.
+func (x *Index) AddAdvisory(d *advisory.Document) {
+	if _, known := x.documents[d.ID]; !known {
+		x.order = append(x.order, d.ID)
+	}
+	x.documents[d.ID] = d
+	for i := range d.Vulnerabilities {
+		v := &d.Vulnerabilities[i]
+		id := x.merge(v)
+		if !slices.Contains(x.documentOf[id], d.ID) {
+			x.documentOf[id] = append(x.documentOf[id], d.ID)
+		}
+	}
+}
+
+// merge makes all ids of a vulnerability stand for one, a CVE where there is
+// one, and returns it.
+func (x *Index) merge(v *advisory.Vulnerability) string {
+	ids := append([]string{v.ID}, v.Aliases...)
+	best := v.ID
+	for _, id := range ids {
+		if c, ok := x.canonical[id]; ok {
+			id = c
+		}
+		if strings.HasPrefix(id, "CVE-") && !strings.HasPrefix(best, "CVE-") {
+			best = id
+		}
+	}
+	if c, ok := x.canonical[best]; ok {
+		best = c
+	}
+	for _, id := range ids {
+		old, known := x.canonical[id]
+		x.canonical[id] = best
+		// One record may name several CVEs: they stay apart.
+		if known && old != best && !strings.HasPrefix(old, "CVE-") {
+			for alias, c := range x.canonical {
+				if c == old {
+					x.canonical[alias] = best
+				}
+			}
+			x.documentOf[best] = append(x.documentOf[best], x.documentOf[old]...)
+			delete(x.documentOf, old)
+		} else if known && old != best {
+			x.canonical[id] = old
+		}
+	}
+	x.canonical[best] = best
+	return best
+}
+
+// idOf is the id that stands for a vulnerability.
+func (x *Index) idOf(v *advisory.Vulnerability) string {
+	best := v.ID
+	for _, id := range v.Aliases {
+		if strings.HasPrefix(id, "CVE-") && !strings.HasPrefix(best, "CVE-") {
+			best = id
+		}
+	}
+	return cmp.Or(x.canonical[best], best)
+}
+
+// A Hit is a product of the fleet that a vulnerability concerns, or some of its
+// devices. For one vulnerability no device is in two hits.
+type Hit struct {
+	Vulnerability string   // a CVE where there is one; "" of a [Index.Find] for a component or product
+	Aliases       []string // its other ids, sorted
+	Advisories    []string // the documents that say so, sorted
+	Product       int      // see [Index.Product]
+	Components    []int    // see [Index.Component]; none: the whole product is meant
+	Devices       *roaring.Bitmap
+	Status        advisory.Status // affected, or under investigation
+	Certainty     Certainty
+	Why           []string // in plain words
+	Range         string   // what versions or dates were meant
+	Remediations  []advisory.Remediation
+}
+
+// A candidate is a hit before those of one cause were put together.
+type candidate struct {
+	product   int
+	component int // or -1
+	devices   *roaring.Bitmap
+	status    advisory.Status
+	certainty Certainty
+	why       []string
+	says      string
+	document  string
+	remedies  []advisory.Remediation
+	aliases   []string
+}
+
+// Affected returns what an advisory hits, the surest first. The advisory need
+// not be in the index.
+func (x *Index) Affected(d *advisory.Document) []Hit {
+	return x.hits([]*advisory.Document{d}, "")
+}
+
+// All returns what all advisories hit.
+func (x *Index) All() []Hit {
+	docs := make([]*advisory.Document, len(x.order))
+	for i, id := range x.order {
+		docs[i] = x.documents[id]
+	}
+	return x.hits(docs, "")
+}
+
+// Find answers a question: the id of an advisory or vulnerability, the package
+// URL of a component, or the name of a component or product. known is false
+// when the index has nothing of that name.
+func (x *Index) Find(query string) (hits []Hit, known bool) {
+	query = strings.TrimSpace(query)
+	for _, id := range []string{query, strings.ToUpper(query)} {
+		if d, ok := x.documents[id]; ok {
+			return x.Affected(d), true
+		}
+		if c, ok := x.canonical[id]; ok {
+			var docs []*advisory.Document
+			for _, id := range x.documentOf[c] {
+				docs = append(docs, x.documents[id])
+			}
+			return x.hits(docs, c), true
+		}
+	}
+	p := advisory.Product{Name: query, HasRange: true, Range: version.Every(version.Generic)}
+	if k, ok := parsePURL(query); ok {
+		p = advisory.Product{PURL: query, HasRange: true, Range: p.Range}
+		if k.version != "" {
+			p.Range = version.Only(version.Generic, k.version)
+		}
+	}
+	var list []candidate
+	for _, m := range x.parts(&p) {
+		list = x.within(list, m, &advisory.Statement{}, "")
+	}
+	if p.PURL == "" {
+		list = append(list, x.called(query)...)
+		for _, c := range x.byKey[bare(query)] {
+			list = x.within(list, part{c, Exact, "the component has this name", ""}, &advisory.Statement{}, "")
+		}
+	}
+	return x.settle(nil, "", list), len(list) > 0
+}
+
+// called are the products with a name.
+func (x *Index) called(name string) (out []candidate) {
+	q := parseModel(name, &house{})
+	for i := range x.near(q) {
+		n := &x.models[i]
+		if c, _ := compare(q, n.model); c != "" {
+			for _, p := range n.products {
+				out = append(out, candidate{product: p, component: -1, devices: x.products[p].devices, certainty: Exact, why: []string{"the product has this name"}})
+			}
+		}
+	}
+	return out
+}
+
+// hits evaluates documents; only names the one vulnerability that counts.
+func (x *Index) hits(docs []*advisory.Document, only string) []Hit {
+	by := map[string][]candidate{}
+	var ids []string
+	for _, d := range docs {
+		if d.Withdrawn {
+			continue
+		}
+		cache := map[nameKey][]candidate{}
+		for i := range d.Vulnerabilities {
+			v := &d.Vulnerabilities[i]
+			id := x.idOf(v)
+			if only != "" && id != only {
+				continue
+			}
+			list := x.statements(d, v, cache)
+			if len(list) == 0 {
+				continue
+			}
+			if by[id] == nil {
+				ids = append(ids, id)
+			}
+			by[id] = append(by[id], list...)
+		}
+	}
+	slices.Sort(ids)
+	var out []Hit
+	for _, id := range ids {
+		out = x.settle(out, id, by[id])
+	}
+	slices.SortStableFunc(out, func(a, b Hit) int { return b.Certainty.rank() - a.Certainty.rank() })
+	return out
+}
+
+// nameKey is what a statement about a whole product is remembered by within a
+// document, whose vulnerabilities mostly have the same products.
+type nameKey struct{ manufacturer, family, name, version string }
+
+// statements evaluates what one document says of one vulnerability. What it
+// says is fixed or not affected is taken out again.
+func (x *Index) statements(d *advisory.Document, v *advisory.Vulnerability, cache map[nameKey][]candidate) []candidate {
+	var out []candidate
+	cleared := map[int]bool{}
+	for i := range v.Statements {
+		s := &v.Statements[i]
+		var found []candidate
+		for _, m := range x.parts(&s.Product) {
+			found = x.within(found, m, s, d.ID)
+		}
+		p := &s.Product
+		simple := p.PURL == "" && p.CPE == "" && !p.HasRange && p.Within == nil && len(p.Serials)+len(p.Models)+len(p.SKUs) == 0
+		key := nameKey{p.Manufacturer, p.Family, p.Name, p.Version}
+		whole, known := cache[key]
+		if !known || !simple {
+			whole = x.wholes(d, p)
+			if simple {
+				cache[key] = whole
+			}
+		}
+		for _, c := range whole {
+			c.status, c.remedies, c.document = s.Status, s.Remediations, d.ID
+			found = append(found, c)
+		}
+		switch s.Status {
+		case advisory.Affected, advisory.UnderInvestigation:
+			for _, c := range found {
+				c.aliases = append([]string{v.ID}, v.Aliases...)
+				out = append(out, c)
+			}
+		case advisory.Fixed, advisory.NotAffected:
+			for _, c := range found {
+				if c.certainty == Exact && c.component < 0 {
+					cleared[c.product] = true
+				}
+			}
+		}
+	}
+	if len(cleared) > 0 {
+		out = slices.DeleteFunc(out, func(c candidate) bool { return cleared[c.product] })
+	}
+	return out
+}
+
+// within adds the products that a component is in.
+func (x *Index) within(out []candidate, m part, s *advisory.Statement, document string) []candidate {
+	for b := range x.components[m.component].sboms.all {
+		for _, l := range x.sboms[b].products {
+			name, v := x.Component(int(m.component))
+			why := []string{fmt.Sprintf("it contains %s: %s", strings.TrimSpace(name+" "+v), cmp.Or(m.why, m.says))}
+			if m.says != "" && m.says != m.why {
+				why = append(why, m.says)
+			}
+			if l.certainty != Exact {
+				why = append(why, l.why)
+			}
+			out = append(out, candidate{
+				product: l.to, component: int(m.component), devices: x.products[l.to].devices, status: s.Status,
+				certainty: least(m.certainty, l.certainty), why: why, says: m.says, document: document, remedies: s.Remediations,
+			})
+		}
+	}
+	return out
+}
+
+// settle makes hits of the candidates for one vulnerability: for each product
+// the surest counts, and takes its devices; what is left goes to the next.
+func (x *Index) settle(out []Hit, id string, list []candidate) []Hit {
+	slices.SortStableFunc(list, func(a, b candidate) int {
+		return cmp.Or(a.product-b.product, b.certainty.rank()-a.certainty.rank(), cmp.Compare(min(a.component, 0), min(b.component, 0)))
+	})
+	aliases := map[string]bool{}
+	for _, c := range list {
+		for _, a := range c.aliases {
+			if a != id {
+				aliases[a] = true
+			}
+		}
+	}
+	var other []string
+	for a := range aliases {
+		other = append(other, a)
+	}
+	slices.Sort(other)
+	first := len(out)
+	var taken *roaring.Bitmap // devices of the product that are in a hit
+	for i, c := range list {
+		if i == 0 || list[i-1].product != c.product {
+			taken, first = roaring.New(), len(out)
+		}
+		if p := &x.products[c.product]; p.devices.IsEmpty() && !p.subject {
+			continue // its devices have gone
+		}
+		whole := c.devices == x.products[c.product].devices
+		left := roaring.AndNot(c.devices, taken)
+		if len(out) > first && left.IsEmpty() || !whole && left.IsEmpty() {
+			// The same cause again: it only adds who says so, and what contains it.
+			for j := first; j < len(out); j++ {
+				if h := &out[j]; h.Certainty == c.certainty && (whole || h.Devices.Intersects(c.devices)) {
+					h.also(c)
+					break
+				}
+			}
+			continue
+		}
+		taken.Or(left)
+		h := Hit{
+			Vulnerability: id, Aliases: other, Product: c.product, Devices: left, Status: c.status, Certainty: c.certainty,
+			Why: c.why, Range: c.says, Remediations: c.remedies,
+		}
+		if c.component >= 0 {
+			h.Components = []int{c.component}
+		}
+		h.also(c)
+		out = append(out, h)
+	}
+	return out
+}
+
+// also notes a second statement of the same.
+func (h *Hit) also(c candidate) {
+	if c.document != "" && !slices.Contains(h.Advisories, c.document) {
+		h.Advisories = append(h.Advisories, c.document)
+		slices.Sort(h.Advisories)
+	}
+	if c.component >= 0 && len(h.Components) > 0 && !slices.Contains(h.Components, c.component) {
+		h.Components = append(h.Components, c.component)
+	}
+	if c.status == advisory.Affected {
+		h.Status = c.status
+	}
+}

@@ -1,0 +1,90 @@
+// SPDX-FileCopyrightText: 2026 The Myelin authors
+// SPDX-License-Identifier: Apache-2.0
+
+package match
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/myelin-health/myelin/match/advisory"
+	"github.com/myelin-health/myelin/match/version"
+)
+
+var (
+	versionPrefix = regexp.MustCompile(`(?i)^\s*(software|firmware|sw|fw)?\s*(version|ver\.|ver|release|rev\.|rev|revision|v\.)?\s*`)
+	train         = regexp.MustCompile(`^[A-Za-z]\d`)
+)
+
+// cleaned is a version without the word "version" before it.
+func cleaned(v string) string {
+	return strings.TrimSpace(v[len(versionPrefix.FindString(v)):])
+}
+
+// versions says whether a version is among those that a statement means, how
+// sure that is, and why. Dates are not versions: see [Index.made].
+func versions(p *advisory.Product, v string) (c Certainty, why string, ok bool) {
+	t := p.Text
+	if p.HasRange {
+		t = version.Text{Kind: version.Versions, Range: p.Range, Why: p.Range.String(), Condition: t.Condition}
+		if len(p.Range.Intervals) == 1 && p.Range.Intervals[0] == (version.Interval{}) {
+			t.Kind = version.All
+		}
+	}
+	if v = cleaned(v); v != "" && slices.Contains(p.Versions, v) {
+		return Exact, v + " is listed", true
+	}
+	c = Exact
+	if t.Condition != "" {
+		c = Review
+	}
+	switch t.Kind {
+	case version.All, version.Dates:
+		why = "every version"
+	case version.Versions:
+		switch {
+		case len(t.Range.Intervals) == 0 && len(p.Versions) > 0:
+			return "", "", false
+		case v == "":
+			return Review, "affected is " + t.Why + ", and which version this is, is not written down", true
+		case !comparable(t.Range, v):
+			return Review, fmt.Sprintf("affected is %s, which %q cannot be compared with", t.Why, v), true
+		case !t.Range.Contains(v):
+			return "", "", false
+		}
+		why = v + " is in " + t.Why
+	default:
+		for named := range strings.SplitSeq(p.Version, "|") {
+			if v != "" && strings.EqualFold(cleaned(strings.TrimSpace(named)), v) {
+				return c, "the advisory names " + v, true
+			}
+		}
+		return Review, strings.TrimSuffix(fmt.Sprintf("the advisory says %q: %s", p.Version, t.Why), ": "), true
+	}
+	if t.Condition != "" {
+		why += "; only if " + t.Condition
+	}
+	return c, why, true
+}
+
+// comparable reports whether a version and the bounds of a range can be put in
+// an order. A letter with a number behind it names a row of versions: L81 is
+// not older than U61.
+func comparable(r version.Range, v string) bool {
+	if !r.Comparable(v) {
+		return false
+	}
+	if r.Scheme != version.Generic || !train.MatchString(v) || v[0] == 'v' || v[0] == 'V' {
+		return true
+	}
+	for _, i := range r.Intervals {
+		for _, bound := range []string{i.Low, i.High} {
+			if train.MatchString(bound) && !strings.EqualFold(bound[:1], v[:1]) {
+				return false
+			}
+		}
+	}
+	return true
+}
