@@ -36,16 +36,11 @@ require (
 	golang.org/x/crypto v0.58.0 // indirect
 )
 
-require (
-	github.com/ProtonMail/go-crypto v1.5.2
-	github.com/cloudflare/circl v1.6.3 // indirect
-)
+require github.com/cloudflare/circl v1.6.3 // indirect
 
 require (
 	github.com/bits-and-blooms/bitset v1.24.4 // indirect
-	github.com/cloudflare/circl v1.6.3 // indirect
 	github.com/mschoch/smat v0.2.0 // indirect
-	golang.org/x/crypto v0.57.0 // indirect
 )
 
 require (
