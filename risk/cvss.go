@@ -6,7 +6,6 @@ package risk
 import (
 	"errors"
 	"fmt"
-	"maps"
 	"strings"
 
 	gocvss20 "github.com/pandatix/go-cvss/20"
@@ -119,44 +118,55 @@ func ParseCVSS(vector string) (CVSS, error) {
 		}
 	}
 	m := metricsOf(version)
-	seen := map[string]bool{}
+	var all given
 	for part := range strings.SplitSeq(strings.TrimSuffix(rest, "/"), "/") {
 		name, value, _ := strings.Cut(part, ":")
-		if err := m.Set(name, value); err != nil {
-			if _, e := m.Get(name); e != nil {
-				return CVSS{}, fmt.Errorf("cvss: metric %d is none of version %s", len(seen)+1, version)
+		switch err := m.Set(name, value); {
+		case err != nil:
+			if _, err = m.Get(name); err != nil {
+				return CVSS{}, fmt.Errorf("cvss: metric %d is none of version %s", all.n+1, version)
 			}
 			return CVSS{}, fmt.Errorf("cvss: %s has no such value", name)
-		}
-		if seen[name] {
+		case all.value(name) != "":
 			return CVSS{}, fmt.Errorf("cvss: %s comes twice", name)
 		}
-		seen[name] = true
+		all.metrics[all.n] = [2]string{name, value} // which is in bounds: each of the version once
+		all.n++
 	}
-	others := maps.Clone(seen)
+	others := all.n // that are neither base nor temporal
 	for _, name := range base[version] {
-		if !seen[name] {
+		if all.value(name) == "" {
 			return CVSS{}, fmt.Errorf("cvss: %s is missing", name)
 		}
-		delete(others, name)
+		others--
 	}
-	c := CVSS{Version: version, Vector: m.Vector(), Base: m.BaseScore()}
 	for _, name := range [...]string{"E", "RL", "RC"} {
-		delete(others, name)
+		others -= index(all.value(name) != "")
 	}
+	c := CVSS{Version: version, Vector: m.Vector(), Base: m.BaseScore(), Score: m.TemporalScore()}
 	// 3.1's environmental formula differs from its base's even where nothing is
 	// modified (sections 7.1, 7.3), so it counts only where something is.
-	if c.Score = m.TemporalScore(); len(others) > 0 {
+	if others > 0 {
 		c.Score = m.EnvironmentalScore()
 	}
-	c.read(func(name string) string {
-		if !seen[name] {
-			return ""
-		}
-		value, _ := m.Get(name)
-		return value
-	})
+	c.read(all.value)
 	return c, nil
+}
+
+// given are the metrics that a vector has, at most 4.0's 32.
+type given struct {
+	metrics [32][2]string
+	n       int
+}
+
+// value is that of a metric, or "".
+func (g *given) value(name string) string {
+	for i := range g.metrics[:g.n] {
+		if g.metrics[i][0] == name {
+			return g.metrics[i][1]
+		}
+	}
+	return ""
 }
 
 // read takes out of the metrics what decisions are made of; "" is one that the

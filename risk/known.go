@@ -35,10 +35,10 @@ func ADP(exploitation, automatable, technicalImpact string) (s finding.SSVC) {
 // vectors returns what can be read of a finding's CVSS vectors, the one that
 // follows from the rubric's answers first.
 func vectors(f *finding.Finding) (list []CVSS, rubric *Rubric) {
-	if r, err := ParseRubric(f.Rubric); err == nil {
-		rubric = &r
-		if c, err := ParseCVSS(r.CVSS()); err == nil {
-			list = append(list, c)
+	if f.Rubric != "" {
+		if r, err := ParseRubric(f.Rubric); err == nil {
+			c, _ := ParseCVSS(r.CVSS()) // which a rubric always has
+			list, rubric = append(list, c), &r
 		}
 	}
 	for _, s := range f.CVSS {
