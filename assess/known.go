@@ -5,12 +5,20 @@ package assess
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 	"strings"
+	"time"
+	"unicode/utf8"
 
 	"github.com/myelin-health/myelin/device"
+	"github.com/myelin-health/myelin/finding"
 	"github.com/myelin-health/myelin/inventory"
+	"github.com/myelin-health/myelin/match"
+	"github.com/myelin-health/myelin/match/advisory"
 	"github.com/myelin-health/myelin/match/register"
+	"github.com/myelin-health/myelin/match/sbom"
+	"github.com/myelin-health/myelin/risk"
 	"github.com/myelin-health/myelin/watch"
 )
 
@@ -117,3 +125,362 @@ func exposed(devices []device.Device, sessions []watch.Session) map[string]strin
 // plain are the protocols that are in clear everywhere, and that say nothing
 // about a device's protection.
 var plain = map[string]bool{"dns": true, "mdns": true, "ntp": true, "dhcp": true, "ssdp": true, "netbios": true, "arp": true, "tls": true}
+
+// A fleet is the devices of an assessment, with what is known of them besides
+// what they said.
+type fleet struct {
+	*documents
+	index   *match.Index
+	devices []device.Device
+	exposed map[string]string // by device id
+	weak    map[string][]*advisory.Vulnerability
+	kinds   map[string]advisory.Kind // of advisories, by id
+}
+
+// know brings the hospital's register into the devices, and returns what
+// documents say of them as findings.
+func (d *documents) know(r *watch.Result, now time.Time) []finding.Finding {
+	if d.empty() {
+		return nil
+	}
+	r.Devices = registered(r.Devices, d.entries)
+	f := &fleet{documents: d, index: match.NewIndex(nil), devices: r.Devices, exposed: exposed(r.Devices, r.Sessions), weak: map[string][]*advisory.Vulnerability{}, kinds: map[string]advisory.Kind{}}
+	entries := map[string]*register.Entry{}
+	for i := range d.entries {
+		entries[d.entries[i].ID] = &d.entries[i]
+	}
+	for i := range f.devices { // the ordinal of each is its index
+		x := &f.devices[i]
+		e := register.Entry{}
+		if known := entries[x.Name]; known != nil && x.Name != "" {
+			e = *known
+		}
+		e.ID = x.ID
+		e.Manufacturer, e.Model, e.Version, e.OS = x.Manufacturer, x.Model, x.Version, x.OS
+		f.index.AddDevice(&e)
+	}
+	for _, doc := range d.boms {
+		f.index.AddSBOM(doc)
+	}
+	for _, doc := range d.advisories {
+		if doc.Withdrawn {
+			continue
+		}
+		f.index.AddAdvisory(doc)
+		f.kinds[doc.ID] = doc.Kind
+		for i := range doc.Vulnerabilities {
+			v := &doc.Vulnerabilities[i]
+			for _, id := range append([]string{v.ID}, v.Aliases...) {
+				f.weak[id] = append(f.weak[id], v)
+			}
+		}
+	}
+	out := f.weaknesses()
+	return append(out, f.parts(now)...)
+}
+
+// A cause is one reason for a finding: a part of a device in its version, or
+// what a document says of the whole device.
+type cause struct {
+	device  string // id, or "" of a product that nobody is known to have
+	product int
+	part    int // see [match.Index.Component], or -1
+	sure    match.Certainty
+}
+
+// weaknesses makes findings of what advisories hit: one of a device and a part
+// of it, whatever is published about that; of the whole device one for all that
+// the same documents say.
+func (f *fleet) weaknesses() []finding.Finding {
+	type group struct {
+		cause
+		hits []match.Hit
+		docs []string
+	}
+	var groups []*group
+	of := map[cause][]*group{}
+	for _, h := range f.index.All() {
+		part := -1
+		if len(h.Components) > 0 {
+			part = h.Components[0]
+		}
+		var whose []string
+		if h.Devices != nil {
+			for _, ordinal := range h.Devices.ToArray() {
+				whose = append(whose, f.devices[ordinal].ID)
+			}
+		}
+		if whose == nil {
+			whose = []string{""}
+		}
+		for _, id := range whose {
+			c := cause{id, h.Product, part, h.Certainty}
+			var in *group
+			for _, g := range of[c] {
+				if part >= 0 || slices.ContainsFunc(h.Advisories, func(a string) bool { return slices.Contains(g.docs, a) }) {
+					in = g
+					break
+				}
+			}
+			if in == nil {
+				in = &group{cause: c}
+				of[c] = append(of[c], in)
+				groups = append(groups, in)
+			}
+			in.hits = append(in.hits, h)
+			in.docs = append(in.docs, h.Advisories...)
+		}
+	}
+	out := make([]finding.Finding, 0, len(groups))
+	for _, g := range groups {
+		out = append(out, f.weakness(g.cause, g.hits))
+	}
+	return out
+}
+
+// The most that one finding says of each.
+const (
+	maxWhy     = 8
+	maxRemedy  = 2
+	remedyText = 300 // bytes
+)
+
+// weakness makes one finding.
+func (f *fleet) weakness(c cause, hits []match.Hit) finding.Finding {
+	x := finding.Finding{Kind: finding.VulnerableProduct, Confidence: device.High, Certainty: string(c.sure), State: "open"}
+	if c.part >= 0 {
+		x.Kind = finding.VulnerableComponent
+		name, version := f.index.Component(c.part)
+		x.Component = strings.TrimSpace(name + " " + version)
+	}
+	recalls, titles := 0, []string(nil)
+	var fixes, others []string
+	for _, h := range hits {
+		x.Advisories = append(x.Advisories, h.Advisories...)
+		for _, id := range append([]string{h.Vulnerability}, h.Aliases...) {
+			if strings.HasPrefix(id, "CVE-") {
+				x.CVE = append(x.CVE, id)
+				if row, ok := f.kev[id]; ok {
+					x.KEV = true
+					others = append(others, row.Action)
+				}
+				if f.epss != nil {
+					if p, _, ok := f.epss.Score(id); ok {
+						x.EPSS = max(x.EPSS, p)
+					}
+				}
+			}
+		}
+		if slices.ContainsFunc(h.Advisories, func(id string) bool { return f.kinds[id] == advisory.Recall }) {
+			recalls++
+		}
+		for _, v := range f.weak[h.Vulnerability] {
+			titles = append(titles, v.Title)
+			x.CWE = append(x.CWE, v.CWE...)
+			x.KEV = x.KEV || v.KEV
+			for _, s := range v.Scores {
+				score := finding.Score(s)
+				if !slices.Contains(x.CVSS, score) {
+					x.CVSS = append(x.CVSS, score)
+				}
+			}
+			if v.SSVC != nil {
+				x.SSVC = worse(x.SSVC, risk.ADP(v.SSVC.Exploitation, v.SSVC.Automatable, v.SSVC.TechnicalImpact))
+			}
+		}
+		for _, why := range h.Why {
+			x.Why = once(x.Why, why, maxWhy)
+		}
+		if h.Range != "" {
+			x.Why = once(x.Why, "affected: "+h.Range, maxWhy)
+		}
+		for _, r := range h.Remediations {
+			if r.Category == "vendor_fix" {
+				fixes = append(fixes, r.Details)
+			} else {
+				others = append(others, r.Details)
+			}
+		}
+	}
+	for _, list := range []*[]string{&x.Advisories, &x.CVE, &x.CWE} {
+		slices.Sort(*list)
+		*list = slices.Compact(*list)
+	}
+	switch {
+	case recalls > 0 && recalls == len(hits):
+		x.Kind = finding.RecalledProduct
+	case x.KEV:
+		x.Kind = finding.KnownExploited
+	}
+	x.Title = finding.Kinds[x.Kind].Title
+	if titles = slices.DeleteFunc(titles, func(s string) bool { return s == "" }); len(titles) > 0 {
+		x.Title += " (" + brief(titles[0], 120) + ")"
+	}
+	var remedy []string
+	for _, s := range append(fixes, others...) {
+		if s != "" {
+			remedy = once(remedy, brief(s, remedyText), maxRemedy)
+		}
+	}
+	x.Advice = cmp.Or(strings.Join(remedy, " "), finding.Kinds[x.Kind].Advice)
+	f.about(&x, c.device, c.product)
+	x.ID = finding.IDOf(x.Kind, c.device, x.Product, cmp.Or(x.Component, strings.Join(x.Advisories, " ")), string(c.sure))
+	return x
+}
+
+// about says which device or product a finding is about, and what is known of it.
+func (f *fleet) about(x *finding.Finding, id string, product int) {
+	p := f.index.Product(product)
+	worst := device.NoHarm
+	if i := slices.IndexFunc(f.devices, func(d device.Device) bool { return d.ID == id }); i >= 0 && id != "" {
+		d := &f.devices[i]
+		x.Device, x.Therapy, worst = id, d.Therapy, d.Harm
+		p.Manufacturer, p.Model, p.Version = d.Manufacturer, d.Model, d.Version
+		if seen := f.exposed[id]; seen != "" {
+			x.Exposed = seen
+		} else if d.Unseen {
+			x.Exposed = "not seen on the network"
+		}
+	}
+	x.Product = strings.Join(strings.Fields(p.Manufacturer+" "+p.Model+" "+p.Version), " ")
+	x.Harm, x.Privacy = risk.HarmOf(x, worst)
+}
+
+// worse joins two lists of answers: the worse one of each question counts.
+func worse(a, b finding.SSVC) finding.SSVC {
+	rank := func(s string) int {
+		return slices.Index([]string{"", "none", "public poc", "active", "no", "yes", "partial", "total"}, s)
+	}
+	if rank(b.Exploitation) > rank(a.Exploitation) {
+		a.Exploitation, a.From.Exploitation = b.Exploitation, b.From.Exploitation
+	}
+	if rank(b.Automatable) > rank(a.Automatable) {
+		a.Automatable, a.From.Automatable = b.Automatable, b.From.Automatable
+	}
+	if rank(b.TechnicalImpact) > rank(a.TechnicalImpact) {
+		a.TechnicalImpact, a.From.TechnicalImpact = b.TechnicalImpact, b.From.TechnicalImpact
+	}
+	return a
+}
+
+// once appends what is not in a list that has room.
+func once(list []string, s string, most int) []string {
+	if len(list) >= most || slices.Contains(list, s) {
+		return list
+	}
+	return append(list, s)
+}
+
+// brief cuts a text at a word.
+func brief(s string, n int) string {
+	s = strings.Join(strings.Fields(s), " ")
+	if len(s) <= n {
+		return s
+	}
+	i := strings.LastIndexByte(s[:n], ' ')
+	if i < n/2 {
+		i = n - 4
+		for i > 0 && !utf8.RuneStart(s[i]) {
+			i--
+		}
+	}
+	return s[:i] + " …"
+}
+
+// parts makes findings of what bills of materials say, and of those that are
+// missing: once a product, not once a device.
+func (f *fleet) parts(now time.Time) (out []finding.Finding) {
+	if len(f.boms) == 0 {
+		return nil
+	}
+	bySerial := map[string]*sbom.Document{}
+	for _, doc := range f.boms {
+		bySerial[doc.Serial] = doc
+	}
+	seen := map[string]bool{}
+	for i := range f.devices {
+		d := &f.devices[i]
+		product := strings.Join(strings.Fields(d.Manufacturer+" "+d.Model+" "+d.Version), " ")
+		if !d.Medical || d.Model == "" || seen[product] {
+			continue
+		}
+		seen[product] = true
+		serials, sure := f.index.Bills(uint32(i))
+		if len(serials) == 0 || sure == match.Review {
+			out = append(out, f.paper(finding.SBOMMissing, d, "", product, "", match.Exact))
+			continue
+		}
+		doc := bySerial[serials[0]]
+		if doc == nil {
+			continue
+		}
+		for j := range doc.Components {
+			c := &doc.Components[j]
+			ended := c.EndOfSupport != "" && c.EndOfSupport < now.UTC().Format(time.DateOnly)
+			if !ended && !abandoned(c.SupportLevel) {
+				continue
+			}
+			why := "support ended on " + c.EndOfSupport
+			if !ended {
+				why = "its bill of materials says: " + c.SupportLevel
+			}
+			kind, part := finding.UnsupportedComponent, strings.TrimSpace(c.Name+" "+c.Version)
+			if j == doc.Subject {
+				kind, part = finding.UnsupportedProduct, ""
+			}
+			out = append(out, f.paper(kind, d, part, product, why, sure))
+		}
+		if q := doc.Quality(); !q.Complete(false) {
+			x := f.paper(finding.SBOMIncomplete, d, "", product, "", sure)
+			x.Why = lacking(doc, &q)
+			out = append(out, x)
+		}
+	}
+	return out
+}
+
+// lacking says which components of a bill of materials lack what, an element a line.
+func lacking(doc *sbom.Document, q *sbom.Report) (why []string) {
+	for e, n := range q.Missing {
+		if n == 0 {
+			continue
+		}
+		var names []string
+		for _, g := range q.Gaps {
+			if g.Component >= 0 && g.Missing.Has(sbom.Element(e)) && len(names) < 4 {
+				c := &doc.Components[g.Component]
+				names = append(names, cmp.Or(brief(strings.TrimSpace(c.Name+" "+c.Version), 40), "one without a name"))
+			}
+		}
+		line := sbom.Element(e).String() + " is missing"
+		if names != nil {
+			line += fmt.Sprintf(" of %d of %d components: %s", n, q.Components, strings.Join(names, ", "))
+			if n > len(names) {
+				line += ", …"
+			}
+		}
+		why = once(why, line, maxWhy)
+	}
+	return why
+}
+
+// abandoned reports whether a level of support is none (FDA's words).
+func abandoned(level string) bool {
+	level = strings.ToLower(level)
+	return strings.Contains(level, "abandon") || strings.Contains(level, "no longer") || strings.Contains(level, "unsupported") || strings.Contains(level, "end of")
+}
+
+// paper makes a finding about a product from its papers.
+func (f *fleet) paper(kind finding.Kind, d *device.Device, part, product, why string, sure match.Certainty) finding.Finding {
+	k := &finding.Kinds[kind]
+	x := finding.Finding{Kind: kind, Title: k.Title, Advice: k.Advice, Product: product, Component: part, Therapy: d.Therapy, Confidence: device.High, Certainty: string(sure), State: "open"}
+	if part != "" {
+		x.Title += " (" + brief(part, 80) + ")"
+	}
+	if why != "" {
+		x.Why = []string{why}
+	}
+	x.Harm, x.Privacy = risk.HarmOf(&x, d.Harm)
+	x.ID = finding.IDOf(kind, product, part)
+	return x
+}

@@ -154,6 +154,7 @@ type Finding struct {
 	EPSS      float64  // probability of exploitation within 30 days; 0 is unknown
 	KEV       bool     // CISA lists it as used in attacks
 	Why       []string // reasons of the match, in plain words
+	Exposed   string   // how the device was seen to be exposed: "seen talking in clear (hl7)"; "" when nothing is known
 	Opinions  []string // what others than the product's supplier say of it (VEX)
 }
 

@@ -343,6 +343,27 @@ func (x *Index) AddSBOM(d *sbom.Document) int {
 	return x.sboms[b].product
 }
 
+// Bills returns which bills of materials say what a device is made of, the surest
+// first: serial numbers, and "" of each that has none.
+func (x *Index) Bills(device uint32) (serials []string, certainty Certainty) {
+	if int(device) >= len(x.devices) {
+		return nil, ""
+	}
+	p := x.devices[device].product
+	if p < 0 {
+		return nil, ""
+	}
+	links := slices.Clone(x.products[p].sboms)
+	slices.SortStableFunc(links, func(a, b link) int { return b.certainty.rank() - a.certainty.rank() })
+	for _, l := range links {
+		if certainty == "" {
+			certainty = l.certainty
+		}
+		serials = append(serials, x.sboms[l.to].serial)
+	}
+	return serials, certainty
+}
+
 // AddAdvisory adds an advisory, or replaces the one with its id.
 func (x *Index) AddAdvisory(d *advisory.Document) {
 	if _, known := x.documents[d.ID]; !known {

@@ -340,6 +340,14 @@ func deviceJSON(d *device.Device) *jsonDevice {
 	return j
 }
 
+// exposure is SSVC's word, and what was seen of it.
+func exposure(f *finding.Finding) string {
+	if f.Exposed == "" {
+		return f.SSVC.Exposure
+	}
+	return f.SSVC.Exposure + ", " + f.Exposed
+}
+
 func findingJSON(a *Assessment, f *finding.Finding) *jsonFinding {
 	k := &finding.Kinds[f.Kind]
 	j := &jsonFinding{
@@ -347,7 +355,7 @@ func findingJSON(a *Assessment, f *finding.Finding) *jsonFinding {
 		Therapy: f.Therapy.String(), Harm: f.Harm.String(), Decision: f.Decision.String(),
 		Privacy:  f.Privacy,
 		SSVC:     jsonSSVC{f.SSVC.Exploitation, f.SSVC.Automatable, f.SSVC.TechnicalImpact, f.SSVC.MissionWellBeing, f.SSVC.HumanImpact, f.SSVC.Action, jsonSources(f.SSVC.From)},
-		Exposure: f.SSVC.Exposure, Confidence: f.Confidence.String(), Certainty: f.Certainty, State: f.State,
+		Exposure: exposure(f), Confidence: f.Confidence.String(), Certainty: f.Certainty, State: f.State,
 		Count: f.Count, Subjects: f.Subjects, First: stamp(f.First), Last: stamp(f.Last),
 		Advisories: list(f.Advisories), CVE: list(f.CVE), CWE: list(cwe(f)), Attack: list(k.Attack), References: list(k.References),
 		Component: f.Component, Rubric: f.Rubric, EPSS: f.EPSS, KEV: f.KEV, Why: f.Why, Opinions: f.Opinions,

@@ -461,7 +461,7 @@ func (p *pageData) findings(g *digest) {
 			{Question: "Automatable", Answer: f.SSVC.Automatable, From: Plain(string(f.SSVC.From.Automatable))},
 			{Question: "Technical impact", Answer: f.SSVC.TechnicalImpact, From: Plain(string(f.SSVC.From.TechnicalImpact))},
 			{Question: "Mission and well-being", Answer: f.SSVC.MissionWellBeing},
-			{Question: "Exposure", Answer: f.SSVC.Exposure},
+			{Question: "Exposure", Answer: f.SSVC.Exposure, From: Plain(f.Exposed)},
 			{Question: "Human impact", Answer: f.SSVC.HumanImpact},
 			{Question: "CERT/CC's Deployer tree", Answer: f.SSVC.Action},
 		} {

@@ -231,12 +231,14 @@ func (j *jsonFinding) finding(inputs map[string]int) (finding.Finding, error) {
 	confidence, errC := word("confidence", j.Confidence, parseConfidence)
 	first, errF := unstamp("first", j.First)
 	last, errL := unstamp("last", j.Last)
+	open, seen, _ := strings.Cut(j.Exposure, ", ")
 	f := finding.Finding{
-		ID: j.ID, Kind: kind, Title: j.Title, Device: j.Device, Product: j.Product, Peer: j.Peer, Peers: some(j.Peers), Protocol: j.Protocol, Therapy: therapy, Harm: harm,
+		Exposed: seen,
+		ID:      j.ID, Kind: kind, Title: j.Title, Device: j.Device, Product: j.Product, Peer: j.Peer, Peers: some(j.Peers), Protocol: j.Protocol, Therapy: therapy, Harm: harm,
 		Privacy: j.Privacy || finding.Kinds[kind].Group == finding.PatientData, Decision: decision,
 		SSVC: finding.SSVC{
 			Exploitation: j.SSVC.Exploitation, Automatable: j.SSVC.Automatable, TechnicalImpact: j.SSVC.TechnicalImpact,
-			MissionWellBeing: j.SSVC.MissionWellBeing, Exposure: j.Exposure, HumanImpact: j.SSVC.HumanImpact, Action: j.SSVC.Action,
+			MissionWellBeing: j.SSVC.MissionWellBeing, Exposure: open, HumanImpact: j.SSVC.HumanImpact, Action: j.SSVC.Action,
 			From: finding.Sources(j.SSVC.From),
 		},
 		Confidence: confidence, Certainty: j.Certainty, State: j.State, Count: j.Count, Subjects: j.Subjects,

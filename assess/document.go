@@ -1,0 +1,157 @@
+// SPDX-FileCopyrightText: 2026 The Myelin authors
+// SPDX-License-Identifier: Apache-2.0
+
+package assess
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/myelin-health/myelin/match/advisory"
+	"github.com/myelin-health/myelin/match/register"
+	"github.com/myelin-health/myelin/match/sbom"
+	"github.com/myelin-health/myelin/report"
+)
+
+// headBytes is how much of a file says what it is.
+const headBytes = 64 << 10
+
+// documents are what was given besides captures, read.
+type documents struct {
+	boms       []*sbom.Document
+	advisories []*advisory.Document
+	kev        map[string]advisory.KEVEntry
+	epss       *advisory.EPSS
+	entries    []register.Entry // of the hospital's own registers
+	statements []*register.MDS2
+}
+
+// empty reports whether no document says anything of products and devices.
+func (d *documents) empty() bool {
+	return len(d.boms) == 0 && len(d.advisories) == 0 && len(d.entries) == 0 && len(d.statements) == 0
+}
+
+var errNoDocument = errors.New("no document that is known here")
+
+// read takes a file that is no capture and tells what it was. Its error is
+// errNoDocument when it is none of the documents, else what is wrong with it;
+// what could be read counts even then.
+func (d *documents) read(in *report.Input) error {
+	f, err := os.Open(in.Path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	head := make([]byte, headBytes)
+	n, err := io.ReadFull(f, head)
+	if err != nil && err != io.EOF && err != io.ErrUnexpectedEOF {
+		return err
+	}
+	head = head[:n]
+	if _, err := f.Seek(0, io.SeekStart); err != nil {
+		return err
+	}
+	if kind, ok := sbom.Detect(head); ok {
+		in.Kind = "cyclonedx"
+		if kind > sbom.CycloneDXXML {
+			in.Kind = "spdx"
+		}
+		doc, err := sbom.Read(f)
+		if err != nil {
+			return err
+		}
+		in.Items = len(doc.Components)
+		d.boms = append(d.boms, doc)
+		return nil
+	}
+	switch kind := advisory.Detect(head); kind {
+	case advisory.NoKind:
+	case advisory.KEVCatalog:
+		in.Kind = "kev"
+		rows, err := advisory.ReadKEV(f)
+		if err != nil {
+			return err
+		}
+		if d.kev == nil {
+			d.kev = map[string]advisory.KEVEntry{}
+		}
+		for cve, row := range rows {
+			d.kev[cve] = row
+		}
+		in.Items = len(rows)
+		return nil
+	case advisory.EPSSScores:
+		in.Kind = "epss"
+		scores, err := advisory.ReadEPSS(f)
+		if err != nil {
+			return err
+		}
+		if in.Items = scores.Len(); d.epss == nil || scores.Date.After(d.epss.Date) {
+			d.epss = scores
+		}
+		return nil
+	default:
+		in.Kind = strings.ToLower(kind.String())
+		docs, err := advisory.Read(f)
+		in.Items = len(docs)
+		if len(docs) == 1 && kind == advisory.CSAF {
+			if docs[0].Trust, err = beside(in.Path, err); docs[0].Trust.Damaged() {
+				return errors.Join(err, errors.New("the signature or a hash beside it is of another document; it is not used"))
+			}
+		}
+		d.advisories = append(d.advisories, docs...)
+		return err
+	}
+	if bytes.HasPrefix(head, []byte("PK\x03\x04")) && strings.EqualFold(filepath.Ext(in.Path), ".xlsx") {
+		in.Kind = "mds2"
+		st, err := f.Stat()
+		if err != nil {
+			return err
+		}
+		form, err := register.ReadMDS2(f, st.Size())
+		if err != nil {
+			return err
+		}
+		in.Items = len(form.Questions)
+		d.statements = append(d.statements, form)
+		return nil
+	}
+	switch strings.ToLower(filepath.Ext(in.Path)) {
+	case ".csv", ".tsv", ".yaml", ".yml", ".json", ".txt":
+	default:
+		return errNoDocument
+	}
+	r, err := register.Read(f, filepath.Base(in.Path))
+	if errors.Is(err, register.ErrNotList) {
+		return errNoDocument
+	} else if err != nil {
+		return err
+	}
+	in.Kind, in.Items = "register", len(r.Entries)
+	d.entries = append(d.entries, r.Entries...)
+	if len(r.Problems) > 0 {
+		return r.Problems[0]
+	}
+	return nil
+}
+
+// beside holds an advisory against the signature and the hashes beside it.
+// Nobody's key is known here, so that a signature tells of itself only.
+func beside(path string, err error) (advisory.Trust, error) {
+	var around [3][]byte
+	for i, ext := range [...]string{".asc", ".sha256", ".sha512"} {
+		around[i], _ = os.ReadFile(path + ext) // mostly there is none
+	}
+	if around[0] == nil && around[1] == nil && around[2] == nil {
+		return advisory.Trust{}, err
+	}
+	doc, readErr := os.ReadFile(path)
+	if readErr != nil {
+		return advisory.Trust{}, errors.Join(err, readErr)
+	}
+	return advisory.Verify(doc, around[0], around[1], around[2], &advisory.Keyring{}), err
+}
