@@ -27,7 +27,7 @@ func (s Scheme) String() string {
 
 // ecosystems are the other names of the schemes: OSV's ecosystems, types of
 // package URLs that have no scheme of their own, and grype's formats.
-var ecosystems = map[string]Scheme{
+var ecosystems = named(map[string]Scheme{
 	"fuzzy": Generic, "unknown": Generic, "cpan": Generic, "github": Generic, "oss-fuzz": Generic,
 	"linux": Generic, "android": Generic, "cpe": Generic, "swid": Generic, "qpkg": Generic,
 
@@ -49,12 +49,14 @@ var ecosystems = map[string]Scheme{
 
 	"alpine": Alpine, "alpaquita": Alpine, "wolfi": Alpine, "chainguard": Alpine, "minimos": Alpine,
 	"bellsoft hardened containers": Alpine,
-}
+})
 
-func init() {
+// named adds the schemes' own names.
+func named(ecosystems map[string]Scheme) map[string]Scheme {
 	for s, name := range schemeNames {
 		ecosystems[name] = Scheme(s)
 	}
+	return ecosystems
 }
 
 // SchemeOf returns the scheme of an ecosystem by any of its names: the type of

@@ -200,11 +200,14 @@ type textToken struct {
 	certain bool   // nothing but a version is written like that
 }
 
-// phrases are the words that relate versions, longer ones first.
-var phrases = []struct {
+// A phrase is words that relate versions.
+type phrase struct {
 	words string
 	token textToken
-}{
+}
+
+// phrases are all of them, longer ones before those they start with.
+var phrases = append(afterthoughts(), []phrase{
 	{"up to but not including", textToken{'o', "<", false}},
 	{"up to and not including", textToken{'o', "<", false}},
 	{"- but not including", textToken{'o', "<", false}},
@@ -246,13 +249,11 @@ var phrases = []struct {
 	{"|", textToken{'|', "", false}},
 	{",", textToken{'|', "", false}},
 	{";", textToken{'|', "", false}},
-}
+}...)
 
-func init() {
-	var after []struct {
-		words string
-		token textToken
-	}
+// afterthoughts are the comparisons after a version: "and earlier", "or later
+// versions".
+func afterthoughts() (after []phrase) {
 	for op, words := range map[string]string{
 		"<=": "below earlier prior previous older lower under before",
 		">=": "above later newer higher greater onwards up",
@@ -260,15 +261,12 @@ func init() {
 		for word := range strings.FieldsSeq(words) {
 			for _, and := range [...]string{"and ", "or "} {
 				for _, versions := range [...]string{" versions", " version", " releases", ""} {
-					after = append(after, struct {
-						words string
-						token textToken
-					}{and + word + versions, textToken{'p', op, false}})
+					after = append(after, phrase{and + word + versions, textToken{'p', op, false}})
 				}
 			}
 		}
 	}
-	phrases = append(after, phrases...)
+	return after
 }
 
 // noise are words that say no more than that a version follows.
