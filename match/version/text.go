@@ -49,6 +49,7 @@ var (
 	modelNumber = regexp.MustCompile(`^\d{6,8}( [A-Za-z0-9/]+)*( [A-Z][A-Za-z]{3,}| GEMINI)( [A-Za-z0-9/]+)*$`)
 	modelType   = regexp.MustCompile(`^[A-Z]{2,}-[A-Z]{2,} \d{3,4}$`)
 	modelName   = regexp.MustCompile(`^([A-Za-z][A-Za-z0-9-]* )*[A-Z][a-z]{3,}[A-Za-z0-9-]*( [A-Za-z][A-Za-z0-9-]*)*$`)
+	remedied    = regexp.MustCompile(`(?i)\b(un|not |non-)affected|\b(fixed|patched|resolved|mitigated|except|excluding|excludes|safe)\b`)
 	noModelName = regexp.MustCompile(`(?i)\b(versions?|releases?|builds?|software|firmware|updates?|patch|service|pack|not|no|none|only|affected|unknown|see|before|after|prior|earlier|later|all|any|and|or|of|the|with|without|unspecified|applicable|current|latest|each|every)\b`)
 )
 
@@ -79,6 +80,9 @@ func parseText(s string) Text {
 	}
 	if strings.Contains(strings.ToLower(s), "serial") {
 		return review("serial numbers, which are not versions")
+	}
+	if remedied.MatchString(s) {
+		return review("what is not affected stands beside what is")
 	}
 	if m := unitDates.FindStringSubmatch(s); m != nil {
 		return parseDates(strings.TrimRight(m[1], " ("), strings.ToLower(m[2]), m[3])
@@ -143,6 +147,11 @@ func ofRange(r Range) Text {
 
 // ofModels is every version of the models, or the versions that the text names.
 func ofModels(versions string, models []string) Text {
+	for _, m := range models {
+		if strings.ContainsAny(m, "<>=*") || noModelName.MatchString(m) {
+			return review("models and more, which cannot be told apart")
+		}
+	}
 	t := Text{Kind: All, Range: Every(Generic), Why: "every version of the models named"}
 	if versions != "" {
 		if t = parseText(versions); t.Kind == Review {
@@ -246,7 +255,7 @@ var phrases = append(afterthoughts(), []phrase{
 	{"-", textToken{'t', "", false}},
 	{"and", textToken{'&', "", false}},
 	{"or", textToken{'|', "", false}},
-	{"|", textToken{'|', "", false}},
+	{"|", textToken{'|', "|", false}},
 	{",", textToken{'|', "", false}},
 	{";", textToken{'|', "", false}},
 }...)
@@ -305,6 +314,9 @@ next:
 		}
 		for _, p := range phrases {
 			n := strings.Count(p.words, " ") + 1
+			if p.token.kind == 'p' && i+n < len(words) && anyVersion.MatchString(words[i+n]) {
+				continue // "1.0 and before 2.0" is no "1.0 and before"
+			}
 			if i+n <= len(words) && strings.EqualFold(p.words, strings.Join(words[i:i+n], " ")) {
 				out = append(out, p.token)
 				i += n
@@ -368,6 +380,13 @@ func parseVersions(s string) Text {
 	compare := func(op, v string, joined bool) string {
 		c := wildConstraint(op, v)
 		switch {
+		case op[0] == '>' && joined && pending == nil && len(in) > 0 && in[len(in)-1].Low == "":
+			i := &in[len(in)-1] // "before 2.0 and after 1.0"
+			i.Low, i.LowOpen = c.version, c.op == ">"
+			uppers--
+			if !sameShape(i.Low, i.High) || Generic.empty(*i) {
+				return "bounds that have no order"
+			}
 		case op[0] == '>':
 			if pending != nil {
 				return "two lower bounds in a row"
@@ -387,7 +406,7 @@ func parseVersions(s string) Text {
 		}
 		return ""
 	}
-	one := func(t textToken, alone bool) string {
+	one := func(t textToken) string {
 		flush()
 		switch {
 		case !t.certain:
@@ -410,6 +429,7 @@ func parseVersions(s string) Text {
 		}
 		return textToken{}
 	}
+	words, versions := false, false // a separator was a word or comma, a version stood alone
 	for i, joined := 0, false; i < len(list); {
 		t, why := list[i], ""
 		switch n := at(i + 1); {
@@ -418,7 +438,7 @@ func parseVersions(s string) Text {
 			if i++; i == len(list) || at(i).kind == '|' || at(i).kind == '&' {
 				return review("a list that breaks off")
 			}
-			joined = t.kind == '&'
+			joined, words = t.kind == '&', words || t.text != "|"
 			continue
 		case t.kind == 'b' && n.kind == 'v' && (at(i+2).kind == '&' || at(i+2).kind == 't') && at(i+3).kind == 'v':
 			flush()
@@ -434,13 +454,16 @@ func parseVersions(s string) Text {
 				i += 2
 			}
 			joined = true
+			if why == "" && at(i).kind == 'v' {
+				why = "not understood as versions"
+			}
 			if why != "" {
 				return review(why)
 			}
 			continue
 		case t.kind == 'o' && n.kind == 'v' && t.text == "=":
 			n.certain = true
-			why = one(n, false)
+			why = one(n)
 			i += 2
 		case t.kind == 'v' && n.kind == 'p':
 			why = compare(n.text, t.text, false)
@@ -458,10 +481,13 @@ func parseVersions(s string) Text {
 			}
 			i += 3
 		case t.kind == 'v' && (n.kind == 0 || n.kind == '|' || n.kind == '&' || n.kind == 'v' && t.certain && n.certain && strings.Contains(t.text, ".")):
-			why = one(t, len(list) == 1)
+			why, versions = one(t), true
 			i++
 		default:
 			return review("not understood as versions")
+		}
+		if why == "" && at(i).kind == 'v' && t.kind != 'v' || at(i).kind == 'v' && at(i-1).kind != 'v' {
+			why = "not understood as versions"
 		}
 		if why != "" {
 			return review(why)
@@ -472,12 +498,17 @@ func parseVersions(s string) Text {
 	switch {
 	case len(in) == 0:
 		return review("no version named")
+	case words && versions && uppers+lowers > 0: // "prior to 2.0 or 3.1"
+		return review("a bound and a version, and not said how they go together")
 	case uppers > 1 || lowers > 1:
 		return review("several bounds, and not said which is for what")
 	case (uppers > 0 || lowers > 0) && !oneShape(in):
 		return review("bounds that have no order")
 	}
 	t := ofRange(NewRange(Generic, in...))
+	if t.Kind == All {
+		return review("bounds that leave nothing out")
+	}
 	t.Why += note
 	return t
 }
