@@ -50,7 +50,7 @@ var (
 	modelType   = regexp.MustCompile(`^[A-Z]{2,}-[A-Z]{2,} \d{3,4}$`)
 	modelName   = regexp.MustCompile(`^([A-Za-z][A-Za-z0-9-]* )*[A-Z][a-z]{3,}[A-Za-z0-9-]*( [A-Za-z][A-Za-z0-9-]*)*$`)
 	remedied    = regexp.MustCompile(`(?i)\b(un|not |non-)affected|\b(fixed|patched|resolved|mitigated|except|excluding|excludes|safe)\b`)
-	noModelName = regexp.MustCompile(`(?i)\b(versions?|releases?|builds?|software|firmware|updates?|patch|service|pack|not|no|none|only|affected|unknown|see|before|after|prior|earlier|later|all|any|and|or|of|the|with|without|unspecified|applicable|current|latest|each|every)\b`)
+	noModelName = regexp.MustCompile(`(?i)\b(versions?|releases?|builds?|software|firmware|updates?|patch|service|not|no|none|only|affected|unknown|see|before|after|prior|earlier|later|all|any|and|or|of|the|with|without|unspecified|applicable|current|latest|each|every)\b`)
 )
 
 func parseText(s string) Text {
@@ -431,7 +431,7 @@ func parseVersions(s string) Text {
 	}
 	words, versions := false, false // a separator was a word or comma, a version stood alone
 	for i, joined := 0, false; i < len(list); {
-		t, why := list[i], ""
+		t, why, bare, compared := list[i], "", false, false
 		switch n := at(i + 1); {
 		case t.kind == '|' || t.kind == '&':
 			// "and" joins a lower and an upper bound; "|" does where they fit.
@@ -449,18 +449,11 @@ func parseVersions(s string) Text {
 		case t.kind == 'o' && n.kind == 'v' && t.text != "=" && t.text != "!=":
 			why = compare(t.text, n.text, joined)
 			i += 2
-			if t.text == ">=" && at(i).kind == 't' && at(i+1).kind == 'v' { // "from 1.0 to 2.0"
+			if why == "" && t.text == ">=" && at(i).kind == 't' && at(i+1).kind == 'v' { // "from 1.0 to 2.0"
 				why = compare("<=", at(i+1).text, true)
 				i += 2
 			}
-			joined = true
-			if why == "" && at(i).kind == 'v' {
-				why = "not understood as versions"
-			}
-			if why != "" {
-				return review(why)
-			}
-			continue
+			compared = true
 		case t.kind == 'o' && n.kind == 'v' && t.text == "=":
 			n.certain = true
 			why = one(n)
@@ -481,18 +474,18 @@ func parseVersions(s string) Text {
 			}
 			i += 3
 		case t.kind == 'v' && (n.kind == 0 || n.kind == '|' || n.kind == '&' || n.kind == 'v' && t.certain && n.certain && strings.Contains(t.text, ".")):
-			why, versions = one(t), true
+			why, versions, bare = one(t), true, true
 			i++
 		default:
 			return review("not understood as versions")
 		}
-		if why == "" && at(i).kind == 'v' && t.kind != 'v' || at(i).kind == 'v' && at(i-1).kind != 'v' {
+		if why == "" && !bare && at(i).kind == 'v' {
 			why = "not understood as versions"
 		}
 		if why != "" {
 			return review(why)
 		}
-		joined = false
+		joined = compared // ">=1.0<2.0": what follows a comparison at once goes with it
 	}
 	flush()
 	switch {

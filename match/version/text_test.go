@@ -14,6 +14,18 @@ import (
 	"testing"
 )
 
+func ExampleParseText() {
+	for _, s := range []string{"3.3.1 and below", "distributed < april 1, 2018", "MMT-1711 | MMT-1712", "3002"} {
+		t := ParseText(s)
+		fmt.Println(t.Kind != Review, t.Why)
+	}
+	// Output:
+	// true 3.3.1 and earlier
+	// true distributed before 2018-04-01
+	// true every version of the models named
+	// false a model, a part number or a version: 3002
+}
+
 // reading writes a text's reading on one line.
 func reading(t Text) string {
 	s := map[TextKind]string{Review: "review", All: "all", Versions: t.Range.Vers(), Dates: t.Range.Vers()}[t.Kind]
@@ -185,6 +197,7 @@ func TestParseText(t *testing.T) {
 		{"2.2.3  until 2.2.3.3", "review"},
 		{"< 6.3  of telerik software", "review"},
 		{"not 2.0", "review"},
+		{"1.0 to 2.0 3.0", "review"},
 		{"2.0 (fixed)", "review"},
 		{"3.1 (not affected)", "review"},
 		{"models 100 and 200 before version 2.0", "review"},

@@ -17,6 +17,11 @@ func ExampleParseVers() {
 	// Output: from 2.0 and before 2.2.0 true false
 }
 
+func ExampleScheme_Compare() {
+	fmt.Println(Debian.Compare("1.0~rc1", "1.0"), Maven.Compare("1.0-sp", "1.0"), Generic.Compare("V2.2", "2.2.0"))
+	// Output: -1 1 0
+}
+
 func schemes() []Scheme {
 	all := make([]Scheme, len(schemeNames))
 	for i := range all {
