@@ -60,20 +60,22 @@ type Document struct {
 	Withdrawn       bool   // or rejected
 	Class           string // of a recall: FDA's "Class I" (worst) to "Class III", or ""
 	State           string // of a recall, as written: "Ongoing", "Completed", "Terminated"
+	URL             string // where people read it, as the document says
 	Vulnerabilities []Vulnerability
 	Trust           Trust // zero until [Verify] has been asked
 }
 
 // A Vulnerability is one weakness, with what is said of each product.
 type Vulnerability struct {
-	ID         string   // the CVE where there is one, else the document's own
-	Aliases    []string // other ids, sorted
-	Title      string
-	CWE        []string // "CWE-287"
-	Scores     []Score
-	SSVC       *SSVC
-	KEV        bool // the document says that it is exploited
-	Statements []Statement
+	ID           string   // the CVE where there is one, else the document's own
+	Aliases      []string // other ids, sorted
+	Title        string
+	CWE          []string // "CWE-287"
+	Scores       []Score
+	SSVC         *SSVC
+	KEV          bool   // the document says that CISA knows it to be exploited
+	Exploitation string // what a CSAF document says of that, in words
+	Statements   []Statement
 }
 
 // A Score is a CVSS score as published.

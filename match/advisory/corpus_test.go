@@ -114,3 +114,32 @@ func TestCorpus(t *testing.T) {
 		}
 	}
 }
+
+// TestListedVersions asks the ranges of PyPI's records for the versions that the
+// same records list.
+func TestListedVersions(t *testing.T) {
+	corpusFiles(t)
+	docs, err := Read(bytes.NewReader(corpusFile(t, "osv/pypa.jsonl")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	differs := map[string]string{
+		"PYSEC-2023-61":  "lists the pre-releases before the version that its ranges begin with",
+		"PYSEC-2023-177": "lists the fixed version and what follows it",
+		"PYSEC-2024-1":   "has no range of versions",
+		"PYSEC-2021-114": "lists the fixed version",
+	}
+	n := 0
+	for _, d := range docs {
+		for _, s := range d.Vulnerabilities[0].Statements {
+			for _, v := range s.Product.Versions {
+				if n++; !s.Product.Range.Contains(v) && differs[d.ID] == "" {
+					t.Errorf("%s: %s lists %s, which is not in %s", d.ID, s.Product.Name, v, s.Product.Range.Vers())
+				}
+			}
+		}
+	}
+	if n != 45813 {
+		t.Errorf("%d versions, want 45,813", n)
+	}
+}

@@ -59,6 +59,11 @@ func readCSAF(root value) *Document {
 		Profile: head.get("category").str(), Revision: tracking.get("version").str(), Stage: tracking.get("status").str(),
 		Published: tracking.get("initial_release_date").when(), Modified: tracking.get("current_release_date").when(),
 	}
+	for r := head.get("references").list(); r.ok(); r = r.next() {
+		if url := r.get("url").str(); r.get("category").is("self") && (d.URL == "" || strings.HasSuffix(d.URL, ".json")) {
+			d.URL = url
+		}
+	}
 	tree := readProductTree(root.get("product_tree"))
 	for v := root.get("vulnerabilities").list(); v.ok() && root.t.err == nil; v = v.next() {
 		d.Vulnerabilities = append(d.Vulnerabilities, tree.vulnerability(v, d))
@@ -138,6 +143,9 @@ func (t *productTree) define(v value, at branchPath) {
 		id.fail(errTwice)
 		return
 	}
+	if !v.admit() {
+		return
+	}
 	p := &Product{Manufacturer: at.vendor, Family: at.family, Name: at.name, FullName: v.get("name").str(), Version: at.version}
 	if p.Name == "" {
 		p.Name = at.family
@@ -203,6 +211,9 @@ func (t *productTree) find(v value, depth int) *Product {
 	component := t.find(r.get("product_reference"), depth+1)
 	host := t.find(r.get("relates_to_product_reference"), depth+1)
 	if component == nil || host == nil {
+		return nil
+	}
+	if !v.admit() {
 		return nil
 	}
 	p := component.in(host, r.get("category").str(), maxRelations)
@@ -277,6 +288,9 @@ func (t *productTree) vulnerability(v value, d *Document) Vulnerability {
 	if w.Title == "" {
 		w.Title = cwe.get("name").str()
 	}
+	for n := v.get("notes").list(); n.ok() && w.Title == ""; n = n.next() {
+		w.Title = n.get("title").str()
+	}
 	if cwe.present() {
 		w.CWE = []string{cwe.get("id").str()}
 	}
@@ -308,8 +322,12 @@ func (t *productTree) vulnerability(v value, d *Document) Vulnerability {
 	}
 	impact := ""
 	for h := v.get("threats").list(); h.ok() && v.t.err == nil; h = h.next() {
-		if h.get("category").is("impact") && !t.each(h, func(id string) { impacts[id] = h.get("details").str() }) {
-			impact = h.get("details").str()
+		details := h.get("details").str()
+		switch kind := h.get("category"); {
+		case kind.is("exploit_status") && w.Exploitation == "":
+			w.Exploitation = details
+		case kind.is("impact") && !t.each(h, func(id string) { impacts[id] = details }):
+			impact = details
 		}
 	}
 

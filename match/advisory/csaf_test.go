@@ -82,6 +82,9 @@ func TestCSAF(t *testing.T) {
 	if old.Impact != "A rate that nobody set." || base.Justification != "vulnerable_code_not_present" || old.Justification != "" {
 		t.Errorf("impact %q, justification %q and %q", old.Impact, base.Justification, old.Justification)
 	}
+	if d.URL != "https://maker.example/pm-2026-01.json" || v.Exploitation != "none known" {
+		t.Errorf("URL %q, exploitation %q", d.URL, v.Exploitation)
+	}
 	if w := d.Vulnerabilities[1]; w.ID != "PMB-10" || len(w.Aliases) != 0 {
 		t.Errorf("second vulnerability: %q %q", w.ID, w.Aliases)
 	}

@@ -22,6 +22,7 @@ func readCVE(root value) *Document {
 		Published: meta.get("datePublished").when(), Modified: meta.get("dateUpdated").when(),
 		Withdrawn: meta.need("state").is("REJECTED"),
 	}
+	d.URL = cna.get("references").list().get("url").str()
 	w := Vulnerability{ID: d.ID, Title: d.Title}
 	seen := map[Score]bool{}
 	w.cveContainer(cna, d, seen)
@@ -79,9 +80,6 @@ func (w *Vulnerability) cveContainer(c value, d *Document, seen map[Score]bool) 
 	}
 	for a := c.get("affected").list(); a.ok() && a.t.err == nil; a = a.next() {
 		for _, st := range cveAffected(a) {
-			if !a.admit() {
-				return
-			}
 			if st.Source = source; st.Status == Affected {
 				st.Remediations = remedies
 			}
@@ -124,7 +122,7 @@ func cveAffected(a value) []Statement {
 	if p.Name == "" && p.Package == "" && p.CPE == "" && p.PURL == "" {
 		return nil // says nothing of any product
 	}
-	for o := a.get("platforms").list(); o.ok(); o = o.next() {
+	for o := a.get("platforms").list(); o.ok() && o.admit(); o = o.next() {
 		p.On = append(p.On, Product{Name: o.str()})
 	}
 
@@ -135,7 +133,7 @@ func cveAffected(a value) []Statement {
 	}
 	var out []Statement
 	say := func(status Status, r version.Range) {
-		if len(r.Intervals) > 0 {
+		if len(r.Intervals) > 0 && a.admit() {
 			p := p
 			p.Range, p.HasRange = r, true
 			out = append(out, Statement{Product: p, Status: status})
@@ -154,7 +152,7 @@ func cveAffected(a value) []Statement {
 		p.Version, p.Text = t.version, t.text
 		out = append(out, Statement{Product: p, Status: t.status})
 	}
-	if len(out) == 0 {
+	if len(out) == 0 && a.admit() {
 		switch {
 		case v.commits:
 			p.Text.Why = "the record names commits, not versions"
@@ -216,7 +214,7 @@ func (c *cveVersions) add(e value) {
 		high, open = e.get("lessThanOrEqual").str(), false
 	}
 	if high == "" {
-		c.single(low, status)
+		c.single(e, low, status)
 		return
 	}
 	if low == "0" || low == "*" || unsaid(low) {
@@ -232,7 +230,7 @@ func (c *cveVersions) add(e value) {
 		if low == "" {
 			words = map[bool]string{true: "< ", false: "<= "}[open] + high
 		}
-		c.words(words, status)
+		c.words(e, words, status)
 		return
 	}
 	// The status may change within (CVE JSON 5, "changes").
@@ -247,26 +245,25 @@ func (c *cveVersions) add(e value) {
 	c.intervals[status] = append(c.intervals[status], version.Interval{Low: low, High: high, HighOpen: open && high != ""})
 }
 
-func (c *cveVersions) single(v, status string) {
+func (c *cveVersions) single(e value, v, status string) {
 	switch {
 	case v == "*":
 		c.intervals[status] = append(c.intervals[status], version.Interval{})
 	case isVersion(v):
 		c.intervals[status] = append(c.intervals[status], version.Interval{Low: v, High: v})
 	case !unsaid(v):
-		c.words(v, status)
+		c.words(e, v, status)
 	}
 }
 
-func (c *cveVersions) words(s, status string) {
-	t := cveText{version: s, text: version.ParseText(s)}
-	switch status {
-	case "affected":
-		t.status = Affected
-	case "unaffected":
-		t.status = NotAffected
-	default:
+// words keeps what only a person may understand.
+func (c *cveVersions) words(e value, s, status string) {
+	if status == "unknown" || !e.admit() {
 		return
+	}
+	t := cveText{version: s, text: version.ParseText(s), status: Affected}
+	if status == "unaffected" {
+		t.status = NotAffected
 	}
 	c.texts = append(c.texts, t)
 }

@@ -53,7 +53,7 @@ func readGitHub(root value) *Document {
 			w.CWE = append(w.CWE, id)
 		}
 	}
-	url := a.either("permalink", "html_url", "url").str()
+	d.URL = a.either("permalink", "html_url", "url").str()
 	for e := a.either("vulnerabilities", "FixedIn").elements(); e.ok() && e.admit() && root.t.err == nil; e = e.next() {
 		n := e.node0()
 		pkg := n
@@ -75,7 +75,7 @@ func readGitHub(root value) *Document {
 			fix = fix.get("identifier")
 		}
 		if s := fix.str(); s != "" && s != "None" {
-			st.Remediations = []Remediation{{Category: "vendor_fix", Details: "fixed in " + s, URL: url}}
+			st.Remediations = []Remediation{{Category: "vendor_fix", Details: "fixed in " + s, URL: d.URL}}
 		}
 		w.Statements = append(w.Statements, st)
 	}

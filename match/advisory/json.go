@@ -21,7 +21,7 @@ const (
 	maxDepth      = 80
 	maxDocument   = 512 << 20 // bytes
 	maxValues     = 4 << 20   // in one document: 128 MB of nodes
-	maxStatements = 1 << 20   // of one Read
+	maxStatements = 1 << 20   // products and statements of one Read: some 700 MB
 	maxLinks      = 1 << 20   // products named by remedies, flags and threats of one document
 	maxErrors     = 100       // of one Read
 )
@@ -61,7 +61,7 @@ type tree struct {
 	path  string // of the root, where it is one of several
 	err   *Error // the first
 	links int    // of the document at hand; see maxLinks
-	total int    // statements of this Read; see maxStatements
+	total int    // see maxStatements
 }
 
 type node struct {
@@ -286,7 +286,7 @@ func (v value) fail(err error) {
 	}
 }
 
-// admit counts one more statement, said at v.
+// admit counts one more product or statement, said at v.
 func (v value) admit() bool {
 	if v.t.total++; v.t.total > maxStatements {
 		v.fail(ErrTooMany)

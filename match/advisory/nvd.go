@@ -17,6 +17,7 @@ func readNVD(root value) *Document {
 		Kind: NVD, ID: c.need("id").str(), Publisher: c.get("sourceIdentifier").str(), Title: c.get("cisaVulnerabilityName").str(),
 		Published: c.get("published").when(), Modified: c.get("lastModified").when(), Withdrawn: c.get("vulnStatus").is("Rejected"),
 	}
+	d.URL = c.get("references").list().get("url").str()
 	w := Vulnerability{ID: d.ID, Title: d.Title, KEV: c.get("cisaExploitAdd").present()}
 	seen := map[Score]bool{}
 	metrics := c.get("metrics")

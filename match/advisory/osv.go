@@ -22,20 +22,24 @@ func readOSV(root value) *Document {
 	w.Aliases = sortedIDs(append(aliases, upstream...), w.ID)
 	seen := map[Score]bool{}
 	w.severity(root.get("severity"), seen)
-	url := ""
+	fix := ""
 	for r := root.get("references").list(); r.ok(); r = r.next() {
-		if kind := r.get("type"); url == "" && kind.is("ADVISORY") || kind.is("FIX") {
-			if url = r.get("url").str(); kind.is("FIX") {
-				break
-			}
+		switch kind := r.get("type"); {
+		case kind.is("ADVISORY") && d.URL == "":
+			d.URL = r.get("url").str()
+		case kind.is("FIX") && fix == "":
+			fix = r.get("url").str()
 		}
+	}
+	if fix == "" {
+		fix = d.URL
 	}
 	for a := root.get("affected").list(); a.ok() && a.admit() && root.t.err == nil; a = a.next() {
 		w.severity(a.get("severity"), seen)
 		st := Statement{Status: Affected}
 		fixed := st.Product.osvAffected(a)
 		if len(fixed) > 0 {
-			st.Remediations = []Remediation{{Category: "vendor_fix", Details: "fixed in " + strings.Join(fixed, ", "), URL: url}}
+			st.Remediations = []Remediation{{Category: "vendor_fix", Details: "fixed in " + strings.Join(fixed, ", "), URL: fix}}
 		}
 		w.Statements = append(w.Statements, st)
 	}

@@ -243,10 +243,16 @@ func TestBounds(t *testing.T) {
 	if _, err := Read(strings.NewReader(deep)); !errors.Is(err, ErrDepth) {
 		t.Errorf("deep: %v", err)
 	}
-	var rd reading
-	rd.t.total = maxStatements - 4 // as if there had been so many
-	if err := rd.all([]byte(osvRecord)); err != nil || len(rd.docs) != 0 || len(rd.errs) != 1 || !errors.Is(rd.errs[0], ErrTooMany) {
-		t.Errorf("many statements: %d, %v, %v", len(rd.docs), err, rd.errs)
+	for _, text := range []string{osvRecord, cveRecordText, nvdRecord, githubRecord, string(sample(t))} {
+		for used := range 3 {
+			var rd reading
+			rd.t.total = maxStatements - used // as if there had been so many
+			if err := rd.all([]byte(text)); err != nil || len(rd.docs) != 0 && text != githubRecord || used == 0 && len(rd.errs) != 1 {
+				t.Errorf("many statements: %d documents, %v, %v", len(rd.docs), err, rd.errs)
+			} else if len(rd.errs) > 0 && !errors.Is(rd.errs[0], ErrTooMany) {
+				t.Errorf("many statements: %v", rd.errs)
+			}
+		}
 	}
 	values := `{"id":"a","modified":"2026-01-01","x":[` + strings.Repeat("0,", maxValues) + `0]}`
 	if _, err := Read(strings.NewReader(values)); !errors.Is(err, ErrTooMany) {
