@@ -50,6 +50,7 @@ func TestCorpus(t *testing.T) {
 	}
 	type tally struct{ files, docs, vulnerabilities, statements, withdrawn, refused int }
 	table := map[string]*tally{}
+	ssvc, exploited := 0, 0
 	for _, p := range paths {
 		want, known := kinds[manifest[p]]
 		if !known {
@@ -101,10 +102,19 @@ func TestCorpus(t *testing.T) {
 				row.withdrawn++
 			}
 			for _, v := range d.Vulnerabilities {
+				if s := v.SSVC; s != nil && s.Exploitation != "" && s.Automatable != "" && s.TechnicalImpact != "" {
+					ssvc++
+				}
+				if v.KEV && d.Kind == CVE5 {
+					exploited++
+				}
 				row.vulnerabilities++
 				row.statements += len(v.Statements)
 			}
 		}
+	}
+	if ssvc != 105 || exploited != 70 {
+		t.Errorf("CISA's container: %d SSVC answers and %d known exploited, want 105 and 70", ssvc, exploited)
 	}
 	t.Logf("%-24s %6s %9s %9s %15s %10s %9s", "kind", "files", "refused", "documents", "vulnerabilities", "statements", "withdrawn")
 	for _, p := range paths {

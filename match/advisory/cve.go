@@ -78,6 +78,9 @@ func (w *Vulnerability) cveContainer(c value, d *Document, seen map[Score]bool) 
 	if source == d.Publisher {
 		source = ""
 	}
+	for cf := c.get("cpeApplicability").list(); cf.ok() && cf.t.err == nil; cf = cf.next() {
+		w.configuration(cf)
+	}
 	for a := c.get("affected").list(); a.ok() && a.t.err == nil; a = a.next() {
 		for _, st := range cveAffected(a) {
 			if st.Source = source; st.Status == Affected {
@@ -128,6 +131,9 @@ func cveAffected(a value) []Statement {
 
 	v := cveVersions{intervals: map[string][]version.Interval{}}
 	v.scheme, v.known = version.SchemeOf(p.Ecosystem)
+	if kind, _, ok := strings.Cut(strings.TrimPrefix(p.PURL, "pkg:"), "/"); ok && !v.known {
+		v.scheme, v.known = version.SchemeOf(kind)
+	}
 	for e := a.get("versions").list(); e.ok() && e.t.err == nil; e = e.next() {
 		v.add(e)
 	}
@@ -153,13 +159,20 @@ func cveAffected(a value) []Statement {
 		out = append(out, Statement{Product: p, Status: t.status})
 	}
 	if len(out) == 0 && a.admit() {
-		switch {
+		st := Statement{Product: p, Status: Affected}
+		switch p := &st.Product; {
 		case v.commits:
 			p.Text.Why = "the record names commits, not versions"
+		case a.get("defaultStatus").is("unaffected") && !v.any:
+			st.Status = NotAffected
+			p.Range, p.HasRange = version.Every(v.scheme), true
+		case v.intervals["unknown"] != nil || !v.any:
+			st.Status = UnderInvestigation
+			p.Text.Why = "the record does not know the versions"
 		default:
 			p.Text.Why = "the record names no version"
 		}
-		out = append(out, Statement{Product: p, Status: Affected})
+		out = append(out, st)
 	}
 	return out
 }
@@ -188,6 +201,7 @@ type cveVersions struct {
 	intervals map[string][]version.Interval // by status
 	texts     []cveText
 	commits   bool
+	any       bool // there is an entry
 }
 
 type cveText struct {
@@ -202,6 +216,7 @@ func (c *cveVersions) add(e value) {
 		e.get("status").fail(ErrInvalid)
 		return
 	}
+	c.any = true
 	if kind == "git" || kind == "original_commit_for_fix" {
 		c.commits = true
 		return

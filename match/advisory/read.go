@@ -60,7 +60,11 @@ type reading struct {
 func (rd *reading) all(b []byte) error {
 	off := space(b, 0)
 	if off < len(b) && b[off] == '[' {
-		return rd.elements(b, off)
+		end, err := rd.elements(b, off)
+		if err == nil && space(b, end) < len(b) {
+			err = &Error{"", ErrSyntax}
+		}
+		return err
 	}
 	for n := 0; n == 0 || off < len(b); n++ {
 		rd.t.path = ""
@@ -91,31 +95,27 @@ func more(b []byte, off int) bool {
 	return next < len(b) && b[next] == '{'
 }
 
-// elements reads an array of documents.
-func (rd *reading) elements(b []byte, off int) error {
+// elements reads an array of documents and returns where it ends.
+func (rd *reading) elements(b []byte, off int) (int, error) {
 	prefix := rd.t.path
 	off = space(b, off+1)
-	for n := 0; off < len(b) && (n > 0 || b[off] != ']'); n++ {
+	if off < len(b) && b[off] == ']' {
+		return off + 1, nil
+	}
+	for n := 0; ; n++ {
 		rd.t.path = prefix + "[" + strconv.Itoa(n) + "]"
-		var err error
-		if off, err = rd.document(b, off); err != nil {
-			return err
+		end, err := rd.document(b, off)
+		if err != nil {
+			return end, err
 		}
-		if off = space(b, off); off >= len(b) {
-			break
-		}
-		if b[off] == ']' {
-			return nil
-		}
-		if b[off] != ',' {
-			return &Error{rd.t.path, ErrSyntax}
+		switch off = space(b, end); {
+		case off < len(b) && b[off] == ']':
+			return off + 1, nil
+		case off >= len(b) || b[off] != ',':
+			return off, &Error{rd.t.path, ErrSyntax}
 		}
 		off = space(b, off+1)
 	}
-	if off >= len(b) {
-		return &Error{prefix, ErrSyntax}
-	}
-	return nil
 }
 
 // answer reads one object of NVD: a record, or the records of an answer, which
@@ -135,7 +135,8 @@ func (rd *reading) answer(b []byte, start int) (int, error) {
 				rd.t.path += "."
 			}
 			rd.t.path += name
-			return end, rd.elements(b, off)
+			_, err := rd.elements(b, off)
+			return end, err
 		}
 		off, _ = pass.parse(b, off, false)
 		if off = space(b, off); b[off] == ',' {

@@ -164,6 +164,32 @@ func TestRecords(t *testing.T) {
 	}
 }
 
+// TestCVEStatus reads what a record says of a product as a whole.
+func TestCVEStatus(t *testing.T) {
+	for affected, want := range map[string]string{
+		`"defaultStatus":"affected"`:                                                "1 |Pump| vers:generic/*",
+		`"defaultStatus":"unaffected"`:                                              "2 |Pump| vers:generic/*",
+		`"defaultStatus":"unknown"`:                                                 "4 |Pump| text ",
+		`"versions":[{"version":"1.0","status":"unknown"}]`:                         "4 |Pump| text ",
+		`"versions":[{"version":"n/a","status":"affected"}]`:                        "1 |Pump| text ",
+		`"versions":[{"version":"*","status":"affected"}]`:                          "1 |Pump| vers:generic/*",
+		`"versions":[{"version":"a","status":"affected","versionType":"git"}]`:      "1 |Pump| text ",
+		`"packageURL":"pkg:npm/x","versions":[{"version":"1","status":"affected"}]`: "1 |Pump| vers:npm/1",
+		`"defaultStatus":"affected","versions":[{"version":"2:1.0","lessThan":"*","status":"unaffected","versionType":"rpm"}]`: "1 |Pump| vers:rpm/<2:1.0",
+	} {
+		d := readOne(t, []byte(`{"dataType":"CVE_RECORD","cveMetadata":{"cveId":"CVE-2026-2222","state":"PUBLISHED"},
+			"containers":{"cna":{"affected":[{"product":"Pump",`+affected+`}]}}}`))
+		if got := lines(d)[1]; got != want {
+			t.Errorf("%s: %s, want %s", affected, got, want)
+		}
+	}
+	d := readOne(t, []byte(`{"dataType":"CVE_RECORD","cveMetadata":{"cveId":"CVE-2026-2222","state":"PUBLISHED"},"containers":{"cna":{"cpeApplicability":[{"nodes":[{"operator":"OR","negate":false,
+		"cpeMatch":[{"vulnerable":true,"criteria":"cpe:2.3:a:maker:pump:*:*:*:*:*:*:*:*","versionStartIncluding":"1.0","versionEndExcluding":"2.0"}]}]}]}}}`))
+	if got := lines(d)[1]; !strings.HasSuffix(got, "vers:generic/>=1.0|<2.0 {vendor_fix fixed in 2.0 }") {
+		t.Error(got)
+	}
+}
+
 func TestWithdrawn(t *testing.T) {
 	for _, text := range []string{
 		strings.Replace(osvRecord, `"summary"`, `"withdrawn":"2026-03-01T00:00:00Z","summary"`, 1),
@@ -194,7 +220,8 @@ func TestSeveral(t *testing.T) {
 		{"an array", "[" + line + "," + bad + ",\n" + line + " ]", 2, "[1].affected[0].ranges[0].type"},
 		{"an empty array", "[ ]", 0, ""},
 		{"an answer", `{"resultsPerPage":2,"totalResults":2,"format":"NVD_CVE","vulnerabilities":[` + nvdRecord + `,{"cve":{"id":7}},` + nvdRecord + `]}`, 2, "vulnerabilities[1].cve.id"},
-		{"an array that ends early", "[" + line, 1, "?"},
+		{"an array that ends early", "[" + line, 1, "[0]"},
+		{"an array and something", "[" + line + "]x", 1, "?"},
 		{"an array of two without a comma", "[" + line + line + "]", 1, "[0]"},
 		{"nothing", "", 0, "?"},
 		{"a scalar", "3", 0, "?"},
