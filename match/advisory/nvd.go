@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/myelin-health/myelin/match/cpe"
 	"github.com/myelin-health/myelin/match/version"
 )
 
@@ -88,46 +89,23 @@ func (w *Vulnerability) configuration(cf value) {
 // it, and means the product as such.
 func cpeProduct(m value) Product {
 	p := Product{CPE: m.need("criteria").str()}
-	parts := cutCPE(p.CPE)
-	if parts == nil {
+	name, err := cpe.Parse(p.CPE)
+	if err != nil {
 		p.Text.Why = "the CPE name is not well-formed"
 		return p
 	}
-	p.Manufacturer, p.Name = parts[3], parts[4]
-	switch v := parts[5]; v {
-	case "*", "-":
+	p.Manufacturer, p.Name = cpe.Plain(name[cpe.Vendor]), cpe.Plain(name[cpe.Product])
+	switch v := name[cpe.Version]; v {
+	case cpe.Any, cpe.NotApplicable:
 		p.Range = version.Between(version.Generic, m.get("versionStartIncluding").str(), m.get("versionStartExcluding").str(),
 			m.get("versionEndIncluding").str(), m.get("versionEndExcluding").str())
 	default:
-		p.Range = version.Only(version.Generic, v)
-		p.Version = v
+		if p.Version = cpe.Plain(v); p.Version == v && strings.ContainsAny(v, "*?") {
+			p.Text.Why = "the CPE name has wildcards in its version"
+			return p
+		}
+		p.Range = version.Only(version.Generic, p.Version)
 	}
 	p.HasRange = true
 	return p
-}
-
-// cutCPE cuts a formatted string (NISTIR 7695 §6.2) into its 13 parts, without
-// their backslashes, or returns nil.
-func cutCPE(s string) []string {
-	if !strings.HasPrefix(s, "cpe:2.3:") {
-		return nil
-	}
-	parts := make([]string, 0, 13)
-	var part strings.Builder
-	for i := 0; i < len(s); i++ {
-		switch {
-		case s[i] == '\\' && i+1 < len(s):
-			i++
-			part.WriteByte(s[i])
-		case s[i] == ':':
-			parts = append(parts, part.String())
-			part.Reset()
-		default:
-			part.WriteByte(s[i])
-		}
-	}
-	if parts = append(parts, part.String()); len(parts) != 13 || slices.Contains(parts, "") {
-		return nil
-	}
-	return parts
 }

@@ -55,7 +55,7 @@ const (
      {"vulnerable":true,"criteria":"cpe:2.3:o:maker:pump_firmware:3.0\\:a:*:*:*:*:*:*:*"}]},
    {"operator":"OR","negate":false,"cpeMatch":[{"vulnerable":false,"criteria":"cpe:2.3:h:maker:pump:-:*:*:*:*:*:*:*"}]},
    {"operator":"OR","negate":true,"cpeMatch":[{"vulnerable":false,"criteria":"cpe:2.3:o:other:os:-:*:*:*:*:*:*:*"}]}]},
-  {"nodes":[{"operator":"OR","negate":false,"cpeMatch":[{"vulnerable":true,"criteria":"cpe:2.3:h:maker:base:-:*:*:*:*:*:*:*"},{"vulnerable":true,"criteria":"cpe:2.3:a:soap::lite:*:*"}]}]}]}}`
+  {"nodes":[{"operator":"OR","negate":false,"cpeMatch":[{"vulnerable":true,"criteria":"cpe:2.3:h:maker:base:-:*:*:*:*:*:*:*"},{"vulnerable":true,"criteria":"cpe:2.3:a:soap::lite:*:*"},{"vulnerable":true,"criteria":"cpe:2.3:a:maker:app:1.?:*:*:*:*:*:*:*"}]}]}]}}`
 
 	githubRecord = `{"ghsa_id":"GHSA-dddd-eeee-ffff","cve_id":"CVE-2026-4444","summary":"Rest","html_url":"https://github.example/a","published_at":"2026-01-01T00:00:00Z","withdrawn_at":"2026-02-01T00:00:00Z",
  "identifiers":[{"type":"GHSA","value":"GHSA-dddd-eeee-ffff"},{"type":"CVE","value":"CVE-2026-4444"}],
@@ -133,6 +133,7 @@ func TestRecords(t *testing.T) {
 			`1 maker|pump_firmware|cpe:2.3:o:maker:pump_firmware:3.0\:a:*:*:*:*:*:*:* vers:generic/3.0:a on pump`,
 			`1 maker|base|cpe:2.3:h:maker:base:-:*:*:*:*:*:*:* vers:generic/*`,
 			`1 ||cpe:2.3:a:soap::lite:*:* text `,
+			`1 maker|app|cpe:2.3:a:maker:app:1.?:*:*:*:*:*:*:* text 1.?`,
 		}},
 		{githubRecord, GitHub, []string{
 			`CVE-2026-4444 ["GHSA-dddd-eeee-ffff"] ["CWE-79"]`,
