@@ -183,7 +183,7 @@ license open-3
      url                string
      licensing          any +5
      properties         [property] +5 /property
-     ? id name
+     ? id name x+6
 pedigree open-3
      ancestors          [other] /component
      descendants        [other] /component

@@ -310,25 +310,23 @@ func (r *reader) complete(s *shape, seen uint64, xml bool) error {
 			r.path = r.path[:len(r.path)-1]
 		}
 	}
-	for _, g := range s.one {
-		if !r.exactly(s, g, seen, 1) {
-			return r.fail(errOne)
+	for _, g := range s.groups {
+		must := g.must
+		if xml {
+			must = g.mustX
 		}
-	}
-	for _, g := range s.most {
-		if !r.exactly(s, g, seen, 0) && !r.exactly(s, g, seen, 1) {
+		switch n := bits.OnesCount64(seen & g.fields); {
+		case n > 1 && g.must == 0:
 			return r.fail(errMost)
+		case n > 1:
+			return r.fail(errOne)
+		case n == 0 && must != 0:
+			if err := r.deny(must, errOne); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
-}
-
-func (r *reader) exactly(s *shape, group []int, seen uint64, want int) bool {
-	var mask uint64
-	for _, i := range group {
-		mask |= 1 << i
-	}
-	return bits.OnesCount64(seen&mask) == want
 }
 
 // scalar checks a value and gives it to the hook. quoted is set for a string.

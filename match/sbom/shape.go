@@ -52,12 +52,18 @@ type shape struct {
 	fields []field
 	since  versions // where this shape may stand
 	open   versions // where members that are not in the table may stand
-	one    [][]int  // exactly one field of each group
-	most   [][]int  // at most one
+	groups []group
 	keys   map[string]int
 	elems  map[string]int // XML
 	attrs  map[string]int
 	text   int // field that takes an element's text, or -1
+}
+
+// A group is fields of which at most one may stand.
+type group struct {
+	fields uint64   // bits
+	must   versions // where one of them must; JSON
+	mustX  versions // XML
 }
 
 // A field is one member of a shape.
@@ -98,7 +104,7 @@ type hook struct {
 // "!3" up to version x.3. +N and -N are the first and last version that have
 // it. "/child" names the elements of a list in XML; "*" says that they repeat
 // without one around them. Lines "? a b" and "?? a b" ask for exactly one and
-// at most one of the fields.
+// at most one of the fields; with "x+6" XML asks for one from version x.6 on.
 //
 // The table is ours, so a mistake in it panics at the start.
 func parseShapes(table string, hooks map[string]hook) map[string]*shape {
@@ -162,8 +168,15 @@ func (s *shape) parse(words []string, shapes map[string]*shape, hooks map[string
 	mode := ""
 	switch words[0] {
 	case "?", "??":
-		var group []int
+		var g group
+		if words[0] == "?" {
+			g.must, g.mustX = everyVersion, everyVersion
+		}
 		for _, k := range words[1:] {
+			if strings.HasPrefix(k, "x+") {
+				g.mustX = from(k[2:])
+				continue
+			}
 			i, ok := s.keys[k]
 			if !ok {
 				i, ok = s.elems[k]
@@ -171,13 +184,9 @@ func (s *shape) parse(words []string, shapes map[string]*shape, hooks map[string
 			if !ok {
 				panic("sbom: table: no field " + k)
 			}
-			group = append(group, i)
+			g.fields |= 1 << i
 		}
-		if words[0] == "?" {
-			s.one = append(s.one, group)
-		} else {
-			s.most = append(s.most, group)
-		}
+		s.groups = append(s.groups, g)
 		return
 	case "j", "x", "a", "xa", "#":
 		mode, words = words[0], words[1:]
