@@ -1,8 +1,20 @@
 // SPDX-FileCopyrightText: 2026 The Myelin authors
 // SPDX-License-Identifier: Apache-2.0
 
-// Package sbom reads what a product is made of: CycloneDX and SPDX, in any of
-// their spellings, become one [Document] of flat components.
+// Package sbom reads what a product is made of: CycloneDX 1.1 to 1.7 as JSON or
+// XML, SPDX 2.2 and 2.3 as JSON or tag-value, and SPDX 3.0 as JSON-LD become one
+// [Document] of flat components.
+//
+// The reader streams and keeps nothing but what it returns. One table for each
+// specification, written from its text, says what may stand where and from which
+// version on; a document that breaks a rule is refused with the place. All text
+// is UTF-8, a byte order mark before it is passed over. XML is read without
+// document types. Not read are SPDX as RDF, YAML or spreadsheet, and CycloneDX as
+// protocol buffers. Signatures are not verified, and what is said about how
+// something was built, about models and about keys is passed over.
+//
+// [Document.Quality] compares a document with NTIA's minimum elements and what
+// FDA asks for beyond.
 //
 // This API is stable.
 package sbom
@@ -35,7 +47,7 @@ type Document struct {
 	Serial      string // serial number or namespace: names this document
 	Created     time.Time
 	Authors     []string // who made the document, tools not included
-	Supplier    string   // of the product
+	Supplier    string   // of the product; of the subject, where the document says none
 	Subject     int      // index of the component that the document describes, or -1
 	Components  []Component
 }
@@ -47,16 +59,16 @@ type Component struct {
 	Group        string
 	Name         string
 	Version      string
-	Supplier     string
+	Supplier     string // CycloneDX: supplier, else manufacturer, else publisher
 	PURL         string
 	CPEs         []string
 	Hashes       []Hash
-	Licenses     []string
-	Parent       int    // index of the component that holds this one, or -1
-	DependsOn    []int  // indices
-	DependsKnown bool   // the document says what it depends on, be it nothing
-	SupportLevel string // FDA: "actively maintained", "no longer maintained", "abandoned"; as written
-	EndOfSupport string // "2006-01-02", or ""
+	Licenses     []string // SPDX identifiers, expressions or names
+	Parent       int      // index of the component that holds this one, or -1
+	DependsOn    []int    // indices
+	DependsKnown bool     // the document says what it depends on, be it nothing
+	SupportLevel string   // FDA: "actively maintained", "no longer maintained", "abandoned"; as written
+	EndOfSupport string   // "2006-01-02", or ""
 
 	EndOfSupportText string // what is said of the end of support where it is no date
 }
@@ -68,8 +80,9 @@ type Hash struct {
 }
 
 // Read reads one document and tells its format by its content. It streams: what
-// it keeps is what it returns. A document that breaks its specification is
-// refused with an [*Error].
+// it keeps is what it returns, some 700 bytes a component. A document that breaks
+// its specification or a bound is refused with an [*Error]. It may be called from
+// several goroutines.
 func Read(src io.Reader) (*Document, error) {
 	r := &reader{
 		doc:       &Document{Subject: -1},

@@ -11,16 +11,18 @@ import (
 )
 
 // spdxTable is what SPDX 2.2 and 2.3 allow, in JSON; the tag-value spelling
-// uses the same fields by spdxTags. Two rules are not held, because tools that
-// many use broke them and nothing is ambiguous without them: a package may lack
-// its download location, and a relationship may have a name of its own.
+// uses the same fields by spdxTags. It follows the published JSON schemas, but
+// for what tools that many use leave out and nothing here depends on: a package
+// may lack its download location, licences and copyright text, and a
+// relationship may have a name of its own. Of files, snippets and licence texts
+// only the place is checked.
 const spdxTable = `
 spdx
   j spdxVersion            string !
   j SPDXID                 string !
-  j dataLicense            =CC0-1.0 !
+  j dataLicense            string !
   j name                   string !
-  j documentNamespace      string !
+  j documentNamespace      string
   j creationInfo           creation !
   j comment                string
   j documentDescribes      [string]
@@ -35,7 +37,7 @@ spdx
   j $schema                string
 creation
   j created                time !
-  j creators               [string] !
+  j creators               [string] !+3
   j licenseListVersion     string
   j comment                string
 package
