@@ -5,6 +5,7 @@ package sbom
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -77,6 +78,26 @@ func schemas(t testing.TB) map[string]*jsonschema.Schema {
 		out[v] = s
 	}
 	return out
+}
+
+// TestLicences holds the module's list against that of CycloneDX.
+func TestLicences(t *testing.T) {
+	data, err := os.ReadFile(shared + "schemas/cyclonedx/spdx.schema.json")
+	if errors.Is(err, os.ErrNotExist) {
+		t.Skip("../shared/schemas is not here")
+	}
+	var list struct{ Enum []string }
+	if err := json.Unmarshal(data, &list); err != nil || len(list.Enum) == 0 {
+		t.Fatal(len(list.Enum), err)
+	}
+	for _, id := range list.Enum {
+		if !licences()[id] {
+			t.Errorf("%s is not known", id)
+		}
+	}
+	if licences()["Apache-2"] || licences()["apache-2.0"] {
+		t.Error("what is near an identifier is taken for it")
+	}
 }
 
 // differs are the files that we judge otherwise than their name or the schema

@@ -405,6 +405,8 @@ var cyclonedxHooks = map[string]hook{
 	"bom.components":   {begin: (*reader).beginComponent, end: (*reader).endComponent},
 	"bom.dependencies": {begin: (*reader).beginDependency, end: (*reader).endDependency},
 
+	"bom.vulnerabilities": {begin: func(r *reader) error { r.doc.Vulnerabilities++; return nil }},
+
 	"metadata.timestamp":    {take: func(r *reader, v []byte) error { r.doc.Created, _ = parseTime(v, r.isXML); return nil }},
 	"metadata.licenses":     licenceRule,
 	"metadata.authors":      {begin: (*reader).beginEntity, end: (*reader).author},

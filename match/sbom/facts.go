@@ -205,6 +205,20 @@ func (r *reader) connect() {
 			*d = append(*d, component(e.to))
 		}
 	}
+	// SPDX may say the same from both ends.
+	listed := make([]int32, len(c))
+	for i := range c {
+		d := c[i].DependsOn[:0]
+		for _, j := range c[i].DependsOn {
+			if j != i && listed[j] != int32(i+1) {
+				listed[j] = int32(i + 1)
+				d = append(d, j)
+			}
+		}
+		if c[i].DependsOn = d; len(d) == 0 {
+			c[i].DependsOn = nil
+		}
+	}
 }
 
 // supportNote looks for FDA's two additions in what a document says with a name

@@ -519,6 +519,7 @@ var licences = sync.OnceValue(func() map[string]bool {
 			known[id] = true
 		}
 	}
+	known["Nokia-Qt-exception-1.1"] = true // deprecated, and not in the module
 	return known
 })
 

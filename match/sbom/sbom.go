@@ -50,6 +50,10 @@ type Document struct {
 	Supplier    string   // of the product; of the subject, where the document says none
 	Subject     int      // index of the component that the document describes, or -1
 	Components  []Component
+
+	// Vulnerabilities is how many the document speaks of; match/vex reads what it
+	// says of them.
+	Vulnerabilities int
 }
 
 // A Component is one part. Its strings are as written.
@@ -80,7 +84,7 @@ type Hash struct {
 }
 
 // Read reads one document and tells its format by its content. It streams: what
-// it keeps is what it returns, some 700 bytes a component. A document that breaks
+// it keeps is what it returns, some 600 bytes a component. A document that breaks
 // its specification or a bound is refused with an [*Error]. It may be called from
 // several goroutines.
 func Read(src io.Reader) (*Document, error) {

@@ -87,7 +87,7 @@ Relationship: SPDXRef-pump CONTAINS SPDXRef-tls
 
 const pumpSPDX = `{"spdxVersion":"SPDX-2.3","dataLicense":"CC0-1.0","SPDXID":"SPDXRef-DOCUMENT","name":"pump","documentNamespace":"https://example.org/pump",
 "relationships":[{"spdxElementId":"SPDXRef-DOCUMENT","relatedSpdxElement":"SPDXRef-pump","relationshipType":"DESCRIBES"},{"spdxElementId":"SPDXRef-tls","relatedSpdxElement":"SPDXRef-pump","relationshipType":"DEPENDENCY_OF"},
-{"spdxElementId":"SPDXRef-tls","relatedSpdxElement":"NONE","relationshipType":"DEPENDS_ON"},{"spdxElementId":"SPDXRef-tls","relatedSpdxElement":"SPDXRef-pump","relationshipType":"CONTAINS"},{"spdxElementId":"SPDXRef-tls","relatedSpdxElement":"SPDXRef-pump","relationshipType":"CONTAINED_BY"}],
+{"spdxElementId":"SPDXRef-pump","relatedSpdxElement":"SPDXRef-tls","relationshipType":"DEPENDS_ON"},{"spdxElementId":"SPDXRef-pump","relatedSpdxElement":"SPDXRef-pump","relationshipType":"DEPENDS_ON"},{"spdxElementId":"SPDXRef-tls","relatedSpdxElement":"NONE","relationshipType":"DEPENDS_ON"},{"spdxElementId":"SPDXRef-tls","relatedSpdxElement":"SPDXRef-pump","relationshipType":"CONTAINS"},{"spdxElementId":"SPDXRef-tls","relatedSpdxElement":"SPDXRef-pump","relationshipType":"CONTAINED_BY"}],
 "creationInfo":{"created":"2026-03-04T05:06:07Z","creators":["Person: Ada (ada@example.org)","Tool: hand-1"]},
 "packages":[{"SPDXID":"SPDXRef-pump","name":"Pump 3","versionInfo":"2.1.4","supplier":"Organization: Example Pumps ()","primaryPackagePurpose":"DEVICE","downloadLocation":"NONE"},
 {"SPDXID":"SPDXRef-tls","name":"tls","versionInfo":"3.0.4","supplier":"NOASSERTION","checksums":[{"algorithm":"SHA1","checksumValue":"e6b1000b94e835ffd37f4c6dcbdad43f4b48a02a"}],
@@ -369,6 +369,17 @@ func TestDay(t *testing.T) {
 	} {
 		if got := day(in); got != want {
 			t.Errorf("%q: %q, want %q", in, got, want)
+		}
+	}
+}
+
+func TestVulnerabilities(t *testing.T) {
+	for _, text := range []string{
+		`{"bomFormat":"CycloneDX","specVersion":"1.6","vulnerabilities":[{"id":"CVE-2026-1"},{"id":"CVE-2026-2"}]}`,
+		`<bom xmlns="http://cyclonedx.org/schema/bom/1.6"><vulnerabilities><vulnerability><id>CVE-2026-1</id></vulnerability><vulnerability/></vulnerabilities></bom>`,
+	} {
+		if d := read(t, text); d.Vulnerabilities != 2 {
+			t.Errorf("%d vulnerabilities in %s", d.Vulnerabilities, text)
 		}
 	}
 }

@@ -241,6 +241,8 @@ func (r *reader) endElement() error {
 			r.madeBy(e.made)
 		}
 		r.root(e)
+	case "security_Vulnerability":
+		r.doc.Vulnerabilities++
 	case "software_Sbom", "Bom", "Bundle":
 		r.root(e)
 	case "software_Package", "ai_AIPackage", "dataset_DatasetPackage":
