@@ -237,17 +237,18 @@ func (r *reader) supportNote(c *Component, name, value []byte) {
 		}
 	}
 	w := letters[:n]
+	last := name[bytes.LastIndexFunc(name, func(c rune) bool { return c|0x20 < 'a' || c|0x20 > 'z' })+1:]
 	has := func(words ...string) bool {
 		return slices.ContainsFunc(words, func(s string) bool { return bytes.Contains(w, []byte(s)) })
 	}
 	switch {
-	case has("endofsupport", "supportend", "supporteduntil", "eosdate") || string(w) == "eos":
+	case has("endofsupport", "supportend", "supporteduntil", "supportedthrough", "eosdate") || bytes.EqualFold(last, []byte("eos")):
 		if d := r.day(value); d != "" {
 			c.EndOfSupport = d
 		} else if c.EndOfSupportText == "" {
 			c.EndOfSupportText = r.intern(value)
 		}
-	case has("endoflife", "eoldate") || string(w) == "eol":
+	case has("endoflife", "eoldate") || bytes.EqualFold(last, []byte("eol")):
 		if d := r.day(value); d != "" && c.EndOfSupport == "" {
 			c.EndOfSupport = d
 		}

@@ -221,7 +221,7 @@ func detectJSON(head []byte) (Format, bool) {
 	for _, sign := range []struct {
 		text   string
 		format Format
-	}{{`"bomFormat"`, CycloneDXJSON}, {`"spdxVersion"`, SPDXJSON}, {`"SPDXRef-`, SPDXJSON}, {"spdx.org/rdf/3.", SPDX3JSON}, {`"bom-ref"`, CycloneDXJSON}} {
+	}{{`"bomFormat"`, CycloneDXJSON}, {`"spdxVersion"`, SPDXJSON}, {`"SPDXRef-`, SPDXJSON}, {"spdx.org/rdf/3.", SPDX3JSON}, {`"bom-ref"`, CycloneDXJSON}, {`"purl"`, CycloneDXJSON}} {
 		if cut && bytes.Contains(head, []byte(sign.text)) {
 			return sign.format, true
 		}

@@ -384,6 +384,47 @@ func TestVulnerabilities(t *testing.T) {
 	}
 }
 
+// TestSupport reads FDA's two additions under the names that they are given.
+func TestSupport(t *testing.T) {
+	for _, c := range []struct{ name, value, level, end, text string }{
+		{"Level of Support", "Actively maintained", "Actively maintained", "", ""},
+		{"fda:supportLevel", "abandoned", "abandoned", "", ""},
+		{"Software Component End-of-Support Date", "2029-06", "", "2029-06-30", ""},
+		{"cdx:lifecycle:milestone:endOfSupport", "2029-06-01T00:00:00Z", "", "2029-06-01", ""},
+		{"internal:EOS", "1 June 2029", "", "2029-06-01", ""},
+		{"internal:eol", "2029-06-01", "", "2029-06-01", ""},
+		{"End of Support", "never", "", "", "never"},
+		{"videos", "2029-06-01", "", "", ""},
+		{"supports", "2029-06-01", "", "", ""},
+		{strings.Repeat("x", 100) + "endOfSupport", "2029-06-01", "", "", ""},
+	} {
+		d := read(t, fmt.Sprintf(`{"bomFormat":"CycloneDX","specVersion":"1.6","components":[{"type":"library","name":"a","properties":[{"name":"End of Life","value":"2031-01-01"},{"name":%q,"value":%q}]}]}`, c.name, c.value))
+		got := d.Components[0]
+		if c.end == "" || c.name == "internal:eol" {
+			c.end = "2031-01-01" // the end of life stands in
+		}
+		if got.SupportLevel != c.level || got.EndOfSupport != c.end || got.EndOfSupportText != c.text {
+			t.Errorf("%s: %q, %q, %q", c.name, got.SupportLevel, got.EndOfSupport, got.EndOfSupportText)
+		}
+	}
+}
+
+// TestDetect tells formats by the first bytes alone.
+func TestDetect(t *testing.T) {
+	long := strings.Repeat(`{"type":"library","name":"a","purl":"pkg:generic/a@1"},`, 100)
+	for text, want := range map[string]Format{
+		`{"components":[` + long: CycloneDXJSON, `{"packages":[{"SPDXID":"SPDXRef-a","externalRefs":[{"referenceType":"purl"}]},`: SPDXJSON,
+		`{"$schema":"http://cyclonedx.org/schema/bom-1.5.schema.json",`: CycloneDXJSON, "# a comment\n\nSPDXVersion: SPDX-2.3": SPDXTagValue,
+		`<?xml version="1.0"?><b:bom xmlns:b="http://cyclonedx.org/schema/bom/1.2">`: CycloneDXXML, `{"@graph":[],"@context":["https://spdx.org/rdf/3.0.0/spdx-context.jsonld"]}`: SPDX3JSON,
+		"": NoFormat, " ": NoFormat, "{": NoFormat, "[]": NoFormat, `{"openapi":"3.1.0","components":{}}`: NoFormat, `{"@context":"https://openvex.dev/ns/v0.2.0","statements":[]}`: NoFormat,
+		`{"document":{"category":"csaf_vex"}}`: NoFormat, "<html>": NoFormat, "name,version": NoFormat, `{"name":"app","lockfileVersion":3,"packages":{}}`: NoFormat,
+	} {
+		if got, ok := Detect([]byte(text)); got != want || ok != (want != NoFormat) {
+			t.Errorf("%.60s: %d, %v, want %d", text, got, ok, want)
+		}
+	}
+}
+
 // TestSpecial holds the eight-at-once search against a plain one.
 func TestSpecial(t *testing.T) {
 	b := make([]byte, 40)
