@@ -246,6 +246,8 @@ func TestRefused(t *testing.T) {
 		{swap(pumpXML, `ref="gone"`, ""), "dependencies[0].dependency[2].ref", "required"},
 		{swap(pumpXML, `bom-ref="tls"`, `bom-ref="os"`), "components[0].components[0].bom-ref", "not unique"},
 		{swap(pumpXML, `ref="gone"`, `ref="gone" ref="gone"`), "dependencies[0]", "said twice"},
+		{swap(pumpXML, `ref="gone"`, `ref="gone" `+attributes(65)), "dependencies[0]", "more of them"},
+		{swap(pumpXML, `xmlns:x="urn:x"`, `xmlns:x="urn:x" `+strings.ReplaceAll(attributes(50), "a", "xmlns:a"), "<c:metadata>", "<c:metadata "+strings.ReplaceAll(attributes(60), "a", "xmlns:b")+">", "<c:timestamp>", "<c:timestamp "+strings.ReplaceAll(attributes(60), "a", "xmlns:c")+">"), "metadata", "more of them"},
 		{pumpXML + "<more/>", "", "something follows"},
 		{pumpXML[:len(pumpXML)-8], "", "ends here"},
 		{`<bom xmlns="http://cyclonedx.org/schema/bom/1.6">` + strings.Repeat("<formulation>", 1000), "formulation", "too deeply"},
@@ -286,6 +288,14 @@ func TestRefused(t *testing.T) {
 			t.Errorf("%s: offset %d in %d bytes", c.path, e.Offset, len(c.text))
 		}
 	}
+}
+
+func attributes(n int) string {
+	var b strings.Builder
+	for i := range n {
+		fmt.Fprintf(&b, `a%d="1" `, i)
+	}
+	return b.String()
 }
 
 // TestOffset holds the place in bytes.

@@ -11,7 +11,8 @@ import (
 )
 
 const (
-	maxAttributes = 256 // of one element
+	maxAttributes = 64  // of one element: each is compared with the others
+	maxBindings   = 128 // namespaces in force: an element looks for its own among them
 	cyclonedxBOM  = "http://cyclonedx.org/schema/bom/"
 )
 
@@ -644,6 +645,9 @@ func (r *reader) startTag() error {
 			r.bind("", a.value)
 		} else if p, ok := bytes.CutPrefix(a.name, []byte("xmlns:")); ok {
 			r.bind(string(p), a.value)
+		}
+		if len(r.bound) > maxBindings {
+			return errTooMany
 		}
 	}
 	prefix, local, ok := bytes.Cut(full, []byte(":"))
