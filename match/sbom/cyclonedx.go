@@ -465,10 +465,9 @@ var cyclonedxHooks = map[string]hook{
 	"property.value": {take: func(r *reader, v []byte) error { r.property.value = append(r.property.value[:0], v...); return nil }},
 	"property.-":     {take: func(r *reader, v []byte) error { r.property.value = append(r.property.value[:0], v...); return nil }},
 
-	"dependency.ref":        {take: func(r *reader, v []byte) error { r.from = r.id(v); return nil }},
-	"dependency.dependsOn":  {take: (*reader).dependsOn},
-	"dependency.dependency": {},
-	"dependson.ref":         {take: (*reader).dependsOn},
+	"dependency.ref":       {take: func(r *reader, v []byte) error { r.from = r.id(v); return nil }},
+	"dependency.dependsOn": {take: (*reader).dependsOn},
+	"dependson.ref":        {take: (*reader).dependsOn},
 }
 
 var licenceRule = hook{first: (*reader).firstLicence, last: (*reader).lastLicence}

@@ -5,12 +5,13 @@ package sbom
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 )
 
-// A spelling is the versions of a specification, as bits: 1<<5 is CycloneDX
-// 1.5 or SPDX 2.5.
+// versions are some versions of a specification, as bits: 1<<3 is CycloneDX 1.3
+// or SPDX 2.3.
 type versions uint16
 
 const everyVersion versions = 1<<8 - 1
@@ -148,6 +149,12 @@ func parseShapes(table string, hooks map[string]hook) map[string]*shape {
 		}
 		if len(shapes[n].fields) > 64 {
 			panic("sbom: more than 64 fields in " + n)
+		}
+	}
+	for at := range hooks {
+		n, key, _ := strings.Cut(at, ".")
+		if s := shapes[n]; s == nil || !slices.ContainsFunc(s.fields, func(f field) bool { return f.key == key }) {
+			panic("sbom: a hook for " + at)
 		}
 	}
 	return shapes

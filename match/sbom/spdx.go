@@ -101,7 +101,7 @@ type spdxFacts struct {
 	contained  []edge  // from holds to
 	reference  struct{ kind, locator []byte }
 	relation   struct{ from, to, kind []byte }
-	part3      element
+	elem       element
 	suppliers  []int32 // of each component, or -1; SPDX 3
 	agents     map[int32]string
 	texts      map[int32]string // of licences; SPDX 3

@@ -95,48 +95,48 @@ type making struct {
 // into makes the hook that keeps a string in a field of the element.
 func into(field func(*element) *string) hook {
 	return hook{take: func(r *reader, v []byte) error {
-		*field(&r.part3) = r.intern(v)
+		*field(&r.elem) = r.intern(v)
 		return nil
 	}}
 }
 
 var spdx3Hooks = map[string]hook{
 	"graph.@graph": {begin: func(r *reader) error {
-		e := &r.part3
+		e := &r.elem
 		*e = element{ref: e.ref[:0], id: -1, supplier: -1, creation: -1, from: -1, roots: e.roots[:0], to: e.to[:0], hashes: e.hashes[:0], cpes: e.cpes[:0], notes: e.notes[:0], identifier: e.identifier}
 		return nil
 	}, end: (*reader).endElement},
 
 	"element.type":   into(func(e *element) *string { return &e.kind }),
 	"element.name":   into(func(e *element) *string { return &e.name }),
-	"element.spdxId": {take: func(r *reader, v []byte) error { r.part3.ref = append(r.part3.ref[:0], v...); return nil }},
-	"element.@id":    {take: func(r *reader, v []byte) error { r.part3.ref = append(r.part3.ref[:0], v...); return nil }},
+	"element.spdxId": {take: func(r *reader, v []byte) error { r.elem.ref = append(r.elem.ref[:0], v...); return nil }},
+	"element.@id":    {take: func(r *reader, v []byte) error { r.elem.ref = append(r.elem.ref[:0], v...); return nil }},
 	"element.creationInfo": {
-		take:  func(r *reader, v []byte) error { r.part3.creation = r.id(v); return nil },
-		begin: func(r *reader) error { r.part3.isMade = true; return nil },
+		take:  func(r *reader, v []byte) error { r.elem.creation = r.id(v); return nil },
+		begin: func(r *reader) error { r.elem.isMade = true; return nil },
 	},
 	"element.specVersion": {take: takeVersion3}, "creation3.specVersion": {take: takeVersion3},
 	"element.created": {take: takeCreated}, "creation3.created": {take: takeCreated},
 	"element.createdBy": creator, "creation3.createdBy": creator,
-	"element.rootElement": {take: func(r *reader, v []byte) error { r.part3.roots = append(r.part3.roots, r.id(v)); return nil }},
+	"element.rootElement": {take: func(r *reader, v []byte) error { r.elem.roots = append(r.elem.roots, r.id(v)); return nil }},
 	"element.suppliedBy": {
-		take: func(r *reader, v []byte) error { r.part3.supplier = r.id(v); return nil },
-		end:  func(r *reader) error { r.part3.supplierName = r.part3.agent; return nil },
+		take: func(r *reader, v []byte) error { r.elem.supplier = r.id(v); return nil },
+		end:  func(r *reader) error { r.elem.supplierName = r.elem.agent; return nil },
 	},
 	"agent.name":                                into(func(e *element) *string { return &e.agent }),
-	"element.validUntilTime":                    {take: func(r *reader, v []byte) error { r.part3.until = r.day(v); return nil }},
+	"element.validUntilTime":                    {take: func(r *reader, v []byte) error { r.elem.until = r.day(v); return nil }},
 	"element.supportLevel":                      into(func(e *element) *string { return &e.level }),
 	"element.software_packageVersion":           into(func(e *element) *string { return &e.version }),
 	"element.software_packageUrl":               into(func(e *element) *string { return &e.purl }),
 	"element.software_primaryPurpose":           into(func(e *element) *string { return &e.purpose }),
 	"element.relationshipType":                  into(func(e *element) *string { return &e.relation }),
-	"element.from":                              {take: func(r *reader, v []byte) error { r.part3.from = r.id(v); return nil }},
-	"element.to":                                {take: func(r *reader, v []byte) error { r.part3.to = append(r.part3.to, r.id(v)); return nil }},
+	"element.from":                              {take: func(r *reader, v []byte) error { r.elem.from = r.id(v); return nil }},
+	"element.to":                                {take: func(r *reader, v []byte) error { r.elem.to = append(r.elem.to, r.id(v)); return nil }},
 	"element.simplelicensing_licenseExpression": into(func(e *element) *string { return &e.expression }),
 
 	"element.verifiedUsing": {begin: (*reader).beginHash, end: func(r *reader) error {
 		if r.hash.Hex != "" {
-			r.part3.hashes = append(r.part3.hashes, r.hash)
+			r.elem.hashes = append(r.elem.hashes, r.hash)
 		}
 		return nil
 	}},
@@ -144,10 +144,10 @@ var spdx3Hooks = map[string]hook{
 	"integrity.hashValue": {take: (*reader).takeHex},
 
 	"element.externalIdentifier": {begin: func(r *reader) error {
-		r.part3.identifier.kind, r.part3.identifier.value = r.part3.identifier.kind[:0], r.part3.identifier.value[:0]
+		r.elem.identifier.kind, r.elem.identifier.value = r.elem.identifier.kind[:0], r.elem.identifier.value[:0]
 		return nil
 	}, end: func(r *reader) error {
-		e := &r.part3
+		e := &r.elem
 		switch string(e.identifier.kind) {
 		case "cpe22", "cpe23":
 			e.cpes = append(e.cpes, r.words.keep(e.identifier.value))
@@ -159,11 +159,11 @@ var spdx3Hooks = map[string]hook{
 		return nil
 	}},
 	"identifier.externalIdentifierType": {take: func(r *reader, v []byte) error {
-		r.part3.identifier.kind = append(r.part3.identifier.kind, v...)
+		r.elem.identifier.kind = append(r.elem.identifier.kind, v...)
 		return nil
 	}},
 	"identifier.identifier": {take: func(r *reader, v []byte) error {
-		r.part3.identifier.value = append(r.part3.identifier.value, v...)
+		r.elem.identifier.value = append(r.elem.identifier.value, v...)
 		return nil
 	}},
 
@@ -171,9 +171,9 @@ var spdx3Hooks = map[string]hook{
 }
 
 var creator = hook{
-	take: func(r *reader, v []byte) error { r.part3.made.by = append(r.part3.made.by, r.id(v)); return nil },
+	take: func(r *reader, v []byte) error { r.elem.made.by = append(r.elem.made.by, r.id(v)); return nil },
 	end: func(r *reader) error {
-		r.part3.made.names = append(r.part3.made.names, r.part3.agent)
+		r.elem.made.names = append(r.elem.made.names, r.elem.agent)
 		return nil
 	},
 }
@@ -182,12 +182,12 @@ func takeVersion3(r *reader, v []byte) error {
 	if !bytes.HasPrefix(v, []byte("3.0")) || len(v) > 16 {
 		return r.fail(errors.New("a version that is not read"))
 	}
-	r.part3.made.version = r.intern(v)
+	r.elem.made.version = r.intern(v)
 	return nil
 }
 
 func takeCreated(r *reader, v []byte) error {
-	r.part3.made.created, _ = parseTime(v, false)
+	r.elem.made.created, _ = parseTime(v, false)
 	return nil
 }
 
@@ -198,8 +198,8 @@ func note3(r *reader, v []byte) error {
 		return nil
 	}
 	for line := range bytes.Lines(v) {
-		if name, value, ok := bytes.Cut(line, []byte(":")); ok && len(r.part3.notes) < 16 {
-			r.part3.notes = append(r.part3.notes, [2]string{string(bytes.TrimSpace(name)), string(bytes.TrimSpace(value))})
+		if name, value, ok := bytes.Cut(line, []byte(":")); ok && len(r.elem.notes) < 16 {
+			r.elem.notes = append(r.elem.notes, [2]string{string(bytes.TrimSpace(name)), string(bytes.TrimSpace(value))})
 		}
 	}
 	return nil
@@ -207,7 +207,7 @@ func note3(r *reader, v []byte) error {
 
 // endElement sorts an element by its type.
 func (r *reader) endElement() error {
-	e := &r.part3
+	e := &r.elem
 	switch e.kind {
 	case "Relationship", "LifecycleScopedRelationship":
 		return r.endRelation3()
@@ -280,7 +280,7 @@ func (r *reader) root(e *element) {
 }
 
 func (r *reader) package3() error {
-	e := &r.part3
+	e := &r.elem
 	if e.id < 0 || e.name == "" {
 		return r.fail(errMissing)
 	}
@@ -317,7 +317,7 @@ func (r *reader) package3() error {
 }
 
 func (r *reader) endRelation3() error {
-	e := &r.part3
+	e := &r.elem
 	if len(r.edges)+len(e.to) > maxEdges || len(r.contained)+len(e.to) > maxEdges || len(r.licensed)+len(e.to) > maxEdges {
 		return r.fail(errTooMany)
 	}
