@@ -11,9 +11,9 @@ import (
 // cyclonedxTable is what CycloneDX 1.1 to 1.7 allow, in JSON (which begins at
 // 1.2) and XML, as far as a component, what is said about it, its licences,
 // dependencies and vulnerabilities go. Of machine learning, cryptography,
-// formulation, declarations and signatures only the place is checked, and that
-// lists hold nothing twice only where that could mislead: names and
-// dependencies.
+// formulation, declarations and signatures only the place is checked. Objects
+// that say the same as another in their list are not told from it, unless they
+// have a name.
 //
 // Elements are taken in any order, though XML Schema asks for one: the order
 // says nothing. See parseShapes for the notation.
@@ -465,10 +465,26 @@ var cyclonedxHooks = map[string]hook{
 	"property.value": {take: func(r *reader, v []byte) error { r.property.value = append(r.property.value[:0], v...); return nil }},
 	"property.-":     {take: func(r *reader, v []byte) error { r.property.value = append(r.property.value[:0], v...); return nil }},
 
+	"composition.assemblies":      unique,
+	"composition.dependencies":    unique,
+	"composition.vulnerabilities": unique,
+	"annotation.subjects":         unique,
+	"dependency.provides":         unique,
+
 	"dependency.ref":       {take: func(r *reader, v []byte) error { r.from = r.id(v); return nil }},
 	"dependency.dependsOn": {take: (*reader).dependsOn},
 	"dependson.ref":        {take: (*reader).dependsOn},
 }
+
+// unique holds JSON Schema's uniqueItems for a list of strings.
+var unique = hook{first: func(r *reader) error { clear(r.said); return nil }, take: func(r *reader, v []byte) error {
+	s := r.intern(v)
+	if r.said[s] {
+		return r.fail(errDuplicate)
+	}
+	r.said[s] = true
+	return nil
+}}
 
 var licenceRule = hook{first: (*reader).firstLicence, last: (*reader).lastLicence}
 

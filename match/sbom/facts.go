@@ -31,6 +31,7 @@ type facts struct {
 	hash           Hash
 	licences       []string
 	expressions    int
+	said           map[string]bool // in a list of unique strings
 	property       struct{ name, value []byte }
 }
 

@@ -124,6 +124,10 @@ func mutate(rng *rand.Rand, doc any, path []string) []string {
 		if w := mutate(rng, d[i], path); w != nil {
 			return w
 		}
+		if _, ok := d[i].(string); ok && rng.IntN(2) == 0 {
+			d[i] = d[(i+1)%len(d)] // twice the same
+			return path
+		}
 		d[i] = other()
 		return path
 	}

@@ -91,7 +91,7 @@ func Read(src io.Reader) (*Document, error) {
 	r := &reader{
 		doc:       &Document{Subject: -1},
 		supported: everyVersion &^ 3,
-		facts:     facts{interned: map[string]string{}, ids: map[string]int32{}},
+		facts:     facts{interned: map[string]string{}, ids: map[string]int32{}, said: map[string]bool{}},
 		spdxFacts: spdxFacts{document: -1, documentBy: -1},
 	}
 	r.window.r = src
