@@ -229,11 +229,11 @@ func text(b []byte) ([]byte, error) {
 	if utf8.Valid(b) {
 		return b, nil
 	}
-	latin := make([]rune, len(b)) // what spreadsheets still write in Europe
-	for i, c := range b {
-		latin[i] = rune(c)
+	latin := make([]byte, 0, len(b)+len(b)/8) // what spreadsheets still write in Europe
+	for _, c := range b {
+		latin = utf8.AppendRune(latin, rune(c))
 	}
-	return []byte(string(latin)), nil
+	return latin, nil
 }
 
 // A form is how a list is written.
