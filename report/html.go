@@ -226,7 +226,7 @@ func (p *pageData) print(g *digest) {
 		at := slices.IndexFunc(rows, func(r *shortRow) bool { return r.kind == f.Kind && r.Look.decision == f.Decision })
 		if at < 0 {
 			at = len(rows)
-			rows = append(rows, &shortRow{Look: lookOf(f.Decision), Title: finding.Kinds[f.Kind].Title, Do: Plain(f.Advice), kind: f.Kind, seen: map[string]bool{}})
+			rows = append(rows, &shortRow{Look: lookOf(f.Decision), Title: finding.Kinds[f.Kind].Title, Do: cut(Plain(f.Advice), rowWords), kind: f.Kind, seen: map[string]bool{}})
 		}
 		r := rows[at]
 		r.n++
@@ -425,7 +425,7 @@ func (p *pageData) findings(g *digest) {
 		k := &finding.Kinds[f.Kind]
 		r := findingRow{
 			ID: f.ID, Title: cut(Plain(f.Title), rowWords), Who: cut(g.who(f), rowWords), Product: Plain(f.Product),
-			Advice: Plain(f.Advice), Why: k.Why, Published: published(f),
+			Advice: cut(Plain(f.Advice), 4*rowWords), Why: k.Why, Published: published(f),
 			Look: l, Harm: viewHarm(f.Harm), Privacy: f.Privacy, Review: f.Certainty == "review",
 		}
 		if f.Harm > device.Negligible {
