@@ -39,6 +39,7 @@ type Config struct {
 	Baseline    *watch.Baseline                    // what is expected
 	Dialects    []*radio.Dialect                   // of proprietary radios, besides those that Myelin brings
 	Catalogue   *device.Catalogue                  // what products and their FDA codes mean; nil: what Myelin knows
+	Now         time.Time                          // of the answer: what is supported today; zero: the clock's
 	Only        []finding.Kind                     // kinds to report; none means all
 	MinDecision finding.Decision                   // leave out what is less urgent
 	Stdin       io.Reader                          // what "-" is
@@ -96,7 +97,9 @@ func Run(ctx context.Context, paths []string, c Config) (*report.Assessment, err
 			return nil, err
 		}
 	}
-	a := Answer(w.Result(), c)
+	r := w.Result()
+	r.Findings = append(r.Findings, inputs.know(&r, cmp.Or(c.Now, start))...)
+	a := Answer(r, c)
 	a.Inputs = inputs.list()
 	a.Stats.Seconds = time.Since(start).Seconds()
 	return a, nil
@@ -168,6 +171,7 @@ func (m *merger) progress(f func(packets, bytes, total uint64)) func(packets, by
 type found struct {
 	captures []*input
 	others   []report.Input
+	documents
 }
 
 func (f *found) list() []report.Input {
@@ -192,19 +196,20 @@ func find(paths []string, stdin io.Reader) ([]*input, *found, error) {
 	var captures []*input
 	f := &found{}
 	seen := map[string]bool{}
+	papers := map[string]bool{} // paths of what is no capture, and whether somebody named them
 	add := func(in *input, named bool) {
 		if seen[in.path] {
 			return
 		}
 		seen[in.path] = true
 		err := in.probe()
-		switch {
-		case err == nil:
+		if err == nil {
 			captures = append(captures, in)
-		case !named && errors.Is(err, capture.ErrFormat) && !namedCapture(in.path):
-			f.others = append(f.others, report.Input{Path: in.path, Kind: "other", Bytes: in.bytes})
-		default:
-			f.others = append(f.others, report.Input{Path: in.path, Kind: in.kind, Bytes: in.bytes, Error: err.Error()})
+			return
+		}
+		f.others = append(f.others, report.Input{Path: in.path, Kind: in.kind, Bytes: in.bytes, Error: err.Error()})
+		if in.stream == nil && errors.Is(err, capture.ErrFormat) && !namedCapture(in.path) {
+			papers[in.path] = named
 		}
 	}
 	for _, path := range paths {
@@ -242,6 +247,21 @@ func find(paths []string, stdin io.Reader) ([]*input, *found, error) {
 		}
 	}
 	slices.SortFunc(f.others, func(a, b report.Input) int { return strings.Compare(a.Path, b.Path) })
+	for i := range f.others {
+		in := &f.others[i]
+		named, ok := papers[in.Path]
+		if !ok {
+			continue
+		}
+		switch err := f.read(in); {
+		case err == nil:
+			in.Error = ""
+		case !errors.Is(err, errNoDocument):
+			in.Error = err.Error()
+		case !named:
+			in.Kind, in.Error = "other", ""
+		}
+	}
 	return captures, f, nil
 }
 

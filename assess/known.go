@@ -291,9 +291,6 @@ func (f *fleet) weakness(c cause, hits []match.Hit) finding.Finding {
 		for _, why := range h.Why {
 			x.Why = once(x.Why, why, maxWhy)
 		}
-		if h.Range != "" {
-			x.Why = once(x.Why, "affected: "+h.Range, maxWhy)
-		}
 		for _, r := range h.Remediations {
 			if r.Category == "vendor_fix" {
 				fixes = append(fixes, r.Details)

@@ -30,7 +30,7 @@ var paperFiles = []struct{ name, text string }{
     "timestamp": "2025-06-12T09:00:00Z",
     "authors": [{"name": "Norra Medical product security", "email": "psirt@norra.example"}],
     "supplier": {"name": "Norra Medical", "url": ["https://norra.example"]},
-    "component": {"type": "device", "bom-ref": "flow-500", "supplier": {"name": "Norra Medical"}, "name": "Flow 500", "version": "2.1.4"}
+    "component": {"type": "device", "bom-ref": "flow-500", "supplier": {"name": "Norra Medical"}, "name": "Flow 500", "version": "2.1.4", "cpe": "cpe:2.3:h:norra:flow_500:2.1.4:*:*:*:*:*:*:*"}
   },
   "components": [
     {"type": "firmware", "bom-ref": "flow-os", "supplier": {"name": "Norra Medical"}, "name": "flow-os", "version": "2.1.4", "purl": "pkg:generic/norra/flow-os@2.1.4"},
@@ -53,7 +53,7 @@ var paperFiles = []struct{ name, text string }{
   "documentNamespace": "https://norra.example/sbom/flow-500-2.2.0",
   "creationInfo": {"created": "2026-02-20T09:00:00Z", "creators": ["Organization: Norra Medical (psirt@norra.example)"]},
   "packages": [
-    {"SPDXID": "SPDXRef-flow-500", "name": "Flow 500", "versionInfo": "2.2.0", "supplier": "Organization: Norra Medical", "downloadLocation": "NOASSERTION", "primaryPackagePurpose": "DEVICE"},
+    {"SPDXID": "SPDXRef-flow-500", "name": "Flow 500", "versionInfo": "2.2.0", "supplier": "Organization: Norra Medical", "downloadLocation": "NOASSERTION", "primaryPackagePurpose": "DEVICE", "externalRefs": [{"referenceCategory": "SECURITY", "referenceType": "cpe23Type", "referenceLocator": "cpe:2.3:h:norra:flow_500:2.2.0:*:*:*:*:*:*:*"}]},
     {"SPDXID": "SPDXRef-flow-os", "name": "flow-os", "versionInfo": "2.2.0", "supplier": "Organization: Norra Medical", "downloadLocation": "NOASSERTION", "externalRefs": [{"referenceCategory": "PACKAGE-MANAGER", "referenceType": "purl", "referenceLocator": "pkg:generic/norra/flow-os@2.2.0"}]},
     {"SPDXID": "SPDXRef-freertos", "name": "FreeRTOS-Kernel", "versionInfo": "11.1.0", "supplier": "Organization: FreeRTOS", "downloadLocation": "NOASSERTION", "externalRefs": [{"referenceCategory": "PACKAGE-MANAGER", "referenceType": "purl", "referenceLocator": "pkg:github/freertos/freertos-kernel@v11.1.0"}]},
     {"SPDXID": "SPDXRef-northtls", "name": "northtls", "versionInfo": "1.4.2", "supplier": "Organization: Northwind TLS", "downloadLocation": "NOASSERTION", "externalRefs": [{"referenceCategory": "PACKAGE-MANAGER", "referenceType": "purl", "referenceLocator": "pkg:generic/northtls@1.4.2"}]}
