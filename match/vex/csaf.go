@@ -59,6 +59,7 @@ func (s *scanner) csaf() *Decided {
 }
 
 func (s *scanner) csafDocument(d *Decided) {
+	revisions := 0
 	s.object(func(key string) {
 		switch key {
 		case "title":
@@ -82,7 +83,12 @@ func (s *scanner) csafDocument(d *Decided) {
 				case "id":
 					d.ID = s.text()
 				case "version":
-					d.Version = s.csafVersion()
+					d.Version, d.order = s.csafVersion()
+				case "revision_history":
+					s.array(func(i int) {
+						revisions = i + 1
+						s.skip()
+					})
 				case "initial_release_date":
 					d.First = s.time()
 				case "current_release_date":
@@ -95,31 +101,37 @@ func (s *scanner) csafDocument(d *Decided) {
 			s.skip()
 		}
 	})
+	if d.Version == 0 {
+		d.Version = min(revisions, maxVersion) // each has its entry
+	}
 }
 
-// csafVersion returns a number that grows with the version, which is whole or as
-// in semantic versioning.
-func (s *scanner) csafVersion() int {
+// csafVersion returns a version that is a whole number, or for one as in
+// semantic versioning a number that grows with it.
+func (s *scanner) csafVersion() (version, order int) {
 	const room = 1000 // of the minor and the patch version
 	text := s.text()
 	if text == "" {
-		return 0
+		return 0, 0
 	}
 	text, _, _ = strings.Cut(text, "+")
 	text, _, _ = strings.Cut(text, "-")
-	n := 0
-	for i, part := range strings.Split(text, ".") {
+	parts := strings.Split(text, ".")
+	for i, part := range parts {
 		v, err := strconv.Atoi(part)
 		if err != nil || v < 0 || v > 1e9 || i > 2 {
 			s.fail(ErrWord)
-			return 0
+			return 0, 0
 		}
 		if i > 0 {
 			v = min(v, room-1)
 		}
-		n = n*room + v
+		order = order*room + v
 	}
-	return n
+	if len(parts) == 1 {
+		return order, 0
+	}
+	return 0, order
 }
 
 func (s *scanner) csafTree(t *csafTree) {

@@ -27,10 +27,12 @@ import (
 // The bounds of a file of decisions. The YAML parser takes time with the square
 // of the nesting, so that is counted before.
 const (
-	maxDecisionsBytes = 1 << 20
+	maxDecisionsBytes = 512 << 10
 	maxLineBytes      = 4096
-	maxNesting        = 6  // of [ and {; JSON needs five
-	maxIndent         = 64 // bytes before the text of a line, "- " among them
+	maxNesting        = 6   // of [ and {; JSON needs five
+	maxIndent         = 64  // bytes before the text of a line
+	maxDashes         = 3   // of them; a list in a list needs two, and "---" begins a document
+	maxRun            = 256 // keys of a mapping: the parser takes time with the square of these, too
 	maxListed         = 4096
 )
 
@@ -48,8 +50,22 @@ func (e *DecisionsError) Error() string {
 	return fmt.Sprintf("line %d, column %d: %s", e.Line, e.Column, e.Problem)
 }
 
-// IsDecisions reports whether a file says of itself that it holds decisions.
-func IsDecisions(b []byte) bool {
+// ReadDecided reads what was decided, from a file of decisions or from a
+// document of one of the standards: which it is tells its content. The error is
+// a *[DecisionsError] or an *[Error], but for one of r.
+func ReadDecided(r io.Reader) (*Decided, error) {
+	b, err := io.ReadAll(io.LimitReader(r, maxBytes+1))
+	if err != nil {
+		return nil, err
+	}
+	if isDecisions(b) {
+		return ReadDecisions(bytes.NewReader(b))
+	}
+	return ReadDocument(bytes.NewReader(b))
+}
+
+// isDecisions reports whether a file says of itself that it holds decisions.
+func isDecisions(b []byte) bool {
 	if t := bytes.TrimSpace(b); len(t) > 0 && t[0] == '{' {
 		s := newScanner(b)
 		ours := false
@@ -115,10 +131,24 @@ func (l *loader) document(b []byte) ast.Node {
 		return nil
 	}
 	n := 0
+	var run [maxIndent + 1]int // lines one below the other, by indent
 	for line := range bytes.Lines(b) {
 		n++
-		if indent := len(line) - len(bytes.TrimLeft(line, " -?:\t")); len(line) > maxLineBytes || indent > maxIndent {
+		text := bytes.TrimLeft(line, " -?:\t")
+		indent := len(line) - len(text)
+		dashes := bytes.Count(line[:indent], []byte("-"))
+		if len(line) > maxLineBytes || indent > maxIndent || dashes > maxDashes {
 			l.failAt(n, 1, "a line is too long, or begins too far to the right")
+			return nil
+		}
+		if text = bytes.TrimSpace(text); len(text) == 0 || bytes.IndexByte([]byte("#{}[]"), text[0]) >= 0 {
+			continue
+		}
+		if clear(run[indent+1:]); dashes > 0 {
+			run[indent] = 0
+		}
+		if run[indent]++; run[indent] > maxRun {
+			l.failAt(n, indent+1, "more than %d lines of keys or text, one below the other", maxRun)
 			return nil
 		}
 	}
@@ -139,7 +169,7 @@ func (l *loader) document(b []byte) ast.Node {
 	if l.err != nil {
 		return nil
 	}
-	file, err := parser.Parse(tokens, 0)
+	file, err := parser.Parse(tokens, 0, parser.AllowDuplicateMapKey()) // section counts them, in less time
 	if err != nil {
 		line, column := 1, 1
 		var y yaml.Error

@@ -57,7 +57,7 @@ func TestDecisionsErrors(t *testing.T) {
 		{"vex: 2", "line 1, column 6: this program reads version 1"},
 		{"vex: 1\n---\nvex: 1\n", "line 1, column 1: one document"},
 		{"vex: 1\nANNA: 2", "line 2, column 1: the file has no such key; its keys are vex, id,"},
-		{"vex: 1\nid: x\nid: y", "line 3, column 1: "},
+		{"vex: 1\nid: x\nid: y", "line 3, column 1: id is said twice"},
 		{"vex: 1\nid: &a x", "line 2, column 5: YAML that decisions do without"},
 		{"vex: 1\nid: [ANNA]", "line 2, column 5: id has to be text"},
 		{"vex: 1\nid: \"\"", "line 2, column 5: id has to be text"},
@@ -85,8 +85,9 @@ func TestDecisionsErrors(t *testing.T) {
 		{"vex: " + strings.Repeat("[", 20), "line 1, column 12: brackets in brackets"},
 		{strings.Repeat("- ", 100) + "x", "line 1, column 1: a line is too long, or begins too far"},
 		{strings.Repeat("x", 5000), "line 1, column 1: a line is too long"},
+		{strings.Repeat("a:\n", 300), "line 257, column 1: more than 256 lines"},
 		{"\xff", "line 1, column 1: this is not text"},
-		{strings.Repeat("#\n", 1<<20), "line 1, column 1: the file has more than 1048576 bytes"},
+		{strings.Repeat("#\n", 1<<20), "line 1, column 1: the file has more than 524288 bytes"},
 	} {
 		_, err := ReadDecisions(strings.NewReader(c.file))
 		var e *DecisionsError
@@ -100,7 +101,7 @@ func TestIsDecisions(t *testing.T) {
 	for file, want := range map[string]bool{
 		"# c\nvex: 1\n": true, `{"id": [1], "vex": 1}`: true, `{"bomFormat": "CycloneDX"}`: false, "a: 1": false, "": false, "  vex: 1": false,
 	} {
-		if IsDecisions([]byte(file)) != want {
+		if isDecisions([]byte(file)) != want {
 			t.Errorf("%q", file)
 		}
 	}

@@ -126,7 +126,7 @@ func TestCSAF(t *testing.T) {
 				 "category": "product_name", "name": "Flow 500"},
 				{"category": "product_name", "name": "FlowLink", "product": {"name": "FlowLink, all", "product_id": "L"}}], "category": "vendor", "name": "Norra Medical"}]},
 		"document": {"category": "csaf_vex", "csaf_version": "2.0", "title": "T", "publisher": {"category": "vendor", "name": "Norra Medical", "namespace": "https://norra.example"},
-			"tracking": {"id": "NM-1", "version": "2.1.0", "initial_release_date": "2026-01-01T00:00:00Z", "current_release_date": "2026-03-01T00:00:00Z"}}}`)
+			"tracking": {"id": "NM-1", "version": "2.1.0", "revision_history": [{}, {"number": "2.1.0"}], "initial_release_date": "2026-01-01T00:00:00Z", "current_release_date": "2026-03-01T00:00:00Z"}}}`)
 	want := []string{
 		"CVE-1: Norra Medical FlowLink: fixed",
 		"CVE-1: Norra Medical Flow 500 vers:generic/<2.2.0: affected; Update.; vendor_fix",
@@ -139,7 +139,7 @@ func TestCSAF(t *testing.T) {
 		t.Error(diff)
 	}
 	st := &d.Statements[2]
-	if d.Version != 2_001_000 || d.Category != "vendor" || d.Namespace == "" || d.Title != "T" || st.Description != "What it is." ||
+	if d.Version != 2 || st.Version != 2_001_000 || d.Category != "vendor" || d.Namespace == "" || d.Title != "T" || st.Description != "What it is." ||
 		st.Product.CPE == "" || st.Product.Models[0] != "500" || d.Statements[5].Aliases[0] != "NM-8" {
 		t.Errorf("%+v", d)
 	}

@@ -13,6 +13,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -81,6 +83,8 @@ type Decided struct {
 	First      time.Time
 	Time       time.Time // of this version
 	Statements []Statement
+
+	order int // of the version among the document's, where it is not a whole number
 }
 
 // The words of OpenVEX and CSAF.
@@ -184,12 +188,65 @@ func ReadDocument(r io.Reader) (*Decided, error) {
 	d.Version = max(d.Version, 1)
 	for i := range d.Statements {
 		st := &d.Statements[i]
-		st.Author, st.Document, st.Version = d.Author, d.ID, d.Version
+		st.Author, st.Document, st.Version = d.Author, d.ID, max(d.Version, d.order)
 		if st.Time.IsZero() {
 			st.Time = d.Time
 		}
 	}
 	return d, nil
+}
+
+// Only keeps what is said of some products, each written as NAME or
+// NAME@VERSION: the name alone, with its maker in front, or a package URL. The
+// rest is another document, so the identifier is told apart by their names.
+func (d *Decided) Only(products []string) error {
+	var kept []Statement
+	found := make([]bool, len(products))
+	for _, st := range d.Statements {
+		keep := false
+		for i, name := range products {
+			if called(&st.Product, name) {
+				found[i], keep = true, true
+			}
+		}
+		if keep {
+			kept = append(kept, st)
+		}
+	}
+	if i := slices.Index(found, false); i >= 0 {
+		return fmt.Errorf("%s: nothing was decided of it; %s", products[i], d.about())
+	}
+	if len(kept) < len(d.Statements) {
+		names := slices.Sorted(slices.Values(products))
+		d.ID += "-" + strings.Trim(plain.ReplaceAllString(strings.ToLower(strings.Join(names, "-")), "-"), "-")
+	}
+	d.Statements = kept
+	return nil
+}
+
+var plain = regexp.MustCompile(`[^a-z0-9.]+`)
+
+// called reports whether a product has this name.
+func called(p *advisory.Product, name string) bool {
+	is := func(s string) bool {
+		return s != "" && (strings.EqualFold(s, name) || p.Version != "" && strings.EqualFold(s+"@"+p.Version, name))
+	}
+	return is(p.Name) || is(p.Manufacturer+" "+p.Name) || is(withoutVersion(p.PURL)) || p.PURL != "" && p.PURL == name
+}
+
+// about names the first products.
+func (d *Decided) about() string {
+	const most = 8
+	var names []string
+	for i := range d.Statements {
+		if name := title(&d.Statements[i].Product); !slices.Contains(names, name) {
+			if names = append(names, name); len(names) > most {
+				names[most] = "others"
+				break
+			}
+		}
+	}
+	return "there is " + strings.Join(names, ", ")
 }
 
 // detect tells the format by the keys at the top.

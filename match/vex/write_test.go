@@ -296,3 +296,36 @@ func TestWriteSettles(t *testing.T) {
 		}
 	}
 }
+
+func TestOnly(t *testing.T) {
+	for _, c := range []struct {
+		products []string
+		want     int
+		id       string
+	}{
+		{[]string{"Flow 500@2.2.0"}, 1, "NORRA-VEX-2026-01-flow-500-2.2.0"},
+		{[]string{"norra medical flowlink"}, 1, "NORRA-VEX-2026-01-norra-medical-flowlink"},
+		{[]string{"FlowLink@1.8", "Flow 500"}, 2, "NORRA-VEX-2026-01"},
+		{[]string{"Flow 500@2.1.4"}, 0, ""},
+		{[]string{"Flow 500", "Flow"}, 0, ""},
+		{[]string{""}, 0, ""},
+	} {
+		d := ward(t)
+		err := d.Only(c.products)
+		if c.want == 0 {
+			if err == nil || !strings.HasSuffix(err.Error(), ": nothing was decided of it; there is Norra Medical Flow 500 2.2.0, Norra Medical FlowLink 1.8") || len(d.Statements) != 2 {
+				t.Errorf("%q: %v", c.products, err)
+			}
+			continue
+		}
+		if err != nil || len(d.Statements) != c.want || d.ID != c.id {
+			t.Errorf("%q: %v, %d of %s", c.products, err, len(d.Statements), d.ID)
+		}
+	}
+	d := &Decided{Statements: []Statement{{Product: identified("pkg:npm/%40norra/link@1.8?arch=x")}}}
+	for _, name := range []string{"pkg:npm/%40norra/link@1.8?arch=x", "pkg:npm/%40norra/link?arch=x", "link", "link@1.8"} {
+		if err := d.Only([]string{name}); err != nil {
+			t.Error(err)
+		}
+	}
+}
