@@ -57,7 +57,7 @@ var rooms = []room{
 	{"match/purl", nil, nil},
 	{"match/sbom", []string{"match/purl"}, []string{"github.com/github/go-spdx/v2"}},
 	{"match/advisory", []string{"match/version", "match/purl", "match/cpe"}, []string{"github.com/ProtonMail/go-crypto"}},
-	{"match/vex", []string{"match/advisory"}, []string{"github.com/goccy/go-yaml"}},
+	{"match/vex", []string{"match/advisory", "match/purl", "match/version"}, []string{"github.com/goccy/go-yaml"}},
 	{"match/register", []string{"device", "match/advisory", "match/version"}, []string{"github.com/goccy/go-yaml", "github.com/xuri/excelize"}},
 	{"match", []string{"match", "device", "finding"}, []string{"github.com/RoaringBitmap/roaring", "github.com/goccy/go-yaml"}},
 	{"risk", []string{"device", "finding"}, []string{"github.com/pandatix/go-cvss"}},
