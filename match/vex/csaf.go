@@ -84,6 +84,8 @@ func (s *scanner) csafDocument(d *Decided) {
 					d.ID = s.text()
 				case "version":
 					d.Version, d.order = s.csafVersion()
+				case "status":
+					d.draft = s.oneOf("draft", "interim", "final") == "draft"
 				case "revision_history":
 					s.array(func(i int) {
 						revisions = i + 1
@@ -413,7 +415,11 @@ func (s *scanner) csafVulnerability() (v csafVulnerability) {
 	if len(v.says) > 0 && v.statement.Vulnerability == "" {
 		s.fail(ErrMissing)
 	}
-	slices.SortFunc(v.says, func(a, b csafSays) int { return strings.Compare(a.list, b.list) })
+	// The lists have no order. A product in two of them is a contradiction, in
+	// which what clears least stands last and counts.
+	slices.SortFunc(v.says, func(a, b csafSays) int {
+		return cmp.Or(cmp.Compare(caution(csafStatuses[a.list]), caution(csafStatuses[b.list])), strings.Compare(a.list, b.list))
+	})
 	v.impacts = slices.DeleteFunc(v.impacts, func(r csafRemark) bool { return r.category != "impact" })
 	slices.SortStableFunc(v.actions, func(a, b csafRemark) int {
 		return cmp.Compare(slices.Index(remedies, a.category), slices.Index(remedies, b.category))

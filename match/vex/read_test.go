@@ -128,20 +128,36 @@ func TestCSAF(t *testing.T) {
 		"document": {"category": "csaf_vex", "csaf_version": "2.0", "title": "T", "publisher": {"category": "vendor", "name": "Norra Medical", "namespace": "https://norra.example"},
 			"tracking": {"id": "NM-1", "version": "2.1.0", "revision_history": [{}, {"number": "2.1.0"}], "initial_release_date": "2026-01-01T00:00:00Z", "current_release_date": "2026-03-01T00:00:00Z"}}}`)
 	want := []string{
-		"CVE-1: Norra Medical FlowLink: fixed",
-		"CVE-1: Norra Medical Flow 500 vers:generic/<2.2.0: affected; Update.; vendor_fix",
 		"CVE-1: Norra Medical Flow 500 2.2.0: not_affected; vulnerable_code_not_present; For this.",
 		"CVE-1: Norra Medical Flow 500 2.2.0 / tls 1: not_affected; For all.",
+		"CVE-1: Norra Medical FlowLink: fixed",
 		"CVE-1: Norra Medical FlowLink / tls 1: under_investigation",
+		"CVE-1: Norra Medical Flow 500 vers:generic/<2.2.0: affected; Update.; vendor_fix",
 		"NM-7: Norra Medical Flow 500 vers:generic/<2.2.0: affected",
 	}
 	if diff := cmp.Diff(want, briefs(d)); diff != "" {
 		t.Error(diff)
 	}
-	st := &d.Statements[2]
+	st := &d.Statements[0]
 	if d.Version != 2 || st.Version != 2_001_000 || d.Category != "vendor" || d.Namespace == "" || d.Title != "T" || st.Description != "What it is." ||
 		st.Product.CPE == "" || st.Product.Models[0] != "500" || d.Statements[5].Aliases[0] != "NM-8" {
 		t.Errorf("%+v", d)
+	}
+}
+
+// TestCSAFContradiction holds that a product in two lists is in the one that
+// clears least, and that a draft is marked.
+func TestCSAFContradiction(t *testing.T) {
+	doc := `{"vulnerabilities": [{"cve": "CVE-2026-1", "product_status": {"known_affected": ["p"], "known_not_affected": ["p"], "fixed": ["p"]}}],
+		"product_tree": {"branches": [{"category": "vendor", "name": "Norra Medical", "branches": [{"category": "product_name", "name": "Flow 500", "product": {"name": "p", "product_id": "p"}}]}]},
+		"document": {"csaf_version": "2.0", "publisher": {"name": "Norra Medical"}, "tracking": {"id": "x", "status": "final", "current_release_date": "2026-01-01T00:00:00Z"}}}`
+	q := Question{Vulnerability: "CVE-2026-1", Product: flow}
+	if a := Resolve(mustRead(t, doc).Statements, q); said(&a) != affected {
+		t.Errorf("the contradiction says %q", word(said(&a)))
+	}
+	a := Resolve(mustRead(t, strings.Replace(doc, "final", "draft", 1)).Statements, q)
+	if a.Said != nil || len(a.Opinions) != 1 {
+		t.Errorf("a draft counts: %+v", a)
 	}
 }
 
@@ -183,6 +199,7 @@ func TestReadErrors(t *testing.T) {
 		{csaf(`"product_tree": {"full_product_names": [{"product_id": "ANNA"}, {"product_id": "ANNA"}]}`), "product_tree.full_product_names[1]", ErrTwice},
 		{csaf(`"product_tree": {"relationships": [{"full_product_name": {"product_id": "ANNA"}, "product_reference": "ANNA", "relates_to_product_reference": "ANNA"}]}, "vulnerabilities": [{"cve": "CVE-1", "product_status": {"fixed": ["ANNA"]}}]`), "vulnerabilities[0].product_status.fixed[0]", ErrUnknown},
 		{`{"document": {"csaf_version": "2.0", "tracking": {"version": "ANNA"}}}`, "document.tracking.version", ErrWord},
+		{`{"document": {"csaf_version": "2.0", "tracking": {"status": "ANNA"}}}`, "document.tracking.status", ErrWord},
 		{`{"document": {"csaf_version": "2.0", "publisher": {"category": "ANNA"}}}`, "document.publisher.category", ErrWord},
 	} {
 		_, err := Read(strings.NewReader(c.doc))

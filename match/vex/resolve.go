@@ -54,7 +54,7 @@ func (a *Answer) Suppresses() bool {
 //   - A statement about the part alone, in no product, is an opinion whoever makes
 //     it: whether the product uses what is vulnerable in the part only the
 //     product's supplier can say, of the product.
-//   - What anybody but the supplier says is an opinion.
+//   - What anybody but the supplier says is an opinion, and so is a draft.
 func Resolve(all []Statement, q Question) Answer {
 	if q.Same == nil {
 		q.Same = sameName
@@ -80,7 +80,7 @@ func Resolve(all []Statement, q Question) Answer {
 		}
 		switch about := q.scope(st); {
 		case about == nothing:
-		case about == ofProduct && q.supplies(st.Author):
+		case about == ofProduct && !st.Draft && q.supplies(st.Author):
 			said.add(st)
 		default:
 			if opinions[st.Author] == nil {
@@ -238,6 +238,9 @@ func (st *Statement) Opinion() string {
 	s := cmp.Or(strings.TrimSpace(st.Author), "somebody unnamed") + " says " + strings.ReplaceAll(word(st.Status), "_", " ")
 	if st.Status == advisory.NotAffected && st.Justification != "" {
 		s += " (" + strings.ReplaceAll(st.Justification, "_", " ") + ")"
+	}
+	if st.Draft {
+		s += ", in a draft"
 	}
 	if !st.Time.IsZero() {
 		s += ", " + st.Time.UTC().Format("2006-01-02")

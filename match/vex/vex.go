@@ -70,6 +70,7 @@ type Statement struct {
 	Time          time.Time
 	Document      string
 	Version       int // of the document
+	Draft         bool
 }
 
 // A Decided is one document: what somebody decided, of products.
@@ -84,6 +85,7 @@ type Decided struct {
 	Time       time.Time // of this version
 	Statements []Statement
 
+	draft bool
 	order int // of the version among the document's, where it is not a whole number
 }
 
@@ -189,6 +191,7 @@ func ReadDocument(r io.Reader) (*Decided, error) {
 	for i := range d.Statements {
 		st := &d.Statements[i]
 		st.Author, st.Document, st.Version = d.Author, d.ID, max(d.Version, d.order)
+		st.Draft = d.draft
 		if st.Time.IsZero() {
 			st.Time = d.Time
 		}
