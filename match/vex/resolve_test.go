@@ -166,6 +166,10 @@ func TestResolveAsks(t *testing.T) {
 	if a := Resolve([]Statement{says(1, advisory.Product{Name: "F500"}, nil, clean).by("Norra PSIRT")}, q); !a.Suppresses() {
 		t.Error("the caller's names were not asked")
 	}
+	anybody := Question{Vulnerability: "CVE-2026-1", Product: flow, Same: func(string, string) bool { return true }}
+	if a := Resolve([]Statement{says(1, flow, nil, clean).by("")}, anybody); a.Suppresses() {
+		t.Error("nobody is the supplier")
+	}
 	if a := Resolve([]Statement{says(1, flow, nil, clean)}, q); a.Said != nil || a.Opinions != nil {
 		t.Errorf("the package's own names were asked: %+v", a)
 	}
