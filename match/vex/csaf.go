@@ -47,7 +47,10 @@ func (s *scanner) csaf() *Decided {
 		case "product_tree":
 			s.csafTree(t)
 		case "vulnerabilities":
-			s.array(func(int) { vulnerabilities = append(vulnerabilities, s.csafVulnerability()) })
+			s.array(func(int) {
+				s.weigh(64)
+				vulnerabilities = append(vulnerabilities, s.csafVulnerability())
+			})
 		default:
 			s.skip()
 		}
@@ -430,6 +433,7 @@ func (s *scanner) csafVulnerability() (v csafVulnerability) {
 func (s *scanner) csafRemarks(text string) (list []csafRemark) {
 	s.array(func(int) {
 		var r csafRemark
+		s.weigh(8)
 		s.object(func(key string) {
 			switch key {
 			case text:
@@ -459,11 +463,13 @@ func (t *csafTree) index(s *scanner, remarks []csafRemark) *csafIndex {
 	x := &csafIndex{byProduct: map[string]*csafRemark{}}
 	put := func(r *csafRemark, ids []string) {
 		for _, id := range ids {
-			if s.elements++; x.byProduct[id] == nil { // a group may be named again and again
+			if s.weigh(1); s.err != nil { // a group may be named again and again
+				return
+			}
+			if x.byProduct[id] == nil {
 				x.byProduct[id] = r
 			}
 		}
-		s.atMost(s.elements, maxElements)
 	}
 	for i := range remarks {
 		r := &remarks[i]

@@ -205,6 +205,7 @@ type affects struct {
 type affectedVersion struct{ version, status string }
 
 func (s *scanner) analysed() (a analysed) {
+	s.weigh(64)
 	st := &a.statement
 	var recommendation, workaround, remedy string
 	s.object(func(key string) {
@@ -322,6 +323,7 @@ func (s *scanner) analysisOf(st *Statement) (remedy string) {
 }
 
 func (s *scanner) affects() (a affects) {
+	s.weigh(4)
 	s.object(func(key string) {
 		switch key {
 		case "ref":
@@ -329,6 +331,7 @@ func (s *scanner) affects() (a affects) {
 		case "versions":
 			s.array(func(int) {
 				var v affectedVersion
+				s.weigh(4)
 				s.object(func(key string) {
 					switch key {
 					case "version", "range":

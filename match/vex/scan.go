@@ -18,7 +18,7 @@ import (
 const (
 	maxBytes      = 64 << 20
 	maxDepth      = 64
-	maxElements   = 1 << 22 // values that are looked at
+	maxElements   = 1 << 22 // values that are looked at, larger ones by their size
 	maxProducts   = 1 << 17
 	maxStatements = 1 << 17
 	maxWithin     = 8 // parts of parts
@@ -76,11 +76,16 @@ func (s *scanner) more() bool {
 	if s.err != nil || !s.d.More() {
 		return false
 	}
-	if s.elements++; s.elements > maxElements {
+	s.weigh(1)
+	return s.err == nil
+}
+
+// weigh counts what is kept of the document beside its text: a word is one, and
+// what is larger counts as so many.
+func (s *scanner) weigh(words int) {
+	if s.elements += words; s.elements > maxElements {
 		s.fail(ErrTooBig)
-		return false
 	}
-	return true
 }
 
 // end checks that nothing stands behind the document.
