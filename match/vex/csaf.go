@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/myelin-health/myelin/match/advisory"
+	"github.com/myelin-health/myelin/match/purl"
 )
 
 // csafStatuses are the lists of products of a vulnerability.
@@ -150,8 +151,8 @@ func (s *scanner) csafTree(t *csafTree) {
 		case "full_product_names":
 			s.array(func(int) {
 				id, p := s.csafProduct()
-				if l := splitPURL(p.PURL); p.PURL != "" {
-					p.Name, p.Version = l.name, l.version
+				if l, err := purl.Parse(p.PURL); err == nil {
+					p.Name, p.Version = l.Name, l.Version
 				}
 				t.declare(s, id)
 				t.products[id] = *p
@@ -737,7 +738,7 @@ func (w *csafWriter) product(p *advisory.Product) string {
 	}
 	w.ids[k] = name.ID
 	if p.Manufacturer == "" || p.Name == "" {
-		if url := purl(p); purlName.MatchString(url) { // it tells name and version
+		if url := packageURL(p); purlName.MatchString(url) { // it tells name and version
 			helper.PURL = url
 		}
 		if helper != (csafHelper{}) {

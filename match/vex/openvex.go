@@ -279,7 +279,7 @@ func openVEXOf(p *advisory.Product) (o openVEXComponent) {
 	if p.PURL == "" && p.Version == "" && isURL(p.Name) {
 		o.ID = p.Name
 	} else {
-		o.ID = purl(p)
+		o.ID = packageURL(p)
 	}
 	id := openVEXIdentifiers{PURL: p.PURL}
 	if strings.HasPrefix(p.CPE, "cpe:2.3:") {

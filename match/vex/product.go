@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"github.com/myelin-health/myelin/match/advisory"
+	"github.com/myelin-health/myelin/match/purl"
+	"github.com/myelin-health/myelin/match/version"
 )
 
 // identified returns the product that an identifier names: a package URL, a CPE
@@ -22,10 +24,10 @@ func identify(p *advisory.Product, id string) {
 	switch {
 	case strings.HasPrefix(id, "pkg:"):
 		p.PURL = id
-		l := splitPURL(id)
-		p.Name, p.Version = l.name, l.version
-		if l.kind == "generic" { // for what no package manager knows, the name space is the maker
-			p.Manufacturer = l.namespace
+		l, _ := purl.Parse(id)
+		p.Name, p.Version = l.Name, l.Version
+		if l.Type == "generic" { // for what no package manager knows, the name space is the maker
+			p.Manufacturer = l.Namespace
 		}
 	case strings.HasPrefix(id, "cpe:"):
 		p.CPE = id
@@ -34,37 +36,9 @@ func identify(p *advisory.Product, id string) {
 	}
 }
 
-// A packageURL is what this package wants of one: the parts without their escapes.
-type packageURL struct {
-	kind, namespace, name, version string
-	qualifiers                     string // as written
-}
-
-func splitPURL(s string) (l packageURL) {
-	s, _, _ = strings.Cut(strings.TrimPrefix(s, "pkg:"), "#")
-	s, l.qualifiers, _ = strings.Cut(s, "?")
-	s = strings.Trim(s, "/")
-	unescape := func(s string) string {
-		if t, err := url.PathUnescape(s); err == nil {
-			return t
-		}
-		return s
-	}
-	l.kind, s, _ = strings.Cut(s, "/")
-	l.kind = strings.ToLower(l.kind)
-	if i := strings.LastIndexByte(s, '@'); i > 0 { // not that of npm's "@scope"
-		s, l.version = s[:i], unescape(s[i+1:])
-	}
-	if i := strings.LastIndexByte(s, '/'); i >= 0 {
-		l.namespace, s = unescape(s[:i]), s[i+1:]
-	}
-	l.name = unescape(s)
-	return l
-}
-
 // withoutVersion returns a package URL of every version.
-func withoutVersion(purl string) string {
-	main, qualifiers, ok := strings.Cut(purl, "?")
+func withoutVersion(id string) string {
+	main, qualifiers, ok := strings.Cut(id, "?")
 	if i := strings.LastIndexByte(main, '@'); i > 0 && i > strings.LastIndexByte(main, '/') && main[i-1] != '/' {
 		main = main[:i]
 	}
@@ -74,9 +48,9 @@ func withoutVersion(purl string) string {
 	return main
 }
 
-// purl returns the package URL of a product, one of the generic type for what
+// packageURL returns the package URL of a product, one of the generic type for what
 // no package manager knows; without a name, "".
-func purl(p *advisory.Product) string {
+func packageURL(p *advisory.Product) string {
 	if p.PURL != "" || p.Name == "" {
 		return p.PURL
 	}
@@ -133,3 +107,28 @@ var cpe23 = regexp.MustCompile("^cpe:2\\.3:[aho*-](?::" + cpeValue + "){5}:" + c
 // purlName is as much of a package URL's form as the schemas check, and no more
 // than printable ASCII.
 var purlName = regexp.MustCompile("^pkg:[A-Za-z][A-Za-z0-9.+-]*/[!-~]+$")
+
+// A rangeReader understands versions that are ranges, each spelling once.
+type rangeReader map[string]version.Text
+
+func (r rangeReader) understand(p *advisory.Product) {
+	if p == nil || !strings.HasPrefix(p.Version, "vers:") && !strings.ContainsAny(p.Version, "<>=|*, ") {
+		return // one version, or all
+	}
+	text, ok := r[p.Version]
+	if !ok {
+		if vers, err := version.ParseVers(p.Version); err == nil {
+			text = version.Text{Kind: version.Versions, Range: vers}
+		} else {
+			text = version.ParseText(p.Version)
+		}
+		if text.Kind == version.All {
+			text.Range = version.Every(version.Generic)
+		}
+		r[p.Version] = text
+	}
+	p.Text = text
+	if text.Kind == version.Versions || text.Kind == version.All {
+		p.Range, p.HasRange = text.Range, true
+	}
+}

@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"github.com/myelin-health/myelin/match/advisory"
+	"github.com/myelin-health/myelin/match/purl"
+	"github.com/myelin-health/myelin/match/version"
 )
 
 // A Question asks what is said of one vulnerability in one product, or in one
@@ -201,30 +203,45 @@ func sameName(author, maker string) bool {
 }
 
 // Includes reports whether what is stated includes what is asked about, by what
-// can be compared without knowing a name's other spellings or an order of
-// versions: the package URL, the CPE name, or maker, name and version. Without a
-// version every version is stated; a range includes nothing here.
+// can be compared without knowing a name's other spellings: the package URL, the
+// CPE name, or maker, name and version. Without a version every version is
+// stated; of a range, those that its scheme can compare and that lie within.
 func Includes(stated, asked *advisory.Product) bool {
 	switch {
 	case stated.PURL != "" && asked.PURL != "":
-		s := splitPURL(stated.PURL)
-		return includesPURL(s, splitPURL(asked.PURL)) && (s.version != "" || stated.Version == "" || stated.Version == asked.Version)
+		s, serr := purl.Parse(stated.PURL)
+		a, aerr := purl.Parse(asked.PURL)
+		if serr != nil || aerr != nil {
+			return stated.PURL == asked.PURL
+		}
+		return includesPURL(s, a) && (s.Version != "" || includesVersion(stated, cmp.Or(a.Version, asked.Version)))
 	case stated.CPE != "" && asked.CPE != "" && stated.CPE == asked.CPE:
 		return true
 	}
 	return stated.Name != "" && strings.EqualFold(stated.Name, asked.Name) && strings.EqualFold(stated.Manufacturer, asked.Manufacturer) &&
-		(stated.Version == "" || stated.Version == asked.Version)
+		includesVersion(stated, asked.Version)
+}
+
+func includesVersion(stated *advisory.Product, v string) bool {
+	switch {
+	case stated.Version == "":
+		return true
+	case !stated.HasRange:
+		return stated.Version == v
+	case stated.Text.Kind == version.All:
+		return true
+	}
+	return v != "" && stated.Range.Comparable(v) && stated.Range.Contains(v)
 }
 
 // includesPURL reports whether a package URL includes another: it has the same
 // package, and no version or qualifier that the other has not.
-func includesPURL(stated, asked packageURL) bool {
-	if stated.kind != asked.kind || stated.namespace != asked.namespace || stated.name != asked.name ||
-		stated.version != "" && stated.version != asked.version {
+func includesPURL(stated, asked purl.PURL) bool {
+	if stated.Package() != asked.Package() || stated.Version != "" && stated.Version != asked.Version {
 		return false
 	}
-	has := strings.Split(asked.qualifiers, "&")
-	for q := range strings.SplitSeq(stated.qualifiers, "&") {
+	has := strings.Split(asked.Qualifiers, "&")
+	for q := range strings.SplitSeq(stated.Qualifiers, "&") {
 		if q != "" && !slices.Contains(has, q) {
 			return false
 		}

@@ -6,7 +6,6 @@ package vex
 import (
 	"math/rand/v2"
 	"slices"
-	"strings"
 	"testing"
 	"time"
 
@@ -227,15 +226,18 @@ func TestIncludes(t *testing.T) {
 	if !Includes(&named, &flow) {
 		t.Error("a generic package URL is maker, name and version")
 	}
-	ranged := flow
-	ranged.Version = "vers:generic/>=2.0"
-	if Includes(&ranged, &flow) {
-		t.Error("a range was compared as a version")
+	for text, want := range map[string]bool{
+		"vers:generic/>=2.0": true, "vers:generic/>=2.0|<2.2.0": false, "vers:all/*": true, "vers:generic/2.2.0": true,
+		"<=2.2.0": true, "<2.2.0": false, "2.2.0 and later": true, "those with a blue label": false, "2.2": false,
+	} {
+		ranged := flow
+		ranged.Version = text
+		rangeReader{}.understand(&ranged)
+		if Includes(&ranged, &flow) != want {
+			t.Errorf("%q includes 2.2.0: %v", text, !want)
+		}
 	}
 	if p := "pkg:npm/@norra/link@1?a=@2"; withoutVersion(p) != "pkg:npm/@norra/link?a=@2" || withoutVersion("@") != "@" || withoutVersion("pkg:npm/@x") != "pkg:npm/@x" {
 		t.Error(withoutVersion(p))
-	}
-	if l := splitPURL("pkg:"); strings.TrimSpace(l.name+l.kind) != "" {
-		t.Errorf("%+v", l)
 	}
 }

@@ -53,7 +53,7 @@ func ParseFormat(s string) (Format, bool) {
 }
 
 // A Statement is one sentence of a document: about one vulnerability and one
-// product, or one part of it. A version may be a range, as it was written.
+// product, or one part of it. A version that is a range is in its Range, too.
 type Statement struct {
 	Vulnerability string
 	Aliases       []string
@@ -188,8 +188,11 @@ func ReadDocument(r io.Reader) (*Decided, error) {
 		return nil, s.err
 	}
 	d.Version = max(d.Version, 1)
+	ranges := rangeReader{}
 	for i := range d.Statements {
 		st := &d.Statements[i]
+		ranges.understand(&st.Product)
+		ranges.understand(st.Component)
 		st.Author, st.Document, st.Version = d.Author, d.ID, max(d.Version, d.order)
 		st.Draft = d.draft
 		if st.Time.IsZero() {

@@ -89,9 +89,9 @@ func (st *Statement) check() error {
 	switch {
 	case st.Vulnerability == "":
 		return errors.New("names no vulnerability")
-	case title(&st.Product) == "" || purl(&st.Product)+st.Product.CPE == "":
+	case title(&st.Product) == "" || packageURL(&st.Product)+st.Product.CPE == "":
 		return errors.New("names no product")
-	case st.Component != nil && purl(st.Component)+st.Component.CPE == "":
+	case st.Component != nil && packageURL(st.Component)+st.Component.CPE == "":
 		return errors.New("names no component")
 	case word(st.Status) == "":
 		return errors.New("has no status that can be stated")

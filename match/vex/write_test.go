@@ -154,7 +154,7 @@ func complete(d *Decided) *Decided {
 		if title(&st.Product) == "" {
 			st.Product.Name = "everything"
 		}
-		if purl(&st.Product)+st.Product.CPE == "" {
+		if packageURL(&st.Product)+st.Product.CPE == "" {
 			st.Product.Name = "everything"
 		}
 	}
