@@ -4,14 +4,16 @@
 package match
 
 import (
-	"net/url"
+	"cmp"
+	"slices"
 	"strings"
 
 	"github.com/RoaringBitmap/roaring/v2"
 
 	"github.com/myelin-health/myelin/match/advisory"
+	"github.com/myelin-health/myelin/match/cpe"
+	"github.com/myelin-health/myelin/match/purl"
 	"github.com/myelin-health/myelin/match/sbom"
-	"github.com/myelin-health/myelin/match/version"
 )
 
 // A component is one version of a part, whatever bills of materials it is in.
@@ -21,7 +23,6 @@ type component struct {
 	version  uint32
 	distro   uint32 // "debian-12", of a package of a distribution
 	supplier uint32
-	scheme   version.Scheme
 	sboms    few
 }
 
@@ -64,64 +65,6 @@ func (s *few) all(yield func(uint32) bool) {
 	}
 }
 
-// A pkg is what of a package URL tells one package from another.
-type pkg struct {
-	key     string // "pkg:type/namespace/name" in lower case
-	kind    string // the type
-	scope   string // the namespace
-	version string
-	distro  string // the qualifier
-}
-
-// parsePURL takes a package URL apart; ok is false for what is none.
-func parsePURL(s string) (p pkg, ok bool) {
-	rest, ok := strings.CutPrefix(s, "pkg:")
-	if !ok || len(s) > 4096 {
-		return p, false
-	}
-	rest, _, _ = strings.Cut(strings.TrimLeft(rest, "/"), "#")
-	rest, qualifiers, _ := strings.Cut(rest, "?")
-	if i := strings.LastIndexByte(rest, '@'); i > strings.LastIndexByte(rest, '/') {
-		p.version = unescape(rest[i+1:])
-		rest = rest[:i]
-	}
-	kind, path, ok := strings.Cut(rest, "/")
-	path = strings.Trim(unescape(path), "/")
-	if !ok || kind == "" || path == "" {
-		return p, false
-	}
-	p.kind = strings.ToLower(kind)
-	for q := range strings.SplitSeq(qualifiers, "&") {
-		if v, ok := strings.CutPrefix(q, "distro="); ok {
-			p.distro = strings.ToLower(unescape(v))
-		}
-	}
-	p.named(path)
-	return p, true
-}
-
-// named sets the namespace and the key.
-func (p *pkg) named(path string) {
-	path = strings.ToLower(path)
-	if p.kind == "pypi" {
-		path = strings.NewReplacer("_", "-", ".", "-").Replace(path)
-	}
-	if i := strings.LastIndexByte(path, '/'); i >= 0 {
-		p.scope = path[:i]
-	}
-	p.key = "pkg:" + p.kind + "/" + path
-}
-
-func unescape(s string) string {
-	if !strings.Contains(s, "%") {
-		return s
-	}
-	if u, err := url.PathUnescape(s); err == nil {
-		return u
-	}
-	return s
-}
-
 // ecosystems are OSV's names of what package URLs call types; what is before a
 // slash is the namespace that a distribution has.
 var ecosystems = map[string]string{
@@ -134,91 +77,32 @@ var ecosystems = map[string]string{
 }
 
 // packageOf returns the package that a statement is about, by its package URL
-// or its ecosystem and name.
-func packageOf(p *advisory.Product) (pkg, bool) {
-	if k, ok := parsePURL(p.PURL); ok {
-		return k.release(p.Ecosystem), true
+// or its ecosystem and name, and the release of the distribution.
+func packageOf(p *advisory.Product) (k purl.PURL, distro string, ok bool) {
+	name, release, released := strings.Cut(strings.ToLower(p.Ecosystem), ":")
+	if released {
+		release, _, _ = strings.Cut(strings.TrimPrefix(release, "v"), ":")
+		distro = name + "-" + release
 	}
-	if p.Package == "" {
-		return pkg{}, false
+	if p.PURL != "" {
+		if k, err := purl.Parse(p.PURL); err == nil {
+			return k, cmp.Or(k.Qualifier("distro"), distro), true
+		}
 	}
-	name, _, _ := strings.Cut(p.Ecosystem, ":")
-	kind, ok := ecosystems[strings.ToLower(name)]
-	if !ok {
-		return pkg{}, false
+	kind, known := ecosystems[name]
+	if !known || p.Package == "" {
+		return k, "", false
 	}
 	kind, scope, _ := strings.Cut(kind, "/")
 	path := p.Package
 	if kind == "maven" {
 		path = strings.Replace(path, ":", "/", 1)
 	}
-	if scope != "" {
-		path = scope + "/" + path
+	if i := strings.LastIndexByte(path, '/'); i >= 0 && scope == "" {
+		scope, path = path[:i], path[i+1:]
 	}
-	k := pkg{kind: kind}
-	k.named(path)
-	return k.release(p.Ecosystem), true
-}
-
-// release sets the distribution by OSV's ecosystem: "Debian:12", "Alpine:v3.18".
-func (p pkg) release(ecosystem string) pkg {
-	name, release, ok := strings.Cut(strings.ToLower(ecosystem), ":")
-	if ok && p.distro == "" {
-		release, _, _ = strings.Cut(strings.TrimPrefix(release, "v"), ":")
-		p.distro = name + "-" + release
-	}
-	return p
-}
-
-// sameRelease says whether two names of a distribution's release may be one:
-// "alpine-3.18" and "alpine-3.18.4".
-func sameRelease(a, b string) bool {
-	return a == b || strings.HasPrefix(a, b+".") || strings.HasPrefix(b, a+".")
-}
-
-// A cpe is what of a CPE name tells products and versions apart.
-type cpe struct {
-	part            string // a, o, h
-	vendor, product string
-	version         string // with the update; "" is any
-}
-
-func (c cpe) key() string { return "cpe:" + c.vendor + ":" + c.product }
-
-// parseCPE reads a name of CPE 2.3 as formatted string (NISTIR 7695 section
-// 6.2), or of 2.2 as URI.
-func parseCPE(s string) (c cpe, ok bool) {
-	if len(s) > 4096 {
-		return c, false
-	}
-	rest, ok := strings.CutPrefix(s, "cpe:2.3:")
-	if !ok {
-		if rest, ok = strings.CutPrefix(s, "cpe:/"); !ok {
-			return c, false
-		}
-		rest = unescape(rest)
-	}
-	var f [5]string
-	n, start := 0, 0
-	for i := 0; i <= len(rest) && n < len(f); i++ {
-		if i < len(rest) && rest[i] == '\\' {
-			i++
-			continue
-		}
-		if i >= len(rest) || rest[i] == ':' {
-			f[n] = strings.ToLower(strings.ReplaceAll(rest[start:min(i, len(rest))], `\`, ""))
-			n, start = n+1, i+1
-		}
-	}
-	c = cpe{part: f[0], vendor: f[1], product: f[2]}
-	if f[3] == "*" || f[3] == "-" {
-		f[3] = ""
-	}
-	c.version = f[3]
-	if u := f[4]; u != "" && u != "*" && u != "-" && c.version != "" {
-		c.version += "-" + u
-	}
-	return c, c.vendor != "" && c.product != "" && c.vendor != "*" && c.product != "*"
+	k, err := purl.New(kind, scope, path, "", nil, "")
+	return k, distro, err == nil
 }
 
 // bare is the key of a component's name where nothing better is known.
@@ -230,20 +114,18 @@ func bare(name string) string {
 }
 
 // addComponent returns the ordinal of a component of a bill of materials.
-func (x *Index) addComponent(doc *sbom.Document, c *sbom.Component) (uint32, bool) {
+func (x *Index) addComponent(c *sbom.Component) (uint32, bool) {
 	if c.Name == "" && c.PURL == "" {
 		return 0, false
 	}
-	p, packaged := parsePURL(c.PURL)
-	id := component{version: x.intern(c.Version)}
-	if c.Version == "" {
-		id.version = x.intern(p.version)
-	}
-	switch {
-	case packaged:
-		id.name, id.distro = x.intern(p.key), x.intern(p.distro)
-		id.scheme, _ = version.SchemeOf(p.kind)
-	default:
+	p, err := purl.Parse(c.PURL)
+	packaged := err == nil
+	id := component{version: x.intern(cmp.Or(c.Version, p.Version))}
+	var key string
+	if packaged {
+		key = p.Package().String()
+		id.name, id.distro = x.intern(key), x.intern(p.Qualifier("distro"))
+	} else {
 		name := c.Name
 		if c.Group != "" {
 			name = c.Group + "/" + name
@@ -257,32 +139,32 @@ func (x *Index) addComponent(doc *sbom.Document, c *sbom.Component) (uint32, boo
 		x.components = append(x.components, id)
 		x.componentOf[at] = i
 		if packaged {
-			x.post(p.key, i)
+			x.byKey[key] = append(x.byKey[key], i)
 		}
 		if c.Name != "" {
-			x.post(bare(c.Name), i)
+			k := bare(c.Name)
+			x.byKey[k] = append(x.byKey[k], i)
 		}
 	}
-	for _, name := range c.CPEs { // of the same package another document may give more
-		if q, ok := parseCPE(name); ok {
-			x.post(q.key(), i)
+	for _, s := range c.CPEs { // another document may give more for the same package
+		n, err := cpe.Parse(s)
+		if err != nil {
+			continue
+		}
+		k, p := cpeKey(n), posting{i, x.intern(s)}
+		if !slices.Contains(x.byCPE[k], p) {
+			x.byCPE[k] = append(x.byCPE[k], p)
 		}
 	}
 	return i, true
 }
 
-type componentKey struct{ name, version, distro, supplier uint32 }
+// A posting is a component that a bill of materials gives a CPE name.
+type posting struct{ component, name uint32 }
 
-// post files a component under a key, once.
-func (x *Index) post(key string, i uint32) {
-	list := x.byKey[key]
-	for j := len(list) - 1; j >= 0 && j >= len(list)-8; j-- {
-		if list[j] == i {
-			return
-		}
-	}
-	x.byKey[key] = append(list, i)
-}
+func cpeKey(n cpe.Name) string { return n[cpe.Vendor] + ":" + n[cpe.Product] }
+
+type componentKey struct{ name, version, distro, supplier uint32 }
 
 // A part is a component that a statement is about, and how sure that is.
 type part struct {
@@ -302,7 +184,7 @@ func (x *Index) parts(p *advisory.Product) []part {
 			return
 		}
 		seen[i] = true
-		vc, says, ok := x.versionOf(p, &x.components[i])
+		vc, says, ok := versions(p, x.text[x.components[i].version])
 		if !ok {
 			return
 		}
@@ -311,33 +193,35 @@ func (x *Index) parts(p *advisory.Product) []part {
 		}
 		out = append(out, part{i, least(c, vc), why, says})
 	}
-	k, packaged := packageOf(p)
+	k, distro, packaged := packageOf(p)
 	if packaged {
-		for _, i := range x.byKey[k.key] {
+		for _, i := range x.byKey[k.Package().String()] {
 			c, why := Exact, "the package is the same"
-			if d := x.text[x.components[i].distro]; k.distro != d {
-				switch {
-				case k.distro != "" && d != "" && !sameRelease(k.distro, d):
-					continue // of another release of the distribution
-				case k.distro == "" || d == "":
-					c, why = Likely, "which release of the distribution it is of is not written down"
+			switch d := x.text[x.components[i].distro]; {
+			case distro == d:
+			case distro != "" && d != "":
+				if !sameRelease(k, distro, d) {
+					continue
 				}
+			default:
+				c, why = Likely, "which release of the distribution it is of is not written down"
 			}
 			add(i, c, why)
 		}
-		if len(out) > 0 {
-			return out
-		}
 	}
-	var named cpe
+	var named cpe.Name
 	for _, s := range append([]string{p.CPE}, p.CPEs...) {
-		q, ok := parseCPE(s)
-		if !ok {
+		n, err := cpe.Parse(s)
+		if err != nil {
 			continue
 		}
-		named = q
-		for _, i := range x.byKey[q.key()] {
-			add(i, Exact, "the CPE name is the same")
+		if named = n; p.HasRange {
+			n[cpe.Version], n[cpe.Update] = cpe.Any, cpe.Any // the range says it
+		}
+		for _, at := range x.byCPE[cpeKey(n)] {
+			if t, err := cpe.Parse(x.text[at.name]); err == nil && cpe.Overlap(n, t) {
+				add(at.component, Exact, "the CPE name is the same")
+			}
 		}
 	}
 	if packaged || len(out) > 0 {
@@ -345,10 +229,10 @@ func (x *Index) parts(p *advisory.Product) []part {
 	}
 	name, vendor := p.Name, p.Manufacturer
 	if name == "" {
-		name = strings.ReplaceAll(named.product, "_", " ")
+		name = plainCPE(named[cpe.Product])
 	}
 	if vendor == "" {
-		vendor = strings.ReplaceAll(named.vendor, "_", " ")
+		vendor = plainCPE(named[cpe.Vendor])
 	}
 	if name == "" {
 		return out
@@ -357,10 +241,10 @@ func (x *Index) parts(p *advisory.Product) []part {
 	for _, i := range x.byKey[bare(name)] {
 		comp := &x.components[i]
 		supplier := x.text[comp.supplier]
-		if k, ok := parsePURL(x.text[comp.name]); ok && supplier == "" {
+		if k, err := purl.Parse(x.text[comp.name]); err == nil && supplier == "" {
 			// A package that happens to be called like a product is not it: its
 			// namespace or its name has to be the vendor's.
-			if last := strings.TrimPrefix(bare(k.key), "name:"); k.kind != "generic" && !strings.Contains(squashed(k.scope), squashed(vendor)) && last != squashed(vendor) || vendor == "" {
+			if v := squashed(vendor); v == "" || k.Type != "generic" && !strings.Contains(squashed(k.Namespace), v) && squashed(k.Name) != v {
 				continue
 			}
 			add(i, Review, "the name is the same, but nothing says that it is the same software")
@@ -381,7 +265,15 @@ func (x *Index) parts(p *advisory.Product) []part {
 
 func squashed(s string) string { return strings.ReplaceAll(fold(s), " ", "") }
 
-// versionOf says whether a component's version is one that a statement means.
-func (x *Index) versionOf(p *advisory.Product, c *component) (Certainty, string, bool) {
-	return versions(p, x.text[c.version])
+// plainCPE is the value of an attribute as a person writes it.
+func plainCPE(value string) string { return strings.ReplaceAll(cpe.Plain(value), "_", " ") }
+
+// sameRelease says whether two names of a distribution's release may be one:
+// "bullseye" and "debian-11.7".
+func sameRelease(k purl.PURL, a, b string) bool {
+	with := func(distro string) purl.PURL {
+		p, _ := purl.New(k.Type, k.Namespace, k.Name, "", map[string]string{"distro": distro}, "")
+		return p
+	}
+	return with(a).Covers(with(b))
 }

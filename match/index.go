@@ -12,6 +12,7 @@ import (
 	"github.com/RoaringBitmap/roaring/v2"
 
 	"github.com/myelin-health/myelin/match/advisory"
+	"github.com/myelin-health/myelin/match/purl"
 	"github.com/myelin-health/myelin/match/register"
 	"github.com/myelin-health/myelin/match/sbom"
 	"github.com/myelin-health/myelin/match/version"
@@ -43,7 +44,8 @@ type Index struct {
 	textOf      map[string]uint32
 	components  []component
 	componentOf map[componentKey]uint32
-	byKey       map[string][]uint32
+	byKey       map[string][]uint32  // by package URL, and by bare name
+	byCPE       map[string][]posting // by vendor and product
 
 	documents  map[string]*advisory.Document
 	order      []string            // their ids, as they came
@@ -106,7 +108,7 @@ func NewIndex(names *Names) *Index {
 	return &Index{
 		names: names, makers: map[string]*maker{}, houses: map[*maker]*house{}, modelOf: map[[2]string]int{}, byWord: map[string][]int32{},
 		productOf: map[productKey]int{}, deviceOf: map[string]uint32{}, sbomOf: map[string]int{},
-		text: []string{""}, textOf: map[string]uint32{"": 0}, componentOf: map[componentKey]uint32{}, byKey: map[string][]uint32{},
+		text: []string{""}, textOf: map[string]uint32{"": 0}, componentOf: map[componentKey]uint32{}, byKey: map[string][]uint32{}, byCPE: map[string][]posting{},
 		documents: map[string]*advisory.Document{}, canonical: map[string]string{}, documentOf: map[string][]string{},
 	}
 }
@@ -319,7 +321,7 @@ func (x *Index) AddSBOM(d *sbom.Document) int {
 		if i == d.Subject {
 			continue
 		}
-		if c, ok := x.addComponent(d, &d.Components[i]); ok {
+		if c, ok := x.addComponent(&d.Components[i]); ok {
 			n.components = append(n.components, c)
 			x.components[c].sboms.add(uint32(b))
 		}
@@ -477,9 +479,6 @@ func (x *Index) All() []Hit {
 func (x *Index) Find(query string) (hits []Hit, known bool) {
 	query = strings.TrimSpace(query)
 	for _, id := range []string{query, strings.ToUpper(query)} {
-		if d, ok := x.documents[id]; ok {
-			return x.Affected(d), true
-		}
 		if c, ok := x.canonical[id]; ok {
 			var docs []*advisory.Document
 			for _, id := range x.documentOf[c] {
@@ -487,12 +486,15 @@ func (x *Index) Find(query string) (hits []Hit, known bool) {
 			}
 			return x.hits(docs, c), true
 		}
+		if d, ok := x.documents[id]; ok {
+			return x.Affected(d), true
+		}
 	}
 	p := advisory.Product{Name: query, HasRange: true, Range: version.Every(version.Generic)}
-	if k, ok := parsePURL(query); ok {
+	if k, err := purl.Parse(query); err == nil {
 		p = advisory.Product{PURL: query, HasRange: true, Range: p.Range}
-		if k.version != "" {
-			p.Range = version.Only(version.Generic, k.version)
+		if k.Version != "" {
+			p.Range = version.Only(version.Generic, k.Version)
 		}
 	}
 	var list []candidate
@@ -567,12 +569,11 @@ func (x *Index) statements(d *advisory.Document, v *advisory.Vulnerability, cach
 	cleared := map[int]bool{}
 	for i := range v.Statements {
 		s := &v.Statements[i]
-		var found []candidate
-		for _, m := range x.parts(&s.Product) {
-			found = x.within(found, m, s, d.ID)
-		}
 		p := &s.Product
-		simple := p.PURL == "" && p.CPE == "" && !p.HasRange && p.Within == nil && len(p.Serials)+len(p.Models)+len(p.SKUs) == 0
+		if p.Within != nil {
+			p = p.Within
+		}
+		simple := p.PURL == "" && p.CPE == "" && !p.HasRange && len(p.Serials)+len(p.Models)+len(p.SKUs) == 0
 		key := nameKey{p.Manufacturer, p.Family, p.Name, p.Version}
 		whole, known := cache[key]
 		if !known || !simple {
@@ -581,9 +582,17 @@ func (x *Index) statements(d *advisory.Document, v *advisory.Vulnerability, cach
 				cache[key] = whole
 			}
 		}
-		for _, c := range whole {
-			c.status, c.remedies, c.document = s.Status, s.Remediations, d.ID
-			found = append(found, c)
+		var found []candidate
+		for _, m := range x.parts(&s.Product) {
+			found = x.within(found, m, s, d.ID)
+		}
+		if s.Product.Within != nil {
+			found = together(whole, found, &s.Product)
+		} else {
+			found = append(found, whole...)
+		}
+		for i := range found {
+			found[i].status, found[i].remedies, found[i].document = s.Status, s.Remediations, d.ID
 		}
 		switch s.Status {
 		case advisory.Affected, advisory.UnderInvestigation:
@@ -601,6 +610,26 @@ func (x *Index) statements(d *advisory.Document, v *advisory.Vulnerability, cach
 	}
 	if len(cleared) > 0 {
 		out = slices.DeleteFunc(out, func(c candidate) bool { return cleared[c.product] })
+	}
+	return out
+}
+
+// together is what a statement about a component of a product hits: products in
+// which the component is, and those that always have it. Of the others it is
+// not known.
+func together(whole, parts []candidate, p *advisory.Product) []candidate {
+	var out []candidate
+	for _, w := range whole {
+		i := slices.IndexFunc(parts, func(c candidate) bool { return c.product == w.product })
+		switch {
+		case i >= 0:
+			w.component, w.certainty = parts[i].component, least(w.certainty, parts[i].certainty)
+			w.why = append(slices.Clone(parts[i].why), w.why...)
+		case p.Relation != "default_component_of":
+			w.certainty = Review
+			w.why = append(slices.Clone(w.why), "only together with "+cmp.Or(p.Name, p.FullName))
+		}
+		out = append(out, w)
 	}
 	return out
 }
@@ -651,8 +680,8 @@ func (x *Index) settle(out []Hit, id string, list []candidate) []Hit {
 		if i == 0 || list[i-1].product != c.product {
 			taken, first = roaring.New(), len(out)
 		}
-		if p := &x.products[c.product]; p.devices.IsEmpty() && !p.subject {
-			continue // its devices have gone
+		if x.products[c.product].devices.IsEmpty() && !x.alone(c.product) {
+			continue
 		}
 		whole := c.devices == x.products[c.product].devices
 		left := roaring.AndNot(c.devices, taken)
@@ -678,6 +707,15 @@ func (x *Index) settle(out []Hit, id string, list []candidate) []Hit {
 		out = append(out, h)
 	}
 	return out
+}
+
+// alone reports whether a product without devices is still to be told of: a
+// bill of materials is about it, and the fleet does not have it under another
+// name.
+func (x *Index) alone(p int) bool {
+	return x.products[p].subject && !slices.ContainsFunc(x.products[p].sboms, func(b link) bool {
+		return slices.ContainsFunc(x.sboms[b.to].products, func(l link) bool { return !x.products[l.to].devices.IsEmpty() })
+	})
 }
 
 // also notes a second statement of the same.

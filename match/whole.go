@@ -12,6 +12,7 @@ import (
 	"github.com/RoaringBitmap/roaring/v2"
 
 	"github.com/myelin-health/myelin/match/advisory"
+	"github.com/myelin-health/myelin/match/cpe"
 	"github.com/myelin-health/myelin/match/version"
 )
 
@@ -21,17 +22,11 @@ var titleNoise = regexp.MustCompile(`(?i)\b(ICSMA-[\d-]+[A-Z]?_?|vulnerabilit(y|
 // wholes returns the products, or some of their devices, that a statement is
 // about as a whole: by manufacturer, model and version.
 func (x *Index) wholes(d *advisory.Document, p *advisory.Product) []candidate {
-	limit, note := Exact, ""
-	if p.Within != nil {
-		if p.Relation != "default_component_of" {
-			limit, note = Review, fmt.Sprintf("only together with %s", p.Name)
-		}
-		p = p.Within
-	}
+	limit := Exact
 	name, vendor := p.Name, p.Manufacturer
-	if c, ok := parseCPE(p.CPE); ok && name == "" {
-		name = strings.TrimSuffix(strings.ReplaceAll(c.product, "_", " "), " firmware")
-		vendor = strings.ReplaceAll(c.vendor, "_", " ")
+	if c, err := cpe.Parse(p.CPE); err == nil && (name == "" || strings.EqualFold(name, cpe.Plain(c[cpe.Product]))) {
+		name = strings.TrimSuffix(plainCPE(c[cpe.Product]), " firmware")
+		vendor = plainCPE(c[cpe.Vendor])
 		limit = least(limit, Likely)
 	}
 	if name == "" {
@@ -89,9 +84,6 @@ func (x *Index) wholes(d *advisory.Document, p *advisory.Product) []candidate {
 				c.certainty = least(least(c.certainty, mc), limit)
 				if mwhy != "" {
 					c.why = append(slices.Clone(c.why), mwhy)
-				}
-				if note != "" {
-					c.why = append(slices.Clone(c.why), note)
 				}
 				out = append(out, c)
 			}
@@ -254,10 +246,10 @@ func (x *Index) made(p *advisory.Product, c candidate, prod *product, reasons []
 		switch {
 		case when == "":
 			unknown.Add(i)
-		case p.Text.Range.Contains(when):
-			in.Add(i)
 		case len(when) < 10 && undecided(p.Text.Range, when):
 			unknown.Add(i)
+		case p.Text.Range.Contains(when):
+			in.Add(i)
 		}
 	}
 	var out []candidate

@@ -1,0 +1,298 @@
+// SPDX-FileCopyrightText: 2026 The Myelin authors
+// SPDX-License-Identifier: Apache-2.0
+
+package match
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/myelin-health/myelin/device"
+	"github.com/myelin-health/myelin/match/advisory"
+	"github.com/myelin-health/myelin/match/register"
+	"github.com/myelin-health/myelin/match/sbom"
+	"github.com/myelin-health/myelin/match/version"
+)
+
+func pump(id, version string) *register.Entry {
+	return &register.Entry{ID: id, Identity: device.Identity{Manufacturer: "Adamed", Model: "Flow 500", Version: version}}
+}
+
+func bom(serial, version string, components ...sbom.Component) *sbom.Document {
+	return &sbom.Document{Serial: serial, Supplier: "Adamed Ltd.", Components: append([]sbom.Component{{Name: "Flow 500", Version: version, Parent: -1}}, components...)}
+}
+
+func about(id string, aliases []string, statements ...advisory.Statement) *advisory.Document {
+	for i := range statements {
+		statements[i].Status = max(statements[i].Status, advisory.Affected)
+	}
+	return &advisory.Document{ID: id, Vulnerabilities: []advisory.Vulnerability{{ID: id, Aliases: aliases, Statements: statements}}}
+}
+
+func before(s version.Scheme, v string) version.Range {
+	return version.NewRange(s, version.Interval{High: v, HighOpen: true})
+}
+
+// said writes hits as a test compares them.
+func said(x *Index, hits []Hit) (out []string) {
+	names := make([]string, len(x.devices))
+	for id, i := range x.deviceOf {
+		names[i] = id
+	}
+	for _, h := range hits {
+		var ids, parts []string
+		for _, i := range h.Devices.ToArray() {
+			ids = append(ids, names[i])
+		}
+		for _, c := range h.Components {
+			name, v := x.Component(c)
+			parts = append(parts, name+"@"+v)
+		}
+		out = append(out, fmt.Sprintf("%s %s %v %v by %v", h.Vulnerability, h.Certainty, ids, parts, h.Advisories))
+	}
+	slices.Sort(out)
+	return out
+}
+
+func TestComponents(t *testing.T) {
+	lib := func(purl, v string) sbom.Component { return sbom.Component{Name: "x", PURL: purl, Version: v} }
+	for _, test := range []struct {
+		name      string
+		component sbom.Component
+		product   advisory.Product
+		want      Certainty
+	}{
+		{"a package", lib("pkg:golang/golang.org/x/net@v0.1.0", "v0.1.0"), advisory.Product{Ecosystem: "Go", Package: "golang.org/x/net", HasRange: true, Range: before(version.Go, "0.2.0")}, Exact},
+		{"a newer one", lib("pkg:golang/golang.org/x/net@v0.2.0", "v0.2.0"), advisory.Product{Ecosystem: "Go", Package: "golang.org/x/net", HasRange: true, Range: before(version.Go, "0.2.0")}, ""},
+		{"another package", lib("pkg:golang/golang.org/x/text@v0.1.0", "v0.1.0"), advisory.Product{Ecosystem: "Go", Package: "golang.org/x/net", HasRange: true, Range: before(version.Go, "0.2.0")}, ""},
+		{"another ecosystem", lib("pkg:npm/requests@1.0.0", "1.0.0"), advisory.Product{Ecosystem: "PyPI", Package: "requests", HasRange: true, Range: before(version.PyPI, "2")}, ""},
+		{"PyPI's spelling", lib("pkg:pypi/ruamel-yaml@0.1", "0.1"), advisory.Product{Ecosystem: "PyPI", Package: "ruamel_yaml", HasRange: true, Range: before(version.PyPI, "1")}, Exact},
+		{"no version", lib("pkg:npm/lodash", ""), advisory.Product{Ecosystem: "npm", Package: "lodash", HasRange: true, Range: before(version.NPM, "4.17.21")}, Review},
+		{"a version that is none", lib("pkg:npm/lodash@latest", "latest"), advisory.Product{Ecosystem: "npm", Package: "lodash", HasRange: true, Range: before(version.NPM, "4.17.21")}, Review},
+		{"a listed version", lib("pkg:pypi/x@1.0rc1", "1.0rc1"), advisory.Product{Ecosystem: "PyPI", Package: "x", HasRange: true, Range: version.Range{Scheme: version.PyPI}, Versions: []string{"1.0rc1"}}, Exact},
+		{"a release of a distribution", lib("pkg:deb/debian/openssl@3.0.1-1?distro=debian-12", "3.0.1-1"), advisory.Product{Ecosystem: "Debian:12", Package: "openssl", HasRange: true, Range: before(version.Debian, "3.0.2-1")}, Exact},
+		{"another release", lib("pkg:deb/debian/openssl@3.0.1-1?distro=debian-11", "3.0.1-1"), advisory.Product{Ecosystem: "Debian:12", Package: "openssl", HasRange: true, Range: before(version.Debian, "3.0.2-1")}, ""},
+		{"no release", lib("pkg:deb/debian/openssl@3.0.1-1", "3.0.1-1"), advisory.Product{Ecosystem: "Debian:12", Package: "openssl", HasRange: true, Range: before(version.Debian, "3.0.2-1")}, Likely},
+		{"a CPE name", sbom.Component{Name: "zlib", Version: "1.2.11", CPEs: []string{"cpe:2.3:a:zlib:zlib:1.2.11:*:*:*:*:*:*:*"}}, advisory.Product{CPE: "cpe:2.3:a:zlib:zlib:*:*:*:*:*:*:*:*", Manufacturer: "zlib", Name: "zlib", HasRange: true, Range: before(version.Generic, "1.2.12")}, Exact},
+		{"hardware of that CPE name", sbom.Component{Name: "chip", Version: "1", CPEs: []string{"cpe:2.3:h:zlib:zlib:1:*:*:*:*:*:*:*"}}, advisory.Product{CPE: "cpe:2.3:a:zlib:zlib:*:*:*:*:*:*:*:*", Manufacturer: "zlib", Name: "zlib", HasRange: true, Range: before(version.Generic, "1.2.12")}, ""},
+		{"supplier and name", sbom.Component{Name: "DCMTK", Version: "3.6.5", Supplier: "OFFIS e.V."}, advisory.Product{Manufacturer: "OFFIS", Name: "DCMTK", HasRange: true, Range: before(version.Generic, "3.6.7")}, Likely},
+		{"the name alone", sbom.Component{Name: "dcmtk", Version: "3.6.5"}, advisory.Product{Manufacturer: "OFFIS", Name: "DCMTK", HasRange: true, Range: before(version.Generic, "3.6.7")}, Review},
+		{"another supplier", sbom.Component{Name: "dcmtk", Version: "3.6.5", Supplier: "Contoso"}, advisory.Product{Manufacturer: "OFFIS", Name: "DCMTK", HasRange: true, Range: before(version.Generic, "3.6.7")}, ""},
+		{"a package called like a product", lib("pkg:npm/core@1.0.0", "1.0.0"), advisory.Product{Manufacturer: "acme", Name: "core", HasRange: true, Range: before(version.Generic, "2")}, ""},
+	} {
+		if test.component.Name == "x" {
+			test.component.Name = test.component.PURL[strings.LastIndexByte(test.component.PURL, '/')+1:]
+			test.component.Name, _, _ = strings.Cut(test.component.Name, "@")
+		}
+		x := NewIndex(nil)
+		x.AddSBOM(bom("urn:1", "2.1.4", test.component))
+		x.AddDevice(pump("pump-3", "2.1.4"))
+		x.AddDevice(pump("pump-4", "2.2.0"))
+		hits := x.Affected(about("CVE-2024-1", nil, advisory.Statement{Product: test.product}))
+		var got Certainty
+		for _, h := range hits {
+			got = h.Certainty
+			if !slices.Equal(h.Devices.ToArray(), []uint32{0}) && !h.Devices.IsEmpty() || len(h.Components) != 1 || len(h.Why) == 0 {
+				t.Errorf("%s: %+v", test.name, h)
+			}
+		}
+		if got != test.want {
+			t.Errorf("%s: %q, want %q", test.name, got, test.want)
+		}
+	}
+}
+
+// TestOrder: whatever comes first, devices, bills of materials or advisories,
+// the answer is the same.
+func TestOrder(t *testing.T) {
+	net := sbom.Component{Name: "net", PURL: "pkg:golang/golang.org/x/net@v0.1.0", Version: "v0.1.0"}
+	steps := []func(*Index){
+		func(x *Index) { x.AddSBOM(bom("urn:1", "2.1.4", net)) },
+		func(x *Index) { x.AddDevice(pump("pump-3", "2.1.4")) },
+		func(x *Index) { x.AddDevice(pump("pump-4", "2.2.0")) },
+		func(x *Index) {
+			x.AddDevice(&register.Entry{ID: "odd", SBOM: "urn:1", Identity: device.Identity{Manufacturer: "Other", Model: "Thing"}})
+		},
+		func(x *Index) {
+			x.AddAdvisory(about("GO-2024-1", []string{"CVE-2024-1"}, advisory.Statement{Product: advisory.Product{Ecosystem: "Go", Package: "golang.org/x/net", HasRange: true, Range: before(version.Go, "0.2.0")}}))
+		},
+		func(x *Index) {
+			x.AddAdvisory(about("ADA-2026-01", []string{"CVE-2024-1"}, advisory.Statement{Product: advisory.Product{Manufacturer: "Adamed", Name: "Flow 500", Text: version.ParseText("< 2.2.0"), Version: "< 2.2.0"}}))
+		},
+	}
+	want := []string{
+		"CVE-2024-1 exact [odd] [pkg:golang/golang.org/x/net@v0.1.0] by [GO-2024-1]",
+		"CVE-2024-1 exact [pump-3] [] by [ADA-2026-01 GO-2024-1]",
+	}
+	for first := range steps {
+		x := NewIndex(nil)
+		for i := range steps {
+			steps[(first+i)%len(steps)](x)
+		}
+		if diff := cmp.Diff(want, said(x, x.All())); diff != "" {
+			t.Errorf("from step %d: %s", first, diff)
+		}
+	}
+}
+
+func TestChanges(t *testing.T) {
+	x := NewIndex(nil)
+	net := func(v string) sbom.Component {
+		return sbom.Component{Name: "net", PURL: "pkg:golang/golang.org/x/net@" + v, Version: v}
+	}
+	x.AddAdvisory(about("GO-2024-1", []string{"CVE-2024-1"}, advisory.Statement{Product: advisory.Product{Ecosystem: "Go", Package: "golang.org/x/net", HasRange: true, Range: before(version.Go, "0.2.0")}}))
+	x.AddSBOM(bom("urn:1", "2.1.4", net("v0.1.0")))
+	x.AddDevice(pump("pump-3", "2.1.4"))
+	x.AddDevice(pump("pump-4", "2.1.4"))
+	check := func(what string, want ...string) {
+		t.Helper()
+		if diff := cmp.Diff(want, said(x, x.All())); diff != "" {
+			t.Errorf("%s: %s", what, diff)
+		}
+	}
+	check("at first", "CVE-2024-1 exact [pump-3 pump-4] [pkg:golang/golang.org/x/net@v0.1.0] by [GO-2024-1]")
+	x.AddDevice(pump("pump-4", "2.2.0"))
+	check("one is updated", "CVE-2024-1 exact [pump-3] [pkg:golang/golang.org/x/net@v0.1.0] by [GO-2024-1]")
+	x.RemoveDevice("pump-3")
+	check("the other is gone", "CVE-2024-1 exact [] [pkg:golang/golang.org/x/net@v0.1.0] by [GO-2024-1]")
+	x.AddSBOM(bom("urn:1", "2.1.4", net("v0.2.0")))
+	check("the bill of materials is corrected")
+	x.AddSBOM(bom("urn:2", "2.2.0", net("v0.1.5")))
+	check("a bill for the newer version", "CVE-2024-1 exact [pump-4] [pkg:golang/golang.org/x/net@v0.1.5] by [GO-2024-1]")
+	x.AddAdvisory(about("GO-2024-1", []string{"CVE-2024-1"}, advisory.Statement{Product: advisory.Product{Ecosystem: "Go", Package: "golang.org/x/net", HasRange: true, Range: before(version.Go, "0.1.1")}}))
+	check("the advisory is corrected")
+}
+
+// TestOneCause: a CVE by any of its names and several documents is one hit, and
+// no device is in two.
+func TestOneCause(t *testing.T) {
+	x := NewIndex(nil)
+	x.AddDevice(pump("pump-3", "2.1.4"))
+	x.AddDevice(pump("pump-5", ""))
+	x.AddSBOM(bom("urn:1", "2.1.4",
+		sbom.Component{Name: "a", PURL: "pkg:npm/a@1.0.0", Version: "1.0.0"},
+		sbom.Component{Name: "b", PURL: "pkg:npm/b@1.0.0", Version: "1.0.0"}))
+	npm := func(name string) advisory.Statement {
+		return advisory.Statement{Product: advisory.Product{Ecosystem: "npm", Package: name, HasRange: true, Range: before(version.NPM, "2.0.0")}}
+	}
+	x.AddAdvisory(about("GHSA-1", nil, npm("a"), npm("b")))
+	x.AddAdvisory(about("CVE-2024-1", []string{"GHSA-1"}, npm("a")))
+	x.AddAdvisory(about("OSV-1", []string{"GHSA-1"}, npm("a")))
+	want := []string{
+		"CVE-2024-1 exact [pump-3] [pkg:npm/a@1.0.0 pkg:npm/b@1.0.0] by [CVE-2024-1 GHSA-1 OSV-1]",
+		"CVE-2024-1 review [pump-5] [pkg:npm/a@1.0.0 pkg:npm/b@1.0.0] by [CVE-2024-1 GHSA-1 OSV-1]",
+	}
+	if diff := cmp.Diff(want, said(x, x.All())); diff != "" {
+		t.Error(diff)
+	}
+	for _, q := range []string{"CVE-2024-1", "ghsa-1", "OSV-1", "cve-2024-1"} {
+		hits, known := x.Find(q)
+		if !known || len(hits) != 2 || hits[0].Vulnerability != "CVE-2024-1" {
+			t.Errorf("%s: %v %v", q, known, said(x, hits))
+		}
+	}
+	for q, want := range map[string]int{"pkg:npm/a": 2, "pkg:npm/a@1.0.0": 2, "pkg:npm/a@2.0.0": 0, "a": 2, "Flow 500": 2, "Flow 600": 0, "CVE-2024-2": 0} {
+		if hits, known := x.Find(q); len(hits) != want || known != (want > 0) {
+			t.Errorf("%s: %v %v", q, known, said(x, hits))
+		}
+	}
+}
+
+func TestStatuses(t *testing.T) {
+	whole := func(s advisory.Status, v string) advisory.Statement {
+		return advisory.Statement{Status: s, Product: advisory.Product{Manufacturer: "Adamed", Name: "Flow 500", Version: v, Text: version.ParseText(v)}}
+	}
+	x := NewIndex(nil)
+	x.AddDevice(pump("pump-3", "2.1.4"))
+	x.AddDevice(pump("pump-4", "2.1.5"))
+	got := said(x, x.Affected(about("CVE-2024-1", nil, whole(advisory.Affected, "< 2.2.0"), whole(advisory.Fixed, "2.1.5"))))
+	if diff := cmp.Diff([]string{"CVE-2024-1 exact [pump-3] [] by [CVE-2024-1]"}, got); diff != "" {
+		t.Error(diff)
+	}
+	if hits := x.Affected(about("CVE-2024-1", nil, whole(advisory.UnderInvestigation, "< 2.1.5"))); len(hits) != 1 || hits[0].Status != advisory.UnderInvestigation {
+		t.Errorf("under investigation: %v", said(x, hits))
+	}
+	d := about("CVE-2024-1", nil, whole(advisory.Affected, "< 2.2.0"))
+	d.Withdrawn = true
+	if hits := x.Affected(d); len(hits) != 0 {
+		t.Errorf("withdrawn: %v", said(x, hits))
+	}
+
+	// A component of one product says nothing of another that has it.
+	x.AddSBOM(bom("urn:1", "2.1.4", sbom.Component{Name: "tls", PURL: "pkg:generic/tls@1", Version: "1"}))
+	part := advisory.Statement{Product: advisory.Product{
+		PURL: "pkg:generic/tls", Name: "tls", Manufacturer: "z", HasRange: true, Range: version.Every(version.Generic), Relation: "installed_on",
+		Within: &advisory.Product{Manufacturer: "Adamed", Name: "FlowLink", Text: version.ParseText("*"), Version: "*"},
+	}}
+	if hits := x.Affected(about("CVE-2024-2", nil, part)); len(hits) != 0 {
+		t.Errorf("a component of another product: %v", said(x, hits))
+	}
+	part.Product.Within.Name = "Flow 500"
+	got = said(x, x.Affected(about("CVE-2024-2", nil, part)))
+	if diff := cmp.Diff([]string{"CVE-2024-2 exact [pump-3] [pkg:generic/tls@1] by [CVE-2024-2]", "CVE-2024-2 review [pump-4] [] by [CVE-2024-2]"}, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestDatesAndSerials(t *testing.T) {
+	x := NewIndex(nil)
+	for id, when := range map[string][2]string{"old": {"2018-03-31", ""}, "new": {"2018-04-02", ""}, "none": {"", ""}, "year": {"2018", ""}, "sold": {"", "2018-05-01"}, "kept": {"2017-01-01", "2018-05-01"}} {
+		e := pump(id, "")
+		e.Made, e.Distributed = when[0], when[1]
+		e.Serial = "SN-" + id
+		x.AddDevice(e)
+	}
+	ids := func(hits []Hit, c Certainty) (out []string) {
+		for _, s := range said(x, hits) {
+			if strings.Contains(s, " "+string(c)+" ") {
+				list, _, _ := strings.Cut(s[strings.IndexByte(s, '[')+1:], "]")
+				out = strings.Fields(list)
+			}
+		}
+		slices.Sort(out)
+		return out
+	}
+	p := advisory.Product{Manufacturer: "Adamed", Name: "Flow 500", Version: "distributed < april 1, 2018"}
+	p.Text = version.ParseText(p.Version)
+	hits := x.Affected(about("CVE-2024-1", nil, advisory.Statement{Product: p}))
+	if diff := cmp.Diff([]string{"old"}, ids(hits, Exact)); diff != "" {
+		t.Error("exact: ", diff)
+	}
+	if diff := cmp.Diff([]string{"none", "year"}, ids(hits, Review)); diff != "" {
+		t.Error("review: ", diff)
+	}
+
+	p = advisory.Product{Manufacturer: "Adamed", Name: "Flow 500", Version: "*", Text: version.ParseText("*"), Serials: []string{"SN-o??", `SN-n*e`}}
+	hits = x.Affected(about("CVE-2024-1", nil, advisory.Statement{Product: p}))
+	if diff := cmp.Diff([]string{"none", "old"}, ids(hits, Exact)); diff != "" || len(hits) != 1 {
+		t.Error("serials: ", diff)
+	}
+}
+
+func TestGlob(t *testing.T) {
+	for _, test := range []struct {
+		pattern, s string
+		want       bool
+	}{
+		{"", "", true},
+		{"*", "", true},
+		{"*", "abc", true},
+		{"a?c", "abc", true},
+		{"a?c", "ac", false},
+		{"a*c*e", "abcde", true},
+		{"a*c", "abcd", false},
+		{`a\*`, "a*", true},
+		{`a\*`, "ab", false},
+		{"**a", "ba", true},
+		{"a", "", false},
+		{"", "a", false},
+	} {
+		if glob(test.pattern, test.s) != test.want {
+			t.Errorf("glob(%q, %q) is not %v", test.pattern, test.s, test.want)
+		}
+	}
+}
