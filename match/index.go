@@ -431,12 +431,12 @@ func (x *Index) idOf(v *advisory.Vulnerability) string {
 // A Hit is a product of the fleet that a vulnerability concerns, or some of its
 // devices. For one vulnerability no device is in two hits.
 type Hit struct {
-	Vulnerability string   // a CVE where there is one; "" of a [Index.Find] for a component or product
-	Aliases       []string // its other ids, sorted
-	Advisories    []string // the documents that say so, sorted
-	Product       int      // see [Index.Product]
-	Components    []int    // see [Index.Component]; none: the whole product is meant
-	Devices       *roaring.Bitmap
+	Vulnerability string          // a CVE where there is one; "" of a [Index.Find] for a component or product
+	Aliases       []string        // its other ids, sorted
+	Advisories    []string        // the documents that say so, sorted
+	Product       int             // see [Index.Product]
+	Components    []int           // see [Index.Component]; none: the whole product is meant
+	Devices       *roaring.Bitmap // to be read only: it may be the index's own
 	Status        advisory.Status // affected, or under investigation
 	Certainty     Certainty
 	Why           []string // in plain words
@@ -532,7 +532,7 @@ func (x *Index) hits(docs []*advisory.Document, only string) []Hit {
 		if d.Withdrawn {
 			continue
 		}
-		cache := map[nameKey][]candidate{}
+		cache := map[nameKey]evaluated{}
 		for i := range d.Vulnerabilities {
 			v := &d.Vulnerabilities[i]
 			id := x.idOf(v)
@@ -550,11 +550,18 @@ func (x *Index) hits(docs []*advisory.Document, only string) []Hit {
 		}
 	}
 	slices.Sort(ids)
-	var out []Hit
+	var all []Hit
 	for _, id := range ids {
-		out = x.settle(out, id, by[id])
+		all = x.settle(all, id, by[id])
 	}
-	slices.SortStableFunc(out, func(a, b Hit) int { return b.Certainty.rank() - a.Certainty.rank() })
+	out := make([]Hit, 0, len(all))
+	for _, c := range []Certainty{Exact, Likely, Review} {
+		for i := range all {
+			if all[i].Certainty == c {
+				out = append(out, all[i])
+			}
+		}
+	}
 	return out
 }
 
@@ -562,10 +569,17 @@ func (x *Index) hits(docs []*advisory.Document, only string) []Hit {
 // document, whose vulnerabilities mostly have the same products.
 type nameKey struct{ manufacturer, family, name, version string }
 
+// evaluated is what a product of a document was found to be.
+type evaluated struct {
+	parts []part
+	whole []candidate
+}
+
 // statements evaluates what one document says of one vulnerability. What it
 // says is fixed or not affected is taken out again.
-func (x *Index) statements(d *advisory.Document, v *advisory.Vulnerability, cache map[nameKey][]candidate) []candidate {
+func (x *Index) statements(d *advisory.Document, v *advisory.Vulnerability, cache map[nameKey]evaluated) []candidate {
 	var out []candidate
+	ids := append([]string{v.ID}, v.Aliases...)
 	cleared := map[int]bool{}
 	for i := range v.Statements {
 		s := &v.Statements[i]
@@ -575,15 +589,16 @@ func (x *Index) statements(d *advisory.Document, v *advisory.Vulnerability, cach
 		}
 		simple := p.PURL == "" && p.CPE == "" && !p.HasRange && len(p.Serials)+len(p.Models)+len(p.SKUs) == 0
 		key := nameKey{p.Manufacturer, p.Family, p.Name, p.Version}
-		whole, known := cache[key]
+		simple = simple && s.Product.Within == nil
+		e, known := cache[key]
 		if !known || !simple {
-			whole = x.wholes(d, p)
-			if simple {
-				cache[key] = whole
+			if e = (evaluated{x.parts(&s.Product), x.wholes(d, p)}); simple {
+				cache[key] = e
 			}
 		}
+		whole := e.whole
 		var found []candidate
-		for _, m := range x.parts(&s.Product) {
+		for _, m := range e.parts {
 			found = x.within(found, m, s, d.ID)
 		}
 		if s.Product.Within != nil {
@@ -596,10 +611,10 @@ func (x *Index) statements(d *advisory.Document, v *advisory.Vulnerability, cach
 		}
 		switch s.Status {
 		case advisory.Affected, advisory.UnderInvestigation:
-			for _, c := range found {
-				c.aliases = append([]string{v.ID}, v.Aliases...)
-				out = append(out, c)
+			for i := range found {
+				found[i].aliases = ids
 			}
+			out = append(out, found...)
 		case advisory.Fixed, advisory.NotAffected:
 			for _, c := range found {
 				if c.certainty == Exact && c.component < 0 {
@@ -636,15 +651,16 @@ func together(whole, parts []candidate, p *advisory.Product) []candidate {
 
 // within adds the products that a component is in.
 func (x *Index) within(out []candidate, m part, s *advisory.Statement, document string) []candidate {
+	name, v := x.Component(int(m.component))
+	sure := []string{fmt.Sprintf("it contains %s: %s", strings.TrimSpace(name+" "+v), cmp.Or(m.why, m.says))}
+	if m.says != "" && m.says != m.why {
+		sure = append(sure, m.says)
+	}
 	for b := range x.components[m.component].sboms.all {
 		for _, l := range x.sboms[b].products {
-			name, v := x.Component(int(m.component))
-			why := []string{fmt.Sprintf("it contains %s: %s", strings.TrimSpace(name+" "+v), cmp.Or(m.why, m.says))}
-			if m.says != "" && m.says != m.why {
-				why = append(why, m.says)
-			}
+			why := sure
 			if l.certainty != Exact {
-				why = append(why, l.why)
+				why = append(slices.Clone(sure), l.why)
 			}
 			out = append(out, candidate{
 				product: l.to, component: int(m.component), devices: x.products[l.to].devices, status: s.Status,
@@ -658,12 +674,20 @@ func (x *Index) within(out []candidate, m part, s *advisory.Statement, document 
 // settle makes hits of the candidates for one vulnerability: for each product
 // the surest counts, and takes its devices; what is left goes to the next.
 func (x *Index) settle(out []Hit, id string, list []candidate) []Hit {
-	slices.SortStableFunc(list, func(a, b candidate) int {
-		return cmp.Or(a.product-b.product, b.certainty.rank()-a.certainty.rank(), cmp.Compare(min(a.component, 0), min(b.component, 0)))
+	order := make([]int, len(list)) // a candidate is too large to be moved about
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortFunc(order, func(i, j int) int {
+		a, b := &list[i], &list[j]
+		return cmp.Or(a.product-b.product, b.certainty.rank()-a.certainty.rank(), cmp.Compare(min(a.component, 0), min(b.component, 0)), i-j)
 	})
 	aliases := map[string]bool{}
-	for _, c := range list {
-		for _, a := range c.aliases {
+	for i := range list {
+		if i > 0 && len(list[i].aliases) > 0 && len(list[i-1].aliases) > 0 && &list[i].aliases[0] == &list[i-1].aliases[0] {
+			continue // the same statement
+		}
+		for _, a := range list[i].aliases {
 			if a != id {
 				aliases[a] = true
 			}
@@ -676,15 +700,19 @@ func (x *Index) settle(out []Hit, id string, list []candidate) []Hit {
 	slices.Sort(other)
 	first := len(out)
 	var taken *roaring.Bitmap // devices of the product that are in a hit
-	for i, c := range list {
-		if i == 0 || list[i-1].product != c.product {
-			taken, first = roaring.New(), len(out)
+	for n, i := range order {
+		c := &list[i]
+		if n == 0 || list[order[n-1]].product != c.product {
+			taken, first = nil, len(out)
 		}
 		if x.products[c.product].devices.IsEmpty() && !x.alone(c.product) {
 			continue
 		}
 		whole := c.devices == x.products[c.product].devices
-		left := roaring.AndNot(c.devices, taken)
+		left := c.devices
+		if taken != nil {
+			left = roaring.AndNot(c.devices, taken)
+		}
 		if len(out) > first && left.IsEmpty() || !whole && left.IsEmpty() {
 			// The same cause again: it only adds who says so, and what contains it.
 			for j := first; j < len(out); j++ {
@@ -695,7 +723,11 @@ func (x *Index) settle(out []Hit, id string, list []candidate) []Hit {
 			}
 			continue
 		}
-		taken.Or(left)
+		if taken == nil {
+			taken = c.devices
+		} else {
+			taken = roaring.Or(taken, left)
+		}
 		h := Hit{
 			Vulnerability: id, Aliases: other, Product: c.product, Devices: left, Status: c.status, Certainty: c.certainty,
 			Why: c.why, Range: c.says, Remediations: c.remedies,
@@ -703,7 +735,9 @@ func (x *Index) settle(out []Hit, id string, list []candidate) []Hit {
 		if c.component >= 0 {
 			h.Components = []int{c.component}
 		}
-		h.also(c)
+		if c.document != "" {
+			h.Advisories = []string{c.document}
+		}
 		out = append(out, h)
 	}
 	return out
@@ -719,7 +753,7 @@ func (x *Index) alone(p int) bool {
 }
 
 // also notes a second statement of the same.
-func (h *Hit) also(c candidate) {
+func (h *Hit) also(c *candidate) {
 	if c.document != "" && !slices.Contains(h.Advisories, c.document) {
 		h.Advisories = append(h.Advisories, c.document)
 		slices.Sort(h.Advisories)
