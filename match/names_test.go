@@ -5,6 +5,7 @@ package match
 
 import (
 	"errors"
+	"os"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -213,4 +214,21 @@ func FuzzAliases(f *testing.F) {
 			n.maker("A B")
 		}
 	})
+}
+
+// TestDocumented: the example of docs/aliases.md is a file that can be read.
+func TestDocumented(t *testing.T) {
+	b, err := os.ReadFile("../docs/aliases.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, src, _ := strings.Cut(string(b), "```yaml\n")
+	src, _, _ = strings.Cut(src, "```")
+	n, err := Shipped().Extend("docs/aliases.md", []byte(src))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c, _ := n.same(n.maker("Norden Pumps"), n.maker("Adamed Medizintechnik")); c != Likely {
+		t.Errorf("a related house is %q", c)
+	}
 }

@@ -54,7 +54,7 @@ func versions(p *advisory.Product, v string) (c Certainty, why string, ok bool) 
 		case !t.Range.Contains(v):
 			return "", "", false
 		}
-		why = v + " is in " + t.Why
+		why = "affected is " + t.Why + ", and this is " + v
 	default:
 		for named := range strings.SplitSeq(p.Version, "|") {
 			if v != "" && strings.EqualFold(cleaned(strings.TrimSpace(named)), v) {

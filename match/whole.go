@@ -222,7 +222,7 @@ func release(in []string, v string) (Certainty, string, bool) {
 	for _, r := range in {
 		stem := strings.TrimSuffix(r, ".x")
 		if v == stem || strings.HasPrefix(v, stem+".") {
-			return Exact, v + " is of " + r, true
+			return Exact, "affected is " + r + ", and this is " + v, true
 		}
 	}
 	return "", "", false
@@ -255,7 +255,7 @@ func (x *Index) made(p *advisory.Product, c candidate, prod *product, reasons []
 	var out []candidate
 	if !in.IsEmpty() || prod.devices.IsEmpty() {
 		d := c
-		d.devices, d.why, d.says = in, append(slices.Clone(reasons), "its date is in "+p.Text.Why), p.Text.Why
+		d.devices, d.why, d.says = in, append(slices.Clone(reasons), "affected is what was "+p.Text.Why+", and so was this"), p.Text.Why
 		if prod.devices.IsEmpty() {
 			d.certainty = Review
 		}
