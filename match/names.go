@@ -14,7 +14,9 @@ import (
 
 	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
+	"github.com/goccy/go-yaml/lexer"
 	"github.com/goccy/go-yaml/parser"
+	"github.com/goccy/go-yaml/token"
 )
 
 // A Certainty says how sure a match is. "" is no match.
@@ -52,6 +54,9 @@ const (
 	maxAliasBytes = 4 << 20
 	maxMakers     = 20000
 	maxNames      = 500 // of one maker or product
+	maxNesting    = 4   // of [ and {
+	maxIndent     = 40  // where a "-" may stand
+	maxLine       = 64 << 10
 )
 
 // Names is what is known of how makers and products are spelled. It is not
@@ -122,8 +127,28 @@ func (n *Names) Extend(file string, b []byte) (*Names, error) {
 	if strings.TrimSpace(string(b)) == "" {
 		return fail(1, 1, "the file is empty; it wants the keys makers or products")
 	}
+	// The YAML parser takes time with the square of the nesting, and expands
+	// aliases: both are looked for before.
+	tokens, depth := lexer.Tokenize(string(b)), 0
+	for _, t := range tokens {
+		switch t.Type {
+		case token.SequenceStartType, token.MappingStartType:
+			depth++
+		case token.SequenceEndType, token.MappingEndType:
+			depth--
+		case token.SequenceEntryType:
+			if t.Position.Column > maxIndent {
+				return fail(t.Position.Line, t.Position.Column, "nested deeper than aliases are")
+			}
+		case token.AnchorType, token.AliasType, token.TagType, token.DirectiveType, token.MergeKeyType, token.MappingKeyType:
+			return fail(t.Position.Line, t.Position.Column, "aliases do without anchors, tags and directives; put this in quotes if it is a name")
+		}
+		if depth > maxNesting || depth > 0 && t.Position.Column > maxLine {
+			return fail(t.Position.Line, t.Position.Column, "nested deeper than aliases are, or a line of more than %d characters", maxLine)
+		}
+	}
 	var f aliasFile
-	tree, err := parser.ParseBytes(b, 0)
+	tree, err := parser.Parse(tokens, 0)
 	if err == nil {
 		err = yaml.UnmarshalWithOptions(b, &f, yaml.Strict())
 	}

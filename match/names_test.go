@@ -176,6 +176,9 @@ func TestAliases(t *testing.T) {
 		{"makers:\n  - name: Acme\n    same: ['--']\n", "a.yaml:3:12: a name without a letter"},
 		{"products:\n  - name: Acme\n", "a.yaml:2:"},
 		{"makers: [\n", "a.yaml:1:"},
+		{strings.Repeat("[", 100000), "a.yaml:1:5: nested deeper"},
+		{strings.Repeat("- ", 100000), "a.yaml:1:41: nested deeper"},
+		{"makers: &a\n  - name: A\nproducts: *a\n", "a.yaml:1:9: aliases do without anchors"},
 		{"- a\n", "a.yaml:1:1: "},
 	} {
 		_, err := Shipped().Extend("a.yaml", []byte(test.src))

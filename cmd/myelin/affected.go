@@ -46,7 +46,7 @@ name of a component or product.
 exact: names and version say so. likely: an alias or a predecessor stands
 between them. review: too little is written down; a person has to look.`,
 		Example: `  myelin affected CVE-2024-1275 --register devices.csv --advisories csaf/
-  myelin affected pkg:golang/golang.org/x/net --register devices.csv --sboms sboms/
+  myelin affected pkg:npm/lodash --register devices.csv --sboms sboms/
   myelin affected 'Medfusion 4000' --register devices.csv`,
 		DisableFlagsInUseLine: true,
 		Args:                  exactly(1, "affected by what? name a CVE, an advisory, a package URL, or a component or product"),
