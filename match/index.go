@@ -94,7 +94,7 @@ type unit struct {
 
 type bill struct {
 	serial     string // of the document
-	product    int    // its subject, or -1
+	product    int    // its subject; -1 while only a register has named it
 	components []uint32
 	products   []link
 	wanted     []int // products whose devices name it
@@ -299,8 +299,7 @@ func (x *Index) RemoveDevice(id string) {
 }
 
 // AddSBOM adds a bill of materials, or replaces the one with its serial number,
-// and returns the ordinal of the product that it is about, or -1 where it does
-// not say.
+// and returns the ordinal of the product that it is about.
 func (x *Index) AddSBOM(d *sbom.Document) int {
 	b, known := x.sbomOf[d.Serial]
 	if !known || d.Serial == "" {
@@ -327,22 +326,27 @@ func (x *Index) AddSBOM(d *sbom.Document) int {
 		}
 	}
 	x.sboms[b] = n
+	// One that does not say what it is about stands for a product that nothing
+	// else is known of.
+	subject := Product{Manufacturer: d.Supplier, Model: cmp.Or(d.Serial, fmt.Sprintf("bill of materials %d", b+1))}
 	if d.Subject >= 0 && d.Subject < len(d.Components) {
 		s := &d.Components[d.Subject]
-		// The product first, so that the others of its name are tied below.
-		x.sboms[b].product = x.addProduct(Product{Manufacturer: cmp.Or(s.Supplier, d.Supplier), Model: s.Name, Version: s.Version})
-		x.products[x.sboms[b].product].subject = true
-		for j := range x.near(x.models[x.products[x.sboms[b].product].model].model) {
-			for _, p := range x.models[j].products {
-				x.tie(p, b)
-			}
-		}
-		x.tie(x.sboms[b].product, b)
+		subject = Product{Manufacturer: cmp.Or(s.Supplier, d.Supplier), Model: cmp.Or(s.Name, subject.Model), Version: s.Version}
 	}
+	// The product first, so that the others of its name are tied below.
+	p := x.addProduct(subject)
+	x.sboms[b].product = p
+	x.products[p].subject = true
+	for j := range x.near(x.models[x.products[p].model].model) {
+		for _, q := range x.models[j].products {
+			x.tie(q, b)
+		}
+	}
+	x.tie(p, b)
 	for _, p := range n.wanted {
 		x.join(p, b, Exact, "the register names this bill of materials")
 	}
-	return x.sboms[b].product
+	return p
 }
 
 // Bills returns which bills of materials say what a device is made of, the surest
@@ -382,50 +386,47 @@ func (x *Index) AddAdvisory(d *advisory.Document) {
 }
 
 // merge makes all ids of a vulnerability stand for one, a CVE where there is
-// one, and returns it.
+// one, and returns it. A record that names several CVEs stands for the first;
+// they stay apart.
 func (x *Index) merge(v *advisory.Vulnerability) string {
-	ids := append([]string{v.ID}, v.Aliases...)
-	best := v.ID
-	for _, id := range ids {
-		if c, ok := x.canonical[id]; ok {
-			id = c
-		}
-		if strings.HasPrefix(id, "CVE-") && !strings.HasPrefix(best, "CVE-") {
-			best = id
-		}
-	}
-	if c, ok := x.canonical[best]; ok {
-		best = c
-	}
-	for _, id := range ids {
-		old, known := x.canonical[id]
-		x.canonical[id] = best
-		// One record may name several CVEs: they stay apart.
-		if known && old != best && !strings.HasPrefix(old, "CVE-") {
-			for alias, c := range x.canonical {
-				if c == old {
-					x.canonical[alias] = best
-				}
-			}
-			x.documentOf[best] = append(x.documentOf[best], x.documentOf[old]...)
-			delete(x.documentOf, old)
-		} else if known && old != best {
-			x.canonical[id] = old
-		}
-	}
+	best := x.idOf(v)
 	x.canonical[best] = best
+	for _, id := range append([]string{v.ID}, v.Aliases...) {
+		old := x.resolve(id)
+		if old == best || strings.HasPrefix(old, "CVE-") {
+			continue
+		}
+		x.canonical[old] = best
+		for _, d := range x.documentOf[old] {
+			if !slices.Contains(x.documentOf[best], d) {
+				x.documentOf[best] = append(x.documentOf[best], d)
+			}
+		}
+		delete(x.documentOf, old)
+	}
 	return best
+}
+
+// resolve follows an id to the one that stands for it.
+func (x *Index) resolve(id string) string {
+	for {
+		c, ok := x.canonical[id]
+		if !ok || c == id {
+			return id
+		}
+		id = c
+	}
 }
 
 // idOf is the id that stands for a vulnerability.
 func (x *Index) idOf(v *advisory.Vulnerability) string {
-	best := v.ID
+	best := x.resolve(v.ID)
 	for _, id := range v.Aliases {
-		if strings.HasPrefix(id, "CVE-") && !strings.HasPrefix(best, "CVE-") {
+		if id = x.resolve(id); strings.HasPrefix(id, "CVE-") && !strings.HasPrefix(best, "CVE-") {
 			best = id
 		}
 	}
-	return cmp.Or(x.canonical[best], best)
+	return best
 }
 
 // A Hit is a product of the fleet that a vulnerability concerns, or some of its
@@ -479,7 +480,8 @@ func (x *Index) All() []Hit {
 func (x *Index) Find(query string) (hits []Hit, known bool) {
 	query = strings.TrimSpace(query)
 	for _, id := range []string{query, strings.ToUpper(query)} {
-		if c, ok := x.canonical[id]; ok {
+		if _, ok := x.canonical[id]; ok {
+			c := x.resolve(id)
 			var docs []*advisory.Document
 			for _, id := range x.documentOf[c] {
 				docs = append(docs, x.documents[id])

@@ -167,6 +167,26 @@ func TestChanges(t *testing.T) {
 	check("the advisory is corrected")
 }
 
+// TestNoSubject: a bill of materials that does not say of what still counts,
+// by itself and for the devices whose register names it.
+func TestNoSubject(t *testing.T) {
+	x := NewIndex(nil)
+	d := bom("urn:1", "", sbom.Component{Name: "a", PURL: "pkg:npm/a@1.0.0", Version: "1.0.0"})
+	d.Subject, d.Components = -1, d.Components[1:]
+	x.AddSBOM(d)
+	hits, _ := x.Find("pkg:npm/a")
+	if len(hits) != 1 || x.Product(hits[0].Product).Model != "urn:1" {
+		t.Errorf("%v", said(x, hits))
+	}
+	e := pump("pump-3", "2.1.4")
+	e.SBOM = "urn:1"
+	x.AddDevice(e)
+	hits, _ = x.Find("pkg:npm/a")
+	if diff := cmp.Diff([]string{" exact [pump-3] [pkg:npm/a@1.0.0] by []"}, said(x, hits)); diff != "" {
+		t.Error(diff)
+	}
+}
+
 // TestOneCause: a CVE by any of its names and several documents is one hit, and
 // no device is in two.
 func TestOneCause(t *testing.T) {

@@ -15,7 +15,7 @@ import (
 const (
 	maxNameBytes = 400
 	maxLexemes   = 80
-	maxRange     = 1000 // models that "MX400-550" stands for
+	maxRange     = 200 // models that "MX400-550" stands for
 )
 
 // A model is the name of a product, taken apart: what tells it from others,

@@ -36,6 +36,7 @@ func versions(p *advisory.Product, v string) (c Certainty, why string, ok bool) 
 	if v = cleaned(v); v != "" && slices.Contains(p.Versions, v) {
 		return Exact, v + " is listed", true
 	}
+	t.Why = strings.TrimSuffix(t.Why, "; if what was added holds") // said below
 	c = Exact
 	if t.Condition != "" {
 		c = Review

@@ -332,7 +332,10 @@ func (a *affected) text(w io.Writer) error {
 }
 
 func (d *affectedDevice) text(w io.Writer) {
-	const most = 8 // of a list on one line
+	const (
+		most       = 8 // of a list on one line
+		mostAdvice = 3
+	)
 	name := strings.Join(strings.Fields(d.ID+"  "+d.Manufacturer+" "+d.Model+" "+d.Version), " ")
 	fmt.Fprintf(w, "  %s: %s\n", report.Plain(name), d.Certainty)
 	line := func(label string, list []string, sep string) {
@@ -349,7 +352,11 @@ func (d *affectedDevice) text(w io.Writer) {
 	line("for", slices.Concat(d.Vulnerabilities, d.Advisories[:min(len(d.Advisories), most)]), ", ")
 	line("has", d.Components, ", ")
 	line("why", d.Why, "; ")
-	for _, s := range d.Do {
+	for i, s := range d.Do {
+		if i == mostAdvice {
+			fmt.Fprintf(w, "    do    %d more: --format json has them\n", len(d.Do)-i)
+			break
+		}
 		line("do", []string{strings.Join(strings.Fields(s), " ")}, "")
 	}
 }
