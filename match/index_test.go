@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
 
 	"github.com/myelin-health/myelin/device"
 	"github.com/myelin-health/myelin/match/advisory"
@@ -315,4 +316,108 @@ func TestGlob(t *testing.T) {
 			t.Errorf("glob(%q, %q) is not %v", test.pattern, test.s, test.want)
 		}
 	}
+}
+
+// TestFirmwareCPE: NVD names a device by the firmware's CPE name.
+func TestFirmwareCPE(t *testing.T) {
+	x := NewIndex(nil)
+	x.AddDevice(&register.Entry{ID: "mon-1", Identity: device.Identity{Manufacturer: "Philips Healthcare", Model: "IntelliVue MX450", Version: "M.02"}})
+	x.AddDevice(&register.Entry{ID: "mon-2", Identity: device.Identity{Manufacturer: "Philips Healthcare", Model: "IntelliVue MX550", Version: "M.02"}})
+	p := advisory.Product{
+		CPE: "cpe:2.3:o:philips:intellivue_mx450_firmware:*:*:*:*:*:*:*:*", Manufacturer: "philips", Name: "intellivue_mx450_firmware",
+		HasRange: true, Range: before(version.Generic, "N"),
+	}
+	got := said(x, x.Affected(about("CVE-2024-1", nil, advisory.Statement{Product: p})))
+	if diff := cmp.Diff([]string{"CVE-2024-1 likely [mon-1] [] by [CVE-2024-1]"}, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// TestSlowly: whatever is added, replaced and removed in whatever order, the
+// index answers as a search through everything does.
+func TestSlowly(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		x := NewIndex(nil)
+		type have struct{ model, version int }
+		devices := map[string]have{}
+		bills := map[have]map[string]string{} // package -> version
+		number := func(n int, label string) int { return rapid.IntRange(0, n-1).Draw(t, label) }
+		for range rapid.IntRange(1, 40).Draw(t, "steps") {
+			h := have{number(3, "model"), number(3, "version")}
+			id := fmt.Sprintf("device-%d", number(12, "device"))
+			switch number(5, "step") {
+			case 0, 1:
+				devices[id] = h
+				x.AddDevice(&register.Entry{ID: id, Identity: device.Identity{Manufacturer: "Adamed", Model: fmt.Sprintf("Flow %d00", h.model+1), Version: fmt.Sprintf("%d.0", h.version)}})
+			case 2:
+				delete(devices, id)
+				x.RemoveDevice(id)
+			default:
+				d := &sbom.Document{
+					Serial: fmt.Sprintf("urn:%d-%d", h.model, h.version), Supplier: "Adamed Ltd.",
+					Components: []sbom.Component{{Name: fmt.Sprintf("Flow %d00", h.model+1), Version: fmt.Sprintf("%d.0", h.version)}},
+				}
+				bills[h] = map[string]string{}
+				for i := range 3 {
+					if v := number(4, "component"); v > 0 {
+						name, v := fmt.Sprintf("lib%d", i), fmt.Sprintf("1.%d.0", v)
+						bills[h][name] = v
+						d.Components = append(d.Components, sbom.Component{Name: name, Version: v, PURL: "pkg:npm/" + name + "@" + v})
+					}
+				}
+				x.AddSBOM(d)
+			}
+		}
+		for i := range 3 {
+			for limit := 1; limit < 5; limit++ {
+				name, bound := fmt.Sprintf("lib%d", i), fmt.Sprintf("1.%d.0", limit)
+				var want, got []string
+				for id, h := range devices {
+					if v, ok := bills[h][name]; ok && v < bound {
+						want = append(want, id)
+					}
+				}
+				ids := map[uint32]string{}
+				for id, i := range x.deviceOf {
+					ids[i] = id
+				}
+				for _, h := range x.Affected(about("CVE-2024-1", nil, advisory.Statement{Product: advisory.Product{Ecosystem: "npm", Package: name, HasRange: true, Range: before(version.NPM, bound)}})) {
+					if h.Certainty != Exact {
+						t.Fatalf("%s is %s: %v", name, h.Certainty, h.Why)
+					}
+					for _, i := range h.Devices.ToArray() {
+						got = append(got, ids[i])
+					}
+				}
+				slices.Sort(want)
+				slices.Sort(got)
+				if !slices.Equal(want, got) {
+					t.Fatalf("%s before %s: %v, want %v", name, bound, got, want)
+				}
+			}
+		}
+	})
+}
+
+func FuzzAffected(f *testing.F) {
+	f.Add("Adamed", "Flow 500", "< 2.2.0", "pkg:npm/a@1", "cpe:2.3:a:b:c:1:*:*:*:*:*:*:*", "2.1.4")
+	f.Add("", "MX (MX400-550)/MP2", "7100 | 7900", "pkg:deb/debian/a?distro=debian-12", "cpe:/o:a:b_firmware", "L81")
+	f.Add("Acme (A)", "A / B) and C", "distributed < april 1, 2018", "", "", "v")
+	f.Fuzz(func(t *testing.T, maker, name, text, purl, cpe, v string) {
+		x := NewIndex(nil)
+		e := &register.Entry{ID: "1", Made: v, Identity: device.Identity{Manufacturer: maker, Model: name, Version: v}}
+		x.AddDevice(e)
+		x.AddSBOM(&sbom.Document{Serial: v, Supplier: maker, Components: []sbom.Component{{Name: name, Version: v}, {Name: name, Version: v, PURL: purl, CPEs: []string{cpe}}}})
+		p := advisory.Product{Manufacturer: maker, Name: name, Version: text, Text: version.ParseText(text), PURL: purl, CPE: cpe, Models: []string{v}, Serials: []string{text}}
+		q := advisory.Product{Manufacturer: name, Name: maker, Version: v, Text: version.ParseText(text), CPE: cpe, Within: &p}
+		d := about("CVE-2024-1", []string{name}, advisory.Statement{Product: p}, advisory.Statement{Product: q})
+		x.AddAdvisory(d)
+		for _, h := range x.Affected(d) {
+			if len(h.Why) == 0 || h.Certainty.rank() == 0 {
+				t.Errorf("a hit without a reason or certainty: %+v", h)
+			}
+		}
+		x.Find(name)
+		x.Find(purl)
+	})
 }
