@@ -217,8 +217,10 @@ func agree(ours, theirs []string) error {
 	found := map[string]int{} // 1: by Myelin, 2: by osv-scanner
 	for _, f := range a.Findings {
 		product := f.Product[strings.LastIndexByte(f.Product, '.')+1:]
+		name, version, _ := strings.Cut(f.Component, " ")
+		_, name, _ = strings.Cut(name, "/") // behind pkg:TYPE
 		for _, id := range f.Advisories {
-			found[product+" "+strings.ToLower(f.Component)+" "+id] |= 1
+			found[product+" "+strings.ToLower(name)+"@"+strings.TrimPrefix(version, "v")+" "+id] |= 1
 		}
 	}
 	for _, r := range b.Results {
