@@ -5,10 +5,11 @@ package match
 
 import (
 	"fmt"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/myelin-health/myelin/internal/lazyregexp"
 )
 
 // The bounds of the name of a product.
@@ -80,9 +81,9 @@ type lexeme struct {
 func (l *lexeme) code() bool { return strings.ContainsAny(l.s, "0123456789") }
 
 var (
-	versionLike = regexp.MustCompile(`^\d+(\.\d+)*\.[x\d]+$`)
-	windows     = regexp.MustCompile(`(?i)\bwindows (xp|vista|2000|7|8\.1|8|10|11|server \d{4}( r2)?)\b`)
-	condition   = regexp.MustCompile(`(?i)\((with|enabled|running|used|having|only)\b`)
+	versionLike = lazyregexp.New(`^\d+(\.\d+)*\.[x\d]+$`)
+	windows     = lazyregexp.New(`(?i)\bwindows (xp|vista|2000|7|8\.1|8|10|11|server \d{4}( r2)?)\b`)
+	condition   = lazyregexp.New(`(?i)\((with|enabled|running|used|having|only)\b`)
 )
 
 // parseModel takes the name of a product apart. What is a brand of its house is
@@ -92,11 +93,11 @@ func parseModel(written string, h *house) *model {
 	if len(written) > maxNameBytes {
 		written = written[:maxNameBytes]
 	}
-	if w := windows.FindStringSubmatchIndex(written); w != nil {
+	if w := windows().FindStringSubmatchIndex(written); w != nil {
 		m.windows = strings.ToLower(written[w[2]:w[3]])
 		written = written[:w[0]] + " " + strings.TrimPrefix(written[w[1]:], "-Based")
 	}
-	m.condition = condition.MatchString(written)
+	m.condition = condition().MatchString(written)
 	lex := dropBrands(lexemes(written), h.brands)
 	for _, r := range h.renames {
 		lex = r.apply(lex)
@@ -108,7 +109,7 @@ func parseModel(written string, h *house) *model {
 	for i, l := range lex {
 		switch {
 		case taken[i] || stopWords[l.s]:
-		case versionLike.MatchString(l.s):
+		case versionLike().MatchString(l.s):
 			m.versions = append(m.versions, l.s)
 		case l.bracket > 0:
 			m.optional = append(m.optional, l.s)
@@ -122,7 +123,7 @@ func parseModel(written string, h *house) *model {
 		if !stopWords[l.s] && l.bracket == 0 {
 			m.whole += l.s
 		}
-		if !genericWords[l.s] && !stopWords[l.s] && l.bracket == 0 && !versionLike.MatchString(l.s) {
+		if !genericWords[l.s] && !stopWords[l.s] && l.bracket == 0 && !versionLike().MatchString(l.s) {
 			m.squashed += l.s
 		}
 	}
@@ -246,7 +247,7 @@ func (r *rename) apply(lex []lexeme) []lexeme {
 func joinCodes(lex []lexeme) []lexeme {
 	var out []lexeme
 	for _, l := range lex {
-		if n := len(out); n > 0 && l.code() && letters(l.s) == "" && (l.sep == ' ' || l.sep == '-') && !versionLike.MatchString(l.s) {
+		if n := len(out); n > 0 && l.code() && letters(l.s) == "" && (l.sep == ' ' || l.sep == '-') && !versionLike().MatchString(l.s) {
 			if p := &out[n-1]; !p.code() && len(p.s) <= 3 && p.bracket == l.bracket && !stopWords[p.s] && !genericWords[p.s] {
 				p.s += l.s
 				continue
@@ -261,7 +262,7 @@ func joinCodes(lex []lexeme) []lexeme {
 // TC30", "MX400-550", "522K/722K", "554CM and 754CM".
 func lists(m *model, lex []lexeme, taken []bool) {
 	for i := 0; i < len(lex); i++ {
-		if !lex[i].code() || versionLike.MatchString(lex[i].s) && (i+1 == len(lex) || lex[i+1].sep != '/') {
+		if !lex[i].code() || versionLike().MatchString(lex[i].s) && (i+1 == len(lex) || lex[i+1].sep != '/') {
 			continue
 		}
 		list := []string{lex[i].s}
@@ -301,7 +302,7 @@ func lists(m *model, lex []lexeme, taken []bool) {
 		if len(list) < 2 {
 			continue
 		}
-		if versionLike.MatchString(list[0]) { // eNTEGRA 2.0/2.5
+		if versionLike().MatchString(list[0]) { // eNTEGRA 2.0/2.5
 			m.versions = append(m.versions, list...)
 		} else {
 			m.oneOf = append(m.oneOf, list)

@@ -5,22 +5,22 @@ package match
 
 import (
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 
+	"github.com/myelin-health/myelin/internal/lazyregexp"
 	"github.com/myelin-health/myelin/match/advisory"
 	"github.com/myelin-health/myelin/match/version"
 )
 
 var (
-	versionPrefix = regexp.MustCompile(`(?i)^\s*(software|firmware|sw|fw)?\s*(version|ver\.|ver|release|rev\.|rev|revision|v\.)?\s*`)
-	train         = regexp.MustCompile(`^[A-Za-z]\d`)
+	versionPrefix = lazyregexp.New(`(?i)^\s*(software|firmware|sw|fw)?\s*(version|ver\.|ver|release|rev\.|rev|revision|v\.)?\s*`)
+	train         = lazyregexp.New(`^[A-Za-z]\d`)
 )
 
 // cleaned is a version without the word "version" before it.
 func cleaned(v string) string {
-	return strings.TrimSpace(v[len(versionPrefix.FindString(v)):])
+	return strings.TrimSpace(v[len(versionPrefix().FindString(v)):])
 }
 
 // versions says whether a version is among those that a statement means, how
@@ -77,12 +77,12 @@ func comparable(r version.Range, v string) bool {
 	if !r.Comparable(v) {
 		return false
 	}
-	if r.Scheme != version.Generic || !train.MatchString(v) || v[0] == 'v' || v[0] == 'V' {
+	if r.Scheme != version.Generic || !train().MatchString(v) || v[0] == 'v' || v[0] == 'V' {
 		return true
 	}
 	for _, i := range r.Intervals {
 		for _, bound := range []string{i.Low, i.High} {
-			if train.MatchString(bound) && !strings.EqualFold(bound[:1], v[:1]) {
+			if train().MatchString(bound) && !strings.EqualFold(bound[:1], v[:1]) {
 				return false
 			}
 		}

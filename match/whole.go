@@ -5,19 +5,19 @@ package match
 
 import (
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 
 	"github.com/RoaringBitmap/roaring/v2"
 
+	"github.com/myelin-health/myelin/internal/lazyregexp"
 	"github.com/myelin-health/myelin/match/advisory"
 	"github.com/myelin-health/myelin/match/cpe"
 	"github.com/myelin-health/myelin/match/version"
 )
 
 // titleNoise is what stands in the title of an advisory beside the product.
-var titleNoise = regexp.MustCompile(`(?i)\b(ICSMA-[\d-]+[A-Z]?_?|vulnerabilit(y|ies)|\(update [a-z]\)|medical (device )?advisory|hard-coded passwords?|open redirect)`)
+var titleNoise = lazyregexp.New(`(?i)\b(ICSMA-[\d-]+[A-Z]?_?|vulnerabilit(y|ies)|\(update [a-z]\)|medical (device )?advisory|hard-coded passwords?|open redirect)`)
 
 // wholes returns the products, or some of their devices, that a statement is
 // about as a whole: by manufacturer, model and version.
@@ -39,7 +39,7 @@ func (x *Index) wholes(d *advisory.Document, p *advisory.Product) []candidate {
 		a := pattern{parseModel(alt.name, h), alt.cap, ""}
 		if !a.model.distinct() && len(a.model.versions) == 0 && d.Title != "" {
 			// "Version: <= R8.0.3" in an advisory about the Alice 6.
-			t := parseModel(titleNoise.ReplaceAllString(d.Title, " "), h)
+			t := parseModel(titleNoise().ReplaceAllString(d.Title, " "), h)
 			if t.distinct() && len(alts) == 0 && (len(a.model.generic) == 0 || !within(a.model.generic, t.generic)) {
 				a = pattern{t, Review, "the product is named in the advisory's title only"}
 			}
@@ -161,7 +161,7 @@ func (x *Index) whole(p *advisory.Product, a pattern, prod *product) []candidate
 		reasons = append(reasons, "manufacturer and model are the same")
 	}
 	if am.windows != "" {
-		os := windows.FindStringSubmatch(prod.OS + " " + dm.written)
+		os := windows().FindStringSubmatch(prod.OS + " " + dm.written)
 		switch {
 		case os == nil:
 			c, reasons = Review, append(reasons, fmt.Sprintf("only those on Windows %s, and what it runs on is not written down", am.windows))

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/myelin-health/myelin/internal/lazyregexp"
 )
 
 // A shape is what a schema asks of one place. Properties that it does not name
@@ -234,7 +236,7 @@ var csafShape = sync.OnceValue(func() *shape {
 				})),
 			})),
 			"model_numbers":  ids,
-			"purl":           form("a package URL", func(s string) bool { return isURI(s) && isPURL.MatchString(s) }),
+			"purl":           form("a package URL", func(s string) bool { return isURI(s) && isPURL().MatchString(s) }),
 			"sbom_urls":      array(uri),
 			"serial_numbers": ids,
 			"skus":           texts,
@@ -319,7 +321,7 @@ var csafShape = sync.OnceValue(func() *shape {
 	})
 })
 
-var isPURL = regexp.MustCompile(`^pkg:[A-Za-z.+-][A-Za-z0-9.+-]*/.+`)
+var isPURL = lazyregexp.New(`^pkg:[A-Za-z.+-][A-Za-z0-9.+-]*/.+`)
 
 // isCPE tells the two bindings of a CPE name, as far as CSAF's schema does.
 var isCPE = func() func(string) bool {

@@ -205,11 +205,11 @@ func TestNamed(t *testing.T) {
 		"Catalog # SP3000146-ST used for removal": "[SP3000146-ST]", "REF/Catalog No. 5406, STERILE": "[5406]", "Models C0717 and C0718": "[C0717 C0718]",
 		"Part number 064900, Lot numbers 1, 2.0": "[064900]", "Catalogue #809600, Lot #978933 & 978934": "[809600]", "Product Usage: A device": "[]", "remodel 5": "[]", "": "[]",
 	} {
-		if got := fmt.Sprint(named(in, modelWords)); got != want {
+		if got := fmt.Sprint(named(in, modelWords())); got != want {
 			t.Errorf("%q: %s", in, got)
 		}
 	}
-	if got := named("Lot #978933 & 978934; Lots 1694789, 1697998, 1699566, and 1703516.0", lotWords); !slices.Equal(got, []string{"978933", "978934", "1694789", "1697998", "1699566", "1703516.0"}) {
+	if got := named("Lot #978933 & 978934; Lots 1694789, 1697998, 1699566, and 1703516.0", lotWords()); !slices.Equal(got, []string{"978933", "978934", "1694789", "1697998", "1699566", "1703516.0"}) {
 		t.Error(got)
 	}
 }

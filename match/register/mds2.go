@@ -8,13 +8,14 @@ import (
 	"encoding/xml"
 	"errors"
 	"io"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"unicode"
 
 	"github.com/xuri/excelize/v2"
+
+	"github.com/myelin-health/myelin/internal/lazyregexp"
 )
 
 // The bounds of a workbook. A filled form has 100 KiB, some 20 sheets when a
@@ -92,15 +93,15 @@ type MDS2 struct {
 var groups = strings.Fields("DOC MPII ALOF AUDT AUTH CSUP DIDT DTBK EMRG IGAU MLDP NAUT CONN PAUT PLOK RDMP SBOM SAHD SGUD STCF TXCF TXIG RMOT OTHR")
 
 var (
-	id2019  = regexp.MustCompile(`^([A-Z]{3,4})\s*[-\x{2010}-\x{2014}]\s*(\d+(?:\.\d+)*)\.?$`)
-	id2013  = regexp.MustCompile(`^\d{1,2}-\d{1,2}(\.\d+)*$`)
-	noteRow = regexp.MustCompile(`(?i)^notes?\s*#?\s*(\d+)\s*[:.)-]?\s*`)
-	noteRef = regexp.MustCompile(`(?i)^(?:see\s+)?(?:notes?)?\s*#?\s*(\d+)$`)
+	id2019  = lazyregexp.New(`^([A-Z]{3,4})\s*[-\x{2010}-\x{2014}]\s*(\d+(?:\.\d+)*)\.?$`)
+	id2013  = lazyregexp.New(`^\d{1,2}-\d{1,2}(\.\d+)*$`)
+	noteRow = lazyregexp.New(`(?i)^notes?\s*#?\s*(\d+)\s*[:.)-]?\s*`)
+	noteRef = lazyregexp.New(`(?i)^(?:see\s+)?(?:notes?)?\s*#?\s*(\d+)$`)
 )
 
 // questionID returns the id that a cell holds, or "".
 func questionID(s string) string {
-	m := id2019.FindStringSubmatch(strings.ToUpper(strings.TrimSpace(s)))
+	m := id2019().FindStringSubmatch(strings.ToUpper(strings.TrimSpace(s)))
 	if m == nil || len(s) > 40 {
 		return ""
 	}
@@ -257,7 +258,7 @@ func readSheet(f *excelize.File, name string) (*sheet, error) {
 			if questionID(c) != "" {
 				ids[i]++
 			}
-			if id2013.MatchString(strings.TrimSpace(c)) {
+			if id2013().MatchString(strings.TrimSpace(c)) {
 				older[i]++
 			}
 			if low := strings.ToLower(c); strings.Contains(low, "mds2") || strings.Contains(low, "manufacturer disclosure statement") {
@@ -365,7 +366,7 @@ func (s *sheet) form2019() *MDS2 {
 		id := questionID(at(row, s.idColumn))
 		if id == "" {
 			for i, c := range row {
-				if k := noteRow.FindStringSubmatch(c); k != nil {
+				if k := noteRow().FindStringSubmatch(c); k != nil {
 					if note := first(c[len(k[0]):], next(row, i)); note != "" && len(notes) < maxQuestions {
 						notes[k[1]] = note
 					}
@@ -377,7 +378,7 @@ func (s *sheet) form2019() *MDS2 {
 			continue
 		}
 		if i := seen[id]; i > 0 { // a table of notes, by id
-			if q := &m.Questions[i-1]; q.Note == "" || noteRef.MatchString(q.Note) {
+			if q := &m.Questions[i-1]; q.Note == "" || noteRef().MatchString(q.Note) {
 				q.Note = first(next(row, s.idColumn), q.Note)
 			}
 			continue
@@ -403,9 +404,9 @@ func (s *sheet) form2019() *MDS2 {
 	}
 	for i := range m.Questions {
 		q := &m.Questions[i]
-		if ref := noteRef.FindStringSubmatch(q.Note); ref != nil && notes[ref[1]] != "" {
+		if ref := noteRef().FindStringSubmatch(q.Note); ref != nil && notes[ref[1]] != "" {
 			q.Note = notes[ref[1]]
-		} else if ref := noteRef.FindStringSubmatch(q.Said); ref != nil && q.Note == "" {
+		} else if ref := noteRef().FindStringSubmatch(q.Said); ref != nil && q.Note == "" {
 			q.Note = notes[ref[1]]
 		}
 	}
@@ -464,7 +465,7 @@ func (s *sheet) form2013() *MDS2 {
 	m := &MDS2{Edition: "2013", Sheet: s.name}
 	for n, row := range s.rows {
 		id := strings.TrimSpace(at(row, s.idColumn))
-		if id2013.MatchString(id) && len(m.Questions) < maxQuestions {
+		if id2013().MatchString(id) && len(m.Questions) < maxQuestions {
 			q := Question{ID: id, Text: next(row, s.idColumn), Row: n + 1}
 			i := slices.Index(row, q.Text)
 			q.Said = next(row, max(i, s.idColumn))

@@ -13,6 +13,7 @@ import (
 	"unicode"
 
 	"github.com/myelin-health/myelin/device"
+	"github.com/myelin-health/myelin/internal/lazyregexp"
 	"github.com/myelin-health/myelin/match/advisory"
 	"github.com/myelin-health/myelin/match/version"
 )
@@ -167,13 +168,13 @@ func (v *recall) document() *advisory.Document {
 	about := prose(v.Product + "\n" + v.Codes + "\n" + v.MoreCodes)
 	product := advisory.Product{
 		Manufacturer: cut(v.Firm), Name: prose(v.Product), ProductCode: strings.ToUpper(cut(v.ProductCode)),
-		Models: named(about, modelWords), Lots: named(about, lotWords), Serials: named(about, serialWords), DIs: deviceIdentifiers(about),
+		Models: named(about, modelWords()), Lots: named(about, lotWords()), Serials: named(about, serialWords()), DIs: deviceIdentifiers(about),
 		Version: versionIn(about),
 	}
 	product.Text = version.Text{Why: "a recall in prose"}
 	switch {
 	case product.Version != "": // for package version to understand
-	case allUnits.MatchString(v.Codes):
+	case allUnits().MatchString(v.Codes):
 		product.Text = version.Text{Kind: version.All, Why: "the recall is of all units"}
 	case len(product.Serials)+len(product.Lots) > 0:
 		product.Text.Why = "the recall names units by lot or serial number, not versions"
@@ -256,14 +257,14 @@ func day(s string) time.Time {
 // What a recall calls what it lists. A word is followed by numbers: of one
 // letter or digit and more, at least one of them a digit.
 var (
-	modelWords  = regexp.MustCompile(`(?i)\b(?:models?|catalog(?:ue)?|cat\.?|ref(?:erence)?|part|item|product|order)(?:\s*/\s*\w+)?\s*(?:no\.?s?|nos\.?|numbers?|codes?|#s?)?\s*[:;.#]*\s*`)
-	lotWords    = regexp.MustCompile(`(?i)\b(?:lots?|batch(?:es)?)\s*(?:no\.?s?|nos\.?|numbers?|codes?|#s?)?\s*[:;.#]*\s*`)
-	serialWords = regexp.MustCompile(`(?i)\b(?:serial|s/n|sn)s?\s*(?:no\.?s?|nos\.?|numbers?|#s?)?\s*[:;.#]*\s*`)
+	modelWords  = lazyregexp.New(`(?i)\b(?:models?|catalog(?:ue)?|cat\.?|ref(?:erence)?|part|item|product|order)(?:\s*/\s*\w+)?\s*(?:no\.?s?|nos\.?|numbers?|codes?|#s?)?\s*[:;.#]*\s*`)
+	lotWords    = lazyregexp.New(`(?i)\b(?:lots?|batch(?:es)?)\s*(?:no\.?s?|nos\.?|numbers?|codes?|#s?)?\s*[:;.#]*\s*`)
+	serialWords = lazyregexp.New(`(?i)\b(?:serial|s/n|sn)s?\s*(?:no\.?s?|nos\.?|numbers?|#s?)?\s*[:;.#]*\s*`)
 
-	allUnits  = regexp.MustCompile(`(?i)^\s*all\s+(?:\w+\s+){0,4}(?:serial|lots?|units?|devices?|models?|versions?|products?|systems?|codes?)\b`)
-	softwords = regexp.MustCompile(`(?i)\b(?:software|firmware|sw|fw)\b[^;,:]{0,20}?\b(?:versions?|revisions?|releases?|rev\.?|ver\.?|v)\s*[:;#.]?\s*([^;]{1,100})`)
-	gtins     = regexp.MustCompile(`\b(?:01\)?)?(\d{14})\b`)
-	number    = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._/+-]{0,39}$`)
+	allUnits  = lazyregexp.New(`(?i)^\s*all\s+(?:\w+\s+){0,4}(?:serial|lots?|units?|devices?|models?|versions?|products?|systems?|codes?)\b`)
+	softwords = lazyregexp.New(`(?i)\b(?:software|firmware|sw|fw)\b[^;,:]{0,20}?\b(?:versions?|revisions?|releases?|rev\.?|ver\.?|v)\s*[:;#.]?\s*([^;]{1,100})`)
+	gtins     = lazyregexp.New(`\b(?:01\)?)?(\d{14})\b`)
+	number    = lazyregexp.New(`^[A-Za-z0-9][A-Za-z0-9._/+-]{0,39}$`)
 )
 
 // named returns what stands after one of the words, in the order of the text.
@@ -276,7 +277,7 @@ func named(about string, words *regexp.Regexp) []string {
 			if t == "" || strings.EqualFold(t, "and") || strings.EqualFold(t, "or") {
 				continue
 			}
-			if !number.MatchString(t) || !strings.ContainsAny(t, "0123456789") {
+			if !number().MatchString(t) || !strings.ContainsAny(t, "0123456789") {
 				break
 			}
 			if !slices.Contains(out, t) && len(out) < maxNamed {
@@ -293,7 +294,7 @@ func named(about string, words *regexp.Regexp) []string {
 // deviceIdentifiers returns the GTINs that check.
 func deviceIdentifiers(about string) []string {
 	var out []string
-	for _, m := range gtins.FindAllStringSubmatch(about, maxNamed) {
+	for _, m := range gtins().FindAllStringSubmatch(about, maxNamed) {
 		if u, err := device.ParseUDI(m[1]); err == nil && u.Checked && !slices.Contains(out, u.DI) {
 			out = append(out, u.DI)
 		}
@@ -304,7 +305,7 @@ func deviceIdentifiers(about string) []string {
 // versionIn returns what is said of the software's version, up to where the
 // sentence ends.
 func versionIn(about string) string {
-	m := softwords.FindStringSubmatch(about)
+	m := softwords().FindStringSubmatch(about)
 	if m == nil {
 		return ""
 	}

@@ -4,10 +4,11 @@
 package version
 
 import (
-	"regexp"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/myelin-health/myelin/internal/lazyregexp"
 )
 
 // maxText bounds a statement that is read; the longest of CISA's medical
@@ -35,22 +36,22 @@ func review(why string) Text { return Text{Why: why} }
 var (
 	typography = strings.NewReplacer("—", " – ", "–", " – ", "≤", "<=", "≥", ">=", "\u00a0", " ", "“", `"`, "”", `"`, ", but", " but", "including,", "including")
 
-	everything   = regexp.MustCompile(`(?i)^(\*|all|any|every|(all|any|every)( known| supported| released)? (versions?|releases?|revisions?|models?)( of (the )?(software|firmware))?)$`)
-	group        = regexp.MustCompile(`(^|\s)\(([^()]*)\)`)
-	afterthought = regexp.MustCompile(`(?i)^(and|or) (all )?[a-z]+( versions?| releases?)?$`)
-	conditional  = regexp.MustCompile(`(?i)(^|\s)(with|when|if|running|only|where|containing|using)\s.*$`)
-	ofSoftware   = regexp.MustCompile(`(?i)^with (?:software|firmware)(?: versions?)? (.*)$`)
-	unitDates    = regexp.MustCompile(`(?i)^(.*?)\(?\s*\b(distributed|shipped|manufactured|produced|made|sold|built)\b\s*(.*?)\)?$`)
-	bareDate     = regexp.MustCompile(`(?i)\b(jan(uary)?|feb(ruary)?|mar(ch)?|apr(il)?|may|june?|july?|aug(ust)?|sept?(ember)?|oct(ober)?|nov(ember)?|dec(ember)?)\b.*\b[12]\d{3}\b|\b\d{1,2}/\d{1,2}/\d{2,4}\b|\b[12]\d{3}-\d{1,2}-\d{1,2}\b`)
-	modelKeyword = regexp.MustCompile(`(?i)^(.*?)\b(?:(?:product (?:id|code)|re-?order|udi|ndc|catalog(?:ue)?|part|model)s?(?:\s*/\s*|\s+|$))+(?:(?:numbers?|nos?\.?)\s+)?(.*\d.*)$`)
-	revisions    = regexp.MustCompile(`(?i)^rev(?:ision)?s?\.? ([A-Z]) ?(?:-|–|to|through) ?([A-Z])$`)
+	everything   = lazyregexp.New(`(?i)^(\*|all|any|every|(all|any|every)( known| supported| released)? (versions?|releases?|revisions?|models?)( of (the )?(software|firmware))?)$`)
+	group        = lazyregexp.New(`(^|\s)\(([^()]*)\)`)
+	afterthought = lazyregexp.New(`(?i)^(and|or) (all )?[a-z]+( versions?| releases?)?$`)
+	conditional  = lazyregexp.New(`(?i)(^|\s)(with|when|if|running|only|where|containing|using)\s.*$`)
+	ofSoftware   = lazyregexp.New(`(?i)^with (?:software|firmware)(?: versions?)? (.*)$`)
+	unitDates    = lazyregexp.New(`(?i)^(.*?)\(?\s*\b(distributed|shipped|manufactured|produced|made|sold|built)\b\s*(.*?)\)?$`)
+	bareDate     = lazyregexp.New(`(?i)\b(jan(uary)?|feb(ruary)?|mar(ch)?|apr(il)?|may|june?|july?|aug(ust)?|sept?(ember)?|oct(ober)?|nov(ember)?|dec(ember)?)\b.*\b[12]\d{3}\b|\b\d{1,2}/\d{1,2}/\d{2,4}\b|\b[12]\d{3}-\d{1,2}-\d{1,2}\b`)
+	modelKeyword = lazyregexp.New(`(?i)^(.*?)\b(?:(?:product (?:id|code)|re-?order|udi|ndc|catalog(?:ue)?|part|model)s?(?:\s*/\s*|\s+|$))+(?:(?:numbers?|nos?\.?)\s+)?(.*\d.*)$`)
+	revisions    = lazyregexp.New(`(?i)^rev(?:ision)?s?\.? ([A-Z]) ?(?:-|–|to|through) ?([A-Z])$`)
 
-	modelCode   = regexp.MustCompile(`^[A-Z]{2,4}-\d{3,5}[A-Z]?(\([A-Z]\))?( [A-Za-z][\w -]*)?$`)
-	modelNumber = regexp.MustCompile(`^\d{6,8}( [A-Za-z0-9/]+)*( [A-Z][A-Za-z]{3,}| GEMINI)( [A-Za-z0-9/]+)*$`)
-	modelType   = regexp.MustCompile(`^[A-Z]{2,}-[A-Z]{2,} \d{3,4}$`)
-	modelName   = regexp.MustCompile(`^([A-Za-z][A-Za-z0-9-]* )*[A-Z][a-z]{3,}[A-Za-z0-9-]*( [A-Za-z][A-Za-z0-9-]*)*$`)
-	remedied    = regexp.MustCompile(`(?i)\b(un|not |non-)affected|\b(fixed|patched|resolved|mitigated|except|excluding|excludes|safe)\b`)
-	noModelName = regexp.MustCompile(`(?i)\b(versions?|releases?|builds?|software|firmware|updates?|patch|service|not|no|none|only|affected|unknown|see|before|after|prior|earlier|later|all|any|and|or|of|the|with|without|unspecified|applicable|current|latest|each|every)\b`)
+	modelCode   = lazyregexp.New(`^[A-Z]{2,4}-\d{3,5}[A-Z]?(\([A-Z]\))?( [A-Za-z][\w -]*)?$`)
+	modelNumber = lazyregexp.New(`^\d{6,8}( [A-Za-z0-9/]+)*( [A-Z][A-Za-z]{3,}| GEMINI)( [A-Za-z0-9/]+)*$`)
+	modelType   = lazyregexp.New(`^[A-Z]{2,}-[A-Z]{2,} \d{3,4}$`)
+	modelName   = lazyregexp.New(`^([A-Za-z][A-Za-z0-9-]* )*[A-Z][a-z]{3,}[A-Za-z0-9-]*( [A-Za-z][A-Za-z0-9-]*)*$`)
+	remedied    = lazyregexp.New(`(?i)\b(un|not |non-)affected|\b(fixed|patched|resolved|mitigated|except|excluding|excludes|safe)\b`)
+	noModelName = lazyregexp.New(`(?i)\b(versions?|releases?|builds?|software|firmware|updates?|patch|service|not|no|none|only|affected|unknown|see|before|after|prior|earlier|later|all|any|and|or|of|the|with|without|unspecified|applicable|current|latest|each|every)\b`)
 )
 
 func parseText(s string) Text {
@@ -81,32 +82,32 @@ func parseText(s string) Text {
 	if strings.Contains(strings.ToLower(s), "serial") {
 		return review("serial numbers, which are not versions")
 	}
-	if remedied.MatchString(s) {
+	if remedied().MatchString(s) {
 		return review("what is not affected stands beside what is")
 	}
-	if m := unitDates.FindStringSubmatch(s); m != nil {
+	if m := unitDates().FindStringSubmatch(s); m != nil {
 		return parseDates(strings.TrimRight(m[1], " ("), strings.ToLower(m[2]), m[3])
 	}
-	if bareDate.MatchString(s) {
+	if bareDate().MatchString(s) {
 		return review("a date, and not said of what: when it was made, sold or released")
 	}
-	if m := modelKeyword.FindStringSubmatch(s); m != nil {
+	if m := modelKeyword().FindStringSubmatch(s); m != nil {
 		return ofModels(strings.TrimSpace(m[1]), alternatives(m[2]))
 	}
 
 	// What stands in brackets, or after "with" and its like, is a condition.
 	var conditions []string
-	s = group.ReplaceAllStringFunc(s, func(g string) string {
+	s = group().ReplaceAllStringFunc(s, func(g string) string {
 		inner := strings.Trim(g, " ()")
-		if afterthought.MatchString(inner) {
+		if afterthought().MatchString(inner) {
 			return " " + inner
 		}
 		conditions = append(conditions, inner)
 		return ""
 	})
-	if c := strings.TrimSpace(conditional.FindString(s)); c != "" {
+	if c := strings.TrimSpace(conditional().FindString(s)); c != "" {
 		s = strings.TrimSpace(strings.TrimSuffix(s, c))
-		if m := ofSoftware.FindStringSubmatch(c); m != nil {
+		if m := ofSoftware().FindStringSubmatch(c); m != nil {
 			if t := parseText(m[1]); t.Kind == Versions && isModel(s) {
 				t.Models = []string{s}
 				return t
@@ -118,10 +119,10 @@ func parseText(s string) Text {
 
 	t := parseVersions(s)
 	switch {
-	case everything.MatchString(s):
+	case everything().MatchString(s):
 		t = Text{Kind: All, Range: Every(Generic), Why: "every version"}
-	case revisions.MatchString(s):
-		m := revisions.FindStringSubmatch(strings.ToUpper(s))
+	case revisions().MatchString(s):
+		m := revisions().FindStringSubmatch(strings.ToUpper(s))
 		t = parseLetters(m[1], m[2])
 	case t.Kind == Review:
 		if names := alternatives(s); isModel(names...) {
@@ -148,7 +149,7 @@ func ofRange(r Range) Text {
 // ofModels is every version of the models, or the versions that the text names.
 func ofModels(versions string, models []string) Text {
 	for _, m := range models {
-		if strings.ContainsAny(m, "<>=*") || noModelName.MatchString(m) {
+		if strings.ContainsAny(m, "<>=*") || noModelName().MatchString(m) {
 			return review("models and more, which cannot be told apart")
 		}
 	}
@@ -180,9 +181,9 @@ func isModel(names ...string) bool {
 	words := false
 	for _, n := range names {
 		switch {
-		case modelCode.MatchString(n), modelNumber.MatchString(n), modelType.MatchString(n):
+		case modelCode().MatchString(n), modelNumber().MatchString(n), modelType().MatchString(n):
 			words = true
-		case modelName.MatchString(n) && !noModelName.MatchString(n):
+		case modelName().MatchString(n) && !noModelName().MatchString(n):
 			words = words || strings.Contains(n, " ")
 		default:
 			return false
@@ -285,12 +286,12 @@ var noise = map[string]bool{
 }
 
 var (
-	certainVersion = regexp.MustCompile(`^([vV]\d+[A-Za-z]?|[vV]?\d{1,2}|[A-Za-z]{0,2}\d*(\.\w+)+)([-_+~][\w.]+)*$`)
-	anyVersion     = regexp.MustCompile(`^([A-Za-z]{0,4}\d[\w.+~-]*|[A-Z](\.\w+)*)$`)
-	wildVersion    = regexp.MustCompile(`^[vV]?(\d+\.)*\d+(\.[xX*]+)+$`)
-	qualifier      = regexp.MustCompile(`^(?i:(sp|sr|mp|hf|mr|cu|rc|upd|update|build|patch|hotfix|alpha|beta|rev)[-.]?\d*[a-z]?)$|^[A-Z]\d{1,3}$`)
-	qualified      = regexp.MustCompile(`^[A-Z](\.\d+)+$`)
-	numbers        = regexp.MustCompile(`^\d+[a-z]?$`)
+	certainVersion = lazyregexp.New(`^([vV]\d+[A-Za-z]?|[vV]?\d{1,2}|[A-Za-z]{0,2}\d*(\.\w+)+)([-_+~][\w.]+)*$`)
+	anyVersion     = lazyregexp.New(`^([A-Za-z]{0,4}\d[\w.+~-]*|[A-Z](\.\w+)*)$`)
+	wildVersion    = lazyregexp.New(`^[vV]?(\d+\.)*\d+(\.[xX*]+)+$`)
+	qualifier      = lazyregexp.New(`^(?i:(sp|sr|mp|hf|mr|cu|rc|upd|update|build|patch|hotfix|alpha|beta|rev)[-.]?\d*[a-z]?)$|^[A-Z]\d{1,3}$`)
+	qualified      = lazyregexp.New(`^[A-Z](\.\d+)+$`)
+	numbers        = lazyregexp.New(`^\d+[a-z]?$`)
 )
 
 // tokens cuts a statement, or says which word it does not know.
@@ -314,7 +315,7 @@ next:
 		}
 		for _, p := range phrases {
 			n := strings.Count(p.words, " ") + 1
-			if p.token.kind == 'p' && i+n < len(words) && anyVersion.MatchString(words[i+n]) {
+			if p.token.kind == 'p' && i+n < len(words) && anyVersion().MatchString(words[i+n]) {
 				continue // "1.0 and before 2.0" is no "1.0 and before"
 			}
 			if i+n <= len(words) && strings.EqualFold(p.words, strings.Join(words[i:i+n], " ")) {
@@ -327,9 +328,9 @@ next:
 			i++
 			continue
 		}
-		wild := wildVersion.MatchString(w)
-		t := textToken{'v', w, wild || certainVersion.MatchString(w)}
-		if !anyVersion.MatchString(w) && !t.certain || !wild && strings.Contains(strings.ToLower(w), ".x") {
+		wild := wildVersion().MatchString(w)
+		t := textToken{'v', w, wild || certainVersion().MatchString(w)}
+		if !anyVersion().MatchString(w) && !t.certain || !wild && strings.Contains(strings.ToLower(w), ".x") {
 			return nil, w
 		}
 		for i++; i < len(words); i++ { // "1.8.4 Service Pack 01", "V16 Update 6", "S4 A.07.107"
@@ -338,17 +339,17 @@ next:
 			case strings.EqualFold(w, "service") && i+1 < len(words) && strings.EqualFold(words[i+1], "pack"):
 				i++
 				w = "SP"
-				if i+1 < len(words) && numbers.MatchString(words[i+1]) {
+				if i+1 < len(words) && numbers().MatchString(words[i+1]) {
 					i++
 					w += words[i]
 				}
-			case qualifier.MatchString(w):
-				if !isDigit(w[len(w)-1]) && i+1 < len(words) && numbers.MatchString(words[i+1]) {
+			case qualifier().MatchString(w):
+				if !isDigit(w[len(w)-1]) && i+1 < len(words) && numbers().MatchString(words[i+1]) {
 					i++
 					w += " " + words[i]
 				}
 				t.certain = t.certain || len(w) > 3 && isLetter(w[1])
-			case qualified.MatchString(w) && !t.certain:
+			case qualified().MatchString(w) && !t.certain:
 				t.certain = true
 			default:
 				out = append(out, t)
@@ -411,7 +412,7 @@ func parseVersions(s string) Text {
 		switch {
 		case !t.certain:
 			return "a model, a part number or a version: " + t.text[:min(len(t.text), 40)]
-		case wildVersion.MatchString(t.text):
+		case wildVersion().MatchString(t.text):
 			low, high := wildConstraint(">=", t.text), wildConstraint("<=", t.text)
 			in = append(in, Interval{Low: low.version, High: high.version, HighOpen: true})
 		case run(trimV(t.text), 0, isDigit) == len(trimV(t.text)):
@@ -527,7 +528,7 @@ func wildConstraint(op, v string) constraint {
 		op = map[string]string{"<=": "<", ">": ">="}[op]
 	}
 	switch {
-	case wildVersion.MatchString(v):
+	case wildVersion().MatchString(v):
 		parts, _ := cutWild(strings.NewReplacer("xx", "x", "XX", "x").Replace(v))
 		if up {
 			return constraint{op, bump(parts, len(parts))}
@@ -546,8 +547,8 @@ func wildConstraint(op, v string) constraint {
 var months = [...]string{"jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"}
 
 var (
-	dateWord = regexp.MustCompile(`[A-Za-z]+|\d+|[<>]=?|[/-]`)
-	monthly  = regexp.MustCompile(`(?i)^(jan(uary)?|feb(ruary)?|mar(ch)?|apr(il)?|may|june?|july?|aug(ust)?|sept?(ember)?|oct(ober)?|nov(ember)?|dec(ember)?)$`)
+	dateWord = lazyregexp.New(`[A-Za-z]+|\d+|[<>]=?|[/-]`)
+	monthly  = lazyregexp.New(`(?i)^(jan(uary)?|feb(ruary)?|mar(ch)?|apr(il)?|may|june?|july?|aug(ust)?|sept?(ember)?|oct(ober)?|nov(ember)?|dec(ember)?)$`)
 )
 
 // A day is a date of some precision: a year, a month or a day.
@@ -593,7 +594,7 @@ func cutDay(w []string) (d day, rest []string, ok bool) {
 		return n
 	}
 	month := func(i int) int {
-		if i < len(w) && monthly.MatchString(w[i]) {
+		if i < len(w) && monthly().MatchString(w[i]) {
 			for n, m := range months {
 				if strings.EqualFold(w[i][:3], m) {
 					return n + 1
@@ -645,7 +646,7 @@ func cutDay(w []string) (d day, rest []string, ok bool) {
 // parseDates reads when units were made or distributed.
 func parseDates(before, verb, s string) Text {
 	unread := review("a date of units that cannot be read: " + verb)
-	w := dateWord.FindAllString(strings.ToLower(strings.ReplaceAll(s, "–", "-")), -1)
+	w := dateWord().FindAllString(strings.ToLower(strings.ReplaceAll(s, "–", "-")), -1)
 	op := ""
 	for len(w) > 0 && op != "?" {
 		next, n := "", 1

@@ -688,7 +688,7 @@ func (d *Decided) csafVuln(st *Statement) *csafVuln {
 	}
 	v.Notes = []csafNote{note}
 	for _, id := range append([]string{st.Vulnerability}, st.Aliases...) {
-		if cve.MatchString(id) && v.CVE == "" {
+		if cve().MatchString(id) && v.CVE == "" {
 			v.CVE = id
 			continue
 		}

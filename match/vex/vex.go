@@ -13,11 +13,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/myelin-health/myelin/internal/lazyregexp"
 	"github.com/myelin-health/myelin/match/advisory"
 )
 
@@ -224,13 +224,13 @@ func (d *Decided) Only(products []string) error {
 	}
 	if len(kept) < len(d.Statements) {
 		names := slices.Sorted(slices.Values(products))
-		d.ID += "-" + strings.Trim(plain.ReplaceAllString(strings.ToLower(strings.Join(names, "-")), "-"), "-")
+		d.ID += "-" + strings.Trim(plain().ReplaceAllString(strings.ToLower(strings.Join(names, "-")), "-"), "-")
 	}
 	d.Statements = kept
 	return nil
 }
 
-var plain = regexp.MustCompile(`[^a-z0-9.]+`)
+var plain = lazyregexp.New(`[^a-z0-9.]+`)
 
 // called reports whether a product has this name.
 func called(p *advisory.Product, name string) bool {

@@ -11,11 +11,11 @@ import (
 	"fmt"
 	"io"
 	"net/url"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/myelin-health/myelin/internal/lazyregexp"
 	"github.com/myelin-health/myelin/match/advisory"
 )
 
@@ -29,7 +29,7 @@ const maxVersion = 10_000
 // do: OpenVEX and CSAF want a sentence there.
 const noAction = "The supplier has stated no action yet."
 
-var cve = regexp.MustCompile(`^CVE-[0-9]{4}-[0-9]{4,}$`)
+var cve = lazyregexp.New(`^CVE-[0-9]{4}-[0-9]{4,}$`)
 
 // Write writes a document: OpenVEX 0.2.0, CycloneDX 1.6 or CSAF 2.0. The same
 // document is written in the same bytes. Where it says two things of one product,
@@ -142,7 +142,7 @@ func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339Nano) }
 
 // urn names the document in all its versions.
 func (d *Decided) urn() string {
-	if u, ok := strings.CutPrefix(d.ID, "urn:uuid:"); ok && uuid.MatchString(u) {
+	if u, ok := strings.CutPrefix(d.ID, "urn:uuid:"); ok && uuid().MatchString(u) {
 		return d.ID
 	}
 	h := sha256.Sum256([]byte("myelin vex\x00" + d.Namespace + "\x00" + d.Author + "\x00" + d.ID))
@@ -152,7 +152,7 @@ func (d *Decided) urn() string {
 	return "urn:uuid:" + x[:8] + "-" + x[8:12] + "-" + x[12:16] + "-" + x[16:20] + "-" + x[20:]
 }
 
-var uuid = regexp.MustCompile(`^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$`)
+var uuid = lazyregexp.New(`^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$`)
 
 // iri is the document's name in OpenVEX.
 func (d *Decided) iri() string {
