@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/myelin-health/myelin/device"
@@ -26,9 +27,10 @@ var (
 	style string
 	//go:embed page.tmpl
 	pageText string
-
-	pageTemplate = template.Must(template.New("page").Parse(pageText))
 )
+
+// pageTemplate is parsed when there is a page to write.
+var pageTemplate = sync.OnceValue(func() *template.Template { return template.Must(template.New("page").Parse(pageText)) })
 
 // How much the page shows, in rows of each list. The JSON has all.
 const (
@@ -53,7 +55,7 @@ const (
 // from elsewhere, the same bytes for the same assessment.
 func HTML(w io.Writer, a *Assessment) error {
 	b := bufio.NewWriter(w)
-	if err := pageTemplate.Execute(b, newPage(newDigest(a))); err != nil {
+	if err := pageTemplate().Execute(b, newPage(newDigest(a))); err != nil {
 		return err
 	}
 	return b.Flush()

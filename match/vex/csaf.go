@@ -730,15 +730,15 @@ func (w *csafWriter) product(p *advisory.Product) string {
 	}
 	name := csafFullName{Name: title(p), ID: w.next()}
 	var helper csafHelper
-	if purlName.MatchString(p.PURL) {
+	if purlName().MatchString(p.PURL) {
 		helper.PURL = p.PURL
 	}
-	if cpe23.MatchString(p.CPE) {
+	if cpe23().MatchString(p.CPE) {
 		helper.CPE = p.CPE
 	}
 	w.ids[k] = name.ID
 	if p.Manufacturer == "" || p.Name == "" {
-		if url := packageURL(p); purlName.MatchString(url) { // it tells name and version
+		if url := packageURL(p); purlName().MatchString(url) { // it tells name and version
 			helper.PURL = url
 		}
 		if helper != (csafHelper{}) {

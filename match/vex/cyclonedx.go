@@ -584,7 +584,7 @@ func (refs cycloneDXRefs) of(list *[]*cycloneDXComponent, prefix string, p *advi
 	if p.PURL != "" {
 		c.Type = "application"
 	}
-	if cpe23.MatchString(p.CPE) {
+	if cpe23().MatchString(p.CPE) {
 		c.CPE = p.CPE
 	}
 	if p.Manufacturer != "" {

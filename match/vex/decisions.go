@@ -407,10 +407,10 @@ func (l *loader) product(n ast.Node, what, maker string) advisory.Product {
 		p.Manufacturer = maker
 	}
 	p.Name = s.need("name", "as its users know it")
-	if l.err == nil && p.PURL != "" && !purlName.MatchString(p.PURL) {
+	if l.err == nil && p.PURL != "" && !purlName().MatchString(p.PURL) {
 		l.fail(s.values["purl"], "purl has to be a package URL, such as pkg:generic/openssl@1.0.2k")
 	}
-	if l.err == nil && p.CPE != "" && !cpe23.MatchString(p.CPE) {
+	if l.err == nil && p.CPE != "" && !cpe23().MatchString(p.CPE) {
 		l.fail(s.values["cpe"], "cpe has to be a CPE 2.3 name with all its thirteen parts")
 	}
 	return p

@@ -5,9 +5,9 @@ package vex
 
 import (
 	"net/url"
-	"regexp"
 	"strings"
 
+	"github.com/myelin-health/myelin/internal/lazyregexp"
 	"github.com/myelin-health/myelin/match/advisory"
 	"github.com/myelin-health/myelin/match/purl"
 	"github.com/myelin-health/myelin/match/version"
@@ -102,11 +102,11 @@ const (
 	cpeLanguage = "(?:[*-]|[A-Za-z]{2,3}(?:-[A-Za-z]{2})?)"
 )
 
-var cpe23 = regexp.MustCompile("^cpe:2\\.3:[aho*-](?::" + cpeValue + "){5}:" + cpeLanguage + "(?::" + cpeValue + "){4}$")
+var cpe23 = lazyregexp.New("^cpe:2\\.3:[aho*-](?::" + cpeValue + "){5}:" + cpeLanguage + "(?::" + cpeValue + "){4}$")
 
 // purlName is as much of a package URL's form as the schemas check, and no more
 // than printable ASCII.
-var purlName = regexp.MustCompile("^pkg:[A-Za-z][A-Za-z0-9.+-]*/[!-~]+$")
+var purlName = lazyregexp.New("^pkg:[A-Za-z][A-Za-z0-9.+-]*/[!-~]+$")
 
 // A rangeReader understands versions that are ranges, each spelling once.
 type rangeReader map[string]version.Text
