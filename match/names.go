@@ -346,6 +346,20 @@ func (n *Names) oneMaker(written string) *maker {
 	return m
 }
 
+// SameMaker says how surely two names are of one maker.
+func (n *Names) SameMaker(a, b string) Certainty {
+	c, _ := n.same(n.maker(a), n.maker(b))
+	return c
+}
+
+// SameProduct says how surely two products are one, whatever their versions.
+func (n *Names) SameProduct(a, b Product) Certainty {
+	x, y := n.maker(a.Manufacturer), n.maker(b.Manufacturer)
+	c, _ := n.same(x, y)
+	named, _ := compare(parseModel(a.Model, n.house(x)), parseModel(b.Model, n.house(y)))
+	return least(c, named)
+}
+
 // same says whether two makers are one, and why.
 func (n *Names) same(a, b *maker) (Certainty, string) {
 	switch {
