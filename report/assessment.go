@@ -42,6 +42,7 @@ type Input struct {
 	Bytes   int64
 	Packets uint64 // of a capture
 	Items   int    // of a document: components, advisories, devices, as its kind has it
+	Note    string // how a register's columns were understood
 	Error   string // why reading ended early, and where; "" when it did not
 }
 
@@ -165,6 +166,7 @@ type (
 		Bytes   int64  `json:"bytes"`
 		Packets uint64 `json:"packets"`
 		Items   int    `json:"items,omitempty"`
+		Note    string `json:"note,omitempty"`
 		Error   string `json:"error"`
 	}
 	jsonAddress struct {

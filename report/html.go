@@ -592,6 +592,9 @@ func (p *pageData) inputs(g *digest) {
 				r.Read = "nothing in it"
 			}
 		}
+		if in.Note != "" {
+			r.Read += ": " + cut(Plain(in.Note), rowWords)
+		}
 		p.Inputs = append(p.Inputs, r)
 	}
 	p.MoreInputs = more(len(g.Inputs), pageRows)

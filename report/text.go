@@ -326,6 +326,17 @@ func (g *digest) textInputs(b *bufio.Writer) {
 	}
 	textTable(b, "INPUTS NOT READ TO THE END", []column{{"input", 30, false}, {"kind", 10, false}, {"holds", 18, true}, {"why", 35, false}}, rows, n-len(rows))
 
+	rows, n = nil, 0
+	for _, in := range g.Inputs {
+		if in.Note == "" {
+			continue
+		}
+		if n++; len(rows) < textInputs {
+			rows = append(rows, []string{Plain(in.Path), Plain(in.Note)})
+		}
+	}
+	textTable(b, "HOW COLUMNS WERE UNDERSTOOD", []column{{"register", 30, false}, {"what was taken from which column", 70, false}}, rows, n-len(rows))
+
 	rows = nil
 	losses := g.Stats.losses()
 	for _, what := range losses {
