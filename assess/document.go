@@ -5,6 +5,7 @@ package assess
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"io"
 	"os"
@@ -14,6 +15,7 @@ import (
 	"github.com/myelin-health/myelin/match/advisory"
 	"github.com/myelin-health/myelin/match/register"
 	"github.com/myelin-health/myelin/match/sbom"
+	"github.com/myelin-health/myelin/match/vex"
 	"github.com/myelin-health/myelin/report"
 )
 
@@ -24,6 +26,7 @@ const headBytes = 64 << 10
 type documents struct {
 	boms       []*sbom.Document
 	advisories []*advisory.Document
+	said       []vex.Statement // of vulnerabilities
 	kev        map[string]advisory.KEVEntry
 	epss       *advisory.EPSS
 	entries    []register.Entry // of the hospital's own registers
@@ -65,8 +68,21 @@ func (d *documents) read(in *report.Input) error {
 			return err
 		}
 		in.Items = len(doc.Components)
-		d.boms = append(d.boms, doc)
-		return nil
+		statements := doc.Vulnerabilities > 0 && (in.Items == 0 || in.Items == 1 && doc.Subject == 0)
+		if !statements {
+			d.boms = append(d.boms, doc)
+		}
+		if doc.Vulnerabilities == 0 {
+			return nil
+		}
+		if kind == sbom.CycloneDXXML {
+			return errors.New("what it says of vulnerabilities is not read: that takes CycloneDX in JSON")
+		}
+		n, err := d.readVEX(f)
+		if statements { // and nothing that the product is made of
+			in.Kind, in.Items = "vex", n
+		}
+		return err
 	}
 	switch kind := advisory.Detect(head); kind {
 	case advisory.NoKind:
@@ -104,6 +120,18 @@ func (d *documents) read(in *report.Input) error {
 			}
 		}
 		d.advisories = append(d.advisories, docs...)
+		if len(docs) == 1 && docs[0].Profile == "csaf_vex" { // of other advisories the index knows what each clears
+			in.Kind = "vex"
+			var wrong error
+			in.Items, wrong = d.readVEX(f)
+			err = errors.Join(err, wrong)
+		}
+		return err
+	}
+	if bytes.Contains(head, []byte("openvex.dev/ns")) && bytes.HasPrefix(bytes.TrimLeft(head, " \t\r\n"), []byte("{")) {
+		in.Kind = "openvex"
+		var err error
+		in.Items, err = d.readVEX(f)
 		return err
 	}
 	if bytes.HasPrefix(head, []byte("PK\x03\x04")) && strings.EqualFold(filepath.Ext(in.Path), ".xlsx") {
@@ -137,6 +165,24 @@ func (d *documents) read(in *report.Input) error {
 		return r.Problems[0]
 	}
 	return nil
+}
+
+// readVEX reads what a file says of vulnerabilities, from its beginning, and
+// returns how many statements that is.
+func (d *documents) readVEX(f io.ReadSeeker) (int, error) {
+	if _, err := f.Seek(0, io.SeekStart); err != nil {
+		return 0, err
+	}
+	doc, err := vex.ReadDocument(f)
+	if err != nil {
+		return 0, err
+	}
+	for i := range doc.Statements {
+		st := &doc.Statements[i]
+		st.Product.Manufacturer = cmp.Or(st.Product.Manufacturer, st.Supplier)
+	}
+	d.said = append(d.said, doc.Statements...)
+	return len(doc.Statements), nil
 }
 
 // beside holds an advisory against the signature and the hashes beside it.

@@ -18,6 +18,7 @@ import (
 	"github.com/myelin-health/myelin/match/advisory"
 	"github.com/myelin-health/myelin/match/register"
 	"github.com/myelin-health/myelin/match/sbom"
+	"github.com/myelin-health/myelin/match/vex"
 	"github.com/myelin-health/myelin/risk"
 	"github.com/myelin-health/myelin/watch"
 )
@@ -135,6 +136,9 @@ type fleet struct {
 	exposed map[string]string // by device id
 	weak    map[string][]*advisory.Vulnerability
 	kinds   map[string]advisory.Kind // of advisories, by id
+
+	said     map[string][]vex.Statement // see [sayings]
+	subjects map[int]*sbom.Document     // bills of materials by the product that they are about
 }
 
 // know brings the hospital's register into the devices, and returns what
@@ -144,7 +148,7 @@ func (d *documents) know(r *watch.Result, now time.Time) []finding.Finding {
 		return nil
 	}
 	r.Devices = registered(r.Devices, d.entries)
-	f := &fleet{documents: d, index: match.NewIndex(nil), devices: r.Devices, exposed: exposed(r.Devices, r.Sessions), weak: map[string][]*advisory.Vulnerability{}, kinds: map[string]advisory.Kind{}}
+	f := &fleet{documents: d, index: match.NewIndex(nil), devices: r.Devices, exposed: exposed(r.Devices, r.Sessions), weak: map[string][]*advisory.Vulnerability{}, kinds: map[string]advisory.Kind{}, said: sayings(d.said), subjects: map[int]*sbom.Document{}}
 	entries := map[string]*register.Entry{}
 	for i := range d.entries {
 		entries[d.entries[i].ID] = &d.entries[i]
@@ -160,7 +164,7 @@ func (d *documents) know(r *watch.Result, now time.Time) []finding.Finding {
 		f.index.AddDevice(&e)
 	}
 	for _, doc := range d.boms {
-		f.index.AddSBOM(doc)
+		f.subjects[f.index.AddSBOM(doc)] = doc
 	}
 	for _, doc := range d.advisories {
 		if doc.Withdrawn {
@@ -196,10 +200,16 @@ func (f *fleet) weaknesses() []finding.Finding {
 		cause
 		hits []match.Hit
 		docs []string
+
+		opinions []string
 	}
 	var groups []*group
 	of := map[cause][]*group{}
 	for _, h := range f.index.All() {
+		is, opinions := f.judge(&h)
+		if !is {
+			continue
+		}
 		part := -1
 		if len(h.Components) > 0 {
 			part = h.Components[0]
@@ -229,11 +239,16 @@ func (f *fleet) weaknesses() []finding.Finding {
 			}
 			in.hits = append(in.hits, h)
 			in.docs = append(in.docs, h.Advisories...)
+			for _, s := range opinions {
+				in.opinions = once(in.opinions, s, maxWhy)
+			}
 		}
 	}
 	out := make([]finding.Finding, 0, len(groups))
 	for _, g := range groups {
-		out = append(out, f.weakness(g.cause, g.hits))
+		x := f.weakness(g.cause, g.hits)
+		x.Opinions = g.opinions
+		out = append(out, x)
 	}
 	return out
 }

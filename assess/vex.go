@@ -1,0 +1,163 @@
+// SPDX-FileCopyrightText: 2026 The Myelin authors
+// SPDX-License-Identifier: Apache-2.0
+
+package assess
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/myelin-health/myelin/match"
+	"github.com/myelin-health/myelin/match/advisory"
+	"github.com/myelin-health/myelin/match/purl"
+	"github.com/myelin-health/myelin/match/sbom"
+	"github.com/myelin-health/myelin/match/vex"
+)
+
+// sayings are statements by the vulnerability that they are about, in lower case.
+// Those of documents of which there is a newer version are left out.
+func sayings(all []vex.Statement) map[string][]vex.Statement {
+	type document struct{ author, id string }
+	newest := map[document]int{}
+	for i := range all {
+		d := document{all[i].Author, all[i].Document}
+		newest[d] = max(newest[d], all[i].Version)
+	}
+	out := map[string][]vex.Statement{}
+	for i := range all {
+		st := &all[i]
+		if st.Document != "" && st.Version < newest[document{st.Author, st.Document}] {
+			continue
+		}
+		for _, id := range append([]string{st.Vulnerability}, st.Aliases...) {
+			if id = strings.ToLower(id); id != "" {
+				out[id] = append(out[id], *st)
+			}
+		}
+	}
+	return out
+}
+
+// judge takes out of a hit what the product's supplier says is not so, and
+// returns whether anything is left, and what others say.
+func (f *fleet) judge(h *match.Hit) (is bool, opinions []string) {
+	var said []vex.Statement
+	for _, id := range append([]string{h.Vulnerability}, h.Aliases...) {
+		said = append(said, f.said[strings.ToLower(id)]...)
+	}
+	if said == nil {
+		return true, nil
+	}
+	parts, left := h.Components, []int(nil)
+	if len(parts) == 0 {
+		parts = []int{-1}
+	}
+	for _, part := range parts {
+		q := f.question(h, part)
+		a := vex.Resolve(said, q)
+		for i := range a.Opinions {
+			if st := &a.Opinions[i]; !slices.Contains(h.Advisories, st.Document) { // else it is what was hit
+				opinions = append(opinions, h.Vulnerability+": "+brief(st.Opinion(), remedyText))
+			}
+		}
+		if a.Suppresses() && !f.revoked(h, &q, a.Said) {
+			continue
+		}
+		if left = append(left, part); a.Said != nil && !slices.Contains(h.Advisories, a.Said.Document) {
+			h.Why = append(slices.Clone(h.Why), "the supplier: "+brief(a.Said.Opinion(), remedyText))
+		}
+	}
+	if len(h.Components) > 0 {
+		h.Components = left
+	}
+	return len(left) > 0, opinions
+}
+
+// question asks what is said of a hit's product, or of a part of it.
+func (f *fleet) question(h *match.Hit, part int) vex.Question {
+	p := f.index.Product(h.Product)
+	q := vex.Question{
+		Vulnerability: h.Vulnerability, Aliases: h.Aliases,
+		Product: advisory.Product{Manufacturer: p.Manufacturer, Name: p.Model, Version: p.Version},
+		Same:    supplies, About: about,
+	}
+	if c := f.subject(h); c != nil {
+		q.Product.PURL = c.PURL
+		if len(c.CPEs) > 0 {
+			q.Product.CPE = c.CPEs[0]
+		}
+	}
+	if part >= 0 {
+		name, version := f.index.Component(part)
+		q.Component = &advisory.Product{Name: name, Version: version}
+		if k, err := purl.Parse(name); err == nil {
+			k.Version = version
+			q.Component.PURL, q.Component.Name = k.String(), k.Name
+		}
+	}
+	return q
+}
+
+// revoked reports whether the supplier has published one of the advisories of a
+// hit after saying that it is not so.
+func (f *fleet) revoked(h *match.Hit, q *vex.Question, said *vex.Statement) bool {
+	return slices.ContainsFunc(f.advisories, func(d *advisory.Document) bool {
+		return slices.Contains(h.Advisories, d.ID) && supplies(d.Publisher, q.Product.Manufacturer) && d.Modified.After(said.Time)
+	})
+}
+
+// offices are what stands behind a maker's name when its security office speaks.
+var offices = []string{" psirt", " product security", " security team", " product security team", " product security office", " product cert", " security"}
+
+// supplies reports whether the author of a document is certainly this maker: one
+// who has the same name but for what usually stands beside it, or another that
+// is known to be of the same company. A likeness of names is not enough.
+func supplies(author, maker string) bool {
+	if i := strings.IndexByte(author, '<'); i > 0 {
+		author = author[:i]
+	}
+	author = strings.TrimSpace(author)
+	if match.Shipped().SameMaker(author, maker) == match.Exact {
+		return true
+	}
+	return slices.ContainsFunc(offices, func(office string) bool {
+		n := len(author) - len(office)
+		return n > 0 && strings.EqualFold(author[n:], office) && match.Shipped().SameMaker(author[:n], maker) == match.Exact
+	})
+}
+
+// about is [vex.Includes], and where the product has no other identifier it
+// knows how makers and products are spelled.
+func about(stated, asked *advisory.Product) bool {
+	if vex.Includes(stated, asked) {
+		return true
+	}
+	if stated.Name == "" || stated.PURL != "" && !strings.HasPrefix(stated.PURL, "pkg:generic/") {
+		return false
+	}
+	a, b := match.Product{Manufacturer: stated.Manufacturer, Model: stated.Name}, match.Product{Manufacturer: asked.Manufacturer, Model: asked.Name}
+	if a.Manufacturer == "" || b.Manufacturer == "" || match.Shipped().SameProduct(a, b) != match.Exact {
+		return false
+	}
+	named := *stated
+	named.PURL, named.CPE, named.Manufacturer, named.Name = "", "", asked.Manufacturer, asked.Name
+	return vex.Includes(&named, asked)
+}
+
+// subject returns the product of a hit as the bill of materials that is certainly
+// about it names it, or nil.
+func (f *fleet) subject(h *match.Hit) *sbom.Component {
+	doc := f.subjects[h.Product]
+	if doc == nil && h.Devices != nil && !h.Devices.IsEmpty() {
+		serials, sure := f.index.Bills(h.Devices.Minimum())
+		if sure == match.Exact && serials[0] != "" {
+			if i := slices.IndexFunc(f.boms, func(d *sbom.Document) bool { return d.Serial == serials[0] }); i >= 0 {
+				doc = f.boms[i]
+			}
+		}
+	}
+	if doc == nil || doc.Subject < 0 || doc.Subject >= len(doc.Components) {
+		return nil
+	}
+	return &doc.Components[doc.Subject]
+}
