@@ -38,7 +38,7 @@ type Config struct {
 	Key         []byte                             // of pseudonyms
 	Baseline    *watch.Baseline                    // what is expected
 	Dialects    []*radio.Dialect                   // of proprietary radios, besides those that Myelin brings
-	Catalogue   *device.Catalogue                  // what products and their FDA codes mean; nil: what Myelin knows
+	Catalogue   *device.Catalogue                  // what products and their FDA codes mean, and learns what authorities' files among the inputs say; nil: what Myelin knows
 	Now         time.Time                          // of the answer: what is supported today; zero: the clock's
 	Only        []finding.Kind                     // kinds to report; none means all
 	MinDecision finding.Decision                   // leave out what is less urgent
@@ -63,6 +63,7 @@ func Run(ctx context.Context, paths []string, c Config) (*report.Assessment, err
 	order(captures)
 	inputs.captures = captures
 	again := unread(captures)
+	catalogue := inputs.learn(c.Catalogue)
 	watched := func(captures []*input, wc watch.Config) (*watch.Watcher, error) {
 		m := &merger{}
 		for i, in := range captures {
@@ -78,7 +79,7 @@ func Run(ctx context.Context, paths []string, c Config) (*report.Assessment, err
 		}
 		return w, w.Flush()
 	}
-	wc := watch.Config{Jobs: c.Jobs, Key: c.Key, Baseline: c.Baseline, Catalogue: c.Catalogue, Dialects: dialects}
+	wc := watch.Config{Jobs: c.Jobs, Key: c.Key, Baseline: c.Baseline, Catalogue: catalogue, Dialects: dialects}
 	if len(c.Dialects) == 0 {
 		wc.Makes = radio.MayBeOf
 	}

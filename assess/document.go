@@ -27,6 +27,8 @@ type documents struct {
 	boms       []*sbom.Document
 	advisories []*advisory.Document
 	said       []vex.Statement // of vulnerabilities
+	classes    []register.Classification
+	gudidFiles []gudidFile
 	kev        map[string]advisory.KEVEntry
 	epss       *advisory.EPSS
 	entries    []register.Entry // of the hospital's own registers
@@ -134,7 +136,8 @@ func (d *documents) read(in *report.Input) error {
 		in.Items, err = d.readVEX(f)
 		return err
 	}
-	if bytes.HasPrefix(head, []byte("PK\x03\x04")) && strings.EqualFold(filepath.Ext(in.Path), ".xlsx") {
+	switch register.Detect(head, in.Path) {
+	case register.MDS2File:
 		in.Kind = "mds2"
 		st, err := f.Stat()
 		if err != nil {
@@ -147,7 +150,31 @@ func (d *documents) read(in *report.Input) error {
 		in.Items = len(form.Questions)
 		d.statements = append(d.statements, form)
 		return nil
+	case register.GUDIDFile:
+		in.Kind = "gudid"
+		d.gudid(in, head)
+		return nil
+	case register.ClassificationFile:
+		in.Kind = "classification"
+		rows, err := register.ReadClassification(f)
+		in.Items = len(rows)
+		d.classes = append(d.classes, rows...)
+		return err
+	case register.RecallFile:
+		in.Kind = "recalls"
+		docs, err := register.ReadRecalls(f)
+		in.Items = len(docs)
+		d.advisories = append(d.advisories, recalls(docs)...)
+		return err
+	case register.DeviceList:
+		return d.readList(f, in)
 	}
+	return errNoDocument
+}
+
+// readList reads a register. What merely looks like one by its first bytes is no
+// document.
+func (d *documents) readList(f io.Reader, in *report.Input) error {
 	switch strings.ToLower(filepath.Ext(in.Path)) {
 	case ".csv", ".tsv", ".yaml", ".yml", ".json", ".txt":
 	default:
@@ -159,7 +186,7 @@ func (d *documents) read(in *report.Input) error {
 	} else if err != nil {
 		return err
 	}
-	in.Kind, in.Items = "register", len(r.Entries)
+	in.Kind, in.Items, in.Note = "register", len(r.Entries), columnsOf(r)
 	d.entries = append(d.entries, r.Entries...)
 	if len(r.Problems) > 0 {
 		return r.Problems[0]
