@@ -180,7 +180,7 @@ func (d *documents) know(r *watch.Result, now time.Time) []finding.Finding {
 		}
 	}
 	out := f.weaknesses()
-	return append(out, f.parts(now)...)
+	return slices.Concat(out, f.parts(now), f.disclosed(r))
 }
 
 // A cause is one reason for a finding: a part of a device in its version, or
