@@ -108,6 +108,7 @@ func TestVEX(t *testing.T) {
 		{"the part alone", openVEX("Norra Medical", "1", `{"@id":"pkg:generic/northtls@1.4.1"}`, notThere), "openvex 1", both, "Norra Medical says not affected", ""},
 		{"the part's maker", openVEX("Northwind TLS", "1", northtlsIn, notThere), "openvex 1", both, "CVE-2026-1001: Northwind TLS says not affected (vulnerable code not present), 2026-02-01", ""},
 		{"a name that is alike", openVEX("Norra Medical Users", "1", northtlsIn, notThere), "openvex 1", both, "Norra Medical Users says not affected", ""},
+		{"a shorter name", openVEX("Norra", "1", northtlsIn, notThere), "openvex 1", both, "Norra says not affected", ""},
 		{"being looked into", openVEX("Norra Medical", "1", northtlsIn, `"status":"under_investigation"`), "openvex 1", both, "", "the supplier: Norra Medical says under investigation"},
 		{"CycloneDX", cycloneVEX, "vex 1", second, "", ""},
 		{"CycloneDX of a hospital", strings.Replace(cycloneVEX, `"manufacturer":{"name":"Norra Medical"},"component"`, `"manufacturer":{"name":"St. Ada Hospital"},"component"`, 1), "vex 1", both, "St. Ada Hospital says not affected", ""},
