@@ -73,10 +73,11 @@ type productKey struct {
 
 type product struct {
 	Product
-	model   int
-	devices *roaring.Bitmap
-	sboms   []link // what it is made of
-	subject bool   // a bill of materials is about it, whether or not the fleet has one
+	model    int
+	devices  *roaring.Bitmap
+	sboms    []link // what it is made of
+	nameless bool   // a bill of materials stands for it that does not say what it is about
+	subject  bool   // a bill of materials is about it, whether or not the fleet has one
 }
 
 // A link ties a product and a bill of materials.
@@ -337,6 +338,7 @@ func (x *Index) AddSBOM(d *sbom.Document) int {
 	p := x.addProduct(subject)
 	x.sboms[b].product = p
 	x.products[p].subject = true
+	x.products[p].nameless = d.Subject < 0 || d.Subject >= len(d.Components) || d.Components[d.Subject].Name == ""
 	for j := range x.near(x.models[x.products[p].model].model) {
 		for _, q := range x.models[j].products {
 			x.tie(q, b)
@@ -359,7 +361,12 @@ func (x *Index) Bills(device uint32) (serials []string, certainty Certainty) {
 	if p < 0 {
 		return nil, ""
 	}
-	links := slices.Clone(x.products[p].sboms)
+	return x.BillsOf(p)
+}
+
+// BillsOf returns the same of a product of a [Hit].
+func (x *Index) BillsOf(product int) (serials []string, certainty Certainty) {
+	links := slices.Clone(x.products[product].sboms)
 	slices.SortStableFunc(links, func(a, b link) int { return b.certainty.rank() - a.certainty.rank() })
 	for _, l := range links {
 		if certainty == "" {

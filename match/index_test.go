@@ -188,6 +188,32 @@ func TestNoSubject(t *testing.T) {
 	}
 }
 
+// TestPackageNames holds that a package of an ecosystem is not looked for in the
+// names of products, unless the product is that package, and that the number of
+// a bill of materials is no name.
+func TestPackageNames(t *testing.T) {
+	for _, test := range []struct {
+		pack, maker, model string
+		hits               int
+	}{
+		{"golang.org/x/image", "", "golang.org/x/text", 0},
+		{"github.com/elsewhere/go-flow", "Adamed", "go-flow", 0},
+		{"k8s.io/kubernetes", "", "k8s.io/kubernetes", 1},
+	} {
+		x := NewIndex(nil)
+		x.AddDevice(&register.Entry{ID: "one", Identity: device.Identity{Manufacturer: test.maker, Model: test.model, Version: "1.0.0"}})
+		p := advisory.Product{Name: test.pack, Ecosystem: "Go", Package: test.pack, HasRange: true, Range: before(version.Go, "2.0.0")}
+		if hits := x.Affected(about("GO-1", nil, advisory.Statement{Product: p})); len(hits) != test.hits {
+			t.Errorf("%s, %s: %d hits, want %d: %+v", test.pack, test.model, len(hits), test.hits, hits)
+		}
+	}
+	x := NewIndex(nil)
+	x.AddSBOM(&sbom.Document{Serial: "http://spdx.example/documents/1", Subject: -1, Components: []sbom.Component{{Name: "zlib", Version: "1.2"}}})
+	if hits := x.Affected(about("CVE-2026-1", nil, advisory.Statement{Product: advisory.Product{Name: "http", Version: "2.0"}})); len(hits) != 0 {
+		t.Errorf("a serial number was taken for a name: %+v", hits)
+	}
+}
+
 // TestOneCause: a CVE by any of its names and several documents is one hit, and
 // no device is in two.
 func TestOneCause(t *testing.T) {

@@ -72,6 +72,11 @@ func (x *Index) wholes(d *advisory.Document, p *advisory.Product) []candidate {
 		}
 		for _, pi := range n.products {
 			prod := &x.products[pi]
+			// A package of an ecosystem is what products are made of. That one is
+			// called like it is not enough: it has to be the package.
+			if p.Ecosystem != "" && p.Package != "" && p.Manufacturer == "" && !strings.EqualFold(prod.Model, p.Package) || prod.nameless {
+				continue
+			}
 			var best []candidate
 			for _, a := range alts {
 				found := x.whole(p, a, prod)

@@ -289,7 +289,11 @@ func (t *productTree) vulnerability(v value, d *Document) Vulnerability {
 		w.Title = cwe.get("name").str()
 	}
 	for n := v.get("notes").list(); n.ok() && w.Title == ""; n = n.next() {
-		w.Title = n.get("title").str()
+		switch title := n.get("title").str(); strings.ToLower(title) {
+		case "cve description", "description", "details", "summary", "vulnerability description", "vulnerability summary": // of every one
+		default:
+			w.Title = title
+		}
 	}
 	if cwe.present() {
 		w.CWE = []string{cwe.get("id").str()}
