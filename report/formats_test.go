@@ -197,6 +197,30 @@ func TestAnswer(t *testing.T) {
 	}
 }
 
+// TestPapers: of papers alone it is products that need attention, nobody counts
+// packets, and what is certain is 100 %.
+func TestPapers(t *testing.T) {
+	a := &Assessment{
+		Inputs: []Input{{Path: "a.cdx.json", Kind: "cyclonedx", Items: 1}},
+		Findings: []finding.Finding{{
+			Kind: finding.KnownExploited, Product: "Flow 500", Decision: finding.Attend, EPSS: 0.99999,
+			CVSS: []finding.Score{{Version: "3.1", Vector: "a", Base: 9, Source: "N"}, {Version: "3.1", Vector: "b", Base: 9, Source: "N"}},
+		}},
+	}
+	got := string(write(t, Text, a))
+	for _, want := range []string{"1 product needs attention soon: Flow 500.", "1 input, no capture among them", "of 100 % (EPSS)"} {
+		if !strings.Contains(strings.Join(strings.Fields(got), " "), want) {
+			t.Errorf("no %q in\n%s", want, got)
+		}
+	}
+	if page := string(write(t, HTML, a)); strings.Count(page, "<bdi>Flow 500</bdi>") != 1 {
+		t.Errorf("the page names a product beside itself:\n%s", page)
+	}
+	if n := strings.Count(got, "CVSS 3.1"); n != 1 || strings.Contains(got, "packet") {
+		t.Errorf("a score is said %d times:\n%s", n, got)
+	}
+}
+
 // largeWard has n devices, a finding for each, and a session from each to the next.
 func largeWard(n int) *Assessment {
 	a := sampleWard()

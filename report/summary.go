@@ -245,9 +245,11 @@ func full(d *device.Device) string {
 const maxNamed = 3
 
 // names says whom the findings of a decision are about, each once, in the
-// order of urgency.
-func (g *digest) names(decision finding.Decision) (names []string, n int) {
+// order of urgency, and what they are: devices, or products when no device of
+// any of them is known.
+func (g *digest) names(decision finding.Decision) (names []string, n int, what string) {
 	seen := map[string]bool{}
+	what = "product"
 	for i := range g.Findings {
 		f := &g.Findings[i]
 		key := cmp.Or(f.Device, f.Product)
@@ -255,6 +257,9 @@ func (g *digest) names(decision finding.Decision) (names []string, n int) {
 			continue
 		}
 		seen[key] = true
+		if f.Device != "" || f.Product == "" {
+			what = "device"
+		}
 		if n++; n > maxNamed {
 			continue
 		}
@@ -264,7 +269,7 @@ func (g *digest) names(decision finding.Decision) (names []string, n int) {
 			names = append(names, cut(g.who(f), 60))
 		}
 	}
-	return names, n
+	return names, n, what
 }
 
 // enumerate writes "a", "a and b", "a, b and c", "a, b, c and 4 more".
@@ -280,12 +285,12 @@ func enumerate(names []string, n int) string {
 
 // answer is the assessment in a sentence.
 func (g *digest) answer() string {
-	if names, n := g.names(finding.Act); n > 0 {
+	if names, n, what := g.names(finding.Act); n > 0 {
 		verb := "need"
 		if n == 1 {
 			verb = "needs"
 		}
-		return fmt.Sprintf("%s %s action now: %s.", count(n, "device"), verb, enumerate(names, n))
+		return fmt.Sprintf("%s %s action now: %s.", count(n, what), verb, enumerate(names, n))
 	}
 	if g.nothing() {
 		return "Nothing can be said: no packet could be read."
@@ -297,12 +302,12 @@ func (g *digest) answer() string {
 	if g.Stats.LeftOut > 0 {
 		calm = "Of the findings asked for, none needs action now"
 	}
-	if names, n := g.names(finding.Attend); n > 0 {
+	if names, n, what := g.names(finding.Attend); n > 0 {
 		verb := "need"
 		if n == 1 {
 			verb = "needs"
 		}
-		return fmt.Sprintf("%s; %s %s attention soon: %s.", calm, count(n, "device"), verb, enumerate(names, n))
+		return fmt.Sprintf("%s; %s %s attention soon: %s.", calm, count(n, what), verb, enumerate(names, n))
 	}
 	if g.medical == 0 {
 		return calm + ", and no medical device was seen."
@@ -438,7 +443,9 @@ func published(f *finding.Finding) (lines []fact) {
 		if s.Source != "" {
 			line += " (" + s.Source + ")"
 		}
-		scores = append(scores, line)
+		if !slices.Contains(scores, line) {
+			scores = append(scores, line)
+		}
 	}
 	if f.EPSS > 0 {
 		scores = append(scores, "attacked within 30 days with a probability of "+percent(f.EPSS)+" (EPSS)")
@@ -454,6 +461,9 @@ func published(f *finding.Finding) (lines []fact) {
 
 // percent writes a probability with two significant digits.
 func percent(p float64) string {
+	if p > 0.0995 { // 'g' writes 100 as 1e+02
+		return strconv.FormatFloat(100*p, 'f', 0, 64) + " %"
+	}
 	return strconv.FormatFloat(100*p, 'g', 2, 64) + " %"
 }
 

@@ -122,6 +122,9 @@ func (g *digest) textSummary(b *bufio.Writer) {
 		fmt.Fprintf(b, "            %s\n", taken)
 	}
 	inputs := fmt.Sprintf("%s, %s, %s", count(len(g.Inputs), "input"), count(g.Stats.Packets, "packet"), size(g.Stats.Bytes))
+	if g.Stats.Packets == 0 && !g.nothing() {
+		inputs = count(len(g.Inputs), "input") + ", no capture among them"
+	}
 	if g.unread > 0 {
 		inputs += fmt.Sprintf("; %s could not be read to the end", digits(g.unread))
 	}
@@ -156,7 +159,9 @@ func (g *digest) textFindings(b *bufio.Writer) {
 				where += ", first at " + time.Unix(0, first.Time).UTC().Format("15:04:05") + " UTC"
 			}
 			where += " in " + g.where(*first)
-			if first.Note != "" && (f.Kind != finding.PHIInClear || f.Protocol == "gatt" || f.Protocol == "radio") { // whose title else says it all
+			if f.First == 0 && first.Note != "" {
+				where += ", " + cut(Plain(first.Note), 160)
+			} else if first.Note != "" && (f.Kind != finding.PHIInClear || f.Protocol == "gatt" || f.Protocol == "radio") { // whose title else says it all
 				what += "\n" + cut(Plain(first.Note), 160)
 			}
 		}
