@@ -254,7 +254,9 @@ func find(paths []string, stdin io.Reader) ([]*input, *found, error) {
 		if !ok {
 			continue
 		}
-		switch err := f.read(in); {
+		err := f.read(in)
+		f.note(len(captures) + i)
+		switch {
 		case err == nil:
 			in.Error = ""
 		case !errors.Is(err, errNoDocument):

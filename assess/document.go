@@ -7,11 +7,13 @@ import (
 	"bytes"
 	"cmp"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
 	"strings"
 
+	"github.com/myelin-health/myelin/finding"
 	"github.com/myelin-health/myelin/match/advisory"
 	"github.com/myelin-health/myelin/match/register"
 	"github.com/myelin-health/myelin/match/sbom"
@@ -24,6 +26,7 @@ const headBytes = 64 << 10
 
 // documents are what was given besides captures, read.
 type documents struct {
+	places
 	boms       []*sbom.Document
 	advisories []*advisory.Document
 	said       []vex.Statement // of vulnerabilities
@@ -38,6 +41,40 @@ type documents struct {
 // empty reports whether no document says anything of products and devices.
 func (d *documents) empty() bool {
 	return len(d.boms) == 0 && len(d.advisories) == 0 && len(d.entries) == 0 && len(d.statements) == 0
+}
+
+// places says which input each document came from.
+type places struct {
+	from   map[any]int                   // by the document's pointer
+	lines  map[string]finding.Sighting   // of the entries of registers, by id
+	papers map[string]*advisory.Document // by id
+	bills  map[string]*sbom.Document     // by serial number
+	noted  struct{ boms, advisories, entries int }
+}
+
+// note gives what was read since the last call its place: the input's number.
+func (d *documents) note(input int) {
+	if d.from == nil {
+		d.from, d.lines = map[any]int{}, map[string]finding.Sighting{}
+		d.papers, d.bills = map[string]*advisory.Document{}, map[string]*sbom.Document{}
+	}
+	for _, doc := range d.boms[d.noted.boms:] {
+		d.from[doc] = input
+		if doc.Serial != "" {
+			d.bills[doc.Serial] = doc
+		}
+	}
+	for _, doc := range d.advisories[d.noted.advisories:] {
+		d.from[doc] = input
+		if !doc.Withdrawn {
+			d.papers[doc.ID] = doc
+		}
+	}
+	for i := range d.entries[d.noted.entries:] {
+		e := &d.entries[d.noted.entries+i]
+		d.lines[e.ID] = finding.Sighting{Input: input, Note: fmt.Sprintf("line %d: %s", e.Line, e.ID)}
+	}
+	d.noted.boms, d.noted.advisories, d.noted.entries = len(d.boms), len(d.advisories), len(d.entries)
 }
 
 var errNoDocument = errors.New("no document that is known here")

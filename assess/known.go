@@ -260,6 +260,9 @@ const (
 	remedyText = 300 // bytes
 )
 
+// confidence is how far a match is to be believed.
+var confidence = map[match.Certainty]device.Confidence{match.Exact: device.High, match.Likely: device.Medium, match.Review: device.Low}
+
 // weakness makes one finding.
 func (f *fleet) weakness(c cause, hits []match.Hit) finding.Finding {
 	x := finding.Finding{Kind: finding.VulnerableProduct, Confidence: device.High, Certainty: string(c.sure), State: "open"}
@@ -267,11 +270,19 @@ func (f *fleet) weakness(c cause, hits []match.Hit) finding.Finding {
 		x.Kind = finding.VulnerableComponent
 		name, version := f.index.Component(c.part)
 		x.Component = strings.TrimSpace(name + " " + version)
+		if at, ok := f.contains(c.product, c.part); ok {
+			x.Add(at)
+		}
 	}
 	recalls, titles := 0, []string(nil)
 	var fixes, others []string
 	for _, h := range hits {
 		x.Advisories = append(x.Advisories, h.Advisories...)
+		for _, id := range h.Advisories {
+			if doc := f.papers[id]; doc != nil {
+				x.Add(f.says(doc, h.Vulnerability))
+			}
+		}
 		for _, id := range append([]string{h.Vulnerability}, h.Aliases...) {
 			if strings.HasPrefix(id, "CVE-") {
 				x.CVE = append(x.CVE, id)
@@ -325,6 +336,9 @@ func (f *fleet) weakness(c cause, hits []match.Hit) finding.Finding {
 		x.Kind = finding.KnownExploited
 	}
 	x.Title = finding.Kinds[x.Kind].Title
+	if x.Confidence = confidence[c.sure]; c.sure == match.Review {
+		x.Title = "To review: " + x.Title
+	}
 	if titles = slices.DeleteFunc(titles, func(s string) bool { return s == "" }); len(titles) > 0 {
 		x.Title += " (" + brief(titles[0], 120) + ")"
 	}
@@ -338,6 +352,51 @@ func (f *fleet) weakness(c cause, hits []match.Hit) finding.Finding {
 	f.about(&x, c.device, c.product)
 	x.ID = finding.IDOf(x.Kind, c.device, x.Product, cmp.Or(x.Component, strings.Join(x.Advisories, " ")), string(c.sure))
 	return x
+}
+
+// says is the place in an advisory of a vulnerability.
+func (f *fleet) says(doc *advisory.Document, id string) finding.Sighting {
+	note := id
+	for i := range doc.Vulnerabilities {
+		v := &doc.Vulnerabilities[i]
+		if n := len(doc.Vulnerabilities); n > 1 && (v.ID == id || slices.Contains(v.Aliases, id)) {
+			note = fmt.Sprintf("vulnerability %d of %d, %s", i+1, n, id)
+			break
+		}
+	}
+	return finding.Sighting{Input: f.from[doc], Note: brief(note, 160)}
+}
+
+// lists is the place in a bill of materials of a component, or of the whole.
+func (f *fleet) lists(doc *sbom.Document, component int) finding.Sighting {
+	note := "the whole bill of materials"
+	if component >= 0 {
+		c := &doc.Components[component]
+		note = fmt.Sprintf("component %d of %d: %s", component+1, len(doc.Components), brief(strings.TrimSpace(c.Name+" "+c.Version), 80))
+	}
+	return finding.Sighting{Input: f.from[doc], Note: note}
+}
+
+// contains is the place in a product's bills of materials of a part of it.
+func (f *fleet) contains(product, part int) (finding.Sighting, bool) {
+	name, version := f.index.Component(part)
+	serials, _ := f.index.BillsOf(product)
+	for _, serial := range serials {
+		doc := f.bills[serial]
+		if doc == nil {
+			continue
+		}
+		for i := range doc.Components {
+			c := &doc.Components[i]
+			if called := strings.TrimPrefix(c.Group+"/"+c.Name, "/"); called != name && !strings.HasPrefix(c.PURL, name+"@") {
+				continue
+			}
+			if c.Version == version || strings.HasPrefix(c.PURL, name+"@"+version) {
+				return f.lists(doc, i), true
+			}
+		}
+	}
+	return finding.Sighting{}, false
 }
 
 // about says which device or product a finding is about, and what is known of it.
@@ -405,24 +464,35 @@ func (f *fleet) parts(now time.Time) (out []finding.Finding) {
 	if len(f.boms) == 0 {
 		return nil
 	}
-	bySerial := map[string]*sbom.Document{}
-	for _, doc := range f.boms {
-		bySerial[doc.Serial] = doc
+	productOf := func(d *device.Device) string {
+		return strings.Join(strings.Fields(d.Manufacturer+" "+d.Model+" "+d.Version), " ")
+	}
+	entries := map[string]finding.Sighting{} // the first of each product in a register
+	for i := range f.devices {
+		d := &f.devices[i]
+		at, listed := f.lines[d.Name]
+		if _, had := entries[productOf(d)]; listed && !had {
+			entries[productOf(d)] = at
+		}
 	}
 	seen := map[string]bool{}
 	for i := range f.devices {
 		d := &f.devices[i]
-		product := strings.Join(strings.Fields(d.Manufacturer+" "+d.Model+" "+d.Version), " ")
+		product := productOf(d)
 		if !d.Medical || d.Model == "" || seen[product] {
 			continue
 		}
 		seen[product] = true
 		serials, sure := f.index.Bills(uint32(i))
 		if len(serials) == 0 || sure == match.Review {
-			out = append(out, f.paper(finding.SBOMMissing, d, "", product, "", match.Exact))
+			x := f.paper(finding.SBOMMissing, d, "", product, "", "")
+			if at, ok := entries[product]; ok {
+				x.Add(at)
+			}
+			out = append(out, x)
 			continue
 		}
-		doc := bySerial[serials[0]]
+		doc := f.bills[serials[0]]
 		if doc == nil {
 			continue
 		}
@@ -440,11 +510,14 @@ func (f *fleet) parts(now time.Time) (out []finding.Finding) {
 			if j == doc.Subject {
 				kind, part = finding.UnsupportedProduct, ""
 			}
-			out = append(out, f.paper(kind, d, part, product, why, sure))
+			x := f.paper(kind, d, part, product, why, sure)
+			x.Add(f.lists(doc, j))
+			out = append(out, x)
 		}
 		if q := doc.Quality(); !q.Complete(false) {
 			x := f.paper(finding.SBOMIncomplete, d, "", product, "", sure)
 			x.Why = lacking(doc, &q)
+			x.Add(f.lists(doc, -1))
 			out = append(out, x)
 		}
 	}

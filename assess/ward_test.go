@@ -8,6 +8,8 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -19,6 +21,7 @@ import (
 	"github.com/myelin-health/myelin/device"
 	"github.com/myelin-health/myelin/event"
 	"github.com/myelin-health/myelin/finding"
+	"github.com/myelin-health/myelin/match/register"
 	"github.com/myelin-health/myelin/report"
 	sample "github.com/myelin-health/myelin/sim/ward"
 )
@@ -87,9 +90,9 @@ func TestWardDevices(t *testing.T) {
 		{pump4, "Norra Medical", "Flow 500", "2.2.0", "infusion pump", device.DrugInfusion, device.Critical},
 		{gwICU, "Norra Medical", "FlowLink", "1.8", "infusion pump gateway", device.DrugInfusion, device.Catastrophic},
 		{mon3, "Veltis", "M9", "5.0", "patient monitor", device.Monitoring, device.Serious},
-		{vent3, "", "", "", "ventilator", device.Ventilation, device.Catastrophic}, // TLS hides the rest
+		{vent3, "Aeris", "V2", "3.3", "ventilator", device.Ventilation, device.Catastrophic}, // TLS hides what the register knows
 		{ct1, "Lumen Imaging", "Helia 64", "11.0", "CT scanner", device.Imaging, device.Minor},
-		{pacs, "", "", "", "archive", device.Records, device.Negligible},
+		{pacs, "Orthanc", "Orthanc", "1.10.1", "archive", device.Records, device.Negligible},
 		{lab1, "Corvus Dx", "BG200", "1.2", "laboratory analyser", device.Laboratory, device.Serious},
 	} {
 		d := station(t, a, tt.at)
@@ -265,7 +268,7 @@ func TestWardQuiet(t *testing.T) {
 		if f.Kind == finding.CertificateInvalid && f.Device != station(t, a, pacs).ID {
 			t.Errorf("a good certificate: %s", report.FindingLine(a, f))
 		}
-		if f.First >= at("07:04:00") {
+		if f.First >= at("07:04:00") || f.First == 0 { // what is only read of happened to nobody
 			continue
 		}
 		group := finding.Kinds[f.Kind].Group
@@ -275,18 +278,41 @@ func TestWardQuiet(t *testing.T) {
 	}
 }
 
-// TestWardSightings holds that every finding shows a packet to look at.
+// TestWardSightings holds that every finding shows a place to look at: a packet
+// of a capture, or what a document says.
 func TestWardSightings(t *testing.T) {
 	a := assessWard(t, Config{})
+	read := map[string]bool{}
 	for i := range a.Findings {
 		f := &a.Findings[i]
 		if len(f.Sightings) == 0 {
 			t.Errorf("%s has no sighting", report.FindingLine(a, f))
 		}
 		for _, s := range f.Sightings {
-			if s.Input < 0 || s.Input >= len(a.Inputs) || s.Packet == 0 || s.Packet > a.Inputs[s.Input].Packets || s.Note == "" || s.Time < f.First || s.Time > f.Last {
+			if s.Input < 0 || s.Input >= len(a.Inputs) || s.Note == "" || s.Time < f.First || s.Time > f.Last {
 				t.Errorf("%s: sighting %+v", report.FindingLine(a, f), s)
+				continue
 			}
+			in := &a.Inputs[s.Input]
+			paper := finding.Kinds[f.Kind].Group == finding.KnownWeakness
+			if paper != (in.Packets == 0) || (s.Packet == 0) != paper || s.Packet > in.Packets || paper && s.Time != 0 {
+				t.Errorf("%s: sighting %+v in %s", report.FindingLine(a, f), s, in.Path)
+			}
+			if paper {
+				read[fmt.Sprint(f.Kind, " ", filepath.Base(in.Path), ": ", s.Note)] = true
+			}
+		}
+	}
+	for _, want := range []string{
+		"vulnerable-product ada-2026-01.csaf.json: vulnerability 1 of 2, ADA-2026-01-A",
+		"vulnerable-component ada-2026-01.csaf.json: vulnerability 2 of 2, ADA-2026-01-B",
+		"vulnerable-component flowlink-1.8.cdx.json: component 3 of 4: northtls 1.4.1",
+		"sbom-missing register.csv: line 6: vent-3",
+		"sbom-missing register.csv: line 12: ipump-1", // which was heard, too, but did not say its name
+		"sbom-incomplete flowlink-1.8.cdx.json: the whole bill of materials",
+	} {
+		if !read[want] {
+			t.Errorf("nobody read %q, but %q", want, slices.Sorted(maps.Keys(read)))
 		}
 	}
 	if a.Stats.Packets == 0 || len(a.Stats.Lost) > 0 {
@@ -299,9 +325,77 @@ var formats = map[string]func(io.Writer, *report.Assessment) error{
 	"text": report.Text, "json": report.JSON, "csv": report.CSV, "sarif": report.SARIF, "html": report.HTML,
 }
 
+// TestWardKnown joins the ward's papers with what was seen: the pump that said
+// on the wire that it has software 2.1.4 is the register's pump-3, and ADA-2026-01
+// is about it and the gateway's TLS library, but not about pump-4.
+func TestWardKnown(t *testing.T) {
+	a := assessWard(t, Config{})
+	for at, name := range map[string]string{pump3: "pump-3", pump4: "pump-4", gwICU: "gw-icu", ct1: "ct-1", pacs: "pacs"} {
+		if d := station(t, a, at); d.Name != name || d.Unseen {
+			t.Errorf("%s is %q of the register (not seen: %v), want %q", at, d.Name, d.Unseen, name)
+		}
+	}
+	var got []string
+	for i := range a.Findings {
+		f := &a.Findings[i]
+		if !slices.Contains(f.Advisories, "ADA-2026-01") {
+			continue
+		}
+		j := slices.IndexFunc(a.Devices, func(d device.Device) bool { return d.ID == f.Device })
+		if j < 0 {
+			t.Fatalf("%s is about no device", report.FindingLine(a, f))
+		}
+		got = append(got, fmt.Sprint(a.Devices[j].Name, ": ", f.Kind, ", ", f.Certainty, ", ", f.Component, ", ", f.Harm, ", ", f.Exposed))
+	}
+	slices.Sort(got)
+	if d := cmp.Diff([]string{
+		"gw-icu: vulnerable-component, exact, pkg:generic/northtls 1.4.1, catastrophic, seen talking in clear (hl7)",
+		"pump-3: vulnerable-product, exact, , catastrophic, seen talking in clear (hl7), through a gateway",
+	}, got); d != "" {
+		t.Error(d)
+	}
+	// Without the captures the register alone says so, and that nothing was seen.
+	a = assessWard(t, Config{}, filepath.Join(wardDir, "register.csv"), filepath.Join(wardDir, "ada-2026-01.csaf.json"))
+	for i := range a.Findings {
+		if f := &a.Findings[i]; f.Kind != finding.VulnerableProduct || f.Exposed != "not seen on the network" {
+			t.Errorf("from papers alone: %+v", f)
+		}
+	}
+	if len(a.Findings) != 2 {
+		t.Errorf("%d findings from papers alone, want one of pump-3 and one of gw-icu", len(a.Findings))
+	}
+}
+
 // TestWardPrivacy searches everything that leaves for everything that nobody
 // may tell.
 func TestWardPrivacy(t *testing.T) {
+	// What tells one patient's device from another stands in the register, and is
+	// searched for.
+	f, err := os.Open(filepath.Join(wardDir, "register.csv"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	r, err := register.Read(f, "register.csv")
+	if err != nil {
+		t.Fatal(err)
+	}
+	worn := 0
+	for i := range r.Entries {
+		e := &r.Entries[i]
+		if !e.Worn {
+			continue
+		}
+		worn++
+		for _, s := range []string{e.Serial, e.UDI.Serial} {
+			if s == "" || !slices.Contains(sample.Secrets(), s) {
+				t.Errorf("%s: the serial number is not among the secrets", e.ID)
+			}
+		}
+	}
+	if worn != 3 {
+		t.Errorf("%d worn devices in the register, want 3", worn)
+	}
 	var events bytes.Buffer
 	for _, key := range [][]byte{nil, bytes.Repeat([]byte{7}, 32)} {
 		a := assessWard(t, Config{Key: key, Record: func(e *event.Event) error {
@@ -335,9 +429,9 @@ func silent(t *testing.T, what string, b []byte) {
 // TestWardSame holds that the answer depends on neither workers nor the order
 // of the arguments.
 func TestWardSame(t *testing.T) {
-	var paths []string
-	for _, name := range []string{"icu.pcapng", "radiology.pcapng", "core.pcap.gz", "ben-phone.btsnoop", "waiting-room.pcapng", "cardiology.jsonl"} {
-		paths = append(paths, filepath.Join(wardDir, name))
+	paths, err := filepath.Glob(filepath.Join(wardDir, "*.[bcjp]*"))
+	if err != nil || len(paths) != 11 {
+		t.Fatalf("%q: %v", paths, err)
 	}
 	said := func(jobs int, paths ...string) map[string]string {
 		a := assessWard(t, Config{Jobs: jobs}, paths...)
