@@ -19,13 +19,18 @@ func assessVerb(c *console) *cobra.Command {
 	var answer answerFlags
 	v := &cobra.Command{
 		Use:   "assess [flags] PATH...",
-		Short: "Tell what is in captures, and what of it could hurt a patient",
-		Long: `Assess reads network captures (pcap, pcapng, also .gz and .zst), folders of
-them, or standard input ("-"), and answers with the devices that speak there
-and a ranked list of what could hurt a patient, with the packet to look at and
-what to do. What a file is, its content decides. Nothing is sent anywhere.`,
+		Short: "Tell what is in captures and papers, and what could hurt a patient",
+		Long: `Assess reads network captures (pcap, pcapng, also .gz and .zst), documents
+beside them, folders of both, or standard input ("-"), and answers with the
+devices and a ranked list of what could hurt a patient, with the place to look
+at and what to do. What a file is, its content decides. Nothing is sent
+anywhere.
+
+Documents: the hospital's register of devices (CSV, YAML, JSON), bills of
+materials (CycloneDX, SPDX), advisories (CSAF, OSV, CVE, NVD), KEV and EPSS.`,
 		Example: `  myelin assess monday.pcapng
   myelin assess --format html -o ward.html captures/
+  myelin assess captures/ register.csv sboms/ advisories/
   tcpdump -w - -i eth1 -G 60 -W 1 | myelin assess -
   myelin assess --fail-on act --baseline last-week.json today.pcap`,
 		DisableFlagsInUseLine: true,
