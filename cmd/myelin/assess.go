@@ -27,7 +27,8 @@ at and what to do. What a file is, its content decides. Nothing is sent
 anywhere.
 
 Documents: the hospital's register of devices (CSV, YAML, JSON), bills of
-materials (CycloneDX, SPDX), advisories (CSAF, OSV, CVE, NVD), KEV and EPSS.`,
+materials (CycloneDX, SPDX), advisories (CSAF, OSV, CVE, NVD), VEX, KEV, EPSS,
+and FDA's files of products and recalls.`,
 		Example: `  myelin assess monday.pcapng
   myelin assess --format html -o ward.html captures/
   myelin assess captures/ register.csv sboms/ advisories/
