@@ -62,7 +62,11 @@ func versions(p *advisory.Product, v string) (c Certainty, why string, ok bool) 
 				return c, "the advisory names " + v, true
 			}
 		}
-		return Review, strings.TrimSuffix(fmt.Sprintf("the advisory says %q: %s", p.Version, t.Why), ": "), true
+		says := strings.TrimSuffix(fmt.Sprintf("the advisory says %q: %s", p.Version, t.Why), ": ")
+		if p.Version == "" && t.Why != "" {
+			says = t.Why // "the record names commits, not versions"
+		}
+		return Review, says, true
 	}
 	if t.Condition != "" {
 		why += "; only if " + t.Condition
