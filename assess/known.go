@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/myelin-health/myelin/device"
@@ -306,6 +307,9 @@ func (f *fleet) weakness(c cause, hits []match.Hit) finding.Finding {
 			x.KEV = x.KEV || v.KEV
 			for _, s := range v.Scores {
 				score := finding.Score(s)
+				if c, err := risk.ParseCVSS(s.Vector); s.Base < 0 && err == nil {
+					score.Base = c.Base
+				}
 				if !slices.Contains(x.CVSS, score) {
 					x.CVSS = append(x.CVSS, score)
 				}
@@ -344,8 +348,8 @@ func (f *fleet) weakness(c cause, hits []match.Hit) finding.Finding {
 	}
 	var remedy []string
 	for _, s := range append(fixes, others...) {
-		if s != "" {
-			remedy = once(remedy, brief(s, remedyText), maxRemedy)
+		if s = brief(s, remedyText); s != "" {
+			remedy = once(remedy, sentence(s), maxRemedy)
 		}
 	}
 	x.Advice = cmp.Or(strings.Join(remedy, " "), finding.Kinds[x.Kind].Advice)
@@ -440,6 +444,15 @@ func once(list []string, s string, most int) []string {
 		return list
 	}
 	return append(list, s)
+}
+
+// sentence makes one of a remark such as "fixed in 1.0.1".
+func sentence(s string) string {
+	r, n := utf8.DecodeRuneInString(s)
+	if s = string(unicode.ToUpper(r)) + s[n:]; strings.HasSuffix(s, "…") || strings.ContainsAny(s[len(s)-1:], ".!?:)") {
+		return s
+	}
+	return s + "."
 }
 
 // brief cuts a text at a word.
