@@ -14,6 +14,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -152,9 +153,11 @@ func (l *library) register(name string) {
 		}
 		l.entries[at] = e.Shown()
 	}
+	var columns []string
 	for _, c := range r.Columns {
-		l.hint("%s: column %q is the %s", name, c.Heading, c.Field)
+		columns = append(columns, strconv.Quote(c.Heading)+" is "+c.Field)
 	}
+	l.hint("%s: of its columns %s", name, strings.Join(columns, ", "))
 	if len(r.Unused) > 0 {
 		l.hint("%s: nothing is made of the columns %s", name, strings.Join(r.Unused, ", "))
 	}
