@@ -58,7 +58,7 @@ var rooms = []room{
 	{"match/sbom", []string{"match/purl"}, []string{"github.com/github/go-spdx/v2"}},
 	{"match/advisory", []string{"internal/lazyregexp", "match/version", "match/purl", "match/cpe"}, []string{"github.com/ProtonMail/go-crypto"}},
 	{"match/vex", []string{"internal/lazyregexp", "match/advisory", "match/purl", "match/version"}, []string{"github.com/goccy/go-yaml"}},
-	{"match/register", []string{"internal/lazyregexp", "device", "match/advisory", "match/version"}, []string{"github.com/goccy/go-yaml", "github.com/xuri/excelize"}},
+	{"match/register", []string{"internal/lazyregexp", "device", "match/advisory", "match/version"}, []string{"github.com/goccy/go-yaml"}},
 	{"match", []string{"internal/lazyregexp", "match", "device", "finding"}, []string{"github.com/RoaringBitmap/roaring", "github.com/goccy/go-yaml"}},
 	{"risk", []string{"device", "finding"}, []string{"github.com/pandatix/go-cvss"}},
 	{"report", []string{"device", "event", "finding"}, []string{"github.com/jedib0t/go-pretty"}},

@@ -5,43 +5,21 @@ package register
 
 import (
 	"archive/zip"
-	"encoding/xml"
 	"errors"
 	"io"
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 	"unicode"
-
-	"github.com/xuri/excelize/v2"
 
 	"github.com/myelin-health/myelin/internal/lazyregexp"
 )
 
-// The bounds of a workbook. A filled form has 100 KiB, some 20 sheets when a
-// maker keeps all its products in one, and 350 rows. What is within these
-// bounds was measured before anything is made of it: a sheet of one cell far
-// away would otherwise become millions.
-const (
-	maxWorkbookBytes = 16 << 20
-	maxUnpackedBytes = 32 << 20
-	maxParts         = 2000
-	maxElements      = 500_000 // of XML, in all parts
-	maxSheets        = 64
-	maxSheetRows     = 5000 // that are read
-	maxRowNumber     = 100_000
-	maxSheetCells    = 200_000 // of one part, with the empty ones before the last of a row
-	maxMerges        = 2000
-	maxMDS2Columns   = 32
-	maxQuestions     = 2000
-)
+const maxQuestions = 2000
 
-// What is wrong with a workbook.
-var (
-	ErrNotMDS2  = errors.New("no MDS2 form: no sheet has questions such as CONN-1")
-	errWorkbook = errors.New("not a workbook that can be read (xlsx)")
-	errUnpacked = errors.New("a workbook that unpacks to more than a form can be")
-)
+// ErrNotMDS2 is a workbook that is no form.
+var ErrNotMDS2 = errors.New("no MDS2 form: no sheet has questions such as CONN-1")
 
 // An Answer is what a maker answered.
 type Answer uint8
@@ -119,24 +97,18 @@ func ReadMDS2(r io.ReaderAt, size int64) (*MDS2, error) {
 	if err != nil {
 		return nil, errWorkbook
 	}
-	if err := measure(z); err != nil {
+	b, err := openBook(z)
+	if err != nil {
 		return nil, err
 	}
-	f, err := excelize.OpenReader(io.NewSectionReader(r, 0, size), excelize.Options{
-		UnzipSizeLimit: maxUnpackedBytes, UnzipXMLSizeLimit: maxUnpackedBytes, RawCellValue: true,
-	})
-	if err != nil {
-		return nil, errWorkbook
-	}
-	defer f.Close()
 	var best *sheet
-	for i, name := range f.GetSheetList() {
-		if i >= maxSheets {
-			break
+	for _, in := range b.sheets {
+		s, err := readSheet(b, in)
+		if errors.Is(err, errUnpacked) {
+			return nil, err
 		}
-		s, err := readSheet(f, name)
 		if err != nil {
-			continue // of pictures, or damaged; another may be the form
+			continue // damaged; another may be the form
 		}
 		if best == nil || s.questions > best.questions || best.questions == 0 && s.older > best.older {
 			best = s
@@ -153,82 +125,6 @@ func ReadMDS2(r io.ReaderAt, size int64) (*MDS2, error) {
 	return nil, ErrNotMDS2
 }
 
-// measure holds the parts of a workbook against the bounds. That it is XML is
-// for excelize to say.
-func measure(z *zip.Reader) error {
-	if len(z.File) > maxParts {
-		return errUnpacked
-	}
-	var total uint64
-	for _, f := range z.File {
-		if f.UncompressedSize64 > maxUnpackedBytes {
-			return errUnpacked
-		}
-		if total += f.UncompressedSize64; total > maxUnpackedBytes {
-			return errUnpacked
-		}
-	}
-	elements := 0
-	for _, f := range z.File {
-		part, err := f.Open()
-		if err != nil {
-			return errWorkbook
-		}
-		err = measurePart(part, &elements)
-		part.Close()
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// measurePart counts elements, rows, cells and merged cells of a part, which
-// may be a sheet whatever its name is.
-func measurePart(r io.Reader, elements *int) error {
-	dec := xml.NewDecoder(io.LimitReader(r, maxUnpackedBytes+1))
-	dec.Strict = false
-	row, width, cells, merges := 0, 0, 0, 0
-	for {
-		tok, err := dec.RawToken()
-		if err != nil {
-			return nil
-		}
-		start, ok := tok.(xml.StartElement)
-		if !ok {
-			continue
-		}
-		if *elements++; *elements > maxElements {
-			return errUnpacked
-		}
-		at := ""
-		for _, a := range start.Attr {
-			if a.Name.Local == "r" {
-				at = a.Value
-			}
-		}
-		switch start.Name.Local {
-		case "row":
-			row, width = row+1, 0
-			if n, err := strconv.Atoi(at); err == nil {
-				row = n
-			}
-		case "c":
-			was := width
-			width++
-			if column, line, err := excelize.CellNameToCoordinates(at); err == nil {
-				width, row = max(width, column), max(row, line)
-			}
-			cells += width - was
-		case "mergeCell":
-			merges++
-		}
-		if row > maxRowNumber || row < 0 || cells > maxSheetCells || merges > maxMerges {
-			return errUnpacked
-		}
-	}
-}
-
 // A sheet is one sheet's cells, bounded, and what they look like.
 type sheet struct {
 	name      string
@@ -237,22 +133,18 @@ type sheet struct {
 	questions int // ids of 2019 in it
 	older     int // ids of 2013
 	titled    bool
+	date1904  bool // see [book]
 }
 
-func readSheet(f *excelize.File, name string) (*sheet, error) {
-	s := &sheet{name: shownHeading(name)}
-	rows, err := f.Rows(name)
+func readSheet(b *book, in bookSheet) (*sheet, error) {
+	s := &sheet{name: shownHeading(in.name), date1904: b.date1904}
+	rows, merges, err := b.readCells(in.part)
 	if err != nil {
 		return nil, err
 	}
-	defer rows.Close()
+	s.rows = rows
 	var ids, older [maxMDS2Columns]int
-	for rows.Next() && len(s.rows) < maxSheetRows {
-		cells, err := rows.Columns()
-		if err != nil {
-			return nil, err
-		}
-		cells = cells[:min(len(cells), maxMDS2Columns)]
+	for _, cells := range rows {
 		for i, c := range cells {
 			cells[i] = prose(c)
 			if questionID(c) != "" {
@@ -265,7 +157,6 @@ func readSheet(f *excelize.File, name string) (*sheet, error) {
 				s.titled = true
 			}
 		}
-		s.rows = append(s.rows, cells)
 	}
 	for i := range ids {
 		if ids[i] > s.questions {
@@ -275,31 +166,25 @@ func readSheet(f *excelize.File, name string) (*sheet, error) {
 			s.idColumn = i
 		}
 	}
-	merged, err := f.GetMergeCells(name, true)
-	if err != nil {
-		return nil, err
-	}
-	for _, m := range merged {
-		s.fill(m.GetStartAxis(), m.GetEndAxis())
+	for _, m := range merges {
+		s.fill(m)
 	}
 	return s, nil
 }
 
 // fill copies the value of cells that are merged over several rows down its
 // column: it is the answer to each of them. An id stays that of the first.
-func (s *sheet) fill(from, to string) {
-	column, first, err := excelize.CellNameToCoordinates(from)
-	_, last, err2 := excelize.CellNameToCoordinates(to)
-	if column--; err != nil || err2 != nil || column >= maxMDS2Columns || column == s.idColumn || first > len(s.rows) {
+func (s *sheet) fill(m merge) {
+	if m.column >= maxMDS2Columns || m.column == s.idColumn || m.first > len(s.rows) {
 		return
 	}
-	v := at(s.rows[first-1], column)
-	for i := first; i < min(last, len(s.rows)) && v != ""; i++ {
-		for len(s.rows[i]) <= column {
+	v := at(s.rows[m.first-1], m.column)
+	for i := m.first; i < min(m.last, len(s.rows)) && v != ""; i++ {
+		for len(s.rows[i]) <= m.column {
 			s.rows[i] = append(s.rows[i], "")
 		}
-		if s.rows[i][column] == "" {
-			s.rows[i][column] = v
+		if s.rows[i][m.column] == "" {
+			s.rows[i][m.column] = v
 		}
 	}
 }
@@ -391,7 +276,7 @@ func (s *sheet) form2019() *MDS2 {
 			if q.Said == "" {
 				q.Said = next(row, text)
 			}
-			m.about(&q)
+			m.about(&q, s.date1904)
 		} else {
 			q.Note = next(row, answer)
 		}
@@ -425,7 +310,7 @@ func next(row []string, i int) string {
 
 // about takes the head of the form. Whom to call is a person's name, and is not
 // kept.
-func (m *MDS2) about(q *Question) {
+func (m *MDS2) about(q *Question, date1904 bool) {
 	is := func(id string, words ...string) bool {
 		return q.ID == id && !inEnglish(q.Text) || slices.ContainsFunc(words, func(w string) bool { return strings.Contains(plain(q.Text), w) })
 	}
@@ -441,10 +326,12 @@ func (m *MDS2) about(q *Question) {
 	case is("DOC-4", "document id"):
 		m.Document = cut(q.Said)
 	case is("DOC-7", "release date"):
-		if days, err := strconv.ParseFloat(q.Said, 64); err == nil && days > 36526 && days < 73050 { // 2000 to 2099, as a workbook counts
-			if t, err := excelize.ExcelDateToTime(days, false); err == nil {
-				q.Said = t.Format("2006-01-02")
-			}
+		days, err := strconv.ParseFloat(q.Said, 64)
+		if date1904 {
+			days += 1462
+		}
+		if err == nil && days > 36526 && days < 73050 { // 2000 to 2099, as a workbook counts
+			q.Said = time.Date(1899, time.December, 30+int(days), 0, 0, 0, 0, time.UTC).Format("2006-01-02")
 		}
 		m.Released = cut(q.Said)
 		if d, err := parseDate(m.Released); err == nil {
