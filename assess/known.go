@@ -211,10 +211,7 @@ func (f *fleet) weaknesses() []finding.Finding {
 		if !is {
 			continue
 		}
-		part := -1
-		if len(h.Components) > 0 {
-			part = h.Components[0]
-		}
+		part := h.Component
 		var whose []string
 		if h.Devices != nil {
 			for _, ordinal := range h.Devices.ToArray() {

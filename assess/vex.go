@@ -38,8 +38,8 @@ func sayings(all []vex.Statement) map[string][]vex.Statement {
 	return out
 }
 
-// judge takes out of a hit what the product's supplier says is not so, and
-// returns whether anything is left, and what others say.
+// judge returns whether a hit stands against what the product's supplier says,
+// and what others say.
 func (f *fleet) judge(h *match.Hit) (is bool, opinions []string) {
 	var said []vex.Statement
 	for _, id := range append([]string{h.Vulnerability}, h.Aliases...) {
@@ -48,29 +48,20 @@ func (f *fleet) judge(h *match.Hit) (is bool, opinions []string) {
 	if said == nil {
 		return true, nil
 	}
-	parts, left := h.Components, []int(nil)
-	if len(parts) == 0 {
-		parts = []int{-1}
-	}
-	for _, part := range parts {
-		q := f.question(h, part)
-		a := vex.Resolve(said, q)
-		for i := range a.Opinions {
-			if st := &a.Opinions[i]; !slices.Contains(h.Advisories, st.Document) { // else it is what was hit
-				opinions = append(opinions, h.Vulnerability+": "+brief(st.Opinion(), remedyText))
-			}
-		}
-		if a.Suppresses() && !f.revoked(h, &q, a.Said) {
-			continue
-		}
-		if left = append(left, part); a.Said != nil && !slices.Contains(h.Advisories, a.Said.Document) {
-			h.Why = append(slices.Clone(h.Why), "the supplier: "+brief(a.Said.Opinion(), remedyText))
+	q := f.question(h, h.Component)
+	a := vex.Resolve(said, q)
+	for i := range a.Opinions {
+		if st := &a.Opinions[i]; !slices.Contains(h.Advisories, st.Document) { // else it is what was hit
+			opinions = append(opinions, h.Vulnerability+": "+brief(st.Opinion(), remedyText))
 		}
 	}
-	if len(h.Components) > 0 {
-		h.Components = left
+	if a.Suppresses() && !f.revoked(h, &q, a.Said) {
+		return false, opinions
 	}
-	return len(left) > 0, opinions
+	if a.Said != nil && !slices.Contains(h.Advisories, a.Said.Document) {
+		h.Why = append(slices.Clone(h.Why), "the supplier: "+brief(a.Said.Opinion(), remedyText))
+	}
+	return true, opinions
 }
 
 // question asks what is said of a hit's product, or of a part of it.

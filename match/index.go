@@ -437,13 +437,14 @@ func (x *Index) idOf(v *advisory.Vulnerability) string {
 }
 
 // A Hit is a product of the fleet that a vulnerability concerns, or some of its
-// devices. For one vulnerability no device is in two hits.
+// devices. For one vulnerability no device is in two hits that are about the same
+// component, nor in one about a component and one about the whole product.
 type Hit struct {
 	Vulnerability string          // a CVE where there is one; "" of a [Index.Find] for a component or product
 	Aliases       []string        // its other ids, sorted
 	Advisories    []string        // the documents that say so, sorted
 	Product       int             // see [Index.Product]
-	Components    []int           // see [Index.Component]; none: the whole product is meant
+	Component     int             // see [Index.Component]; -1: the whole product is meant
 	Devices       *roaring.Bitmap // to be read only: it may be the index's own
 	Status        advisory.Status // affected, or under investigation
 	Certainty     Certainty
@@ -680,8 +681,10 @@ func (x *Index) within(out []candidate, m part, s *advisory.Statement, document 
 	return out
 }
 
-// settle makes hits of the candidates for one vulnerability: for each product
-// the surest counts, and takes its devices; what is left goes to the next.
+// settle makes hits of the candidates for one vulnerability: for each product,
+// and each component of it, the surest counts and takes its devices; what is left
+// goes to the next. Two components are two causes, each with its own fix: the
+// record of evmos names evmos/v2 to evmos/v18.
 func (x *Index) settle(out []Hit, id string, list []candidate) []Hit {
 	order := make([]int, len(list)) // a candidate is too large to be moved about
 	for i := range order {
@@ -707,42 +710,35 @@ func (x *Index) settle(out []Hit, id string, list []candidate) []Hit {
 		other = append(other, a)
 	}
 	slices.Sort(other)
-	first := len(out)
-	var taken *roaring.Bitmap // devices of the product that are in a hit
+	first := len(out) // the first hit of the product
 	for n, i := range order {
 		c := &list[i]
 		if n == 0 || list[order[n-1]].product != c.product {
-			taken, first = nil, len(out)
+			first = len(out)
 		}
 		if x.products[c.product].devices.IsEmpty() && !x.alone(c.product) {
 			continue
 		}
 		whole := c.devices == x.products[c.product].devices
-		left := c.devices
-		if taken != nil {
-			left = roaring.AndNot(c.devices, taken)
+		left, met := c.devices, false
+		for j := first; j < len(out); j++ {
+			if h := &out[j]; c.about(h.Component) {
+				left, met = roaring.AndNot(left, h.Devices), true
+			}
 		}
-		if len(out) > first && left.IsEmpty() || !whole && left.IsEmpty() {
-			// The same cause again: it only adds who says so, and what contains it.
+		if (met || !whole) && left.IsEmpty() {
+			// The same cause again: it only adds who says so.
 			for j := first; j < len(out); j++ {
-				if h := &out[j]; h.Certainty == c.certainty && (whole || h.Devices.Intersects(c.devices)) {
+				if h := &out[j]; c.about(h.Component) && h.Certainty == c.certainty && (whole || h.Devices.Intersects(c.devices)) {
 					h.also(c)
 					break
 				}
 			}
 			continue
 		}
-		if taken == nil {
-			taken = c.devices
-		} else {
-			taken = roaring.Or(taken, left)
-		}
 		h := Hit{
 			Vulnerability: id, Aliases: other, Product: c.product, Devices: left, Status: c.status, Certainty: c.certainty,
-			Why: c.why, Range: c.says, Remediations: c.remedies,
-		}
-		if c.component >= 0 {
-			h.Components = []int{c.component}
+			Component: c.component, Why: c.why, Range: c.says, Remediations: c.remedies,
 		}
 		if c.document != "" {
 			h.Advisories = []string{c.document}
@@ -750,6 +746,11 @@ func (x *Index) settle(out []Hit, id string, list []candidate) []Hit {
 		out = append(out, h)
 	}
 	return out
+}
+
+// about reports whether a candidate and a hit of the same product have one cause.
+func (c *candidate) about(component int) bool {
+	return c.component == component || c.component < 0 || component < 0
 }
 
 // alone reports whether a product without devices is still to be told of: a
@@ -766,9 +767,6 @@ func (h *Hit) also(c *candidate) {
 	if c.document != "" && !slices.Contains(h.Advisories, c.document) {
 		h.Advisories = append(h.Advisories, c.document)
 		slices.Sort(h.Advisories)
-	}
-	if c.component >= 0 && len(h.Components) > 0 && !slices.Contains(h.Components, c.component) {
-		h.Components = append(h.Components, c.component)
 	}
 	if c.status == advisory.Affected {
 		h.Status = c.status

@@ -49,8 +49,8 @@ func said(x *Index, hits []Hit) (out []string) {
 		for _, i := range h.Devices.ToArray() {
 			ids = append(ids, names[i])
 		}
-		for _, c := range h.Components {
-			name, v := x.Component(c)
+		if h.Component >= 0 {
+			name, v := x.Component(h.Component)
 			parts = append(parts, name+"@"+v)
 		}
 		out = append(out, fmt.Sprintf("%s %s %v %v by %v", h.Vulnerability, h.Certainty, ids, parts, h.Advisories))
@@ -97,7 +97,7 @@ func TestComponents(t *testing.T) {
 		var got Certainty
 		for _, h := range hits {
 			got = h.Certainty
-			if !slices.Equal(h.Devices.ToArray(), []uint32{0}) && !h.Devices.IsEmpty() || len(h.Components) != 1 || len(h.Why) == 0 {
+			if !slices.Equal(h.Devices.ToArray(), []uint32{0}) && !h.Devices.IsEmpty() || h.Component < 0 || len(h.Why) == 0 {
 				t.Errorf("%s: %+v", test.name, h)
 			}
 		}
@@ -214,8 +214,8 @@ func TestPackageNames(t *testing.T) {
 	}
 }
 
-// TestOneCause: a CVE by any of its names and several documents is one hit, and
-// no device is in two.
+// TestOneCause: a CVE by any of its names and several documents is one hit for
+// each component, and no device is in two for one.
 func TestOneCause(t *testing.T) {
 	x := NewIndex(nil)
 	x.AddDevice(pump("pump-3", "2.1.4"))
@@ -230,15 +230,17 @@ func TestOneCause(t *testing.T) {
 	x.AddAdvisory(about("CVE-2024-1", []string{"GHSA-1"}, npm("a")))
 	x.AddAdvisory(about("OSV-1", []string{"GHSA-1"}, npm("a")))
 	want := []string{
-		"CVE-2024-1 exact [pump-3] [pkg:npm/a@1.0.0 pkg:npm/b@1.0.0] by [CVE-2024-1 GHSA-1 OSV-1]",
-		"CVE-2024-1 review [pump-5] [pkg:npm/a@1.0.0 pkg:npm/b@1.0.0] by [CVE-2024-1 GHSA-1 OSV-1]",
+		"CVE-2024-1 exact [pump-3] [pkg:npm/a@1.0.0] by [CVE-2024-1 GHSA-1 OSV-1]",
+		"CVE-2024-1 exact [pump-3] [pkg:npm/b@1.0.0] by [GHSA-1]",
+		"CVE-2024-1 review [pump-5] [pkg:npm/a@1.0.0] by [CVE-2024-1 GHSA-1 OSV-1]",
+		"CVE-2024-1 review [pump-5] [pkg:npm/b@1.0.0] by [GHSA-1]",
 	}
 	if diff := cmp.Diff(want, said(x, x.All())); diff != "" {
 		t.Error(diff)
 	}
 	for _, q := range []string{"CVE-2024-1", "ghsa-1", "OSV-1", "cve-2024-1"} {
 		hits, known := x.Find(q)
-		if !known || len(hits) != 2 || hits[0].Vulnerability != "CVE-2024-1" {
+		if !known || len(hits) != len(want) || hits[0].Vulnerability != "CVE-2024-1" {
 			t.Errorf("%s: %v %v", q, known, said(x, hits))
 		}
 	}
@@ -355,6 +357,30 @@ func TestFirmwareCPE(t *testing.T) {
 	}
 	got := said(x, x.Affected(about("CVE-2024-1", nil, advisory.Statement{Product: p})))
 	if diff := cmp.Diff([]string{"CVE-2024-1 likely [mon-1] [] by [CVE-2024-1]"}, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// TestTwoParts: of a vulnerability that is in two components of one product each
+// is told of, with the advisory that names it.
+func TestTwoParts(t *testing.T) {
+	x := NewIndex(nil)
+	x.AddSBOM(bom("urn:1", "2.1.4",
+		sbom.Component{Name: "evmos", Version: "v1.4.0", PURL: "pkg:golang/github.com/evmos/evmos@v1.4.0"},
+		sbom.Component{Name: "v3", Version: "v3.4.0", PURL: "pkg:golang/github.com/evmos/evmos/v3@v3.4.0"}))
+	x.AddDevice(pump("pump-1", "2.1.4"))
+	module := func(name string) advisory.Statement {
+		return advisory.Statement{Product: advisory.Product{Ecosystem: "Go", Package: name, HasRange: true, Range: before(version.Go, "12.0.0")}}
+	}
+	one := about("GO-1", []string{"CVE-2024-1"}, module("github.com/evmos/evmos"))
+	other := about("GO-2", []string{"CVE-2024-1"}, module("github.com/evmos/evmos/v3"))
+	x.AddAdvisory(one)
+	x.AddAdvisory(other)
+	want := []string{
+		"CVE-2024-1 exact [pump-1] [pkg:golang/github.com/evmos/evmos/v3@v3.4.0] by [GO-2]",
+		"CVE-2024-1 exact [pump-1] [pkg:golang/github.com/evmos/evmos@v1.4.0] by [GO-1]",
+	}
+	if diff := cmp.Diff(want, said(x, x.All())); diff != "" {
 		t.Error(diff)
 	}
 }

@@ -299,8 +299,8 @@ func (l *library) add(d *affectedDevice, h *match.Hit) {
 	for _, s := range h.Advisories {
 		also(&d.Advisories, s)
 	}
-	for _, c := range h.Components {
-		name, version := l.index.Component(c)
+	if h.Component >= 0 {
+		name, version := l.index.Component(h.Component)
 		also(&d.Components, strings.TrimSpace(name+" "+version))
 	}
 	for _, r := range h.Remediations {
