@@ -10,6 +10,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -28,6 +29,7 @@ type osvRecord struct {
 	Affected []struct {
 		Package struct{ Name, Ecosystem string } `json:"package"`
 		Ranges  []struct {
+			Type   string              `json:"type"`
 			Events []map[string]string `json:"events"`
 		} `json:"ranges"`
 		Versions []string `json:"versions"`
@@ -42,13 +44,16 @@ type supplied struct {
 
 // packages reads the packages of OSV's records, a line each, and packs the
 // records as osv-scanner wants to have them: cache/osv-scanner/ECOSYSTEM/all.zip.
-func packages(files []string, cache string) (out []supplied, err error) {
+// commits are those of the [spot] of a package and a record that names a range of
+// commits before ranges of versions.
+func packages(files []string, cache string) (out []supplied, commits map[string]bool, err error) {
 	at := map[string]int{}
+	commits = map[string]bool{}
 	zips := map[string]*zip.Writer{}
 	for _, file := range files {
 		f, err := os.Open(file)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		defer f.Close()
 		lines := bufio.NewScanner(f)
@@ -56,7 +61,7 @@ func packages(files []string, cache string) (out []supplied, err error) {
 		for lines.Scan() {
 			var r osvRecord
 			if err := json.Unmarshal(lines.Bytes(), &r); err != nil {
-				return nil, fmt.Errorf("%s: %w", file, err)
+				return nil, nil, fmt.Errorf("%s: %w", file, err)
 			}
 			stored := map[string]bool{}
 			for _, a := range r.Affected {
@@ -69,7 +74,13 @@ func packages(files []string, cache string) (out []supplied, err error) {
 					out = append(out, supplied{ecosystem: eco, name: a.Package.Name})
 				}
 				p := &out[i]
-				for _, x := range a.Ranges {
+				for n, x := range a.Ranges {
+					if x.Type == "GIT" {
+						if n == 0 {
+							commits[spot(a.Package.Name, r.ID)] = true
+						}
+						continue
+					}
 					for _, e := range x.Events {
 						for what, v := range e {
 							if v != "0" && what != "limit" {
@@ -88,32 +99,32 @@ func packages(files []string, cache string) (out []supplied, err error) {
 				if zips[eco] == nil {
 					dir := filepath.Join(cache, "osv-scanner", eco)
 					if err := os.MkdirAll(dir, 0o755); err != nil {
-						return nil, err
+						return nil, nil, err
 					}
 					z, err := os.Create(filepath.Join(dir, "all.zip"))
 					if err != nil {
-						return nil, err
+						return nil, nil, err
 					}
 					defer z.Close()
 					zips[eco] = zip.NewWriter(z)
 				}
 				w, err := zips[eco].Create(r.ID + ".json")
 				if err != nil {
-					return nil, err
+					return nil, nil, err
 				}
 				if _, err := w.Write(lines.Bytes()); err != nil {
-					return nil, err
+					return nil, nil, err
 				}
 			}
 		}
 		if err := lines.Err(); err != nil {
-			return nil, fmt.Errorf("%s: %w", file, err)
+			return nil, nil, fmt.Errorf("%s: %w", file, err)
 		}
 	}
 	for _, z := range zips {
 		err = errors.Join(err, z.Close())
 	}
-	return out, err
+	return out, commits, err
 }
 
 // bom writes the bill of materials of the n-th product: every third part is a
@@ -160,7 +171,7 @@ func know(dir, program, data, only string, boms, runs int) error {
 		return fmt.Errorf("no OSV records (*.jsonl) in %s", data)
 	}
 	cache := filepath.Join(dir, "cache")
-	known, err := packages(files, cache)
+	known, commits, err := packages(files, cache)
 	if err != nil {
 		return err
 	}
@@ -183,11 +194,31 @@ func know(dir, program, data, only string, boms, runs int) error {
 	if _, err := exec.LookPath("osv-scanner"); err != nil || only != "" {
 		return nil
 	}
-	return agree(ours, theirs)
+	return agree(ours, theirs, commits)
 }
 
-// agree prints what one of the two found and the other did not.
-func agree(ours, theirs []string) error {
+// spot is a package and a record that is about it. Package URLs write "_" in
+// names of PyPI as "-".
+func spot(name, id string) string {
+	return strings.ReplaceAll(strings.ToLower(name), "_", "-") + " " + id
+}
+
+// A claim is one record about one package of one product.
+type claim struct {
+	product             int
+	spot, name, version string
+}
+
+// Who made a claim, in bits; Myelin's can be one that a person has to review.
+const (
+	byMyelin = 1 << iota
+	byPeer
+	toReview
+)
+
+// agree prints what one of the two found and the other did not, and why. What
+// Myelin leaves to a person is not a claim, and counted apart.
+func agree(ours, theirs []string, commits map[string]bool) error {
 	mine, err := exec.Command(ours[0], ours[1:]...).Output()
 	if len(mine) == 0 {
 		return err
@@ -198,8 +229,8 @@ func agree(ours, theirs []string) error {
 	}
 	var a struct {
 		Findings []struct {
-			Product, Component string
-			Advisories         []string
+			Product, Component, Certainty string
+			Advisories                    []string
 		}
 	}
 	var b struct {
@@ -214,13 +245,22 @@ func agree(ours, theirs []string) error {
 	if err := errors.Join(json.Unmarshal(mine, &a), json.Unmarshal(other, &b)); err != nil {
 		return err
 	}
-	found := map[string]int{} // 1: by Myelin, 2: by osv-scanner
+	found := map[claim]int{}
+	add := func(by, product int, name, version, id string) {
+		name, version = strings.ToLower(name), strings.ToLower(strings.TrimPrefix(version, "v"))
+		found[claim{product, spot(name, id), strings.ReplaceAll(name, "_", "-"), version}] |= by
+	}
 	for _, f := range a.Findings {
-		product := f.Product[strings.LastIndexByte(f.Product, '.')+1:]
+		var n int
+		fmt.Sscanf(f.Product[strings.LastIndexByte(f.Product, '.')+1:], "%d", &n)
 		name, version, _ := strings.Cut(f.Component, " ")
 		_, name, _ = strings.Cut(name, "/") // behind pkg:TYPE
+		by := byMyelin
+		if f.Certainty == "review" {
+			by = toReview
+		}
 		for _, id := range f.Advisories {
-			found[product+" "+strings.ToLower(name)+"@"+strings.TrimPrefix(version, "v")+" "+id] |= 1
+			add(by, n, name, version, id)
 		}
 	}
 	for _, r := range b.Results {
@@ -228,24 +268,38 @@ func agree(ours, theirs []string) error {
 		fmt.Sscanf(filepath.Base(r.Source.Path), "%d", &n)
 		for _, p := range r.Packages {
 			for _, v := range p.Vulnerabilities {
-				found[fmt.Sprintf("%d %s@%s %s", n, strings.ToLower(p.Package.Name), strings.TrimPrefix(p.Package.Version, "v"), v.ID)] |= 2
+				add(byPeer, n, p.Package.Name, p.Package.Version, v.ID)
 			}
 		}
 	}
-	var both int
-	var lone [3][]string
-	for what, by := range found {
-		if by == 3 {
-			both++
+	classes := map[string][]string{}
+	for c, by := range found {
+		class := ""
+		switch {
+		case by&byMyelin != 0 && by&byPeer != 0:
+			class = "found by both"
+		case by&byMyelin != 0 && commits[c.spot]:
+			class = "by myelin alone: differs because osv-scanner passes over a package whose record names a range of commits before the range of versions"
+		case by&byMyelin != 0:
+			class = "by myelin alone: differs, not explained"
+		case by&byPeer != 0 && by&toReview != 0:
+			class = "by osv-scanner, left to a person by myelin: the version cannot be compared"
+		case by&byPeer != 0:
+			class = "by osv-scanner alone: differs, not explained"
+		default:
+			class = "left to a person by myelin: the version cannot be compared"
+		}
+		classes[class] = append(classes[class], fmt.Sprintf("%d %s@%s %s", c.product, c.name, c.version, c.spot[strings.LastIndexByte(c.spot, ' ')+1:]))
+	}
+	for _, class := range slices.Sorted(maps.Keys(classes)) {
+		list := classes[class]
+		fmt.Printf("%6d %s\n", len(list), class)
+		if class == "found by both" {
 			continue
 		}
-		lone[by] = append(lone[by], what)
-	}
-	fmt.Printf("found by both %d, by myelin alone %d, by osv-scanner alone %d\n", both, len(lone[1]), len(lone[2]))
-	for by, name := range []string{1: "myelin", 2: "osv-scanner"} {
-		slices.Sort(lone[by])
-		for _, what := range lone[by][:min(len(lone[by]), 20)] {
-			fmt.Printf("  %s alone: %s\n", name, what)
+		slices.Sort(list)
+		for _, what := range list[:min(len(list), 5)] {
+			fmt.Printf("         %s\n", what)
 		}
 	}
 	return nil
