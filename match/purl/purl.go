@@ -184,8 +184,8 @@ var codenames = map[string]string{
 	"trusty": "14.04", "xenial": "16.04", "bionic": "18.04", "focal": "20.04", "jammy": "22.04", "noble": "24.04",
 }
 
-// sameDistro compares "bullseye", "debian-11" and "debian-11.7"; what is not
-// said differs from nothing.
+// sameDistro compares "bullseye", "debian-11" and "debian-11.7", or "3.14" and
+// "alpine-3.14.2"; what is not said differs from nothing.
 func sameDistro(namespace, a, b string) bool {
 	cut := func(d string) string {
 		d = strings.ToLower(d)
@@ -195,10 +195,12 @@ func sameDistro(namespace, a, b string) bool {
 		if n, ok := codenames[d]; ok {
 			d = n
 		}
-		if namespace != "ubuntu" && namespace != "alpine" { // their releases have two numbers
-			d, _, _ = strings.Cut(d, ".")
+		major, rest, _ := strings.Cut(d, ".")
+		if namespace != "ubuntu" && namespace != "alpine" {
+			return major
 		}
-		return d
+		minor, _, _ := strings.Cut(rest, ".") // their releases have two numbers: 3.14 of 3.14.2
+		return major + "." + minor
 	}
 	return a == "" || b == "" || a == b || cut(a) == cut(b)
 }

@@ -142,6 +142,8 @@ func TestCovers(t *testing.T) {
 		{"pkg:deb/ubuntu/sudo?distro=jammy", "pkg:deb/ubuntu/sudo@1.9.5?distro=ubuntu-22.10", false},
 		{"pkg:deb/ubuntu/sudo?distro=jammy", "pkg:deb/ubuntu/sudo@1.9.5?distro=ubuntu-22.04", true},
 		{"pkg:deb/debian/sudo", "pkg:deb/ubuntu/sudo", false},
+		{"pkg:apk/alpine/musl?distro=3.14", "pkg:apk/alpine/musl@1.2.2-r1?distro=alpine-3.14.2", true},
+		{"pkg:apk/alpine/musl?distro=3.1", "pkg:apk/alpine/musl@1.2.2-r1?distro=alpine-3.14.2", false},
 	} {
 		p, err := Parse(c.p)
 		q, err2 := Parse(c.q)
