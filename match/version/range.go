@@ -8,6 +8,8 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+
+	"github.com/myelin-health/myelin/internal/lazyregexp"
 )
 
 // maxRange bounds what is read as one range: the longest in all of OSV's data
@@ -206,8 +208,11 @@ func (r Range) Contains(v string) bool {
 // Comparable says whether the order of v and the bounds of the range means
 // anything. In a scheme with rules it does if v is a version of it. A Generic
 // version must be spelled as the bounds are: "2.1" says nothing of "<= L81",
-// nor "1.6 Update 5" of "< 1.6 HF6".
+// nor "1.6 Update 5" of "< 1.6 HF6". "2.x" and "2.0 or later" are no version.
 func (r Range) Comparable(v string) bool {
+	if (r.Scheme == Generic || r.Scheme == Semver) && strings.Trim(v, "0123456789.") != "" && several().MatchString(v) {
+		return false
+	}
 	if r.Scheme != Generic {
 		return r.Scheme.Check(v) == nil
 	}
@@ -222,9 +227,14 @@ func (r Range) Comparable(v string) bool {
 	return true
 }
 
+// several finds what means more than one version, or one that is not written
+// down whole: "2.x", ">= 2.0", "2.0+", "2.3.4 / 2.3.7", "2.3.6 and below".
+var several = lazyregexp.New(`(?i)[<>=≤≥*?,;|/]|\+$|(^|\.)x(\.|$)|\s[-–]\s|^\d+(\.\d+){2,}-\d+(\.\d+){2,}$|\b(or|and|to|until|up|oder|und|bis)\b`)
+
 // sameShape says whether the order of two versions means anything: they start
 // alike, with a number, a single letter or the same word, and where they part,
-// it is not at two words of which nobody knows the order ("SR1" and "SP1").
+// it is not at two words of which nobody knows the order ("SR1" and "SP1"), nor
+// where one goes on with its build or with the hardware.
 func sameShape(a, b string) bool {
 	x, y := scanner{s: trimV(a)}, scanner{s: trimV(b)}
 	for first := true; ; first = false {
@@ -234,12 +244,19 @@ func sameShape(a, b string) bool {
 		switch {
 		case first && word != other:
 			return false
+		case x.class == noClass && other && aside(y.text), y.class == noClass && word && aside(x.text):
+			return false
 		case x.compare(&y) != 0:
 			return !word || !other || len(x.text) == 1 && len(y.text) == 1
 		case x.i == len(x.s) && y.i == len(y.s):
 			return true
 		}
 	}
+}
+
+// aside says whether a word behind a version begins what is no part of it.
+func aside(word string) bool {
+	return strings.EqualFold(word, "build") || strings.EqualFold(word, "hw")
 }
 
 // ErrRange is what [ParseVers] and [ParseNative] return for what they cannot
