@@ -50,8 +50,10 @@ func (m *model) keys(yield func(string) bool) {
 	if !m.distinct() && !yield("?") {
 		return
 	}
-	if m.whole != "" && !yield("="+m.whole) {
-		return
+	for _, k := range []string{m.whole, m.squashed} {
+		if k != "" && !yield("="+k) {
+			return
+		}
 	}
 }
 
@@ -84,6 +86,8 @@ var (
 	versionLike = lazyregexp.New(`^\d+(\.\d+)*\.[x\d]+$`)
 	windows     = lazyregexp.New(`(?i)\bwindows (xp|vista|2000|7|8\.1|8|10|11|server \d{4}( r2)?)\b`)
 	condition   = lazyregexp.New(`(?i)\((with|enabled|running|used|having|only)\b`)
+	anyDigit    = lazyregexp.New(`^([a-z]*\d+)x(\d+)$`) // IGS 5x0
+	shortened   = lazyregexp.New(`\(([A-Z]{3,})\)`)
 )
 
 // parseModel takes the name of a product apart. What is a brand of its house is
@@ -113,6 +117,8 @@ func parseModel(written string, h *house) *model {
 			m.versions = append(m.versions, l.s)
 		case l.bracket > 0:
 			m.optional = append(m.optional, l.s)
+		case anyDigit().MatchString(l.s):
+			m.oneOf = append(m.oneOf, digits(l.s))
 		case l.code():
 			m.codes = append(m.codes, l.s)
 		case genericWords[l.s]:
@@ -331,6 +337,15 @@ func alike(a, b string) bool {
 	return shape(a) == shape(b) && shape(a) != ""
 }
 
+// digits returns the models that "igs5x0" stands for, and itself.
+func digits(code string) []string {
+	out := []string{code}
+	for d := '0'; d <= '9'; d++ {
+		out = append(out, anyDigit().ReplaceAllString(code, "${1}"+string(d)+"${2}"))
+	}
+	return out
+}
+
 // span returns the models from one to another, or nil.
 func span(low, high string) []string {
 	p := letters(low)
@@ -380,6 +395,9 @@ func compare(a, d *model) (Certainty, string) {
 		}
 		lacks := len(missing) > 0 || listed < len(a.oneOf)
 		missingWords, extraWords := minus(a.words, d.words, d.optional), minus(d.words, a.words, a.optional, a.generic)
+		extraWords = slices.DeleteFunc(extraWords, func(w string) bool { // MX of MX450
+			return slices.ContainsFunc(missing, func(c string) bool { return letters(c) == w })
+		})
 		agreed := 0 // the longest code that both have
 		for _, c := range append(slices.Clone(codes), a.optional...) {
 			if strings.ContainsAny(c, "0123456789") && (slices.Contains(d.codes, c) || slices.Contains(d.optional, c)) {
@@ -462,23 +480,28 @@ func minus(a []string, others ...[]string) (out []string) {
 
 // alternatives are the products that a name in an advisory stands for: itself,
 // and its parts where it names several. Of the parts only those are sure that
-// are apart clearly.
+// are apart clearly. An abbreviation in brackets is another name for all before
+// it: "Clinical Information Center (CIC)".
 type alternative struct {
 	name string
 	cap  Certainty
+	why  string // where cap is less than exact
 }
 
 func alternatives(name string) []alternative {
-	out := []alternative{{name, Exact}}
+	out := []alternative{{name: name, cap: Exact}}
 	if len(name) > maxNameBytes {
 		return out
+	}
+	if at := shortened().FindStringSubmatchIndex(name); at != nil && at[0] > 0 {
+		out = append(out, alternative{name[at[2]:at[3]] + name[at[1]:], Likely, fmt.Sprintf("%q is short for what the advisory says, %q", name[at[2]:at[3]], name)})
 	}
 	add := func(parts []string, c Certainty) {
 		if len(parts) < 2 || len(parts) > 16 {
 			return
 		}
 		for _, p := range parts {
-			out = append(out, alternative{strings.TrimSpace(p), c})
+			out = append(out, alternative{strings.TrimSpace(p), c, fmt.Sprintf("%q is one of several that the advisory names together", strings.TrimSpace(p))})
 		}
 	}
 	if strings.Contains(name, ") and ") { // "Pulsera (718095) and Endura (718075)"
@@ -511,7 +534,7 @@ func (n *Names) compareNames(am *maker, advisory string, dm *maker, register str
 	for _, alt := range alternatives(advisory) {
 		c, why := compare(parseModel(alt.name, h), d)
 		if c.rank() > alt.cap.rank() {
-			c, why = alt.cap, fmt.Sprintf("%q is one of several that the advisory names together", alt.name)
+			c, why = alt.cap, alt.why
 		}
 		if c.rank() > best.rank() {
 			best, reason = c, why

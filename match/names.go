@@ -563,6 +563,9 @@ var accents = []struct{ from, to string }{
 	{"œŒ", "oe"},
 	{"þÞ", "th"},
 	{"µμ", "u"},
+	{"¹", "1"},
+	{"²", "2"}, // Aisys CS²
+	{"³", "3"},
 }
 
 // unmangled undoes what happens to UTF-8 that was read as Latin-1 and written

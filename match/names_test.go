@@ -135,6 +135,17 @@ func TestModels(t *testing.T) {
 		{"Siemens", "Siemens PET/CT Systems Windows XP-Based", "SPECT/CT", ""},
 		{"Abbott Laboratories", "Promote", "Promote Quadra", Review},
 		{"Insulet", "Omnipod Insulin Management System", "Omnipod", Exact},
+		{"GE Healthcare", "CARESCAPE Central Station (CSCS)", "CSCS", Likely},
+		{"GE Healthcare", "Clinical Information Center (CIC)", "CIC Pro", Review},
+		{"GE Healthcare", "EchoPAC (Turnkey)", "Turnkey", ""},
+		{"Spacelabs", "Xhibit Telemetry Receiver (XTR) Model number 96280", "XTR 96280", Likely},
+		{"Boston Scientific", "ZOOM LATITUDE Programmer/Recorder/Monitor (PRM) - Model 3120", "PRM 3300", ""},
+		{"GE Healthcare", "Innova IGS 5x0", "Innova IGS 530", Exact},
+		{"GE Healthcare", "Innova IGS 5x0", "Innova IGS 630", ""},
+		{"GE Healthcare", "Aisys CS2", "Aisys CS²", Exact},
+		{"Philips", "882400 Gemini GXL 10 Slice", "Gemini GXL", Review},
+		{"Philips", "IntelliVue Patient Monitors MX450", "IntelliVue MX", Review},
+		{"Philips", "IntelliVue Patient Monitors MX450", "IntelliVue MP", ""},
 	} {
 		m := n.maker(test.maker)
 		got, why := n.compareNames(m, test.advisory, m, test.register)

@@ -36,7 +36,7 @@ func (x *Index) wholes(d *advisory.Document, p *advisory.Product) []candidate {
 	h := x.house(m)
 	var alts []pattern
 	for _, alt := range alternatives(name) {
-		a := pattern{parseModel(alt.name, h), alt.cap, ""}
+		a := pattern{parseModel(alt.name, h), alt.cap, alt.why}
 		if !a.model.distinct() && len(a.model.versions) == 0 && d.Title != "" {
 			// "Version: <= R8.0.3" in an advisory about the Alice 6.
 			t := parseModel(titleNoise().ReplaceAllString(d.Title, " "), h)
