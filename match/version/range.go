@@ -208,10 +208,17 @@ func (r Range) Contains(v string) bool {
 // Comparable says whether the order of v and the bounds of the range means
 // anything. In a scheme with rules it does if v is a version of it. A Generic
 // version must be spelled as the bounds are: "2.1" says nothing of "<= L81",
-// nor "1.6 Update 5" of "< 1.6 HF6". "2.x" and "2.0 or later" are no version.
+// nor "1.6 Update 5" of "< 1.6 HF6". "2.0 or later" is no version.
 func (r Range) Comparable(v string) bool {
 	if (r.Scheme == Generic || r.Scheme == Semver) && strings.Trim(v, "0123456789.") != "" && several().MatchString(v) {
-		return false
+		// "2.x" is decided where all of its versions are within, or none is.
+		low := trimV(strings.TrimRight(strings.TrimSpace(v), ".xX"))
+		if r.Scheme != Generic || low == "" || strings.Trim(low, "0123456789.") != "" || !r.Comparable(low) {
+			return false
+		}
+		train := NewRange(Generic, Interval{Low: low, High: low + ".99999999999"})
+		both := r.Intersect(train)
+		return len(both.Intervals) == 0 || both.Equal(train)
 	}
 	if r.Scheme != Generic {
 		return r.Scheme.Check(v) == nil
