@@ -70,6 +70,9 @@ var genericWords = set(`system systems device devices pump pumps infusion syring
 // stopWords are nothing at all.
 var stopWords = set("the a an of for with and or used by from in on to all only model models number no part series family type version versions w under as be")
 
+// boundWords make a range of the version that they stand beside.
+var boundWords = set("below under lower less earlier prior older before through until above higher later newer after than since")
+
 // variantWords make another model of the one that they stand behind.
 var variantWords = set("plus pro elite select lite light mini max premium expert professional quantum advance xt hd neo next")
 
@@ -114,7 +117,9 @@ func parseModel(written string, h *house) *model {
 		switch {
 		case taken[i] || stopWords[l.s]:
 		case versionLike().MatchString(l.s):
-			m.versions = append(m.versions, l.s)
+			if !bound(lex, i) {
+				m.versions = append(m.versions, l.s)
+			}
 		case l.bracket > 0:
 			m.optional = append(m.optional, l.s)
 		case anyDigit().MatchString(l.s):
@@ -335,6 +340,12 @@ func alike(a, b string) bool {
 		a = a[len(letters(a)):]
 	}
 	return shape(a) == shape(b) && shape(a) != ""
+}
+
+// bound reports whether the version at i of a name is the bound of a range:
+// "software version 2.1.4 and below".
+func bound(lex []lexeme, i int) bool {
+	return slices.ContainsFunc(lex[max(i-2, 0):min(i+3, len(lex))], func(l lexeme) bool { return boundWords[l.s] })
 }
 
 // digits returns the models that "igs5x0" stands for, and itself.

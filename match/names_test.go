@@ -6,6 +6,7 @@ package match
 import (
 	"errors"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -244,5 +245,23 @@ func TestDocumented(t *testing.T) {
 	}
 	if c, _ := n.same(n.maker("Norden Pumps"), n.maker("Adamed Medizintechnik")); c != Likely {
 		t.Errorf("a related house is %q", c)
+	}
+}
+
+// A version in the name of a product is the one that is meant, unless the name
+// makes a bound of it.
+func TestVersionsInNames(t *testing.T) {
+	h := &house{}
+	for name, want := range map[string][]string{
+		"IntelliSpace Portal 8.0.x": {"8.0.x"},
+		"Xeleris 3.0":               {"3.0"},
+		"Flow 500 pump, software version 2.1.4 and below":  nil,
+		"Flow 500 pump, software versions prior to 2.1.4":  nil,
+		"Flow 500 pump with software 2.1.4 or newer":       nil,
+		"Flow 500 pump with software 2.1.4, sold as Flow+": {"2.1.4"},
+	} {
+		if got := parseModel(name, h).versions; !slices.Equal(got, want) {
+			t.Errorf("%s: %q, want %q", name, got, want)
+		}
 	}
 }
