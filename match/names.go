@@ -64,6 +64,7 @@ const (
 type Names struct {
 	companies []company
 	byName    map[string]int   // folded spelling, without legal form -> company
+	joined    map[string]int   // the same without spaces, as CPE names have it: "gehealthcare"
 	renames   map[int][]rename // by company: how its products are spelled otherwise
 }
 
@@ -235,7 +236,7 @@ func position(tree *ast.File, path string) (line, column int) {
 }
 
 func (n *Names) clone() *Names {
-	out := &Names{companies: slices.Clone(n.companies), byName: map[string]int{}, renames: map[int][]rename{}}
+	out := &Names{companies: slices.Clone(n.companies), byName: map[string]int{}, joined: map[string]int{}, renames: map[int][]rename{}}
 	for i := range out.companies {
 		out.companies[i].related = slices.Clone(out.companies[i].related)
 		out.companies[i].parents = slices.Clone(out.companies[i].parents)
@@ -243,6 +244,9 @@ func (n *Names) clone() *Names {
 	}
 	for k, c := range n.byName {
 		out.byName[k] = c
+	}
+	for k, c := range n.joined {
+		out.joined[k] = c
 	}
 	for c, r := range n.renames {
 		out.renames[c] = slices.Clone(r)
@@ -258,6 +262,7 @@ func (n *Names) company(name string) int {
 		c = len(n.companies)
 		n.companies = append(n.companies, company{name: name})
 		n.byName[k] = c
+		n.joined[strings.ReplaceAll(k, " ", "")] = c
 		n.companies[c].phrases = append(n.companies[c].phrases, strings.Fields(k))
 	}
 	return c
@@ -283,6 +288,7 @@ func (n *Names) join(c int, name string) error {
 			}
 		}
 	}
+	n.joined[strings.ReplaceAll(k, " ", "")] = c
 	n.companies[c].phrases = append(n.companies[c].phrases, strings.Fields(k))
 	return nil
 }
@@ -327,6 +333,10 @@ func (n *Names) oneMaker(written string) *maker {
 		m.company = c
 		return m
 	}
+	if c, ok := n.joined[m.key]; ok {
+		m.company = c
+		return m
+	}
 	// "Becton, Dickinson and Company (BD)": without the brackets, or by what is in them.
 	if i := strings.IndexByte(written, '('); i > 0 {
 		short, _, _ := strings.Cut(written[i+1:], ")")
@@ -367,6 +377,8 @@ func (n *Names) same(a, b *maker) (Certainty, string) {
 		return Review, "no manufacturer is written down"
 	case a.key == b.key:
 		return Exact, ""
+	case strings.ReplaceAll(a.key, " ", "") == strings.ReplaceAll(b.key, " ", ""):
+		return Exact, fmt.Sprintf("%s and %s are the same but for spaces", a.written, b.written)
 	case a.company >= 0 && b.company >= 0:
 		name := n.companies[b.company].name
 		switch {

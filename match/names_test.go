@@ -59,6 +59,11 @@ func TestMakers(t *testing.T) {
 		{"GE Healthcare", "Becton, Dickinson and Company (BD)", ""},
 		{"St. Jude Medical", "St. Vincent Medical", ""},
 		{"Hamilton Medical", "Milton Medical", ""},
+		{"gehealthcare", "GE Medical Systems", Exact},
+		{"bostonscientific", "Boston Scientific", Exact},
+		{"welchallyn", "Hillrom", Likely},
+		{"norramedical", "Norra Medical GmbH", Exact},
+		{"gehealth", "GE Healthcare", ""},
 		{"Abbott", "ICU Medical", ""},
 		{"Medical Systems", "Systems", ""},
 	} {
