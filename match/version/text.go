@@ -44,6 +44,7 @@ var (
 	unitDates    = lazyregexp.New(`(?i)^(.*?)\(?\s*\b(distributed|shipped|manufactured|produced|made|sold|built)\b\s*(.*?)\)?$`)
 	bareDate     = lazyregexp.New(`(?i)\b(jan(uary)?|feb(ruary)?|mar(ch)?|apr(il)?|may|june?|july?|aug(ust)?|sept?(ember)?|oct(ober)?|nov(ember)?|dec(ember)?)\b.*\b[12]\d{3}\b|\b\d{1,2}/\d{1,2}/\d{2,4}\b|\b[12]\d{3}-\d{1,2}-\d{1,2}\b`)
 	modelKeyword = lazyregexp.New(`(?i)^(.*?)\b(?:(?:product (?:id|code)|re-?order|udi|ndc|catalog(?:ue)?|part|model)s?(?:\s*/\s*|\s+|$))+(?:(?:numbers?|nos?\.?)\s+)?(.*\d.*)$`)
+	runTogether  = lazyregexp.New(`\b([A-Z]\.\d+)\.([A-Z]\.\d+)\b`) // F.0.G.0
 	revisions    = lazyregexp.New(`(?i)^rev(?:ision)?s?\.? ([A-Z]) ?(?:-|–|to|through) ?([A-Z])$`)
 
 	modelCode   = lazyregexp.New(`^[A-Z]{2,4}-\d{3,5}[A-Z]?(\([A-Z]\))?( [A-Za-z][\w -]*)?$`)
@@ -59,6 +60,7 @@ func parseText(s string) Text {
 		return review("too long to be a statement of versions")
 	}
 	s = strings.Join(strings.Fields(typography.Replace(s)), " ")
+	s = runTogether().ReplaceAllString(s, "$1 | $2")
 	if rest, ok := strings.CutPrefix(s, "vers:"); ok {
 		scheme, list, _ := strings.Cut(rest, "/")
 		switch {
