@@ -322,6 +322,21 @@ func TestDatesAndSerials(t *testing.T) {
 	}
 }
 
+// A model that an advisory names where versions stand, in words that are no
+// list of models, is for a person to review and is not lost.
+func TestModelForVersion(t *testing.T) {
+	x := NewIndex(nil)
+	for _, model := range []string{"cobas h 232", "cobas b 123", "Flow 500"} {
+		x.AddDevice(&register.Entry{ID: model, Identity: device.Identity{Manufacturer: "Roche", Model: model}})
+	}
+	p := advisory.Product{Manufacturer: "Roche Diagnostics", Name: "Point of Care handheld medical devices", Version: "cobas h 232 POC"}
+	p.Text = version.ParseText(p.Version)
+	hits := x.Affected(about("CVE-2024-1", nil, advisory.Statement{Product: p}))
+	if len(hits) != 1 || hits[0].Certainty != Review || hits[0].Devices.GetCardinality() != 1 || !hits[0].Devices.Contains(0) {
+		t.Errorf("%v", said(x, hits))
+	}
+}
+
 func TestGlob(t *testing.T) {
 	for _, test := range []struct {
 		pattern, s string

@@ -49,6 +49,9 @@ func (x *Index) wholes(d *advisory.Document, p *advisory.Product) []candidate {
 	if models := append(slices.Clone(p.Text.Models), append(p.Models, p.SKUs...)...); len(models) > 0 {
 		alts = withModels(alts, models, h)
 	}
+	if t := parseModel(p.Version, h); p.Text.Kind == version.Review && !p.HasRange && len(t.words) > 0 && len(t.codes) > 0 {
+		alts = append(alts, pattern{t, Review, fmt.Sprintf("the advisory names %q where versions stand", p.Version)})
+	}
 	near := map[int]bool{}
 	for _, a := range alts {
 		for i := range x.near(a.model) {
