@@ -47,10 +47,25 @@ type Index struct {
 	byKey       map[string][]uint32  // by package URL, and by bare name
 	byCPE       map[string][]posting // by vendor and product
 
-	documents  map[string]*advisory.Document
-	order      []string            // their ids, as they came
-	canonical  map[string]string   // id of a vulnerability -> the one that stands for it
-	documentOf map[string][]string // canonical id -> ids of documents
+	documents  map[documentKey]*advisory.Document
+	order      []documentKey            // as they came
+	canonical  map[string]string        // id of a vulnerability -> the one that stands for it
+	documentOf map[string][]documentKey // canonical id -> documents
+}
+
+// A documentKey tells documents apart: the records of one CVE at NVD, in the
+// CVE list and in OSV are three, and CSAF's ids are each publisher's own.
+type documentKey struct {
+	kind          advisory.Kind
+	publisher, id string
+}
+
+func keyOf(d *advisory.Document) documentKey {
+	k := documentKey{kind: d.Kind, id: d.ID}
+	if d.Kind == advisory.CSAF {
+		k.publisher = d.Publisher
+	}
+	return k
 }
 
 // named is a product's name, taken apart, with its versions.
@@ -110,7 +125,7 @@ func NewIndex(names *Names) *Index {
 		names: names, makers: map[string]*maker{}, houses: map[*maker]*house{}, modelOf: map[[2]string]int{}, byWord: map[string][]int32{},
 		productOf: map[productKey]int{}, deviceOf: map[string]uint32{}, sbomOf: map[string]int{},
 		text: []string{""}, textOf: map[string]uint32{"": 0}, componentOf: map[componentKey]uint32{}, byKey: map[string][]uint32{}, byCPE: map[string][]posting{},
-		documents: map[string]*advisory.Document{}, canonical: map[string]string{}, documentOf: map[string][]string{},
+		documents: map[documentKey]*advisory.Document{}, canonical: map[string]string{}, documentOf: map[string][]documentKey{},
 	}
 }
 
@@ -377,17 +392,19 @@ func (x *Index) BillsOf(product int) (serials []string, certainty Certainty) {
 	return serials, certainty
 }
 
-// AddAdvisory adds an advisory, or replaces the one with its id.
+// AddAdvisory adds an advisory, or replaces the one of its kind with its id; in
+// CSAF, its publisher's.
 func (x *Index) AddAdvisory(d *advisory.Document) {
-	if _, known := x.documents[d.ID]; !known {
-		x.order = append(x.order, d.ID)
+	key := keyOf(d)
+	if _, known := x.documents[key]; !known {
+		x.order = append(x.order, key)
 	}
-	x.documents[d.ID] = d
+	x.documents[key] = d
 	for i := range d.Vulnerabilities {
 		v := &d.Vulnerabilities[i]
 		id := x.merge(v)
-		if !slices.Contains(x.documentOf[id], d.ID) {
-			x.documentOf[id] = append(x.documentOf[id], d.ID)
+		if !slices.Contains(x.documentOf[id], key) {
+			x.documentOf[id] = append(x.documentOf[id], key)
 		}
 	}
 }
@@ -476,8 +493,8 @@ func (x *Index) Affected(d *advisory.Document) []Hit {
 // All returns what all advisories hit.
 func (x *Index) All() []Hit {
 	docs := make([]*advisory.Document, len(x.order))
-	for i, id := range x.order {
-		docs[i] = x.documents[id]
+	for i, key := range x.order {
+		docs[i] = x.documents[key]
 	}
 	return x.hits(docs, "")
 }
@@ -491,13 +508,19 @@ func (x *Index) Find(query string) (hits []Hit, known bool) {
 		if _, ok := x.canonical[id]; ok {
 			c := x.resolve(id)
 			var docs []*advisory.Document
-			for _, id := range x.documentOf[c] {
-				docs = append(docs, x.documents[id])
+			for _, key := range x.documentOf[c] {
+				docs = append(docs, x.documents[key])
 			}
 			return x.hits(docs, c), true
 		}
-		if d, ok := x.documents[id]; ok {
-			return x.Affected(d), true
+		var docs []*advisory.Document
+		for _, key := range x.order {
+			if key.id == id {
+				docs = append(docs, x.documents[key])
+			}
+		}
+		if docs != nil {
+			return x.hits(docs, ""), true
 		}
 	}
 	p := advisory.Product{Name: query, HasRange: true, Range: version.Every(version.Generic)}
@@ -771,4 +794,12 @@ func (h *Hit) also(c *candidate) {
 	if c.status == advisory.Affected {
 		h.Status = c.status
 	}
+	for _, r := range c.remedies {
+		if len(h.Remediations) < maxRemediations && !slices.Contains(h.Remediations, r) {
+			h.Remediations = append(h.Remediations[:len(h.Remediations):len(h.Remediations)], r)
+		}
+	}
 }
+
+// maxRemediations is how many remedies a hit collects from several documents.
+const maxRemediations = 64

@@ -488,3 +488,39 @@ func FuzzAffected(f *testing.F) {
 		x.Find(purl)
 	})
 }
+
+// TestSameID: the records of one CVE at several places are several documents, and
+// a newer version of one of them replaces that alone.
+func TestSameID(t *testing.T) {
+	x := NewIndex(nil)
+	x.AddDevice(pump("pump-3", "2.1.4"))
+	x.AddDevice(pump("pump-4", "2.2.0"))
+	record := func(kind advisory.Kind, publisher, below, remedy string) *advisory.Document {
+		d := about("CVE-2024-1", nil, advisory.Statement{
+			Product:      advisory.Product{Manufacturer: "Adamed", Name: "Flow 500", HasRange: true, Range: before(version.Generic, below)},
+			Remediations: []advisory.Remediation{{Details: remedy}},
+		})
+		d.Kind, d.Publisher = kind, publisher
+		return d
+	}
+	for _, d := range []*advisory.Document{
+		record(advisory.CSAF, "Adamed", "2.2.0", "update"), record(advisory.CVE5, "a", "2.3.0", "be careful"),
+		record(advisory.NVD, "b", "1.0", "nothing"), record(advisory.CSAF, "CERT A", "2.2.0", "separate"), record(advisory.CSAF, "Adamed", "2.2.0", "update now"),
+	} {
+		x.AddAdvisory(d)
+	}
+	if n := x.Stats().Advisories; n != 4 {
+		t.Errorf("%d documents, want 4", n)
+	}
+	hits, _ := x.Find("CVE-2024-1")
+	if diff := cmp.Diff([]string{"CVE-2024-1 exact [pump-3] [] by [CVE-2024-1]", "CVE-2024-1 exact [pump-4] [] by [CVE-2024-1]"}, said(x, hits)); diff != "" {
+		t.Error(diff)
+	}
+	var remedies []string
+	for _, r := range hits[0].Remediations {
+		remedies = append(remedies, r.Details)
+	}
+	if diff := cmp.Diff([]string{"update now", "be careful", "separate"}, remedies); diff != "" {
+		t.Error(diff)
+	}
+}
