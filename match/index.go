@@ -639,6 +639,9 @@ func (x *Index) statements(d *advisory.Document, v *advisory.Vulnerability, cach
 		} else {
 			found = append(found, whole...)
 		}
+		if len(s.Product.On) > 0 && len(found) > 0 {
+			x.beside(s.Product.On, found)
+		}
 		for i := range found {
 			found[i].status, found[i].remedies, found[i].document = s.Status, s.Remediations, d.ID
 		}
@@ -682,6 +685,50 @@ func together(whole, parts []candidate, p *advisory.Product) []candidate {
 	return out
 }
 
+// beside holds candidates that are meant only together with one of some other
+// products against what is known of each: the product itself, as with firmware
+// and its hardware, what it contains, or what it runs on. Where nothing says that
+// it is there, a person has to look.
+func (x *Index) beside(on []advisory.Product, found []candidate) {
+	there := map[int]Certainty{}
+	note := func(list []candidate) {
+		for i := range list {
+			if c := &list[i]; c.certainty.rank() > there[c.product].rank() {
+				there[c.product] = c.certainty
+			}
+		}
+	}
+	names := make([]string, 0, len(on))
+	for i := range on {
+		o := &on[i]
+		for _, m := range x.parts(o) {
+			note(x.within(nil, m, &advisory.Statement{}, ""))
+		}
+		note(x.wholes(&advisory.Document{}, o))
+		name := strings.Join(strings.Fields(plainCPE(o.Name)+" "+o.Version), " ")
+		if len(names) < 3 && name != "" && !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+		for i := range found { // wholes does not know what products run on
+			prod := &x.products[found[i].product]
+			if os := squashed(prod.OS); os != "" && name != "" && strings.HasPrefix(strings.TrimPrefix(os, "microsoft"), squashed(name)) {
+				there[found[i].product] = Exact
+			}
+		}
+	}
+	if len(names) < len(on) && len(names) == 3 {
+		names = append(names, "others")
+	}
+	for i := range found {
+		c := &found[i]
+		limit, why := there[c.product], "it is together with "+strings.Join(names, " or ")
+		if limit == "" || limit == Review {
+			limit, why = Review, "only together with "+strings.Join(names, " or ")+", and nothing says for certain that this is there"
+		}
+		c.certainty, c.why = least(c.certainty, limit), append(slices.Clone(c.why), why)
+	}
+}
+
 // within adds the products that a component is in.
 func (x *Index) within(out []candidate, m part, s *advisory.Statement, document string) []candidate {
 	name, v := x.Component(int(m.component))
@@ -715,7 +762,7 @@ func (x *Index) settle(out []Hit, id string, list []candidate) []Hit {
 	}
 	slices.SortFunc(order, func(i, j int) int {
 		a, b := &list[i], &list[j]
-		return cmp.Or(a.product-b.product, b.certainty.rank()-a.certainty.rank(), cmp.Compare(min(a.component, 0), min(b.component, 0)), i-j)
+		return cmp.Or(a.product-b.product, cmp.Compare(open(a.status), open(b.status)), b.certainty.rank()-a.certainty.rank(), cmp.Compare(min(a.component, 0), min(b.component, 0)), i-j)
 	})
 	aliases := map[string]bool{}
 	for i := range list {
@@ -769,6 +816,14 @@ func (x *Index) settle(out []Hit, id string, list []candidate) []Hit {
 		out = append(out, h)
 	}
 	return out
+}
+
+// open puts behind what is certainly affected what is still being looked into.
+func open(s advisory.Status) int {
+	if s == advisory.UnderInvestigation {
+		return 1
+	}
+	return 0
 }
 
 // about reports whether a candidate and a hit of the same product have one cause.

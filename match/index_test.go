@@ -524,3 +524,55 @@ func TestSameID(t *testing.T) {
 		t.Error(diff)
 	}
 }
+
+// TestBeside: what is affected only together with something else is so where that
+// is known to be there, and is for a person to look at where it is not.
+func TestBeside(t *testing.T) {
+	x := NewIndex(nil)
+	windows := pump("pump-3", "2.1.4")
+	windows.OS = "Windows 10 21H2"
+	x.AddDevice(windows)
+	x.AddDevice(pump("pump-4", "2.1.5"))
+	x.AddSBOM(bom("urn:1", "2.1.5", sbom.Component{Name: "zlib", CPEs: []string{"cpe:2.3:a:zlib:zlib:1.2.0:*:*:*:*:*:*:*"}, Version: "1.2.0"}))
+	every := func(cpe, vendor, name string) advisory.Product {
+		return advisory.Product{CPE: cpe, Manufacturer: vendor, Name: name, HasRange: true, Range: version.Every(version.Generic)}
+	}
+	firmware := every("cpe:2.3:o:adamed:flow_500_firmware:*:*:*:*:*:*:*:*", "adamed", "flow_500_firmware")
+	for _, test := range []struct {
+		name string
+		on   []advisory.Product
+		want []string
+	}{
+		{"its hardware", []advisory.Product{every("cpe:2.3:h:adamed:flow_500:-:*:*:*:*:*:*:*", "adamed", "flow_500")}, []string{"likely [pump-3]", "likely [pump-4]"}},
+		{"another hardware", []advisory.Product{every("cpe:2.3:h:adamed:flow_600:-:*:*:*:*:*:*:*", "adamed", "flow_600")}, []string{"review [pump-3]", "review [pump-4]"}},
+		{"one of two", []advisory.Product{every("cpe:2.3:h:adamed:flow_600:-:*:*:*:*:*:*:*", "adamed", "flow_600"), every("cpe:2.3:h:adamed:flow_500:-:*:*:*:*:*:*:*", "adamed", "flow_500")}, []string{"likely [pump-3]", "likely [pump-4]"}},
+		{"a system", []advisory.Product{every("cpe:2.3:o:microsoft:windows_10:-:*:*:*:*:*:*:*", "microsoft", "windows_10")}, []string{"likely [pump-3]", "review [pump-4]"}},
+		{"a platform in words", []advisory.Product{{Name: "Windows"}}, []string{"likely [pump-3]", "review [pump-4]"}},
+		{"a part", []advisory.Product{every("cpe:2.3:a:zlib:zlib:*:*:*:*:*:*:*:*", "zlib", "zlib")}, []string{"likely [pump-4]", "review [pump-3]"}},
+		{"none", nil, []string{"likely [pump-3]", "likely [pump-4]"}},
+	} {
+		p := firmware
+		p.On = test.on
+		var got []string
+		for _, h := range x.Affected(about("CVE-2024-1", nil, advisory.Statement{Product: p})) {
+			ids := []string{}
+			for _, i := range h.Devices.ToArray() {
+				ids = append(ids, []string{"pump-3", "pump-4"}[i])
+			}
+			got = append(got, fmt.Sprintf("%s %v", h.Certainty, ids))
+			if h.Certainty == Review && !strings.HasPrefix(h.Why[len(h.Why)-1], "only together with ") {
+				t.Errorf("%s: %q", test.name, h.Why)
+			}
+		}
+		slices.Sort(got)
+		if diff := cmp.Diff(test.want, got); diff != "" {
+			t.Errorf("%s: %s", test.name, diff)
+		}
+	}
+	investigated := advisory.Statement{Status: advisory.UnderInvestigation, Product: advisory.Product{Manufacturer: "Adamed", Name: "Flow 500", HasRange: true, Range: version.Every(version.Generic)}}
+	for _, h := range x.Affected(about("CVE-2024-1", nil, investigated, advisory.Statement{Product: firmware})) {
+		if h.Status != advisory.Affected {
+			t.Errorf("one says that it is affected, and the answer is that it is looked into: %+v", h)
+		}
+	}
+}
