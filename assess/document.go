@@ -35,46 +35,49 @@ type documents struct {
 	kev        map[string]advisory.KEVEntry
 	epss       *advisory.EPSS
 	entries    []register.Entry // of the hospital's own registers
+	ends       []int            // of each of them in entries
 	statements []*register.MDS2
 }
 
 // empty reports whether no document says anything of products and devices.
 func (d *documents) empty() bool {
-	return len(d.boms) == 0 && len(d.advisories) == 0 && len(d.entries) == 0 && len(d.statements) == 0
+	return len(d.boms) == 0 && len(d.advisories) == 0 && len(d.entries) == 0 && len(d.statements) == 0 && len(d.said) == 0
 }
 
 // places says which input each document came from.
 type places struct {
-	from   map[any]int                   // by the document's pointer
-	lines  map[string]finding.Sighting   // of the entries of registers, by id
-	papers map[string]*advisory.Document // by id
-	bills  map[string]*sbom.Document     // by serial number
-	noted  struct{ boms, advisories, entries int }
+	from   map[any]int                     // by the document's pointer
+	lines  []finding.Sighting              // of the entries of registers
+	papers map[string][]*advisory.Document // by id
+	bills  map[string]*sbom.Document       // by serial number
+	sayers map[[2]string]int               // of VEX, by author and document
+	noted  struct{ boms, advisories, said, forms int }
 }
 
 // note gives what was read since the last call its place: the input's number.
 func (d *documents) note(input int) {
 	if d.from == nil {
-		d.from, d.lines = map[any]int{}, map[string]finding.Sighting{}
-		d.papers, d.bills = map[string]*advisory.Document{}, map[string]*sbom.Document{}
+		d.from, d.sayers = map[any]int{}, map[[2]string]int{}
+		d.papers, d.bills = map[string][]*advisory.Document{}, map[string]*sbom.Document{}
 	}
 	for _, doc := range d.boms[d.noted.boms:] {
 		d.from[doc] = input
-		if doc.Serial != "" {
-			d.bills[doc.Serial] = doc
-		}
 	}
 	for _, doc := range d.advisories[d.noted.advisories:] {
 		d.from[doc] = input
-		if !doc.Withdrawn {
-			d.papers[doc.ID] = doc
-		}
 	}
-	for i := range d.entries[d.noted.entries:] {
-		e := &d.entries[d.noted.entries+i]
-		d.lines[e.ID] = finding.Sighting{Input: input, Note: fmt.Sprintf("line %d: %s", e.Line, e.ID)}
+	for _, form := range d.statements[d.noted.forms:] {
+		d.from[form] = input
 	}
-	d.noted.boms, d.noted.advisories, d.noted.entries = len(d.boms), len(d.advisories), len(d.entries)
+	for i := range d.said[d.noted.said:] {
+		st := &d.said[d.noted.said+i]
+		d.sayers[[2]string{st.Author, st.Document}] = input
+	}
+	for i := len(d.lines); i < len(d.entries); i++ {
+		e := &d.entries[i]
+		d.lines = append(d.lines, finding.Sighting{Input: input, Note: fmt.Sprintf("line %d: %s", e.Line, cmp.Or(e.ID, "without a name"))})
+	}
+	d.noted.boms, d.noted.advisories, d.noted.said, d.noted.forms = len(d.boms), len(d.advisories), len(d.said), len(d.statements)
 }
 
 var errNoDocument = errors.New("no document that is known here")
@@ -225,6 +228,7 @@ func (d *documents) readList(f io.Reader, in *report.Input) error {
 	}
 	in.Kind, in.Items, in.Note = "register", len(r.Entries), columnsOf(r)
 	d.entries = append(d.entries, r.Entries...)
+	d.ends = append(d.ends, len(d.entries))
 	if len(r.Problems) > 0 {
 		return r.Problems[0]
 	}

@@ -7,6 +7,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 	"unicode"
@@ -19,28 +20,79 @@ import (
 	"github.com/myelin-health/myelin/match/advisory"
 	"github.com/myelin-health/myelin/match/register"
 	"github.com/myelin-health/myelin/match/sbom"
+	"github.com/myelin-health/myelin/match/version"
 	"github.com/myelin-health/myelin/match/vex"
 	"github.com/myelin-health/myelin/risk"
 	"github.com/myelin-health/myelin/watch"
 )
 
-// register brings in what the hospital wrote down: devices that were seen get
+// registered brings in what the hospital wrote down: devices that were seen get
 // the name and the place of their entry, and what it knows of them that they did
-// not say; what was not seen becomes a device of its own.
-func registered(devices []device.Device, entries []register.Entry) []device.Device {
-	ids := make([]device.Identity, len(entries))
-	for i := range entries {
-		ids[i] = entries[i].Identity
-	}
-	for i, m := range inventory.MatchRegistered(devices, ids) {
-		e := &entries[i]
-		if m.Device < 0 {
-			devices = append(devices, written(e))
-			continue
+// not say; what was not seen becomes a device of its own. What several registers
+// have is one device, of which the first counts. It returns the entries of each
+// device, too. Each register ends where ends says.
+func registered(devices []device.Device, entries []register.Entry, ends []int) ([]device.Device, [][]int) {
+	of := make([][]int, len(devices))
+	known := slices.Clone(devices) // with all that their entries say, which is told to nobody
+	names, used := map[string]int{}, map[string]bool{}
+	begin := 0
+	for _, end := range ends {
+		list := entries[begin:end]
+		ids := make([]device.Identity, len(list))
+		for i := range list {
+			ids[i] = list[i].Identity
 		}
-		name(&devices[m.Device], e)
+		matches := inventory.MatchRegistered(known, ids)
+		taken := map[int]bool{}
+		for _, m := range matches {
+			taken[m.Device] = true
+		}
+		for i, m := range matches {
+			e, at := &list[i], m.Device
+			if had, ok := names[e.ID]; at < 0 && ok && e.ID != "" && had >= 0 && !taken[had] && agree(&known[had], e) {
+				at = had // the same asset tag in another register
+			}
+			if at < 0 {
+				d := written(e)
+				if used[d.ID] {
+					d.ID = device.IDOf("register", d.Name, d.Manufacturer, d.Model, strconv.Itoa(begin+i))
+				}
+				used[d.ID] = true
+				at = len(devices)
+				devices, known, of = append(devices, d), append(known, d), append(of, nil)
+			} else if len(of[at]) == 0 {
+				name(&devices[at], e)
+			} else {
+				d := &devices[at]
+				first, ward := d.Name, cmp.Or(d.Ward, e.Shown().Ward)
+				name(d, e)
+				d.Name, d.Ward = cmp.Or(first, d.Name), ward
+			}
+			taken[at] = true
+			of[at] = append(of[at], begin+i)
+			k := &known[at]
+			k.Manufacturer, k.Model, k.Serial = devices[at].Manufacturer, devices[at].Model, cmp.Or(k.Serial, e.Serial)
+			k.Addresses = append(slices.Clip(k.Addresses), e.Addresses...)
+		}
+		for at, which := range of {
+			if n := len(which); n > 0 && which[n-1] >= begin {
+				id := entries[which[n-1]].ID
+				if had, ok := names[id]; !ok {
+					names[id] = at
+				} else if had != at {
+					names[id] = -1
+				}
+			}
+		}
+		begin = end
 	}
-	return devices
+	return devices, of
+}
+
+// agree reports whether nothing speaks against a device being an entry's whose
+// name it has.
+func agree(d *device.Device, e *register.Entry) bool {
+	return (d.Model == "" || e.Model == "" || same(d.Model, e.Model)) && (d.Serial == "" || e.Serial == "" || strings.EqualFold(d.Serial, e.Serial))
 }
 
 // name gives a device what its entry in the register says. What the device says
@@ -134,11 +186,14 @@ type fleet struct {
 	*documents
 	index   *match.Index
 	devices []device.Device
+	ordinal map[string]int    // of devices, by id
+	listed  [][]int           // entries of registers, by device
 	exposed map[string]string // by device id
 	weak    map[string][]*advisory.Vulnerability
 	kinds   map[string]advisory.Kind // of advisories, by id
 
 	said     map[string][]vex.Statement // see [sayings]
+	stated   map[string]bool            // ids of documents that are VEX and no advisories
 	subjects map[int]*sbom.Document     // bills of materials by the product that they are about
 }
 
@@ -148,31 +203,34 @@ func (d *documents) know(r *watch.Result, now time.Time) []finding.Finding {
 	if d.empty() {
 		return nil
 	}
-	r.Devices = registered(r.Devices, d.entries)
-	f := &fleet{documents: d, index: match.NewIndex(nil), devices: r.Devices, exposed: exposed(r.Devices, r.Sessions), weak: map[string][]*advisory.Vulnerability{}, kinds: map[string]advisory.Kind{}, said: sayings(d.said), subjects: map[int]*sbom.Document{}}
-	entries := map[string]*register.Entry{}
-	for i := range d.entries {
-		entries[d.entries[i].ID] = &d.entries[i]
+	f := &fleet{
+		documents: d, index: match.NewIndex(nil), ordinal: map[string]int{}, weak: map[string][]*advisory.Vulnerability{}, kinds: map[string]advisory.Kind{},
+		said: sayings(d.said), stated: map[string]bool{}, subjects: map[int]*sbom.Document{},
 	}
-	for i := range f.devices { // the ordinal of each is its index
+	r.Devices, f.listed = registered(r.Devices, d.entries, d.ends)
+	f.devices, f.exposed = r.Devices, exposed(r.Devices, r.Sessions)
+	for i := range f.devices { // the ordinal of each is its index, for none has an id there
 		x := &f.devices[i]
+		f.ordinal[x.ID] = i
 		e := register.Entry{}
-		if known := entries[x.Name]; known != nil && x.Name != "" {
-			e = *known
-		}
-		e.ID = x.ID
 		e.Manufacturer, e.Model, e.Version, e.OS = x.Manufacturer, x.Model, x.Version, x.OS
+		for _, j := range f.listed[i] {
+			has := &d.entries[j]
+			e.Serial, e.SBOM = cmp.Or(e.Serial, has.Serial), cmp.Or(e.SBOM, has.SBOM)
+			e.Made, e.Distributed = cmp.Or(e.Made, has.Made), cmp.Or(e.Distributed, has.Distributed)
+		}
 		f.index.AddDevice(&e)
 	}
-	for _, doc := range d.boms {
-		f.subjects[f.index.AddSBOM(doc)] = doc
+	for i, doc := range d.boms {
+		known := *doc
+		known.Serial = cmp.Or(doc.Serial, fmt.Sprintf("bill of materials %d", i+1))
+		d.bills[known.Serial] = doc
+		f.subjects[f.index.AddSBOM(&known)] = doc
 	}
-	for _, doc := range d.advisories {
-		if doc.Withdrawn {
-			continue
-		}
+	for _, doc := range append(current(d.advisories), f.affected()...) {
 		f.index.AddAdvisory(doc)
 		f.kinds[doc.ID] = doc.Kind
+		d.papers[doc.ID] = append(d.papers[doc.ID], doc)
 		for i := range doc.Vulnerabilities {
 			v := &doc.Vulnerabilities[i]
 			for _, id := range append([]string{v.ID}, v.Aliases...) {
@@ -182,6 +240,30 @@ func (d *documents) know(r *watch.Result, now time.Time) []finding.Finding {
 	}
 	out := f.weaknesses()
 	return slices.Concat(out, f.parts(now), f.disclosed(r))
+}
+
+// current are advisories without those of which there is a newer version, and
+// without what was withdrawn.
+func current(all []*advisory.Document) []*advisory.Document {
+	type key struct {
+		kind          advisory.Kind
+		publisher, id string
+	}
+	newest := map[key]int{}
+	var out []*advisory.Document
+	for _, doc := range all {
+		k := key{kind: doc.Kind, id: doc.ID}
+		if doc.Kind == advisory.CSAF {
+			k.publisher = doc.Publisher
+		}
+		if i, ok := newest[k]; !ok {
+			newest[k] = len(out)
+			out = append(out, doc)
+		} else if !doc.Modified.Before(out[i].Modified) {
+			out[i] = doc
+		}
+	}
+	return slices.DeleteFunc(out, func(doc *advisory.Document) bool { return doc.Withdrawn })
 }
 
 // A cause is one reason for a finding: a part of a device in its version, or
@@ -206,9 +288,17 @@ func (f *fleet) weaknesses() []finding.Finding {
 	}
 	var groups []*group
 	of := map[cause][]*group{}
-	for _, h := range f.index.All() {
+	hits := f.index.All()
+	onePart(f.index, hits)
+	type weakness struct {
+		device        string
+		product, part int
+		id            string
+	}
+	surest := map[weakness]match.Certainty{} // two bills of materials may name a part differently, and one better
+	for _, h := range hits {
 		is, opinions := f.judge(&h)
-		if !is {
+		if !is || h.Status == advisory.UnderInvestigation {
 			continue
 		}
 		part := h.Component
@@ -222,6 +312,11 @@ func (f *fleet) weaknesses() []finding.Finding {
 			whose = []string{""}
 		}
 		for _, id := range whose {
+			w := weakness{id, h.Product, part, h.Vulnerability}
+			if sure, had := surest[w]; had && sure != h.Certainty {
+				continue
+			}
+			surest[w] = h.Certainty
 			c := cause{id, h.Product, part, h.Certainty}
 			var in *group
 			for _, g := range of[c] {
@@ -251,6 +346,59 @@ func (f *fleet) weaknesses() []finding.Finding {
 	return out
 }
 
+// onePart makes one part of a product what several of its bills of materials
+// list: a package, and the same name and version without a package URL.
+func onePart(x *match.Index, hits []match.Hit) {
+	type part struct {
+		product       int
+		name, version string
+	}
+	of := func(h *match.Hit) (p part, full string) {
+		full, v := x.Component(h.Component)
+		name := full[strings.LastIndexByte(full, '/')+1:]
+		return part{h.Product, strings.ToLower(name), v}, full
+	}
+	named := map[part]map[string]int{} // by full name, the ordinal
+	for i := range hits {
+		if h := &hits[i]; h.Component >= 0 {
+			p, full := of(h)
+			if named[p] == nil {
+				named[p] = map[string]int{}
+			}
+			if at, had := named[p][full]; !had || h.Component < at {
+				named[p][full] = h.Component
+			}
+		}
+	}
+	for i := range hits {
+		h := &hits[i]
+		if h.Component < 0 {
+			continue
+		}
+		p, full := of(h)
+		h.Component = named[p][full]
+		if strings.HasPrefix(full, "pkg:") {
+			continue
+		}
+		packages, other := -1, h.Component
+		for name, at := range named[p] {
+			if !strings.HasPrefix(name, "pkg:") {
+				other = min(other, at)
+			} else if packages == -1 {
+				packages = at
+			} else {
+				packages = -2 // two that are called so: which of them it is nobody can say
+			}
+		}
+		switch {
+		case packages >= 0:
+			h.Component = packages
+		case packages == -1:
+			h.Component = other
+		}
+	}
+}
+
 // The most that one finding says of each.
 const (
 	maxWhy     = 8
@@ -273,12 +421,19 @@ func (f *fleet) weakness(c cause, hits []match.Hit) finding.Finding {
 		}
 	}
 	recalls, titles := 0, []string(nil)
+	var inputs []int
+	places := map[int][]string{} // what of each input
 	var fixes, others []string
 	for _, h := range hits {
 		x.Advisories = append(x.Advisories, h.Advisories...)
 		for _, id := range h.Advisories {
-			if doc := f.papers[id]; doc != nil {
-				x.Add(f.says(doc, h.Vulnerability))
+			for _, doc := range f.papers[id] {
+				if note, ok := f.says(doc, h.Vulnerability, h.Aliases); ok {
+					if places[f.from[doc]] == nil {
+						inputs = append(inputs, f.from[doc])
+					}
+					places[f.from[doc]] = once(places[f.from[doc]], note, maxWhy)
+				}
 			}
 		}
 		for _, id := range append([]string{h.Vulnerability}, h.Aliases...) {
@@ -326,6 +481,9 @@ func (f *fleet) weakness(c cause, hits []match.Hit) finding.Finding {
 			}
 		}
 	}
+	for _, input := range inputs {
+		x.Add(finding.Sighting{Input: input, Note: brief(strings.Join(places[input], "; "), 160)})
+	}
 	for _, list := range []*[]string{&x.Advisories, &x.CVE, &x.CWE} {
 		slices.Sort(*list)
 		*list = slices.Compact(*list)
@@ -355,17 +513,20 @@ func (f *fleet) weakness(c cause, hits []match.Hit) finding.Finding {
 	return x
 }
 
-// says is the place in an advisory of a vulnerability.
-func (f *fleet) says(doc *advisory.Document, id string) finding.Sighting {
-	note := id
+// says is the place in an advisory of a vulnerability, by any of its names.
+func (f *fleet) says(doc *advisory.Document, id string, aliases []string) (note string, ok bool) {
 	for i := range doc.Vulnerabilities {
 		v := &doc.Vulnerabilities[i]
-		if n := len(doc.Vulnerabilities); n > 1 && (v.ID == id || slices.Contains(v.Aliases, id)) {
-			note = fmt.Sprintf("vulnerability %d of %d, %s", i+1, n, id)
-			break
+		named := func(s string) bool { return s == v.ID || slices.Contains(v.Aliases, s) }
+		if !named(id) && !slices.ContainsFunc(aliases, named) {
+			continue
 		}
+		if n := len(doc.Vulnerabilities); n > 1 && !f.stated[doc.ID] {
+			return fmt.Sprintf("vulnerability %d of %d, %s", i+1, n, id), true
+		}
+		return id, true
 	}
-	return finding.Sighting{Input: f.from[doc], Note: brief(note, 160)}
+	return "", false
 }
 
 // lists is the place in a bill of materials of a component, or of the whole.
@@ -404,8 +565,16 @@ func (f *fleet) contains(product, part int) (finding.Sighting, bool) {
 func (f *fleet) about(x *finding.Finding, id string, product int) {
 	p := f.index.Product(product)
 	worst := device.NoHarm
-	if i := slices.IndexFunc(f.devices, func(d device.Device) bool { return d.ID == id }); i >= 0 && id != "" {
+	if i, ok := f.ordinal[id]; ok && id != "" {
 		d := &f.devices[i]
+		for n, j := range f.listed[i] {
+			if n < maxWhy {
+				x.Add(f.lines[j])
+			}
+			if why := f.otherwise(d, j); why != "" {
+				x.Why = once(x.Why, why, maxWhy+1)
+			}
+		}
 		x.Device, x.Therapy, worst = id, d.Therapy, d.Harm
 		p.Manufacturer, p.Model, p.Version = d.Manufacturer, d.Model, d.Version
 		if seen := f.exposed[id]; seen != "" {
@@ -416,6 +585,21 @@ func (f *fleet) about(x *finding.Finding, id string, product int) {
 	}
 	x.Product = strings.Join(strings.Fields(p.Manufacturer+" "+p.Model+" "+p.Version), " ")
 	x.Harm, x.Privacy = risk.HarmOf(x, worst)
+}
+
+// otherwise says where an entry of a register gives a device another version
+// than that which counts.
+func (f *fleet) otherwise(d *device.Device, entry int) string {
+	e := &f.entries[entry]
+	v, w := strings.TrimLeft(d.Version, "vV"), strings.TrimLeft(e.Version, "vV")
+	if v == "" || w == "" || !same(d.Model, e.Model) || version.Generic.Compare(v, w) == 0 {
+		return ""
+	}
+	counts := "the device itself says " + d.Version + ", which counts"
+	if d.Unseen {
+		counts = "another register says " + d.Version + ", which counts because it was read first"
+	}
+	return "a register says version " + e.Version + "; " + counts
 }
 
 // worse joins two lists of answers: the worse one of each question counts.
@@ -479,10 +663,9 @@ func (f *fleet) parts(now time.Time) (out []finding.Finding) {
 	}
 	entries := map[string]finding.Sighting{} // the first of each product in a register
 	for i := range f.devices {
-		d := &f.devices[i]
-		at, listed := f.lines[d.Name]
-		if _, had := entries[productOf(d)]; listed && !had {
-			entries[productOf(d)] = at
+		product := productOf(&f.devices[i])
+		if _, had := entries[product]; len(f.listed[i]) > 0 && !had {
+			entries[product] = f.lines[f.listed[i][0]]
 		}
 	}
 	seen := map[string]bool{}

@@ -221,6 +221,7 @@ func (f *fleet) form(d *device.Device) (form *register.MDS2, sure match.Certaint
 func (f *fleet) against(t *traffic, form *register.MDS2, sure match.Certainty) []finding.Finding {
 	var out []finding.Finding
 	of := map[string]int{} // by cause, into out
+	var places []string    // in the form, of the first answer of each
 	note := func(kind finding.Kind, c register.Capability, key string, e evidence, answer register.Answer, ids []string) {
 		i, known := of[kind.String()+key]
 		if !known {
@@ -228,6 +229,7 @@ func (f *fleet) against(t *traffic, form *register.MDS2, sure match.Certainty) [
 			x.Device, x.Exposed, x.ID = t.ID, f.exposed[t.ID], finding.IDOf(kind, t.ID, key)
 			i, out = len(out), append(out, x)
 			of[kind.String()+key] = i
+			places = append(places, "its answer to "+strings.Join(ids, ", "))
 		}
 		x := &out[i]
 		x.Why = once(x.Why, fmt.Sprintf("its MDS2 answers %s to %q (%s)", answer, c, strings.Join(ids, ", ")), maxWhy)
@@ -253,6 +255,11 @@ func (f *fleet) against(t *traffic, form *register.MDS2, sure match.Certainty) [
 			if e := see(t); e.what != "" {
 				note(finding.MDS2CapabilityUnused, c, "", e, answer, ids)
 			}
+		}
+	}
+	for i := range out { // what has packets is looked up there
+		if x := &out[i]; x.Count == 0 {
+			x.Add(finding.Sighting{Input: f.from[form], Note: places[i]})
 		}
 	}
 	return out

@@ -4,13 +4,16 @@
 package assess
 
 import (
+	"cmp"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/myelin-health/myelin/match"
 	"github.com/myelin-health/myelin/match/advisory"
 	"github.com/myelin-health/myelin/match/purl"
 	"github.com/myelin-health/myelin/match/sbom"
+	"github.com/myelin-health/myelin/match/version"
 	"github.com/myelin-health/myelin/match/vex"
 )
 
@@ -38,6 +41,116 @@ func sayings(all []vex.Statement) map[string][]vex.Statement {
 	return out
 }
 
+// affected makes advisories of what suppliers say is affected. What of that they
+// have taken back since [fleet.judge] knows.
+func (f *fleet) affected() []*advisory.Document {
+	packages, names := map[string][]advisory.Product{}, map[string][]advisory.Product{} // subjects of bills of materials
+	for i, doc := range f.subjects {
+		p := f.index.Product(i)
+		if doc.Subject < 0 || p.Manufacturer == "" {
+			continue
+		}
+		c := &doc.Components[doc.Subject]
+		subject := advisory.Product{Manufacturer: p.Manufacturer, Name: p.Model, Version: p.Version, PURL: c.PURL}
+		if k, err := purl.Parse(c.PURL); err == nil {
+			packages[k.Package().String()] = append(packages[k.Package().String()], subject)
+		}
+		for _, name := range c.CPEs {
+			subject.CPE = name
+			names[name] = append(names[name], subject)
+		}
+	}
+	advisories := map[string]bool{} // CSAF's VEX documents are among them already
+	for _, doc := range f.advisories {
+		advisories[doc.ID] = true
+	}
+	newest := map[[2]string]int{}
+	for i := range f.documents.said {
+		st := &f.documents.said[i]
+		d := [2]string{st.Author, st.Document}
+		newest[d] = max(newest[d], st.Version)
+	}
+	var out []*advisory.Document
+	of := map[[2]string]*advisory.Document{}
+	type weakness struct {
+		document [2]string
+		id       string
+	}
+	has := map[weakness]int{} // into the document's
+	for i := range f.documents.said {
+		st := &f.documents.said[i]
+		d := [2]string{st.Author, st.Document}
+		if st.Status != advisory.Affected || st.Draft || advisories[st.Document] || st.Document != "" && st.Version < newest[d] {
+			continue
+		}
+		about := []advisory.Product{st.Product}
+		if k, err := purl.Parse(st.Product.PURL); err == nil && packages[k.Package().String()] != nil {
+			about = packages[k.Package().String()]
+		} else if names[st.Product.CPE] != nil {
+			about = names[st.Product.CPE]
+		}
+		for _, p := range about {
+			if (p.PURL != st.Product.PURL || p.CPE != st.Product.CPE) && !vex.Includes(&st.Product, &p) || !supplies(st.Author, p.Manufacturer) || p.Name == "" {
+				continue
+			}
+			doc := of[d]
+			if doc == nil {
+				doc = &advisory.Document{ID: cmp.Or(st.Document, "VEX of "+st.Author), Publisher: st.Author, Category: "vendor", Profile: "vex", Published: st.Time}
+				of[d], f.from[doc] = doc, f.sayers[d]
+				f.stated[doc.ID] = true
+				out = append(out, doc)
+			}
+			doc.Modified = later(doc.Modified, st.Time)
+			w := weakness{d, st.Vulnerability}
+			i, known := has[w]
+			if !known {
+				i = len(doc.Vulnerabilities)
+				has[w] = i
+				doc.Vulnerabilities = append(doc.Vulnerabilities, advisory.Vulnerability{ID: st.Vulnerability, Aliases: st.Aliases, Title: st.Description})
+			}
+			doc.Vulnerabilities[i].Statements = append(doc.Vulnerabilities[i].Statements, stated(st, p))
+		}
+	}
+	return out
+}
+
+func later(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
+}
+
+// stated is what a supplier says of a product as an advisory says it.
+func stated(st *vex.Statement, p advisory.Product) advisory.Statement {
+	p.PURL, p.CPE, p.Text = "", "", ranged(&p)
+	s := advisory.Statement{Product: p, Status: advisory.Affected}
+	if st.Action != "" {
+		s.Remediations = []advisory.Remediation{{Category: st.Remedy, Details: st.Action}}
+	}
+	if st.Component != nil {
+		part := *st.Component
+		part.Text = ranged(&part)
+		part.Within, part.Relation = &p, "default_component_of"
+		s.Product = part
+	}
+	return s
+}
+
+// ranged understands the version of a product of VEX: a single one, or all.
+func ranged(p *advisory.Product) version.Text {
+	if p.HasRange || p.Text.Kind != version.Review || p.Text.Why != "" {
+		return p.Text
+	}
+	p.HasRange = true
+	if p.Version == "" {
+		p.Range = version.Every(version.Generic)
+	} else {
+		p.Range = version.Only(version.Generic, p.Version)
+	}
+	return p.Text
+}
+
 // judge returns whether a hit stands against what the product's supplier says,
 // and what others say.
 func (f *fleet) judge(h *match.Hit) (is bool, opinions []string) {
@@ -54,6 +167,9 @@ func (f *fleet) judge(h *match.Hit) (is bool, opinions []string) {
 		if st := &a.Opinions[i]; !slices.Contains(h.Advisories, st.Document) { // else it is what was hit
 			opinions = append(opinions, h.Vulnerability+": "+brief(st.Opinion(), remedyText))
 		}
+	}
+	if a.Said != nil && a.Said.Status != advisory.Affected && !slices.ContainsFunc(h.Advisories, func(id string) bool { return !f.stated[id] }) {
+		return false, opinions // that it is affected nobody but the supplier has said, who says otherwise since
 	}
 	if a.Suppresses() && !f.revoked(h, &q, a.Said) {
 		return false, opinions

@@ -169,7 +169,7 @@ func IDOf(kind Kind, scope ...string) string {
 // Add counts one sighting and keeps it when it is among the first.
 func (f *Finding) Add(s Sighting) {
 	f.Count++
-	if f.Count == 1 || s.Time < f.First {
+	if f.First == 0 || s.Time != 0 && s.Time < f.First { // a document has no time
 		f.First = s.Time
 	}
 	f.Last = max(f.Last, s.Time)
