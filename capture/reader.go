@@ -189,29 +189,50 @@ type Reader struct {
 // a *[DamageError] when it is one that ends within its header. A
 // compressed input costs at most its window: 32 KiB for gzip, [MaxWindow] for zstd.
 func NewReader(r io.Reader) (*Reader, error) {
-	windows := 0
+	first, r, windows, err := unpack(r)
+	if err != nil {
+		return nil, err
+	}
+	if looksLikeLine(first) {
+		if first, r, err = firstLine(first, r); err != nil {
+			return nil, &DamageError{Field: "file", Offset: int64(len(first)), Err: err}
+		}
+	}
+	kind, ok := Recognise(first)
+	if !ok {
+		return nil, fmt.Errorf("%w: %s", ErrFormat, insteadOf(first))
+	}
+	c, err := newReader(kind, first, r)
+	if err == nil {
+		c.window = windows
+	}
+	return c, err
+}
+
+// Unpack returns what r holds when gzip and zstd are undone, whatever that is:
+// captures and what lies beside them are packed alike. It costs what
+// [NewReader] says; errors are as there.
+func Unpack(r io.Reader) (io.Reader, error) {
+	first, rest, _, err := unpack(r)
+	if err != nil {
+		return nil, err
+	}
+	return io.MultiReader(bytes.NewReader(first), rest), nil
+}
+
+// unpack undoes gzip and zstd, and returns the first bytes of what was packed,
+// what comes after them, and how much history that takes.
+func unpack(r io.Reader) (first []byte, rest io.Reader, windows int, err error) {
 	for range maxCompression + 1 {
-		first := make([]byte, sniffBytes)
+		first = make([]byte, sniffBytes)
 		n, err := io.ReadFull(r, first)
 		first = first[:n]
 		if err != nil && err != io.EOF && err != io.ErrUnexpectedEOF {
-			return nil, &DamageError{Field: "file", Offset: int64(n), Err: err}
+			return nil, nil, 0, &DamageError{Field: "file", Offset: int64(n), Err: err}
 		}
-		if looksLikeLine(first) {
-			if first, r, err = firstLine(first, r); err != nil {
-				return nil, &DamageError{Field: "file", Offset: int64(len(first)), Err: err}
-			}
-		}
-		kind, ok := Recognise(first)
-		if !ok {
-			return nil, fmt.Errorf("%w: %s", ErrFormat, insteadOf(first))
-		}
+		kind, _ := Recognise(first)
 		if kind != "gzip" && kind != "zstd" {
-			c, err := newReader(kind, first, r)
-			if err == nil {
-				c.window = windows
-			}
-			return c, err
+			return first, r, windows, nil
 		}
 		// gzip and zstd ask for a few bytes at a time.
 		in := bufio.NewReaderSize(io.MultiReader(bytes.NewReader(first), r), compressedBytes)
@@ -228,11 +249,11 @@ func NewReader(r io.Reader) (*Reader, error) {
 			err = errCut
 		}
 		if err != nil {
-			return nil, &DamageError{Field: kind + " header", Err: err}
+			return nil, nil, 0, &DamageError{Field: kind + " header", Err: err}
 		}
 		r = decompressor{r}
 	}
-	return nil, fmt.Errorf("%w: compressed more than %d times", ErrFormat, maxCompression)
+	return nil, nil, 0, fmt.Errorf("%w: compressed more than %d times", ErrFormat, maxCompression)
 }
 
 // firstLine reads the first line of r, which begins with the bytes given, and
