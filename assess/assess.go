@@ -9,6 +9,7 @@
 package assess
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -45,6 +46,8 @@ type Config struct {
 	Stdin       io.Reader                          // what "-" is
 	Record      func(*event.Event) error           // is told every event, in order, for which files are read twice; nil: nobody is
 	Progress    func(packets, bytes, total uint64) // is told how much was read, of a total that is 0 when nobody knows; nil: nobody is
+
+	papers Papers // whose bounds a test may make smaller
 }
 
 // Run assesses files and folders; "-" is standard input. The error is of the
@@ -52,7 +55,7 @@ type Config struct {
 // [report.Input], and does not stop the others.
 func Run(ctx context.Context, paths []string, c Config) (*report.Assessment, error) {
 	start := time.Now()
-	captures, inputs, err := find(paths, c.Stdin)
+	captures, inputs, err := find(paths, c)
 	if err != nil {
 		return nil, err
 	}
@@ -172,6 +175,7 @@ func (m *merger) progress(f func(packets, bytes, total uint64)) func(packets, by
 type found struct {
 	captures []*input
 	others   []report.Input
+	opened   Papers
 	documents
 }
 
@@ -190,32 +194,44 @@ func (f *found) list() []report.Input {
 	return append(out, f.others...)
 }
 
-// find lists the captures under paths. What cannot be read is an error of that
-// input when it was named, and a line without one when it merely lies in a
-// named folder.
-func find(paths []string, stdin io.Reader) ([]*input, *found, error) {
+// find lists the captures under paths, and reads what is none. What cannot be
+// read is an error of that input when it was named, and a line without one when
+// it merely lies in a named folder.
+func find(paths []string, c Config) ([]*input, *found, error) {
 	var captures []*input
-	f := &found{}
+	f := &found{opened: c.papers}
 	seen := map[string]bool{}
-	papers := map[string]bool{} // paths of what is no capture, and whether somebody named them
+	type paper struct {
+		named bool
+		tap   *tap // of what comes as a stream
+	}
+	papers := map[string]paper{} // paths of what is no capture
 	add := func(in *input, named bool) {
 		if seen[in.path] {
 			return
 		}
 		seen[in.path] = true
+		var t *tap
+		if in.stream != nil {
+			t = &tap{r: in.stream}
+			in.stream = t
+		}
 		err := in.probe()
 		if err == nil {
+			if t != nil {
+				t.shut = true
+			}
 			captures = append(captures, in)
 			return
 		}
 		f.others = append(f.others, report.Input{Path: in.path, Kind: in.kind, Bytes: in.bytes, Error: err.Error()})
-		if in.stream == nil && errors.Is(err, capture.ErrFormat) && !namedCapture(in.path) {
-			papers[in.path] = named
+		if errors.Is(err, capture.ErrFormat) && !namedCapture(in.path) {
+			papers[in.path] = paper{named, t}
 		}
 	}
 	for _, path := range paths {
 		if path == "-" {
-			add(&input{path: "-", stream: stdin}, true)
+			add(&input{path: "-", stream: c.Stdin}, true)
 			continue
 		}
 		st, err := os.Stat(path)
@@ -250,22 +266,55 @@ func find(paths []string, stdin io.Reader) ([]*input, *found, error) {
 	slices.SortFunc(f.others, func(a, b report.Input) int { return strings.Compare(a.Path, b.Path) })
 	for i := range f.others {
 		in := &f.others[i]
-		named, ok := papers[in.Path]
+		at, ok := papers[in.Path]
 		if !ok {
 			continue
 		}
-		err := f.read(in)
-		f.note(len(captures) + i)
+		var p *Paper
+		var err error
+		if at.tap != nil {
+			p, err = f.opened.pipe(in.Path, at.tap.all())
+		} else {
+			p, err = f.opened.Open(in.Path)
+		}
+		if err == nil {
+			in.Bytes = p.Bytes
+			err = f.read(in, p)
+			f.note(len(captures) + i)
+		} else if errors.Is(err, capture.ErrFormat) { // packed too often
+			err = errNoDocument
+		}
 		switch {
 		case err == nil:
 			in.Error = ""
 		case !errors.Is(err, errNoDocument):
 			in.Error = err.Error()
-		case !named:
+		case !at.named:
 			in.Kind, in.Error = "other", ""
 		}
 	}
 	return captures, f, nil
+}
+
+// A tap remembers what is read of a stream, until it is shut.
+type tap struct {
+	r    io.Reader
+	b    []byte
+	shut bool
+}
+
+func (t *tap) Read(b []byte) (int, error) {
+	n, err := t.r.Read(b)
+	if !t.shut {
+		t.b = append(t.b, b[:n]...)
+	}
+	return n, err
+}
+
+// all reads the stream from its beginning.
+func (t *tap) all() io.Reader {
+	t.shut = true
+	return io.MultiReader(bytes.NewReader(t.b), t.r)
 }
 
 // namedCapture reports whether a file calls itself a capture, so that it is an

@@ -9,8 +9,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/myelin-health/myelin/finding"
@@ -21,8 +21,8 @@ import (
 	"github.com/myelin-health/myelin/report"
 )
 
-// headBytes is how much of a file says what it is.
-const headBytes = 64 << 10
+// maxWorkbook bounds an MDS2 form, as package register has it.
+const maxWorkbook = 16 << 20
 
 // documents are what was given besides captures, read.
 type documents struct {
@@ -32,7 +32,8 @@ type documents struct {
 	said       []vex.Statement // of vulnerabilities
 	classes    []register.Classification
 	gudidFiles []gudidFile
-	kev        map[string]advisory.KEVEntry
+	catalogues []map[string]advisory.KEVEntry
+	kev        map[string]advisory.KEVEntry // of all of them
 	epss       *advisory.EPSS
 	entries    []register.Entry // of the hospital's own registers
 	ends       []int            // of each of them in entries
@@ -82,25 +83,72 @@ func (d *documents) note(input int) {
 
 var errNoDocument = errors.New("no document that is known here")
 
-// read takes a file that is no capture and tells what it was. Its error is
+// read takes what is no capture and tells what it was. Its error is
 // errNoDocument when it is none of the documents, else what is wrong with it;
-// what could be read counts even then.
-func (d *documents) read(in *report.Input) error {
-	f, err := os.Open(in.Path)
+// what could be read counts even then. What there is no room for does not.
+func (d *documents) read(in *report.Input, p *Paper) error {
+	if p.Same != "" {
+		in.Kind = "copy of " + p.Same
+		return nil
+	}
+	before := d.mark()
+	err := d.take(in, p)
+	n := before.listed(d)
+	if errors.Is(err, errNoDocument) || err != nil && n == 0 && !errors.Is(err, errKept) {
+		return err
+	}
+	if full := p.Keep(n); full != nil {
+		before.undo(d)
+		in.Items = 0
+		return full
+	}
+	return err
+}
+
+// A mark remembers what was read so far.
+type mark struct {
+	boms, advisories, said, classes, catalogues, gudid, entries, statements int
+}
+
+func (d *documents) mark() mark {
+	return mark{len(d.boms), len(d.advisories), len(d.said), len(d.classes), len(d.catalogues), len(d.gudidFiles), len(d.entries), len(d.statements)}
+}
+
+// listed returns how many things the documents list that were read since.
+func (m mark) listed(d *documents) int {
+	n := len(d.said) - m.said + len(d.classes) - m.classes + len(d.entries) - m.entries
+	for _, doc := range d.boms[m.boms:] {
+		n += len(doc.Components)
+	}
+	for _, doc := range d.advisories[m.advisories:] {
+		n++
+		for i := range doc.Vulnerabilities {
+			n += 1 + len(doc.Vulnerabilities[i].Statements)
+		}
+	}
+	for _, rows := range d.catalogues[m.catalogues:] {
+		n += len(rows)
+	}
+	for _, form := range d.statements[m.statements:] {
+		n += len(form.Questions)
+	}
+	return n
+}
+
+// undo forgets them.
+func (m mark) undo(d *documents) {
+	d.boms, d.advisories, d.said, d.classes = d.boms[:m.boms], d.advisories[:m.advisories], d.said[:m.said], d.classes[:m.classes]
+	d.catalogues, d.gudidFiles, d.entries, d.statements = d.catalogues[:m.catalogues], d.gudidFiles[:m.gudid], d.entries[:m.entries], d.statements[:m.statements]
+}
+
+// take reads a document by what its beginning says that it is.
+func (d *documents) take(in *report.Input, p *Paper) error {
+	f, err := p.Open()
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	head := make([]byte, headBytes)
-	n, err := io.ReadFull(f, head)
-	if err != nil && err != io.EOF && err != io.ErrUnexpectedEOF {
-		return err
-	}
-	head = head[:n]
-	if _, err := f.Seek(0, io.SeekStart); err != nil {
-		return err
-	}
-	if kind, ok := sbom.Detect(head); ok {
+	if kind, ok := sbom.Detect(p.Head); ok {
 		in.Kind = "cyclonedx"
 		if kind > sbom.CycloneDXXML {
 			in.Kind = "spdx"
@@ -120,13 +168,13 @@ func (d *documents) read(in *report.Input) error {
 		if kind == sbom.CycloneDXXML {
 			return errors.New("what it says of vulnerabilities is not read: that takes CycloneDX in JSON")
 		}
-		n, err := d.readVEX(f)
+		n, err := d.readVEX(p)
 		if statements { // and nothing that the product is made of
 			in.Kind, in.Items = "vex", n
 		}
 		return err
 	}
-	switch kind := advisory.Detect(head); kind {
+	switch kind := advisory.Detect(p.Head); kind {
 	case advisory.NoKind:
 	case advisory.KEVCatalog:
 		in.Kind = "kev"
@@ -134,16 +182,11 @@ func (d *documents) read(in *report.Input) error {
 		if err != nil {
 			return err
 		}
-		if d.kev == nil {
-			d.kev = map[string]advisory.KEVEntry{}
-		}
-		for cve, row := range rows {
-			d.kev[cve] = row
-		}
+		d.catalogues = append(d.catalogues, rows)
 		in.Items = len(rows)
 		return nil
 	case advisory.EPSSScores:
-		in.Kind = "epss"
+		in.Kind, p.sifted = "epss", true
 		scores, err := advisory.ReadEPSS(f)
 		if err != nil {
 			return err
@@ -157,33 +200,34 @@ func (d *documents) read(in *report.Input) error {
 		docs, err := advisory.Read(f)
 		in.Items = len(docs)
 		if len(docs) == 1 && kind == advisory.CSAF {
-			if docs[0].Trust, err = beside(in.Path, err); docs[0].Trust.Damaged() {
-				return errors.Join(err, errors.New("the signature or a hash beside it is of another document; it is not used"))
+			var wrong error
+			if docs[0].Trust, wrong = p.Beside(); wrong != nil {
+				return errors.Join(err, wrong)
 			}
 		}
 		d.advisories = append(d.advisories, docs...)
 		if len(docs) == 1 && docs[0].Profile == "csaf_vex" { // of other advisories the index knows what each clears
 			in.Kind = "vex"
 			var wrong error
-			in.Items, wrong = d.readVEX(f)
+			in.Items, wrong = d.readVEX(p)
 			err = errors.Join(err, wrong)
 		}
 		return err
 	}
-	if bytes.Contains(head, []byte("openvex.dev/ns")) && bytes.HasPrefix(bytes.TrimLeft(head, " \t\r\n"), []byte("{")) {
+	if bytes.Contains(p.Head, []byte("openvex.dev/ns")) && bytes.HasPrefix(bytes.TrimLeft(p.Head, "\ufeff \t\r\n"), []byte("{")) {
 		in.Kind = "openvex"
 		var err error
-		in.Items, err = d.readVEX(f)
+		in.Items, err = d.readVEX(p)
 		return err
 	}
-	switch register.Detect(head, in.Path) {
+	switch register.Detect(p.Head, p.Name) {
 	case register.MDS2File:
 		in.Kind = "mds2"
-		st, err := f.Stat()
+		book, err := io.ReadAll(io.LimitReader(f, maxWorkbook+1))
 		if err != nil {
 			return err
 		}
-		form, err := register.ReadMDS2(f, st.Size())
+		form, err := register.ReadMDS2(bytes.NewReader(book), int64(len(book)))
 		if err != nil {
 			return err
 		}
@@ -191,8 +235,8 @@ func (d *documents) read(in *report.Input) error {
 		d.statements = append(d.statements, form)
 		return nil
 	case register.GUDIDFile:
-		in.Kind = "gudid"
-		d.gudid(in, head)
+		in.Kind, p.sifted = "gudid", true
+		d.gudid(in, p)
 		return nil
 	case register.ClassificationFile:
 		in.Kind = "classification"
@@ -207,20 +251,24 @@ func (d *documents) read(in *report.Input) error {
 		d.advisories = append(d.advisories, recalls(docs)...)
 		return err
 	case register.DeviceList:
-		return d.readList(f, in)
+		return d.readList(f, in, p)
 	}
 	return errNoDocument
 }
 
+// listNames are how the names of registers end.
+var listNames = []string{".csv", ".tsv", ".yaml", ".yml", ".json", ".txt"}
+
 // readList reads a register. What merely looks like one by its first bytes is no
 // document.
-func (d *documents) readList(f io.Reader, in *report.Input) error {
-	switch strings.ToLower(filepath.Ext(in.Path)) {
-	case ".csv", ".tsv", ".yaml", ".yml", ".json", ".txt":
+func (d *documents) readList(f io.Reader, in *report.Input, p *Paper) error {
+	switch ext := strings.ToLower(filepath.Ext(p.Name)); {
+	case p.stream: // has no name that says anything
+	case slices.Contains(listNames, ext):
 	default:
 		return errNoDocument
 	}
-	r, err := register.Read(f, filepath.Base(in.Path))
+	r, err := register.Read(f, filepath.Base(p.Name))
 	if errors.Is(err, register.ErrNotList) {
 		return errNoDocument
 	} else if err != nil {
@@ -235,12 +283,14 @@ func (d *documents) readList(f io.Reader, in *report.Input) error {
 	return nil
 }
 
-// readVEX reads what a file says of vulnerabilities, from its beginning, and
-// returns how many statements that is.
-func (d *documents) readVEX(f io.ReadSeeker) (int, error) {
-	if _, err := f.Seek(0, io.SeekStart); err != nil {
+// readVEX reads what a document says of vulnerabilities, and returns how many
+// statements that is.
+func (d *documents) readVEX(p *Paper) (int, error) {
+	f, err := p.Open()
+	if err != nil {
 		return 0, err
 	}
+	defer f.Close()
 	doc, err := vex.ReadDocument(f)
 	if err != nil {
 		return 0, err
@@ -251,21 +301,4 @@ func (d *documents) readVEX(f io.ReadSeeker) (int, error) {
 	}
 	d.said = append(d.said, doc.Statements...)
 	return len(doc.Statements), nil
-}
-
-// beside holds an advisory against the signature and the hashes beside it.
-// Nobody's key is known here, so that a signature tells of itself only.
-func beside(path string, err error) (advisory.Trust, error) {
-	var around [3][]byte
-	for i, ext := range [...]string{".asc", ".sha256", ".sha512"} {
-		around[i], _ = os.ReadFile(path + ext) // mostly there is none
-	}
-	if around[0] == nil && around[1] == nil && around[2] == nil {
-		return advisory.Trust{}, err
-	}
-	doc, readErr := os.ReadFile(path)
-	if readErr != nil {
-		return advisory.Trust{}, errors.Join(err, readErr)
-	}
-	return advisory.Verify(doc, around[0], around[1], around[2], &advisory.Keyring{}), err
 }

@@ -5,7 +5,7 @@ package assess
 
 import (
 	"bytes"
-	"os"
+	"maps"
 	"slices"
 	"strings"
 
@@ -22,17 +22,22 @@ import (
 // has five million products, and there is room for a part of them.
 const manyIdentifiers = 64 << 20 // bytes
 
+// packedGUDID is how much more AccessGUDID's files have unpacked.
+const packedGUDID = 8
+
 const maxColumnsText = 2000 // bytes
 
 // A gudidFile is one of AccessGUDID's, which is read when all registers are.
 type gudidFile struct {
 	in    *report.Input
+	paper *Paper
 	names bool // it has the products' names; the others only add to these
 }
 
-func (d *documents) gudid(in *report.Input, head []byte) {
+func (d *documents) gudid(in *report.Input, p *Paper) {
+	head := p.Head
 	line, _, _ := bytes.Cut(head, []byte("\n"))
-	d.gudidFiles = append(d.gudidFiles, gudidFile{in, bytes.HasPrefix(bytes.TrimLeft(head, "\ufeff \t\r\n"), []byte("{")) || bytes.Contains(line, []byte("brandName"))})
+	d.gudidFiles = append(d.gudidFiles, gudidFile{in, p, bytes.HasPrefix(bytes.TrimLeft(head, "\ufeff \t\r\n"), []byte("{")) || bytes.Contains(line, []byte("brandName"))})
 }
 
 // learn reads AccessGUDID's files, brings what they and FDA's classification say
@@ -42,6 +47,10 @@ func (d *documents) learn(c *device.Catalogue) *device.Catalogue {
 	if c == nil && len(d.classes)+len(d.gudidFiles) > 0 {
 		c = &device.Catalogue{}
 	}
+	d.kev = map[string]advisory.KEVEntry{}
+	for _, rows := range d.catalogues {
+		maps.Copy(d.kev, rows)
+	}
 	for _, row := range d.classes {
 		c.Learn(row.ProductCode())
 	}
@@ -49,13 +58,15 @@ func (d *documents) learn(c *device.Catalogue) *device.Catalogue {
 	var g register.GUDID
 	total := int64(0)
 	for _, f := range d.gudidFiles {
-		total += f.in.Bytes
+		if total += f.in.Bytes; f.paper.Name != f.paper.Path {
+			total += packedGUDID * f.in.Bytes
+		}
 	}
 	if total > manyIdentifiers && len(d.entries) > 0 {
 		g.Want = d.has()
 	}
 	for _, f := range d.gudidFiles {
-		file, err := os.Open(f.in.Path)
+		file, err := f.paper.Open()
 		if err == nil {
 			err = g.Read(file)
 			file.Close()

@@ -19,6 +19,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/myelin-health/myelin/assess"
 	"github.com/myelin-health/myelin/match"
 	"github.com/myelin-health/myelin/match/advisory"
 	"github.com/myelin-health/myelin/match/register"
@@ -26,11 +27,8 @@ import (
 	"github.com/myelin-health/myelin/report"
 )
 
-// The bounds of what is read.
-const (
-	maxAliases   = 4 << 20
-	maxDocuments = 1_000_000 // files
-)
+// maxAliases bounds the file of them.
+const maxAliases = 4 << 20
 
 func affectedVerb(c *console) *cobra.Command {
 	var registers, sboms, advisories []string
@@ -45,7 +43,9 @@ that is and why. WHAT is a CVE or the id of an advisory, a package URL, or the
 name of a component or product.
 
 exact: names and version say so. likely: an alias or a predecessor stands
-between them. review: too little is written down; a person has to look.`,
+between them. review: too little is written down; a person has to look.
+
+Files may be packed (.gz, .zst); one of them may be "-", standard input.`,
 		Example: `  myelin affected CVE-2024-1275 --register devices.csv --advisories csaf/
   myelin affected pkg:npm/lodash --register devices.csv --sboms sboms/
   myelin affected 'Medfusion 4000' --register devices.csv`,
@@ -58,12 +58,12 @@ between them. review: too little is written down; a person has to look.`,
 			if len(registers)+len(sboms) == 0 {
 				return usageError{errors.New("whose devices? name a list of them with --register, or what products are made of with --sboms")}
 			}
-			l := library{console: c}
+			l := library{console: c, papers: assess.Papers{Stdin: c.in}}
 			if err := l.open(aliases); err != nil {
 				return err
 			}
 			for _, name := range registers {
-				l.register(name)
+				l.read(name, l.register)
 			}
 			l.walk(sboms, l.sbom)
 			l.walk(advisories, l.advisory)
@@ -98,6 +98,7 @@ between them. review: too little is written down; a person has to look.`,
 // A library is what was read, and whether all could be.
 type library struct {
 	*console
+	papers  assess.Papers
 	index   *match.Index
 	entries []register.Entry // by ordinal
 	failed  bool
@@ -133,65 +134,83 @@ func (l *library) fail(name string, err error) {
 	}
 }
 
-func (l *library) register(name string) {
-	f, err := os.Open(name)
+// read opens a document and hands it to take, which says what it lists, and
+// whether it is used at all. Nothing is made of one that there is no room for.
+func (l *library) read(name string, take func(*assess.Paper, io.Reader) (items int, add func(), err error)) (used bool) {
+	p, err := l.papers.Open(name)
 	if err != nil {
 		l.fail(name, err)
-		return
+		return true
+	}
+	if p.Same != "" {
+		l.hint("%s: a copy of %s", name, p.Same)
+		return true
+	}
+	f, err := p.Open()
+	if err != nil {
+		l.fail(name, err)
+		return true
 	}
 	defer f.Close()
-	r, err := register.Read(f, name)
+	items, add, err := take(p, f)
 	if err != nil {
 		l.fail(name, err)
-		return
 	}
-	for i := range r.Entries {
-		e := &r.Entries[i]
-		at := int(l.index.AddDevice(e))
-		for len(l.entries) <= at {
-			l.entries = append(l.entries, register.Entry{})
-		}
-		l.entries[at] = e.Shown()
+	if add == nil {
+		return err != nil
 	}
-	var columns []string
-	for _, c := range r.Columns {
-		columns = append(columns, strconv.Quote(c.Heading)+" is "+c.Field)
+	if err := p.Keep(items); err != nil {
+		l.fail(name, err)
+		return true
 	}
-	l.hint("%s: of its columns %s", name, strings.Join(columns, ", "))
-	if len(r.Unused) > 0 {
-		l.hint("%s: nothing is made of the columns %s", name, strings.Join(r.Unused, ", "))
-	}
+	add()
+	return true
 }
 
-// walk hands every file of the paths to read, in the order of their names.
-func (l *library) walk(paths []string, read func(*bufio.Reader) (used bool, err error)) {
-	n := 0
+func (l *library) register(p *assess.Paper, f io.Reader) (int, func(), error) {
+	r, err := register.Read(f, p.Name)
+	if err != nil {
+		return 0, nil, err
+	}
+	if len(r.Problems) > 0 {
+		err = r.Problems[0]
+	}
+	return len(r.Entries), func() {
+		for i := range r.Entries {
+			e := &r.Entries[i]
+			at := int(l.index.AddDevice(e))
+			for len(l.entries) <= at {
+				l.entries = append(l.entries, register.Entry{})
+			}
+			l.entries[at] = e.Shown()
+		}
+		var columns []string
+		for _, c := range r.Columns {
+			columns = append(columns, strconv.Quote(c.Heading)+" is "+c.Field)
+		}
+		l.hint("%s: of its columns %s", p.Path, strings.Join(columns, ", "))
+		if len(r.Unused) > 0 {
+			l.hint("%s: nothing is made of the columns %s", p.Path, strings.Join(r.Unused, ", "))
+		}
+	}, err
+}
+
+// walk hands every file of the paths to take, in the order of their names.
+func (l *library) walk(paths []string, take func(*assess.Paper, io.Reader) (int, func(), error)) {
 	for _, path := range paths {
+		st, err := os.Stat(path)
+		if path == "-" || err == nil && !st.IsDir() {
+			if !l.read(path, take) {
+				l.fail(path, errors.New("this is not a document of a kind that is known"))
+			}
+			continue
+		}
 		skipped := 0
-		err := filepath.WalkDir(path, func(name string, d fs.DirEntry, err error) error {
-			if err != nil {
-				l.fail(name, err)
-				return nil
-			}
-			if d.IsDir() || name != path && !d.Type().IsRegular() {
-				return nil
-			}
-			if n++; n > maxDocuments {
-				return fmt.Errorf("more than %d files", maxDocuments)
-			}
-			f, err := os.Open(name)
-			if err != nil {
-				l.fail(name, err)
-				return nil
-			}
-			defer f.Close()
-			used, err := read(bufio.NewReaderSize(f, 64<<10))
+		err = filepath.WalkDir(path, func(name string, d fs.DirEntry, err error) error {
 			switch {
 			case err != nil:
 				l.fail(name, err)
-			case !used && name == path:
-				l.fail(name, errors.New("this is not a document of a kind that is known"))
-			case !used:
+			case d.Type().IsRegular() && !l.read(name, take):
 				skipped++
 			}
 			return nil
@@ -205,30 +224,45 @@ func (l *library) walk(paths []string, read func(*bufio.Reader) (used bool, err 
 	}
 }
 
-func (l *library) sbom(r *bufio.Reader) (bool, error) {
-	head, _ := r.Peek(64 << 10)
-	if _, ok := sbom.Detect(head); !ok {
-		return false, nil
+func (l *library) sbom(p *assess.Paper, f io.Reader) (int, func(), error) {
+	if _, ok := sbom.Detect(p.Head); !ok {
+		return 0, nil, nil
 	}
-	d, err := sbom.Read(r)
-	if err == nil {
-		l.index.AddSBOM(d)
+	d, err := sbom.Read(f)
+	if err != nil {
+		return 0, nil, err
 	}
-	return true, err
+	return len(d.Components), func() { l.index.AddSBOM(d) }, nil
 }
 
-func (l *library) advisory(r *bufio.Reader) (bool, error) {
-	head, _ := r.Peek(64 << 10)
-	switch advisory.Detect(head) {
+func (l *library) advisory(p *assess.Paper, f io.Reader) (int, func(), error) {
+	kind := advisory.Detect(p.Head)
+	switch kind {
 	case advisory.CSAF, advisory.OSV, advisory.CVE5, advisory.NVD, advisory.GitHub:
 	default:
-		return false, nil
+		return 0, nil, nil
 	}
-	docs, err := advisory.Read(r)
+	docs, err := advisory.Read(f)
+	if kind == advisory.CSAF && len(docs) == 1 {
+		if _, wrong := p.Beside(); wrong != nil {
+			return 0, nil, errors.Join(err, wrong)
+		}
+	}
+	items := 0
 	for _, d := range docs { // of several, those that could be read
-		l.index.AddAdvisory(d)
+		items++
+		for i := range d.Vulnerabilities {
+			items += 1 + len(d.Vulnerabilities[i].Statements)
+		}
 	}
-	return true, err
+	if len(docs) == 0 {
+		return 0, nil, err
+	}
+	return items, func() {
+		for _, d := range docs {
+			l.index.AddAdvisory(d)
+		}
+	}, err
 }
 
 // affected is the answer, and in JSON one document.
