@@ -165,9 +165,6 @@ func (d *documents) take(in *report.Input, p *Paper) error {
 		if doc.Vulnerabilities == 0 {
 			return nil
 		}
-		if kind == sbom.CycloneDXXML {
-			return errors.New("what it says of vulnerabilities is not read: that takes CycloneDX in JSON")
-		}
 		n, err := d.readVEX(p)
 		if statements { // and nothing that the product is made of
 			in.Kind, in.Items = "vex", n

@@ -49,6 +49,7 @@ func samples(t *testing.T) map[string]struct{ text, is string } {
 		"epss.csv":       {"#model_version:v2025.03.14,score_date:2026-01-01T00:00:00+0000\ncve,epss,percentile\nCVE-2026-1001,0.5,0.9\n", "epss 1"},
 		"openvex.json":   {`{"@context":"https://openvex.dev/ns/v0.2.0","@id":"https://norra.example/vex","author":"Norra Medical","timestamp":"2026-01-01T00:00:00Z","version":1,"statements":[{"vulnerability":{"name":"CVE-2026-1001"},"products":[{"@id":"pkg:generic/norra/flow@1"}],"status":"fixed"}]}`, "openvex 1"},
 		"vex.cdx.json":   {`{"bomFormat":"CycloneDX","specVersion":"1.6","version":1,"metadata":{"manufacturer":{"name":"Norra Medical"}},"vulnerabilities":[{"id":"CVE-2026-1001","analysis":{"state":"resolved"},"affects":[{"ref":"pkg:generic/norra/flow@1"}]}]}`, "vex 1"},
+		"vex.cdx.xml":    {`<bom xmlns="http://cyclonedx.org/schema/bom/1.6" version="1"><metadata><manufacturer><name>Norra Medical</name></manufacturer></metadata><vulnerabilities><vulnerability><id>CVE-2026-1001</id><analysis><state>resolved</state></analysis><affects><target><ref>pkg:generic/norra/flow@1</ref></target></affects></vulnerability></vulnerabilities></bom>`, "vex 1"},
 		"devices.csv":    {"Asset tag,Manufacturer,Model,Software version\npump-9,Norra Medical,Flow 500,2.1.4\n", "register 1"},
 		"devices.yaml":   {"devices:\n  - id: pump-10\n    manufacturer: Norra Medical\n    model: Flow 500\n", "register 1"},
 		"devices.json":   {`[{"id":"pump-11","manufacturer":"Norra Medical","model":"Flow 500"}]`, "register 1"},

@@ -25,7 +25,7 @@ func vexVerb(c *console) *cobra.Command {
 		Short: "State which products a vulnerability affects, and which not",
 		Long: `Vex writes a VEX document: what was decided, of products and vulnerabilities.
 FILE holds decisions in YAML or JSON (docs/vex.md tells how), or is a VEX
-document in JSON (OpenVEX, CycloneDX, CSAF) that is wanted in another format;
+document (OpenVEX, CycloneDX, CSAF) that is wanted in another format;
 "-" is standard input. Where it says two things of one product, the later counts.`,
 		Example: `  myelin vex norra.yaml
   myelin vex --format csaf --product "Flow 500@2.2.0" -o flow-500.json norra.yaml
@@ -87,7 +87,7 @@ func (c *console) decided(file string) (*vex.Decided, error) {
 	case errors.As(err, &wrong):
 		return nil, fmt.Errorf("%s: %w; docs/vex.md tells what it has to be", file, err)
 	case errors.Is(err, vex.ErrFormat):
-		return nil, fmt.Errorf("%s: neither decisions, which begin with \"vex: 1\", nor a VEX document in JSON; docs/vex.md tells what it has to be", file)
+		return nil, fmt.Errorf("%s: neither decisions, which begin with \"vex: 1\", nor a VEX document; docs/vex.md tells what it has to be", file)
 	case err != nil:
 		return nil, fmt.Errorf("%s: %w", file, said(err))
 	case len(d.Statements) == 0:

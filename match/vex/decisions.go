@@ -58,7 +58,7 @@ func ReadDecided(r io.Reader) (*Decided, error) {
 	if err != nil {
 		return nil, err
 	}
-	if isDecisions(b) {
+	if !isXML(b) && isDecisions(b) {
 		return ReadDecisions(bytes.NewReader(b))
 	}
 	return ReadDocument(bytes.NewReader(b))

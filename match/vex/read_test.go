@@ -314,6 +314,7 @@ func FuzzRead(f *testing.F) {
 	f.Add(`{"@context": "https://openvex.dev/ns/v0.2.0", "@id": "x", "author": "A", "timestamp": "2026-01-01T00:00:00Z", "version": 1, "statements": [{"vulnerability": {"name": "CVE-2026-1"}, "status": "fixed", "products": [{"@id": "pkg:generic/a/b@1", "subcomponents": [{"@id": "pkg:generic/c"}]}]}]}`)
 	f.Add(`{"bomFormat": "CycloneDX", "serialNumber": "x", "metadata": {"timestamp": "2026-01-01T00:00:00Z", "manufacturer": {"name": "A"}}, "components": [{"bom-ref": "a", "name": "n", "components": [{"bom-ref": "b", "name": "m"}]}], "vulnerabilities": [{"id": "CVE-2026-1", "analysis": {"state": "not_affected", "justification": "code_not_present"}, "affects": [{"ref": "a"}, {"ref": "b", "versions": [{"range": "vers:generic/<1"}]}]}]}`)
 	f.Add(`{"document": {"csaf_version": "2.0", "publisher": {"name": "A", "category": "vendor", "namespace": "https://a.example"}, "tracking": {"id": "x", "version": "1", "initial_release_date": "2026-01-01T00:00:00Z", "current_release_date": "2026-01-01T00:00:00Z"}}, "product_tree": {"branches": [{"category": "vendor", "name": "A", "branches": [{"category": "product_name", "name": "p", "product": {"name": "p", "product_id": "p"}}]}]}, "vulnerabilities": [{"cve": "CVE-2026-1", "product_status": {"fixed": ["p"]}}]}`)
+	f.Add(bothXML)
 	f.Fuzz(func(t *testing.T, doc string) {
 		d, err := ReadDocument(strings.NewReader(doc))
 		if err != nil {

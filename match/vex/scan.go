@@ -24,10 +24,10 @@ const (
 	maxWithin     = 8 // parts of parts
 )
 
-// A scanner reads JSON from left to right and keeps only what it is asked for.
+// A scanner reads JSON, or XML as if it were JSON, from left to right and keeps only what it is asked for.
 // Its first failure sticks, so that a document is read as its standard describes it.
 type scanner struct {
-	d        *json.Decoder
+	d        tokens
 	path     []string
 	depth    int
 	elements int
@@ -57,7 +57,10 @@ func (s *scanner) token() json.Token {
 	}
 	t, err := s.d.Token()
 	if err != nil {
-		s.fail(ErrSyntax) // its own words hold bytes of the document
+		if !errors.Is(err, ErrType) {
+			err = ErrSyntax // its own words hold bytes of the document
+		}
+		s.fail(err)
 		return nil
 	}
 	switch t {

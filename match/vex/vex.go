@@ -137,8 +137,8 @@ func (e *Error) Unwrap() error { return e.Err }
 
 // What an [Error] may hold.
 var (
-	ErrFormat  = errors.New("neither OpenVEX, CycloneDX nor CSAF in JSON")
-	ErrSyntax  = errors.New("not JSON")
+	ErrFormat  = errors.New("neither OpenVEX, CycloneDX nor CSAF in JSON, nor CycloneDX in XML")
+	ErrSyntax  = errors.New("not well-formed")
 	ErrTooBig  = errors.New("too much")
 	ErrType    = errors.New("another type of value is wanted")
 	ErrTwice   = errors.New("a key stands here twice")
@@ -167,11 +167,20 @@ func ReadDocument(r io.Reader) (*Decided, error) {
 	if len(b) > maxBytes {
 		return nil, &Error{Offset: maxBytes, Err: ErrTooBig}
 	}
-	format, err := detect(b)
-	if err != nil {
-		return nil, err
+	b = bytes.TrimPrefix(b, []byte("\ufeff"))
+	var s *scanner
+	format := CycloneDX
+	if isXML(b) {
+		if !bytes.Contains(b, []byte(cycloneDXNamespace)) {
+			return nil, &Error{Err: ErrFormat}
+		}
+		s = newXMLScanner(b)
+	} else {
+		s = newScanner(b)
+		if format, err = detect(b); err != nil {
+			return nil, err
+		}
 	}
-	s := newScanner(b)
 	var d *Decided
 	switch format {
 	case OpenVEX:
