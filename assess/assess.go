@@ -59,7 +59,7 @@ func Run(ctx context.Context, paths []string, c Config) (*report.Assessment, err
 	if err != nil {
 		return nil, err
 	}
-	dialects, err := dialectsOf(c.Dialects)
+	dialects, err := dialectsOf(c.Dialects, inputs.dialects.set)
 	if err != nil {
 		return nil, err
 	}
@@ -83,7 +83,7 @@ func Run(ctx context.Context, paths []string, c Config) (*report.Assessment, err
 		return w, w.Flush()
 	}
 	wc := watch.Config{Jobs: c.Jobs, Key: c.Key, Baseline: c.Baseline, Catalogue: catalogue, Dialects: dialects}
-	if len(c.Dialects) == 0 {
+	if len(c.Dialects) == 0 && inputs.dialects.set == nil {
 		wc.Makes = radio.MayBeOf
 	}
 	if again == nil {
@@ -122,26 +122,31 @@ func unread(captures []*input) []*input {
 	return out
 }
 
-// dialectsOf returns the dialects that Myelin brings, and others. Without others
-// they are read when there is a frame for them: most captures have none.
-func dialectsOf(others []*radio.Dialect) (func() *radio.Set, error) {
-	load := func() (*radio.Set, error) {
-		set := new(radio.Set)
-		for _, d := range slices.Concat(radio.Samples(), others) {
-			if err := set.Add(d); err != nil {
-				return nil, err
-			}
-		}
-		return set, nil
-	}
-	if len(others) == 0 {
+// dialectsOf returns the dialects that Myelin brings and others, or the set that
+// they and those among the inputs are. Without others they are read when there
+// is a frame for them: most captures have none.
+func dialectsOf(others []*radio.Dialect, set *radio.Set) (_ func() *radio.Set, err error) {
+	if set == nil && len(others) == 0 {
 		return func() *radio.Set {
-			set, _ := load() // whose names differ
+			set, _ := setOf(nil) // whose names differ
 			return set
 		}, nil
 	}
-	set, err := load()
+	if set == nil {
+		set, err = setOf(others)
+	}
 	return func() *radio.Set { return set }, err
+}
+
+// setOf returns the dialects that Myelin brings, and others.
+func setOf(others []*radio.Dialect) (*radio.Set, error) {
+	set := new(radio.Set)
+	for _, d := range slices.Concat(radio.Samples(), others) {
+		if err := set.Add(d); err != nil {
+			return nil, err
+		}
+	}
+	return set, nil
 }
 
 // progress tells how much of the inputs was read. What is packed is fewer bytes
@@ -200,6 +205,7 @@ func (f *found) list() []report.Input {
 func find(paths []string, c Config) ([]*input, *found, error) {
 	var captures []*input
 	f := &found{opened: c.papers}
+	f.dialects.named = c.Dialects
 	seen := map[string]bool{}
 	type paper struct {
 		named bool

@@ -6,10 +6,13 @@ package assess
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/netip"
 	"os"
+	"slices"
+	"strings"
 
 	"github.com/goccy/go-yaml"
 
@@ -172,6 +175,57 @@ func ReadDialects(files []string) ([]*radio.Dialect, error) {
 		all = append(all, d)
 	}
 	return all, nil
+}
+
+// maxDialectFiles bounds the dialects that are looked at among the inputs: few of
+// them are used, and a hostile one takes some time.
+const maxDialectFiles = 256
+
+// dialects are those of proprietary radios that lie among the inputs. Nobody
+// vouches for them as for those that were named to be dialects.
+type dialects struct {
+	named []*radio.Dialect
+	set   *radio.Set // nil when there are none
+	tried int
+}
+
+// read takes a dialect.
+func (d *dialects) read(in *report.Input, p *Paper, f io.Reader) error {
+	p.sifted = true // what is kept has a bound of its own
+	if d.tried++; d.tried > maxDialectFiles {
+		return fmt.Errorf("more than %d files of dialects", maxDialectFiles)
+	}
+	if p.papers.count >= p.papers.most {
+		return errPapers
+	}
+	b, err := io.ReadAll(io.LimitReader(f, maxDialect+1))
+	if err != nil {
+		return err
+	}
+	one, err := radio.Load(in.Path, b)
+	var wrong *radio.LoadError
+	if errors.As(err, &wrong) {
+		return fmt.Errorf("line %d, column %d: %s", wrong.Line, wrong.Column, wrong.Problem)
+	}
+	if err != nil {
+		return err
+	}
+	in.Items = len(one.Opcodes)
+	in.Note = strings.Join(strings.Fields(one.Name+": "+one.Manufacturer+" "+one.Model), " ")
+	if slices.ContainsFunc(d.named, func(n *radio.Dialect) bool { return n.Name == one.Name }) {
+		in.Note = one.Name + ": the one that was named counts"
+		return nil
+	}
+	if d.set == nil {
+		if d.set, err = setOf(d.named); err != nil {
+			return err
+		}
+	}
+	if err := d.set.AddLast(one); err != nil {
+		in.Items, in.Note = 0, ""
+		return err
+	}
+	return nil
 }
 
 // readWritten reads a file that a person wrote.

@@ -18,6 +18,7 @@ import (
 	"github.com/myelin-health/myelin/match/register"
 	"github.com/myelin-health/myelin/match/sbom"
 	"github.com/myelin-health/myelin/match/vex"
+	"github.com/myelin-health/myelin/proto/radio"
 	"github.com/myelin-health/myelin/report"
 )
 
@@ -38,6 +39,7 @@ type documents struct {
 	entries    []register.Entry // of the hospital's own registers
 	ends       []int            // of each of them in entries
 	statements []*register.MDS2
+	dialects   dialects
 }
 
 // empty reports whether no document says anything of products and devices.
@@ -216,6 +218,10 @@ func (d *documents) take(in *report.Input, p *Paper) error {
 		var err error
 		in.Items, err = d.readVEX(p)
 		return err
+	}
+	if radio.Detect(p.Head) {
+		in.Kind = "dialect"
+		return d.dialects.read(in, p, f)
 	}
 	switch register.Detect(p.Head, p.Name) {
 	case register.MDS2File:

@@ -165,7 +165,7 @@ func TestNoRegister(t *testing.T) {
 		t.Fatal(err)
 	}
 	a := assessFiles(t, Config{}, map[string]string{
-		"pump.yaml":     string(dialect),
+		"pump.yaml":     strings.Replace(string(dialect), "okapi-classic", "okapi-own", 1),
 		"monday.json":   answer.String(),
 		"spaced.json":   "\n" + strings.Replace(answer.String(), ":", " : ", 1),
 		"baseline.yaml": "allow:\n  - client: 10.20.1.5\n    server: 10.20.3.10\n    protocol: hl7\nguards:\n  - device: 10.20.3.10\n    guard: 10.20.3.5\ndestinations: [ADAPACS]\n",
@@ -174,7 +174,7 @@ func TestNoRegister(t *testing.T) {
 		"events.json":   `{"time":"2026-03-03T06:00:00Z","kind":"session","device":{"manufacturer":"Norra Medical","model":"FlowLink"}}` + "\n" + `{"time":"2026-03-03T06:00:00Z","kind":"session"}` + "\n",
 	})
 	for name, kind := range kinds(a) {
-		if kind != "other 0" {
+		if kind != "other 0" && (name != "pump.yaml" || !strings.HasPrefix(kind, "dialect ")) {
 			t.Errorf("%s: %s", name, kind)
 		}
 	}

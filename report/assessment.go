@@ -42,7 +42,7 @@ type Input struct {
 	Bytes   int64
 	Packets uint64 // of a capture
 	Items   int    // of a document: components, advisories, devices, as its kind has it
-	Note    string // how a register's columns were understood
+	Note    string // how a register's columns were understood; what a dialect is of
 	Error   string // why reading ended early, and where; "" when it did not
 }
 
@@ -52,6 +52,7 @@ var items = map[string]string{
 	"csaf": "advisory", "osv": "advisory", "cve": "advisory", "nvd": "advisory",
 	"kev": "entry", "epss": "score", "vex": "statement", "openvex": "statement",
 	"register": "device", "mds2": "answer", "gudid": "identifier", "classification": "product code", "recalls": "recall",
+	"dialect": "opcode",
 }
 
 // holds says how much there was in an input.

@@ -331,16 +331,21 @@ func (g *digest) textInputs(b *bufio.Writer) {
 	}
 	textTable(b, "INPUTS NOT READ TO THE END", []column{{"input", 30, false}, {"kind", 10, false}, {"holds", 18, true}, {"why", 35, false}}, rows, n-len(rows))
 
-	rows, n = nil, 0
-	for _, in := range g.Inputs {
-		if in.Note == "" {
-			continue
+	notes := func(title, input, what string, dialects bool) {
+		var rows [][]string
+		n := 0
+		for _, in := range g.Inputs {
+			if in.Note == "" || (in.Kind == "dialect") != dialects {
+				continue
+			}
+			if n++; len(rows) < textInputs {
+				rows = append(rows, []string{Plain(in.Path), Plain(in.Note)})
+			}
 		}
-		if n++; len(rows) < textInputs {
-			rows = append(rows, []string{Plain(in.Path), Plain(in.Note)})
-		}
+		textTable(b, title, []column{{input, 30, false}, {what, 70, false}}, rows, n-len(rows))
 	}
-	textTable(b, "HOW COLUMNS WERE UNDERSTOOD", []column{{"register", 30, false}, {"what was taken from which column", 70, false}}, rows, n-len(rows))
+	notes("HOW COLUMNS WERE UNDERSTOOD", "register", "what was taken from which column", false)
+	notes("DIALECTS AMONG THE INPUTS", "file", "whose frames were read by it", true)
 
 	rows = nil
 	losses := g.Stats.losses()

@@ -20,15 +20,15 @@ func assessVerb(c *console) *cobra.Command {
 	v := &cobra.Command{
 		Use:   "assess [flags] PATH...",
 		Short: "Tell what is in captures and papers, and what could hurt a patient",
-		Long: `Assess reads network captures (pcap, pcapng, also .gz and .zst), documents
-beside them, folders of both, or standard input ("-"), and answers with the
+		Long: `Assess reads network captures (pcap, pcapng), documents beside them, folders of
+both, or standard input ("-"), packed (.gz, .zst) or not, and answers with the
 devices and a ranked list of what could hurt a patient, with the place to look
 at and what to do. What a file is, its content decides. Nothing is sent
 anywhere.
 
 Documents: the hospital's register of devices (CSV, YAML, JSON), bills of
 materials (CycloneDX, SPDX), advisories (CSAF, OSV, CVE, NVD), VEX, KEV, EPSS,
-and FDA's files of products and recalls.`,
+FDA's files of products and recalls, and dialects of radios.`,
 		Example: `  myelin assess monday.pcapng
   myelin assess --format html -o ward.html captures/
   myelin assess captures/ register.csv sboms/ advisories/

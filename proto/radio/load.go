@@ -17,6 +17,9 @@ import (
 // version is the version of the language.
 const version = 1
 
+// sections are those of a dialect.
+var sections = []string{"dialect", "name", "device", "radio", "frame", "opcodes"}
+
 // Load reads a dialect from the text of its file. The error is a *[LoadError]
 // that names file as it is given.
 func Load(file string, src []byte) (*Dialect, error) {
@@ -29,7 +32,7 @@ func Load(file string, src []byte) (*Dialect, error) {
 }
 
 func (l *loader) dialect(n ast.Node) *Dialect {
-	top := l.section(n, "the dialect", "dialect", "name", "device", "radio", "frame", "opcodes")
+	top := l.section(n, "the dialect", sections...)
 	l.number(top.need("dialect", "the version of the language, 1"), "dialect", version, version)
 	d := &Dialect{Name: l.name(top.need("name", "how the dialect is called on the command line"), "name"), byValue: map[uint32]int{}}
 

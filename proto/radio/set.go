@@ -8,6 +8,7 @@ import (
 	"embed"
 	"fmt"
 	"path"
+	"slices"
 
 	"github.com/myelin-health/myelin/device"
 )
@@ -61,22 +62,50 @@ const maxDialects = 64
 // concurrent use when nothing is added any more.
 type Set struct {
 	dialects []*Dialect
+	last     []*Dialect // that are asked when no other knows a frame
 	byName   map[string]*Dialect
 }
 
 // Add adds a dialect. One of the same name is an error, and so is the 65th.
-func (s *Set) Add(d *Dialect) error {
+func (s *Set) Add(d *Dialect) error { return s.add(&s.dialects, d) }
+
+// AddLast adds a dialect that nobody vouches for: a frame that those of
+// [Set.Add] know stays theirs, and one that two of them know alike is nobody's, so
+// that it cannot hide what they would have seen.
+func (s *Set) AddLast(d *Dialect) error { return s.add(&s.last, d) }
+
+func (s *Set) add(to *[]*Dialect, d *Dialect) error {
 	switch {
 	case s.byName[d.Name] != nil:
 		return fmt.Errorf("radio: a second dialect %s; give it another name", d.Name)
-	case len(s.dialects) == maxDialects:
+	case len(s.byName) == maxDialects:
 		return fmt.Errorf("radio: more than %d dialects", maxDialects)
 	case s.byName == nil:
 		s.byName = map[string]*Dialect{}
 	}
-	s.dialects = append(s.dialects, d)
+	*to = append(*to, d)
 	s.byName[d.Name] = d
 	return nil
+}
+
+// Detect reports whether a file says of itself that it is a dialect: its first
+// line that is no comment is one of a dialect's sections, and one line is
+// "dialect: 1". The whole file has to be given, which has at most 64 KiB.
+func Detect(src []byte) bool {
+	begun := false
+	for line := range bytes.Lines(bytes.TrimPrefix(src, []byte("\ufeff"))) {
+		text := bytes.TrimSpace(line)
+		if !begun && (len(text) == 0 || text[0] == '#' || string(text) == "---") {
+			continue
+		}
+		if key, _, ok := bytes.Cut(line, []byte(":")); !begun && (!ok || !slices.Contains(sections, string(key))) {
+			return false
+		}
+		if begun = true; declares(line) {
+			return true
+		}
+	}
+	return false
 }
 
 // Named returns the dialect of that name, or nil.
@@ -84,7 +113,7 @@ func (s *Set) Named(name string) *Dialect { return s.byName[name] }
 
 // Of returns the first dialect of a product, or nil.
 func (s *Set) Of(manufacturer, model string) *Dialect {
-	for _, d := range s.dialects {
+	for _, d := range slices.Concat(s.dialects, s.last) {
 		if d.Model != "" && d.Manufacturer == manufacturer && d.Model == model {
 			return d
 		}
@@ -103,16 +132,9 @@ const (
 // last byte, and to be proven by more bits ([Message.Proof]) than of any other: sync,
 // constants, length, checksum, opcode. NoConfidence is where there is none, or where two are proven alike.
 func (s *Set) Identify(frame []byte, m *Message) device.Confidence {
-	var best *Dialect
-	proof := provenMedium - 1
-	for _, d := range s.dialects {
-		switch err := d.Parse(frame, m); {
-		case err != nil || m.Proof < proof:
-		case m.Proof == proof:
-			best = nil
-		default:
-			best, proof = d, m.Proof
-		}
+	best, proof := provenBest(s.dialects, frame, m)
+	if proof < provenMedium {
+		best, proof = provenBest(s.last, frame, m)
 	}
 	switch {
 	case best == nil:
@@ -124,4 +146,20 @@ func (s *Set) Identify(frame []byte, m *Message) device.Confidence {
 		return device.High
 	}
 	return device.Medium
+}
+
+// provenBest returns the dialect that proves a frame best, or nil where two do,
+// and by how many bits; fewer than provenMedium are none.
+func provenBest(dialects []*Dialect, frame []byte, m *Message) (best *Dialect, proof int) {
+	proof = provenMedium - 1
+	for _, d := range dialects {
+		switch err := d.Parse(frame, m); {
+		case err != nil || m.Proof < proof:
+		case m.Proof == proof:
+			best = nil
+		default:
+			best, proof = d, m.Proof
+		}
+	}
+	return best, proof
 }

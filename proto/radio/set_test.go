@@ -246,6 +246,55 @@ func TestSet_Add(t *testing.T) {
 	}
 }
 
+// A dialect that nobody vouches for knows only the frames that no other does:
+// one that lays out another's frames alike would make them nobody's.
+func TestSet_AddLast(t *testing.T) {
+	src, err := files.ReadFile("dialects/halden-mics.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	copied := strings.Replace(string(src), "name: halden-mics", "name: impostor", 1)
+	if !Detect(src) || !Detect([]byte("\ufeff# mine\n\n---\n"+copied)) {
+		t.Error("a dialect is not known to be one")
+	}
+	for _, other := range []string{"", "dialect: 1x\n", "id,name\ndialect: 1\n", "  dialect: 1\n", "devices:\ndialect: 1\n", "{\ndialect: 1\n", "name: x\n"} {
+		if Detect([]byte(other)) {
+			t.Errorf("%q is a dialect", other)
+		}
+	}
+	impostor, err := Load("impostor.yaml", []byte(copied))
+	if err != nil {
+		t.Fatal(err)
+	}
+	frame := unhex(t, "aa 2dd448 0b 78563412 0201 5aa5 07 30 00 f76c")
+	identify := func(s *Set) string {
+		var m Message
+		if s.Identify(frame, &m) == device.NoConfidence {
+			return ""
+		}
+		return m.Dialect.Name
+	}
+	var alike, last, alone Set
+	for _, d := range Samples() {
+		for _, s := range []*Set{&alike, &last} {
+			if err := s.Add(d); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	for _, err := range []error{alike.Add(impostor), last.AddLast(impostor), alone.AddLast(impostor)} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := []string{identify(&alike), identify(&last), identify(&alone)}; !reflect.DeepEqual(got, []string{"", "halden-mics", "impostor"}) {
+		t.Errorf("%q", got)
+	}
+	if last.Named("impostor") != impostor || last.AddLast(impostor) == nil || last.Add(impostor) == nil {
+		t.Error("it has no name of its own")
+	}
+}
+
 func TestIdentifyAllocatesNothing(t *testing.T) {
 	set := samples(t)
 	frame := unhex(t, "aa 2dd448 0b 78563412 0201 5aa5 07 30 00 f76c")
