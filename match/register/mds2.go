@@ -110,14 +110,14 @@ func ReadMDS2(r io.ReaderAt, size int64) (*MDS2, error) {
 		if err != nil {
 			continue // damaged; another may be the form
 		}
-		if best == nil || s.questions > best.questions || best.questions == 0 && s.older > best.older {
+		if best == nil || s.before(best) {
 			best = s
 		}
 	}
 	switch {
 	case best == nil:
 		return nil, errWorkbook
-	case best.questions >= 3:
+	case best.isForm():
 		return best.form2019(), nil
 	case best.older >= 5 && best.titled:
 		return best.form2013(), nil
@@ -133,11 +133,23 @@ type sheet struct {
 	questions int // ids of 2019 in it
 	older     int // ids of 2013
 	titled    bool
+	hidden    bool // as makers hide what they copy their forms from
 	date1904  bool // see [book]
 }
 
+// isForm reports whether it has questions as HN 1-2019 has them.
+func (s *sheet) isForm() bool { return s.questions >= 3 }
+
+// before reports whether s is rather the form than o.
+func (s *sheet) before(o *sheet) bool {
+	if a, b := s.isForm() && !s.hidden, o.isForm() && !o.hidden; a != b {
+		return a
+	}
+	return s.questions > o.questions || o.questions == 0 && s.older > o.older
+}
+
 func readSheet(b *book, in bookSheet) (*sheet, error) {
-	s := &sheet{name: shownHeading(in.name), date1904: b.date1904}
+	s := &sheet{name: shownHeading(in.name), hidden: in.hidden, date1904: b.date1904}
 	rows, merges, err := b.readCells(in.part)
 	if err != nil {
 		return nil, err
@@ -365,9 +377,16 @@ func (s *sheet) form2013() *MDS2 {
 // choices are the words of an answer that was not chosen yet: "Yes / No".
 var choices = strings.Fields("yes no n/a na or / see note notes choose select please an item")
 
+// cellErrors are what a formula that fails gives (ECMA-376-1:2016 clause 18.17.3).
+// "#N/A" is no answer.
+var cellErrors = strings.Fields("#div/0! #getting_data #n/a #name? #null! #num! #ref! #value!")
+
 // answerOf reads an answer: "Yes", "N/A", "No, see note 3".
 func answerOf(s string) Answer {
 	s = strings.ToLower(strings.TrimSpace(s))
+	if slices.Contains(cellErrors, s) {
+		return NoAnswer
+	}
 	words := strings.FieldsFunc(s, func(r rune) bool { return !unicode.IsLetter(r) && r != '/' && r != '.' })
 	if len(words) == 0 {
 		if strings.ContainsAny(s, "0123456789") {
@@ -381,9 +400,9 @@ func answerOf(s string) Answer {
 		return NoAnswer
 	}
 	switch {
-	case w == "yes" || w == "ja" || w == "oui" || s == "y":
+	case w == "yes" || w == "ja" || w == "oui" || s == "y" || s == "true":
 		return Yes
-	case w == "no" || w == "nein" || s == "non" || s == "n":
+	case w == "no" || w == "nein" || s == "non" || s == "n" || s == "false":
 		return No
 	case w == "n/a" || w == "na" || w == "n.a" || strings.HasPrefix(s, "not applicable") || strings.HasPrefix(s, "does not apply"):
 		return NotApplicable

@@ -14,21 +14,23 @@ import (
 )
 
 // The bounds of a workbook. A filled form has 100 KiB, some 20 sheets when a
-// maker keeps all its products in one, and 350 rows. Nothing is made of what a
-// reference names before it is held against them: a sheet of one cell far away
-// would otherwise become millions.
+// maker keeps all its products in one, and 350 rows; what writes sheets of a
+// thousand rows of 26 empty cells has half a million elements in these. A cell
+// far away is passed over and costs nothing: offices end sheets with an empty
+// row 1048576.
 const (
 	maxWorkbookBytes = 16 << 20
 	maxUnpackedBytes = 32 << 20 // of all parts; of all that is read; and of the values of all cells
 	maxParts         = 2000
-	maxElements      = 500_000 // of XML, in all that is read
+	maxElements      = 1_000_000 // of XML, in all that is read
+	maxNesting       = 64        // of elements; a run within a text has eight above it
+	maxEquals        = 32_768    // "=" without a "<" between: see [thrifty]
 	maxSheets        = 64
 	maxSheetRows     = 5000 // that are kept
-	maxRowNumber     = 100_000
-	maxSheetCells    = 200_000 // of one sheet, with the empty ones before the last of a row
-	maxMerges        = 2000    // of one sheet
-	maxMDS2Columns   = 32      // that are kept
-	maxColumnNumber  = 16384   // "XFD"
+	maxMDS2Columns   = 32   // likewise
+	maxMerges        = 2000 // of one sheet, over several rows
+	maxRowNumber     = 1 << 20
+	maxColumnNumber  = 1 << 14 // "XFD"
 )
 
 var (
@@ -36,8 +38,9 @@ var (
 	errUnpacked = errors.New("a workbook that unpacks to more than a form can be")
 )
 
-// A book is an open workbook (ECMA-376-1:2016 clause 18). It holds the values of
-// cells as they are stored: a number or a date is a number, whatever its format.
+// A book is an open workbook (ECMA-376-1:2016 clause 18). It has the values of
+// cells as they are stored: a number or a date is a number, whatever its format,
+// and a formula is what it was when the workbook was written.
 type book struct {
 	parts    map[string]*zip.File // by [partName]
 	sheets   []bookSheet
@@ -49,13 +52,22 @@ type book struct {
 	text     int // bytes of cells so far, where a shared string counts each time
 }
 
-type bookSheet struct{ name, part string }
+type bookSheet struct {
+	name, part string
+	hidden     bool
+}
 
 // A relation is where a part refers to another (ECMA-376-2 clause 9.3).
 type relation struct{ kind, part string }
 
-// A merge is cells of one column that are shown as one; rows count from 1, and
-// the column from 0.
+// relations are those of one part.
+type relations struct {
+	byID  map[string]relation
+	first map[string]string // part by kind
+}
+
+// A merge is cells of several rows that are shown as one; rows count from 1, and
+// the column, which is the first, from 0.
 type merge struct{ column, first, last int }
 
 // partName is how part names compare: without case (ECMA-376-2 clause 9.1.1).
@@ -84,19 +96,15 @@ func openBook(z *zip.Reader) (*book, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, r := range related {
-		if r.kind == "officeDocument" {
-			main = r.part
-		}
+	if part := related.first["officeDocument"]; part != "" {
+		main = part
 	}
 	if related, err = b.relations(main); err != nil {
 		return nil, err
 	}
 	shared := path.Join(path.Dir(main), "sharedstrings.xml")
-	for _, r := range related {
-		if r.kind == "sharedStrings" {
-			shared = r.part
-		}
+	if part := related.first["sharedStrings"]; part != "" {
+		shared = part
 	}
 	err = b.read(main, func(tok xml.Token) error {
 		switch start, _ := tok.(xml.StartElement); start.Name.Local {
@@ -104,8 +112,9 @@ func openBook(z *zip.Reader) (*book, error) {
 			v := attribute(start, "date1904")
 			b.date1904 = v == "1" || v == "true"
 		case "sheet":
-			if r := related[attribute(start, "id")]; r.kind == "worksheet" && len(b.sheets) < maxSheets {
-				b.sheets = append(b.sheets, bookSheet{attribute(start, "name"), r.part})
+			if r := related.byID[attribute(start, "id")]; r.kind == "worksheet" && len(b.sheets) < maxSheets {
+				state := attribute(start, "state")
+				b.sheets = append(b.sheets, bookSheet{attribute(start, "name"), r.part, state != "" && state != "visible"})
 			}
 		}
 		return nil
@@ -127,23 +136,29 @@ func (b *book) read(part string, visit func(xml.Token) error) error {
 		return errWorkbook
 	}
 	defer r.Close()
-	dec := xml.NewDecoder(io.LimitReader(r, maxUnpackedBytes-b.unpacked+1))
+	dec := xml.NewDecoder(&thrifty{r: io.LimitReader(r, maxUnpackedBytes-b.unpacked+1)})
 	defer func(before int64) { b.unpacked = before + dec.InputOffset() }(b.unpacked)
-	for {
+	for depth := 0; ; {
 		tok, err := dec.Token()
 		if b.unpacked+dec.InputOffset() > maxUnpackedBytes {
 			return errUnpacked
 		}
-		if err == io.EOF {
+		switch {
+		case err == io.EOF:
 			return nil
-		}
-		if err != nil {
+		case errors.Is(err, errUnpacked):
+			return errUnpacked
+		case err != nil:
 			return errWorkbook
 		}
-		if _, ok := tok.(xml.StartElement); ok {
-			if b.elements++; b.elements > maxElements {
+		switch tok.(type) {
+		case xml.StartElement:
+			b.elements++
+			if depth++; depth > maxNesting || b.elements > maxElements {
 				return errUnpacked
 			}
+		case xml.EndElement:
+			depth--
 		}
 		if err := visit(tok); err != nil {
 			return err
@@ -151,15 +166,38 @@ func (b *book) read(part string, visit func(xml.Token) error) error {
 	}
 }
 
-// relations returns what a part refers to, by id; of "" it is what the package
-// itself does. A part without any is no error.
-func (b *book) relations(part string) (map[string]relation, error) {
+// A thrifty reader ends where an element has more attributes than any has: package
+// xml holds all of them at once, and makes a gigabyte of 30 MiB of them. A "=" is
+// in a text, too, of which a cell has at most 32,767 characters.
+type thrifty struct {
+	r      io.Reader
+	equals int
+}
+
+func (t *thrifty) Read(b []byte) (int, error) {
+	n, err := t.r.Read(b)
+	for _, c := range b[:n] {
+		switch c {
+		case '<':
+			t.equals = 0
+		case '=':
+			if t.equals++; t.equals > maxEquals {
+				return 0, errUnpacked
+			}
+		}
+	}
+	return n, err
+}
+
+// relations returns what a part refers to; of "" it is what the package itself
+// does. A part without any is no error.
+func (b *book) relations(part string) (relations, error) {
+	related := relations{map[string]relation{}, map[string]string{}}
 	dir, file := path.Split(part)
 	name := dir + "_rels/" + file + ".rels"
 	if b.parts[name] == nil {
-		return nil, nil
+		return related, nil
 	}
-	related := map[string]relation{}
 	err := b.read(name, func(tok xml.Token) error {
 		start, _ := tok.(xml.StartElement)
 		if start.Name.Local != "Relationship" || attribute(start, "TargetMode") == "External" {
@@ -169,7 +207,11 @@ func (b *book) relations(part string) (map[string]relation, error) {
 		if !strings.HasPrefix(target, "/") {
 			target = dir + target
 		}
-		related[attribute(start, "Id")] = relation{path.Base(attribute(start, "Type")), partName(target)}
+		r := relation{path.Base(attribute(start, "Type")), partName(target)}
+		related.byID[attribute(start, "Id")] = r
+		if related.first[r.kind] == "" {
+			related.first[r.kind] = r.part
+		}
 		return nil
 	})
 	return related, err
@@ -259,11 +301,11 @@ func unescape(s string) string {
 // over several of them.
 func (b *book) readCells(part string) (rows [][]string, merges []merge, err error) {
 	var (
-		row, column, width, cells, merged int
-		kind                              string
-		text                              richText // of <is>
-		value                             strings.Builder
-		inData, inCell, inValue           bool
+		row, column             int
+		kind                    string
+		text                    richText // of <is>
+		value                   strings.Builder
+		inData, inCell, inValue bool
 	)
 	err = b.read(part, func(tok xml.Token) error {
 		if inCell {
@@ -275,12 +317,14 @@ func (b *book) readCells(part string) (rows [][]string, merges []merge, err erro
 			case name == "sheetData":
 				inData = true
 			case name == "row" && inData:
-				row, column, width = row+1, 0, 0
-				if n, err := strconv.Atoi(attribute(tok, "r")); err == nil && n != 0 {
-					row = n
+				row, column = row+1, 0
+				if r := attribute(tok, "r"); r != "" {
+					if row, err = strconv.Atoi(r); err != nil {
+						row = 0
+					}
 				}
 				if row < 1 || row > maxRowNumber {
-					return errUnpacked
+					return errWorkbook
 				}
 			case name == "c" && row > 0 && inData:
 				inCell, kind, text = true, attribute(tok, "t"), richText{}
@@ -292,22 +336,19 @@ func (b *book) readCells(part string) (rows [][]string, merges []merge, err erro
 						return errWorkbook
 					}
 				}
-				cells, width = cells+max(0, column-width), max(width, column)
-				if cells > maxSheetCells {
-					return errUnpacked
-				}
 			case name == "v":
 				inValue = inCell
 			case name == "mergeCell":
-				if merged++; merged > maxMerges {
-					return errUnpacked
-				}
 				from, to, _ := strings.Cut(attribute(tok, "ref"), ":")
 				left, top, ok := coordinates(from)
 				right, bottom, ok2 := coordinates(to)
-				if ok && ok2 {
-					merges = append(merges, merge{min(left, right) - 1, min(top, bottom), max(top, bottom)})
+				if !ok || !ok2 || top == bottom {
+					break
 				}
+				if len(merges) == maxMerges {
+					return errUnpacked
+				}
+				merges = append(merges, merge{min(left, right) - 1, min(top, bottom), max(top, bottom)})
 			}
 		case xml.EndElement:
 			switch name := tok.Name.Local; {
@@ -353,6 +394,12 @@ func (b *book) cell(kind, v string, text *richText) (string, error) {
 		v = b.strings[i]
 	case kind == "inlineStr" && text.Len() > 0:
 		v = unescape(text.String())
+	case kind == "str": // of a formula
+		v = unescape(v)
+	case kind == "b" && v == "1", kind == "b" && v == "true":
+		v = "TRUE"
+	case kind == "b" && v != "":
+		v = "FALSE"
 	}
 	if b.text += len(v); b.text > maxUnpackedBytes {
 		return "", errUnpacked
@@ -372,5 +419,5 @@ func coordinates(ref string) (column, row int, ok bool) {
 		}
 	}
 	row, err := strconv.Atoi(digits)
-	return column, row, err == nil && column > 0 && row > 0
+	return column, row, err == nil && column > 0 && row > 0 && row <= maxRowNumber
 }
