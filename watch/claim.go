@@ -129,7 +129,9 @@ func newClaim(k claimKey) *claim {
 // see adds one sighting.
 func (c *claim) see(confidence device.Confidence, at place, note string) {
 	c.Confidence = max(c.Confidence, confidence)
-	c.Add(finding.Sighting{Time: at.time, Input: at.at.Input, Packet: at.at.Packet, Offset: at.at.Offset, Note: note})
+	x := at.sighting()
+	x.Note = note
+	c.Add(x)
 }
 
 // with names the other side: the first one that was seen.

@@ -333,7 +333,7 @@ func (s *stage) ended(c *ended) error {
 func (s *stage) count(id proto.ID, client, server uint32, c *ended) {
 	s.at(client).spoke |= 1 << id
 	s.at(server).served |= 1 << id
-	x := s.session(id, client, server, c.port, c.last)
+	x := s.session(id, client, server, c.port, c.first(), c.last)
 	x.Count++
 	x.Bytes += c.bytes()
 	x.Encrypted = x.Encrypted || encrypted[id] && !x.readable
@@ -348,12 +348,14 @@ type sessionKey struct {
 	protocol       proto.ID
 }
 
-// session returns a session, new or as it was. The pointer is valid until the
-// next call.
-func (s *stage) session(id proto.ID, client, server uint32, port uint16, now int64) *Session {
+// session returns a session, new or as it was, of which there is something at a
+// place. The pointer is valid until the next call.
+func (s *stage) session(id proto.ID, client, server uint32, port uint16, at place, now int64) *Session {
 	x := s.sessions.use(sessionKey{client, server, port, id}, now, &s.dropped)
 	if x.Client.Value == "" {
-		*x = Session{Protocol: id.String(), Client: s.at(client).addr, Server: s.at(server).addr, Port: port}
+		*x = Session{Protocol: id.String(), Client: s.at(client).addr, Server: s.at(server).addr, Port: port, First: at.sighting()}
+	} else if first := at.sighting(); first.Less(x.First) { // conversations come in the order in which they end
+		x.First = first
 	}
 	return x
 }

@@ -362,7 +362,7 @@ func (s *stage) dhcpSession(e *event.Event) {
 	if ip := s.at(server).ip.Netip(); ip.Is6() {
 		port, nobody = 547, netip.IPv6Unspecified()
 	}
-	s.session(proto.DHCP, s.node(wire.AddrFrom(nobody), e.Time), server, port, e.Time).Count++
+	s.session(proto.DHCP, s.node(wire.AddrFrom(nobody), e.Time), server, port, place{e.Time, e.Sighting}, e.Time).Count++
 }
 
 type nameKey struct {

@@ -51,7 +51,7 @@ func (s *stage) link(e *event.Event) {
 	id := proto.ByName(e.Text(event.Protocol))
 	s.at(client).spoke |= 1 << id
 	s.at(server).served |= 1 << id
-	x := s.session(id, client, server, 0, e.Time)
+	x := s.session(id, client, server, 0, place{e.Time, e.Sighting}, e.Time)
 	x.Count++
 	x.Bytes += uint64(e.Int(event.DataBytes))
 	x.readable = x.readable || e.Int(event.Level) == 1 // once in clear is in clear

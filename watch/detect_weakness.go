@@ -69,7 +69,7 @@ func (s *stage) tls(e *event.Event) {
 	}
 	s.find(finding.WeakTLS, e.Peer, "", device.High, e, reason).with(e.Device)
 	if client != 0 && server != 0 && strings.Contains(reason, tls.WeakNull.String()) {
-		x := s.session(proto.TLS, client, server, port, e.Time)
+		x := s.session(proto.TLS, client, server, port, place{e.Time, e.Sighting}, e.Time)
 		x.Encrypted, x.readable = false, true
 	}
 }

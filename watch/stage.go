@@ -58,6 +58,10 @@ type place struct {
 	at   event.Sighting
 }
 
+func (p place) sighting() finding.Sighting {
+	return finding.Sighting{Time: p.time, Input: p.at.Input, Packet: p.at.Packet, Offset: p.at.Offset}
+}
+
 func comparePlaces(a, b place) int {
 	return cmp.Or(cmp.Compare(a.time, b.time), cmp.Compare(a.at.Input, b.at.Input), cmp.Compare(a.at.Packet, b.at.Packet), cmp.Compare(a.at.Offset, b.at.Offset))
 }
@@ -208,7 +212,7 @@ func (s *stage) protocol(e *event.Event) {
 	if port == 0 || client == 0 || server == 0 {
 		return // a version learned later, or a protocol inside another
 	}
-	x := s.session(id, client, server, uint16(port), e.Time)
+	x := s.session(id, client, server, uint16(port), place{e.Time, e.Sighting}, e.Time)
 	x.Encrypted = x.Encrypted || e.Int(event.Protection)&int64(device.Encrypted) != 0 && !x.readable
 	x.Inferred = x.Inferred || e.Int(event.Inferred) != 0
 	s.remoteSession(e, name)

@@ -115,8 +115,9 @@ type Session struct {
 	Count          uint64
 	Bytes          uint64
 	Encrypted      bool
-	Inferred       bool // from the registered port alone
-	readable       bool // both sides agreed not to encrypt
+	Inferred       bool             // from the registered port alone
+	First          finding.Sighting // where the first of them begins; without a note
+	readable       bool             // both sides agreed not to encrypt
 }
 
 // Result derives devices, findings and sessions from what was watched so far.
