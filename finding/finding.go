@@ -97,7 +97,8 @@ type Sighting struct {
 	Note   string // what is to be seen there, in words of ours
 }
 
-// Less orders sightings by time, input, packet and offset.
+// Less orders sightings by time, input, packet and offset, and places in a
+// document, which have no packet, by what is to be seen there.
 func (s Sighting) Less(t Sighting) bool {
 	switch {
 	case s.Time != t.Time:
@@ -106,6 +107,8 @@ func (s Sighting) Less(t Sighting) bool {
 		return s.Input < t.Input
 	case s.Packet != t.Packet:
 		return s.Packet < t.Packet
+	case s.Packet == 0 && s.Offset == t.Offset:
+		return s.Note < t.Note
 	}
 	return s.Offset < t.Offset
 }

@@ -154,6 +154,18 @@ func TestAdd(t *testing.T) {
 	})
 }
 
+// Two places in one document are two.
+func TestAddDocument(t *testing.T) {
+	var f Finding
+	for _, s := range []Sighting{{Input: 3, Note: "row 7"}, {Input: 3, Note: "row 5"}, {Input: 3, Note: "row 7"}, {Input: 3, Packet: 1, Note: "a"}, {Input: 3, Packet: 1, Note: "b"}} {
+		f.Add(s)
+	}
+	want := []Sighting{{Input: 3, Note: "row 5"}, {Input: 3, Note: "row 7"}, {Input: 3, Packet: 1, Note: "a"}}
+	if diff := cmp.Diff(want, f.Sightings); diff != "" || f.Count != 5 {
+		t.Error(f.Count, diff)
+	}
+}
+
 func TestIDOf(t *testing.T) {
 	id := IDOf(DNSTunnel, "dev-abc", "t.example")
 	for what, other := range map[string]string{
