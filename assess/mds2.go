@@ -20,6 +20,7 @@ type traffic struct {
 	*device.Device
 	sessions []*watch.Session   // recognised by what was said in them
 	records  []*finding.Finding // of patient data that it sent in clear
+	others   []*finding.Finding // about it
 	outside  map[string]bool    // addresses of hosts that are not the hospital's
 }
 
@@ -30,6 +31,19 @@ type evidence struct {
 	key     string // the same without addresses: it tells one cause from another
 	finding *finding.Finding
 	session *watch.Session
+}
+
+// places are where to look for it.
+func (e *evidence) places() []finding.Sighting {
+	switch {
+	case e.finding != nil:
+		return e.finding.Sightings
+	case e.session != nil && e.session.First.Packet > 0:
+		at := e.session.First
+		at.Note = e.what
+		return []finding.Sighting{at}
+	}
+	return nil
 }
 
 // denials say what shows that a device has a capability: it contradicts a form
@@ -94,8 +108,20 @@ func (t *traffic) sent(which func(*finding.Finding) bool, what, key string) evid
 func (t *traffic) onAir(kinds ...device.AddressKind) evidence {
 	for _, a := range t.Addresses {
 		if slices.Contains(kinds, a.Kind) {
-			what := map[device.AddressKind]string{device.BLE: "it is on Bluetooth LE", device.Radio: "it is on a radio"}[a.Kind]
-			return evidence{what: what, key: a.Kind.String()}
+			e := evidence{what: map[device.AddressKind]string{device.BLE: "it is on Bluetooth LE", device.Radio: "it is on a radio"}[a.Kind], key: a.Kind.String()}
+			for _, s := range t.sessions {
+				if s.Client == a || s.Server == a {
+					e.session = s
+					return e
+				}
+			}
+			for _, x := range t.others { // who only advertises has no session
+				if x.Protocol == "gatt" || x.Protocol == "radio" || x.Kind == finding.BLETrackableAddress || x.Kind == finding.BLEIdentityInAdvertising {
+					e.finding = x
+					return e
+				}
+			}
+			return e
 		}
 	}
 	return evidence{}
@@ -184,7 +210,7 @@ func (f *fleet) disclosed(r *watch.Result) (out []finding.Finding) {
 		if t.Unseen || t.Model == "" {
 			continue
 		}
-		form, sure := f.form(t.Device)
+		form, sure, but := f.form(t.Device)
 		if form == nil {
 			continue
 		}
@@ -192,33 +218,74 @@ func (f *fleet) disclosed(r *watch.Result) (out []finding.Finding) {
 			t.sessions = append(t.sessions, sessions[a]...)
 		}
 		for j := range r.Findings {
-			if x := &r.Findings[j]; x.Kind == finding.PHIInClear && x.Device == t.ID {
+			x := &r.Findings[j]
+			switch {
+			case x.Device != t.ID:
+			case x.Kind == finding.PHIInClear:
 				t.records = append(t.records, x)
+				fallthrough
+			default:
+				t.others = append(t.others, x)
 			}
 		}
-		out = append(out, f.against(t, form, sure)...)
+		out = append(out, f.against(t, form, sure, but)...)
 	}
 	return out
 }
 
-// form returns the maker's statement about a device: the surest, and of these
-// the latest.
-func (f *fleet) form(d *device.Device) (form *register.MDS2, sure match.Certainty) {
+// form returns the maker's statement about a device, the surest and of these the
+// latest, and what makes it less sure. A form is of one version, where its name
+// of the product has one: about another it says nothing for certain.
+func (f *fleet) form(d *device.Device) (form *register.MDS2, sure match.Certainty, but string) {
+	rank := func(c match.Certainty) int {
+		return slices.Index([]match.Certainty{match.Review, match.Likely, match.Exact}, c)
+	}
+	versions := map[string]bool{}
 	for _, m := range f.statements {
 		c := match.Shipped().SameProduct(match.Product{Manufacturer: m.Manufacturer, Model: m.Model}, match.Product{Manufacturer: d.Manufacturer, Model: d.Model})
 		if c != match.Exact && c != match.Likely {
 			continue
 		}
-		if form == nil || c == match.Exact && sure == match.Likely || c == sure && m.Released > form.Released {
-			form, sure = m, c
+		versions[m.Version] = true
+		why := ""
+		switch {
+		case m.Version == "" || m.Of(d.Version):
+		case d.Version == "":
+			c, why = match.Likely, "its MDS2 is of version "+m.Version+", and this device's is unknown"
+		default:
+			c, why = match.Review, "its MDS2 is of version "+m.Version+", and this device has "+d.Version
+		}
+		better := form == nil || rank(c) > rank(sure)
+		if form != nil && c == sure {
+			if better = m.Released > form.Released; c == match.Exact && (m.Version == "") != (form.Version == "") {
+				better = m.Version != ""
+			}
+		}
+		if better {
+			form, sure, but = m, c, why
 		}
 	}
-	return form, sure
+	if but != "" && d.Version == "" && len(versions) > 1 {
+		sure, but = match.Review, "there are forms of several versions, and this device's is unknown"
+	}
+	return form, sure, but
+}
+
+// see adds a place, once. A form says when nothing: it has no part in when a
+// finding was seen first.
+func see(x *finding.Finding, s finding.Sighting) {
+	if slices.Contains(x.Sightings, s) {
+		return
+	}
+	first := x.First
+	if x.Add(s); first == 0 || s.Time == 0 {
+		x.First = max(first, s.Time)
+	}
 }
 
 // against holds one device against its form: one finding of each thing seen that
 // the form denies, and one of all that it does without.
-func (f *fleet) against(t *traffic, form *register.MDS2, sure match.Certainty) []finding.Finding {
+func (f *fleet) against(t *traffic, form *register.MDS2, sure match.Certainty, but string) []finding.Finding {
 	var out []finding.Finding
 	of := map[string]int{} // by cause, into out
 	var places []string    // in the form, of the first answer of each
@@ -227,6 +294,12 @@ func (f *fleet) against(t *traffic, form *register.MDS2, sure match.Certainty) [
 		if !known {
 			x := f.paper(kind, t.Device, "", strings.Join(strings.Fields(t.Manufacturer+" "+t.Model+" "+t.Version), " "), "", sure)
 			x.Device, x.Exposed, x.ID = t.ID, f.exposed[t.ID], finding.IDOf(kind, t.ID, key)
+			if x.Confidence = confidence[sure]; sure == match.Review {
+				x.Title = "To review: " + x.Title
+			}
+			if but != "" {
+				x.Why = []string{but}
+			}
 			i, out = len(out), append(out, x)
 			of[kind.String()+key] = i
 			places = append(places, "its answer to "+strings.Join(ids, ", "))
@@ -234,12 +307,20 @@ func (f *fleet) against(t *traffic, form *register.MDS2, sure match.Certainty) [
 		x := &out[i]
 		x.Why = once(x.Why, fmt.Sprintf("its MDS2 answers %s to %q (%s)", answer, c, strings.Join(ids, ", ")), maxWhy)
 		x.Why = once(x.Why, "seen: "+e.what, maxWhy)
-		if e.finding != nil && x.Count == 0 {
-			for _, s := range e.finding.Sightings {
-				x.Add(s)
+		for _, id := range ids {
+			if q := form.Question(id); q != nil {
+				see(x, finding.Sighting{Input: f.from[form], Note: fmt.Sprintf("row %d of the form: %s, answered %s", q.Row, q.ID, answer)})
 			}
+		}
+		for _, s := range e.places() {
+			see(x, s)
+		}
+		if x.Protocol != "" {
+			return
+		}
+		if e.finding != nil {
 			x.Peer, x.Peers, x.Protocol = e.finding.Peer, e.finding.Peers, e.finding.Protocol
-		} else if e.session != nil && x.Protocol == "" {
+		} else if e.session != nil {
 			x.Protocol = e.session.Protocol
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -19,6 +20,8 @@ import (
 
 	"github.com/myelin-health/myelin/device"
 	"github.com/myelin-health/myelin/finding"
+	"github.com/myelin-health/myelin/internal/testpeer"
+	"github.com/myelin-health/myelin/match"
 	"github.com/myelin-health/myelin/match/register"
 	"github.com/myelin-health/myelin/report"
 	"github.com/myelin-health/myelin/watch"
@@ -35,7 +38,7 @@ func TestMDS2(t *testing.T) {
 		foreign = "203.0.113.20"
 	)
 	to := func(protocol, client, server string, encrypted bool) *watch.Session {
-		return &watch.Session{Protocol: protocol, Client: ip(client), Server: ip(server), Count: 1, Encrypted: encrypted}
+		return &watch.Session{Protocol: protocol, Client: ip(client), Server: ip(server), Count: 1, Encrypted: encrypted, First: finding.Sighting{Time: 1, Packet: 7}}
 	}
 	for _, tt := range []struct {
 		name    string
@@ -82,7 +85,7 @@ func TestMDS2(t *testing.T) {
 			info := tt.ask.Info()
 			// The second is of another product, and says the opposite.
 			d := documents{statements: []*register.MDS2{
-				{Edition: "2019", Manufacturer: "Norra Medical Inc.", Model: "FLOW-500", Released: "2025-01-01", Questions: []register.Question{{ID: info.IDs[0], Text: "Is it so: " + info.Words + "?", Answer: tt.answer}}},
+				{Edition: "2019", Manufacturer: "Norra Medical Inc.", Model: "FLOW-500", Released: "2025-01-01", Questions: []register.Question{{ID: info.IDs[0], Text: "Is it so: " + info.Words + "?", Answer: tt.answer, Row: 31}}},
 				{Edition: "2019", Manufacturer: "Norra Medical", Model: "FlowLink", Released: "2025-01-01", Questions: []register.Question{{ID: info.IDs[0], Text: info.Words, Answer: register.Answer(3 - min(tt.answer, 2))}}},
 			}}
 			r := watch.Result{Devices: []device.Device{
@@ -100,7 +103,11 @@ func TestMDS2(t *testing.T) {
 			}
 			var got []string
 			for _, x := range d.know(&r, time.Unix(0, 0)) {
-				if x.Device != "p" || !strings.Contains(x.Why[0], info.IDs[0]) || tt.records != nil && (x.Count != 1 || x.Sightings[0].Packet != 7) {
+				// The form's line, and the packet if there is one.
+				if x.Device != "p" || !strings.Contains(x.Why[0], info.IDs[0]) || x.Sightings[0] != (finding.Sighting{Note: fmt.Sprintf("row 31 of the form: %s, answered %s", info.IDs[0], tt.answer)}) {
+					t.Errorf("%+v", x)
+				}
+				if wired := tt.address.Kind == device.IP; len(x.Sightings) != int(x.Count) || wired && (x.Count != 2 || x.Sightings[1].Packet != 7 || x.First != 1) || !wired && x.Count != 1 {
 					t.Errorf("%+v", x)
 				}
 				for _, why := range x.Why {
@@ -198,11 +205,27 @@ func TestMDS2Ward(t *testing.T) {
 	if !slices.ContainsFunc(a.Inputs, func(in report.Input) bool { return in.Kind == "mds2" && in.Items == 8 && in.Error == "" }) {
 		t.Fatalf("the form was not read: %+v", a.Inputs)
 	}
+	rows := map[string]bool{}
 	var got []string
 	for _, f := range a.Findings {
 		if f.Kind == finding.MDS2Contradicted || f.Kind == finding.MDS2CapabilityUnused {
 			if f.Device != station(t, a, lab1).ID {
 				t.Errorf("about another: %+v", f)
+			}
+			packets := 0
+			for _, s := range f.Sightings {
+				in := a.Inputs[s.Input]
+				switch {
+				case s.Packet == 0 && in.Kind == "mds2":
+					rows[s.Note] = true
+				case s.Packet > 0 && in.Packets >= s.Packet && s.Time >= f.First && f.First > 0:
+					packets++
+				default:
+					t.Errorf("%+v is not in %s", s, in.Path)
+				}
+			}
+			if packets == 0 {
+				t.Errorf("no packet: %+v", f.Sightings)
 			}
 			got = append(got, f.Kind.String()+": "+strings.Join(f.Why, "; "))
 		}
@@ -214,5 +237,141 @@ func TestMDS2Ward(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
+	}
+	if diff := cmp.Diff(map[string]bool{"row 5 of the form: CONN-7, answered yes": true, "row 7 of the form: TXCF-2, answered yes": true, "row 8 of the form: RMOT-1, answered no": true}, rows); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// Which form is a device's, and how sure that is.
+func TestMDS2Form(t *testing.T) {
+	pump := func(model, version, released string) *register.MDS2 {
+		return &register.MDS2{Edition: "2019", Manufacturer: "Norra Medical", Model: model, Version: version, Released: released}
+	}
+	none, old, next := pump("Flow 500", "", "2024"), pump("Flow 500", "2.1", "2025"), pump("Flow 500", "2.2", "2026")
+	for _, tt := range []struct {
+		version string
+		forms   []*register.MDS2
+		want    *register.MDS2
+		sure    match.Certainty
+		but     string
+	}{
+		{"2.1.4", []*register.MDS2{none, old, next}, old, match.Exact, ""},
+		{"2.1.4", []*register.MDS2{none, next}, none, match.Exact, ""},
+		{"2.1.4", []*register.MDS2{next}, next, match.Review, "its MDS2 is of version 2.2, and this device has 2.1.4"},
+		{"", []*register.MDS2{none, old, next}, none, match.Exact, ""},
+		{"", []*register.MDS2{old}, old, match.Likely, "its MDS2 is of version 2.1, and this device's is unknown"},
+		{"", []*register.MDS2{old, next}, next, match.Review, "there are forms of several versions, and this device's is unknown"},
+		{"2.2.0", []*register.MDS2{pump("Flow 500", "2.2", "2027"), next}, nil, match.Exact, ""}, // the later one
+		{"2.2.0", []*register.MDS2{pump("FlowLink", "2.2", "2026"), pump("Flow 5000", "", "2026")}, nil, "", ""},
+	} {
+		for range 2 {
+			f := fleet{documents: &documents{statements: tt.forms}}
+			form, sure, but := f.form(&device.Device{Product: device.Product{Manufacturer: "Norra Medical Inc.", Model: "FLOW-500", Version: tt.version}})
+			if want := tt.want; sure != tt.sure || but != tt.but || want != nil && form != want || want == nil && tt.sure == match.Exact && form.Released != "2027" {
+				t.Errorf("%q of %d forms: %+v %s %q", tt.version, len(tt.forms), form, sure, but)
+			}
+			slices.Reverse(tt.forms) // whatever the files are called
+		}
+	}
+}
+
+// A scanner of DCMTK's sends images in clear, and the same within TLS, of which
+// nothing may be said. Its forms are of several versions.
+func TestMDS2DICOM(t *testing.T) {
+	notShort(t)
+	captured := func(t *testing.T, tls ...string) string {
+		p := testpeer.NewProxy(t, testpeer.Storescp(t, tls...))
+		args := append(append([]string{"-aet", ctTitle, "-aec", pacsTitle}, tls...), "127.0.0.1", strconv.Itoa(p.Port), ctImage(t, patients[0], 1))
+		testpeer.Run(t, t.TempDir(), testpeer.DCMTK(t, "storescu"), args...)
+		tap := newWiretap(t)
+		for _, c := range p.Conversations() {
+			tap.conversation(ct1, pacs, 104, c)
+		}
+		return tap.save()
+	}
+	cert, key := ecdsaCertificate(t)
+	clear, within := captured(t), captured(t, "+tls", key, cert, "+cf", cert)
+	form := func(model, released, tls, secure, encrypts, sends string) [][]string {
+		return [][]string{
+			{"DOC-1", "Manufacturer Name", "Lumen Imaging"},
+			{"DOC-3", "Device Model", model},
+			{"DOC-7", "Document Release Date", released},
+			{"MPII-3", "Does it have mechanisms used for the transmitting, importing/exporting of personal data?", sends},
+			{"CONN-7", "Does it support Transport Layer Security (TLS)?", tls},
+			{"TXCF-2", "Is personal data encrypted prior to transmission via a network or removable media?", encrypts},
+			{"TXCF-5", "Are secure transmission methods supported/implemented (DICOM, HL7, IEEE 11073)?", secure},
+		}
+	}
+	promises := form("Helia 64", "2025-03-01", "Yes", "Yes", "Yes", "Yes")
+	const (
+		unused  = "mds2-capability-unused exact TXCF-2 TXCF-5 CONN-7"
+		denied  = "mds2-contradicted exact MPII-3"
+		another = "its MDS2 is of version 11.1, and this device has 11.0"
+	)
+	for _, tt := range []struct {
+		name    string
+		version string // of the device, as the register has it
+		capture string
+		forms   [][][]string
+		want    []string
+		but     string
+	}{
+		{"promised", "11.0", clear, [][][]string{promises}, []string{unused}, ""},
+		{"promised and kept", "11.0", within, [][][]string{promises}, nil, ""},
+		{"denied", "11.0", clear, [][][]string{form("Helia 64", "2025-03-01", "No", "No", "No", "No")}, []string{denied}, ""},
+		{"denied and seen", "11.0", within, [][][]string{form("Helia 64", "2025-03-01", "No", "No", "No", "No")}, []string{"mds2-contradicted exact CONN-7"}, ""},
+		{"not said", "11.0", clear, [][][]string{form("Helia 64", "2025-03-01", "See Note", "N/A", "", "See Note 3")}, nil, ""},
+		{"not said, of what is encrypted", "11.0", within, [][][]string{form("Helia 64", "2025-03-01", "See Note", "N/A", "", "n/a")}, nil, ""},
+		{"another product", "11.0", clear, [][][]string{form("Helia 128", "2025-03-01", "Yes", "Yes", "Yes", "No")}, nil, ""},
+		{"a product that is nowhere", "11.0", clear, [][][]string{form("BG200", "2025-03-01", "Yes", "Yes", "Yes", "No"), promises}, []string{unused}, ""},
+		{"the later one", "11.0", clear, [][][]string{form("Helia 64", "2026-03-01", "See Note", "", "", ""), promises}, nil, ""},
+		{"of its version", "11.0", clear, [][][]string{form("Helia 64 11.1", "2026-01-01", "", "", "", "No"), form("Helia 64, software version 11.0", "2025-03-01", "Yes", "Yes", "Yes", "Yes")}, []string{unused}, ""},
+		{"of its line", "11.0", clear, [][][]string{form("Helia 64 v11.x", "2026-01-01", "", "", "", "No"), promises}, []string{denied}, ""},
+		{"of another version", "11.0", clear, [][][]string{form("Helia 64 (SW 11.1)", "2026-01-01", "", "", "", "No")}, []string{"mds2-contradicted review MPII-3"}, another},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			dir := t.TempDir()
+			for i, rows := range tt.forms {
+				writeForm(t, filepath.Join(dir, fmt.Sprintf("form-%d.xlsx", i)), rows)
+			}
+			list := filepath.Join(dir, "devices.csv")
+			if err := os.WriteFile(list, []byte("Asset tag,Manufacturer,Model,Software version,IP address\nct-1,Lumen Imaging,Helia 64,"+tt.version+","+ct1+"\n"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			a, err := Run(context.Background(), []string{dir, tt.capture}, Config{Now: time.Date(2026, 3, 3, 8, 0, 0, 0, time.UTC)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got []string
+			for _, f := range a.Findings {
+				if f.Kind != finding.MDS2Contradicted && f.Kind != finding.MDS2CapabilityUnused {
+					continue
+				}
+				ids, packets := []string{f.Kind.String(), f.Certainty}, 0
+				for _, why := range f.Why {
+					if i := strings.LastIndexByte(why, '('); i >= 0 && strings.HasPrefix(why, "its MDS2 answers") {
+						ids = append(ids, strings.Trim(why[i:], "()"))
+					}
+				}
+				for _, s := range f.Sightings {
+					if s.Packet > 0 {
+						packets++
+						if a.Inputs[s.Input].Path != tt.capture || s.Packet > a.Inputs[s.Input].Packets {
+							t.Errorf("%+v is not in the capture", s)
+						}
+					} else if a.Inputs[s.Input].Kind != "mds2" {
+						t.Errorf("%+v is not in a form", s)
+					}
+				}
+				if packets == 0 || f.Device != station(t, a, ct1).ID || (tt.but != "") != (f.Why[0] == tt.but) || (f.Certainty == finding.Review) != strings.HasPrefix(f.Title, "To review: ") {
+					t.Errorf("%q %q: %+v", f.Title, f.Why, f.Sightings)
+				}
+				got = append(got, strings.Join(ids, " "))
+			}
+			if diff := cmp.Diff(tt.want, got); diff != "" {
+				t.Error(diff)
+			}
+		})
 	}
 }

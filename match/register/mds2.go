@@ -60,11 +60,35 @@ type MDS2 struct {
 	Sheet        string
 	Manufacturer string // DOC-1
 	Description  string // DOC-2
-	Model        string // DOC-3
+	Model        string // DOC-3, without the version
+	Version      string // of the product, where DOC-3 has one: "2.1", "2.x"; else ""
 	Document     string // DOC-4
 	Released     string // DOC-7: "2006-01-02" where it is a date, else as written
 	Questions    []Question
 	Unknown      []string // ids of groups that HN 1-2019 does not have; they are kept
+}
+
+// Of reports whether the form is about a version of the product: its own, or one
+// of it, as 2.1.4 is of 2.1 and of 2.x.
+func (m *MDS2) Of(version string) bool {
+	form, has := strings.Split(m.Version, "."), strings.Split(strings.ToLower(strings.TrimPrefix(version, "v")), ".")
+	for i, part := range form {
+		if part == "x" {
+			return m.Version != ""
+		}
+		if i >= len(has) || has[i] != part {
+			return false
+		}
+	}
+	return m.Version != ""
+}
+
+// Question returns the question of an id, or nil.
+func (m *MDS2) Question(id string) *Question {
+	if i := slices.IndexFunc(m.Questions, func(q Question) bool { return q.ID == id }); i >= 0 {
+		return &m.Questions[i]
+	}
+	return nil
 }
 
 // groups are those of HN 1-2019.
@@ -74,7 +98,9 @@ var (
 	id2019  = lazyregexp.New(`^([A-Z]{3,4})\s*[-\x{2010}-\x{2014}]\s*(\d+(?:\.\d+)*)\.?$`)
 	id2013  = lazyregexp.New(`^\d{1,2}-\d{1,2}(\.\d+)*$`)
 	noteRow = lazyregexp.New(`(?i)^notes?\s*#?\s*(\d+)\s*[:.)-]?\s*`)
-	noteRef = lazyregexp.New(`(?i)^(?:see\s+)?(?:notes?)?\s*#?\s*(\d+)$`)
+	// "Flow 500, software version 2.1.4" ends with a version; "V2" is a model.
+	modelVersion = lazyregexp.New(`(?i)[\s,;:/(-]+(?:(?:software|firmware|sw|fw)\s*)?(?:(?:version|ver|release|revision|rev|v)\b?\.?\s*)?(\d+(?:\.(?:\d+|x))+)\s*\)?$`)
+	noteRef      = lazyregexp.New(`(?i)^(?:see\s+)?(?:notes?)?\s*#?\s*(\d+)$`)
 )
 
 // questionID returns the id that a cell holds, or "".
@@ -335,6 +361,9 @@ func (m *MDS2) about(q *Question, date1904 bool) {
 		m.Description = cut(q.Said)
 	case is("DOC-3", "device model"):
 		m.Model = cut(q.Said)
+		if v := modelVersion().FindStringSubmatchIndex(m.Model); v != nil && v[0] > 0 {
+			m.Model, m.Version = m.Model[:v[0]], strings.ToLower(m.Model[v[2]:v[3]])
+		}
 	case is("DOC-4", "document id"):
 		m.Document = cut(q.Said)
 	case is("DOC-7", "release date"):

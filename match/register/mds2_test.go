@@ -8,6 +8,8 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -222,6 +224,56 @@ func TestCapabilities(t *testing.T) {
 	}
 	if len(groups) != 24 {
 		t.Errorf("%d groups", len(groups))
+	}
+}
+
+// The groups are those that the facts about the form have, in their order, and the
+// head of the form is in the order in which they have it.
+func TestGroups(t *testing.T) {
+	b, err := os.ReadFile("../../../shared/facts/mds2.md")
+	if err != nil {
+		t.Skip("no ../shared/facts/mds2.md")
+	}
+	var known []string
+	for _, m := range regexp.MustCompile(`(?m)^\| ([A-Z]{3,4}) \|`).FindAllStringSubmatch(string(b), -1) {
+		known = append(known, m[1])
+	}
+	if diff := cmp.Diff(known, groups); diff != "" {
+		t.Error(diff)
+	}
+	if !strings.Contains(string(b), "DOC-1..11 carry header data (maker, device description, model, document id, contact, intended use in a connected environment, release date,") {
+		t.Error("another order in the form's head")
+	}
+}
+
+func TestMDS2Versions(t *testing.T) {
+	for said, want := range map[string]string{
+		"Flow 500": "Flow 500|", "Flow 500 2.1.4": "Flow 500|2.1.4", "Flow 500 v2.1": "Flow 500|2.1", "Flow 500, software version 2.x": "Flow 500|2.x", "Flow 500 (SW 2.2.0)": "Flow 500|2.2.0",
+		"Aeris V2": "Aeris V2|", "V2": "V2|", "2.1.4": "2.1.4|", "Rev 3.1": "Rev|3.1", "MX450": "MX450|", "Flow 500 2.1 and Flow 700": "Flow 500 2.1 and Flow 700|",
+	} {
+		m, err := readMDS2(workbook(t, map[string][][]string{"a": {{"DOC-3", "Device Model", said}, {"CONN-1"}, {"CONN-2"}}}))
+		if err != nil || m.Model+"|"+m.Version != want {
+			t.Errorf("%q: %v %q %q", said, err, m.Model, m.Version)
+		}
+	}
+	for _, tt := range []struct {
+		form, device string
+		want         bool
+	}{
+		{"2.1", "2.1", true},
+		{"2.1", "2.1.4", true},
+		{"2.x", "2.7", true},
+		{"2.1", "v2.1.4", true},
+		{"2.1.4", "2.1", false},
+		{"2.1", "2.10", false},
+		{"2.x", "3.0", false},
+		{"2.1", "", false},
+		{"", "2.1", false},
+		{"", "", false},
+	} {
+		if got := (&MDS2{Version: tt.form}).Of(tt.device); got != tt.want {
+			t.Errorf("%q of %q: %v", tt.form, tt.device, got)
+		}
 	}
 }
 
