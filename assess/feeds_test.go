@@ -6,9 +6,12 @@ package assess
 import (
 	"bytes"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/myelin-health/myelin/device"
 	"github.com/myelin-health/myelin/finding"
@@ -86,6 +89,52 @@ func TestFeeds(t *testing.T) {
 	for _, want := range []string{"manufacturer from Hersteller", "version from Softwarestand", "nothing from Wartung"} {
 		if !strings.Contains(said, want) {
 			t.Errorf("not in the answer: %s\n%s", want, text.String())
+		}
+	}
+}
+
+// Whatever the files are called, they are read before anything is classified by
+// them, and what they say counts more than what the register's words are like.
+func TestFeedsOrder(t *testing.T) {
+	const fed = `{"meta":{},"results":[{"product_code":"QZZ","device_name":"Ventilator, Ember","device_class":"3","implant_flag":"N","life_sustain_support_flag":"N","regulation_number":"868.5895"}]}`
+	for _, names := range [][]string{{"a", "b", "c", "d"}, {"d", "c", "b", "a"}, {"b", "d", "a", "c"}} {
+		a := assessFiles(t, Config{}, map[string]string{
+			names[0] + ".csv":  "Asset tag,Manufacturer,Model,Class\nx-1,Tessel Neuro,Ember,infusion pump\n",
+			names[1] + ".json": fed, names[2] + ".txt": gudidNames, names[3] + ".txt": gudidCodes,
+		})
+		if d := registeredAs(t, a, "x-1"); d.ProductCode != "QZZ" || d.Therapy != device.Ventilation || d.Class != "infusion pump" {
+			t.Errorf("%v: %+v", names, d)
+		}
+	}
+}
+
+// A recall that names a device identifier and versions says nothing of others
+// that have the same identifier.
+func TestRecallVersions(t *testing.T) {
+	const di = "09521000000506"
+	for said, want := range map[string][]string{
+		"UDI-DI: " + di + "; all serial numbers with software version 2.1.4 and prior": {"old exact", "older exact", "undated review"},
+		"UDI-DI: " + di + "; software version 2.1.4":                                   {"old exact", "undated review"},
+		"UDI-DI: " + di + "; serial numbers F5-1, F5-2":                                {"new review", "old review", "older review", "undated review"},
+		"UDI-DI: " + di: {"new review", "old review", "older review", "undated review"},
+	} {
+		a := assessFiles(t, Config{}, map[string]string{
+			"recall.json": strings.Replace(recall, "UDI-DI: 09521000000506; all serial numbers with software version 2.1.4 and prior", said, 1),
+			"devices.csv": "Asset tag,Manufacturer,Model,Software version,UDI\nolder,Norra Medical,Flow 500,2.0," + di + "\nold,Norra Medical,Flow 500,2.1.4," + di + "\nnew,Norra Medical,Flow 500,2.2.0," + di + "\nundated,Norra Medical,Flow 500,," + di + "\n",
+		})
+		names := map[string]string{}
+		for _, d := range a.Devices {
+			names[d.ID] = d.Name
+		}
+		var got []string
+		for _, f := range a.Findings {
+			if f.Kind == finding.RecalledProduct {
+				got = append(got, names[f.Device]+" "+f.Certainty)
+			}
+		}
+		slices.Sort(got)
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%s: %s", said, diff)
 		}
 	}
 }

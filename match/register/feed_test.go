@@ -149,6 +149,61 @@ func TestClassification(t *testing.T) {
 	}
 }
 
+// What a register's rows were taken for without the authorities' files is no more
+// than a guess when these come; what a row says itself stays.
+func TestClassifyAgain(t *testing.T) {
+	var g GUDID
+	if err := g.Read(strings.NewReader("PrimaryDI|brandName|versionModelNumber|companyName\n04012345000016|Ember|E1|Tessel Neuro\n")); err != nil {
+		t.Fatal(err)
+	}
+	if err := g.Read(strings.NewReader("PrimaryDI|productCode\n04012345000016|QZZ\n")); err != nil {
+		t.Fatal(err)
+	}
+	list, err := ReadClassification(strings.NewReader(`{"results":[{"product_code":"QZZ","device_name":"Ventilator, Worn","device_class":"3","implant_flag":"Y","life_sustain_support_flag":"N","regulation_number":"868.5895"}]}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	feeds := &device.Catalogue{}
+	for _, row := range list {
+		feeds.Learn(row.ProductCode())
+	}
+	g.Learn(feeds)
+	own, err := device.ParseCatalogue([]byte("code,class,therapy,worn,harm,manufacturer,model\nFRN,,,,,Tessel Neuro,Ember\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	const head = "id,manufacturer,model,udi,product code,class,therapy\n"
+	said := func(e *Entry) string {
+		return fmt.Sprintf("%s|%s|%s|%v", e.ProductCode, e.Class, e.Therapy, e.Worn)
+	}
+	for _, tt := range []struct{ row, alone, fed, owned string }{
+		{"a,Tessel Neuro,Ember,,,,", "|||false", "QZZ|ventilator, worn|ventilation|true", "FRN|infusion pump|drug infusion|false"},
+		{"b,T,Other,04012345000016,,,", "|||false", "QZZ|ventilator, worn|ventilation|true", "|||false"},
+		{"c,Tessel Neuro,Ember,,,infusion pump,", "|infusion pump|drug infusion|false", "QZZ|infusion pump|ventilation|true", "FRN|infusion pump|drug infusion|false"},
+		{"d,T,Other,,QZZ,neurostimulator,", "QZZ|neurostimulator|neurostimulation|true", "QZZ|neurostimulator|ventilation|true", "QZZ|neurostimulator|neurostimulation|true"},
+		{"e,Tessel Neuro,Ember,,,,drug infusion", "||drug infusion|false", "QZZ|ventilator, worn|drug infusion|true", "FRN|infusion pump|drug infusion|false"},
+		{"f,Tessel Neuro,Ember,,CBK,,", "", "", ""}, // its own code, in all of them
+	} {
+		r := read(t, head+tt.row+"\n")
+		e := &r.Entries[0]
+		first := said(e)
+		for range 2 { // in any order, and again
+			for _, step := range []struct {
+				c    *device.Catalogue
+				want string
+			}{{feeds, tt.fed}, {own, tt.owned}, {nil, tt.alone}} {
+				r.Classify(step.c)
+				if step.want == "" {
+					step.want = first
+				}
+				if got := said(e); got != step.want {
+					t.Errorf("%s: %s, want %s", tt.row, got, step.want)
+				}
+			}
+		}
+	}
+}
+
 const recalls = `{"meta":{},"results":[
 	{"cfres_id":"900101","product_res_number":"Z-0101-2026","event_date_initiated":"2026-01-12","event_date_posted":"2026-02-03","recall_status":"Open, Classified","res_event_number":"90001","product_code":"FRN","k_numbers":["K990001"],
 	 "product_description":"Flow 500 infusion pump, Model Numbers: F500-1, F500-2 and F500-3. For hospitals.","code_info":"UDI-DI: 09521000000506; all serial numbers with software version 2.1.4 and prior","recalling_firm":"Norra Medical","reason_for_recall":"Accepts orders without authentication.","root_cause_description":"Software design","action":"Update to 2.2.0."},

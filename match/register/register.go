@@ -58,6 +58,10 @@ type Entry struct {
 	Line        int    // of the file
 
 	saidWorn bool // by a column of its own
+	guessed  struct {
+		code, class string
+		therapy     device.Therapy
+	} // by [Entry.Classify], and so no more than what it knew
 }
 
 // Shown returns what of the entry may leave the program. Of a device that is
@@ -83,19 +87,23 @@ func (e Entry) LogValue() slog.Value { return slog.StringValue(e.String()) }
 // Classify decides therapy, class and whether it is worn by what the catalogue
 // (nil: Myelin's own) knows of the product: its code first, then its therapy,
 // then what it is called. What the entry says itself is kept, and nothing makes
-// worn what a code says is not, but a column of the register itself.
+// worn what a code says is not, but a column of the register itself. It may be
+// called again with another catalogue: what the last one said counts no more.
 func (e *Entry) Classify(c *device.Catalogue) {
-	if e.ProductCode == "" {
+	if e.ProductCode == e.guessed.code {
 		e.ProductCode = c.CodeOf(e.UDI.DI, e.Manufacturer, e.Model)
+		e.guessed.code = e.ProductCode
 	}
 	p, known := c.Lookup(e.ProductCode)
-	if known && e.Class == "" {
+	if e.Class == e.guessed.class {
 		e.Class = p.Class
+		e.guessed.class = e.Class
 	}
-	if e.Therapy == device.NoTherapy {
+	if e.Therapy == e.guessed.therapy {
 		if e.Therapy = p.Therapies.First(); e.Therapy == device.NoTherapy {
 			e.Therapy = therapyOf(e.Class)
 		}
+		e.guessed.therapy = e.Therapy
 	}
 	switch {
 	case e.saidWorn: // e.Worn is what it said
