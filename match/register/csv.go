@@ -5,6 +5,7 @@ package register
 
 import (
 	"bytes"
+	"slices"
 	"strings"
 )
 
@@ -112,9 +113,9 @@ func (t *table) skipLine() {
 // headings finds the record that names the columns: of the separator and the
 // line among the first that have most known headings. Before it a title may
 // stand, or the "sep=;" of spreadsheets. It returns the table behind it.
-func headings(b []byte) (*table, []string) {
+func headings(b []byte) (*table, []cell) {
 	var best *table
-	var found []string
+	var found []cell
 	most := 1 // one known word may be any text
 	for _, comma := range []byte(";,\t") {
 		t := &table{b: b, comma: comma, line: 1}
@@ -141,10 +142,7 @@ func headings(b []byte) (*table, []string) {
 				}
 			}
 			if known > most && identifies && !reserved {
-				most, found = known, found[:0]
-				for _, c := range cells {
-					found = append(found, c.value)
-				}
+				most, found = known, slices.Clone(cells)
 				after := *t
 				after.cells = nil
 				best = &after
@@ -167,9 +165,13 @@ func (l *list) readCSV(b []byte) error {
 	if head == nil {
 		return ErrNotList
 	}
-	for _, n := range names {
-		if strings.TrimSpace(n) != "" {
-			l.heading(n)
+	for i, n := range names {
+		if strings.TrimSpace(n.value) == "" {
+			continue
+		}
+		k := l.heading(n.value)
+		if k != nil && !k.field.several() && slices.ContainsFunc(names[:i], func(c cell) bool { return plain(c.value) == plain(n.value) }) {
+			l.problem(n.line, n.column, k.field, errHeadings)
 		}
 	}
 	t := &table{b: b, comma: head.comma, off: head.off, line: head.line}
@@ -185,14 +187,15 @@ func (l *list) readCSV(b []byte) error {
 			}
 			continue
 		}
-		empty := true
+		empty, again := true, true
 		kept := cells[:0]
 		for i, c := range cells {
 			full := strings.TrimSpace(c.value) != ""
 			empty = empty && !full
+			again = again && (!full || i < len(names) && c.value == names[i].value)
 			switch {
 			case i < len(names):
-				c.heading = names[i]
+				c.heading = names[i].value
 				if strings.TrimSpace(c.heading) != "" {
 					kept = append(kept, c)
 				}
@@ -200,7 +203,7 @@ func (l *list) readCSV(b []byte) error {
 				l.problem(c.line, c.column, noField, errColumns)
 			}
 		}
-		if !empty && !l.row(line, kept) {
+		if !empty && !again && !l.row(line, kept) { // headings stand at the top of each page
 			return nil
 		}
 	}

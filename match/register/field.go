@@ -59,7 +59,7 @@ var fields = [fieldCount]struct {
 		"id", "id|device id|asset|asset id|asset no|asset number|asset tag|tag|tag number|inventory no|inventory number|inventory id|" +
 			"equipment no|equipment number|equipment id|control number|cmms id|" +
 			"inventarnummer|inventarnr|inventar nr|inventar nummer|anlagennummer|anlagennr|geratenummer|geratenr|gerate nr|gerate id|equipmentnummer|" +
-			"numero d inventaire|numero inventaire|no d inventaire|no inventaire|n d inventaire|n inventaire|identifiant|identifiant de l appareil",
+			"numero d inventaire|numero inventaire|no d inventaire|no inventaire|n d inventaire|n inventaire|identifiant|identifiant de l appareil|code inventaire|numero d equipement|no d equipement|code equipement",
 		text100(func(e *Entry) *string { return &e.ID }),
 	},
 	fieldManufacturer: {
@@ -81,7 +81,7 @@ var fields = [fieldCount]struct {
 	},
 	fieldSerial: {
 		"serial number", "serial|serial no|serial number|serial nr|sn|s n|ser no|" +
-			"seriennummer|seriennr|serien nr|serien nummer|serie|fabriknummer|fabriknr|numero de serie|no de serie|n de serie|num serie|numero serie",
+			"seriennummer|seriennr|serien nr|serien nummer|serie|fabriknummer|fabriknr|numero de serie|no de serie|n de serie|num serie|numero serie|n serie|no serie|ns",
 		text100(func(e *Entry) *string { return &e.Serial }),
 	},
 	fieldUDI: {
@@ -129,7 +129,7 @@ var fields = [fieldCount]struct {
 		func(e *Entry, s string) (err error) { e.Worn, err = yes(s); e.saidWorn = err == nil; return err },
 	},
 	fieldWard: {
-		"ward", "ward|department|dept|unit|service line|clinic|station|abteilung|klinik|fachabteilung|bereich|service|unite|unite de soins|departement",
+		"ward", "ward|department|dept|unit|service line|clinic|station|abteilung|klinik|fachabteilung|bereich|service|unite|unite de soins|unite fonctionnelle|uf|pole|departement",
 		text100(func(e *Entry) *string { return &e.Ward }),
 	},
 	fieldLocation: {
@@ -185,8 +185,14 @@ func (f field) identifies() bool {
 	return f >= fieldManufacturer && f <= fieldAddress && f != fieldVersion
 }
 
+// several are the fields of which a row may have several, or which are not read.
+func (f field) several() bool {
+	return f == noField || f >= fieldMAC && f <= fieldAddress || f == fieldLocation || f == fieldPatient
+}
+
 // fieldOf returns what a heading is taken for: as it stands, then without what
-// stands in brackets ("Serial number (S/N)").
+// stands in brackets ("Serial number (S/N)"), then what both its halves are taken
+// for ("Modell/Typ").
 func fieldOf(heading string) field {
 	if len(heading) > maxCellBytes {
 		return noField
@@ -194,12 +200,14 @@ func fieldOf(heading string) field {
 	if f := byHeading[plain(heading)]; f != noField {
 		return f
 	}
-	before, rest, ok := strings.Cut(heading, "(")
-	if !ok {
-		return noField
+	if before, rest, ok := strings.Cut(heading, "("); ok {
+		_, after, _ := strings.Cut(rest, ")")
+		return byHeading[plain(before+" "+after)]
 	}
-	_, after, _ := strings.Cut(rest, ")")
-	return byHeading[plain(before+" "+after)]
+	if before, after, ok := strings.Cut(heading, "/"); ok && byHeading[plain(before)] == byHeading[plain(after)] {
+		return byHeading[plain(before)]
+	}
+	return noField
 }
 
 // folded are the letters of German and French without their marks.

@@ -62,7 +62,7 @@ func Detect(head []byte, name string) Kind {
 		if k := kindOfJSON(b); k != NoKind {
 			return k
 		}
-		l := &list{ids: map[string]bool{}, columns: map[string]*known{}}
+		l := &list{ids: map[string]bool{}, serials: map[string]bool{}, columns: map[string]*known{}}
 		if err := l.readJSON(b); err == nil || l.isList() {
 			return DeviceList
 		}

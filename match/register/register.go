@@ -166,6 +166,8 @@ var (
 	errTooMany    = errors.New("more devices than there is room for; the rest is not read")
 	errNameless   = errors.New("names no device: neither an id, nor a model, a serial number, a UDI or an address")
 	errTwice      = errors.New("another row has this id already; this one is not used")
+	errSerial     = errors.New("another row has this serial number of the same product; one device is there twice, or one of them is wrong; both are kept")
+	errHeadings   = errors.New("this heading is there twice; of a row that has both the first counts")
 	errLong       = errors.New("longer than this field can be")
 	errControl    = errors.New("a control character")
 	errColumns    = errors.New("more cells than columns")
@@ -175,7 +177,7 @@ var (
 
 // Read reads a list of devices: CSV (with commas, semicolons or tabs), YAML or
 // JSON, told apart by their content; name is the file's, and only a hint. Text
-// is UTF-8, UTF-16 with a mark, or else Latin-1.
+// is UTF-8, UTF-16, or else Windows-1252.
 //
 // CSV has one line of headings, of which at least two are known and one says
 // which device it is. YAML and JSON are a list of maps whose keys are read as
@@ -196,7 +198,7 @@ func Read(r io.Reader, name string) (*Register, error) {
 	if b, err = text(b); err != nil {
 		return nil, err
 	}
-	l := &list{ids: map[string]bool{}, columns: map[string]*known{}}
+	l := &list{ids: map[string]bool{}, serials: map[string]bool{}, columns: map[string]*known{}}
 	switch formOf(b) {
 	case inJSON:
 		err = l.readJSON(b)
@@ -219,17 +221,16 @@ func text(b []byte) ([]byte, error) {
 	if rest, ok := bytes.CutPrefix(b, []byte("\ufeff")); ok {
 		b = rest
 	}
-	if len(b) >= 2 && (b[0] == 0xff && b[1] == 0xfe || b[0] == 0xfe && b[1] == 0xff) {
-		big := b[0] == 0xfe
+	if big, wide := utf16Order(b); wide {
 		units := make([]uint16, 0, len(b)/2)
-		for b = b[2:]; len(b) >= 2; b = b[2:] {
+		for ; len(b) >= 2; b = b[2:] {
 			u := uint16(b[0]) | uint16(b[1])<<8
 			if big {
 				u = u<<8 | u>>8
 			}
 			units = append(units, u)
 		}
-		b = []byte(string(utf16.Decode(units)))
+		b = bytes.TrimPrefix([]byte(string(utf16.Decode(units))), []byte("\ufeff"))
 	}
 	if bytes.IndexByte(b, 0) >= 0 {
 		return nil, errNotText
@@ -239,9 +240,27 @@ func text(b []byte) ([]byte, error) {
 	}
 	latin := make([]byte, 0, len(b)+len(b)/8) // what spreadsheets still write in Europe
 	for _, c := range b {
-		latin = utf8.AppendRune(latin, rune(c))
+		r := rune(c)
+		if 0x80 <= c && c < 0xa0 {
+			r = windows1252[c-0x80]
+		}
+		latin = utf8.AppendRune(latin, r)
 	}
 	return latin, nil
+}
+
+// windows1252 are its characters 80 to 9f; all others are those of Latin-1. Where
+// it has none there is that of Latin-1, a control character.
+var windows1252 = [32]rune([]rune("€\u0081‚ƒ„…†‡ˆ‰Š‹Œ\u008dŽ\u008f\u0090‘’“”•–—˜™š›œ\u009džŸ"))
+
+// utf16Order reports whether a text is UTF-16, by its mark or because each of its
+// first letters has a zero byte, and whether the upper byte comes first.
+func utf16Order(b []byte) (big, wide bool) {
+	if len(b) < 4 {
+		return false, false
+	}
+	big = b[0] == 0xfe && b[1] == 0xff || b[0] == 0 && b[1] != 0 && b[2] == 0 && b[3] != 0
+	return big, big || b[0] == 0xff && b[1] == 0xfe || b[0] != 0 && b[1] == 0 && b[2] != 0 && b[3] == 0
 }
 
 // A form is how a list is written.
@@ -286,6 +305,7 @@ type known struct {
 type list struct {
 	Register
 	ids     map[string]bool
+	serials map[string]bool   // with what each is of
 	columns map[string]*known // by heading
 	order   []*known
 	full    bool
@@ -323,6 +343,18 @@ func (l *list) columnsUsed() {
 			l.Columns = append(l.Columns, Column{k.heading, fields[k.field].name})
 		}
 	}
+}
+
+// again reports whether another row has the serial number of an entry's product:
+// one of that device identifier, or of that make and model.
+func (l *list) again(e *Entry) (found bool) {
+	for _, product := range [...]string{e.UDI.DI, plain(e.Manufacturer) + "\x00" + plain(e.Model)} {
+		if k := product + "\x00" + strings.ToLower(e.Serial); e.Serial != "" && len(product) > 1 {
+			found = found || l.serials[k]
+			l.serials[k] = true
+		}
+	}
+	return found
 }
 
 // row takes one device. It reports whether there is room for more.
@@ -363,6 +395,9 @@ func (l *list) row(line int, cells []cell) bool {
 	}
 	if e.Made == "" {
 		e.Made = e.UDI.Made
+	}
+	if l.again(&e) {
+		l.problem(line, 0, fieldSerial, errSerial)
 	}
 	slices.SortFunc(e.Addresses, func(a, b device.Address) int {
 		if a.Kind != b.Kind {

@@ -4,6 +4,7 @@
 package register
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"strings"
@@ -119,9 +120,90 @@ func TestEncodings(t *testing.T) {
 	for _, r := range in {
 		latin = append(latin, byte(r))
 	}
-	for name, b := range map[string][]byte{"UTF-8": []byte(in), "UTF-16": wide, "Latin-1": latin} {
+	big := bytes.Clone(wide)
+	for i := 0; i < len(big); i += 2 {
+		big[i], big[i+1] = big[i+1], big[i]
+	}
+	for name, b := range map[string][]byte{
+		"UTF-8": []byte(in), "UTF-8 with a mark": []byte("\ufeff" + in), "Latin-1": latin,
+		"UTF-16": wide, "UTF-16, upper byte first": big, "UTF-16 without a mark": wide[2:], "and with the upper byte first": big[2:],
+	} {
+		if Detect(b, "") != DeviceList || Detect(b[:len(b)-3], "") != DeviceList {
+			t.Errorf("%s: is none", name)
+		}
 		if r := read(t, string(b)); len(r.Entries) != 1 || r.Entries[0].Manufacturer != "Nörra" || r.Entries[0].Location != "Süd" {
 			t.Errorf("%s: %+v", name, r)
+		}
+	}
+	// Windows-1252 has letters and marks where Latin-1 has control characters.
+	if r := read(t, "Hersteller;Modell\n\x8aumava \x96 N\xf6rra;Flow \x84500\x93\n"); len(r.Problems) > 0 || r.Entries[0].Manufacturer != "Šumava – Nörra" || r.Entries[0].Model != "Flow „500“" {
+		t.Errorf("%+v", r)
+	}
+	if r := read(t, "Hersteller;Modell;SN\nN\xf6rra;Flow\x81;1\n"); fmt.Sprint(r.Problems) != "[line 2, column 8: model: a control character]" {
+		t.Error(r.Problems)
+	}
+}
+
+// Lists as hospitals have them: each is read, and what was made of it told, or
+// what is wrong is told with its line.
+func TestHospitals(t *testing.T) {
+	for name, tt := range map[string]struct{ in, columns, entries, told string }{
+		"a title of three lines": {
+			"Geräteliste der Klinik St. Ada\nStand: 01.03.2026;;;;\n\nInventarnummer;Hersteller;Modell/Typ;Station;Serien-Nr.;Kostenstelle\n1;Norra;Flow;ICU;S1;4711\n",
+			"Inventarnummer=id Hersteller=manufacturer Modell/Typ=model Station=ward Serien-Nr.=serial number Kostenstelle=", "5:1 Norra Flow ICU S1", "",
+		},
+		"French": {
+			"Code inventaire\tMarque\tModèle\tUnité fonctionnelle\tN° série\tMise en service\r\n1\tNorra\tFlow\tRéa\tS1\t2020\r\n",
+			"Code inventaire=id Marque=manufacturer Modèle=model Unité fonctionnelle=ward N° série=serial number Mise en service=", "2:1 Norra Flow Réa S1", "",
+		},
+		"rows without anything": {"\n\n;;\nAsset tag;Manufacturer;Model\n;;\n1;Norra;Flow\n\n ; ;\t\n2;Norra;Flow\n;;\n", "Asset tag=id Manufacturer=manufacturer Model=model", "6:1 Norra Flow   9:2 Norra Flow", ""},
+		"lines in quotes":       {"Asset tag,Manufacturer,\"Model\nname\",Remark\n1,\"Norra\r\nMedical\",\"Flow \"\"500\"\"\",\"a, b\n\nc\"\n2,Norra,Flow,\n", "Asset tag=id Manufacturer=manufacturer Model name=model Remark=", "3:1 Norra Medical Flow \"500\"   7:2 Norra Flow", ""},
+		"a heading twice":       {"Asset tag,Manufacturer,Model,Serial,Serial,Remark,Remark,IP,IP\n1,Norra,Flow,,S2,a,b,10.0.0.1,10.0.0.2\n2,Norra,Flow,S3,S4,a,b,,\n", "Asset tag=id Manufacturer=manufacturer Model=model Serial=serial number IP=IP address Remark=", "2:1 Norra Flow  S2 3:2 Norra Flow  S3", "line 1, column 37: serial number: this heading is there twice; of a row that has both the first counts"},
+		"headings on each page": {"Asset tag,Manufacturer,Model\n1,Norra,Flow\n\nAsset tag,Manufacturer,Model\n2,Norra,Flow\n", "Asset tag=id Manufacturer=manufacturer Model=model", "2:1 Norra Flow   5:2 Norra Flow", ""},
+		"rows that end early":   {"Asset tag,Manufacturer,Model,Serial\n1,Norra\n2\n", "Asset tag=id Manufacturer=manufacturer Model=model Serial=serial number", "2:1 Norra 3:2", ""},
+		"a serial number twice": {
+			"Asset tag,Manufacturer,Model,Serial\n1,Norra,Flow,s1\n2,NORRA,flow,S1\n3,Norra,Link,S1\n4,Aeris,Flow,S1\n5,Norra,Flow,-\n6,Norra,Flow,-\n",
+			"Asset tag=id Manufacturer=manufacturer Model=model Serial=serial number", "2:1 Norra Flow  s1 3:2 NORRA flow  S1 4:3 Norra Link  S1 5:4 Aeris Flow  S1 6:5 Norra Flow   7:6 Norra Flow",
+			"line 3: serial number: another row has this serial number of the same product; one device is there twice, or one of them is wrong; both are kept",
+		},
+		"a UDI twice": { // the same product is no news, the same unit is
+			"Asset tag,UDI\n1,04012345000016\n2,04012345000016\n3,(01)04012345000016(21)A\n4,(01)04012345000016(21)A\n5,(01)04012345000016(21)B\n",
+			"Asset tag=id UDI=UDI", "2:1 3:2 4:3    A 5:4    A 6:5    B",
+			"line 5: serial number: another row has this serial number of the same product; one device is there twice, or one of them is wrong; both are kept",
+		},
+		"old line ends": {"Asset tag,Manufacturer,Model\r1,Norra,Flow\r", "Asset tag=id Manufacturer=manufacturer Model=model", "2:1 Norra Flow", ""},
+	} {
+		r, err := Read(strings.NewReader(tt.in), "list.csv")
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		var columns, entries, told []string
+		for _, c := range r.Columns {
+			columns = append(columns, c.Heading+"="+c.Field)
+		}
+		for _, h := range r.Unused {
+			columns = append(columns, h+"=")
+		}
+		for i := range r.Entries {
+			e := &r.Entries[i]
+			entries = append(entries, strings.TrimRight(fmt.Sprintf("%d:%s %s %s %s %s", e.Line, e.ID, e.Manufacturer, e.Model, e.Ward, e.Serial), " "))
+		}
+		for _, p := range r.Problems {
+			told = append(told, p.Error())
+		}
+		squeezed := strings.NewReplacer("   ", " ", "  ", " ").Replace
+		if got := strings.Join(columns, " "); got != tt.columns {
+			t.Errorf("%s: %s", name, got)
+		}
+		if got := squeezed(strings.Join(entries, " ")); got != squeezed(tt.entries) {
+			t.Errorf("%s: %s", name, got)
+		}
+		if got := strings.Join(told, "; "); got != tt.told {
+			t.Errorf("%s: %s", name, got)
+		}
+		if Detect([]byte(tt.in), "") != DeviceList {
+			t.Errorf("%s: not told for a list", name)
 		}
 	}
 }
@@ -286,6 +368,7 @@ func TestHeadings(t *testing.T) {
 	for in, want := range map[string]field{
 		"Serial number (S/N)": fieldSerial, "macAddress": fieldMAC, "MAC_ADDRESS": fieldMAC, "Geräte-Nr.": fieldID, "N° de série": fieldSerial,
 		" AE-Title ": fieldAET, "IPv4-Adresse": noField, "Remarks": noField, "": noField, "Nom du patient": fieldPatient, "FQDN": fieldHost,
+		"Modell/Typ": fieldModel, "Modell / Version": noField, "S/N": fieldSerial, "x/y": noField,
 	} {
 		if got := fieldOf(in); got != want {
 			t.Errorf("%q: %v", in, fields[got].name)
