@@ -26,6 +26,7 @@ import (
 	"github.com/myelin-health/myelin/device"
 	"github.com/myelin-health/myelin/event"
 	"github.com/myelin-health/myelin/finding"
+	"github.com/myelin-health/myelin/match/register"
 	"github.com/myelin-health/myelin/proto/radio"
 	"github.com/myelin-health/myelin/report"
 	"github.com/myelin-health/myelin/risk"
@@ -295,6 +296,8 @@ func find(paths []string, c Config) ([]*input, *found, error) {
 			in.Error = ""
 		case !errors.Is(err, errNoDocument):
 			in.Error = err.Error()
+		case at.named && isTable(in.Path):
+			in.Error = register.ErrNotList.Error()
 		case !at.named:
 			in.Kind, in.Error = "other", ""
 		}
@@ -321,6 +324,13 @@ func (t *tap) Read(b []byte) (int, error) {
 func (t *tap) all() io.Reader {
 	t.shut = true
 	return io.MultiReader(bytes.NewReader(t.b), t.r)
+}
+
+// isTable reports whether a file calls itself a table, and so was given as a list
+// of devices if it is nothing else.
+func isTable(path string) bool {
+	ext := strings.ToLower(filepath.Ext(path))
+	return ext == ".csv" || ext == ".tsv"
 }
 
 // namedCapture reports whether a file calls itself a capture, so that it is an

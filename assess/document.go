@@ -280,7 +280,10 @@ func (d *documents) readList(f io.Reader, in *report.Input, p *Paper) error {
 	in.Kind, in.Items, in.Note = "register", len(r.Entries), columnsOf(r)
 	d.entries = append(d.entries, r.Entries...)
 	d.ends = append(d.ends, len(d.entries))
-	if len(r.Problems) > 0 {
+	switch more := len(r.Problems) - 1 + r.More; {
+	case more > 0:
+		return fmt.Errorf("%w; in all %d such places", r.Problems[0], more+1)
+	case more == 0:
 		return r.Problems[0]
 	}
 	return nil

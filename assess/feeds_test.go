@@ -5,7 +5,9 @@ package assess
 
 import (
 	"bytes"
+	"context"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -89,6 +91,34 @@ func TestFeeds(t *testing.T) {
 	for _, want := range []string{"manufacturer from Hersteller", "version from Softwarestand", "nothing from Wartung"} {
 		if !strings.Contains(said, want) {
 			t.Errorf("not in the answer: %s\n%s", want, text.String())
+		}
+	}
+}
+
+// What is wrong with a register is told with the first line and how much more there
+// is; a table that is no list of devices, with what one is.
+func TestRegisterTold(t *testing.T) {
+	dir := t.TempDir()
+	for name, tt := range map[string]struct {
+		content, kind, want string
+		items               int
+	}{
+		"one.csv":    {"Asset tag,Model,IP\n1,Flow,10.0.0.1\n2,Flow,x\n", "register", "line 3, column 8: IP address: no IP address of one device", 2},
+		"two.csv":    {"Asset tag,Model,IP\n1,Flow,y\n2,Flow,x\n", "register", "line 2, column 8: IP address: no IP address of one device; in all 2 such places", 2},
+		"none.csv":   {"Wert;Einheit\n1;kg\n", "", register.ErrNotList.Error(), 0},
+		"latin.csv":  {"Hersteller;Modell;Ger\xe4te-Nr.\nN\xf6rra \x96 Medical;Flow;1\n", "register", "", 1},
+		"UTF-16.csv": {"\xff\xfeM\x00a\x00k\x00e\x00\t\x00M\x00o\x00d\x00e\x00l\x00\n\x00N\x00\t\x00F\x00\n\x00", "register", "", 1},
+	} {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(tt.content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		a, err := Run(context.Background(), []string{path}, Config{Now: time.Unix(0, 0)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if in := a.Inputs[0]; in.Kind != tt.kind || in.Error != tt.want || in.Items != tt.items {
+			t.Errorf("%s: %+v", name, in)
 		}
 	}
 }
