@@ -198,6 +198,15 @@ func (r *reading) Read(b []byte) (int, error) {
 	return n, err
 }
 
+// Len returns how much text there is, as a reader that needs all of it at once
+// asks; of what is packed at least so much.
+func (r *reading) Len() int {
+	if n := len(r.p.Head); n > 0 && n < headBytes {
+		return n
+	}
+	return int(r.p.Bytes)
+}
+
 // Keep accepts the document, which lists so many things, if there is room for it
 // among the others. What has no room must not be kept.
 func (p *Paper) Keep(items int) error {
