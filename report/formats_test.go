@@ -50,6 +50,25 @@ func TestSARIFFollowsSchema(t *testing.T) {
 	}
 }
 
+// A document's words are in a title and a note; a viewer shows them as they are.
+func TestSARIFHasNoControlCharacters(t *testing.T) {
+	a := sampleWard()
+	const bad = "\x1b[2J\u202epwn"
+	a.Inputs[0].Error = bad
+	a.Findings[0].Title, a.Findings[0].Sightings[0].Note = bad, bad
+	var doc sarifLog
+	if err := json.Unmarshal(write(t, SARIF, a), &doc); err != nil {
+		t.Fatal(err)
+	}
+	run := doc.Runs[0]
+	texts := []string{run.Results[0].Message.Text, run.Results[0].Locations[0].Message.Text, run.Invocations[0].Notifications[0].Message.Text}
+	for _, s := range texts {
+		if !strings.Contains(s, "pwn") || strings.ContainsAny(s, "\x1b\u202e") {
+			t.Errorf("%q", s)
+		}
+	}
+}
+
 func TestSARIF(t *testing.T) {
 	var doc sarifLog
 	a := sampleWard()

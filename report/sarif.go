@@ -157,7 +157,7 @@ func SARIF(w io.Writer, a *Assessment) error {
 		run.Artifacts = append(run.Artifacts, sarifArtifact{sarifArtifactLocation{URI: uri(in.Path)}, max(in.Bytes, -1)})
 		if in.Error != "" {
 			run.Invocations[0].Notifications = append(run.Invocations[0].Notifications, sarifNotification{
-				Level: "error", Message: sarifMessage{in.Error},
+				Level: "error", Message: sarifMessage{Plain(in.Error)},
 				Locations: []sarifLocation{{Physical: &sarifPhysical{sarifArtifactLocation{uri(in.Path), &i}}}},
 			})
 		}
@@ -167,7 +167,7 @@ func SARIF(w io.Writer, a *Assessment) error {
 		j := findingJSON(a, f)
 		r := sarifResult{
 			RuleID: j.Kind, RuleIndex: index[f.Kind], Level: sarifLevels[min(f.Decision, finding.Act)],
-			Message:      sarifMessage{cmp.Or(f.Title, j.Kind) + ": " + g.who(f)},
+			Message:      sarifMessage{Plain(cmp.Or(f.Title, j.Kind) + ": " + g.who(f))},
 			Locations:    []sarifLocation{},
 			Count:        f.Count,
 			Fingerprints: map[string]string{"myelin/v1": f.ID},
@@ -191,7 +191,7 @@ func SARIF(w io.Writer, a *Assessment) error {
 				l.Physical = &sarifPhysical{sarifArtifactLocation{uri(a.Inputs[s.Input].Path), &s.Input}}
 			}
 			if s.Note != "" {
-				l.Message = &sarifMessage{s.Note}
+				l.Message = &sarifMessage{Plain(s.Note)}
 			}
 			if len(r.Locations) == 0 {
 				l.Logical = logical
