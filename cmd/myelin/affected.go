@@ -50,7 +50,12 @@ Files may be packed (.gz, .zst); one of them may be "-", standard input.`,
   myelin affected pkg:npm/lodash --register devices.csv --sboms sboms/
   myelin affected 'Medfusion 4000' --register devices.csv`,
 		DisableFlagsInUseLine: true,
-		Args:                  exactly(1, "affected by what? name a CVE, an advisory, a package URL, or a component or product"),
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) > 1 {
+				return fmt.Errorf("one thing at a time: %q comes after it; quote a name of several words, and name files with --register, --sboms and --advisories", args[1])
+			}
+			return exactly(1, "affected by what? name a CVE, an advisory, a package URL, or a component or product")(nil, args)
+		},
 		RunE: func(_ *cobra.Command, args []string) error {
 			if err := format.check(); err != nil {
 				return err
