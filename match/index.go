@@ -211,8 +211,14 @@ func (x *Index) addProduct(p Product) int {
 	x.products = append(x.products, product{Product: p, model: m, devices: roaring.New()})
 	x.productOf[at] = i
 	x.models[m].products = append(x.models[m].products, i)
+	if len(x.sboms) == 0 {
+		return i
+	}
 	for j := range x.near(x.models[m].model) {
 		for _, other := range x.models[j].products {
+			if !x.products[other].subject {
+				continue
+			}
 			for b := range x.sboms {
 				if x.sboms[b].product == other {
 					x.tie(i, b)
