@@ -217,6 +217,7 @@ func explainText(out io.Writer, a *report.Assessment, f *finding.Finding) error 
 	line("id", f.ID)
 	line("product", f.Product)
 	line("harm", harm+": "+x.Harm)
+	line("what to do", f.Advice)
 
 	fmt.Fprintf(w, "\nWHY %s\n", strings.ToUpper(f.Decision.String()))
 	for _, r := range x.Reasons[:4] {
@@ -250,6 +251,10 @@ func explainText(out io.Writer, a *report.Assessment, f *finding.Finding) error 
 	for _, why := range f.Why {
 		line("  because", why)
 	}
+	if f.Certainty == finding.Review {
+		line("what would settle it", "what is not written down, or a person who compares the device with the document; put it into the register and assess again")
+	}
+	line("the device", f.Exposed)
 	if f.KEV {
 		line("KEV", "CISA lists it as used in attacks")
 	}
@@ -270,7 +275,11 @@ func explainText(out io.Writer, a *report.Assessment, f *finding.Finding) error 
 	for _, opinion := range f.Opinions {
 		line("others say", opinion)
 	}
-	for _, s := range f.Sightings[:min(len(f.Sightings), 3)] {
+	if len(f.Opinions) > 0 {
+		line("", "only the product's own supplier can take the finding back")
+	}
+	const most = 5 // places
+	for _, s := range f.Sightings[:min(len(f.Sightings), most)] {
 		at := ""
 		if s.Input >= 0 && s.Input < len(a.Inputs) {
 			at = a.Inputs[s.Input].Path
@@ -280,7 +289,9 @@ func explainText(out io.Writer, a *report.Assessment, f *finding.Finding) error 
 		}
 		line("look at", strings.TrimPrefix(at+": "+s.Note, ": "))
 	}
-	line("what to do", f.Advice)
+	if n := len(f.Sightings) - most; n > 0 {
+		line("", fmt.Sprintf("and at %d more places", n))
+	}
 	return w.Flush()
 }
 
