@@ -28,7 +28,7 @@ const maxWorkbook = 16 << 20
 // documents are what was given besides captures, read.
 type documents struct {
 	places
-	boms       []*sbom.Document
+	bomFiles   []bomFile
 	advisories []*advisory.Document
 	said       []vex.Statement // of vulnerabilities
 	classes    []register.Classification
@@ -42,9 +42,17 @@ type documents struct {
 	dialects   dialects
 }
 
+// A bomFile is read when all devices are known: a thousand bills of materials
+// are not kept, and of most the index knows enough.
+type bomFile struct {
+	in    *report.Input
+	at    int // the input's number
+	paper *Paper
+}
+
 // empty reports whether no document says anything of products and devices.
 func (d *documents) empty() bool {
-	return len(d.boms) == 0 && len(d.advisories) == 0 && len(d.entries) == 0 && len(d.statements) == 0 && len(d.said) == 0
+	return len(d.bomFiles) == 0 && len(d.advisories) == 0 && len(d.entries) == 0 && len(d.statements) == 0 && len(d.said) == 0
 }
 
 // places says which input each document came from.
@@ -52,7 +60,6 @@ type places struct {
 	from   map[any]int                     // by the document's pointer
 	lines  []finding.Sighting              // of the entries of registers
 	papers map[string][]*advisory.Document // by id
-	bills  map[string]*sbom.Document       // by serial number
 	sayers map[[2]string]int               // of VEX, by author and document
 	noted  struct{ boms, advisories, said, forms int }
 }
@@ -60,11 +67,10 @@ type places struct {
 // note gives what was read since the last call its place: the input's number.
 func (d *documents) note(input int) {
 	if d.from == nil {
-		d.from, d.sayers = map[any]int{}, map[[2]string]int{}
-		d.papers, d.bills = map[string][]*advisory.Document{}, map[string]*sbom.Document{}
+		d.from, d.sayers, d.papers = map[any]int{}, map[[2]string]int{}, map[string][]*advisory.Document{}
 	}
-	for _, doc := range d.boms[d.noted.boms:] {
-		d.from[doc] = input
+	for i := range d.bomFiles[d.noted.boms:] {
+		d.bomFiles[d.noted.boms+i].at = input
 	}
 	for _, doc := range d.advisories[d.noted.advisories:] {
 		d.from[doc] = input
@@ -80,7 +86,7 @@ func (d *documents) note(input int) {
 		e := &d.entries[i]
 		d.lines = append(d.lines, finding.Sighting{Input: input, Note: fmt.Sprintf("line %d: %s", e.Line, cmp.Or(e.ID, "without a name"))})
 	}
-	d.noted.boms, d.noted.advisories, d.noted.said, d.noted.forms = len(d.boms), len(d.advisories), len(d.said), len(d.statements)
+	d.noted.boms, d.noted.advisories, d.noted.said, d.noted.forms = len(d.bomFiles), len(d.advisories), len(d.said), len(d.statements)
 }
 
 var errNoDocument = errors.New("no document that is known here")
@@ -113,15 +119,12 @@ type mark struct {
 }
 
 func (d *documents) mark() mark {
-	return mark{len(d.boms), len(d.advisories), len(d.said), len(d.classes), len(d.catalogues), len(d.gudidFiles), len(d.entries), len(d.statements)}
+	return mark{len(d.bomFiles), len(d.advisories), len(d.said), len(d.classes), len(d.catalogues), len(d.gudidFiles), len(d.entries), len(d.statements)}
 }
 
 // listed returns how many things the documents list that were read since.
 func (m mark) listed(d *documents) int {
 	n := len(d.said) - m.said + len(d.classes) - m.classes + len(d.entries) - m.entries
-	for _, doc := range d.boms[m.boms:] {
-		n += len(doc.Components)
-	}
 	for _, doc := range d.advisories[m.advisories:] {
 		n++
 		for i := range doc.Vulnerabilities {
@@ -139,7 +142,7 @@ func (m mark) listed(d *documents) int {
 
 // undo forgets them.
 func (m mark) undo(d *documents) {
-	d.boms, d.advisories, d.said, d.classes = d.boms[:m.boms], d.advisories[:m.advisories], d.said[:m.said], d.classes[:m.classes]
+	d.bomFiles, d.advisories, d.said, d.classes = d.bomFiles[:m.boms], d.advisories[:m.advisories], d.said[:m.said], d.classes[:m.classes]
 	d.catalogues, d.gudidFiles, d.entries, d.statements = d.catalogues[:m.catalogues], d.gudidFiles[:m.gudid], d.entries[:m.entries], d.statements[:m.statements]
 }
 
@@ -155,23 +158,26 @@ func (d *documents) take(in *report.Input, p *Paper) error {
 		if kind > sbom.CycloneDXXML {
 			in.Kind = "spdx"
 		}
-		doc, err := sbom.Read(f)
-		if err != nil {
+		p.sifted = true // what is kept of it made counts
+		n := 0
+		switch vulnerable, err := speaks(f); {
+		case err != nil:
 			return err
+		case vulnerable:
+			doc, err := readBOM(p)
+			if err == nil && doc.Vulnerabilities > 0 {
+				n, err = d.readVEX(p)
+			}
+			if err != nil {
+				return err
+			}
+			if parts := len(doc.Components); n > 0 && (parts == 0 || parts == 1 && doc.Subject == 0) { // and nothing that the product is made of
+				in.Kind, in.Items = "vex", n
+				return nil
+			}
 		}
-		in.Items = len(doc.Components)
-		statements := doc.Vulnerabilities > 0 && (in.Items == 0 || in.Items == 1 && doc.Subject == 0)
-		if !statements {
-			d.boms = append(d.boms, doc)
-		}
-		if doc.Vulnerabilities == 0 {
-			return nil
-		}
-		n, err := d.readVEX(p)
-		if statements { // and nothing that the product is made of
-			in.Kind, in.Items = "vex", n
-		}
-		return err
+		d.bomFiles = append(d.bomFiles, bomFile{in: in, paper: p})
+		return nil
 	}
 	switch kind := advisory.Detect(p.Head); kind {
 	case advisory.NoKind:
@@ -257,6 +263,33 @@ func (d *documents) take(in *report.Input, p *Paper) error {
 		return d.readList(f, in, p)
 	}
 	return errNoDocument
+}
+
+// speaks reports whether a bill of materials says something of vulnerabilities.
+func speaks(r io.Reader) (bool, error) {
+	const word = "vulnerabilities"
+	b := make([]byte, len(word)-1, 32<<10)
+	for {
+		n, err := r.Read(b[len(word)-1 : cap(b)])
+		if bytes.Contains(b[:len(word)-1+n], []byte(word)) {
+			return true, nil
+		}
+		copy(b, b[n:len(word)-1+n]) // a piece of the word may be at the end
+		if err == io.EOF {
+			return false, nil
+		} else if err != nil {
+			return false, err
+		}
+	}
+}
+
+func readBOM(p *Paper) (*sbom.Document, error) {
+	f, err := p.Open()
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return sbom.Read(f)
 }
 
 // listNames are how the names of registers end.

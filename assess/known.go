@@ -194,7 +194,16 @@ type fleet struct {
 
 	said     map[string][]vex.Statement // see [sayings]
 	stated   map[string]bool            // ids of documents that are VEX and no advisories
-	subjects map[int]*sbom.Document     // bills of materials by the product that they are about
+	bills    map[int]*bill              // by the index's ordinals
+	subjects map[int]*bill              // by the product that they are about
+}
+
+// A bill is what is kept of a bill of materials besides the index.
+type bill struct {
+	input int
+	purl  string // of the product that it is about
+	cpes  []string
+	doc   *sbom.Document // of what a device is made of; nil of others
 }
 
 // know brings the hospital's register into the devices, and returns what
@@ -205,7 +214,7 @@ func (d *documents) know(r *watch.Result, now time.Time) []finding.Finding {
 	}
 	f := &fleet{
 		documents: d, index: match.NewIndex(nil), ordinal: map[string]int{}, weak: map[string][]*advisory.Vulnerability{}, kinds: map[string]advisory.Kind{},
-		said: sayings(d.said), stated: map[string]bool{}, subjects: map[int]*sbom.Document{},
+		said: sayings(d.said), stated: map[string]bool{}, bills: map[int]*bill{}, subjects: map[int]*bill{},
 	}
 	r.Devices, f.listed = registered(r.Devices, d.entries, d.ends)
 	f.devices, f.exposed = r.Devices, exposed(r.Devices, r.Sessions)
@@ -221,11 +230,8 @@ func (d *documents) know(r *watch.Result, now time.Time) []finding.Finding {
 		}
 		f.index.AddDevice(&e)
 	}
-	for i, doc := range d.boms {
-		known := *doc
-		known.Serial = cmp.Or(doc.Serial, fmt.Sprintf("bill of materials %d", i+1))
-		d.bills[known.Serial] = doc
-		f.subjects[f.index.AddSBOM(&known)] = doc
+	for i := range d.bomFiles {
+		f.made(&d.bomFiles[i])
 	}
 	for _, doc := range append(current(d.advisories), f.affected()...) {
 		f.index.AddAdvisory(doc)
@@ -264,6 +270,33 @@ func current(all []*advisory.Document) []*advisory.Document {
 		}
 	}
 	return slices.DeleteFunc(out, func(doc *advisory.Document) bool { return doc.Withdrawn })
+}
+
+// made reads what a product is made of.
+func (f *fleet) made(file *bomFile) {
+	file.paper.sifted = false
+	doc, err := readBOM(file.paper)
+	if err == nil {
+		file.in.Items = len(doc.Components)
+		err = file.paper.Charge(len(doc.Components))
+	}
+	if err != nil {
+		file.in.Error = err.Error()
+		return
+	}
+	b := &bill{input: file.at}
+	if doc.Subject >= 0 && doc.Subject < len(doc.Components) {
+		c := &doc.Components[doc.Subject]
+		b.purl = strings.Clone(c.PURL)
+		for _, name := range c.CPEs {
+			b.cpes = append(b.cpes, strings.Clone(name))
+		}
+	}
+	ordinal, product := f.index.AddSBOM(doc)
+	if f.index.Installed(ordinal) {
+		b.doc = doc
+	}
+	f.bills[ordinal], f.subjects[product] = b, b
 }
 
 // A cause is one reason for a finding: a part of a device in its version, or
@@ -416,8 +449,8 @@ func (f *fleet) weakness(c cause, hits []match.Hit) finding.Finding {
 		x.Kind = finding.VulnerableComponent
 		name, version := f.index.Component(c.part)
 		x.Component = strings.TrimSpace(name + " " + version)
-		if at, ok := f.contains(c.product, c.part); ok {
-			x.Add(at)
+		if p, ok := f.index.Contains(c.product, c.part); ok {
+			x.Add(f.bills[p.Bill].at(p.At, p.Of, p.Named, version))
 		}
 	}
 	recalls, titles := 0, []string(nil)
@@ -530,35 +563,16 @@ func (f *fleet) says(doc *advisory.Document, id string, aliases []string) (note 
 }
 
 // lists is the place in a bill of materials of a component, or of the whole.
-func (f *fleet) lists(doc *sbom.Document, component int) finding.Sighting {
-	note := "the whole bill of materials"
-	if component >= 0 {
-		c := &doc.Components[component]
-		note = fmt.Sprintf("component %d of %d: %s", component+1, len(doc.Components), brief(strings.TrimSpace(c.Name+" "+c.Version), 80))
+func (b *bill) lists(component int) finding.Sighting {
+	if component < 0 {
+		return finding.Sighting{Input: b.input, Note: "the whole bill of materials"}
 	}
-	return finding.Sighting{Input: f.from[doc], Note: note}
+	c := &b.doc.Components[component]
+	return b.at(component, len(b.doc.Components), c.Name, c.Version)
 }
 
-// contains is the place in a product's bills of materials of a part of it.
-func (f *fleet) contains(product, part int) (finding.Sighting, bool) {
-	name, version := f.index.Component(part)
-	serials, _ := f.index.BillsOf(product)
-	for _, serial := range serials {
-		doc := f.bills[serial]
-		if doc == nil {
-			continue
-		}
-		for i := range doc.Components {
-			c := &doc.Components[i]
-			if called := strings.TrimPrefix(c.Group+"/"+c.Name, "/"); called != name && !strings.HasPrefix(c.PURL, name+"@") {
-				continue
-			}
-			if c.Version == version || strings.HasPrefix(c.PURL, name+"@"+version) {
-				return f.lists(doc, i), true
-			}
-		}
-	}
-	return finding.Sighting{}, false
+func (b *bill) at(i, of int, name, version string) finding.Sighting {
+	return finding.Sighting{Input: b.input, Note: fmt.Sprintf("component %d of %d: %s", i+1, of, brief(strings.TrimSpace(name+" "+version), 80))}
 }
 
 // about says which device or product a finding is about, and what is known of it.
@@ -655,7 +669,7 @@ func brief(s string, n int) string {
 // parts makes findings of what bills of materials say, and of those that are
 // missing: once a product, not once a device.
 func (f *fleet) parts(now time.Time) (out []finding.Finding) {
-	if len(f.boms) == 0 {
+	if len(f.bills) == 0 {
 		return nil
 	}
 	productOf := func(d *device.Device) string {
@@ -676,8 +690,8 @@ func (f *fleet) parts(now time.Time) (out []finding.Finding) {
 			continue
 		}
 		seen[product] = true
-		serials, sure := f.index.Bills(uint32(i))
-		if len(serials) == 0 || sure == match.Review {
+		bills, sure := f.index.Bills(uint32(i))
+		if len(bills) == 0 || sure == match.Review {
 			x := f.paper(finding.SBOMMissing, d, "", product, "", "")
 			if at, ok := entries[product]; ok {
 				x.Add(at)
@@ -685,10 +699,11 @@ func (f *fleet) parts(now time.Time) (out []finding.Finding) {
 			out = append(out, x)
 			continue
 		}
-		doc := f.bills[serials[0]]
-		if doc == nil {
+		b := f.bills[bills[0]]
+		if b == nil || b.doc == nil { // the register names one that is not here
 			continue
 		}
+		doc := b.doc
 		for j := range doc.Components {
 			c := &doc.Components[j]
 			ended := c.EndOfSupport != "" && c.EndOfSupport < now.UTC().Format(time.DateOnly)
@@ -704,13 +719,13 @@ func (f *fleet) parts(now time.Time) (out []finding.Finding) {
 				kind, part = finding.UnsupportedProduct, ""
 			}
 			x := f.paper(kind, d, part, product, why, sure)
-			x.Add(f.lists(doc, j))
+			x.Add(b.lists(j))
 			out = append(out, x)
 		}
 		if q := doc.Quality(); !q.Complete(false) {
 			x := f.paper(finding.SBOMIncomplete, d, "", product, "", sure)
 			x.Why = lacking(doc, &q)
-			x.Add(f.lists(doc, -1))
+			x.Add(b.lists(-1))
 			out = append(out, x)
 		}
 	}

@@ -235,6 +235,17 @@ func (p *Paper) Keep(items int) error {
 	return nil
 }
 
+// Charge counts a document that was put off until all others are read, and lists
+// so many things.
+func (p *Paper) Charge(items int) error {
+	size := p.text + int64(items)*itemBytes
+	if p.papers.kept+size > p.papers.room {
+		return errKept
+	}
+	p.papers.kept += size
+	return nil
+}
+
 // digest returns the SHA-256 of the bytes as they are stored.
 func (p *Paper) digest() [sha256.Size]byte {
 	if p.sum == nil {

@@ -5,6 +5,7 @@ package assess
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -12,7 +13,6 @@ import (
 	"github.com/myelin-health/myelin/match"
 	"github.com/myelin-health/myelin/match/advisory"
 	"github.com/myelin-health/myelin/match/purl"
-	"github.com/myelin-health/myelin/match/sbom"
 	"github.com/myelin-health/myelin/match/version"
 	"github.com/myelin-health/myelin/match/vex"
 )
@@ -45,17 +45,16 @@ func sayings(all []vex.Statement) map[string][]vex.Statement {
 // have taken back since [fleet.judge] knows.
 func (f *fleet) affected() []*advisory.Document {
 	packages, names := map[string][]advisory.Product{}, map[string][]advisory.Product{} // subjects of bills of materials
-	for i, doc := range f.subjects {
-		p := f.index.Product(i)
-		if doc.Subject < 0 || p.Manufacturer == "" {
+	for _, i := range slices.Sorted(maps.Keys(f.subjects)) {
+		b, p := f.subjects[i], f.index.Product(i)
+		if p.Manufacturer == "" {
 			continue
 		}
-		c := &doc.Components[doc.Subject]
-		subject := advisory.Product{Manufacturer: p.Manufacturer, Name: p.Model, Version: p.Version, PURL: c.PURL}
-		if k, err := purl.Parse(c.PURL); err == nil {
+		subject := advisory.Product{Manufacturer: p.Manufacturer, Name: p.Model, Version: p.Version, PURL: b.purl}
+		if k, err := purl.Parse(b.purl); err == nil {
 			packages[k.Package().String()] = append(packages[k.Package().String()], subject)
 		}
-		for _, name := range c.CPEs {
+		for _, name := range b.cpes {
 			subject.CPE = name
 			names[name] = append(names[name], subject)
 		}
@@ -188,10 +187,9 @@ func (f *fleet) question(h *match.Hit, part int) vex.Question {
 		Product: advisory.Product{Manufacturer: p.Manufacturer, Name: p.Model, Version: p.Version},
 		Same:    supplies, About: about,
 	}
-	if c := f.subject(h); c != nil {
-		q.Product.PURL = c.PURL
-		if len(c.CPEs) > 0 {
-			q.Product.CPE = c.CPEs[0]
+	if b := f.subject(h); b != nil {
+		if q.Product.PURL = b.purl; len(b.cpes) > 0 {
+			q.Product.CPE = b.cpes[0]
 		}
 	}
 	if part >= 0 {
@@ -251,20 +249,14 @@ func about(stated, asked *advisory.Product) bool {
 	return vex.Includes(&named, asked)
 }
 
-// subject returns the product of a hit as the bill of materials that is certainly
-// about it names it, or nil.
-func (f *fleet) subject(h *match.Hit) *sbom.Component {
-	doc := f.subjects[h.Product]
-	if doc == nil && h.Devices != nil && !h.Devices.IsEmpty() {
-		serials, sure := f.index.Bills(h.Devices.Minimum())
-		if sure == match.Exact && serials[0] != "" {
-			if i := slices.IndexFunc(f.boms, func(d *sbom.Document) bool { return d.Serial == serials[0] }); i >= 0 {
-				doc = f.boms[i]
-			}
+// subject returns the bill of materials that is certainly about the product of a
+// hit, or nil.
+func (f *fleet) subject(h *match.Hit) *bill {
+	b := f.subjects[h.Product]
+	if b == nil && h.Devices != nil && !h.Devices.IsEmpty() {
+		if bills, sure := f.index.Bills(h.Devices.Minimum()); sure == match.Exact {
+			b = f.bills[bills[0]]
 		}
 	}
-	if doc == nil || doc.Subject < 0 || doc.Subject >= len(doc.Components) {
-		return nil
-	}
-	return &doc.Components[doc.Subject]
+	return b
 }

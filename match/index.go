@@ -109,12 +109,21 @@ type unit struct {
 }
 
 type bill struct {
-	serial     string // of the document
-	product    int    // its subject; -1 while only a register has named it
-	components []uint32
-	products   []link
-	wanted     []int // products whose devices name it
+	serial   string  // of the document
+	product  int     // its subject; -1 while only a register has named it
+	places   []place // as the document lists them
+	products []link
+	wanted   []int // products whose devices name it
 }
+
+// A place is one component of a document.
+type place struct {
+	component uint32 // or noComponent
+	name      uint32 // as it is written there
+}
+
+// noComponent stands for the document's subject and for what has no name.
+const noComponent = ^uint32(0)
 
 // NewIndex returns an empty index. A nil names is [Shipped].
 func NewIndex(names *Names) *Index {
@@ -321,8 +330,9 @@ func (x *Index) RemoveDevice(id string) {
 }
 
 // AddSBOM adds a bill of materials, or replaces the one with its serial number,
-// and returns the ordinal of the product that it is about.
-func (x *Index) AddSBOM(d *sbom.Document) int {
+// and returns its ordinal and that of the product that it is about. It keeps
+// nothing of the document.
+func (x *Index) AddSBOM(d *sbom.Document) (b, p int) {
 	b, known := x.sbomOf[d.Serial]
 	if !known || d.Serial == "" {
 		b = len(x.sboms)
@@ -331,19 +341,22 @@ func (x *Index) AddSBOM(d *sbom.Document) int {
 			x.sbomOf[d.Serial] = b
 		}
 	}
-	for _, c := range x.sboms[b].components {
-		x.components[c].sboms.remove(uint32(b))
+	for _, at := range x.sboms[b].places {
+		if at.component != noComponent {
+			x.components[at.component].sboms.remove(uint32(b))
+		}
 	}
 	for _, l := range x.sboms[b].products {
 		x.products[l.to].sboms = slices.DeleteFunc(x.products[l.to].sboms, func(l link) bool { return l.to == b })
 	}
-	n := bill{serial: d.Serial, product: -1, wanted: x.sboms[b].wanted, components: make([]uint32, 0, len(d.Components))}
+	n := bill{serial: d.Serial, product: -1, wanted: x.sboms[b].wanted, places: make([]place, len(d.Components))}
 	for i := range d.Components {
+		n.places[i].component = noComponent
 		if i == d.Subject {
 			continue
 		}
 		if c, ok := x.addComponent(&d.Components[i]); ok {
-			n.components = append(n.components, c)
+			n.places[i] = place{c, x.intern(d.Components[i].Name)}
 			x.components[c].sboms.add(uint32(b))
 		}
 	}
@@ -356,7 +369,7 @@ func (x *Index) AddSBOM(d *sbom.Document) int {
 		subject = Product{Manufacturer: cmp.Or(s.Supplier, d.Supplier), Model: cmp.Or(s.Name, subject.Model), Version: s.Version}
 	}
 	// The product first, so that the others of its name are tied below.
-	p := x.addProduct(subject)
+	p = x.addProduct(subject)
 	x.sboms[b].product = p
 	x.products[p].subject = true
 	x.products[p].nameless = d.Subject < 0 || d.Subject >= len(d.Components) || d.Components[d.Subject].Name == ""
@@ -369,12 +382,12 @@ func (x *Index) AddSBOM(d *sbom.Document) int {
 	for _, p := range n.wanted {
 		x.join(p, b, Exact, "the register names this bill of materials")
 	}
-	return p
+	return b, p
 }
 
 // Bills returns which bills of materials say what a device is made of, the surest
-// first: serial numbers, and "" of each that has none.
-func (x *Index) Bills(device uint32) (serials []string, certainty Certainty) {
+// first, by the ordinals of [Index.AddSBOM].
+func (x *Index) Bills(device uint32) (bills []int, certainty Certainty) {
 	if int(device) >= len(x.devices) {
 		return nil, ""
 	}
@@ -382,20 +395,45 @@ func (x *Index) Bills(device uint32) (serials []string, certainty Certainty) {
 	if p < 0 {
 		return nil, ""
 	}
-	return x.BillsOf(p)
+	return x.billsOf(p)
 }
 
-// BillsOf returns the same of a product of a [Hit].
-func (x *Index) BillsOf(product int) (serials []string, certainty Certainty) {
+func (x *Index) billsOf(product int) (bills []int, certainty Certainty) {
 	links := slices.Clone(x.products[product].sboms)
 	slices.SortStableFunc(links, func(a, b link) int { return b.certainty.rank() - a.certainty.rank() })
 	for _, l := range links {
 		if certainty == "" {
 			certainty = l.certainty
 		}
-		serials = append(serials, x.sboms[l.to].serial)
+		bills = append(bills, l.to)
 	}
-	return serials, certainty
+	return bills, certainty
+}
+
+// Installed reports whether a device is made of what a bill of materials lists.
+func (x *Index) Installed(bill int) bool {
+	return slices.ContainsFunc(x.sboms[bill].products, func(l link) bool { return !x.products[l.to].devices.IsEmpty() })
+}
+
+// A Place is where a bill of materials lists a component.
+type Place struct {
+	Bill  int    // its ordinal
+	At    int    // index into the document's components
+	Of    int    // how many it has
+	Named string // as it is written there
+}
+
+// Contains returns where the bills of materials of a product list a component,
+// in the surest that does.
+func (x *Index) Contains(product, component int) (p Place, ok bool) {
+	bills, _ := x.billsOf(product)
+	for _, b := range bills {
+		places := x.sboms[b].places
+		if i := slices.IndexFunc(places, func(at place) bool { return at.component == uint32(component) }); i >= 0 {
+			return Place{b, i, len(places), x.text[places[i].name]}, true
+		}
+	}
+	return Place{}, false
 }
 
 // AddAdvisory adds an advisory, or replaces the one of its kind with its id; in
@@ -841,9 +879,7 @@ func (c *candidate) about(component int) bool {
 // bill of materials is about it, and the fleet does not have it under another
 // name.
 func (x *Index) alone(p int) bool {
-	return x.products[p].subject && !slices.ContainsFunc(x.products[p].sboms, func(b link) bool {
-		return slices.ContainsFunc(x.sboms[b.to].products, func(l link) bool { return !x.products[l.to].devices.IsEmpty() })
-	})
+	return x.products[p].subject && !slices.ContainsFunc(x.products[p].sboms, func(b link) bool { return x.Installed(b.to) })
 }
 
 // also notes a second statement of the same.

@@ -188,6 +188,37 @@ func TestNoSubject(t *testing.T) {
 	}
 }
 
+// TestContains: a component is found where the surest document lists it, by its
+// place there and as it is written there.
+func TestContains(t *testing.T) {
+	x := NewIndex(nil)
+	a := func(name string) sbom.Component {
+		return sbom.Component{Name: name, PURL: "pkg:pypi/a_b@1.0", Version: "1.0"}
+	}
+	_, product := x.AddSBOM(bom("urn:1", "2.1.4", sbom.Component{Name: "c", Version: "1"}, sbom.Component{}, a("A_b"), a("a-b")))
+	other, _ := x.AddSBOM(bom("urn:2", "", a("a.b")))
+	x.AddDevice(pump("pump-3", "2.1.4"))
+	hits, _ := x.Find("pkg:pypi/a-b")
+	if len(hits) == 0 {
+		t.Fatal("the component is not found")
+	}
+	got, ok := x.Contains(product, hits[0].Component)
+	if want := (Place{Bill: 0, At: 3, Of: 5, Named: "A_b"}); !ok || got != want {
+		t.Errorf("%+v, want %+v", got, want)
+	}
+	if !x.Installed(0) || !x.Installed(other) {
+		t.Error("the pump is made of something else")
+	}
+	x.RemoveDevice("pump-3")
+	if x.Installed(0) {
+		t.Error("the pump is gone, and its bill of materials still installed")
+	}
+	x.AddSBOM(bom("urn:1", "2.1.4"))
+	if got, _ := x.Contains(product, hits[0].Component); got.Bill != other {
+		t.Errorf("after a correction %+v, want one of bill %d", got, other)
+	}
+}
+
 // TestPackageNames holds that a package of an ecosystem is not looked for in the
 // names of products, unless the product is that package, and that the number of
 // a bill of materials is no name.
