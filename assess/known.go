@@ -230,10 +230,7 @@ func (d *documents) know(r *watch.Result, now time.Time) []finding.Finding {
 		}
 		f.index.AddDevice(&e)
 	}
-	for i := range d.bomFiles {
-		f.made(&d.bomFiles[i])
-	}
-	for _, doc := range append(current(d.advisories), f.affected()...) {
+	add := func(doc *advisory.Document) {
 		f.index.AddAdvisory(doc)
 		f.kinds[doc.ID] = doc.Kind
 		d.papers[doc.ID] = append(d.papers[doc.ID], doc)
@@ -243,6 +240,22 @@ func (d *documents) know(r *watch.Result, now time.Time) []finding.Finding {
 				f.weak[id] = append(f.weak[id], v)
 			}
 		}
+	}
+	for _, doc := range current(d.advisories) {
+		add(doc)
+	}
+	var said []*advisory.Product
+	for i := range d.said {
+		if said = append(said, &d.said[i].Product); d.said[i].Component != nil {
+			said = append(said, d.said[i].Component)
+		}
+	}
+	f.index.Narrow(said...)
+	for i := range d.bomFiles {
+		f.made(&d.bomFiles[i])
+	}
+	for _, doc := range f.affected() {
+		add(doc)
 	}
 	out := f.weaknesses()
 	return slices.Concat(out, f.parts(now), f.disclosed(r))

@@ -113,6 +113,50 @@ func bare(name string) string {
 	return "name:" + strings.ReplaceAll(fold(name), " ", "")
 }
 
+// Narrow lets the index keep, of the bills of materials that come, only those
+// components that one of the advisories that are there, or one of these products,
+// may be about. It is for who asks of these and no others.
+func (x *Index) Narrow(also ...*advisory.Product) {
+	x.wanted = map[string]bool{}
+	var want func(p *advisory.Product)
+	want = func(p *advisory.Product) {
+		if p.Within != nil {
+			want(p.Within)
+		}
+		for i := range p.On {
+			want(&p.On[i])
+		}
+		if k, _, ok := packageOf(p); ok {
+			x.wanted[k.Package().String()] = true
+		}
+		x.wanted[bare(p.Name)] = true
+		for _, s := range append([]string{p.CPE}, p.CPEs...) {
+			if n, err := cpe.Parse(s); err == nil {
+				x.wanted[cpeKey(n)], x.wanted[bare(plainCPE(n[cpe.Product]))] = true, true
+			}
+		}
+	}
+	for _, p := range also {
+		want(p)
+	}
+	for _, d := range x.documents {
+		for i := range d.Vulnerabilities {
+			for j := range d.Vulnerabilities[i].Statements {
+				want(&d.Vulnerabilities[i].Statements[j].Product)
+			}
+		}
+	}
+}
+
+// wants reports whether an advisory may be about a component with this key, that
+// of its package.
+func (x *Index) wants(c *sbom.Component, key string) bool {
+	return x.wanted == nil || x.wanted[key] || c.Name != "" && x.wanted[bare(c.Name)] || slices.ContainsFunc(c.CPEs, func(s string) bool {
+		n, err := cpe.Parse(s)
+		return err == nil && x.wanted[cpeKey(n)]
+	})
+}
+
 // addComponent returns the ordinal of a component of a bill of materials.
 func (x *Index) addComponent(c *sbom.Component) (uint32, bool) {
 	if c.Name == "" && c.PURL == "" {
@@ -120,10 +164,15 @@ func (x *Index) addComponent(c *sbom.Component) (uint32, bool) {
 	}
 	p, err := purl.Parse(c.PURL)
 	packaged := err == nil
-	id := component{version: x.intern(cmp.Or(c.Version, p.Version))}
 	var key string
 	if packaged {
 		key = p.Package().String()
+	}
+	if !x.wants(c, key) {
+		return 0, false
+	}
+	id := component{version: x.intern(cmp.Or(c.Version, p.Version))}
+	if packaged {
 		id.name, id.distro = x.intern(key), x.intern(p.Qualifier("distro"))
 	} else {
 		name := c.Name

@@ -46,6 +46,7 @@ type Index struct {
 	componentOf map[componentKey]uint32
 	byKey       map[string][]uint32  // by package URL, and by bare name
 	byCPE       map[string][]posting // by vendor and product
+	wanted      map[string]bool      // keys of components to keep; nil: all
 
 	documents  map[documentKey]*advisory.Document
 	order      []documentKey            // as they came

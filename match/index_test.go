@@ -89,11 +89,19 @@ func TestComponents(t *testing.T) {
 			test.component.Name = test.component.PURL[strings.LastIndexByte(test.component.PURL, '/')+1:]
 			test.component.Name, _, _ = strings.Cut(test.component.Name, "@")
 		}
-		x := NewIndex(nil)
-		x.AddSBOM(bom("urn:1", "2.1.4", test.component))
-		x.AddDevice(pump("pump-3", "2.1.4"))
-		x.AddDevice(pump("pump-4", "2.2.0"))
-		hits := x.Affected(about("CVE-2024-1", nil, advisory.Statement{Product: test.product}))
+		doc := about("CVE-2024-1", nil, advisory.Statement{Product: test.product})
+		x, narrow := NewIndex(nil), NewIndex(nil)
+		narrow.AddAdvisory(doc)
+		narrow.Narrow()
+		for _, x := range []*Index{x, narrow} {
+			x.AddSBOM(bom("urn:1", "2.1.4", sbom.Component{Name: "else", PURL: "pkg:golang/example.org/else@1.0.0"}, test.component))
+			x.AddDevice(pump("pump-3", "2.1.4"))
+			x.AddDevice(pump("pump-4", "2.2.0"))
+		}
+		hits := x.Affected(doc)
+		if diff := cmp.Diff(said(x, hits), said(narrow, narrow.All())); diff != "" || narrow.Stats().Components > 1 {
+			t.Errorf("%s: narrow with %d components: %s", test.name, narrow.Stats().Components, diff)
+		}
 		var got Certainty
 		for _, h := range hits {
 			got = h.Certainty
