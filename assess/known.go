@@ -327,7 +327,7 @@ type cause struct {
 func (f *fleet) weaknesses() []finding.Finding {
 	type group struct {
 		cause
-		hits []match.Hit
+		hits []*match.Hit
 		docs []string
 
 		opinions []string
@@ -342,8 +342,9 @@ func (f *fleet) weaknesses() []finding.Finding {
 		id            string
 	}
 	surest := map[weakness]match.Certainty{} // two bills of materials may name a part differently, and one better
-	for _, h := range hits {
-		is, opinions := f.judge(&h)
+	for i := range hits {
+		h := &hits[i]
+		is, opinions := f.judge(h)
 		if !is || h.Status == advisory.UnderInvestigation {
 			continue
 		}
@@ -456,7 +457,7 @@ const (
 var confidence = map[match.Certainty]device.Confidence{match.Exact: device.High, match.Likely: device.Medium, match.Review: device.Low}
 
 // weakness makes one finding.
-func (f *fleet) weakness(c cause, hits []match.Hit) finding.Finding {
+func (f *fleet) weakness(c cause, hits []*match.Hit) finding.Finding {
 	x := finding.Finding{Kind: finding.VulnerableProduct, Confidence: device.High, Certainty: string(c.sure), State: "open"}
 	if c.part >= 0 {
 		x.Kind = finding.VulnerableComponent
