@@ -105,6 +105,19 @@ func packageOf(p *advisory.Product) (k purl.PURL, distro string, ok bool) {
 	return k, distro, err == nil
 }
 
+// packageKey is the key of a package. Its name is as its ecosystem takes it for the
+// same: PyPI tells no dots and dashes from one another (PEP 503), and package URLs of
+// Go are in lower case where the module's path need not be.
+func packageKey(p purl.PURL) string {
+	switch p.Type {
+	case "pypi":
+		p.Name = strings.Join(strings.FieldsFunc(p.Name, func(r rune) bool { return r == '-' || r == '_' || r == '.' }), "-")
+	case "golang":
+		p.Namespace, p.Name = strings.ToLower(p.Namespace), strings.ToLower(p.Name)
+	}
+	return p.Package().String()
+}
+
 // bare is the key of a component's name where nothing better is known.
 func bare(name string) string {
 	if i := strings.LastIndexAny(name, "/:"); i >= 0 && i+1 < len(name) {
@@ -127,7 +140,7 @@ func (x *Index) Narrow(also ...*advisory.Product) {
 			want(&p.On[i])
 		}
 		if k, _, ok := packageOf(p); ok {
-			x.wanted[k.Package().String()] = true
+			x.wanted[packageKey(k)] = true
 		}
 		x.wanted[bare(p.Name)] = true
 		for _, s := range append([]string{p.CPE}, p.CPEs...) {
@@ -166,14 +179,14 @@ func (x *Index) addComponent(c *sbom.Component) (uint32, bool) {
 	packaged := err == nil
 	var key string
 	if packaged {
-		key = p.Package().String()
+		key = packageKey(p)
 	}
 	if !x.wants(c, key) {
 		return 0, false
 	}
 	id := component{version: x.intern(cmp.Or(c.Version, p.Version))}
 	if packaged {
-		id.name, id.distro = x.intern(key), x.intern(p.Qualifier("distro"))
+		id.name, id.distro = x.intern(p.Package().String()), x.intern(p.Qualifier("distro"))
 	} else {
 		name := c.Name
 		if c.Group != "" {
@@ -244,7 +257,7 @@ func (x *Index) parts(p *advisory.Product) []part {
 	}
 	k, distro, packaged := packageOf(p)
 	if packaged {
-		for _, i := range x.byKey[k.Package().String()] {
+		for _, i := range x.byKey[packageKey(k)] {
 			c, why := Exact, "the package is the same"
 			switch d := x.text[x.components[i].distro]; {
 			case distro == d:

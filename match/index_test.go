@@ -72,6 +72,8 @@ func TestComponents(t *testing.T) {
 		{"another package", lib("pkg:golang/golang.org/x/text@v0.1.0", "v0.1.0"), advisory.Product{Ecosystem: "Go", Package: "golang.org/x/net", HasRange: true, Range: before(version.Go, "0.2.0")}, ""},
 		{"another ecosystem", lib("pkg:npm/requests@1.0.0", "1.0.0"), advisory.Product{Ecosystem: "PyPI", Package: "requests", HasRange: true, Range: before(version.PyPI, "2")}, ""},
 		{"PyPI's spelling", lib("pkg:pypi/ruamel-yaml@0.1", "0.1"), advisory.Product{Ecosystem: "PyPI", Package: "ruamel_yaml", HasRange: true, Range: before(version.PyPI, "1")}, Exact},
+		{"another one", lib("pkg:pypi/Ruamel._yaml@0.1", "0.1"), advisory.Product{Ecosystem: "PyPI", Package: "ruamel.yaml", HasRange: true, Range: before(version.PyPI, "1")}, Exact},
+		{"a path with capitals", lib("pkg:golang/github.com/masterminds/goutils@v1.1.0", "v1.1.0"), advisory.Product{Ecosystem: "Go", Package: "github.com/Masterminds/goutils", HasRange: true, Range: before(version.Go, "1.1.1")}, Exact},
 		{"no version", lib("pkg:npm/lodash", ""), advisory.Product{Ecosystem: "npm", Package: "lodash", HasRange: true, Range: before(version.NPM, "4.17.21")}, Review},
 		{"a version that is none", lib("pkg:npm/lodash@latest", "latest"), advisory.Product{Ecosystem: "npm", Package: "lodash", HasRange: true, Range: before(version.NPM, "4.17.21")}, Review},
 		{"a listed version", lib("pkg:pypi/x@1.0rc1", "1.0rc1"), advisory.Product{Ecosystem: "PyPI", Package: "x", HasRange: true, Range: version.Range{Scheme: version.PyPI}, Versions: []string{"1.0rc1"}}, Exact},
