@@ -622,15 +622,19 @@ func (x *Index) hits(docs []*advisory.Document, only string) []Hit {
 				continue
 			}
 			if by[id] == nil {
-				ids = append(ids, id)
+				ids, by[id] = append(ids, id), list
+			} else {
+				by[id] = append(by[id], list...)
 			}
-			by[id] = append(by[id], list...)
 		}
 	}
 	slices.Sort(ids)
 	var all []Hit
 	for _, id := range ids {
 		all = x.settle(all, id, by[id])
+	}
+	if slices.IsSortedFunc(all, func(a, b Hit) int { return b.Certainty.rank() - a.Certainty.rank() }) {
+		return all // mostly there is one certainty, and a hit is large
 	}
 	out := make([]Hit, 0, len(all))
 	for _, c := range []Certainty{Exact, Likely, Review} {
@@ -695,7 +699,11 @@ func (x *Index) statements(d *advisory.Document, v *advisory.Vulnerability, cach
 			for i := range found {
 				found[i].aliases = ids
 			}
-			out = append(out, found...)
+			if out == nil {
+				out = found
+			} else {
+				out = append(out, found...)
+			}
 		case advisory.Fixed, advisory.NotAffected:
 			for _, c := range found {
 				if c.certainty == Exact && c.component < 0 {
@@ -825,6 +833,7 @@ func (x *Index) settle(out []Hit, id string, list []candidate) []Hit {
 		other = append(other, a)
 	}
 	slices.Sort(other)
+	out = slices.Grow(out, len(list))
 	first := len(out) // the first hit of the product
 	for n, i := range order {
 		c := &list[i]
