@@ -15,6 +15,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -42,13 +43,19 @@ type supplied struct {
 	versions        []string
 }
 
+// What osv-scanner 2.3.5 makes of some records, each found out by changing a
+// record until the answer changed.
+const (
+	commitsFirst = "osv-scanner looks at listed versions and no ranges where a record names commits before versions"
+	capitals     = "osv-scanner puts package URLs of Go in lower case, and looks for them among names that have capitals"
+)
+
 // packages reads the packages of OSV's records, a line each, and packs the
 // records as osv-scanner wants to have them: cache/osv-scanner/ECOSYSTEM/all.zip.
-// commits are those of the [spot] of a package and a record that names a range of
-// commits before ranges of versions.
-func packages(files []string, cache string) (out []supplied, commits map[string]bool, err error) {
+// reasons say, by [spot], why osv-scanner may pass over a package in a record.
+func packages(files []string, cache string) (out []supplied, reasons map[string]string, err error) {
 	at := map[string]int{}
-	commits = map[string]bool{}
+	reasons = map[string]string{}
 	zips := map[string]*zip.Writer{}
 	for _, file := range files {
 		f, err := os.Open(file)
@@ -74,10 +81,13 @@ func packages(files []string, cache string) (out []supplied, commits map[string]
 					out = append(out, supplied{ecosystem: eco, name: a.Package.Name})
 				}
 				p := &out[i]
+				if eco == "Go" && p.name != strings.ToLower(p.name) {
+					reasons[spot(p.name, r.ID)] = capitals
+				}
 				for n, x := range a.Ranges {
 					if x.Type == "GIT" {
 						if n == 0 {
-							commits[spot(a.Package.Name, r.ID)] = true
+							reasons[spot(p.name, r.ID)] = commitsFirst
 						}
 						continue
 					}
@@ -124,7 +134,13 @@ func packages(files []string, cache string) (out []supplied, commits map[string]
 	for _, z := range zips {
 		err = errors.Join(err, z.Close())
 	}
-	return out, commits, err
+	return out, reasons, err
+}
+
+// A part is a package in one version.
+type part struct {
+	ecosystem, name, version string
+	digest                   uint64
 }
 
 // bom writes the bill of materials of the n-th product: every third part is a
@@ -132,48 +148,103 @@ func packages(files []string, cache string) (out []supplied, commits map[string]
 // near it.
 func bom(n int, known []supplied) []byte {
 	random := rand.New(rand.NewPCG(1, uint64(n)))
-	var b bytes.Buffer
-	fmt.Fprintf(&b, `{"bomFormat":"CycloneDX","specVersion":"1.5","serialNumber":"urn:uuid:00000000-0000-4000-8000-%012d","version":1,"metadata":{"timestamp":"2026-03-03T07:00:00Z","component":{"type":"device","bom-ref":"product","supplier":{"name":"Bench Medical"},"name":"Product %d","version":"1.%d"}},"components":[`, n, n, n)
+	parts := make([]part, partsOfBOM)
 	seen := map[int]bool{}
-	for i := range partsOfBOM {
-		kind, name, v := "golang", fmt.Sprintf("example.org/team%d/module%d", random.IntN(500), random.IntN(4000)), fmt.Sprintf("v%d.%d.%d", random.IntN(3), random.IntN(20), random.IntN(9))
+	for i := range parts {
+		p := &parts[i]
+		p.ecosystem, p.name = "Go", fmt.Sprintf("example.org/team%d/module%d", random.IntN(500), random.IntN(4000))
+		p.version = fmt.Sprintf("v%d.%d.%d", random.IntN(3), random.IntN(20), random.IntN(9))
 		if i%3 == 0 {
 			k := random.IntN(len(known))
 			for seen[k] {
 				k = random.IntN(len(known))
 			}
 			seen[k] = true
-			p := known[k]
-			if name = p.name; p.ecosystem == "PyPI" {
-				kind, v = "pypi", strings.TrimPrefix(v, "v")
+			from := &known[k]
+			if p.ecosystem, p.name = from.ecosystem, from.name; p.ecosystem == "PyPI" {
+				p.version = strings.TrimPrefix(p.version, "v")
 			}
-			if len(p.versions) > 0 && random.IntN(3) > 0 {
-				if v = p.versions[random.IntN(len(p.versions))]; kind == "golang" && !strings.HasPrefix(v, "v") {
-					v = "v" + v
+			if len(from.versions) > 0 && random.IntN(3) > 0 {
+				if p.version = from.versions[random.IntN(len(from.versions))]; p.ecosystem == "Go" && !strings.HasPrefix(p.version, "v") {
+					p.version = "v" + p.version
 				}
 			}
 		}
+		p.digest = random.Uint64()
+	}
+	return write(n, parts)
+}
+
+func write(n int, parts []part) []byte {
+	var b bytes.Buffer
+	fmt.Fprintf(&b, `{"bomFormat":"CycloneDX","specVersion":"1.5","serialNumber":"urn:uuid:00000000-0000-4000-8000-%012d","version":1,"metadata":{"timestamp":"2026-03-03T07:00:00Z","component":{"type":"device","bom-ref":"product","supplier":{"name":"Bench Medical"},"name":"Product %d","version":"1.%d"}},"components":[`, n, n, n)
+	for i, p := range parts {
 		if i > 0 {
 			b.WriteByte(',')
 		}
-		purl := "pkg:" + kind + "/" + strings.ToLower(name) + "@" + strings.ReplaceAll(v, "+", "%2B")
-		fmt.Fprintf(&b, `{"type":"library","bom-ref":"%d","name":%q,"version":%q,"purl":%q,"licenses":[{"license":{"id":"MIT"}}],"hashes":[{"alg":"SHA-256","content":"%064x"}]}`, i, name, v, purl, random.Uint64())
+		kind := map[string]string{"Go": "golang", "PyPI": "pypi"}[p.ecosystem]
+		purl := "pkg:" + kind + "/" + strings.ToLower(p.name) + "@" + strings.NewReplacer("+", "%2B", "!", "%21").Replace(p.version)
+		fmt.Fprintf(&b, `{"type":"library","bom-ref":"%d","name":%q,"version":%q,"purl":%q,"licenses":[{"license":{"id":"MIT"}}],"hashes":[{"alg":"SHA-256","content":"%064x"}]}`, i, p.name, p.version, purl, p.digest)
 	}
 	b.WriteString("]}\n")
 	return b.Bytes()
 }
 
+// odd are packages at versions that are hard to put in an order, and under
+// other spellings of their names: what comes before and after each version that
+// records name, and what is none.
+func odd(known []supplied) (parts []part) {
+	for _, p := range known {
+		names, after := []string{p.name}, []string{"", "-rc.1", "-alpha", "-0.20200101000000-abcdef012345", "+incompatible"}
+		if p.ecosystem == "PyPI" {
+			after = []string{"", "rc1", ".dev1", ".post1", "+local.1", ".0", ".0.1"}
+			for _, dash := range []string{"-", "_", ".", "__"} {
+				names = append(names, strings.NewReplacer("-", dash, "_", dash, ".", dash).Replace(p.name))
+			}
+		}
+		step := 1 + len(p.versions)/6
+		for i := 0; i < len(p.versions); i += step {
+			v := p.versions[i]
+			add := func(version string) {
+				parts = append(parts, part{ecosystem: p.ecosystem, name: names[len(parts)%len(names)], version: version})
+			}
+			for _, s := range after {
+				if p.ecosystem == "Go" && s != "" && !strings.HasPrefix(v, "v") {
+					v = "v" + v
+				}
+				add(v + s)
+			}
+			if p.ecosystem == "PyPI" {
+				add("v" + v)
+				add("1!" + v)
+			}
+		}
+	}
+	return parts
+}
+
 // know measures the matching of bills of materials against OSV's records beside
-// osv-scanner, where it is installed, and compares what both found.
+// osv-scanner, where it is installed, and compares what both found: in bills as
+// they are, and then in one large heap of odd versions, which is not timed.
 func know(dir, program, data, only string, boms, runs int) error {
 	files, err := filepath.Glob(filepath.Join(data, "*.jsonl"))
 	if err != nil || len(files) == 0 {
 		return fmt.Errorf("no OSV records (*.jsonl) in %s", data)
 	}
 	cache := filepath.Join(dir, "cache")
-	known, commits, err := packages(files, cache)
+	known, reasons, err := packages(files, cache)
 	if err != nil {
 		return err
+	}
+	os.Setenv("OSV_SCANNER_LOCAL_DB_CACHE_DIRECTORY", cache)
+	both := func(folder string) (mine, other command) {
+		return command{
+			name: "myelin --jobs 1", out: folder + ".myelin.json",
+			args: append([]string{program, "assess", "--format", "json", "--jobs", "1", folder}, files...),
+		}, command{
+			name: "osv-scanner --offline", out: folder + ".osv.json", once: true,
+			args: []string{"osv-scanner", "scan", "source", "--offline", "--format", "json", "--verbosity", "error", "-r", folder},
+		}
 	}
 	folder := filepath.Join(dir, "sboms")
 	if err := os.MkdirAll(folder, 0o755); err != nil {
@@ -184,23 +255,43 @@ func know(dir, program, data, only string, boms, runs int) error {
 			return err
 		}
 	}
-	os.Setenv("OSV_SCANNER_LOCAL_DB_CACHE_DIRECTORY", cache)
 	fmt.Printf("\n%d bills of materials of %d components, %d packages that records name\n", boms, partsOfBOM, len(known))
-	ours := append([]string{program, "assess", "--format", "json", "--jobs", "1", folder}, files...)
-	theirs := []string{"osv-scanner", "scan", "source", "--offline", "--format", "json", "--verbosity", "error", "-r", folder}
-	if err := run(folder, uint64(boms), only, runs, []command{{"myelin --jobs 1", ours}, {"osv-scanner --offline", theirs}}); err != nil {
+	mine, other := both(folder)
+	if err := run(folder, uint64(boms), only, runs, []command{mine, other}); err != nil {
 		return err
 	}
 	if _, err := exec.LookPath("osv-scanner"); err != nil || only != "" {
 		return nil
 	}
-	return agree(ours, theirs, commits)
+	if err := agree(mine.out, other.out, reasons); err != nil {
+		return err
+	}
+	folder = filepath.Join(dir, "odd")
+	if err := os.MkdirAll(folder, 0o755); err != nil {
+		return err
+	}
+	parts := odd(known)
+	for n, some := range slices.Collect(slices.Chunk(parts, partsOfBOM)) {
+		if err := os.WriteFile(filepath.Join(folder, fmt.Sprintf("%04d.cdx.json", n)), write(n, some), 0o644); err != nil {
+			return err
+		}
+	}
+	fmt.Printf("\n%d components with odd versions and spellings\n", len(parts))
+	mine, other = both(folder)
+	for _, c := range []command{mine, other} {
+		if _, err := measure(c); err != nil {
+			return err
+		}
+	}
+	return agree(mine.out, other.out, reasons)
 }
 
-// spot is a package and a record that is about it. Package URLs write "_" in
-// names of PyPI as "-".
+var dashes = regexp.MustCompile(`[-_.]+`)
+
+// spot is a package and a record that is about it, whatever the case and the
+// dashes are that its name is written with.
 func spot(name, id string) string {
-	return strings.ReplaceAll(strings.ToLower(name), "_", "-") + " " + id
+	return dashes.ReplaceAllString(strings.ToLower(name), "-") + " " + id
 }
 
 // A claim is one record about one package of one product.
@@ -218,13 +309,13 @@ const (
 
 // agree prints what one of the two found and the other did not, and why. What
 // Myelin leaves to a person is not a claim, and counted apart.
-func agree(ours, theirs []string, commits map[string]bool) error {
-	mine, err := exec.Command(ours[0], ours[1:]...).Output()
-	if len(mine) == 0 {
+func agree(ours, theirs string, reasons map[string]string) error {
+	mine, err := os.ReadFile(ours)
+	if err != nil {
 		return err
 	}
-	other, err := exec.Command(theirs[0], theirs[1:]...).Output() // whose status is 1 when it found something
-	if len(other) == 0 {
+	other, err := os.ReadFile(theirs)
+	if err != nil {
 		return err
 	}
 	var a struct {
@@ -248,7 +339,7 @@ func agree(ours, theirs []string, commits map[string]bool) error {
 	found := map[claim]int{}
 	add := func(by, product int, name, version, id string) {
 		name, version = strings.ToLower(name), strings.ToLower(strings.TrimPrefix(version, "v"))
-		found[claim{product, spot(name, id), strings.ReplaceAll(name, "_", "-"), version}] |= by
+		found[claim{product, spot(name, id), dashes.ReplaceAllString(name, "-"), version}] |= by
 	}
 	for _, f := range a.Findings {
 		var n int
@@ -278,16 +369,16 @@ func agree(ours, theirs []string, commits map[string]bool) error {
 		switch {
 		case by&byMyelin != 0 && by&byPeer != 0:
 			class = "found by both"
-		case by&byMyelin != 0 && commits[c.spot]:
-			class = "by myelin alone: differs because osv-scanner passes over a package whose record names a range of commits before the range of versions"
+		case by&byMyelin != 0 && reasons[c.spot] != "":
+			class = "by myelin alone: " + reasons[c.spot]
 		case by&byMyelin != 0:
-			class = "by myelin alone: differs, not explained"
+			class = "by myelin alone: not explained"
 		case by&byPeer != 0 && by&toReview != 0:
-			class = "by osv-scanner, left to a person by myelin: the version cannot be compared"
+			class = "by osv-scanner, left to a person by myelin: the version is none of its ecosystem's"
 		case by&byPeer != 0:
-			class = "by osv-scanner alone: differs, not explained"
+			class = "by osv-scanner alone: not explained"
 		default:
-			class = "left to a person by myelin: the version cannot be compared"
+			class = "left to a person by myelin: the version is none of its ecosystem's"
 		}
 		classes[class] = append(classes[class], fmt.Sprintf("%d %s@%s %s", c.product, c.name, c.version, c.spot[strings.LastIndexByte(c.spot, ' ')+1:]))
 	}

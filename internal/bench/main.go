@@ -8,9 +8,10 @@
 // measured alike, on logs of a phone that it makes: a large one, one of a tenth
 // of its size, and one that is small enough for peers. So is the matching of
 // bills of materials, of packages that records of OSV name, beside osv-scanner,
-// with what one of both found and the other did not.
+// with what one of both found and the other did not, and the index of a large
+// fleet.
 //
-//	go run ./internal/bench [-captures DIR] [-megabytes 1000] [-radio-megabytes 200] [-osv DIR] [-boms 100] [-runs 3] [-keep FILE] [-only NAME]
+//	go run ./internal/bench [-captures DIR] [-megabytes 1000] [-radio-megabytes 200] [-osv DIR] [-boms 1000] [-fleet] [-runs 3] [-keep FILE] [-only NAME]
 package main
 
 import (
@@ -39,16 +40,17 @@ func main() {
 	keep := flag.String("keep", "", "make the capture here and keep it")
 	radio := flag.Int("radio-megabytes", 200, "size of the radio log to make")
 	osv := flag.String("osv", "../shared/advisories/osv", "folder of OSV records, a line each")
-	boms := flag.Int("boms", 100, "bills of materials to make; osv-scanner takes half a second for each")
+	boms := flag.Int("boms", 1000, "bills of materials to make; osv-scanner, which is run once, takes a second for each")
+	whole := flag.Bool("fleet", true, "measure the index of a fleet")
 	only := flag.String("only", "", "run only the commands whose name contains this")
 	flag.Parse()
-	if err := bench(*captures, *keep, *osv, *only, int64(*megabytes)*1e6, int64(*radio)*1e6, *boms, *runs); err != nil {
+	if err := bench(*captures, *keep, *osv, *only, int64(*megabytes)*1e6, int64(*radio)*1e6, *boms, *runs, *whole); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
 }
 
-func bench(captures, keep, osv, only string, size, radio int64, boms, runs int) error {
+func bench(captures, keep, osv, only string, size, radio int64, boms, runs int, whole bool) error {
 	dir, err := os.MkdirTemp("", "myelin-bench-")
 	if err != nil {
 		return err
@@ -71,12 +73,12 @@ func bench(captures, keep, osv, only string, size, radio int64, boms, runs int) 
 			return err
 		}
 		err = run(file, packets, only, runs, []command{
-			{"myelin --jobs 1", []string{program, "assess", "--format", "json", "--jobs", "1", file}},
-			{"myelin --jobs 2", []string{program, "assess", "--format", "json", "--jobs", "2", file}},
-			{"ndpiReader -q", []string{"ndpiReader", "-q", "-i", file}},
-			{"tshark -z io,stat,0", []string{"tshark", "-q", "-z", "io,stat,0", "-r", file}},
-			{"tcpdump -w /dev/null", []string{"tcpdump", "-r", file, "-w", "/dev/null"}},
-			{"cat", []string{"cat", file}},
+			{name: "myelin --jobs 1", args: []string{program, "assess", "--format", "json", "--jobs", "1", file}},
+			{name: "myelin --jobs 2", args: []string{program, "assess", "--format", "json", "--jobs", "2", file}},
+			{name: "ndpiReader -q", args: []string{"ndpiReader", "-q", "-i", file}},
+			{name: "tshark -z io,stat,0", args: []string{"tshark", "-q", "-z", "io,stat,0", "-r", file}},
+			{name: "tcpdump -w /dev/null", args: []string{"tcpdump", "-r", file, "-w", "/dev/null"}},
+			{name: "cat", args: []string{"cat", file}},
 		})
 		if err != nil {
 			return err
@@ -92,18 +94,23 @@ func bench(captures, keep, osv, only string, size, radio int64, boms, runs int) 
 		if err != nil {
 			return err
 		}
-		commands := []command{{"myelin radio --jobs 1", []string{program, "assess", "--format", "json", "--jobs", "1", file}}}
+		commands := []command{{name: "myelin radio --jobs 1", args: []string{program, "assess", "--format", "json", "--jobs", "1", file}}}
 		if size <= small {
 			// What tshark needs to take the log apart: the frames alone it passes over.
-			commands = append(commands, command{"tshark radio -z io,stat,0", []string{"tshark", "-q", "-z", "io,stat,0", "-r", file}},
-				command{"tshark radio -Y btatt", []string{"tshark", "-Y", "btatt", "-r", file}})
+			commands = append(commands, command{name: "tshark radio -z io,stat,0", args: []string{"tshark", "-q", "-z", "io,stat,0", "-r", file}},
+				command{name: "tshark radio -Y btatt", args: []string{"tshark", "-Y", "btatt", "-r", file}})
 		}
 		if err := run(file, records, only, runs, commands); err != nil {
 			return err
 		}
 	}
 	if boms > 0 {
-		return know(dir, program, osv, only, boms, runs)
+		if err := know(dir, program, osv, only, boms, runs); err != nil {
+			return err
+		}
+	}
+	if whole {
+		return fleet(dir)
 	}
 	return nil
 }
@@ -112,6 +119,8 @@ func bench(captures, keep, osv, only string, size, radio int64, boms, runs int) 
 type command struct {
 	name string
 	args []string
+	out  string // file of what it answers; "" is nowhere
+	once bool   // one run has to do
 }
 
 func run(file string, packets uint64, only string, runs int, commands []command) error {
@@ -129,8 +138,11 @@ func run(file string, packets uint64, only string, runs int, commands []command)
 			continue
 		}
 		var all []usage
+		if c.once {
+			runs = 1
+		}
 		for range runs {
-			u, err := measure(c.args)
+			u, err := measure(c)
 			if err != nil {
 				return fmt.Errorf("%s: %w", c.name, err)
 			}
@@ -149,9 +161,17 @@ type usage struct {
 	peak      int64 // bytes
 }
 
-func measure(args []string) (usage, error) {
-	c := exec.Command(args[0], args[1:]...)
+func measure(what command) (usage, error) {
+	c := exec.Command(what.args[0], what.args[1:]...)
 	c.Stdout, c.Stderr = io.Discard, io.Discard
+	if what.out != "" {
+		f, err := os.Create(what.out)
+		if err != nil {
+			return usage{}, err
+		}
+		defer f.Close()
+		c.Stdout = f
+	}
 	start := time.Now()
 	err := c.Run()
 	var exit *exec.ExitError
