@@ -7,6 +7,7 @@ import (
 	"archive/zip"
 	"bufio"
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -47,6 +48,8 @@ type supplied struct {
 // record until the answer changed.
 const (
 	commitsFirst = "osv-scanner looks at listed versions and no ranges where a record names commits before versions"
+	endsAnew     = "osv-scanner ends at a version at which a record's range both ends and begins anew"
+	spelling     = "osv-scanner takes no dots and runs of dashes in names of PyPI for a dash, as PEP 503 does"
 	capitals     = "osv-scanner puts package URLs of Go in lower case, and looks for them among names that have capitals"
 )
 
@@ -91,7 +94,12 @@ func packages(files []string, cache string) (out []supplied, reasons map[string]
 						}
 						continue
 					}
+					begins, ends := map[string]bool{}, map[string]bool{}
 					for _, e := range x.Events {
+						begins[e["introduced"]], ends[e["fixed"]] = true, true
+						if v := cmp.Or(e["introduced"], e["fixed"]); begins[v] && ends[v] {
+							reasons[spot(p.name, r.ID)] = endsAnew
+						}
 						for what, v := range e {
 							if v != "0" && what != "limit" {
 								p.versions = append(p.versions, v)
@@ -288,11 +296,17 @@ func know(dir, program, data, only string, boms, runs int) error {
 
 var dashes = regexp.MustCompile(`[-_.]+`)
 
-// spot is a package and a record that is about it, whatever the case and the
-// dashes are that its name is written with.
-func spot(name, id string) string {
-	return dashes.ReplaceAllString(strings.ToLower(name), "-") + " " + id
+// folded is a package's name in the spelling that stands for all of it: of PyPI
+// dots and dashes are one (PEP 503). Go's names have a host before a slash.
+func folded(name string) string {
+	if name = strings.ToLower(name); strings.Contains(name, "/") {
+		return name
+	}
+	return dashes.ReplaceAllString(name, "-")
 }
+
+// spot is a package and a record that is about it.
+func spot(name, id string) string { return folded(name) + " " + id }
 
 // A claim is one record about one package of one product.
 type claim struct {
@@ -305,6 +319,7 @@ const (
 	byMyelin = 1 << iota
 	byPeer
 	toReview
+	spelled // by Myelin, and otherwise than "_" for "-"
 )
 
 // agree prints what one of the two found and the other did not, and why. What
@@ -338,8 +353,8 @@ func agree(ours, theirs string, reasons map[string]string) error {
 	}
 	found := map[claim]int{}
 	add := func(by, product int, name, version, id string) {
-		name, version = strings.ToLower(name), strings.ToLower(strings.TrimPrefix(version, "v"))
-		found[claim{product, spot(name, id), dashes.ReplaceAllString(name, "-"), version}] |= by
+		version = strings.ToLower(strings.TrimPrefix(version, "v"))
+		found[claim{product, spot(name, id), folded(name), version}] |= by
 	}
 	for _, f := range a.Findings {
 		var n int
@@ -349,6 +364,9 @@ func agree(ours, theirs string, reasons map[string]string) error {
 		by := byMyelin
 		if f.Certainty == "review" {
 			by = toReview
+		}
+		if name != folded(name) {
+			by |= spelled
 		}
 		for _, id := range f.Advisories {
 			add(by, n, name, version, id)
@@ -371,6 +389,8 @@ func agree(ours, theirs string, reasons map[string]string) error {
 			class = "found by both"
 		case by&byMyelin != 0 && reasons[c.spot] != "":
 			class = "by myelin alone: " + reasons[c.spot]
+		case by&byMyelin != 0 && by&spelled != 0:
+			class = "by myelin alone: " + spelling
 		case by&byMyelin != 0:
 			class = "by myelin alone: not explained"
 		case by&byPeer != 0 && by&toReview != 0:
