@@ -12,6 +12,7 @@ import (
 	"github.com/RoaringBitmap/roaring/v2"
 
 	"github.com/myelin-health/myelin/match/advisory"
+	"github.com/myelin-health/myelin/match/cpe"
 	"github.com/myelin-health/myelin/match/purl"
 	"github.com/myelin-health/myelin/match/register"
 	"github.com/myelin-health/myelin/match/sbom"
@@ -545,8 +546,8 @@ func (x *Index) All() []Hit {
 }
 
 // Find answers a question: the id of an advisory or vulnerability, the package
-// URL of a component, or the name of a component or product. known is false
-// when the index has nothing of that name.
+// URL or CPE name of a component or product, or its name, with or without a
+// version. known is false when the index has nothing of that name and version.
 func (x *Index) Find(query string) (hits []Hit, known bool) {
 	query = strings.TrimSpace(query)
 	for _, id := range []string{query, strings.ToUpper(query)} {
@@ -568,35 +569,99 @@ func (x *Index) Find(query string) (hits []Hit, known bool) {
 			return x.hits(docs, ""), true
 		}
 	}
-	p := advisory.Product{Name: query, HasRange: true, Range: version.Every(version.Generic)}
-	if k, err := purl.Parse(query); err == nil {
-		p = advisory.Product{PURL: query, HasRange: true, Range: p.Range}
-		if k.Version != "" {
-			p.Range = version.Only(version.Generic, k.Version)
+	var list []candidate
+	p := advisory.Product{HasRange: true, Range: version.Every(version.Generic)}
+	only := func(v string) {
+		if v != "" {
+			p.Range = version.Only(version.Generic, v)
 		}
 	}
-	var list []candidate
+	if k, err := purl.Parse(query); err == nil {
+		p.PURL = query
+		only(k.Version)
+	} else if n, err := cpe.Parse(query); err == nil {
+		p.CPE = query
+		only(strings.TrimSpace(plainCPE(n[cpe.Version]) + " " + plainCPE(n[cpe.Update])))
+		list = x.wholes(&advisory.Document{}, &p)
+	} else {
+		name, v := versioned(query)
+		p.Name = name
+		only(v)
+		list = x.called(query, name, v)
+		for _, c := range x.byKey[bare(name)] {
+			vc, why, ok := meant(v, x.text[x.components[c].version])
+			if !ok {
+				continue
+			}
+			list = x.within(list, part{c, vc, cmp.Or(why, "the component has this name"), ""}, &advisory.Statement{}, "")
+		}
+	}
 	for _, m := range x.parts(&p) {
 		list = x.within(list, m, &advisory.Statement{}, "")
-	}
-	if p.PURL == "" {
-		list = append(list, x.called(query)...)
-		for _, c := range x.byKey[bare(query)] {
-			list = x.within(list, part{c, Exact, "the component has this name", ""}, &advisory.Statement{}, "")
-		}
 	}
 	return x.settle(nil, "", list), len(list) > 0
 }
 
-// called are the products with a name.
-func (x *Index) called(name string) (out []candidate) {
-	q := parseModel(name, &house{})
-	for i := range x.near(q) {
+// versioned takes the version off the end of a name: "Flow 500 2.1.4",
+// "lwip@2.2.0", "Flow 500 version 3".
+func versioned(query string) (name, v string) {
+	at := strings.LastIndexAny(query, "@ ")
+	if at <= 0 || !strings.ContainsAny(query[at:], "0123456789") {
+		return query, ""
+	}
+	v = query[at+1:]
+	name = strings.TrimSpace(query[:at])
+	said := versionWord().FindStringIndex(name)
+	if query[at] != '@' && said == nil && !strings.Contains(v, ".") {
+		return query, "" // "Flow 500"
+	}
+	if said != nil && said[0] > 0 {
+		name = name[:said[0]]
+	}
+	return name, v
+}
+
+// meant says whether a version is the one that a question has in it; a question
+// without one means all.
+func meant(asked, v string) (c Certainty, why string, ok bool) {
+	if asked = cleaned(asked); asked == "" {
+		return Exact, "", true
+	}
+	asked, v = strings.TrimLeft(asked, "vV"), strings.TrimLeft(cleaned(v), "vV")
+	switch {
+	case v == "":
+		return Review, "it has this name, and which version it is, is not written down", true
+	case strings.EqualFold(v, asked) || version.Generic.Compare(v, asked) == 0:
+		return Exact, "it has this name and version", true
+	case strings.HasPrefix(v, asked+"."):
+		return Exact, "it has this name, and its version is one of " + asked, true
+	case strings.HasPrefix(asked, v+"."):
+		return Review, "it has this name, and its version is written down as " + v + " only", true
+	}
+	return "", "", false
+}
+
+// called are the products with a name and a version; query is both together,
+// which may be the name, too.
+func (x *Index) called(query, name, v string) (out []candidate) {
+	for i := range x.near(parseModel(query, &house{})) {
 		n := &x.models[i]
-		if c, _ := compare(q, n.model); c != "" {
-			for _, p := range n.products {
-				out = append(out, candidate{product: p, component: -1, devices: x.products[p].devices, certainty: Exact, why: []string{"the product has this name"}})
+		c, _ := compare(parseModel(name, x.house(n.maker)), n.model)
+		if c == "" {
+			continue
+		}
+		for _, p := range n.products {
+			vc, why, ok := meant(v, x.products[p].Version)
+			if !ok {
+				continue
 			}
+			if why == "" {
+				why = "the product has this name"
+			}
+			if c != Exact {
+				why = fmt.Sprintf("%q may be meant by this name", n.model.written)
+			}
+			out = append(out, candidate{product: p, component: -1, devices: x.products[p].devices, certainty: least(c, vc), why: []string{why}})
 		}
 	}
 	return out

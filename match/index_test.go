@@ -617,3 +617,42 @@ func TestBeside(t *testing.T) {
 		}
 	}
 }
+
+// TestFindVersion: a version in the question counts.
+func TestFindVersion(t *testing.T) {
+	x := NewIndex(nil)
+	x.AddDevice(pump("pump-3", "2.1.4"))
+	x.AddDevice(pump("pump-4", "2.2.0"))
+	x.AddDevice(pump("pump-5", ""))
+	x.AddDevice(pump("pump-6", "2"))
+	x.AddSBOM(bom("urn:1", "2.1.4", sbom.Component{Name: "lwip", Version: "2.2.0"}))
+	for query, want := range map[string][]string{
+		"Flow 500":                {"exact [pump-3]", "exact [pump-4]", "exact [pump-5]", "exact [pump-6]"},
+		"Flow 500 2.1.4":          {"exact [pump-3]", "review [pump-5]", "review [pump-6]"},
+		"Adamed Flow 500 2.1.4":   {"exact [pump-3]", "review [pump-5]", "review [pump-6]"},
+		"Flow 500 v2.1.4":         {"exact [pump-3]", "review [pump-5]", "review [pump-6]"},
+		"Flow 500 version 2":      {"exact [pump-3]", "exact [pump-4]", "exact [pump-6]", "review [pump-5]"},
+		"Flow 500 software rev 3": {"review [pump-5]"},
+		"cpe:2.3:h:adamed:flow_500:2.1.4:*:*:*:*:*:*:*": {"likely [pump-3]", "review [pump-5]"},
+		"cpe:2.3:h:adamed:flow_500:*:*:*:*:*:*:*:*":     {"likely [pump-3]", "likely [pump-4]", "likely [pump-5]", "likely [pump-6]"},
+		"cpe:2.3:h:adamed:flow_600:*:*:*:*:*:*:*:*":     nil,
+		"lwip@2.2.0": {"exact [pump-3] lwip", "review [pump-5] lwip"},
+		"lwip 2.2.1": nil,
+	} {
+		hits, known := x.Find(query)
+		var got []string
+		for _, h := range hits {
+			for _, i := range h.Devices.ToArray() {
+				s := fmt.Sprintf("%s [pump-%d]", h.Certainty, i+3)
+				if h.Component >= 0 {
+					s += " lwip"
+				}
+				got = append(got, s)
+			}
+		}
+		slices.Sort(got)
+		if diff := cmp.Diff(want, got); diff != "" || known != (want != nil) {
+			t.Errorf("%s: %v %s", query, known, diff)
+		}
+	}
+}

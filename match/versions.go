@@ -15,6 +15,7 @@ import (
 
 var (
 	versionPrefix = lazyregexp.New(`(?i)^\s*(software|firmware|sw|fw)?\s*(version|ver\.|ver|release|rev\.|rev|revision|v\.)?\s*`)
+	versionWord   = lazyregexp.New(`(?i)\s*\b(software|firmware|sw|fw)?\s*(version|ver\.|ver|release|rev\.|rev|revision)$`)
 	train         = lazyregexp.New(`^[A-Za-z]\d`)
 )
 

@@ -39,8 +39,8 @@ func affectedVerb(c *console) *cobra.Command {
 		Short: "Tell which devices an advisory, a CVE or a component concerns",
 		Long: `Affected looks up what is asked for in advisories and bills of materials, and
 prints the devices of the register that it concerns, by ward, with how sure
-that is and why. WHAT is a CVE or the id of an advisory, a package URL, or the
-name of a component or product.
+that is and why. WHAT is a CVE or the id of an advisory, or a component or
+product by its package URL, CPE name, or name; with a version only that counts.
 
 exact: names and version say so. likely: an alias or a predecessor stands
 between them. review: too little is written down; a person has to look.
@@ -48,7 +48,7 @@ between them. review: too little is written down; a person has to look.
 Files may be packed (.gz, .zst); one of them may be "-", standard input.`,
 		Example: `  myelin affected CVE-2024-1275 --register devices.csv --advisories csaf/
   myelin affected pkg:npm/lodash --register devices.csv --sboms sboms/
-  myelin affected 'Medfusion 4000' --register devices.csv`,
+  myelin affected 'Medfusion 4000 1.5' --register devices.csv`,
 		DisableFlagsInUseLine: true,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) > 1 {
@@ -74,7 +74,7 @@ Files may be packed (.gz, .zst); one of them may be "-", standard input.`,
 			l.walk(advisories, l.advisory)
 			hits, known := l.index.Find(args[0])
 			if !known {
-				c.hint("%s: in no advisory and no bill of materials that was read, and no product is called so", args[0])
+				c.hint("%s: in no advisory and no bill of materials that was read, and no product of that version is called so", args[0])
 			}
 			a := l.answer(args[0], hits)
 			var err error
@@ -274,6 +274,7 @@ func (l *library) advisory(p *assess.Paper, f io.Reader) (int, func(), error) {
 type affected struct {
 	Schema   int              `json:"schema"`
 	What     string           `json:"what"`
+	Has      bool             `json:"has,omitempty"` // WHAT is a component or product, and these have it, be they vulnerable or not
 	Devices  []affectedDevice `json:"devices"`
 	Products []affectedDevice `json:"products"` // that are hit, and of which the register has no device
 }
@@ -300,6 +301,7 @@ func (l *library) answer(what string, hits []match.Hit) *affected {
 	device, product := map[uint32]int{}, map[int]int{}
 	for i := range hits { // the surest first
 		h := &hits[i]
+		a.Has = a.Has || h.Vulnerability == ""
 		for it := h.Devices.Iterator(); it.HasNext(); {
 			at := it.Next()
 			j, known := device[at]
@@ -356,7 +358,14 @@ func (a *affected) text(w io.Writer) error {
 			sure++
 		}
 	}
-	fmt.Fprintf(b, "%s: %d affected, %d to look at\n", report.Plain(a.What), sure, len(a.Devices)-sure)
+	verb := "affected"
+	if a.Has {
+		verb = "devices have it"
+		if sure == 1 {
+			verb = "device has it"
+		}
+	}
+	fmt.Fprintf(b, "%s: %d %s, %d to look at\n", report.Plain(a.What), sure, verb, len(a.Devices)-sure)
 	for i := range a.Devices {
 		d := &a.Devices[i]
 		if i == 0 || a.Devices[i-1].Ward != d.Ward {
