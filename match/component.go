@@ -10,6 +10,7 @@ import (
 
 	"github.com/RoaringBitmap/roaring/v2"
 
+	"github.com/myelin-health/myelin/internal/lazyregexp"
 	"github.com/myelin-health/myelin/match/advisory"
 	"github.com/myelin-health/myelin/match/cpe"
 	"github.com/myelin-health/myelin/match/purl"
@@ -21,7 +22,7 @@ import (
 type component struct {
 	name     uint32 // as it is shown, without version: "pkg:golang/golang.org/x/net"
 	version  uint32
-	distro   uint32 // "debian-12", of a package of a distribution
+	distro   uint32 // "debian 12", of a package of a distribution
 	supplier uint32
 	sboms    few
 }
@@ -65,50 +66,75 @@ func (s *few) all(yield func(uint32) bool) {
 	}
 }
 
-// ecosystems are OSV's names of what package URLs call types; what is before a
-// slash is the namespace that a distribution has.
+// ecosystems are OSV's names of what package URLs call types.
 var ecosystems = map[string]string{
 	"go": "golang", "npm": "npm", "pypi": "pypi", "maven": "maven", "crates.io": "cargo", "nuget": "nuget", "rubygems": "gem",
 	"packagist": "composer", "hex": "hex", "pub": "pub", "swifturl": "swift", "hackage": "hackage", "cran": "cran", "conancenter": "conan",
 	"github actions": "githubactions", "bitnami": "bitnami",
-	"debian": "deb/debian", "ubuntu": "deb/ubuntu", "alpine": "apk/alpine", "wolfi": "apk/wolfi", "chainguard": "apk/chainguard",
-	"rocky linux": "rpm/rocky-linux", "almalinux": "rpm/almalinux", "red hat": "rpm/redhat", "suse": "rpm/suse", "opensuse": "rpm/opensuse",
-	"mageia": "rpm/mageia", "openeuler": "rpm/openeuler", "photon os": "rpm/photon",
+	"debian": "deb", "ubuntu": "deb", "alpine": "apk", "wolfi": "apk", "chainguard": "apk",
+	"rocky linux": "rpm", "almalinux": "rpm", "red hat": "rpm", "suse": "rpm", "opensuse": "rpm", "mageia": "rpm", "openeuler": "rpm", "photon os": "rpm",
+	"fedora": "rpm", "centos": "rpm", "oracle linux": "rpm", "amazon linux": "rpm", "azure linux": "rpm",
+}
+
+// bySource are the distributions whose advisories name source packages; those of
+// the others name what is installed.
+var bySource = map[string]bool{
+	"debian": true, "ubuntu": true, "alpine": true, "wolfi": true, "chainguard": true, "rocky": true, "suse": true, "opensuse": true, "mageia": true, "openeuler": true,
+}
+
+// A pack is the package that a statement is about.
+type pack struct {
+	purl.PURL
+	distro purl.Distro
+	of     string // what of a distribution it is: "rhel_eus:8.6::baseos"
 }
 
 // packageOf returns the package that a statement is about, by its package URL
 // or its ecosystem and name, and the release of the distribution.
-func packageOf(p *advisory.Product) (k purl.PURL, distro string, ok bool) {
-	name, release, released := strings.Cut(strings.ToLower(p.Ecosystem), ":")
-	if released {
-		release, _, _ = strings.Cut(strings.TrimPrefix(release, "v"), ":")
-		distro = name + "-" + release
+func packageOf(p *advisory.Product) (k pack, ok bool) {
+	name, release, _ := strings.Cut(strings.ToLower(p.Ecosystem), ":")
+	var distro purl.Distro
+	if kind := ecosystems[name]; kind == "deb" || kind == "rpm" || kind == "apk" {
+		distro = purl.DistroOf(purl.FamilyOf(name), release)
+		k.of = release
 	}
 	if p.PURL != "" {
-		if k, err := purl.Parse(p.PURL); err == nil {
-			return k, cmp.Or(k.Qualifier("distro"), distro), true
+		var err error
+		if k.PURL, err = purl.Parse(p.PURL); err == nil {
+			k.distro, _ = k.PURL.Distro()
+			if k.distro.Release == "" && distro.Family != "" {
+				k.distro = distro
+			}
+			return k, true
 		}
 	}
 	kind, known := ecosystems[name]
 	if !known || p.Package == "" {
-		return k, "", false
+		return k, false
 	}
-	kind, scope, _ := strings.Cut(kind, "/")
-	path := p.Package
+	path, scope := p.Package, ""
 	if kind == "maven" {
 		path = strings.Replace(path, ":", "/", 1)
 	}
-	if i := strings.LastIndexByte(path, '/'); i >= 0 && scope == "" {
+	if distro.Family != "" {
+		scope = distro.Family
+	} else if i := strings.LastIndexByte(path, '/'); i >= 0 {
 		scope, path = path[:i], path[i+1:]
 	}
-	k, err := purl.New(kind, scope, path, "", nil, "")
-	return k, distro, err == nil
+	var err error
+	k.PURL, err = purl.New(kind, scope, path, "", nil, "")
+	k.distro = distro
+	return k, err == nil
 }
 
-// packageKey is the key of a package. Its name is as its ecosystem takes it for the
-// same: PyPI tells no dots and dashes from one another (PEP 503), and package URLs of
-// Go are in lower case where the module's path need not be.
+// packageKey is what a package is found by. The names that tools give to a
+// distribution differ: see [pack.concerns]. PyPI tells no dots and dashes from one
+// another (PEP 503), and package URLs of Go are in lower case where the module's
+// path need not be.
 func packageKey(p purl.PURL) string {
+	if _, of := p.Distro(); of {
+		return "pkg:" + p.Type + "/" + p.Name
+	}
 	switch p.Type {
 	case "pypi":
 		p.Name = strings.Join(strings.FieldsFunc(p.Name, func(r rune) bool { return r == '-' || r == '_' || r == '.' }), "-")
@@ -116,6 +142,49 @@ func packageKey(p purl.PURL) string {
 		p.Namespace, p.Name = strings.ToLower(p.Namespace), strings.ToLower(p.Name)
 	}
 	return p.Package().String()
+}
+
+// streams of Red Hat's that get fixes of their own after a minor release.
+var streams = lazyregexp.New(`^rhel_(eus|aus|tus|e4s|els|eus_long_life)`)
+
+// concerns says whether what a statement says of a package of a distribution is
+// about a package of another, and how sure that is.
+func (k *pack) concerns(d purl.Distro) (c Certainty, why string, ok bool) {
+	c, why = Exact, "the package is the same"
+	switch {
+	case k.distro.Family == d.Family:
+	case k.distro.Family == "" || d.Family == "":
+		c, why = Review, "which distribution the package is of is not written down"
+	case k.distro.Family == "redhat" && d.Family == "centos":
+		c, why = Likely, "CentOS is built from what Red Hat publishes"
+	default:
+		return "", "", false
+	}
+	same, certain := k.distro.Same(d)
+	switch {
+	case !same:
+		return "", "", false
+	case !certain && c == Exact:
+		c, why = Likely, "which release of the distribution it is of is not written down"
+	}
+	if k.distro.Family != "redhat" || k.of == "" || strings.HasPrefix(k.of, "enterprise_linux") || strings.Trim(k.of, "0123456789.") == "" {
+		if k.distro.Family == "ubuntu" && strings.Contains(k.of, "fips") {
+			return Review, "the advisory means Ubuntu's packages for FIPS", true
+		}
+		return c, why, true
+	}
+	if !streams().MatchString(k.of) {
+		return Review, "the advisory means packages of " + k.of, true
+	}
+	_, minor, _ := strings.Cut(k.distro.Release, ".")
+	_, has, _ := strings.Cut(d.Release, ".")
+	switch {
+	case minor != "" && has != "" && minor != has:
+		return "", "", false
+	case minor != has:
+		return Review, "the advisory means release " + k.distro.Release + ", and which one this is, is not written down", true
+	}
+	return least(c, Likely), "the advisory means those with extended support: " + k.of, true
 }
 
 // bare is the key of a component's name where nothing better is known.
@@ -139,8 +208,8 @@ func (x *Index) Narrow(also ...*advisory.Product) {
 		for i := range p.On {
 			want(&p.On[i])
 		}
-		if k, _, ok := packageOf(p); ok {
-			x.wanted[packageKey(k)] = true
+		if k, ok := packageOf(p); ok {
+			x.wanted[packageKey(k.PURL)] = true
 		}
 		x.wanted[bare(p.Name)] = true
 		for _, s := range append([]string{p.CPE}, p.CPEs...) {
@@ -161,10 +230,10 @@ func (x *Index) Narrow(also ...*advisory.Product) {
 	}
 }
 
-// wants reports whether an advisory may be about a component with this key, that
-// of its package.
-func (x *Index) wants(c *sbom.Component, key string) bool {
-	return x.wanted == nil || x.wanted[key] || c.Name != "" && x.wanted[bare(c.Name)] || slices.ContainsFunc(c.CPEs, func(s string) bool {
+// wants reports whether an advisory may be about a component with these keys, of
+// its package and of the source that is built from.
+func (x *Index) wants(c *sbom.Component, key, source string) bool {
+	return x.wanted == nil || x.wanted[key] || x.wanted[source] || c.Name != "" && x.wanted[bare(c.Name)] || slices.ContainsFunc(c.CPEs, func(s string) bool {
 		n, err := cpe.Parse(s)
 		return err == nil && x.wanted[cpeKey(n)]
 	})
@@ -177,16 +246,23 @@ func (x *Index) addComponent(c *sbom.Component) (uint32, bool) {
 	}
 	p, err := purl.Parse(c.PURL)
 	packaged := err == nil
-	var key string
+	var key, sourceKey string
 	if packaged {
 		key = packageKey(p)
 	}
-	if !x.wants(c, key) {
+	source, of := p.Source()
+	if source != "" {
+		sourceKey = "pkg:" + p.Type + "/" + strings.ToLower(source)
+	}
+	if !x.wants(c, key, sourceKey) {
 		return 0, false
 	}
 	id := component{version: x.intern(cmp.Or(c.Version, p.Version))}
 	if packaged {
-		id.name, id.distro = x.intern(p.Package().String()), x.intern(p.Qualifier("distro"))
+		id.name = x.intern(p.Package().String())
+		if d, of := p.Distro(); of {
+			id.distro = x.intern(strings.TrimSpace(d.Family + " " + d.Release))
+		}
 	} else {
 		name := c.Name
 		if c.Group != "" {
@@ -208,6 +284,13 @@ func (x *Index) addComponent(c *sbom.Component) (uint32, bool) {
 			x.byKey[k] = append(x.byKey[k], i)
 		}
 	}
+	if source != "" && (source != p.Name || of != "") {
+		b := built{i, x.intern(cmp.Or(of, x.text[id.version])), x.intern(strings.ToLower(source))}
+		if k := "src:" + p.Type + "/" + strings.ToLower(source); !slices.Contains(x.bySource[k], b) {
+			x.bySource[k] = append(x.bySource[k], b)
+			x.sourceOf[i] = b.source
+		}
+	}
 	for _, s := range c.CPEs { // another document may give more for the same package
 		n, err := cpe.Parse(s)
 		if err != nil {
@@ -223,6 +306,9 @@ func (x *Index) addComponent(c *sbom.Component) (uint32, bool) {
 
 // A posting is a component that a bill of materials gives a CPE name.
 type posting struct{ component, name uint32 }
+
+// A built is a component that is built from a source package.
+type built struct{ component, version, source uint32 }
 
 func cpeKey(n cpe.Name) string { return n[cpe.Vendor] + ":" + n[cpe.Product] }
 
@@ -241,12 +327,12 @@ type part struct {
 func (x *Index) parts(p *advisory.Product) []part {
 	var out []part
 	seen := map[uint32]bool{}
-	add := func(i uint32, c Certainty, why string) {
+	as := func(i uint32, version string, c Certainty, why string) {
 		if seen[i] {
 			return
 		}
 		seen[i] = true
-		vc, says, ok := versions(p, x.text[x.components[i].version])
+		vc, says, ok := versions(p, version)
 		if !ok {
 			return
 		}
@@ -255,20 +341,37 @@ func (x *Index) parts(p *advisory.Product) []part {
 		}
 		out = append(out, part{i, least(c, vc), why, says})
 	}
-	k, distro, packaged := packageOf(p)
-	if packaged {
-		for _, i := range x.byKey[packageKey(k)] {
-			c, why := Exact, "the package is the same"
-			switch d := x.text[x.components[i].distro]; {
-			case distro == d:
-			case distro != "" && d != "":
-				if !sameRelease(k, distro, d) {
-					continue
-				}
-			default:
-				c, why = Likely, "which release of the distribution it is of is not written down"
+	add := func(i uint32, c Certainty, why string) { as(i, x.text[x.components[i].version], c, why) }
+	k, packaged := packageOf(p)
+	_, system := k.PURL.Distro()
+	switch {
+	case packaged && system:
+		for _, b := range x.bySource["src:"+k.Type+"/"+strings.ToLower(k.Name)] {
+			c, why, ok := k.concerns(x.distro(b.component))
+			if !ok {
+				continue
+			}
+			if c == Exact {
+				why = "it is built from the source package " + k.Name
+			}
+			if !bySource[k.distro.Family] {
+				c, why = least(c, Likely), why+", if the advisory means all that is"
+			}
+			as(b.component, x.text[b.version], c, why)
+		}
+		for _, i := range x.byKey[packageKey(k.PURL)] {
+			c, why, ok := k.concerns(x.distro(i))
+			if !ok {
+				continue
+			}
+			if s := x.text[x.sourceOf[i]]; s != "" && s != strings.ToLower(k.Name) && bySource[k.distro.Family] {
+				c, why = Review, "the advisory means a source package, and this one of its name is built from "+s
 			}
 			add(i, c, why)
+		}
+	case packaged:
+		for _, i := range x.byKey[packageKey(k.PURL)] {
+			add(i, Exact, "the package is the same")
 		}
 	}
 	var named cpe.Name
@@ -330,12 +433,8 @@ func squashed(s string) string { return strings.ReplaceAll(fold(s), " ", "") }
 // plainCPE is the value of an attribute as a person writes it.
 func plainCPE(value string) string { return strings.ReplaceAll(cpe.Plain(value), "_", " ") }
 
-// sameRelease says whether two names of a distribution's release may be one:
-// "bullseye" and "debian-11.7".
-func sameRelease(k purl.PURL, a, b string) bool {
-	with := func(distro string) purl.PURL {
-		p, _ := purl.New(k.Type, k.Namespace, k.Name, "", map[string]string{"distro": distro}, "")
-		return p
-	}
-	return with(a).Covers(with(b))
+// distro is the release of a distribution that a component is of.
+func (x *Index) distro(component uint32) purl.Distro {
+	family, release, _ := strings.Cut(x.text[x.components[component].distro], " ")
+	return purl.Distro{Family: family, Release: release}
 }

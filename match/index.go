@@ -48,6 +48,8 @@ type Index struct {
 	byKey       map[string][]uint32  // by package URL, and by bare name
 	byCPE       map[string][]posting // by vendor and product
 	wanted      map[string]bool      // keys of components to keep; nil: all
+	bySource    map[string][]built   // by the source package that distributions build them from
+	sourceOf    map[uint32]uint32    // component -> name of that, where it is another
 
 	documents  map[documentKey]*advisory.Document
 	order      []documentKey            // as they came
@@ -136,6 +138,7 @@ func NewIndex(names *Names) *Index {
 		names: names, makers: map[string]*maker{}, houses: map[*maker]*house{}, modelOf: map[[2]string]int{}, byWord: map[string][]int32{},
 		productOf: map[productKey]int{}, deviceOf: map[string]uint32{}, sbomOf: map[string]int{},
 		text: []string{""}, textOf: map[string]uint32{"": 0}, componentOf: map[componentKey]uint32{}, byKey: map[string][]uint32{}, byCPE: map[string][]posting{},
+		bySource: map[string][]built{}, sourceOf: map[uint32]uint32{},
 		documents: map[documentKey]*advisory.Document{}, canonical: map[string]string{}, documentOf: map[string][]documentKey{},
 	}
 }

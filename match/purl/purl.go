@@ -178,31 +178,12 @@ func (p PURL) Covers(q PURL) bool {
 		sameDistro(p.Namespace, p.Qualifier("distro"), q.Qualifier("distro"))
 }
 
-// codenames are the releases that a distribution also calls by a name.
-var codenames = map[string]string{
-	"jessie": "8", "stretch": "9", "buster": "10", "bullseye": "11", "bookworm": "12", "trixie": "13", "forky": "14",
-	"trusty": "14.04", "xenial": "16.04", "bionic": "18.04", "focal": "20.04", "jammy": "22.04", "noble": "24.04",
-}
-
 // sameDistro compares "bullseye", "debian-11" and "debian-11.7", or "3.14" and
 // "alpine-3.14.2"; what is not said differs from nothing.
 func sameDistro(namespace, a, b string) bool {
-	cut := func(d string) string {
-		d = strings.ToLower(d)
-		if i := strings.LastIndexByte(d, '-'); i >= 0 {
-			d = d[i+1:]
-		}
-		if n, ok := codenames[d]; ok {
-			d = n
-		}
-		major, rest, _ := strings.Cut(d, ".")
-		if namespace != "ubuntu" && namespace != "alpine" {
-			return major
-		}
-		minor, _, _ := strings.Cut(rest, ".") // their releases have two numbers: 3.14 of 3.14.2
-		return major + "." + minor
-	}
-	return a == "" || b == "" || a == b || cut(a) == cut(b)
+	family := FamilyOf(namespace)
+	same, _ := DistroOf(family, a).Same(DistroOf(family, b))
+	return a == b || same
 }
 
 // isType follows section 5.2: letters, digits, "." and "-", not first a digit.
