@@ -144,6 +144,16 @@ func packageKey(p purl.PURL) string {
 	return p.Package().String()
 }
 
+// versionOf is a version of a package as it is compared: what is written, or what
+// its package URL says. RPM's begins with its epoch, which is a qualifier there.
+func versionOf(p purl.PURL, written string) string {
+	v := cmp.Or(written, p.Version)
+	if epoch := p.Qualifier("epoch"); p.Type == "rpm" && epoch != "" && epoch != "0" && v != "" && !strings.Contains(v, ":") {
+		return epoch + ":" + v
+	}
+	return v
+}
+
 // streams of Red Hat's that get fixes of their own after a minor release.
 var streams = lazyregexp.New(`^rhel_(eus|aus|tus|e4s|els|eus_long_life)`)
 
@@ -257,7 +267,7 @@ func (x *Index) addComponent(c *sbom.Component) (uint32, bool) {
 	if !x.wants(c, key, sourceKey) {
 		return 0, false
 	}
-	id := component{version: x.intern(cmp.Or(c.Version, p.Version))}
+	id := component{version: x.intern(versionOf(p, c.Version))}
 	if packaged {
 		id.name = x.intern(p.Package().String())
 		if d, of := p.Distro(); of {
@@ -285,7 +295,7 @@ func (x *Index) addComponent(c *sbom.Component) (uint32, bool) {
 		}
 	}
 	if source != "" && (source != p.Name || of != "") {
-		b := built{i, x.intern(cmp.Or(of, x.text[id.version])), x.intern(strings.ToLower(source))}
+		b := built{i, x.intern(versionOf(p, cmp.Or(of, c.Version))), x.intern(strings.ToLower(source))}
 		if k := "src:" + p.Type + "/" + strings.ToLower(source); !slices.Contains(x.bySource[k], b) {
 			x.bySource[k] = append(x.bySource[k], b)
 			x.sourceOf[i] = b.source

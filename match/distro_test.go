@@ -85,3 +85,35 @@ func TestDistributions(t *testing.T) {
 		}
 	}
 }
+
+// TestEpoch: the epoch of a package of RPM's stands in a qualifier, and is the
+// first part of its version.
+func TestEpoch(t *testing.T) {
+	for _, test := range []struct {
+		purl, version string
+		want          Certainty
+	}{
+		{"pkg:rpm/redhat/openssl-libs@1.0.2k-19.el7?epoch=1&distro=rhel-7.9", "", Exact},
+		{"pkg:rpm/redhat/openssl-libs@1.0.2k-26.el7_9?epoch=1&distro=rhel-7.9", "", ""},
+		{"pkg:rpm/redhat/openssl-libs@1.0.2k-26.el7_9?epoch=1&distro=rhel-7.9", "1.0.2k-26.el7_9", ""},
+		{"pkg:rpm/redhat/openssl-libs@1.0.2k-26.el7_9?epoch=1&distro=rhel-7.9", "1:1.0.2k-26.el7_9", ""},
+		{"pkg:rpm/redhat/openssl-libs@1.0.2k-26.el7_9?distro=rhel-7.9", "", Exact}, // as written
+		{"pkg:rpm/redhat/openssl-libs@1.0.2k-26.el7_9?epoch=2&distro=rhel-7.9", "", ""},
+		{"pkg:rpm/redhat/other@9?epoch=1&distro=rhel-7.9&upstream=openssl-libs-1.0.2k-26.el7_9.src.rpm", "", ""},
+		{"pkg:rpm/redhat/other@9?epoch=1&distro=rhel-7.9&upstream=openssl-libs-1.0.2k-19.el7.src.rpm", "", Likely},
+	} {
+		x := NewIndex(nil)
+		x.AddSBOM(bom("urn:1", "2.1.4", sbom.Component{Name: "y", PURL: test.purl, Version: test.version}))
+		p := advisory.Product{Ecosystem: "Red Hat:enterprise_linux:7::server", Package: "openssl-libs", HasRange: true, Range: before(version.RPM, "1:1.0.2k-25.el7_9")}
+		var got Certainty
+		for _, h := range x.Affected(about("CVE-2024-1", nil, advisory.Statement{Product: p})) {
+			got = h.Certainty
+		}
+		if got != test.want {
+			t.Errorf("%s %s: %q, want %q", test.purl, test.version, got, test.want)
+		}
+		if hits, _ := x.Find(test.purl); len(hits) != 1 {
+			t.Errorf("%s: not found by itself", test.purl)
+		}
+	}
+}

@@ -581,7 +581,7 @@ func (x *Index) Find(query string) (hits []Hit, known bool) {
 	}
 	if k, err := purl.Parse(query); err == nil {
 		p.PURL = query
-		only(k.Version)
+		only(versionOf(k, ""))
 	} else if n, err := cpe.Parse(query); err == nil {
 		p.CPE = query
 		only(strings.TrimSpace(plainCPE(n[cpe.Version]) + " " + plainCPE(n[cpe.Update])))
