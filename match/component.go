@@ -129,8 +129,8 @@ func packageOf(p *advisory.Product) (k pack, ok bool) {
 
 // packageKey is what a package is found by. The names that tools give to a
 // distribution differ: see [pack.concerns]. PyPI tells no dots and dashes from one
-// another (PEP 503), and package URLs of Go are in lower case where the module's
-// path need not be.
+// another (PEP 503), NuGet no case, and package URLs of Go are in lower case where
+// the module's path need not be.
 func packageKey(p purl.PURL) string {
 	if _, of := p.Distro(); of {
 		return "pkg:" + p.Type + "/" + p.Name
@@ -138,7 +138,7 @@ func packageKey(p purl.PURL) string {
 	switch p.Type {
 	case "pypi":
 		p.Name = strings.Join(strings.FieldsFunc(p.Name, func(r rune) bool { return r == '-' || r == '_' || r == '.' }), "-")
-	case "golang":
+	case "golang", "nuget":
 		p.Namespace, p.Name = strings.ToLower(p.Namespace), strings.ToLower(p.Name)
 	}
 	return p.Package().String()

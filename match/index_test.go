@@ -85,6 +85,10 @@ func TestComponents(t *testing.T) {
 		{"supplier and name", sbom.Component{Name: "DCMTK", Version: "3.6.5", Supplier: "OFFIS e.V."}, advisory.Product{Manufacturer: "OFFIS", Name: "DCMTK", HasRange: true, Range: before(version.Generic, "3.6.7")}, Likely},
 		{"the name alone", sbom.Component{Name: "dcmtk", Version: "3.6.5"}, advisory.Product{Manufacturer: "OFFIS", Name: "DCMTK", HasRange: true, Range: before(version.Generic, "3.6.7")}, Review},
 		{"another supplier", sbom.Component{Name: "dcmtk", Version: "3.6.5", Supplier: "Contoso"}, advisory.Product{Manufacturer: "OFFIS", Name: "DCMTK", HasRange: true, Range: before(version.Generic, "3.6.7")}, ""},
+		{"NuGet's spelling", lib("pkg:nuget/newtonsoft.json@12.0.1", "12.0.1"), advisory.Product{Ecosystem: "NuGet", Package: "Newtonsoft.Json", HasRange: true, Range: before(version.NuGet, "13.0.1")}, Exact},
+		{"npm tells case apart", lib("pkg:npm/JSONStream@1.0.0", "1.0.0"), advisory.Product{Ecosystem: "npm", Package: "jsonstream", HasRange: true, Range: before(version.NPM, "2.0.0")}, ""},
+		{"a package called like a product of nobody", lib("pkg:generic/core@1.0.0", "1.0.0"), advisory.Product{Name: "core", HasRange: true, Range: before(version.Generic, "2")}, ""},
+		{"a generic package called like a product", lib("pkg:generic/core@1.0.0", "1.0.0"), advisory.Product{Manufacturer: "acme", Name: "core", HasRange: true, Range: before(version.Generic, "2")}, Review},
 		{"a package called like a product", lib("pkg:npm/core@1.0.0", "1.0.0"), advisory.Product{Manufacturer: "acme", Name: "core", HasRange: true, Range: before(version.Generic, "2")}, ""},
 	} {
 		if test.component.Name == "x" {
