@@ -400,7 +400,13 @@ func (d *affectedDevice) text(w io.Writer) {
 		}
 		fmt.Fprintf(w, "    %-5s %s\n", label, report.Plain(strings.Join(list, sep)+more))
 	}
-	line("for", slices.Concat(d.Vulnerabilities, d.Advisories[:min(len(d.Advisories), most)]), ", ")
+	ids := slices.Clone(d.Vulnerabilities)
+	for _, id := range d.Advisories[:min(len(d.Advisories), most)] {
+		if !slices.Contains(ids, id) { // the record of a CVE has its name
+			ids = append(ids, id)
+		}
+	}
+	line("for", ids, ", ")
 	line("has", d.Components, ", ")
 	line("why", d.Why, "; ")
 	for i, s := range d.Do {
