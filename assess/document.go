@@ -257,7 +257,7 @@ func (d *documents) take(in *report.Input, p *Paper) error {
 		in.Kind = "recalls"
 		docs, err := register.ReadRecalls(f)
 		in.Items = len(docs)
-		d.advisories = append(d.advisories, recalls(docs)...)
+		d.advisories = append(d.advisories, docs...)
 		return err
 	case register.DeviceList:
 		return d.readList(f, in, p)

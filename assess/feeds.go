@@ -13,7 +13,6 @@ import (
 	"github.com/myelin-health/myelin/match"
 	"github.com/myelin-health/myelin/match/advisory"
 	"github.com/myelin-health/myelin/match/register"
-	"github.com/myelin-health/myelin/match/version"
 	"github.com/myelin-health/myelin/report"
 )
 
@@ -113,20 +112,6 @@ func (d *documents) has() func(di, company, brand, model string) bool {
 		}
 		return known
 	}
-}
-
-// recalls understands what recalls say of versions.
-func recalls(docs []*advisory.Document) []*advisory.Document {
-	for _, doc := range docs {
-		for i := range doc.Vulnerabilities {
-			for j := range doc.Vulnerabilities[i].Statements {
-				if p := &doc.Vulnerabilities[i].Statements[j].Product; p.Version != "" {
-					p.Text = version.ParseText(p.Version)
-				}
-			}
-		}
-	}
-	return docs
 }
 
 // columnsOf says what the columns of a register were taken for.

@@ -4,6 +4,8 @@
 package register
 
 import (
+	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -230,7 +232,7 @@ func TestRecalls(t *testing.T) {
 				Status: advisory.Affected,
 				Product: advisory.Product{
 					Manufacturer: "Norra Medical", Name: "Flow 500 infusion pump, Model Numbers: F500-1, F500-2 and F500-3. For hospitals.", Version: "2.1.4 and prior",
-					Text: version.Text{Why: "a recall in prose"}, ProductCode: "FRN", DIs: []string{"09521000000506"}, Models: []string{"F500-1", "F500-2", "F500-3"},
+					Text: version.ParseText("2.1.4 and prior"), ProductCode: "FRN", DIs: []string{"09521000000506"}, Models: []string{"F500-1", "F500-2", "F500-3"},
 				},
 				Remediations: []advisory.Remediation{{Category: "mitigation", Details: "Update to 2.2.0.", URL: "https://www.accessdata.fda.gov/scripts/cdrh/cfdocs/cfRES/res.cfm?id=900101", Date: day(1, 12)}},
 			}},
@@ -252,6 +254,36 @@ func TestRecalls(t *testing.T) {
 		if list, err := ReadRecalls(strings.NewReader(in)); err == nil || len(list) > 0 {
 			t.Errorf("%q: %v %v", in, list, err)
 		}
+	}
+}
+
+// TestRecallVersions: what a recall says of versions is taken out of what stands
+// around it.
+func TestRecallVersions(t *testing.T) {
+	for _, test := range []struct{ product, codes, version, in, out string }{
+		{"Flow 500 infusion pump, Model Flow 500, software version 2.1.4 and below", "UDI-DI 09521000000506, all serial numbers", "2.1.4 and below", "2.1.4", "2.2.0"},
+		{"Flow 500", "Software versions: 2.1.4 and prior, all serial numbers", "2.1.4 and prior", "1.0", "2.2.0"},
+		{"Flow 500", "UDI-DI 09521000000506 Software version 2.1.4 and lower UDI-DI: 09521000000506 Serial Numbers: F5-1, F5-2", "2.1.4 and lower", "2.1.4", "2.1.5"},
+		{"Flow 500 with firmware version 2.1.4 (UDI 09521000000506)", "all lots", "2.1.4", "2.1.4", "2.1.3"},
+		{"Flow 500 with software version 2.1.4 or earlier and serial numbers below 100", "", "2.1.4 or earlier", "", ""},
+		{"Flow 500 software revision 2.1.4. REF 4711", "", "2.1.4", "2.1.4", "2.2"},
+	} {
+		b, err := json.Marshal(map[string]any{"results": []any{map[string]string{"product_res_number": "Z-1-2026", "product_description": test.product, "code_info": test.codes}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		list, err := ReadRecalls(bytes.NewReader(b))
+		if err != nil {
+			t.Fatal(err)
+		}
+		p := list[0].Vulnerabilities[0].Statements[0].Product
+		if p.Version != test.version || test.in != "" && (p.Text.Kind != version.Versions || !p.Text.Range.Contains(test.in) || p.Text.Range.Contains(test.out)) {
+			t.Errorf("%s; %s: %q, %+v", test.product, test.codes, p.Version, p.Text)
+		}
+	}
+	list, err := ReadRecalls(strings.NewReader(`{"results":[{"product_res_number":"Z-1-2026","product_description":"Flow 500","code_info":"Serial numbers 1000 to 2000"}]}`))
+	if p := &list[0].Vulnerabilities[0].Statements[0].Product; err != nil || p.Text.Condition == "" || p.Serials != nil {
+		t.Errorf("a span of serial numbers: %v %+v", err, p)
 	}
 }
 

@@ -4,6 +4,7 @@
 package register
 
 import (
+	"cmp"
 	"errors"
 	"io"
 	"regexp"
@@ -126,8 +127,7 @@ type recall struct {
 //
 // A recall says in prose which units it is about. What was found there are
 // device identifiers, models, lots and serial numbers; what it says of versions
-// stands in the product's Version. Who compares has to ask a person unless one
-// of these is the device's.
+// stands in the product's Version, and as far as it is understood in its Text.
 func ReadRecalls(r io.Reader) ([]*advisory.Document, error) {
 	var out []*advisory.Document
 	full := false
@@ -165,7 +165,7 @@ func (v *recall) document() *advisory.Document {
 	if id == "" || v.Product == "" {
 		return nil
 	}
-	about := prose(v.Product + "\n" + v.Codes + "\n" + v.MoreCodes)
+	about := prose(v.Product + ". " + v.Codes + ". " + v.MoreCodes)
 	product := advisory.Product{
 		Manufacturer: cut(v.Firm), Name: prose(v.Product), ProductCode: strings.ToUpper(cut(v.ProductCode)),
 		Models: named(about, modelWords()), Lots: named(about, lotWords()), Serials: named(about, serialWords()), DIs: deviceIdentifiers(about),
@@ -173,11 +173,16 @@ func (v *recall) document() *advisory.Document {
 	}
 	product.Text = version.Text{Why: "a recall in prose"}
 	switch {
-	case product.Version != "": // for package version to understand
+	case product.Version != "":
+		product.Text = version.ParseText(product.Version)
 	case allUnits().MatchString(v.Codes):
 		product.Text = version.Text{Kind: version.All, Why: "the recall is of all units"}
 	case len(product.Serials)+len(product.Lots) > 0:
 		product.Text.Why = "the recall names units by lot or serial number, not versions"
+	}
+	if unitSpan().MatchString(about) { // what is between two numbers nobody can tell
+		product.Serials, product.Lots = nil, nil
+		product.Text.Condition = cmp.Or(product.Text.Condition, "it is one of the units that the recall names by their numbers")
 	}
 	initiated := day(first(v.Initiated, v.Began))
 	s := advisory.Statement{Product: product, Status: advisory.Affected}
@@ -263,6 +268,8 @@ var (
 
 	allUnits  = lazyregexp.New(`(?i)^\s*all\s+(?:\w+\s+){0,4}(?:serial|lots?|units?|devices?|models?|versions?|products?|systems?|codes?)\b`)
 	softwords = lazyregexp.New(`(?i)\b(?:software|firmware|sw|fw)\b[^;,:]{0,20}?\b(?:versions?|revisions?|releases?|rev\.?|ver\.?|v)\s*[:;#.]?\s*([^;]{1,100})`)
+	unitSpan  = lazyregexp.New(`(?i)\b(?:serial|s/n|sn|lot|batch)\w*\b[^.;]{0,80}?\d\s+(?:to|through|thru|until|-|–)\s+[A-Za-z]{0,8}[-.]?\d`)
+	notOf     = lazyregexp.New(`(?i)[\s,(:/-]*(?:\b(?:with|and|or|having|for)\s+)?(?:\ball\s+)?\b(?:udi|gtin|serials?|s/n|sn|lots?|batch(?:es)?|catalog(?:ue)?|cat|ref|reference|part|item|models?|product|units?|devices?|k\d{6})\b`)
 	gtins     = lazyregexp.New(`\b(?:01\)?)?(\d{14})\b`)
 	number    = lazyregexp.New(`^[A-Za-z0-9][A-Za-z0-9._/+-]{0,39}$`)
 )
@@ -303,12 +310,15 @@ func deviceIdentifiers(about string) []string {
 }
 
 // versionIn returns what is said of the software's version, up to where the
-// sentence ends.
+// sentence ends or goes on to identifiers, lots and serial numbers.
 func versionIn(about string) string {
 	m := softwords().FindStringSubmatch(about)
 	if m == nil {
 		return ""
 	}
 	s, _, _ := strings.Cut(m[1], ". ")
+	if at := notOf().FindStringIndex(s); at != nil {
+		s = s[:at[0]]
+	}
 	return cut(strings.TrimRight(s, " .,"))
 }
