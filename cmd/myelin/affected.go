@@ -5,12 +5,14 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -22,8 +24,10 @@ import (
 	"github.com/myelin-health/myelin/assess"
 	"github.com/myelin-health/myelin/match"
 	"github.com/myelin-health/myelin/match/advisory"
+	"github.com/myelin-health/myelin/match/purl"
 	"github.com/myelin-health/myelin/match/register"
 	"github.com/myelin-health/myelin/match/sbom"
+	"github.com/myelin-health/myelin/match/vex"
 	"github.com/myelin-health/myelin/report"
 )
 
@@ -94,7 +98,7 @@ Files may be packed (.gz, .zst); one of them may be "-", standard input.`,
 	}
 	v.Flags().StringArrayVar(&registers, "register", nil, "`FILE`: the hospital's list of devices (CSV, YAML, JSON)")
 	v.Flags().StringArrayVar(&sboms, "sboms", nil, "`PATH`: bills of materials (CycloneDX, SPDX), a file or folder")
-	v.Flags().StringArrayVar(&advisories, "advisories", nil, "`PATH`: advisories (CSAF, OSV, CVE, NVD), a file or folder")
+	v.Flags().StringArrayVar(&advisories, "advisories", nil, "`PATH`: advisories (CSAF, OSV, CVE, NVD), FDA's recalls, VEX, KEV, EPSS, a file or folder")
 	v.Flags().StringVar(&aliases, "aliases", "", "`FILE`: how makers and products are spelled here, beside what is known")
 	format.register(v, "text", "json")
 	return v
@@ -104,9 +108,15 @@ Files may be packed (.gz, .zst); one of them may be "-", standard input.`,
 type library struct {
 	*console
 	papers  assess.Papers
+	names   *match.Names
 	index   *match.Index
 	entries []register.Entry // by ordinal
 	failed  bool
+
+	published map[string][]*advisory.Document // advisories by id
+	said      []vex.Statement
+	kev       map[string]advisory.KEVEntry
+	epss      *advisory.EPSS
 }
 
 func (l *library) open(aliases string) error {
@@ -125,7 +135,8 @@ func (l *library) open(aliases string) error {
 			return err
 		}
 	}
-	l.index = match.NewIndex(names)
+	l.names, l.index = names, match.NewIndex(names)
+	l.published, l.kev = map[string][]*advisory.Document{}, map[string]advisory.KEVEntry{}
 	return nil
 }
 
@@ -240,17 +251,56 @@ func (l *library) sbom(p *assess.Paper, f io.Reader) (int, func(), error) {
 	return len(d.Components), func() { l.index.AddSBOM(d) }, nil
 }
 
+// advisory reads what is said of vulnerabilities: advisories and recalls, what is
+// exploited and how likely that is, and VEX.
 func (l *library) advisory(p *assess.Paper, f io.Reader) (int, func(), error) {
+	if _, ok := sbom.Detect(p.Head); ok || bytes.Contains(p.Head, []byte("openvex.dev/ns")) {
+		return l.vex(f)
+	}
 	kind := advisory.Detect(p.Head)
+	var docs []*advisory.Document
+	var err error
 	switch kind {
 	case advisory.CSAF, advisory.OSV, advisory.CVE5, advisory.NVD, advisory.GitHub:
+		docs, err = advisory.Read(f)
+	case advisory.KEVCatalog:
+		rows, err := advisory.ReadKEV(f)
+		if err != nil {
+			return 0, nil, err
+		}
+		return len(rows), func() { maps.Copy(l.kev, rows) }, nil
+	case advisory.EPSSScores:
+		scores, err := advisory.ReadEPSS(f)
+		if err != nil {
+			return 0, nil, err
+		}
+		return 0, func() {
+			if l.epss == nil || scores.Date.After(l.epss.Date) {
+				l.epss = scores
+			}
+		}, nil
 	default:
-		return 0, nil, nil
+		if register.Detect(p.Head, p.Name) != register.RecallFile {
+			return 0, nil, nil
+		}
+		docs, err = register.ReadRecalls(f)
 	}
-	docs, err := advisory.Read(f)
+	say := func() {}
 	if kind == advisory.CSAF && len(docs) == 1 {
 		if _, wrong := p.Beside(); wrong != nil {
 			return 0, nil, errors.Join(err, wrong)
+		}
+		if docs[0].Profile == "csaf_vex" {
+			again, wrong := p.Open()
+			if wrong != nil {
+				return 0, nil, wrong
+			}
+			defer again.Close()
+			if _, also, wrong := l.vex(again); also != nil {
+				say = also
+			} else {
+				err = errors.Join(err, wrong)
+			}
 		}
 	}
 	items := 0
@@ -266,8 +316,65 @@ func (l *library) advisory(p *assess.Paper, f io.Reader) (int, func(), error) {
 	return items, func() {
 		for _, d := range docs {
 			l.index.AddAdvisory(d)
+			l.published[d.ID] = append(l.published[d.ID], d)
 		}
+		say()
 	}, err
+}
+
+func (l *library) vex(f io.Reader) (int, func(), error) {
+	doc, err := vex.ReadDocument(f)
+	if err != nil {
+		return 0, nil, err
+	}
+	for i := range doc.Statements {
+		st := &doc.Statements[i]
+		st.Product.Manufacturer = cmp.Or(st.Product.Manufacturer, st.Supplier)
+	}
+	return len(doc.Statements), func() { l.said = append(l.said, doc.Statements...) }, nil
+}
+
+// judge returns what VEX documents say of a hit, and whether the product's
+// supplier says there that it is none.
+func (l *library) judge(h *match.Hit) (says []string, cleared bool) {
+	if l.said == nil || h.Vulnerability == "" {
+		return nil, false
+	}
+	p := l.index.Product(h.Product)
+	supplies := func(author, maker string) bool { return l.names.SameMaker(author, maker) == match.Exact }
+	q := vex.Question{
+		Vulnerability: h.Vulnerability, Aliases: h.Aliases, Same: supplies,
+		Product: advisory.Product{Manufacturer: p.Manufacturer, Name: p.Model, Version: p.Version},
+		About: func(stated, asked *advisory.Product) bool {
+			as := *stated
+			if l.names.SameProduct(match.Product{Manufacturer: stated.Manufacturer, Model: stated.Name}, match.Product{Manufacturer: asked.Manufacturer, Model: asked.Name}) == match.Exact {
+				as.PURL, as.CPE, as.Manufacturer, as.Name = "", "", asked.Manufacturer, asked.Name
+			}
+			return vex.Includes(&as, asked)
+		},
+	}
+	if h.Component >= 0 {
+		name, version := l.index.Component(h.Component)
+		q.Component = &advisory.Product{Name: name, Version: version}
+		if k, err := purl.Parse(name); err == nil {
+			k.Version = version
+			q.Component.PURL, q.Component.Name = k.String(), k.Name
+		}
+	}
+	a := vex.Resolve(l.said, q)
+	for i := range a.Opinions {
+		says = append(says, a.Opinions[i].Opinion())
+	}
+	if a.Said == nil {
+		return says, false
+	}
+	says = append(says, "the supplier: "+a.Said.Opinion())
+	revoked := slices.ContainsFunc(h.Advisories, func(id string) bool {
+		return slices.ContainsFunc(l.published[id], func(d *advisory.Document) bool {
+			return d.Modified.After(a.Said.Time) && supplies(d.Publisher, p.Manufacturer)
+		})
+	})
+	return says, a.Suppresses() && !revoked
 }
 
 // affected is the answer, and in JSON one document.
@@ -276,7 +383,8 @@ type affected struct {
 	What     string           `json:"what"`
 	Has      bool             `json:"has,omitempty"` // WHAT is a component or product, and these have it, be they vulnerable or not
 	Devices  []affectedDevice `json:"devices"`
-	Products []affectedDevice `json:"products"` // that are hit, and of which the register has no device
+	Products []affectedDevice `json:"products"`          // that are hit, and of which the register has no device
+	Cleared  []affectedDevice `json:"cleared,omitempty"` // that their supplier says are not affected
 }
 
 type affectedDevice struct {
@@ -291,6 +399,9 @@ type affectedDevice struct {
 	Advisories      []string        `json:"advisories,omitempty"`
 	Components      []string        `json:"components,omitempty"`
 	Why             []string        `json:"why"`
+	Exploited       bool            `json:"known_exploited,omitempty"` // CISA's catalogue has it
+	EPSS            float64         `json:"epss,omitempty"`            // the highest of its vulnerabilities
+	Says            []string        `json:"says,omitempty"`            // VEX
 	Do              []string        `json:"do,omitempty"`
 }
 
@@ -299,21 +410,27 @@ type affectedDevice struct {
 func (l *library) answer(what string, hits []match.Hit) *affected {
 	a := &affected{Schema: 1, What: what, Devices: []affectedDevice{}, Products: []affectedDevice{}}
 	device, product := map[uint32]int{}, map[int]int{}
+	absolved := map[uint32]int{}
 	for i := range hits { // the surest first
 		h := &hits[i]
 		a.Has = a.Has || h.Vulnerability == ""
+		says, cleared := l.judge(h)
+		list, of := &a.Devices, device
+		if cleared {
+			list, of = &a.Cleared, absolved
+		}
 		for it := h.Devices.Iterator(); it.HasNext(); {
 			at := it.Next()
-			j, known := device[at]
+			j, known := of[at]
 			if !known {
-				j = len(a.Devices)
-				device[at] = j
+				j = len(*list)
+				of[at] = j
 				e := &l.entries[at]
-				a.Devices = append(a.Devices, affectedDevice{
+				*list = append(*list, affectedDevice{
 					ID: e.ID, Ward: e.Ward, Location: e.Location, Manufacturer: e.Manufacturer, Model: e.Model, Version: e.Version, Certainty: h.Certainty, Why: h.Why,
 				})
 			}
-			l.add(&a.Devices[j], h)
+			l.add(&(*list)[j], h, says)
 		}
 		if h.Devices.IsEmpty() {
 			j, known := product[h.Product]
@@ -323,20 +440,35 @@ func (l *library) answer(what string, hits []match.Hit) *affected {
 				p := l.index.Product(h.Product)
 				a.Products = append(a.Products, affectedDevice{Manufacturer: p.Manufacturer, Model: p.Model, Version: p.Version, Certainty: h.Certainty, Why: h.Why})
 			}
-			l.add(&a.Products[j], h)
+			l.add(&a.Products[j], h, says)
 		}
 	}
-	slices.SortStableFunc(a.Devices, func(a, b affectedDevice) int { return cmp.Or(cmp.Compare(a.Ward, b.Ward), cmp.Compare(a.ID, b.ID)) })
+	for _, list := range [][]affectedDevice{a.Devices, a.Cleared} {
+		slices.SortStableFunc(list, func(a, b affectedDevice) int { return cmp.Or(cmp.Compare(a.Ward, b.Ward), cmp.Compare(a.ID, b.ID)) })
+	}
 	return a
 }
 
-func (l *library) add(d *affectedDevice, h *match.Hit) {
+func (l *library) add(d *affectedDevice, h *match.Hit, says []string) {
 	also := func(list *[]string, s string) {
 		if s != "" && !slices.Contains(*list, s) {
 			*list = append(*list, s)
 		}
 	}
 	also(&d.Vulnerabilities, h.Vulnerability)
+	for _, s := range says {
+		also(&d.Says, s)
+	}
+	for _, id := range append([]string{h.Vulnerability}, h.Aliases...) {
+		if row, ok := l.kev[id]; ok {
+			d.Exploited = true
+			also(&d.Do, row.Action)
+		}
+		if l.epss != nil {
+			p, _, _ := l.epss.Score(id)
+			d.EPSS = max(d.EPSS, p)
+		}
+	}
 	for _, s := range h.Advisories {
 		also(&d.Advisories, s)
 	}
@@ -379,6 +511,12 @@ func (a *affected) text(w io.Writer) error {
 		}
 		a.Products[i].text(b)
 	}
+	for i := range a.Cleared {
+		if i == 0 {
+			fmt.Fprint(b, "\nnot affected, says the supplier\n")
+		}
+		a.Cleared[i].text(b)
+	}
 	return b.Flush()
 }
 
@@ -409,6 +547,13 @@ func (d *affectedDevice) text(w io.Writer) {
 	line("for", ids, ", ")
 	line("has", d.Components, ", ")
 	line("why", d.Why, "; ")
+	line("says", d.Says, "; ")
+	if d.Exploited {
+		line("now", []string{"attackers use it: CISA's catalogue of known exploited vulnerabilities has it"}, "")
+	}
+	if d.EPSS > 0 {
+		line("epss", []string{strconv.FormatFloat(d.EPSS, 'f', -1, 64)}, "")
+	}
 	for i, s := range d.Do {
 		if i == mostAdvice {
 			fmt.Fprintf(w, "    do    %d more: --format json has them\n", len(d.Do)-i)
