@@ -225,6 +225,9 @@ func (d *documents) know(r *watch.Result, now time.Time) []finding.Finding {
 		e.Manufacturer, e.Model, e.Version, e.OS = x.Manufacturer, x.Model, x.Version, x.OS
 		for _, j := range f.listed[i] {
 			has := &d.entries[j]
+			if e.UDI.DI == "" {
+				e.UDI = has.UDI
+			}
 			e.Serial, e.SBOM = cmp.Or(e.Serial, has.Serial), cmp.Or(e.SBOM, has.SBOM)
 			e.Made, e.Distributed = cmp.Or(e.Made, has.Made), cmp.Or(e.Distributed, has.Distributed)
 		}

@@ -37,6 +37,7 @@ type Index struct {
 
 	devices  []unit
 	deviceOf map[string]uint32
+	byDI     map[string][]uint32 // devices by the device identifier that they have or had
 
 	sboms  []bill
 	sbomOf map[string]int // by serial number
@@ -110,6 +111,7 @@ type unit struct {
 	product           int
 	made, distributed string
 	serial            string
+	lot, di           string // of its UDI
 }
 
 type bill struct {
@@ -136,7 +138,7 @@ func NewIndex(names *Names) *Index {
 	}
 	return &Index{
 		names: names, makers: map[string]*maker{}, houses: map[*maker]*house{}, modelOf: map[[2]string]int{}, byWord: map[string][]int32{},
-		productOf: map[productKey]int{}, deviceOf: map[string]uint32{}, sbomOf: map[string]int{},
+		productOf: map[productKey]int{}, deviceOf: map[string]uint32{}, byDI: map[string][]uint32{}, sbomOf: map[string]int{},
 		text: []string{""}, textOf: map[string]uint32{"": 0}, componentOf: map[componentKey]uint32{}, byKey: map[string][]uint32{}, byCPE: map[string][]posting{},
 		bySource: map[string][]built{}, sourceOf: map[uint32]uint32{},
 		documents: map[documentKey]*advisory.Document{}, canonical: map[string]string{}, documentOf: map[string][]documentKey{},
@@ -312,7 +314,10 @@ func (x *Index) AddDevice(e *register.Entry) uint32 {
 			x.deviceOf[e.ID] = i
 		}
 	}
-	x.devices[i] = unit{p, e.Made, e.Distributed, e.Serial}
+	if di := e.UDI.DI; di != "" && x.devices[i].di != di {
+		x.byDI[di] = append(x.byDI[di], i)
+	}
+	x.devices[i] = unit{p, e.Made, e.Distributed, cmp.Or(e.Serial, e.UDI.Serial), e.UDI.Lot, e.UDI.DI}
 	x.products[p].devices.Add(i)
 	if e.SBOM != "" {
 		if b, ok := x.sbomOf[e.SBOM]; ok {
@@ -737,7 +742,7 @@ func (x *Index) statements(d *advisory.Document, v *advisory.Vulnerability, cach
 		if p.Within != nil {
 			p = p.Within
 		}
-		simple := p.PURL == "" && p.CPE == "" && !p.HasRange && len(p.Serials)+len(p.Models)+len(p.SKUs) == 0
+		simple := p.PURL == "" && p.CPE == "" && !p.HasRange && len(p.Serials)+len(p.Lots)+len(p.DIs)+len(p.Models)+len(p.SKUs) == 0
 		key := nameKey{p.Manufacturer, p.Family, p.Name, p.Version}
 		simple = simple && s.Product.Within == nil
 		e, known := cache[key]

@@ -660,3 +660,55 @@ func TestFindVersion(t *testing.T) {
 		}
 	}
 }
+
+// TestRecalledUnits: a device is found by its device identifier, which names no
+// version, and is one of those that a recall means by its lot or serial number.
+func TestRecalledUnits(t *testing.T) {
+	const di, other = "09521000000506", "09521000000513"
+	x := NewIndex(nil)
+	add := func(id, model, v, di, lot, serial string) {
+		e := &register.Entry{ID: id}
+		e.Model, e.Version, e.UDI = model, v, device.UDI{DI: di, Lot: lot, Serial: serial}
+		if model != "" {
+			e.Manufacturer = "Norra Medical"
+		}
+		x.AddDevice(e)
+	}
+	add("nameless", "", "", di, "", "")
+	add("newer", "", "2.2.0", di, "", "")
+	add("older", "", "2.1.0", di, "A1", "")
+	add("named", "Flow 500", "2.1.0", other, "B2", "F5-1")
+	add("moved", "", "2.1.0", di, "", "")
+	add("moved", "", "2.1.0", other, "", "")
+	add("gone", "", "2.1.0", di, "", "")
+	x.RemoveDevice("gone")
+	for _, test := range []struct {
+		name    string
+		product advisory.Product
+		want    []string
+	}{
+		{"versions", advisory.Product{Version: "2.1.4 and below", Text: version.ParseText("2.1.4 and below")}, []string{"exact [older]", "review [nameless]"}},
+		{"all", advisory.Product{Version: "*", Text: version.ParseText("*")}, []string{"exact [nameless]", "exact [newer]", "exact [older]"}},
+		{"prose", advisory.Product{Text: version.Text{Why: "a recall in prose"}}, []string{"review [nameless]", "review [newer]", "review [older]"}},
+		{"lots", advisory.Product{Lots: []string{"A1"}}, []string{"exact [older]", "review [nameless]", "review [newer]"}},
+		{"by name and lot", advisory.Product{Manufacturer: "Norra Medical", Name: "Flow 500", DIs: []string{"x"}, Lots: []string{"B2"}}, []string{"exact [named]"}},
+		{"by name and another lot", advisory.Product{Manufacturer: "Norra Medical", Name: "Flow 500", DIs: []string{"x"}, Lots: []string{"A1"}}, nil},
+		{"by name and a serial number of a UDI", advisory.Product{Manufacturer: "Norra Medical", Name: "Flow 500", DIs: []string{"x"}, Serials: []string{"F5-1"}}, []string{"exact [named]"}},
+		{"another identifier", advisory.Product{DIs: []string{"09521000000520"}, Version: "*", Text: version.ParseText("*")}, nil},
+	} {
+		if test.product.DIs == nil {
+			test.product.DIs = []string{di}
+		}
+		var got []string
+		for _, s := range said(x, x.Affected(about("Z-1-2026", nil, advisory.Statement{Product: test.product}))) {
+			f := strings.SplitN(s, " ", 3)
+			for id := range strings.FieldsSeq(strings.Trim(f[2][:strings.IndexByte(f[2], ']')], "[")) {
+				got = append(got, f[1]+" ["+id+"]")
+			}
+		}
+		slices.Sort(got)
+		if diff := cmp.Diff(test.want, got); diff != "" {
+			t.Errorf("%s: %s", test.name, diff)
+		}
+	}
+}

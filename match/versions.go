@@ -58,6 +58,9 @@ func versions(p *advisory.Product, v string) (c Certainty, why string, ok bool) 
 		}
 		why = "affected is " + t.Why + ", and this is " + v
 	default:
+		if p.Version == "" && t.Condition == "" && len(p.Serials)+len(p.Lots) > 0 {
+			return c, "", true // the units say it: see [Index.serials]
+		}
 		for named := range strings.SplitSeq(p.Version, "|") {
 			if v != "" && strings.EqualFold(cleaned(strings.TrimSpace(named)), v) {
 				return c, "the advisory names " + v, true

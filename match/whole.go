@@ -5,6 +5,7 @@ package match
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -29,8 +30,9 @@ func (x *Index) wholes(d *advisory.Document, p *advisory.Product) []candidate {
 		vendor = plainCPE(c[cpe.Vendor])
 		limit = least(limit, Likely)
 	}
+	out := x.identified(p)
 	if name == "" {
-		return nil
+		return out
 	}
 	m := x.maker(vendor)
 	h := x.house(m)
@@ -66,7 +68,6 @@ func (x *Index) wholes(d *advisory.Document, p *advisory.Product) []candidate {
 		}
 	}
 	slices.Sort(order)
-	var out []candidate
 	for _, i := range order {
 		n := &x.models[i]
 		mc, mwhy := x.names.same(m, n.maker)
@@ -96,6 +97,44 @@ func (x *Index) wholes(d *advisory.Document, p *advisory.Product) []candidate {
 				out = append(out, c)
 			}
 		}
+	}
+	return out
+}
+
+// identified returns the products that have a device identifier which a
+// statement lists. It names a product and never its version.
+func (x *Index) identified(p *advisory.Product) (out []candidate) {
+	of := map[int]*roaring.Bitmap{}
+	for _, di := range p.DIs {
+		for _, i := range x.byDI[di] {
+			pi := x.devices[i].product
+			if x.devices[i].di != di || !x.products[pi].devices.Contains(i) {
+				continue
+			}
+			if of[pi] == nil {
+				of[pi] = roaring.New()
+			}
+			of[pi].Add(i)
+		}
+	}
+	for _, pi := range slices.Sorted(maps.Keys(of)) {
+		const why = "its device identifier is listed"
+		prod := &x.products[pi]
+		vc, says, ok := versions(p, prod.Version)
+		if !ok {
+			continue
+		}
+		c := candidate{product: pi, component: -1, devices: of[pi], certainty: vc, why: []string{why}, says: says}
+		if says != "" {
+			c.why = append(c.why, says)
+		}
+		found := []candidate{c}
+		if p.Text.Kind == version.Dates && !p.HasRange {
+			had := *prod
+			had.devices = of[pi]
+			found = x.made(p, c, &had, []string{why})
+		}
+		out = append(out, x.serials(p, found)...)
 	}
 	return out
 }
@@ -195,7 +234,10 @@ func (x *Index) whole(p *advisory.Product, a pattern, prod *product) []candidate
 	}
 	all.says = says
 	all.certainty = least(c, vc)
-	all.why = append(slices.Clone(reasons), says)
+	all.why = slices.Clone(reasons)
+	if says != "" {
+		all.why = append(all.why, says)
+	}
 	found := []candidate{all}
 	if p.Text.Kind == version.Dates && !p.HasRange {
 		found = x.made(p, all, prod, reasons)
@@ -296,31 +338,41 @@ func undecided(r version.Range, date string) bool {
 	})
 }
 
-// serials cuts the devices by the serial numbers that a statement lists.
+// serials cuts the devices by the serial numbers and lots that a statement lists.
 func (x *Index) serials(p *advisory.Product, list []candidate) []candidate {
-	if len(p.Serials) == 0 {
+	if len(p.Serials)+len(p.Lots) == 0 {
 		return list
 	}
+	var what []string
+	if len(p.Serials) > 0 {
+		what = append(what, "serial number")
+	}
+	if len(p.Lots) > 0 {
+		what = append(what, "lot")
+	}
+	called := strings.Join(what, " or ")
 	var out []candidate
 	for _, c := range list {
 		in, unknown := roaring.New(), roaring.New()
 		for it := c.devices.Iterator(); it.HasNext(); {
 			i := it.Next()
-			switch s := x.devices[i].serial; {
-			case s == "":
-				unknown.Add(i)
-			case slices.ContainsFunc(p.Serials, func(pattern string) bool { return glob(pattern, s) }):
+			d := &x.devices[i]
+			switch {
+			case d.serial != "" && slices.ContainsFunc(p.Serials, func(pattern string) bool { return glob(pattern, d.serial) }),
+				d.lot != "" && slices.Contains(p.Lots, d.lot):
 				in.Add(i)
+			case d.serial == "" && len(p.Serials) > 0 || d.lot == "" && len(p.Lots) > 0:
+				unknown.Add(i)
 			}
 		}
 		if !in.IsEmpty() {
 			d := c
-			d.devices, d.why = in, append(slices.Clone(c.why), "its serial number is listed")
+			d.devices, d.why = in, append(slices.Clone(c.why), "its "+called+" is listed")
 			out = append(out, d)
 		}
 		if !unknown.IsEmpty() {
 			d := c
-			d.devices, d.certainty, d.why = unknown, Review, append(slices.Clone(c.why), "some serial numbers are affected, and this one's is not written down")
+			d.devices, d.certainty, d.why = unknown, Review, append(slices.Clone(c.why), "only some are affected, by "+called+", and this one's is not written down")
 			out = append(out, d)
 		}
 	}
