@@ -94,8 +94,10 @@ type productKey struct {
 type product struct {
 	Product
 	model    int
+	cleaned  string // the version: see [cleaned]
 	devices  *roaring.Bitmap
 	sboms    []link // what it is made of
+	bills    []int  // bills of materials that are about it
 	nameless bool   // a bill of materials stands for it that does not say what it is about
 	subject  bool   // a bill of materials is about it, whether or not the fleet has one
 }
@@ -224,7 +226,7 @@ func (x *Index) addProduct(p Product) int {
 		return i
 	}
 	i = len(x.products)
-	x.products = append(x.products, product{Product: p, model: m, devices: roaring.New()})
+	x.products = append(x.products, product{Product: p, model: m, cleaned: cleaned(p.Version), devices: roaring.New()})
 	x.productOf[at] = i
 	x.models[m].products = append(x.models[m].products, i)
 	if len(x.sboms) == 0 {
@@ -232,13 +234,8 @@ func (x *Index) addProduct(p Product) int {
 	}
 	for j := range x.near(x.models[m].model) {
 		for _, other := range x.models[j].products {
-			if !x.products[other].subject {
-				continue
-			}
-			for b := range x.sboms {
-				if x.sboms[b].product == other {
-					x.tie(i, b)
-				}
+			for _, b := range x.products[other].bills {
+				x.tie(i, b)
 			}
 		}
 	}
@@ -265,6 +262,10 @@ func (x *Index) tie(p, b int) {
 	}
 	subject, prod := &x.products[s], &x.products[p]
 	c, why := Exact, "the bill of materials is about this product"
+	v, w := subject.cleaned, prod.cleaned
+	if v != "" && w != "" && v != w && version.Generic.Compare(v, w) != 0 {
+		return
+	}
 	if s != p {
 		a, d := &x.models[subject.model], &x.models[prod.model]
 		mc, mwhy := x.names.same(a.maker, d.maker)
@@ -277,13 +278,8 @@ func (x *Index) tie(p, b int) {
 		} else if c != Exact {
 			why = nwhy
 		}
-		v, w := cleaned(subject.Version), cleaned(prod.Version)
-		switch {
-		case v == w && v != "":
-		case v == "" || w == "":
+		if v == "" || w == "" {
 			c, why = Review, "the bill of materials may be about another version"
-		case version.Generic.Compare(v, w) != 0:
-			return
 		}
 	}
 	x.join(p, b, c, why)
@@ -359,6 +355,11 @@ func (x *Index) AddSBOM(d *sbom.Document) (b, p int) {
 	for _, l := range x.sboms[b].products {
 		x.products[l.to].sboms = slices.DeleteFunc(x.products[l.to].sboms, func(l link) bool { return l.to == b })
 	}
+	if known {
+		if was := x.sboms[b].product; was >= 0 {
+			x.products[was].bills = slices.DeleteFunc(x.products[was].bills, func(i int) bool { return i == b })
+		}
+	}
 	n := bill{serial: d.Serial, product: -1, wanted: x.sboms[b].wanted, places: make([]place, len(d.Components))}
 	for i := range d.Components {
 		n.places[i].component = noComponent
@@ -381,6 +382,7 @@ func (x *Index) AddSBOM(d *sbom.Document) (b, p int) {
 	// The product first, so that the others of its name are tied below.
 	p = x.addProduct(subject)
 	x.sboms[b].product = p
+	x.products[p].bills = append(x.products[p].bills, b)
 	x.products[p].subject = true
 	x.products[p].nameless = d.Subject < 0 || d.Subject >= len(d.Components) || d.Components[d.Subject].Name == ""
 	for j := range x.near(x.models[x.products[p].model].model) {

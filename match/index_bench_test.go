@@ -194,3 +194,19 @@ func BenchmarkAddSBOM(b *testing.B) {
 	}
 	b.ReportMetric(float64(worked)/float64(b.N), "cpu-ns/op")
 }
+
+// BenchmarkVersions adds a thousand versions of one product, each with its bill
+// of materials, before a thousand others of as many products.
+func BenchmarkVersions(b *testing.B) {
+	for b.Loop() {
+		x := NewIndex(nil)
+		for i := range 2000 {
+			model := "Flow 500"
+			if i >= 1000 {
+				model = fmt.Sprintf("Flow %d", i)
+			}
+			v := fmt.Sprintf("1.%d", i)
+			x.AddSBOM(&sbom.Document{Serial: fmt.Sprintf("urn:%d", i), Supplier: "Adamed", Components: []sbom.Component{{Name: model, Version: v}}})
+		}
+	}
+}

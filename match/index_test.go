@@ -176,6 +176,14 @@ func TestChanges(t *testing.T) {
 	check("the other is gone", "CVE-2024-1 exact [] [pkg:golang/golang.org/x/net@v0.1.0] by [GO-2024-1]")
 	x.AddSBOM(bom("urn:1", "2.1.4", net("v0.2.0")))
 	check("the bill of materials is corrected")
+	if n := len(x.products[x.sboms[0].product].bills); n != 1 {
+		t.Errorf("a product has %d bills of materials that are about it, want 1", n)
+	}
+	x.AddSBOM(bom("urn:3", "2.2.0", net("v0.1.5")))
+	x.AddSBOM(bom("urn:3", "9.9", net("v0.2.5")))
+	x.AddDevice(pump("pump-5", "2.2.0"))
+	check("a bill is about another version now")
+	x.RemoveDevice("pump-5")
 	x.AddSBOM(bom("urn:2", "2.2.0", net("v0.1.5")))
 	check("a bill for the newer version", "CVE-2024-1 exact [pump-4] [pkg:golang/golang.org/x/net@v0.1.5] by [GO-2024-1]")
 	x.AddAdvisory(about("GO-2024-1", []string{"CVE-2024-1"}, advisory.Statement{Product: advisory.Product{Ecosystem: "Go", Package: "golang.org/x/net", HasRange: true, Range: before(version.Go, "0.1.1")}}))
