@@ -263,7 +263,8 @@ func (x *Index) tie(p, b int) {
 	subject, prod := &x.products[s], &x.products[p]
 	c, why := Exact, "the bill of materials is about this product"
 	v, w := subject.cleaned, prod.cleaned
-	if v != "" && w != "" && v != w && version.Generic.Compare(v, w) != 0 {
+	part := strings.HasPrefix(v, w+".") || strings.HasPrefix(w, v+".")
+	if !part && v != "" && w != "" && v != w && version.Generic.Compare(v, w) != 0 {
 		return
 	}
 	if s != p {
@@ -278,7 +279,7 @@ func (x *Index) tie(p, b int) {
 		} else if c != Exact {
 			why = nwhy
 		}
-		if v == "" || w == "" {
+		if v == "" || w == "" || part && version.Generic.Compare(v, w) != 0 {
 			c, why = Review, "the bill of materials may be about another version"
 		}
 	}

@@ -645,10 +645,10 @@ func TestFindVersion(t *testing.T) {
 		"Flow 500 v2.1.4":         {"exact [pump-3]", "review [pump-5]", "review [pump-6]"},
 		"Flow 500 version 2":      {"exact [pump-3]", "exact [pump-4]", "exact [pump-6]", "review [pump-5]"},
 		"Flow 500 software rev 3": {"review [pump-5]"},
-		"cpe:2.3:h:adamed:flow_500:2.1.4:*:*:*:*:*:*:*": {"likely [pump-3]", "review [pump-5]"},
+		"cpe:2.3:h:adamed:flow_500:2.1.4:*:*:*:*:*:*:*": {"likely [pump-3]", "review [pump-5]", "review [pump-6]"},
 		"cpe:2.3:h:adamed:flow_500:*:*:*:*:*:*:*:*":     {"likely [pump-3]", "likely [pump-4]", "likely [pump-5]", "likely [pump-6]"},
 		"cpe:2.3:h:adamed:flow_600:*:*:*:*:*:*:*:*":     nil,
-		"lwip@2.2.0": {"exact [pump-3] lwip", "review [pump-5] lwip"},
+		"lwip@2.2.0": {"exact [pump-3] lwip", "review [pump-5] lwip", "review [pump-6] lwip"},
 		"lwip 2.2.1": nil,
 	} {
 		hits, known := x.Find(query)
@@ -717,6 +717,45 @@ func TestRecalledUnits(t *testing.T) {
 		slices.Sort(got)
 		if diff := cmp.Diff(test.want, got); diff != "" {
 			t.Errorf("%s: %s", test.name, diff)
+		}
+	}
+}
+
+// TestPartOfVersion: a version that may be on both sides of a bound is for a
+// person to look at, and is not where it cannot.
+func TestPartOfVersion(t *testing.T) {
+	for _, test := range []struct {
+		says, version string
+		want          Certainty
+	}{
+		{"<= 2.3.6", "2", Review},
+		{"<= 2.3.6", "2.3", Review},
+		{"<= 2.3.6", "v2", Review},
+		{"<= 2.3.6", "1", Exact},
+		{"<= 2.3.6", "3", ""},
+		{"<= 2.3.6", "2.2", Exact},
+		{"<= 2.3.6", "2.3.6", Exact},
+		{"< 12.2.8.410", "12", Review},
+		{"< 12.2.8.410", "12.2.8", Review},
+		{"< 12.2.8.410", "12.1", Exact},
+		{">= 2.1", "2", Review},
+		{">= 2.0", "2", Exact},
+		{"< 2.0", "2", ""},
+		{"< M.04", "M", Review},
+		{"< M.04", "L", Exact},
+		{"2.3.6", "2.3", Review},
+		{"2.3.6", "2.4", ""},
+		{"*", "2", Exact},
+	} {
+		p := advisory.Product{Manufacturer: "Adamed", Name: "Flow 500", Version: test.says, Text: version.ParseText(test.says)}
+		x := NewIndex(nil)
+		x.AddDevice(pump("pump-3", test.version))
+		var got Certainty
+		for _, h := range x.Affected(about("CVE-2024-1", nil, advisory.Statement{Product: p})) {
+			got = h.Certainty
+		}
+		if got != test.want {
+			t.Errorf("%s of %s: %q, want %q", test.version, test.says, got, test.want)
 		}
 	}
 }

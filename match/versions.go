@@ -78,6 +78,42 @@ func versions(p *advisory.Product, v string) (c Certainty, why string, ok bool) 
 	return c, why, true
 }
 
+// ofProduct is [versions] for the version of a whole product, which a person may
+// have written down in part: "2" may be 2.3.6, and may be 2.4.
+func ofProduct(p *advisory.Product, v string) (c Certainty, why string, ok bool) {
+	r := p.Text.Range
+	if p.HasRange {
+		r = p.Range
+	}
+	v = cleaned(v)
+	if !p.HasRange && p.Text.Kind != version.Versions || v == "" || slices.Contains(p.Versions, v) || !partly(r, v) {
+		return versions(p, v)
+	}
+	says := p.Text.Why
+	if p.HasRange {
+		says = r.String()
+	}
+	return Review, fmt.Sprintf("affected is %s, and of this no more than %s is written down", says, v), true
+}
+
+// partly reports whether some of the versions that begin with v are within the
+// range, and some are not.
+func partly(r version.Range, v string) bool {
+	if r.Scheme != version.Generic && r.Scheme != version.Semver || !comparable(r, v) {
+		return false
+	}
+	stem := strings.ToLower(strings.TrimLeft(v, "vV")) + "."
+	longer := func(bound string) bool {
+		return strings.HasPrefix(strings.ToLower(strings.TrimLeft(cleaned(bound), "vV")), stem)
+	}
+	if !slices.ContainsFunc(r.Intervals, func(i version.Interval) bool { return longer(i.Low) || longer(i.High) }) {
+		return false
+	}
+	all := version.NewRange(r.Scheme, version.Interval{Low: v, High: v + ".99999999999"})
+	both := r.Intersect(all)
+	return len(both.Intervals) > 0 && !both.Equal(all)
+}
+
 // comparable reports whether a version and the bounds of a range can be put in
 // an order. A letter with a number behind it names a row of versions: L81 is
 // not older than U61.

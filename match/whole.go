@@ -120,7 +120,7 @@ func (x *Index) identified(p *advisory.Product) (out []candidate) {
 	for _, pi := range slices.Sorted(maps.Keys(of)) {
 		const why = "its device identifier is listed"
 		prod := &x.products[pi]
-		vc, says, ok := versions(p, prod.Version)
+		vc, says, ok := ofProduct(p, prod.Version)
 		if !ok {
 			continue
 		}
@@ -228,7 +228,7 @@ func (x *Index) whole(p *advisory.Product, a pattern, prod *product) []candidate
 		all.says = p.Version
 		return []candidate{all}
 	}
-	vc, says, ok := versions(p, prod.Version)
+	vc, says, ok := ofProduct(p, prod.Version)
 	if !ok {
 		return nil
 	}
