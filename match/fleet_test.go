@@ -163,3 +163,147 @@ func TestFleet(t *testing.T) {
 		}
 	}
 }
+
+// neighbours are products beside those that the advisories name: of other makers,
+// other models of a family, newer versions.
+const neighbours = `
+Mindray|Medfusion 4000|1.5
+Philips|Alaris PC Unit|9.33
+Siemens|Optima CT520|
+Carestream|Optima 520|
+Mindray|Infinity Delta|
+Getinge|Delta XL|
+Bosch|Infinity Delta|
+Samsung|Essential|
+Volvo|Current|
+Samsung|Revolution CT|
+BD|Alaris 8100|9.33
+BD|Alaris PC Unit 8000|9.5
+BD|Alaris Pump Module 8100|9.33
+BD|Pyxis|
+BD|Alaris|
+Philips|IntelliVue|
+Philips|IntelliVue MX40|B.06
+Philips|IntelliVue MX850|M.0
+Philips|IntelliVue MX100|L.0
+Philips|Efficia CM120|
+Philips|Azurion 7|
+GE|Discovery|
+GE|Discovery MI Gen 2|
+GE|Optima|
+GE|Optima CT660|
+GE|Revolution Ascend|
+GE|Signa|
+GE|SIGNA Architect|
+GE|SIGNA Premier|
+GE|Innova 4200|
+GE|LOGIQ E10|R3
+GE|LOGIQ P9|
+GE|Vivid E95|
+GE|CARESCAPE B850|3.1
+GE|CARESCAPE B450|1.2
+GE|CARESCAPE B125|2.0
+GE|CARESCAPE ONE|
+GE|MAC 5500|
+GE|Dash 4000|
+Abbott|Gallant|
+Abbott|Assurity|
+Abbott|FreeStyle Libre 2|
+Medtronic|Evera|
+Medtronic|Cobalt XT|
+Medtronic|MiniMed 780G|
+Medtronic|Micra|
+Baxter|Novum IQ|
+Baxter|AK 98|
+Baxter|Prismax|3.1
+Fresenius Kabi|Agilia VP|
+Fresenius Medical Care|5008|
+Fresenius Medical Care|Agilia Partner|3.3.0
+Dräger|Evita V500|
+Dräger|Infinity Acute Care System M540|
+Hamilton Medical|HAMILTON-T1|2.2.4
+Hamilton Medical|HAMILTON-G5|2.2
+B. Braun|Perfusor Space|
+B. Braun|Infusomat Space|
+B. Braun|Dialog+|
+Hospira|Plum 360|
+Contec|CMS50D|
+Contec|CMS6000|
+Roche|cobas 8000|
+Roche|Accu-Chek Guide|
+Spacelabs|qube|
+Stryker|ProCuity|
+Stryker|S3 MedSurg Bed 3006|
+Boston Scientific|Latitude NXT|
+Boston Scientific|ZOOM LATITUDE Programmer/Recorder/Monitor (PRM) - Model 3300|
+Smiths Medical|CADD Solis|
+Zoll|X Series|
+Ypsomed|mylife YpsoPump|
+Natus|Xltek EEG32U|
+Insulet|Omnipod 5|
+Siemens|Acuson SC2000|
+Siemens|MAGNETOM Vida|
+Change Healthcare|Radiology Solutions|
+Philips|Holter 1810|
+Philips|Vue PACS|12.2.8.500
+St. Jude Medical|Promote Accel||2017-01-01
+St. Jude Medical|Fortify ST||2017-01-01
+Illumina|NextSeq 550|
+`
+
+// TestNeighbours: what nobody means is never claimed, and is at most for review.
+func TestNeighbours(t *testing.T) {
+	docs := icsma(t)
+	x := NewIndex(nil)
+	rows := strings.Split(strings.TrimSpace(neighbours), "\n")
+	for _, row := range rows {
+		f := append(strings.Split(row, "|"), "", "", "", "")
+		x.AddDevice(&register.Entry{Identity: device.Identity{Manufacturer: f[0], Model: f[1], Version: f[2], OS: f[4]}, Distributed: f[3]})
+	}
+	meant := map[string]string{"GE|Optima CT660|": "ICSMA-20-343-01", "Medtronic|Evera|": "ICSMA-19-080-01", "Philips|Vue PACS|12.2.8.500": "ICSMA-21-187-01"}
+	reviews := map[string]bool{}
+	for _, d := range docs {
+		for _, h := range x.Affected(d) {
+			for _, i := range h.Devices.ToArray() {
+				if reviews[rows[i]] = true; h.Certainty != Review && meant[rows[i]] != d.ID {
+					t.Errorf("%s: %s is %s: %q", rows[i], d.ID, h.Certainty, h.Why)
+				}
+			}
+		}
+	}
+	if len(reviews) > 13 {
+		t.Errorf("%d of %d neighbours are hit or to review", len(reviews), len(rows))
+	}
+}
+
+// TestSpellings: devices as hospitals write them, which an advisory means.
+func TestSpellings(t *testing.T) {
+	docs := icsma(t)
+	for _, test := range []struct{ maker, model, version, advisory string }{
+		{"St Jude Medical", "Merlin@home EX1150", "8.2.1", "17-009-01A"},
+		{"Philips", "ISCV", "2.1", "17-318-01"},
+		{"Philips", "ISP", "8.0", "18-058-02"},
+		{"Philips", "PIIC iX", "B.02", "18-233-01"},
+		{"Philips", "IntelliVue MP5", "M.0", "18-156-01"},
+		{"Philips", "IntelliVue X3", "M.00", "18-156-01"},
+		{"GE Healthcare", "Discovery 530c", "1.002", "18-037-02"},
+		{"GE Healthcare", "Millennium VG", "", "18-037-02"},
+		{"GE", "AW Server", "3.0", "20-343-01"},
+		{"GE", "Advantage Workstation", "4.4", "20-343-01"},
+		{"GE", "Optima XR220", "", "20-343-01"},
+		{"GE", "Senographe DS", "", "20-343-01"},
+		{"GE", "Discovery 750HD", "", "20-343-01"},
+		{"GE", "Discovery NM 670", "", "20-343-01"},
+		{"GE", "Discovery NM/CT 570c", "", "20-343-01"},
+		{"GE", "PETtrace 800", "", "20-343-01"},
+		{"GE", "Brivo NM615", "", "20-343-01"},
+		{"Baxter", "ExactaMix 2400", "1.10", "20-170-01"},
+	} {
+		x := NewIndex(nil)
+		x.AddDevice(&register.Entry{Identity: device.Identity{Manufacturer: test.maker, Model: test.model, Version: test.version}})
+		hit := slices.ContainsFunc(docs, func(d *advisory.Document) bool { return d.ID == "ICSMA-"+test.advisory && len(x.Affected(d)) > 0 })
+		if !hit {
+			t.Errorf("%s %s %s is not found by %s", test.maker, test.model, test.version, test.advisory)
+		}
+	}
+}

@@ -30,6 +30,7 @@ type model struct {
 	optional  []string   // from brackets: abbreviations and part numbers, sorted
 	versions  []string   // "8.0.x" within the name
 	windows   string     // the Windows that it names: "xp", "server 2008 r2"
+	series    string     // "mp" of "MP Series (including MP2/MP30)": there are others
 	condition bool       // it is a product with something: "(enabled with iBed Wireless)"
 	squashed  string     // all but generic words, run together
 	whole     string     // with generic words
@@ -90,6 +91,7 @@ var (
 	windows     = lazyregexp.New(`(?i)\bwindows (xp|vista|2000|7|8\.1|8|10|11|server \d{4}( r2)?)\b`)
 	condition   = lazyregexp.New(`(?i)\((with|enabled|running|used|having|only)\b`)
 	anyDigit    = lazyregexp.New(`^([a-z]*\d+)x(\d+)$`) // IGS 5x0
+	inclusive   = lazyregexp.New(`(?i)\b([a-z]{1,3})\s+series\s*\(\s*including`)
 	shortened   = lazyregexp.New(`\(([A-Z]{3,})\)`)
 )
 
@@ -105,6 +107,9 @@ func parseModel(written string, h *house) *model {
 		written = written[:w[0]] + " " + strings.TrimPrefix(written[w[1]:], "-Based")
 	}
 	m.condition = condition().MatchString(written)
+	if s := inclusive().FindStringSubmatch(written); s != nil {
+		m.series = strings.ToLower(s[1])
+	}
 	lex := dropBrands(lexemes(written), h.brands)
 	for _, r := range h.renames {
 		lex = r.apply(lex)
@@ -396,6 +401,10 @@ func compare(a, d *model) (Certainty, string) {
 		if i := slices.IndexFunc(list, func(c string) bool { return slices.Contains(d.codes, c) || slices.Contains(d.optional, c) }); i >= 0 {
 			codes = append(codes, list[i])
 			listed++
+		} else if i := slices.IndexFunc(d.codes, func(c string) bool { return a.series != "" && letters(c) == a.series }); i >= 0 {
+			codes = append(codes, d.codes[i])
+			listed++
+			say(Review, "the register's %q may be of the series that the advisory means, %q", d.written, a.written)
 		}
 	}
 	slices.Sort(codes)
@@ -409,22 +418,26 @@ func compare(a, d *model) (Certainty, string) {
 		extraWords = slices.DeleteFunc(extraWords, func(w string) bool { // MX of MX450
 			return slices.ContainsFunc(missing, func(c string) bool { return letters(c) == w })
 		})
-		agreed := 0 // the longest code that both have
+		agreed, lettered := 0, false // the longest code that both have
 		for _, c := range append(slices.Clone(codes), a.optional...) {
 			if strings.ContainsAny(c, "0123456789") && (slices.Contains(d.codes, c) || slices.Contains(d.optional, c)) {
 				agreed = max(agreed, len(c))
+				lettered = lettered || letters(c) != "" && len(c) >= 5
 			}
 		}
+		unbranded := !slices.ContainsFunc(a.words, func(w string) bool { return len(w) > 2 }) // "RF models EX1150"
 		shared := len(a.words) > len(missingWords) || agreed > 0
 		variant := slices.ContainsFunc(extraWords, func(w string) bool { return variantWords[w] || len(w) < 3 })
 		switch {
+		case len(a.words) > len(missingWords) && sameNumber(missing, extra, a.words, d.words):
+			say(Review, "the register's %q and the advisory's %q have one number, with other letters", d.written, a.written)
 		case lacks && len(extra) > 0:
 			return "", "" // another model of the family
 		case !shared:
 			return "", ""
 		case len(missingWords) > 0 && len(extra) > 0 && agreed == 0:
 			return "", ""
-		case len(missingWords) > 0 && len(extraWords) > 0 && (agreed == 0 || len(missingWords) == len(a.words)):
+		case len(missingWords) > 0 && len(extraWords) > 0 && (agreed == 0 || len(missingWords) == len(a.words) && !(lettered && unbranded)):
 			return "", ""
 		case lacks && len(extraWords) > 0:
 			return "", ""
@@ -468,6 +481,30 @@ func (m *model) respelled(other *model) *model {
 		m = &n
 	}
 	return m
+}
+
+// sameNumber reports whether each of two names has one code that the other has
+// not, and these differ in letters that people leave out, or that stand as a word
+// of its own in the other name: 570c and D570c, 750HD and CT750HD, XR220 and
+// XR220amx, NM 670 and NM/CT 670.
+func sameNumber(missing, extra, words, others []string) bool {
+	if len(missing) != 1 || len(extra) != 1 {
+		return false
+	}
+	a, b := missing[0], extra[0]
+	p, q := letters(a), letters(b)
+	a, b = a[len(p):], b[len(q):]
+	n := len(a) - len(strings.TrimLeft(a, "0123456789"))
+	if n < 3 || n > len(b) || a[:n] != b[:n] {
+		return false
+	}
+	switch {
+	case p == q: // XR220amx
+		return len(a)-n >= 3 && len(b) == n || len(b)-n >= 3 && len(a) == n
+	case a != b:
+		return false
+	}
+	return p == "" || q == "" || slices.Contains(words, q) || slices.Contains(others, p)
 }
 
 // partNumber reports whether a code is a long number, which makers use beside

@@ -54,6 +54,13 @@ func (x *Index) wholes(d *advisory.Document, p *advisory.Product) []candidate {
 	if t := parseModel(p.Version, h); p.Text.Kind == version.Review && !p.HasRange && len(t.words) > 0 && len(t.codes) > 0 {
 		alts = append(alts, pattern{t, Review, fmt.Sprintf("the advisory names %q where versions stand", p.Version)})
 	}
+	if t := parseModel(p.Text.Condition, h); len(t.oneOf)+len(t.codes) > 0 { // "X3/MX100 for Rev M only"
+		said := append(slices.Clone(alts[0].model.words), t.codes...)
+		for _, list := range t.oneOf {
+			said = append(said, strings.Join(list, "/"))
+		}
+		alts = append(alts, pattern{parseModel(strings.Join(said, " "), h), Review, fmt.Sprintf("the advisory names it beside the versions: %q", p.Text.Condition)})
+	}
 	near := map[int]bool{}
 	for _, a := range alts {
 		for i := range x.near(a.model) {
