@@ -298,6 +298,9 @@ func TestSpellings(t *testing.T) {
 		{"GE", "PETtrace 800", "", "20-343-01"},
 		{"GE", "Brivo NM615", "", "20-343-01"},
 		{"Baxter", "ExactaMix 2400", "1.10", "20-170-01"},
+		{"Ethicon", "Generator G11", "", "17-332-01"},
+		{"Fuji", "FCR XC-2", "", "19-113-01"},
+		{"Welch Allyn", "Connex VSM 6000", "2.43.01", "21-152-01"},
 	} {
 		x := NewIndex(nil)
 		x.AddDevice(&register.Entry{Identity: device.Identity{Manufacturer: test.maker, Model: test.model, Version: test.version}})
