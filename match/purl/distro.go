@@ -6,8 +6,6 @@ package purl
 import (
 	"cmp"
 	"strings"
-
-	"github.com/myelin-health/myelin/internal/lazyregexp"
 )
 
 // A Distro is a release of a distribution of Linux. Empty fields are unknown.
@@ -35,10 +33,42 @@ var codenames = map[string]string{
 	"trusty": "14.04", "xenial": "16.04", "bionic": "18.04", "focal": "20.04", "jammy": "22.04", "noble": "24.04",
 }
 
-var (
-	releaseNumber = lazyregexp.New(`(\d+)(?:\.(\d+)|[ _-]?sp(\d+))?`)
-	elNumber      = lazyregexp.New(`(?:^|[.:_])el(\d+)`) // "openshift:4.12::el8", "1.1.1k-6.el8"
-)
+// digits returns the number that s begins with.
+func digits(s string) string {
+	return s[:len(s)-len(strings.TrimLeft(s, "0123456789"))]
+}
+
+// enterprise returns the number behind "el": "openshift:4.12::el8", "1.1.1k-6.el8".
+func enterprise(s string) string {
+	for at := 0; ; at += 2 {
+		i := strings.Index(s[at:], "el")
+		if i < 0 {
+			return ""
+		}
+		if at += i; at == 0 || strings.IndexByte(".:_", s[at-1]) >= 0 {
+			if n := digits(s[at+2:]); n != "" {
+				return n
+			}
+		}
+	}
+}
+
+// numbered returns the first number in s, with the one behind it: "15.3" of
+// "15.3", "15 SP3" and "15-sp3-ltss".
+func numbered(s string) string {
+	s = s[min(max(strings.IndexAny(s, "0123456789"), 0), len(s)):]
+	major := digits(s)
+	rest := s[len(major):]
+	if point, ok := strings.CutPrefix(rest, "."); ok {
+		rest = point
+	} else if rest, ok = strings.CutPrefix(strings.TrimLeft(rest, " _-"), "sp"); !ok {
+		return major
+	}
+	if minor := digits(rest); major != "" && minor != "" {
+		return major + "." + minor
+	}
+	return major
+}
 
 // FamilyOf returns the family of a distribution by any of its names, whatever
 // stands behind them, or "": "SUSE Linux Enterprise Server 15 SP3", "rocky-linux".
@@ -68,14 +98,7 @@ func DistroOf(family, text string) Distro {
 			return d
 		}
 	}
-	if m := elNumber().FindStringSubmatch(text); m != nil {
-		d.Release = m[1]
-	} else if m := releaseNumber().FindStringSubmatch(text); m != nil {
-		d.Release = m[1]
-		if minor := cmp.Or(m[2], m[3]); minor != "" {
-			d.Release += "." + minor
-		}
-	}
+	d.Release = cmp.Or(enterprise(text), numbered(text))
 	return d
 }
 
@@ -87,9 +110,7 @@ func (p PURL) Distro() (Distro, bool) {
 	}
 	d := DistroOf(FamilyOf(p.Namespace), cmp.Or(p.Qualifier("distro"), p.Qualifier("distro_name")))
 	if d.Release == "" && p.Type == "rpm" {
-		if m := elNumber().FindStringSubmatch(strings.ToLower(p.Version)); m != nil {
-			d.Release = m[1]
-		}
+		d.Release = enterprise(strings.ToLower(p.Version))
 	}
 	return d, true
 }

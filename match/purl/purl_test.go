@@ -222,3 +222,15 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+func TestDistro(t *testing.T) {
+	for in, want := range map[string]Distro{
+		"debian-11.7": {"debian", "11.7"}, "bullseye": {"", "11"}, "SUSE Linux Enterprise Server 15 SP3-LTSS": {"suse", "15.3"}, "sles-15.3": {"suse", "15.3"},
+		"rhel-8": {"redhat", "8"}, "enterprise_linux:8::baseos": {"redhat", "8"}, "openshift:4.12::el8": {"", "8"}, "opensuse-leap-15.5": {"opensuse", "15.5"},
+		"16.04:LTS": {"", "16.04"}, "v3.18": {"", "3.18"}, "openSUSE Tumbleweed": {"opensuse", "tumbleweed"}, "": {}, "el": {}, "sp3": {"", "3"}, "ol-8.5": {"oracle", "8.5"}, "olive": {},
+	} {
+		if got := DistroOf("", in); got != want {
+			t.Errorf("%q: %+v, want %+v", in, got, want)
+		}
+	}
+}
