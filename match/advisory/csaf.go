@@ -29,8 +29,8 @@ var csafStatuses = []struct {
 	{"recommended", Recommended},
 }
 
-// maxRelations bounds how often a product may be a part of a part: as often as
-// a branch may branch.
+// maxRelations bounds how often a product may be a part of a part, or within
+// another within another: as often as a branch may branch.
 const maxRelations = 30
 
 var (
@@ -43,6 +43,8 @@ var (
 type productTree struct {
 	products  map[string]*Product
 	relations map[string]value
+	depth     map[string]int // of the product of a relation; -1 while it is looked for, and when it was in vain
+	looking   int            // how many are looked for, each for the next
 	groups    map[string][]string
 }
 
@@ -72,7 +74,7 @@ func readCSAF(root value) *Document {
 }
 
 func readProductTree(v value) *productTree {
-	t := &productTree{products: map[string]*Product{}, relations: map[string]value{}, groups: map[string][]string{}}
+	t := &productTree{products: map[string]*Product{}, relations: map[string]value{}, depth: map[string]int{}, groups: map[string][]string{}}
 	for p := v.get("full_product_names").list(); p.ok(); p = p.next() {
 		t.define(p, branchPath{})
 	}
@@ -86,11 +88,11 @@ func readProductTree(v value) *productTree {
 		t.relations[name] = r
 	}
 	for r := v.get("relationships").list(); r.ok() && v.t.err == nil; r = r.next() {
-		t.find(r.get("full_product_name").get("product_id"), 0)
+		t.find(r.get("full_product_name").get("product_id"))
 	}
 	for g := v.get("product_groups").list(); g.ok(); g = g.next() {
 		for p := g.get("product_ids").list(); p.ok(); p = p.next() {
-			t.find(p, 0)
+			t.find(p)
 		}
 		id := g.get("group_id").str()
 		if t.groups[id] != nil {
@@ -193,8 +195,9 @@ func (p *Product) identify(v value) {
 }
 
 // find returns the product that v names, or nil and v fails. The product of a
-// relationship (§3.2.2.4) is its component, within the other.
-func (t *productTree) find(v value, depth int) *Product {
+// relationship (§3.2.2.4) is its component, within the other. Each is made once,
+// so that the work grows with the number of relationships.
+func (t *productTree) find(v value) *Product {
 	id := v.str()
 	if p := t.products[id]; p != nil {
 		return p
@@ -204,33 +207,42 @@ func (t *productTree) find(v value, depth int) *Product {
 		v.fail(errUnknown)
 		return nil
 	}
-	if depth == maxRelations {
+	if t.depth[id] < 0 || t.looking == maxRelations {
 		v.fail(errCircle)
 		return nil
 	}
-	component := t.find(r.get("product_reference"), depth+1)
-	host := t.find(r.get("relates_to_product_reference"), depth+1)
-	if component == nil || host == nil {
+	t.depth[id] = -1
+	t.looking++
+	defer func() { t.looking-- }()
+	part, whole := r.get("product_reference"), r.get("relates_to_product_reference")
+	component := t.find(part)
+	if component == nil {
 		return nil
 	}
-	if !v.admit() {
+	host := t.find(whole)
+	if host == nil {
 		return nil
 	}
-	p := component.in(host, r.get("category").str(), maxRelations)
+	depth := 1 + t.depth[part.str()] + t.depth[whole.str()]
+	if depth > maxRelations {
+		v.fail(errCircle)
+		return nil
+	}
+	p := component.in(host, r.get("category").str(), v)
 	if p == nil {
-		v.fail(errCircle)
 		return nil
 	}
 	name := r.get("full_product_name")
 	p.FullName = name.get("name").str()
 	p.identify(name.get("product_identification_helper"))
-	t.products[id] = p
+	t.products[id], t.depth[id] = p, depth
 	return p
 }
 
-// in is p as a part of host; where p is a part already, what holds it is.
-func (p *Product) in(host *Product, relation string, depth int) *Product {
-	if depth == 0 {
+// in is p as a part of host; where p is a part already, what holds it is. Each
+// copy that this takes is a product that at admits.
+func (p *Product) in(host *Product, relation string, at value) *Product {
+	if !at.admit() {
 		return nil
 	}
 	part := *p
@@ -239,7 +251,7 @@ func (p *Product) in(host *Product, relation string, depth int) *Product {
 	part.SBOMs, part.Hashes = slices.Clip(p.SBOMs), slices.Clip(p.Hashes)
 	if p.Within == nil {
 		part.Within, part.Relation = host, relation
-	} else if part.Within = p.Within.in(host, relation, depth-1); part.Within == nil {
+	} else if part.Within = p.Within.in(host, relation, at); part.Within == nil {
 		return nil
 	}
 	return &part
@@ -257,7 +269,7 @@ func (t *productTree) each(v value, f func(id string)) bool {
 	}
 	ids, groups := v.get("product_ids"), v.get("group_ids")
 	for p := ids.list(); p.ok() && v.t.err == nil; p = p.next() {
-		if t.find(p, 0) != nil {
+		if t.find(p) != nil {
 			link(p, p.str())
 		}
 	}
@@ -301,7 +313,7 @@ func (t *productTree) vulnerability(v value, d *Document) Vulnerability {
 	seen := map[Score]bool{}
 	for s := v.get("scores").list(); s.ok(); s = s.next() {
 		for p := s.get("products").list(); p.ok(); p = p.next() {
-			t.find(p, 0)
+			t.find(p)
 		}
 		for _, c := range []value{s.get("cvss_v2"), s.get("cvss_v3")} {
 			if c.present() {
@@ -339,7 +351,7 @@ func (t *productTree) vulnerability(v value, d *Document) Vulnerability {
 	for _, s := range csafStatuses {
 		for p := v.get("product_status").get(s.name).list(); p.ok() && v.t.err == nil; p = p.next() {
 			id := p.str()
-			product := t.find(p, 0)
+			product := t.find(p)
 			if product == nil || said[id] && s.status != Recommended || !p.admit() {
 				continue
 			}

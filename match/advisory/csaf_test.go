@@ -159,6 +159,66 @@ func TestCSAFIdentifiers(t *testing.T) {
 // TestCSAFShape holds our table against the standard's own schema: every place
 // of a document that uses every property is broken in every way, and both must
 // agree about each.
+// related is a document with one product, P, and relationships, each a product,
+// a part and a whole.
+func related(relations [][3]string) []byte {
+	type object = map[string]any
+	var list []object
+	for _, r := range relations {
+		list = append(list, object{
+			"category": "installed_on", "product_reference": r[1], "relates_to_product_reference": r[2],
+			"full_product_name": object{"product_id": r[0], "name": r[0]},
+		})
+	}
+	b, err := json.Marshal(object{
+		"document": object{
+			"category": "csaf_base", "csaf_version": "2.0", "title": "T", "publisher": object{"category": "vendor", "name": "V", "namespace": "https://v.example"},
+			"tracking": object{
+				"id": "V-1", "status": "final", "version": "1", "initial_release_date": "2026-01-01T00:00:00Z", "current_release_date": "2026-01-01T00:00:00Z",
+				"revision_history": []object{{"date": "2026-01-01T00:00:00Z", "number": "1", "summary": "x"}},
+			},
+		},
+		"product_tree": object{"full_product_names": []object{{"product_id": "P", "name": "P"}}, "relationships": list},
+	})
+	if err != nil {
+		panic(err)
+	}
+	return b
+}
+
+// Each product is looked for once, however the relationships are woven: one that
+// names itself twice would otherwise be looked for 2^30 times.
+func TestCSAFRelations(t *testing.T) {
+	const many = 50_000
+	name := func(i int) string { return fmt.Sprint("R", i%many) }
+	weave := func(of func(i int) [3]string) (all [][3]string) {
+		for i := range many {
+			all = append(all, of(i))
+		}
+		return all
+	}
+	for what, c := range map[string]struct {
+		relations [][3]string
+		path      string // of the error; "" is none
+	}{
+		"itself":          {[][3]string{{"R", "R", "R"}}, "product_tree.relationships[0].product_reference"},
+		"a circle":        {weave(func(i int) [3]string { return [3]string{name(i), name(i + 1), name(i + 1)} }), "product_tree.relationships[29].product_reference"},
+		"a chain":         {append([][3]string{{"R0", "P", "P"}}, weave(func(i int) [3]string { return [3]string{name(i + 1), name(i), name(i)} })[:many-1]...), "product_tree.relationships[4].full_product_name.product_id"},
+		"within within":   {append([][3]string{{"R0", "P", "P"}}, weave(func(i int) [3]string { return [3]string{name(i + 1), "P", name(i)} })[:many-1]...), "product_tree.relationships[30].full_product_name.product_id"},
+		"each by itself":  {weave(func(i int) [3]string { return [3]string{name(i), "P", "P"} }), ""},
+		"one before many": {append(weave(func(i int) [3]string { return [3]string{name(i), "P", "Z"} }), [3]string{"Z", "P", "P"}), ""},
+	} {
+		docs, err := Read(bytes.NewReader(related(c.relations)))
+		var e *Error
+		switch {
+		case c.path == "" && (err != nil || len(docs) != 1):
+			t.Errorf("%s: %d documents, %v", what, len(docs), err)
+		case c.path != "" && (!errors.As(err, &e) || e.Err != errCircle || e.Path != c.path):
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+}
+
 func TestCSAFShape(t *testing.T) {
 	const dir = corpus + "/schema"
 	if _, err := os.Stat(dir); err != nil {
