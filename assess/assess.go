@@ -106,6 +106,14 @@ func Run(ctx context.Context, paths []string, c Config) (*report.Assessment, err
 	r.Findings = append(r.Findings, inputs.know(&r, cmp.Or(c.Now, start))...)
 	a := Answer(r, c)
 	a.Inputs = inputs.list()
+	for what, n := range map[string]uint64{
+		"components of bills of materials that list hundreds of one name":           inputs.leftOut.Components,
+		"vulnerabilities of products that have more of them than there is room for": inputs.leftOut.Hits,
+	} {
+		if n > 0 {
+			a.Stats.Lost[what] = n
+		}
+	}
 	a.Stats.Seconds = time.Since(start).Seconds()
 	return a, nil
 }

@@ -14,6 +14,7 @@ import (
 	"strings"
 
 	"github.com/myelin-health/myelin/finding"
+	"github.com/myelin-health/myelin/match"
 	"github.com/myelin-health/myelin/match/advisory"
 	"github.com/myelin-health/myelin/match/register"
 	"github.com/myelin-health/myelin/match/sbom"
@@ -40,6 +41,7 @@ type documents struct {
 	ends       []int            // of each of them in entries
 	statements []*register.MDS2
 	dialects   dialects
+	leftOut    match.LeftOut
 }
 
 // A bomFile is read when all devices are known: a thousand bills of materials

@@ -261,6 +261,7 @@ func (d *documents) know(r *watch.Result, now time.Time) []finding.Finding {
 		add(doc)
 	}
 	out := f.weaknesses()
+	d.leftOut = f.index.LeftOut()
 	return slices.Concat(out, f.parts(now), f.disclosed(r))
 }
 

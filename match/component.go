@@ -33,15 +33,19 @@ type few struct {
 	many *roaring.Bitmap
 }
 
-func (s *few) add(i uint32) {
+// add reports whether i was not in the set before.
+func (s *few) add(i uint32) bool {
 	switch {
 	case s.many != nil:
-		s.many.Add(i)
-	case s.one == 0 || s.one == i+1:
+		return s.many.CheckedAdd(i)
+	case s.one == i+1:
+		return false
+	case s.one == 0:
 		s.one = i + 1
 	default:
 		s.many = roaring.BitmapOf(s.one-1, i)
 	}
+	return true
 }
 
 func (s *few) remove(i uint32) {
@@ -249,8 +253,9 @@ func (x *Index) wants(c *sbom.Component, key, source string) bool {
 	})
 }
 
-// addComponent returns the ordinal of a component of a bill of materials.
-func (x *Index) addComponent(c *sbom.Component) (uint32, bool) {
+// addComponent returns the ordinal of a component of a bill of materials, which
+// has so many that are called alike.
+func (x *Index) addComponent(c *sbom.Component, alike map[uint32]int) (uint32, bool) {
 	if c.Name == "" && c.PURL == "" {
 		return 0, false
 	}
@@ -279,6 +284,10 @@ func (x *Index) addComponent(c *sbom.Component) (uint32, bool) {
 			name = c.Group + "/" + name
 		}
 		id.name, id.supplier = x.intern(name), x.intern(c.Supplier)
+	}
+	if alike[id.name] >= maxAlike {
+		x.leftOut.Components++
+		return 0, false
 	}
 	at := componentKey{id.name, id.version, id.distro, id.supplier}
 	i, known := x.componentOf[at]

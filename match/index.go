@@ -56,7 +56,40 @@ type Index struct {
 	order      []documentKey            // as they came
 	canonical  map[string]string        // id of a vulnerability -> the one that stands for it
 	documentOf map[string][]documentKey // canonical id -> documents
+
+	leftOut LeftOut
+	hitsOf  map[int]int // how many one answer has of a product
 }
+
+// The bounds of an index and its answers. What an index holds is multiplied by
+// what advisories say: a hundred kilobytes of each could fill any memory.
+const (
+	// Of one package, or of one name, a bill of materials lists at most as many
+	// versions. The largest trees of npm have some dozens.
+	maxAlike = 512
+
+	// A product with a kernel and two thousand packages has some ten thousand
+	// hits. A hit takes some 700 bytes.
+	maxHitsOf = 1 << 16 // of one product
+	maxHits   = 1 << 19 // of one answer
+
+	// What is said of one vulnerability before that of one cause is put together:
+	// the worst one is in ten thousand products, and three sources say so.
+	maxSaid = 1 << 18
+
+	maxSources      = 256 // documents that one hit names
+	maxRemediations = 64  // that a hit collects from several documents
+)
+
+// LeftOut counts what there was no room for.
+type LeftOut struct {
+	Components uint64 // of bills of materials that list hundreds of one name
+	Hits       uint64 // of products, or answers, that have more than any real one
+}
+
+// LeftOut returns what there was no room for, in all bills of materials and
+// answers until now.
+func (x *Index) LeftOut() LeftOut { return x.leftOut }
 
 // A documentKey tells documents apart: the records of one CVE at NVD, in the
 // CVE list and in OSV are three, and CSAF's ids are each publisher's own.
@@ -362,14 +395,17 @@ func (x *Index) AddSBOM(d *sbom.Document) (b, p int) {
 		}
 	}
 	n := bill{serial: d.Serial, product: -1, wanted: x.sboms[b].wanted, places: make([]place, len(d.Components))}
+	alike := map[uint32]int{} // how many of one name were listed
 	for i := range d.Components {
 		n.places[i].component = noComponent
 		if i == d.Subject {
 			continue
 		}
-		if c, ok := x.addComponent(&d.Components[i]); ok {
+		if c, ok := x.addComponent(&d.Components[i], alike); ok {
+			if part := &x.components[c]; part.sboms.add(uint32(b)) {
+				alike[part.name]++
+			}
 			n.places[i] = place{c, x.intern(d.Components[i].Name)}
-			x.components[c].sboms.add(uint32(b))
 		}
 	}
 	x.sboms[b] = n
@@ -678,47 +714,76 @@ func (x *Index) called(query, name, v string) (out []candidate) {
 	return out
 }
 
-// hits evaluates documents; only names the one vulnerability that counts.
+// hits evaluates documents; only names the one vulnerability that counts. One
+// vulnerability is settled after the other, so that not all is held at once.
 func (x *Index) hits(docs []*advisory.Document, only string) []Hit {
-	by := map[string][]candidate{}
-	var ids []string
-	for _, d := range docs {
+	type saying struct {
+		document int
+		v        *advisory.Vulnerability
+	}
+	by := map[string][]saying{}
+	var ids []string               // as they came
+	left := make([]int, len(docs)) // what is still to be evaluated of each
+	for n, d := range docs {
 		if d.Withdrawn {
 			continue
 		}
-		cache := map[nameKey]evaluated{}
 		for i := range d.Vulnerabilities {
 			v := &d.Vulnerabilities[i]
 			id := x.idOf(v)
 			if only != "" && id != only {
 				continue
 			}
-			list := x.statements(d, v, cache)
-			if len(list) == 0 {
-				continue
-			}
 			if by[id] == nil {
-				ids, by[id] = append(ids, id), list
-			} else {
-				by[id] = append(by[id], list...)
+				ids = append(ids, id)
 			}
+			by[id] = append(by[id], saying{n, v})
+			left[n]++
 		}
 	}
-	slices.Sort(ids)
-	var all []Hit
+	caches := map[int]map[nameKey]evaluated{}
+	x.hitsOf = map[int]int{}
+	all := []Hit{}
 	for _, id := range ids {
-		all = x.settle(all, id, by[id])
-	}
-	if slices.IsSortedFunc(all, func(a, b Hit) int { return b.Certainty.rank() - a.Certainty.rank() }) {
-		return all // mostly there is one certainty, and a hit is large
-	}
-	out := make([]Hit, 0, len(all))
-	for _, c := range []Certainty{Exact, Likely, Review} {
-		for i := range all {
-			if all[i].Certainty == c {
-				out = append(out, all[i])
+		var list []candidate
+		for _, s := range by[id] {
+			if caches[s.document] == nil {
+				caches[s.document] = map[nameKey]evaluated{}
+			}
+			if found := x.statements(docs[s.document], s.v, caches[s.document]); len(list)+len(found) <= maxSaid {
+				list = append(list, found...)
+			} else {
+				x.leftOut.Hits += uint64(len(found))
+			}
+			if left[s.document]--; left[s.document] == 0 {
+				delete(caches, s.document)
 			}
 		}
+		first := len(all)
+		all = x.settle(all, id, list)
+		for i := first; i < len(all); i++ {
+			x.hitsOf[all[i].Product]++
+		}
+		if len(all) > maxHits {
+			x.leftOut.Hits += uint64(len(all) - maxHits)
+			all = slices.Delete(all, maxHits, len(all))
+			break
+		}
+	}
+	x.hitsOf = nil
+	order := make([]int, len(all)) // a hit is too large to be moved about
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortStableFunc(order, func(i, j int) int {
+		return cmp.Or(all[j].Certainty.rank()-all[i].Certainty.rank(), strings.Compare(all[i].Vulnerability, all[j].Vulnerability))
+	})
+	if slices.IsSorted(order) {
+		return all
+	}
+	out := make([]Hit, len(all))
+	for i, at := range order {
+		out[i] = all[at]
 	}
 	return out
 }
@@ -867,6 +932,10 @@ func (x *Index) within(out []candidate, m part, s *advisory.Statement, document 
 	}
 	for b := range x.components[m.component].sboms.all {
 		for _, l := range x.sboms[b].products {
+			if x.hitsOf[l.to] >= maxHitsOf {
+				x.leftOut.Hits++
+				continue
+			}
 			why := sure
 			if l.certainty != Exact {
 				why = append(slices.Clone(sure), l.why)
@@ -970,7 +1039,7 @@ func (x *Index) alone(p int) bool {
 
 // also notes a second statement of the same.
 func (h *Hit) also(c *candidate) {
-	if c.document != "" && !slices.Contains(h.Advisories, c.document) {
+	if c.document != "" && len(h.Advisories) < maxSources && !slices.Contains(h.Advisories, c.document) {
 		h.Advisories = append(h.Advisories, c.document)
 		slices.Sort(h.Advisories)
 	}
@@ -983,6 +1052,3 @@ func (h *Hit) also(c *candidate) {
 		}
 	}
 }
-
-// maxRemediations is how many remedies a hit collects from several documents.
-const maxRemediations = 64
