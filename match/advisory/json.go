@@ -22,6 +22,7 @@ const (
 	maxDocument   = 512 << 20 // bytes
 	maxValues     = 4 << 20   // in one document: 128 MB of nodes
 	maxStatements = 1 << 20   // products and statements of one Read: some 700 MB
+	maxNamed      = 1 << 18   // of one document; ICS advisories have up to 1,300, operating systems some 50,000
 	maxLinks      = 1 << 20   // products named by remedies, flags and threats of one document
 	maxErrors     = 100       // of one Read
 )
@@ -61,6 +62,7 @@ type tree struct {
 	path  string // of the root, where it is one of several
 	err   *Error // the first
 	links int    // of the document at hand; see maxLinks
+	named int    // of the document at hand; see maxNamed
 	total int    // see maxStatements
 }
 
@@ -77,7 +79,7 @@ type node struct {
 // parse reads the value at off and returns where it ends. With keep false it
 // only passes over it.
 func (t *tree) parse(src []byte, off int, keep bool) (int, error) {
-	t.src, t.err, t.links = src, nil, 0
+	t.src, t.err, t.links, t.named = src, nil, 0, 0
 	t.nodes = append(t.nodes[:0], node{})
 	if keep {
 		t.nodes = append(t.nodes, node{})
@@ -288,10 +290,13 @@ func (v value) fail(err error) {
 
 // admit counts one more product or statement, said at v.
 func (v value) admit() bool {
-	if v.t.total++; v.t.total > maxStatements {
+	v.t.total++
+	v.t.named++
+	room := v.t.total <= maxStatements && v.t.named <= maxNamed
+	if !room {
 		v.fail(ErrTooMany)
 	}
-	return v.t.total <= maxStatements
+	return room
 }
 
 // want reports whether v is of a kind, and fails if it is of another.

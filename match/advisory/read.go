@@ -30,24 +30,48 @@ func Read(r io.Reader) ([]*Document, error) {
 	return rd.docs, errors.Join(rd.errs...)
 }
 
-// readAll reads a document whole, within its bound and without a byte order mark.
+// maxRun is how much of a document may go by without a quote: no name and no
+// text of a real one is as long, nor is what stands between two.
+const maxRun = 4 << 20
+
+// readAll reads a document whole, within its bound and without a byte order
+// mark. It takes no more memory than twice what it has read, and goes on only
+// while that may be JSON: a few kilobytes unpack to as many blanks as one likes.
 func readAll(r io.Reader) ([]byte, error) {
-	var b bytes.Buffer
+	const most = 1 << 20
+	chunk := 32 << 10
 	switch s := r.(type) {
 	case interface{ Len() int }:
-		b.Grow(min(s.Len(), maxDocument) + bytes.MinRead)
+		chunk = min(s.Len(), maxDocument) + 1
 	case interface{ Stat() (fs.FileInfo, error) }:
 		if info, err := s.Stat(); err == nil {
-			b.Grow(int(min(max(info.Size(), 0), maxDocument)) + bytes.MinRead)
+			chunk = int(min(max(info.Size(), 0), maxDocument)) + 1
 		}
 	}
-	if _, err := b.ReadFrom(io.LimitReader(r, maxDocument+1)); err != nil {
-		return nil, err
+	var chunks [][]byte
+	for total, run := 0, 0; ; chunk = min(2*chunk, most) {
+		b := make([]byte, chunk)
+		n, err := io.ReadFull(r, b)
+		b = b[:n]
+		chunks = append(chunks, b)
+		total += n
+		if last := bytes.LastIndexByte(b, '"'); last < 0 {
+			run += n
+		} else {
+			run = n - last
+		}
+		switch {
+		case total > maxDocument, run > maxRun:
+			return nil, &Error{"", ErrTooMany}
+		case err == io.EOF || err == io.ErrUnexpectedEOF:
+			if len(chunks) > 1 {
+				b = slices.Concat(chunks...)
+			}
+			return bytes.TrimPrefix(b, byteOrderMark), nil
+		case err != nil:
+			return nil, err
+		}
 	}
-	if b.Len() > maxDocument {
-		return nil, &Error{"", ErrTooMany}
-	}
-	return bytes.TrimPrefix(b.Bytes(), byteOrderMark), nil
 }
 
 // A reading is one Read at work.

@@ -8,8 +8,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 	"testing"
+	"testing/iotest"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -265,6 +267,50 @@ func TestRefused(t *testing.T) {
 	}
 }
 
+// An endless is a reader of one byte again and again, and tells how much of it was read.
+type endless struct {
+	head string
+	of   byte
+	read int
+}
+
+func (e *endless) Read(b []byte) (int, error) {
+	n := copy(b, e.head)
+	e.head = e.head[n:]
+	for i := n; i < len(b); i++ {
+		b[i] = e.of
+	}
+	e.read += len(b)
+	return len(b), nil
+}
+
+// What a few kilobytes unpack to is refused long before the bound of a document.
+func TestBomb(t *testing.T) {
+	for _, of := range []byte{' ', 'A', 0, '['} {
+		e := &endless{head: `{"document":{"csaf_version":"2.0","title":"`, of: of}
+		if _, err := Read(e); !errors.Is(err, ErrTooMany) || e.read > 2*maxRun {
+			t.Errorf("%q: %v, after %d bytes", of, err, e.read)
+		}
+	}
+}
+
+// A document comes whole, in whatever pieces it is read.
+func TestPieces(t *testing.T) {
+	long := strings.Replace(osvRecord, `"id":`, `"details":"`+strings.Repeat("long ", 200_000)+`","id":`, 1)
+	if long == osvRecord {
+		t.Fatal("the record has no id")
+	}
+	want := readOne(t, []byte(long))
+	for what, r := range map[string]io.Reader{
+		"of unknown length": struct{ io.Reader }{strings.NewReader(long)},
+		"byte by byte":      iotest.OneByteReader(strings.NewReader(long)),
+	} {
+		if docs, err := Read(r); err != nil || len(docs) != 1 || !cmp.Equal(docs[0], want) {
+			t.Errorf("%s: %d documents, %v", what, len(docs), err)
+		}
+	}
+}
+
 // TestBounds holds the bounds, and that errors repeat nothing of a document.
 func TestBounds(t *testing.T) {
 	deep := `{"id":"a","modified":"2026-01-01","affected":` + strings.Repeat("[", 5000) + strings.Repeat("]", 5000) + `}`
@@ -285,6 +331,16 @@ func TestBounds(t *testing.T) {
 	values := `{"id":"a","modified":"2026-01-01","x":[` + strings.Repeat("0,", maxValues) + `0]}`
 	if _, err := Read(strings.NewReader(values)); !errors.Is(err, ErrTooMany) {
 		t.Errorf("many values: %v", err)
+	}
+	var named, leaves strings.Builder
+	for i := range maxNamed/2 + 1 {
+		fmt.Fprintf(&leaves, `,{"name":"n","product_id":"leaf%d"}`, i)
+		fmt.Fprintf(&named, `,"leaf%d"`, i)
+	}
+	wide := strings.Replace(string(sample(t)), `"known_not_affected": ["base"`, `"known_not_affected": ["base"`+named.String(), 1)
+	wide = strings.Replace(wide, `"full_product_names": [`, `"full_product_names": [`+leaves.String()[1:]+`,`, 1)
+	if _, err := Read(strings.NewReader(wide)); !errors.Is(err, ErrTooMany) {
+		t.Errorf("many leaves: %v", err)
 	}
 	bad := strings.Repeat(`{"id":7,"affected":[]}`+"\n", 3*maxErrors)
 	_, err := Read(strings.NewReader(bad))
