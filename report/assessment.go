@@ -287,7 +287,7 @@ const Schema = 1
 // can be as large as the network, and is never held in memory as a whole.
 func JSON(w io.Writer, a *Assessment) error {
 	b := bufio.NewWriter(w)
-	e := json.NewEncoder(b) // ends each value with a line feed
+	e := json.NewEncoder(PlainJSON(b)) // ends each value with a line feed
 	e.SetEscapeHTML(false)
 	var errs [6]error
 	b.WriteString("{\n\"myelin\": ")

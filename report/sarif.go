@@ -205,7 +205,7 @@ func SARIF(w io.Writer, a *Assessment) error {
 		}
 		run.Results = append(run.Results, r)
 	}
-	e := json.NewEncoder(w)
+	e := json.NewEncoder(&plainJSON{w: w, lines: true}) // our own rules have lines
 	e.SetEscapeHTML(false)
 	e.SetIndent("", "  ")
 	return e.Encode(sarifLog{

@@ -6,6 +6,7 @@ package report
 import (
 	"cmp"
 	"fmt"
+	"io"
 	"slices"
 	"strconv"
 	"strings"
@@ -60,17 +61,62 @@ func Plain(s string) string {
 	if strings.IndexFunc(s, func(r rune) bool { return !clean(r) }) < 0 {
 		return s
 	}
-	return strings.Map(func(r rune) rune {
-		switch {
-		case clean(r):
-			return r
-		case unicode.IsSpace(r):
-			return ' '
-		case unicode.IsControl(r), unicode.Is(unicode.Cf, r), unicode.Is(unicode.Co, r), unicode.Is(unicode.Zl, r), unicode.Is(unicode.Zp, r):
-			return '\uFFFD'
+	return strings.Map(plainRune, strings.ToValidUTF8(s, "\uFFFD"))
+}
+
+func plainRune(r rune) rune {
+	switch {
+	case unicode.IsSpace(r):
+		return ' '
+	case unicode.IsControl(r), unicode.Is(unicode.Cf, r), unicode.Is(unicode.Co, r), unicode.Is(unicode.Zl, r), unicode.Is(unicode.Zp, r):
+		return '\uFFFD'
+	}
+	return r
+}
+
+// PlainJSON returns a writer that does to the strings of JSON what [Plain] does
+// to a text, and leaves them JSON. An encoder's Write holds whole values.
+func PlainJSON(w io.Writer) io.Writer { return &plainJSON{w: w} }
+
+type plainJSON struct {
+	w     io.Writer
+	lines bool // a string may have several
+	out   []byte
+}
+
+func (p *plainJSON) Write(b []byte) (int, error) {
+	p.out = p.out[:0]
+	for i := 0; i < len(b); {
+		r, n := utf8.DecodeRune(b[i:])
+		if r == '\\' && i+1 < len(b) {
+			n = 2
+			switch b[i+1] {
+			case 'u':
+				if n = 6; i+n <= len(b) {
+					code, _ := strconv.ParseUint(string(b[i+2:i+n]), 16, 16)
+					r = rune(code)
+				}
+			default:
+				if at := strings.IndexByte("bfnrt", b[i+1]); at >= 0 && (b[i+1] != 'n' || !p.lines) {
+					r = rune("\b\f\n\r\t"[at])
+				}
+			}
+			if c := plainRune(r); c != r {
+				p.out = utf8.AppendRune(p.out, c)
+			} else {
+				p.out = append(p.out, b[i:min(i+n, len(b))]...)
+			}
+		} else if r < 0x7f { // outside of strings too, where lines end
+			p.out = append(p.out, b[i])
+		} else {
+			p.out = utf8.AppendRune(p.out, plainRune(r))
 		}
-		return r
-	}, strings.ToValidUTF8(s, "\uFFFD"))
+		i += n
+	}
+	if _, err := p.w.Write(p.out); err != nil {
+		return 0, err
+	}
+	return len(b), nil
 }
 
 // cut shortens to n runes.
