@@ -486,11 +486,15 @@ func (x *Index) Contains(product, component int) (p Place, ok bool) {
 }
 
 // AddAdvisory adds an advisory, or replaces the one of its kind with its id; in
-// CSAF, its publisher's.
+// CSAF, its publisher's. What is older than that, or as old while that is
+// withdrawn, replaces nothing.
 func (x *Index) AddAdvisory(d *advisory.Document) {
 	key := keyOf(d)
-	if _, known := x.documents[key]; !known {
+	switch had := x.documents[key]; {
+	case had == nil:
 		x.order = append(x.order, key)
+	case d.Modified.Before(had.Modified) || d.Modified.Equal(had.Modified) && had.Withdrawn && !d.Modified.IsZero():
+		return
 	}
 	x.documents[key] = d
 	for i := range d.Vulnerabilities {

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
@@ -756,6 +757,38 @@ func TestPartOfVersion(t *testing.T) {
 		}
 		if got != test.want {
 			t.Errorf("%s of %s: %q, want %q", test.version, test.says, got, test.want)
+		}
+	}
+}
+
+// A newer record of the same id counts, in whatever order they come, and takes
+// back what it withdraws.
+func TestNewerRecord(t *testing.T) {
+	record := func(day int, withdrawn bool, v string) *advisory.Document {
+		d := about("X-1", []string{"CVE-2026-5"}, advisory.Statement{Product: advisory.Product{Ecosystem: "npm", Package: "left", HasRange: true, Range: before(version.NPM, v)}})
+		d.Kind, d.Withdrawn, d.Modified = advisory.OSV, withdrawn, time.Date(2026, 1, day, 0, 0, 0, 0, time.UTC)
+		return d
+	}
+	for _, test := range []struct {
+		name   string
+		second *advisory.Document
+		want   int
+	}{
+		{"withdrawn", record(2, true, "2"), 0},
+		{"withdrawn at the same time", record(1, true, "2"), 0},
+		{"narrowed", record(2, false, "0.5"), 0},
+		{"said again", record(2, false, "2"), 1},
+	} {
+		for _, order := range [][2]*advisory.Document{{record(1, false, "2"), test.second}, {test.second, record(1, false, "2")}} {
+			x := NewIndex(nil)
+			x.AddSBOM(bom("s", "2", sbom.Component{Name: "left", Version: "1.0.0", PURL: "pkg:npm/left@1.0.0", Parent: -1}))
+			x.AddAdvisory(order[0])
+			x.AddAdvisory(order[1])
+			for _, query := range []string{"X-1", "CVE-2026-5"} {
+				if hits, known := x.Find(query); len(hits) != test.want || !known {
+					t.Errorf("%s: %s: %d hits, known %v", test.name, query, len(hits), known)
+				}
+			}
 		}
 	}
 }

@@ -404,8 +404,9 @@ func compareIDs(a, b string) int {
 	return strings.Compare(a, b)
 }
 
+// isCVE reports whether an id has the form that CVE's are given, since 1999.
 func isCVE(id string) bool {
 	year, number, _ := strings.Cut(strings.TrimPrefix(id, "CVE-"), "-")
 	_, err := strconv.ParseUint(year+number, 10, 64)
-	return len(year) == 4 && len(number) >= 4 && err == nil && strings.HasPrefix(id, "CVE-")
+	return len(year) == 4 && year >= "1999" && len(number) >= 4 && err == nil && strings.HasPrefix(id, "CVE-")
 }

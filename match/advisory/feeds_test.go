@@ -82,6 +82,11 @@ func TestKEV(t *testing.T) {
 	}
 	for _, c := range []struct{ old, new, path string }{
 		{`"CVE-2026-1111"`, `"CVE-26-1"`, "vulnerabilities[0].cveID"},
+		{`"CVE-2026-1111"`, `"CVE-2026-111"`, "vulnerabilities[0].cveID"},
+		{`"CVE-2026-1111"`, `"CVE-2026-1111-2"`, "vulnerabilities[0].cveID"},
+		{`"CVE-2026-1111"`, `"cve-2026-1111"`, "vulnerabilities[0].cveID"},
+		{`"CVE-2026-1111"`, `"CVE-0000-0000"`, "vulnerabilities[0].cveID"},
+		{`"CVE-2026-1111"`, `"GHSA-aaaa-bbbb-cccc"`, "vulnerabilities[0].cveID"},
 		{`"2026-01-01"`, `"soon"`, "vulnerabilities[0].dateAdded"},
 		{`"vulnerabilities"`, `"rows"`, "vulnerabilities"},
 		{`"catalogVersion"`, `"version"`, "catalogVersion"},
