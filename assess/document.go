@@ -35,7 +35,7 @@ type documents struct {
 	classes    []register.Classification
 	gudidFiles []gudidFile
 	catalogues []map[string]advisory.KEVEntry
-	kev        map[string]advisory.KEVEntry // of all of them
+	kev        map[string]knownExploited // of all of them
 	epss       *advisory.EPSS
 	entries    []register.Entry // of the hospital's own registers
 	ends       []int            // of each of them in entries
@@ -63,7 +63,14 @@ type places struct {
 	lines  []finding.Sighting              // of the entries of registers
 	papers map[string][]*advisory.Document // by id
 	sayers map[[2]string]int               // of VEX, by author and document
+	listed []int                           // inputs of catalogues
 	noted  struct{ boms, advisories, said, forms int }
+}
+
+// knownExploited is a row of a catalogue and the input that it came from.
+type knownExploited struct {
+	advisory.KEVEntry
+	input int
 }
 
 // note gives what was read since the last call its place: the input's number.
@@ -83,6 +90,9 @@ func (d *documents) note(input int) {
 	for i := range d.said[d.noted.said:] {
 		st := &d.said[d.noted.said+i]
 		d.sayers[[2]string{st.Author, st.Document}] = input
+	}
+	for len(d.listed) < len(d.catalogues) {
+		d.listed = append(d.listed, input)
 	}
 	for i := len(d.lines); i < len(d.entries); i++ {
 		e := &d.entries[i]

@@ -5,7 +5,6 @@ package assess
 
 import (
 	"bytes"
-	"maps"
 	"slices"
 	"strings"
 
@@ -46,9 +45,11 @@ func (d *documents) learn(c *device.Catalogue) *device.Catalogue {
 	if c == nil && len(d.classes)+len(d.gudidFiles) > 0 {
 		c = &device.Catalogue{}
 	}
-	d.kev = map[string]advisory.KEVEntry{}
-	for _, rows := range d.catalogues {
-		maps.Copy(d.kev, rows)
+	d.kev = map[string]knownExploited{}
+	for i, rows := range d.catalogues {
+		for id, row := range rows {
+			d.kev[id] = knownExploited{row, d.listed[i]}
+		}
 	}
 	for _, row := range d.classes {
 		c.Learn(row.ProductCode())

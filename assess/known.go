@@ -282,7 +282,7 @@ func current(all []*advisory.Document) []*advisory.Document {
 		if i, ok := newest[k]; !ok {
 			newest[k] = len(out)
 			out = append(out, doc)
-		} else if !doc.Modified.Before(out[i].Modified) {
+		} else if had := out[i]; doc.Modified.After(had.Modified) || doc.Modified.Equal(had.Modified) && !had.Withdrawn {
 			out[i] = doc
 		}
 	}
@@ -474,16 +474,20 @@ func (f *fleet) weakness(c cause, hits []*match.Hit) finding.Finding {
 	recalls, titles := 0, []string(nil)
 	var inputs []int
 	places := map[int][]string{} // what of each input
+	place := func(input int, note string) {
+		if places[input] == nil {
+			inputs = append(inputs, input)
+		}
+		places[input] = once(places[input], note, maxWhy)
+	}
 	var fixes, others []string
 	for _, h := range hits {
 		x.Advisories = append(x.Advisories, h.Advisories...)
 		for _, id := range h.Advisories {
 			for _, doc := range f.papers[id] {
-				if note, ok := f.says(doc, h.Vulnerability, h.Aliases); ok {
-					if places[f.from[doc]] == nil {
-						inputs = append(inputs, f.from[doc])
-					}
-					places[f.from[doc]] = once(places[f.from[doc]], note, maxWhy)
+				if v, note := f.says(doc, h.Vulnerability, h.Aliases); v != nil {
+					place(f.from[doc], note)
+					titles = append(titles, v.Title)
 				}
 			}
 		}
@@ -492,7 +496,10 @@ func (f *fleet) weakness(c cause, hits []*match.Hit) finding.Finding {
 				x.CVE = append(x.CVE, id)
 				if row, ok := f.kev[id]; ok {
 					x.KEV = true
-					others = append(others, row.Action)
+					place(row.input, id+" is in CISA's KEV list")
+					if row.Action != "" {
+						others = append(others, "CISA's KEV list asks: "+row.Action)
+					}
 				}
 				if f.epss != nil {
 					if p, _, ok := f.epss.Score(id); ok {
@@ -505,7 +512,6 @@ func (f *fleet) weakness(c cause, hits []*match.Hit) finding.Finding {
 			recalls++
 		}
 		for _, v := range f.weak[h.Vulnerability] {
-			titles = append(titles, v.Title)
 			x.CWE = append(x.CWE, v.CWE...)
 			x.KEV = x.KEV || v.KEV
 			for _, s := range v.Scores {
@@ -564,8 +570,9 @@ func (f *fleet) weakness(c cause, hits []*match.Hit) finding.Finding {
 	return x
 }
 
-// says is the place in an advisory of a vulnerability, by any of its names.
-func (f *fleet) says(doc *advisory.Document, id string, aliases []string) (note string, ok bool) {
+// says is what an advisory says of a vulnerability, by any of its names, and the
+// place; nil is nothing.
+func (f *fleet) says(doc *advisory.Document, id string, aliases []string) (_ *advisory.Vulnerability, note string) {
 	for i := range doc.Vulnerabilities {
 		v := &doc.Vulnerabilities[i]
 		named := func(s string) bool { return s == v.ID || slices.Contains(v.Aliases, s) }
@@ -573,11 +580,11 @@ func (f *fleet) says(doc *advisory.Document, id string, aliases []string) (note 
 			continue
 		}
 		if n := len(doc.Vulnerabilities); n > 1 && !f.stated[doc.ID] {
-			return fmt.Sprintf("vulnerability %d of %d, %s", i+1, n, id), true
+			return v, fmt.Sprintf("vulnerability %d of %d, %s", i+1, n, id)
 		}
-		return id, true
+		return v, id
 	}
-	return "", false
+	return nil, ""
 }
 
 // lists is the place in a bill of materials of a component, or of the whole.

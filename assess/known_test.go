@@ -213,6 +213,45 @@ func TestNeverTwice(t *testing.T) {
 	}
 }
 
+// A finding is called what the advisory that hits the device calls the weakness,
+// and not what another vendor's advisory of the same CVE does.
+func TestTitleOfWhatHits(t *testing.T) {
+	ours := strings.Replace(flowCSAF, `"cve":"CVE-2026-1007",`, `"cve":"CVE-2026-1007","title":"Orders without proof in the Flow 500",`, 1)
+	other := strings.NewReplacer("Norra Medical", "Other Maker", "Flow 500", "Telescope", "NM-2026-7", "AA-1", `"cve":"CVE-2026-1007",`, `"cve":"CVE-2026-1007","title":"Telescopes turn by themselves",`).Replace(flowCSAF)
+	for _, names := range [][2]string{{"a.json", "b.json"}, {"b.json", "a.json"}} {
+		a := assessFiles(t, Config{}, map[string]string{"devices.csv": pumpRow, names[0]: ours, names[1]: other})
+		if len(told(a)) != 1 {
+			t.Fatalf("%q", told(a))
+		}
+		for i := range a.Findings {
+			if f := &a.Findings[i]; f.Kind == finding.VulnerableProduct && !strings.Contains(f.Title, "(Orders without proof in the Flow 500)") {
+				t.Errorf("%q", f.Title)
+			}
+		}
+	}
+	a := assessFiles(t, Config{}, map[string]string{"devices.csv": pumpRow, "a.json": other, "b.json": flowCSAF})
+	for i := range a.Findings {
+		if f := &a.Findings[i]; strings.Contains(f.Title, "Telescopes") {
+			t.Errorf("%q, where the device's own advisory has no title", f.Title)
+		}
+	}
+}
+
+// A record that was withdrawn retracts the one before it, whichever is read first.
+func TestWithdrawn(t *testing.T) {
+	gone := strings.Replace(northtlsCVE, `"modified":"`, `"withdrawn":"2030-01-01T00:00:00Z","modified":"`, 1)
+	if gone == northtlsCVE {
+		t.Fatal("the record says not when it was modified")
+	}
+	link := fileOf(t, "flowlink-1.8.cdx.json")
+	for _, names := range [][2]string{{"x.json", "y.json"}, {"y.json", "x.json"}} {
+		a := assessFiles(t, Config{}, map[string]string{"devices.csv": gatewayRegister, "link.json": link, names[0]: northtlsCVE, names[1]: gone})
+		if got := told(a); len(got) != 0 {
+			t.Errorf("%s before %s: %q", names[0], names[1], got)
+		}
+	}
+}
+
 // Every finding of papers names a file, and a place in it.
 func TestPapersArePlaces(t *testing.T) {
 	seen := map[finding.Kind]bool{}

@@ -6,6 +6,7 @@ package assess
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/myelin-health/myelin/finding"
@@ -36,13 +37,16 @@ func TestPublished(t *testing.T) {
 		t.Fatalf("%d findings: %+v", len(a.Findings), a.Findings)
 	}
 	f := &a.Findings[0]
-	if f.Kind != finding.KnownExploited || !f.KEV || f.EPSS != 0.25 || f.Certainty != finding.Exact || f.Advice != "Fixed in 1.0.1. Turn right." || f.Product != "Flow 500 2.1.4" {
+	if f.Kind != finding.KnownExploited || !f.KEV || f.EPSS != 0.25 || f.Certainty != finding.Exact || f.Advice != "Fixed in 1.0.1. CISA's KEV list asks: Turn right." || f.Product != "Flow 500 2.1.4" {
 		t.Errorf("%+v", f)
 	}
 	if len(f.CVSS) != 1 || f.CVSS[0].Base != 9.8 {
 		t.Errorf("scores: %+v, want what the vector gives, 9.8", f.CVSS)
 	}
-	if len(f.Sightings) != 2 || f.SSVC.From.Exploitation != finding.FromKEV {
+	if !slices.ContainsFunc(f.Sightings, func(s finding.Sighting) bool { return filepath.Base(a.Inputs[s.Input].Path) == "kev.json" }) {
+		t.Errorf("the list is no evidence: %+v", f.Sightings)
+	}
+	if len(f.Sightings) != 3 || f.SSVC.From.Exploitation != finding.FromKEV {
 		t.Errorf("sightings: %+v, sources: %+v", f.Sightings, f.SSVC.From)
 	}
 }
