@@ -187,6 +187,14 @@ func (l *list) readCSV(b []byte) error {
 			}
 			continue
 		}
+		switch full, words := filled(cells); {
+		case full == 0:
+		case strings.HasPrefix(strings.TrimSpace(cells[0].value), "#") && (len(cells) < len(names) || full == 1 || full == 2 && len(names) > 3):
+			continue // "# Exported on Monday by" somebody
+		case full == 1 && words > 2 && len(names) > 3 && fieldOf(names[0].value) == fieldID && strings.TrimSpace(cells[0].value) != "":
+			l.problem(line, 0, noField, errNameless) // "Sum: 40 devices"
+			continue
+		}
 		empty, again := true, true
 		kept := cells[:0]
 		for i, c := range cells {
@@ -207,4 +215,15 @@ func (l *list) readCSV(b []byte) error {
 			return nil
 		}
 	}
+}
+
+// filled returns how many cells of a record are not empty, and how many words
+// the last of these has.
+func filled(cells []cell) (full, words int) {
+	for _, c := range cells {
+		if n := len(strings.Fields(c.value)); n > 0 {
+			full, words = full+1, n
+		}
+	}
+	return full, words
 }

@@ -56,31 +56,31 @@ var fields = [fieldCount]struct {
 }{
 	noField: {},
 	fieldID: {
-		"id", "id|device id|asset|asset id|asset no|asset number|asset tag|tag|tag number|inventory no|inventory number|inventory id|" +
+		"id", "id|device id|asset|asset id|asset no|asset number|asset tag|asset nr|asset num|equip no|equip id|equipment tag|inv no|inv nr|tag|tag number|inventory no|inventory number|inventory id|" +
 			"equipment no|equipment number|equipment id|control number|cmms id|" +
 			"inventarnummer|inventarnr|inventar nr|inventar nummer|anlagennummer|anlagennr|geratenummer|geratenr|gerate nr|gerate id|equipmentnummer|" +
 			"numero d inventaire|numero inventaire|no d inventaire|no inventaire|n d inventaire|n inventaire|identifiant|identifiant de l appareil|code inventaire|numero d equipement|no d equipement|code equipement",
 		text100(func(e *Entry) *string { return &e.ID }),
 	},
 	fieldManufacturer: {
-		"manufacturer", "manufacturer|manufacturer name|maker|make|vendor|vendor name|brand|company|company name|oem|" +
+		"manufacturer", "manufacturer|mfr|mfr name|mfg|mfgr|manuf|manufact|herst|hst|fabr|manufacturer name|maker|make|vendor|vendor name|brand|company|company name|oem|" +
 			"hersteller|herstellername|fabrikat|fabrikant|fabricant|constructeur|marque|nom du fabricant",
 		text100(func(e *Entry) *string { return &e.Manufacturer }),
 	},
 	fieldModel: {
-		"model", "model|model name|model number|model no|device model|product|product name|" +
+		"model", "model|mdl|mod|model nr|type model|make model|equipment model|mod no|model name|model number|model no|device model|product|product name|" +
 			"modell|modellname|modellbezeichnung|modellnummer|typ|typenbezeichnung|typbezeichnung|geratetyp|produkt|produktname|" +
 			"modele|nom du modele|reference du modele|produit",
 		text100(func(e *Entry) *string { return &e.Model }),
 	},
 	fieldVersion: {
-		"version", "version|software|software version|software revision|software release|sw|sw version|firmware|firmware version|fw|fw version|fw rev|" +
+		"version", "version|software|software version|software revision|software release|sw|sw version|firmware|firmware version|fw|fw version|fw ver|fw rev|sw rev|sw ver|sw release|software rev|software ver|firmware rev|firmware ver|firmware revision|" +
 			"softwareversion|softwarestand|software stand|firmwareversion|firmwarestand|sw stand|fw stand|" +
 			"version logicielle|version logiciel|version du logiciel|logiciel|micrologiciel|version du micrologiciel|version firmware",
 		text100(func(e *Entry) *string { return &e.Version }),
 	},
 	fieldSerial: {
-		"serial number", "serial|serial no|serial number|serial nr|sn|s n|ser no|" +
+		"serial number", "serial|ser|ser nr|serial num|serial nbr|serial no|serial number|serial nr|sn|s n|ser no|" +
 			"seriennummer|seriennr|serien nr|serien nummer|serie|fabriknummer|fabriknr|numero de serie|no de serie|n de serie|num serie|numero serie|n serie|no serie|ns",
 		text100(func(e *Entry) *string { return &e.Serial }),
 	},
@@ -117,7 +117,7 @@ var fields = [fieldCount]struct {
 		text100(func(e *Entry) *string { return &e.OS }),
 	},
 	fieldClass: {
-		"class", "class|type|device type|equipment type|category|device category|kind|description|device description|equipment description|nomenclature|" +
+		"class", "class|type|descr|desc|device descr|device desc|equip descr|equip desc|equipment descr|equip type|asset type|asset description|bez|beschreibung|device type|equipment type|category|device category|kind|description|device description|equipment description|nomenclature|" +
 			"gerateart|geratebezeichnung|gerateklasse|geratekategorie|geratgruppe|gerategruppe|art|bezeichnung|kategorie|" +
 			"categorie|type d appareil|type d equipement|type de dispositif|designation|libelle",
 		text100(func(e *Entry) *string { return &e.Class }),
@@ -129,11 +129,11 @@ var fields = [fieldCount]struct {
 		func(e *Entry, s string) (err error) { e.Worn, err = yes(s); e.saidWorn = err == nil; return err },
 	},
 	fieldWard: {
-		"ward", "ward|department|dept|unit|service line|clinic|station|abteilung|klinik|fachabteilung|bereich|service|unite|unite de soins|unite fonctionnelle|uf|pole|departement",
+		"ward", "ward|department|dept|dep|dpt|cost center name|abt|unit|service line|clinic|station|abteilung|klinik|fachabteilung|bereich|service|unite|unite de soins|unite fonctionnelle|uf|pole|departement",
 		text100(func(e *Entry) *string { return &e.Ward }),
 	},
 	fieldLocation: {
-		"location", "location|building|floor|room|bed|place|site|standort|gebaude|etage|stockwerk|raum|zimmer|bett|ort|platz|aufstellort|" +
+		"location", "location|loc|bldg|bldg no|rm|room no|flr|geb|building|floor|room|bed|place|site|standort|gebaude|etage|stockwerk|raum|zimmer|bett|ort|platz|aufstellort|" +
 			"emplacement|batiment|salle|chambre|lit|lieu|localisation",
 		setLocation,
 	},
@@ -420,8 +420,75 @@ var classes = func() map[string]device.Therapy {
 	return m
 }()
 
-// therapyOf returns the therapy of a class, or NoTherapy.
-func therapyOf(class string) device.Therapy { return classes[strings.ToLower(class)] }
+// therapyWords are the words by which registers call what has a therapy, as
+// [plain] writes them, in English, German and French; a space is where a word
+// begins or ends. What has one of the others is not meant.
+var therapyWords = [...]struct {
+	therapy      device.Therapy
+	words, other string // separated by "|"
+}{
+	{device.Pacing, "pacemaker|pace maker| pacer|schrittmacher|stimulateur cardiaque|stimulateurs cardiaques", ""},
+	{device.Defibrillation, "defib| aed | aeds | icd | icds |cardioverter|kardioverter| dae ", ""},
+	{device.InsulinInfusion, "insulin", " pen | pens |assay"},
+	{
+		device.DrugInfusion, " pump |pumps |pumpe|pompe|infusion|infusomat|perfusor|perfuseur|syringe driver|pousse seringue| lvp | pca |analgesia|analgesie",
+		"breast|suction|vacuum|vakuum|compress|water|wasser|milch|lait|absaug|aspir|air pump|mattress|stand |stander| pole |potence|warmer|balloon|ballon|heart|herz|coeur",
+	},
+	{device.IntrathecalInfusion, "intrathecal|intrathekal", ""},
+	{device.Neurostimulation, "neurostim|nerve stim|spinal cord stim|brain stim|hirnstim|ruckenmarkstim|ruckenmarksstim|nervenstim|vagusnerv|stimulateur medullaire|stimulation cerebrale", ""},
+	{device.Ventilation, "ventilator|ventilateur|beatmung|respirator |respirators |respirateur|respiratory support| cpap | bipap | bilevel |high flow", ""},
+	{device.CirculatorySupport, "ventricular assist| lvad | vad | iabp |balloon pump|ballonpump|ballon de contrepulsion| ecmo | ecls |heart lung|herz lungen|coeur poumon|kunstherz|artificial heart", ""},
+	{device.Anaesthesia, "anaesth|anesth|anasth|narkose", ""},
+	{device.Dialysis, "dialys|hemofiltr|haemofiltr|hamofiltr| crrt ", ""},
+	{device.Radiotherapy, "radiother|radiation therapy| linac|linear accelerator|linearbeschleuniger|accelerateur lineaire|strahlenther|bestrahlung|brachyther|curiether|afterload|gamma knife", ""},
+	{
+		device.Imaging, " ct | cts | mr | mri | mris | mrt | mrts | irm | pet | spect |x ray|xray|rontgen|radiograph|radiologie|fluorosc|durchleucht|c arm|c bogen|arceau|angiogr|mammogr|" +
+			"ultrasound|ultraschall|sonogra|echogra|echocardiogr|echokardiogr|tomogra|gamma camera|gammakamera| scanner|imaging|bildgeb|imagerie|densitomet|endoscop|endoskop",
+		"barcode|bar code|strichcode|document|dokument|fingerprint|palm|vein scan|code barres",
+	},
+	{
+		device.Laboratory, "laborator|laborgerat|analyser|analyzer|analysator|analysegerat|analyseur|blood gas|blutgas|gaz du sang|centrifuge|zentrifug|glucose meter|glucometer|" +
+			"blutzuckermess|lecteur de glycemie|glycemie|microscop|mikroskop| poct |point of care test|immunoassay|coagulometer", "gas analyzer for|safety analyzer|defib",
+	},
+	{
+		device.Monitoring, "patient monitor|patientenmonitor|moniteur patient|bedside monitor|fetal monitor|foetal monitor|surveillance|uberwach|vital sign|vitalzeichen|signes vitaux|vitaldaten| ecg | ekg | eeg | emg | ctg |electrocardio|elektrokardio|holter|telemet|" +
+			"oximet|pulsoxy| spo2 |blood pressure|blutdruck|tensiometre|sphygmo| nibp |capnogr|kapnogr|thermomet|central station|zentrale|glucose sensor|cardiotoco|kardiotoko|spiromet", "videouber|raumuber",
+	},
+	{
+		device.Monitoring, "monitor|moniteur",
+		"computer|display|screen|bildschirm| pc | tv |video|camera|kamera|ecran|room|raum|nettoy",
+	},
+	{device.Records, " pacs |archive|archiv |archivage| his | ris | kis | lis | emr | ehr |information system|informationssystem|systeme d information", ""},
+	{device.Hearing, "cochlea|hearing aid|horgerat|horimplant|aide auditive|appareil auditif", ""},
+}
+
+// therapyOf returns the therapy of what somebody calls a device: by all of its
+// words as the tables have it, then by each. Where several fit, it is the one
+// that can harm more; where none does, NoTherapy.
+func therapyOf(class string) device.Therapy {
+	if t, ok := classes[strings.ToLower(class)]; ok {
+		return t
+	}
+	text := " " + plain(class) + " "
+	has := func(words string) bool {
+		for w := range strings.SplitSeq(words, "|") {
+			if w != "" && strings.Contains(text, w) {
+				return true
+			}
+		}
+		return false
+	}
+	if has("tester|simulator|calibrat|prufgerat|testeur|simulateur") {
+		return device.NoTherapy // of a device, and on no patient
+	}
+	best := device.NoTherapy
+	for _, t := range therapyWords {
+		if has(t.words) && !has(t.other) && (best == device.NoTherapy || t.therapy.Harm() > best.Harm()) {
+			best = t.therapy
+		}
+	}
+	return best
+}
 
 // namedWorn decides by what a device is called. Its therapy's usual device may
 // be worn, and this one stand beside the bed: a programmer, an external
@@ -429,13 +496,13 @@ func therapyOf(class string) device.Therapy { return classes[strings.ToLower(cla
 func namedWorn(class string, t device.Therapy) bool {
 	has := func(words string) bool {
 		for w := range strings.SplitSeq(words, "|") {
-			if strings.Contains(plain(class), w) {
+			if strings.Contains(" "+plain(class)+" ", w) {
 				return true
 			}
 		}
 		return false
 	}
-	if has("programmer|programmier|programmat|home monitor|bedside|extern|charger|analyser|analyzer|gateway|server") {
+	if has(" aed | aeds |programmer|programmier|programmat|home monitor|bedside|extern|charger|analyser|analyzer|gateway|server") {
 		return false
 	}
 	return t.Info().Worn || has("implant|pacemaker|schrittmacher|stimulateur|neurostim|icd|insulin|cochlea|ventricular assist|glucose sensor|glucose monitor|holter|wearable")

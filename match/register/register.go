@@ -16,6 +16,7 @@ package register
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -86,7 +87,7 @@ func (e Entry) LogValue() slog.Value { return slog.StringValue(e.String()) }
 
 // Classify decides therapy, class and whether it is worn by what the catalogue
 // (nil: Myelin's own) knows of the product: its code first, then its therapy,
-// then what it is called. What the entry says itself is kept, and nothing makes
+// then what it is called, which is its model's name where it has no class. What the entry says itself is kept, and nothing makes
 // worn what a code says is not, but a column of the register itself. It may be
 // called again with another catalogue: what the last one said counts no more.
 func (e *Entry) Classify(c *device.Catalogue) {
@@ -101,7 +102,7 @@ func (e *Entry) Classify(c *device.Catalogue) {
 	}
 	if e.Therapy == e.guessed.therapy {
 		if e.Therapy = p.Therapies.First(); e.Therapy == device.NoTherapy {
-			e.Therapy = therapyOf(e.Class)
+			e.Therapy = therapyOf(cmp.Or(e.Class, e.Model))
 		}
 		e.guessed.therapy = e.Therapy
 	}
@@ -128,6 +129,18 @@ func (r *Register) Classify(c *device.Catalogue) {
 	for i := range r.Entries {
 		r.Entries[i].Classify(c)
 	}
+}
+
+// Lacks returns which fields no column was taken for of those without which what
+// is published of products can hardly be held against a device: "manufacturer",
+// "model", "version".
+func (r *Register) Lacks() (missing []string) {
+	for _, f := range [...]field{fieldManufacturer, fieldModel, fieldVersion} {
+		if !slices.ContainsFunc(r.Columns, func(c Column) bool { return c.Field == fields[f].name }) {
+			missing = append(missing, fields[f].name)
+		}
+	}
+	return missing
 }
 
 // A Column is a heading and the field that it was taken for. The values of a

@@ -406,3 +406,67 @@ func FuzzRead(f *testing.F) {
 		}
 	})
 }
+
+// What people call a device says what it does to a body.
+func TestTherapyOfWords(t *testing.T) {
+	for therapy, classes := range map[device.Therapy]string{
+		device.DrugInfusion: "Syringe pump|syringe pumps|LVP pump|Infusion PCU|Infusion pump|Pump, infusion|PCA pump|Spritzenpumpe|Infusionspumpen|Perfusor|Pompe à perfusion|Pousse-seringue|INFUSION DEVICE|feeding pump|" +
+			"Pumps",
+		device.Ventilation:        "transport ventilator|Ventilators|ICU Ventilator|Beatmungsgerät|Respirateur|Ventilateur de réanimation|CPAP|Ventilator with monitor",
+		device.Anaesthesia:        "anesthesia machine|Anaesthesia workstation|Narkosegerät|Anästhesiegeräte|Appareil d'anesthésie|anesthesia monitor",
+		device.Monitoring:         "monitor|Monitors|patient monitor|Patient monitor, colour display|fetal monitor|vital signs|Vital Signs Monitor|ECG cart|EEG|telemetry receiver|pulse oximeter|Patientenmonitor|Überwachungsmonitor|Moniteur patient|central station|Blutdruckmessgerät|CTG",
+		device.Imaging:            "CT|CT scanner|MRI|MR|MRT|IRM|Ultrasound|ultrasound systems|X-ray|Röntgengerät|Ultraschallgerät|Échographe|Scanner|Mammography|C-Arm",
+		device.Defibrillation:     "defib|Defibs|AED|AEDs|Monitor/Defibrillator|Defibrillator|Défibrillateur|ICD|Implantierbarer Kardioverter",
+		device.InsulinInfusion:    "insulin pump|Insulin pumps|Insulinpumpe|Pompe à insuline",
+		device.Pacing:             "pacemaker programmer|Pacemakers|external pacer|Herzschrittmacher|Stimulateur cardiaque",
+		device.Dialysis:           "dialysis machine|Dialysegerät|Hémodialyse|CRRT",
+		device.CirculatorySupport: "balloon pump|LVAD|ECMO|Herz-Lungen-Maschine|heart-lung machine|IABP",
+		device.Neurostimulation:   "neurostimulator|spinal cord stimulators|Hirnstimulator",
+		device.Radiotherapy:       "linear accelerator|Linac|Bestrahlungsgerät|Accélérateur linéaire",
+		device.Laboratory:         "blood gas analyzer|Analysegerät|Analyseur|glucose meter|Centrifuge",
+		device.Records:            "PACS|archive|RIS",
+		device.Hearing:            "cochlear implant",
+		device.NoTherapy: "bed|software|computer monitor|display monitor|breast pump|suction pump|infusion stand|barcode scanner|tube system|transmitter|viewer|wall system|programmer|ventilator tester|" +
+			"electronics|stand|direct|acted|ICU|infant warmer|infusion warmer",
+	} {
+		for class := range strings.SplitSeq(classes, "|") {
+			e := Entry{Class: class}
+			if e.Classify(nil); e.Therapy != therapy {
+				t.Errorf("%q: %q, want %q", class, e.Therapy, therapy)
+			}
+		}
+	}
+	if e := (Entry{Identity: device.Identity{Model: "MEDFUSION 4000 SYRINGE PUMP"}}); func() bool { e.Classify(nil); return e.Therapy != device.DrugInfusion }() {
+		t.Errorf("a model that says what it is: %q", e.Therapy)
+	}
+	if e := (Entry{Class: "AED", Therapy: device.NoTherapy}); func() bool { e.Classify(nil); return e.Worn }() {
+		t.Error("an AED is worn by nobody")
+	}
+}
+
+// A maintenance system's abbreviations, and what it writes below the headings.
+func TestAbbreviations(t *testing.T) {
+	r := read(t, "Asset #;Mfr;Model;Descr.;S/N;SW Rev;Dept;Bldg/Room;FW\n"+
+		"# Exported from a system 27.11.2026 09:12 by m.mustermann\n"+
+		"# Exported; by Max Mustermann\n"+
+		"# Exported by Max Mustermann;;;;;;;;\n"+
+		"#12;Norra;Flow 500;Syringe pump;F-1;2.1;ICU;1.02;\n"+
+		"B-2;Norra;Flow 500;Syringe pump;F-2;2.1;ICU;1.02;\n"+
+		"Printed by Max Mustermann;;;;;;;;\n")
+	if len(r.Entries) != 2 || len(r.Unused) != 0 || len(r.Lacks()) != 0 {
+		t.Fatalf("%d entries, unused %q, lacks %q", len(r.Entries), r.Unused, r.Lacks())
+	}
+	e := &r.Entries[0]
+	if e.ID != "#12" || e.Manufacturer != "Norra" || e.Class != "Syringe pump" || e.Serial != "F-1" || e.Version != "2.1" || e.Ward != "ICU" || e.Location != "1.02" || e.Therapy != device.DrugInfusion {
+		t.Errorf("%+v", e)
+	}
+	if len(r.Problems) != 1 || r.Problems[0].Line != 7 || strings.Contains(fmt.Sprintf("%+v", r), "Mustermann") {
+		t.Errorf("%+v", r)
+	}
+	if f := fieldOf("Manuf."); f != fieldManufacturer {
+		t.Error("Manuf.")
+	}
+	if got := strings.Join(read(t, "Asset tag,Model,Room\na,Flow,1\n").Lacks(), " "); got != "manufacturer version" {
+		t.Errorf("lacks %q", got)
+	}
+}
