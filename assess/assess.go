@@ -106,6 +106,9 @@ func Run(ctx context.Context, paths []string, c Config) (*report.Assessment, err
 	r.Findings = append(r.Findings, inputs.know(&r, cmp.Or(c.Now, start))...)
 	a := Answer(r, c)
 	a.Inputs = inputs.list()
+	for i, warning := range inputs.warnings {
+		a.Inputs[i].Warning = warning
+	}
 	for what, n := range map[string]uint64{
 		"components of bills of materials that list hundreds of one name":           inputs.leftOut.Components,
 		"vulnerabilities of products that have more of them than there is room for": inputs.leftOut.Hits,

@@ -39,6 +39,8 @@ type documents struct {
 	epss       *advisory.EPSS
 	entries    []register.Entry // of the hospital's own registers
 	ends       []int            // of each of them in entries
+	lacks      [][]string       // of each of them, the fields that it has no column of
+	warnings   map[int]string   // of registers, by input
 	statements []*register.MDS2
 	dialects   dialects
 	leftOut    match.LeftOut
@@ -325,6 +327,7 @@ func (d *documents) readList(f io.Reader, in *report.Input, p *Paper) error {
 	in.Kind, in.Items, in.Note = "register", len(r.Entries), columnsOf(r)
 	d.entries = append(d.entries, r.Entries...)
 	d.ends = append(d.ends, len(d.entries))
+	d.lacks = append(d.lacks, r.Lacks())
 	switch more := len(r.Problems) - 1 + r.More; {
 	case more > 0:
 		return fmt.Errorf("%w; in all %d such places", r.Problems[0], more+1)

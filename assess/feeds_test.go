@@ -123,6 +123,30 @@ func TestRegisterTold(t *testing.T) {
 	}
 }
 
+// What a register does not tell, and the answer depends on, is said first.
+func TestRegisterWarned(t *testing.T) {
+	for content, want := range map[string]string{
+		"Asset tag,Maker,Model,Version,Type\n1,N,F,1,syringe pump\n":                        "",
+		"Asset tag,Maker,Model,Version,Type\n1,N,F,1,syringe pump\n2,N,G,1,bed\n3,N,G,1,\n": "2 of 3 registered devices have no known therapy: their harm is unknown",
+		"Asset tag,Model,Type\n1,F,syringe pump\n":                                          "no column was understood as manufacturer or version, without which what is published can hardly be held against a device",
+	} {
+		a := assessFiles(t, Config{}, map[string]string{"devices.csv": content, "more.csv": "Asset tag,Maker,Model,Version,Type\n9,O,H,1,syringe pump\n"})
+		for _, in := range a.Inputs {
+			if filepath.Base(in.Path) == "devices.csv" && in.Warning != want || filepath.Base(in.Path) == "more.csv" && in.Warning != "" {
+				t.Errorf("%s: %q", in.Path, in.Warning)
+			}
+		}
+		var text bytes.Buffer
+		if err := report.Text(&text, a); err != nil {
+			t.Fatal(err)
+		}
+		head := strings.Join(strings.Fields(text.String()[:min(text.Len(), 500)]), " ")
+		if want != "" && !strings.Contains(head, want) {
+			t.Errorf("not at the top:\n%s", text.String())
+		}
+	}
+}
+
 // Whatever the files are called, they are read before anything is classified by
 // them, and what they say counts more than what the register's words are like.
 func TestFeedsOrder(t *testing.T) {

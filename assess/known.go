@@ -218,6 +218,7 @@ func (d *documents) know(r *watch.Result, now time.Time) []finding.Finding {
 	}
 	r.Devices, f.listed = registered(r.Devices, d.entries, d.ends)
 	f.devices, f.exposed = r.Devices, exposed(r.Devices, r.Sessions)
+	d.warnings = f.warn()
 	for i := range f.devices { // the ordinal of each is its index, for none has an id there
 		x := &f.devices[i]
 		f.ordinal[x.ID] = i
@@ -263,6 +264,40 @@ func (d *documents) know(r *watch.Result, now time.Time) []finding.Finding {
 	out := f.weaknesses()
 	d.leftOut = f.index.LeftOut()
 	return slices.Concat(out, f.parts(now), f.disclosed(r))
+}
+
+// warn says of each register, by its input, what it does not tell and much
+// depends on.
+func (f *fleet) warn() map[int]string {
+	out := map[int]string{}
+	unknown := make([]int, len(f.entries)) // 1: of no known therapy
+	for i := range f.devices {
+		for _, j := range f.listed[i] {
+			unknown[j] = truth(f.devices[i].Therapy == device.NoTherapy)
+		}
+	}
+	begin := 0
+	for i, end := range f.ends {
+		if end == begin {
+			continue
+		}
+		var say []string
+		if lacks := f.lacks[i]; len(lacks) > 0 {
+			say = append(say, "no column was understood as "+strings.Join(lacks, " or ")+", without which what is published can hardly be held against a device")
+		}
+		n := 0
+		for _, u := range unknown[begin:end] {
+			n += u
+		}
+		if n > 0 {
+			say = append(say, fmt.Sprintf("%d of %d registered devices have no known therapy: their harm is unknown", n, end-begin))
+		}
+		if say != nil {
+			out[f.lines[begin].Input] = strings.Join(say, "; ")
+		}
+		begin = end
+	}
+	return out
 }
 
 // current are advisories without those of which there is a newer version, and

@@ -44,6 +44,7 @@ type Input struct {
 	Items   int    // of a document: components, advisories, devices, as its kind has it
 	Note    string // how a register's columns were understood; what a dialect is of
 	Error   string // why reading ended early, and where; "" when it did not
+	Warning string // what it does not tell, and much depends on; "" is nothing
 }
 
 // items names what a document of a kind holds.
@@ -169,6 +170,7 @@ type (
 		Items   int    `json:"items,omitempty"`
 		Note    string `json:"note,omitempty"`
 		Error   string `json:"error"`
+		Warning string `json:"warning,omitempty"`
 	}
 	jsonAddress struct {
 		Kind  string `json:"kind"`

@@ -199,7 +199,7 @@ func newPage(g *digest) *pageData {
 			break
 		}
 	}
-	p.Lead = g.lead()
+	p.Lead = strings.Join(append([]string{g.lead()}, g.warnings()...), " ")
 	p.devices(g)
 	p.Map = newWardMap(g, p.shown)
 	p.matrix(g)

@@ -45,7 +45,7 @@ func randomAssessment(t *rapid.T) *Assessment {
 		a.Stats.Lost[key] = number.Draw(t, "n")
 	}
 	for _, path := range rapid.SliceOfNDistinct(str, 0, 3, rapid.ID[string]).Draw(t, "paths") {
-		a.Inputs = append(a.Inputs, Input{path, text("kind"), rapid.Int64().Draw(t, "bytes"), number.Draw(t, "packets"), rapid.Int().Draw(t, "items"), text("note"), text("error")})
+		a.Inputs = append(a.Inputs, Input{path, text("kind"), rapid.Int64().Draw(t, "bytes"), number.Draw(t, "packets"), rapid.Int().Draw(t, "items"), text("note"), text("error"), text("warning")})
 	}
 	for range rapid.IntRange(0, 3).Draw(t, "devices") {
 		d := device.Device{

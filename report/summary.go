@@ -361,6 +361,23 @@ func (g *digest) answer() string {
 	return calm + "."
 }
 
+// warnings say what inputs do not tell, and the answer depends on.
+func (g *digest) warnings() (out []string) {
+	const most = 4
+	n := 0
+	for i := range g.Inputs {
+		if in := &g.Inputs[i]; in.Warning != "" {
+			if n++; n <= most {
+				out = append(out, Plain(in.Path+": "+in.Warning)+".")
+			}
+		}
+	}
+	if n > most {
+		out = append(out, "So it is with "+count(n-most, "other input")+": --format json says which.")
+	}
+	return out
+}
+
 // patients says how many patients' data crossed the network in clear. Findings
 // count their patients apart and may count the same ones, so that of several
 // only the largest is certain.

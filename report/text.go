@@ -42,6 +42,9 @@ func Text(w io.Writer, a *Assessment) error {
 	g := newDigest(a)
 	b := bufio.NewWriter(w)
 	fmt.Fprintln(b, wrap(g.answer(), 100))
+	for _, warning := range g.warnings() {
+		fmt.Fprintln(b, wrap(warning, 100))
+	}
 	g.textSummary(b)
 	g.textFindings(b)
 	g.textDevices(b)

@@ -147,6 +147,9 @@ func (f *answerFlags) config() (c assess.Config, err error) {
 func (f *answerFlags) verdict(c *console, a *report.Assessment) error {
 	unread := false
 	for _, in := range a.Inputs {
+		if in.Warning != "" {
+			c.hint("%s: %s", in.Path, in.Warning)
+		}
 		if in.Error != "" {
 			c.hint("%s: %s", in.Path, in.Error)
 			unread = true
