@@ -96,3 +96,22 @@ func TestManyRecordsOfOne(t *testing.T) {
 		t.Error("nothing says that statements were left out")
 	}
 }
+
+// One record of many statements, and the one after it, are bounded likewise.
+func TestManyStatementsOfOne(t *testing.T) {
+	x := NewIndex(nil)
+	x.AddSBOM(bom("s", "2", versionsOf(maxAlike)...))
+	d := about("M-1", nil)
+	for range 4 * maxSaid / maxAlike {
+		d.Vulnerabilities[0].Statements = append(d.Vulnerabilities[0].Statements, advisory.Statement{
+			Status: advisory.Affected, Product: advisory.Product{Ecosystem: "PyPI", Package: "a", HasRange: true, Range: version.Every(version.PyPI)},
+		})
+	}
+	x.AddAdvisory(d)
+	if n := len(x.All()); n != maxAlike {
+		t.Errorf("%d hits", n)
+	}
+	if n := x.LeftOut().Hits; n != 3*maxSaid/maxAlike {
+		t.Errorf("%d statements left out", n)
+	}
+}

@@ -490,8 +490,9 @@ func (x *Index) Contains(product, component int) (p Place, ok bool) {
 // withdrawn, replaces nothing.
 func (x *Index) AddAdvisory(d *advisory.Document) {
 	key := keyOf(d)
-	switch had := x.documents[key]; {
-	case had == nil:
+	had, known := x.documents[key]
+	switch {
+	case !known:
 		x.order = append(x.order, key)
 	case d.Modified.Before(had.Modified) || d.Modified.Equal(had.Modified) && had.Withdrawn && !d.Modified.IsZero():
 		return
@@ -500,8 +501,9 @@ func (x *Index) AddAdvisory(d *advisory.Document) {
 	for i := range d.Vulnerabilities {
 		v := &d.Vulnerabilities[i]
 		id := x.merge(v)
-		if !slices.Contains(x.documentOf[id], key) {
-			x.documentOf[id] = append(x.documentOf[id], key)
+		// A new document can only be the last one: many may be of one vulnerability.
+		if all := x.documentOf[id]; len(all) == 0 || all[len(all)-1] != key && (!known || !slices.Contains(all, key)) {
+			x.documentOf[id] = append(all, key)
 		}
 	}
 }
@@ -751,14 +753,14 @@ func (x *Index) hits(docs []*advisory.Document, only string) []Hit {
 	for _, id := range ids {
 		var list []candidate
 		for _, s := range by[id] {
+			if len(list) >= maxSaid {
+				x.leftOut.Hits++ // or more
+				continue
+			}
 			if caches[s.document] == nil {
 				caches[s.document] = map[nameKey]evaluated{}
 			}
-			if found := x.statements(docs[s.document], s.v, caches[s.document]); len(list)+len(found) <= maxSaid {
-				list = append(list, found...)
-			} else {
-				x.leftOut.Hits += uint64(len(found))
-			}
+			list = append(list, x.statements(docs[s.document], s.v, caches[s.document])...)
 			if left[s.document]--; left[s.document] == 0 {
 				delete(caches, s.document)
 			}
@@ -810,6 +812,10 @@ func (x *Index) statements(d *advisory.Document, v *advisory.Vulnerability, cach
 	cleared := map[int]bool{}
 	for i := range v.Statements {
 		s := &v.Statements[i]
+		if len(out) >= maxSaid && s.Status != advisory.Fixed && s.Status != advisory.NotAffected {
+			x.leftOut.Hits++
+			continue
+		}
 		p := &s.Product
 		if p.Within != nil {
 			p = p.Within
