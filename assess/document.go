@@ -39,7 +39,7 @@ type documents struct {
 	epss       *advisory.EPSS
 	entries    []register.Entry // of the hospital's own registers
 	ends       []int            // of each of them in entries
-	lacks      [][]string       // of each of them, the fields that it has no column of
+	lacks      map[int][]string // by the number of each in ends, the fields that it has no column of
 	warnings   map[int]string   // of registers, by input
 	statements []*register.MDS2
 	dialects   dialects
@@ -158,6 +158,9 @@ func (m mark) listed(d *documents) int {
 func (m mark) undo(d *documents) {
 	d.bomFiles, d.advisories, d.said, d.classes = d.bomFiles[:m.boms], d.advisories[:m.advisories], d.said[:m.said], d.classes[:m.classes]
 	d.catalogues, d.gudidFiles, d.entries, d.statements = d.catalogues[:m.catalogues], d.gudidFiles[:m.gudid], d.entries[:m.entries], d.statements[:m.statements]
+	for n := len(d.ends); n > 0 && d.ends[n-1] > m.entries; n-- {
+		d.ends = d.ends[:n-1]
+	}
 }
 
 // take reads a document by what its beginning says that it is.
@@ -326,8 +329,11 @@ func (d *documents) readList(f io.Reader, in *report.Input, p *Paper) error {
 	}
 	in.Kind, in.Items, in.Note = "register", len(r.Entries), columnsOf(r)
 	d.entries = append(d.entries, r.Entries...)
+	if d.lacks == nil {
+		d.lacks = map[int][]string{}
+	}
+	d.lacks[len(d.ends)] = r.Lacks()
 	d.ends = append(d.ends, len(d.entries))
-	d.lacks = append(d.lacks, r.Lacks())
 	switch more := len(r.Problems) - 1 + r.More; {
 	case more > 0:
 		return fmt.Errorf("%w; in all %d such places", r.Problems[0], more+1)

@@ -278,7 +278,7 @@ func (f *fleet) warn() map[int]string {
 	}
 	begin := 0
 	for i, end := range f.ends {
-		if end == begin {
+		if end == begin || begin >= len(f.lines) {
 			continue
 		}
 		var say []string

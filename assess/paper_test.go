@@ -17,6 +17,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/klauspost/compress/zstd"
 
@@ -359,5 +360,27 @@ func TestPaperUnreadable(t *testing.T) {
 	}
 	if in := inputs["devices.csv"]; in.Error != "" || in.Kind != "register" {
 		t.Errorf("%+v", in)
+	}
+}
+
+// A register that there is no room for leaves none of its devices behind.
+func TestPaperNoRoomForRegister(t *testing.T) {
+	dir := t.TempDir()
+	var many strings.Builder
+	many.WriteString("Asset tag,Manufacturer,Model\n")
+	for i := range 100 {
+		fmt.Fprintf(&many, "b%d,Norra,Flow\n", i)
+	}
+	for name, content := range map[string]string{"a.csv": "Asset tag,Manufacturer,Model\na1,Norra,Flow\n", "b.csv": many.String()} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	a, err := Run(context.Background(), []string{dir}, Config{Now: time.Unix(0, 0), papers: Papers{most: 10, room: 20 * itemBytes}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(a.Devices) != 1 || a.Inputs[1].Error != errKept.Error() {
+		t.Errorf("%d devices, %+v", len(a.Devices), a.Inputs)
 	}
 }
