@@ -223,7 +223,7 @@ func (d *documents) take(in *report.Input, p *Paper) error {
 		in.Items = len(docs)
 		if len(docs) == 1 && kind == advisory.CSAF {
 			var wrong error
-			if docs[0].Trust, wrong = p.Beside(); wrong != nil {
+			if docs[0].Trust, in.Note, wrong = p.Beside(); wrong != nil {
 				return errors.Join(err, wrong)
 			}
 		}

@@ -5,6 +5,7 @@ package assess
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -43,14 +44,16 @@ var (
 	errPiped   = fmt.Errorf("more than %d MiB from a stream; put it into a file", maxPiped>>20)
 	errFolder  = errors.New("is a folder")
 	errTwice   = errors.New("standard input can be read once")
-	errDamaged = errors.New("the signature or a hash beside it is of another document; it is not used")
+	errDamaged = errors.New("a hash beside it is of another document; it is not used")
+	errForged  = errors.New("bad signature: what lies beside it signs another document, or is no signature; it is not used")
 )
 
 // Papers opens the documents of one answer, one after the other, and holds them
 // within the bounds of all together. They may be packed with gzip or zstd as
 // captures are, and come on standard input. The zero value is ready for use.
 type Papers struct {
-	Stdin io.Reader // what "-" is
+	Stdin io.Reader         // what "-" is
+	Keys  *advisory.Keyring // of publishers that are believed; nil: nobody's is known
 
 	most    int   // maxPapers, unless a test wants less
 	room    int64 // maxKept, likewise
@@ -263,19 +266,61 @@ func (p *Paper) digest() [sha256.Size]byte {
 	return *p.sum
 }
 
+// ReadKeys reads files of publishers' OpenPGP keys, armored or not. No names are
+// no keyring.
+func ReadKeys(names []string) (*advisory.Keyring, error) {
+	if len(names) == 0 {
+		return nil, nil
+	}
+	keys := &advisory.Keyring{}
+	for _, name := range names {
+		f, err := os.Open(name)
+		if err != nil {
+			return nil, err
+		}
+		err = keys.Add(f)
+		f.Close()
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+	}
+	return keys, nil
+}
+
 // Beside holds an advisory against the signature and the hashes beside it: those
 // of the file, and where that is packed also those of the document in it, under
-// the name that it has unpacked. Nobody's key is known here, so that a signature
-// tells of itself only. The error is of one that speaks against it.
-func (p *Paper) Beside() (advisory.Trust, error) {
-	trust, err := p.beside(p.Path, p.stored)
+// the name that it has unpacked. It says what came of the signature, in words
+// where there is something to say. A key that lies beside a document is nobody's:
+// only [Papers.Keys] count. The error is of what speaks against the document.
+func (p *Paper) Beside() (trust advisory.Trust, note string, err error) {
+	trust, err = p.beside(p.Path, p.stored)
 	if err == nil && p.Name != p.Path {
 		var inner advisory.Trust
-		if inner, err = p.beside(p.Name, p.Open); inner != (advisory.Trust{}) {
+		if inner, err = p.beside(p.Name, p.Open); inner != (advisory.Trust{}) && (inner.Signature != advisory.Unchecked || trust.Signature == advisory.Unchecked) {
 			trust = inner
 		}
 	}
-	return trust, err
+	if err == nil {
+		note = p.signed(trust)
+	}
+	return trust, note, err
+}
+
+// signed says what came of the signature beside a document.
+func (p *Paper) signed(t advisory.Trust) string {
+	switch known := p.papers.Keys != nil; {
+	case t.Signature == advisory.Good:
+		return "signature good, by key " + t.Signer
+	case t.Signature == advisory.Expired:
+		return "signature of a key that has expired, or expired itself: key " + t.Signer
+	case t.Signature == advisory.UnknownKey && known:
+		return "signed by a key that is not in the files of --keys"
+	case t.Signature == advisory.UnknownKey:
+		return "signature not checked: give --keys"
+	case known:
+		return "no signature"
+	}
+	return ""
 }
 
 func (p *Paper) beside(path string, open func() (io.ReadCloser, error)) (t advisory.Trust, err error) {
@@ -310,7 +355,11 @@ func (p *Paper) beside(path string, open func() (io.ReadCloser, error)) (t advis
 	if err != nil {
 		return t, err
 	}
-	if t = advisory.Verify(doc, around[0], around[1], around[2], &advisory.Keyring{}); t.Damaged() {
+	t = advisory.Verify(doc, around[0], around[1], around[2], cmp.Or(p.papers.Keys, &advisory.Keyring{}))
+	switch {
+	case t.Signature == advisory.Bad:
+		return t, errForged
+	case t.Damaged():
 		return t, errDamaged
 	}
 	return t, nil

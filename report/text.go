@@ -334,11 +334,12 @@ func (g *digest) textInputs(b *bufio.Writer) {
 	}
 	textTable(b, "INPUTS NOT READ TO THE END", []column{{"input", 30, false}, {"kind", 10, false}, {"holds", 18, true}, {"why", 35, false}}, rows, n-len(rows))
 
-	notes := func(title, input, what string, dialects bool) {
+	notes := func(title, input, what string, is func(*Input) bool) {
 		var rows [][]string
 		n := 0
-		for _, in := range g.Inputs {
-			if in.Note == "" || (in.Kind == "dialect") != dialects {
+		for i := range g.Inputs {
+			in := &g.Inputs[i]
+			if in.Note == "" || !is(in) {
 				continue
 			}
 			if n++; len(rows) < textInputs {
@@ -347,8 +348,9 @@ func (g *digest) textInputs(b *bufio.Writer) {
 		}
 		textTable(b, title, []column{{input, 30, false}, {what, 70, false}}, rows, n-len(rows))
 	}
-	notes("HOW COLUMNS WERE UNDERSTOOD", "register", "what was taken from which column", false)
-	notes("DIALECTS AMONG THE INPUTS", "file", "whose frames were read by it", true)
+	notes("HOW COLUMNS WERE UNDERSTOOD", "register", "what was taken from which column", func(in *Input) bool { return in.Kind == "register" })
+	notes("DIALECTS AMONG THE INPUTS", "file", "whose frames were read by it", func(in *Input) bool { return in.Kind == "dialect" })
+	g.textSignatures(b)
 
 	rows = nil
 	losses := g.Stats.losses()
@@ -358,6 +360,26 @@ func (g *digest) textInputs(b *bufio.Writer) {
 		}
 	}
 	textTable(b, "NOT LOOKED AT", []column{{"how many", 15, true}, {"what", 80, false}}, rows, len(losses)-len(rows))
+}
+
+// textSignatures says what came of signatures, a line for all that came out so.
+func (g *digest) textSignatures(b *bufio.Writer) {
+	var rows [][]string
+	at, n := map[string]int{}, map[string]int{}
+	for i := range g.Inputs {
+		in := &g.Inputs[i]
+		if in.Note == "" || in.Kind != "csaf" && in.Kind != "vex" {
+			continue
+		}
+		if n[in.Note]++; n[in.Note] == 1 {
+			at[in.Note] = len(rows)
+			rows = append(rows, []string{Plain(in.Path), Plain(in.Note)})
+		} else {
+			rows[at[in.Note]][0] = count(n[in.Note], "document")
+		}
+	}
+	most := min(len(rows), textInputs)
+	textTable(b, "SIGNATURES OF ADVISORIES", []column{{"document", 30, false}, {"what came of it", 70, false}}, rows[:most], len(rows)-most)
 }
 
 // next says what to run next.

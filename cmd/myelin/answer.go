@@ -80,6 +80,7 @@ type answerFlags struct {
 	minDecision, failOn   string
 	keyFile, baselineFile string
 	dialectFiles          []string
+	keyFiles              []string
 	codesFile             string
 	jobs                  int
 }
@@ -99,8 +100,14 @@ func (f *answerFlags) registerInputs(v *cobra.Command) {
 	v.Flags().StringVar(&f.keyFile, "key", "", "`FILE` with the key of pseudonyms, 32 bytes or more")
 	v.Flags().StringVar(&f.baselineFile, "baseline", "", "`FILE` of what is expected: YAML, or an earlier answer")
 	v.Flags().StringArrayVar(&f.dialectFiles, "dialect", nil, "`FILE` of a radio's frames in YAML; repeatable")
+	registerKeys(v, &f.keyFiles)
 	v.Flags().StringVar(&f.codesFile, "product-codes", "", "`FILE` of your products and FDA codes, CSV")
 	v.Flags().IntVar(&f.jobs, "jobs", defaultJobs(), "work with `N` workers; the answer stays the same")
+}
+
+// registerKeys registers whose signatures are believed.
+func registerKeys(v *cobra.Command, files *[]string) {
+	v.Flags().StringArrayVar(files, "keys", nil, "`FILE` of OpenPGP keys that sign advisories; repeatable")
 }
 
 // config checks the flags before any work is done.
@@ -126,6 +133,9 @@ func (f *answerFlags) config() (c assess.Config, err error) {
 	}
 	if c.Key, err = key(f.keyFile); err != nil {
 		return c, err
+	}
+	if c.Keys, err = assess.ReadKeys(f.keyFiles); err != nil {
+		return c, fmt.Errorf("--keys %w; it has to hold OpenPGP public keys, armored or not", said(err))
 	}
 	if f.codesFile != "" {
 		if c.Catalogue, err = assess.ReadCatalogue(f.codesFile); err != nil {
