@@ -107,6 +107,7 @@ func Run(ctx context.Context, paths []string, c Config) (*report.Assessment, err
 	r := w.Result()
 	r.Findings = append(r.Findings, inputs.know(&r, cmp.Or(c.Now, start))...)
 	a := Answer(r, c)
+	a.Cleared = inputs.cleared
 	a.Inputs = inputs.list()
 	for i, warning := range inputs.warnings {
 		a.Inputs[i].Warning = warning
@@ -219,7 +220,7 @@ func (f *found) list() []report.Input {
 func find(paths []string, c Config) ([]*input, *found, error) {
 	var captures []*input
 	f := &found{opened: c.papers}
-	f.opened.Keys = c.Keys
+	f.opened.Keys, f.now = c.Keys, cmp.Or(c.Now, time.Now())
 	f.dialects.named = c.Dialects
 	seen := map[string]bool{}
 	type paper struct {

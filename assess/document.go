@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/myelin-health/myelin/finding"
 	"github.com/myelin-health/myelin/match"
@@ -44,6 +45,8 @@ type documents struct {
 	statements []*register.MDS2
 	dialects   dialects
 	leftOut    match.LeftOut
+	cleared    []report.Cleared // by suppliers
+	now        time.Time
 }
 
 // A bomFile is read when all devices are known: a thousand bills of materials
@@ -183,7 +186,7 @@ func (d *documents) take(in *report.Input, p *Paper) error {
 		case vulnerable:
 			doc, err := readBOM(p)
 			if err == nil && doc.Vulnerabilities > 0 {
-				n, err = d.readVEX(p)
+				n, err = d.readVEX(in, p)
 			}
 			if err != nil {
 				return err
@@ -231,7 +234,7 @@ func (d *documents) take(in *report.Input, p *Paper) error {
 		if len(docs) == 1 && docs[0].Profile == "csaf_vex" { // of other advisories the index knows what each clears
 			in.Kind = "vex"
 			var wrong error
-			in.Items, wrong = d.readVEX(p)
+			in.Items, wrong = d.readVEX(in, p)
 			err = errors.Join(err, wrong)
 		}
 		return err
@@ -239,7 +242,7 @@ func (d *documents) take(in *report.Input, p *Paper) error {
 	if bytes.Contains(p.Head, []byte("openvex.dev/ns")) && bytes.HasPrefix(bytes.TrimLeft(p.Head, "\ufeff \t\r\n"), []byte("{")) {
 		in.Kind = "openvex"
 		var err error
-		in.Items, err = d.readVEX(p)
+		in.Items, err = d.readVEX(in, p)
 		return err
 	}
 	if radio.Detect(p.Head) {
@@ -345,20 +348,17 @@ func (d *documents) readList(f io.Reader, in *report.Input, p *Paper) error {
 
 // readVEX reads what a document says of vulnerabilities, and returns how many
 // statements that is.
-func (d *documents) readVEX(p *Paper) (int, error) {
-	f, err := p.Open()
+func (d *documents) readVEX(in *report.Input, p *Paper) (int, error) {
+	said, early, err := ReadVEX(p, d.now)
 	if err != nil {
 		return 0, err
 	}
-	defer f.Close()
-	doc, err := vex.ReadDocument(f)
-	if err != nil {
-		return 0, err
+	if early > 0 {
+		if in.Note != "" {
+			in.Note += "; "
+		}
+		in.Note += Early(early)
 	}
-	for i := range doc.Statements {
-		st := &doc.Statements[i]
-		st.Product.Manufacturer = cmp.Or(st.Product.Manufacturer, st.Supplier)
-	}
-	d.said = append(d.said, doc.Statements...)
-	return len(doc.Statements), nil
+	d.said = append(d.said, said...)
+	return len(said), nil
 }

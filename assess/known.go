@@ -22,6 +22,7 @@ import (
 	"github.com/myelin-health/myelin/match/sbom"
 	"github.com/myelin-health/myelin/match/version"
 	"github.com/myelin-health/myelin/match/vex"
+	"github.com/myelin-health/myelin/report"
 	"github.com/myelin-health/myelin/risk"
 	"github.com/myelin-health/myelin/watch"
 )
@@ -184,6 +185,7 @@ var plain = map[string]bool{"dns": true, "mdns": true, "ntp": true, "dhcp": true
 // what they said.
 type fleet struct {
 	*documents
+	*Suppliers
 	index   *match.Index
 	devices []device.Device
 	ordinal map[string]int    // of devices, by id
@@ -191,11 +193,6 @@ type fleet struct {
 	exposed map[string]string // by device id
 	weak    map[string][]*advisory.Vulnerability
 	kinds   map[string]advisory.Kind // of advisories, by id
-
-	said     map[string][]vex.Statement // see [sayings]
-	stated   map[string]bool            // ids of documents that are VEX and no advisories
-	bills    map[int]*bill              // by the index's ordinals
-	subjects map[int]*bill              // by the product that they are about
 }
 
 // A bill is what is kept of a bill of materials besides the index.
@@ -207,15 +204,15 @@ type bill struct {
 }
 
 // know brings the hospital's register into the devices, and returns what
-// documents say of them as findings.
+// documents say of them as findings; what suppliers cleared is in d.
 func (d *documents) know(r *watch.Result, now time.Time) []finding.Finding {
 	if d.empty() {
 		return nil
 	}
 	f := &fleet{
 		documents: d, index: match.NewIndex(nil), ordinal: map[string]int{}, weak: map[string][]*advisory.Vulnerability{}, kinds: map[string]advisory.Kind{},
-		said: sayings(d.said), stated: map[string]bool{}, bills: map[int]*bill{}, subjects: map[int]*bill{},
 	}
+	f.Suppliers = NewSuppliers(f.index, d.said, d.advisories)
 	r.Devices, f.listed = registered(r.Devices, d.entries, d.ends)
 	f.devices, f.exposed = r.Devices, exposed(r.Devices, r.Sessions)
 	d.warnings = f.warn()
@@ -258,7 +255,9 @@ func (d *documents) know(r *watch.Result, now time.Time) []finding.Finding {
 	for i := range d.bomFiles {
 		f.made(&d.bomFiles[i])
 	}
-	for _, doc := range f.affected() {
+	docs, sayers := f.affected()
+	for _, doc := range docs {
+		f.from[doc] = f.sayers[sayers[doc]]
 		add(doc)
 	}
 	out := f.weaknesses()
@@ -336,19 +335,7 @@ func (f *fleet) made(file *bomFile) {
 		file.in.Error = err.Error()
 		return
 	}
-	b := &bill{input: file.at}
-	if doc.Subject >= 0 && doc.Subject < len(doc.Components) {
-		c := &doc.Components[doc.Subject]
-		b.purl = strings.Clone(c.PURL)
-		for _, name := range c.CPEs {
-			b.cpes = append(b.cpes, strings.Clone(name))
-		}
-	}
-	ordinal, product := f.index.AddSBOM(doc)
-	if f.index.Installed(ordinal) {
-		b.doc = doc
-	}
-	f.bills[ordinal], f.subjects[product] = b, b
+	f.Suppliers.made(doc).input = file.at
 }
 
 // A cause is one reason for a finding: a part of a device in its version, or
@@ -383,7 +370,10 @@ func (f *fleet) weaknesses() []finding.Finding {
 	surest := map[weakness]match.Certainty{} // two bills of materials may name a part differently, and one better
 	for i := range hits {
 		h := &hits[i]
-		is, opinions := f.judge(h)
+		is, cleared, opinions := f.Judge(h)
+		if cleared != nil && h.Status != advisory.UnderInvestigation {
+			f.clear(h, cleared)
+		}
 		if !is || h.Status == advisory.UnderInvestigation {
 			continue
 		}
@@ -430,6 +420,34 @@ func (f *fleet) weaknesses() []finding.Finding {
 		out = append(out, x)
 	}
 	return out
+}
+
+// clear notes what a supplier cleared, once for what it is about.
+func (f *fleet) clear(h *match.Hit, st *vex.Statement) {
+	p := f.index.Product(h.Product)
+	x := report.Cleared{
+		Vulnerability: h.Vulnerability, Product: strings.Join(strings.Fields(p.Manufacturer+" "+p.Model+" "+p.Version), " "), Devices: []string{},
+		Status: st.Word(), Justification: st.Justification, Impact: brief(st.Impact, remedyText),
+		Supplier: st.Author, Document: st.Document, Input: f.sayers[[2]string{st.Author, st.Document}],
+	}
+	if !st.Time.IsZero() {
+		x.Time = st.Time.UnixNano()
+	}
+	if h.Component >= 0 {
+		name, version := f.index.Component(h.Component)
+		x.Component = strings.TrimSpace(name + " " + version)
+	}
+	for i := range f.cleared {
+		if c := &f.cleared[i]; c.Vulnerability == x.Vulnerability && c.Product == x.Product && c.Component == x.Component && c.Document == x.Document {
+			return // of another bill of materials, or less sure
+		}
+	}
+	if h.Devices != nil {
+		for _, ordinal := range h.Devices.ToArray() {
+			x.Devices = append(x.Devices, f.devices[ordinal].ID)
+		}
+	}
+	f.cleared = append(f.cleared, x)
 }
 
 // onePart makes one part of a product what several of its bills of materials

@@ -5,14 +5,17 @@ package assess
 
 import (
 	"cmp"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/myelin-health/myelin/match"
 	"github.com/myelin-health/myelin/match/advisory"
 	"github.com/myelin-health/myelin/match/purl"
+	"github.com/myelin-health/myelin/match/sbom"
 	"github.com/myelin-health/myelin/match/version"
 	"github.com/myelin-health/myelin/match/vex"
 )
@@ -41,9 +44,83 @@ func sayings(all []vex.Statement) map[string][]vex.Statement {
 	return out
 }
 
-// affected makes advisories of what suppliers say is affected. What of that they
-// have taken back since [fleet.judge] knows.
-func (f *fleet) affected() []*advisory.Document {
+// Suppliers know what the suppliers of products say of hits in an index.
+type Suppliers struct {
+	index      *match.Index
+	all        []vex.Statement
+	said       map[string][]vex.Statement // see [sayings]
+	stated     map[string]bool            // ids of documents that are VEX and no advisories
+	advisories []*advisory.Document
+	bills      map[int]*bill // by the index's ordinals
+	subjects   map[int]*bill // by the product that they are about
+}
+
+// NewSuppliers returns those who said all this, and published these advisories.
+func NewSuppliers(x *match.Index, all []vex.Statement, advisories []*advisory.Document) *Suppliers {
+	return &Suppliers{
+		index: x, all: all, said: sayings(all), stated: map[string]bool{}, advisories: advisories, bills: map[int]*bill{}, subjects: map[int]*bill{},
+	}
+}
+
+// Made adds a bill of materials to the index, and remembers what it calls the
+// product that it is about.
+func (f *Suppliers) Made(doc *sbom.Document) { f.made(doc) }
+
+func (f *Suppliers) made(doc *sbom.Document) *bill {
+	b := &bill{}
+	if doc.Subject >= 0 && doc.Subject < len(doc.Components) {
+		c := &doc.Components[doc.Subject]
+		b.purl = strings.Clone(c.PURL)
+		for _, name := range c.CPEs {
+			b.cpes = append(b.cpes, strings.Clone(name))
+		}
+	}
+	ordinal, product := f.index.AddSBOM(doc)
+	if f.index.Installed(ordinal) {
+		b.doc = doc
+	}
+	f.bills[ordinal], f.subjects[product] = b, b
+	return b
+}
+
+// ReadVEX reads what a document says of vulnerabilities, but for what is dated
+// after now, which nobody can have said yet: how many statements that is.
+func ReadVEX(p *Paper, now time.Time) (said []vex.Statement, early int, err error) {
+	r, err := p.Open()
+	if err != nil {
+		return nil, 0, err
+	}
+	defer r.Close()
+	doc, err := vex.ReadDocument(r)
+	if err != nil {
+		return nil, 0, err
+	}
+	n := len(doc.Statements)
+	said = slices.DeleteFunc(doc.Statements, func(st vex.Statement) bool { return st.Time.After(now) })
+	for i := range said {
+		st := &said[i]
+		st.Product.Manufacturer = cmp.Or(st.Product.Manufacturer, st.Supplier)
+	}
+	return said, n - len(said), nil
+}
+
+// Early says that so many statements were not taken.
+func Early(n int) string {
+	if n == 1 {
+		return "1 statement is not taken: it is dated after today"
+	}
+	return fmt.Sprintf("%d statements are not taken: they are dated after today", n)
+}
+
+// Affected makes advisories of what suppliers say is affected. What of that they
+// have taken back since [Suppliers.Judge] knows.
+func (f *Suppliers) Affected() []*advisory.Document {
+	docs, _ := f.affected()
+	return docs
+}
+
+// affected returns author and document of each, too.
+func (f *Suppliers) affected() ([]*advisory.Document, map[*advisory.Document][2]string) {
 	packages, names := map[string][]advisory.Product{}, map[string][]advisory.Product{} // subjects of bills of materials
 	for _, i := range slices.Sorted(maps.Keys(f.subjects)) {
 		b, p := f.subjects[i], f.index.Product(i)
@@ -64,20 +141,21 @@ func (f *fleet) affected() []*advisory.Document {
 		advisories[doc.ID] = true
 	}
 	newest := map[[2]string]int{}
-	for i := range f.documents.said {
-		st := &f.documents.said[i]
+	for i := range f.all {
+		st := &f.all[i]
 		d := [2]string{st.Author, st.Document}
 		newest[d] = max(newest[d], st.Version)
 	}
 	var out []*advisory.Document
+	from := map[*advisory.Document][2]string{}
 	of := map[[2]string]*advisory.Document{}
 	type weakness struct {
 		document [2]string
 		id       string
 	}
 	has := map[weakness]int{} // into the document's
-	for i := range f.documents.said {
-		st := &f.documents.said[i]
+	for i := range f.all {
+		st := &f.all[i]
 		d := [2]string{st.Author, st.Document}
 		if st.Status != advisory.Affected || st.Draft || advisories[st.Document] || st.Document != "" && st.Version < newest[d] {
 			continue
@@ -95,7 +173,7 @@ func (f *fleet) affected() []*advisory.Document {
 			doc := of[d]
 			if doc == nil {
 				doc = &advisory.Document{ID: cmp.Or(st.Document, "VEX of "+st.Author), Publisher: st.Author, Category: "vendor", Profile: "vex", Published: st.Time}
-				of[d], f.from[doc] = doc, f.sayers[d]
+				of[d], from[doc] = doc, d
 				f.stated[doc.ID] = true
 				out = append(out, doc)
 			}
@@ -110,7 +188,7 @@ func (f *fleet) affected() []*advisory.Document {
 			doc.Vulnerabilities[i].Statements = append(doc.Vulnerabilities[i].Statements, stated(st, p))
 		}
 	}
-	return out
+	return out, from
 }
 
 func later(a, b time.Time) time.Time {
@@ -150,37 +228,45 @@ func ranged(p *advisory.Product) version.Text {
 	return p.Text
 }
 
-// judge returns whether a hit stands against what the product's supplier says,
-// and what others say.
-func (f *fleet) judge(h *match.Hit) (is bool, opinions []string) {
+// Judge returns the statement of the product's supplier that clears a hit, and
+// whether the hit stands; what others say are opinions.
+func (f *Suppliers) Judge(h *match.Hit) (stands bool, cleared *vex.Statement, opinions []string) {
 	var said []vex.Statement
 	for _, id := range append([]string{h.Vulnerability}, h.Aliases...) {
 		said = append(said, f.said[strings.ToLower(id)]...)
 	}
 	if said == nil {
-		return true, nil
+		return true, nil, nil
 	}
 	q := f.question(h, h.Component)
 	a := vex.Resolve(said, q)
 	for i := range a.Opinions {
 		if st := &a.Opinions[i]; !slices.Contains(h.Advisories, st.Document) { // else it is what was hit
-			opinions = append(opinions, h.Vulnerability+": "+brief(st.Opinion(), remedyText))
+			opinion := h.Vulnerability + ": " + brief(st.Opinion(), remedyText)
+			if !honest(st.Author) {
+				opinion += " (that name has characters that are not what they look like: it is not the supplier's)"
+			}
+			opinions = append(opinions, opinion)
 		}
 	}
-	if a.Said != nil && a.Said.Status != advisory.Affected && !slices.ContainsFunc(h.Advisories, func(id string) bool { return !f.stated[id] }) {
-		return false, opinions // that it is affected nobody but the supplier has said, who says otherwise since
+	suppresses := a.Suppresses() && !f.revoked(h, &q, a.Said)
+	if suppresses {
+		cleared = a.Said
 	}
-	if a.Suppresses() && !f.revoked(h, &q, a.Said) {
-		return false, opinions
+	if a.Said != nil && a.Said.Status != advisory.Affected && !slices.ContainsFunc(h.Advisories, func(id string) bool { return !f.stated[id] }) {
+		return false, cleared, opinions // that it is affected nobody but the supplier has said, who says otherwise since
+	}
+	if suppresses {
+		return false, cleared, opinions
 	}
 	if a.Said != nil && !slices.Contains(h.Advisories, a.Said.Document) {
 		h.Why = append(slices.Clone(h.Why), "the supplier: "+brief(a.Said.Opinion(), remedyText))
 	}
-	return true, opinions
+	return true, nil, opinions
 }
 
 // question asks what is said of a hit's product, or of a part of it.
-func (f *fleet) question(h *match.Hit, part int) vex.Question {
+func (f *Suppliers) question(h *match.Hit, part int) vex.Question {
 	p := f.index.Product(h.Product)
 	q := vex.Question{
 		Vulnerability: h.Vulnerability, Aliases: h.Aliases,
@@ -205,7 +291,7 @@ func (f *fleet) question(h *match.Hit, part int) vex.Question {
 
 // revoked reports whether the supplier has published one of the advisories of a
 // hit after saying that it is not so.
-func (f *fleet) revoked(h *match.Hit, q *vex.Question, said *vex.Statement) bool {
+func (f *Suppliers) revoked(h *match.Hit, q *vex.Question, said *vex.Statement) bool {
 	return slices.ContainsFunc(f.advisories, func(d *advisory.Document) bool {
 		return slices.Contains(h.Advisories, d.ID) && supplies(d.Publisher, q.Product.Manufacturer) && d.Modified.After(said.Time)
 	})
@@ -222,6 +308,9 @@ func supplies(author, maker string) bool {
 		author = author[:i]
 	}
 	author = strings.TrimSpace(author)
+	if !honest(author) {
+		return false
+	}
 	if match.Shipped().SameMaker(author, maker) == match.Exact {
 		return true
 	}
@@ -229,6 +318,37 @@ func supplies(author, maker string) bool {
 		n := len(author) - len(office)
 		return n > 0 && strings.EqualFold(author[n:], office) && match.Shipped().SameMaker(author[:n], maker) == match.Exact
 	})
+}
+
+// together are the scripts that one name may mix, with Latin letters or without.
+var together = []*unicode.RangeTable{unicode.Latin, unicode.Han, unicode.Hiragana, unicode.Katakana, unicode.Hangul, unicode.Bopomofo}
+
+// honest reports whether a name is what it looks like: nothing in it is
+// invisible, and its letters are of one script, or of those that East Asian
+// names mix.
+func honest(name string) bool {
+	var script *unicode.RangeTable
+	for _, r := range name {
+		switch {
+		case unicode.In(r, unicode.Cc, unicode.Cf, unicode.Co, unicode.Variation_Selector, unicode.Other_Default_Ignorable_Code_Point), r == unicode.ReplacementChar:
+			return false
+		case unicode.In(r, unicode.Common, unicode.Inherited):
+		case unicode.In(r, together...):
+			if script != nil && script != unicode.Latin {
+				return false
+			}
+			script = unicode.Latin
+		case script == nil:
+			for _, table := range unicode.Scripts {
+				if unicode.Is(table, r) {
+					script = table
+				}
+			}
+		case !unicode.Is(script, r):
+			return false
+		}
+	}
+	return true
 }
 
 // about is [vex.Includes], and where the product has no other identifier it
@@ -251,7 +371,7 @@ func about(stated, asked *advisory.Product) bool {
 
 // subject returns the bill of materials that is certainly about the product of a
 // hit, or nil.
-func (f *fleet) subject(h *match.Hit) *bill {
+func (f *Suppliers) subject(h *match.Hit) *bill {
 	b := f.subjects[h.Product]
 	if b == nil && h.Devices != nil && !h.Devices.IsEmpty() {
 		if bills, sure := f.index.Bills(h.Devices.Minimum()); sure == match.Exact {

@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	gocmp "github.com/google/go-cmp/cmp"
+
 	"github.com/myelin-health/myelin/finding"
 	"github.com/myelin-health/myelin/report"
 )
@@ -195,5 +197,85 @@ func TestVEXRevoked(t *testing.T) {
 	files["later.json"] = strings.Replace(advisory, "2026-02-20", "2026-01-20", 1)
 	if n := count(finding.VulnerableProduct); n != 0 {
 		t.Errorf("%d findings that the supplier has taken back", n)
+	}
+}
+
+// What a supplier clears leaves a trace: what, where, who says so and why.
+func TestCleared(t *testing.T) {
+	files := map[string]string{
+		"devices.csv": gatewayRegister, "link.cdx.json": fileOf(t, "flowlink-1.8.cdx.json"), "a.json": northtlsCVE, "b.json": secondCVE,
+		"said.json": openVEX("Norra Medical", "1", northtlsIn, notThere),
+	}
+	a := assessFiles(t, Config{}, files)
+	if len(a.Cleared) != 1 || len(a.Cleared[0].Devices) != 1 {
+		t.Fatalf("cleared: %+v", a.Cleared)
+	}
+	c := a.Cleared[0]
+	if a.Devices[0].ID != c.Devices[0] || a.Inputs[c.Input].Path != "said.json" {
+		t.Errorf("of %s, in %s", c.Devices, a.Inputs[c.Input].Path)
+	}
+	c.Devices, c.Input = nil, 0
+	want := report.Cleared{
+		Vulnerability: "CVE-2026-1001", Product: "Norra Medical FlowLink 1.8", Component: "pkg:generic/northtls 1.4.1", Status: "not_affected", Justification: "vulnerable_code_not_present",
+		Supplier: "Norra Medical", Document: "https://vex.example/1", Time: time.Date(2026, 2, 1, 0, 0, 0, 0, time.UTC).UnixNano(),
+	}
+	if diff := gocmp.Diff(want, c); diff != "" {
+		t.Errorf("-want +got\n%s", diff)
+	}
+	files["said.json"] = openVEX("CERT A", "1", northtlsIn, notThere)
+	if a := assessFiles(t, Config{}, files); a.Cleared != nil {
+		t.Errorf("cleared by somebody else: %+v", a.Cleared)
+	}
+}
+
+// Nobody can have said what is dated after today.
+func TestVEXOfTomorrow(t *testing.T) {
+	said := openVEX("Norra Medical", "1", northtlsIn, notThere)
+	for when, want := range map[string]int{"2026-03-03T06:59:59Z": 0, "2026-03-03T07:00:00Z": 0, "2026-03-03T07:00:01Z": 1, "2036-01-01T00:00:00Z": 1} {
+		a := assessFiles(t, Config{}, map[string]string{
+			"devices.csv": gatewayRegister, "link.cdx.json": fileOf(t, "flowlink-1.8.cdx.json"), "a.json": northtlsCVE,
+			"said.json": strings.Replace(said, "2026-02-01T00:00:00Z", when, 1),
+		})
+		n := 0
+		for _, f := range a.Findings {
+			if f.Kind == finding.VulnerableComponent {
+				n++
+			}
+		}
+		note := ""
+		for _, in := range a.Inputs {
+			note += in.Note[:max(0, strings.Index(in.Note, ":"))]
+		}
+		if told := strings.HasSuffix(note, "1 statement is not taken"); n != want || told != (want == 1) || len(a.Cleared) != 1-want {
+			t.Errorf("%s: %d findings, want %d; cleared %v; %s", when, n, want, a.Cleared, note)
+		}
+	}
+}
+
+// A name that merely looks like the supplier's is not the supplier's.
+func TestSupplies(t *testing.T) {
+	for author, want := range map[string]bool{
+		"Norra Medical": true, "norra medical": true, "Norra Medical PSIRT": true, "Norra Medical GmbH <psirt@norra.example>": true,
+		"Norra\u200b Medical": false, "Norra \u00adMedical": false, "\u202eNorra Medical": false, "Norra\ufe0f Medical": false, "Norra\u3164 Medical": false, "Norra\u034f Medical": false,
+		"N\u043erra Medical": false, "Norra Medi\u0441al": false, "\u039dorra Medical": false, "Norra Medical\u200d PSIRT": false, "Norra Medical \u0420SIRT": false, "Norra\ufffd Medical": false,
+	} {
+		if got := supplies(author, "Norra Medical"); got != want {
+			t.Errorf("%+q: %v", author, got)
+		}
+	}
+	for name, want := range map[string]bool{
+		"Dräger": true, "オリンパス株式会社 Olympus": true, "Philips 飞利浦": true, "Микромед": true, "Микрoмед": false, "삼성메디슨 Samsung": true, "Μedtronic": false, "": true,
+	} {
+		if got := honest(name); got != want {
+			t.Errorf("honest(%+q): %v", name, got)
+		}
+	}
+	for _, f := range assessFiles(t, Config{}, map[string]string{
+		"devices.csv": gatewayRegister, "link.cdx.json": fileOf(t, "flowlink-1.8.cdx.json"), "a.json": northtlsCVE,
+		"said.json": openVEX("Norra Medi\u0441al", "1", northtlsIn, notThere),
+	}).Findings {
+		if f.Kind == finding.VulnerableComponent && (len(f.Opinions) != 1 || !strings.Contains(f.Opinions[0], "it is not the supplier's")) {
+			t.Errorf("opinions: %q", f.Opinions)
+		}
 	}
 }

@@ -32,7 +32,24 @@ type Assessment struct {
 	Devices  []device.Device   // medical ones first, by harm
 	Findings []finding.Finding // in the order of urgency
 	Sessions []Session
+	Cleared  []Cleared // what suppliers say is no finding
 	Stats    Stats
+}
+
+// A Cleared is a weakness in a product, or in a part of it, of which the
+// product's supplier says that it does not concern it.
+type Cleared struct {
+	Vulnerability string
+	Product       string   // maker, model and version
+	Component     string   // the part, or ""
+	Devices       []string // ids
+	Status        string   // OpenVEX's word: "not_affected" or "fixed"
+	Justification string   // OpenVEX's word, or ""
+	Impact        string   // the same in prose
+	Supplier      string
+	Document      string // its id
+	Time          int64  // of the statement, in nanoseconds since 1970; 0 when it has none
+	Input         int    // the document's
 }
 
 // An Input is one file, stream or interface that was read.
@@ -160,6 +177,7 @@ type (
 		Devices  []jsonDevice  `json:"devices"`
 		Findings []jsonFinding `json:"findings"`
 		Sessions []jsonSession `json:"sessions"`
+		Cleared  []jsonCleared `json:"cleared"`
 		Stats    jsonStats     `json:"stats"`
 	}
 	jsonInput struct {
@@ -272,6 +290,19 @@ type (
 		Encrypted bool   `json:"encrypted"`
 		Inferred  bool   `json:"inferred"`
 	}
+	jsonCleared struct {
+		Vulnerability string   `json:"vulnerability"`
+		Product       string   `json:"product"`
+		Component     string   `json:"component,omitempty"`
+		Devices       []string `json:"devices"`
+		Status        string   `json:"status"`
+		Justification string   `json:"justification,omitempty"`
+		Impact        string   `json:"impact,omitempty"`
+		Supplier      string   `json:"supplier"`
+		Document      string   `json:"document"`
+		Time          string   `json:"time"`
+		Input         string   `json:"input"`
+	}
 	jsonStats struct {
 		Packets uint64            `json:"packets"`
 		Bytes   uint64            `json:"bytes"`
@@ -291,7 +322,7 @@ func JSON(w io.Writer, a *Assessment) error {
 	b := bufio.NewWriter(w)
 	e := json.NewEncoder(PlainJSON(b)) // ends each value with a line feed
 	e.SetEscapeHTML(false)
-	var errs [6]error
+	var errs [7]error
 	b.WriteString("{\n\"myelin\": ")
 	errs[5] = e.Encode(a.Version)
 	fmt.Fprintf(b, ",\"schema\": %d,\n", Schema)
@@ -301,6 +332,11 @@ func JSON(w io.Writer, a *Assessment) error {
 	errs[3] = jsonList(b, e, "sessions", a.Sessions, func(s *Session) any {
 		j := jsonSession(*s)
 		return &j
+	})
+	errs[6] = jsonList(b, e, "cleared", a.Cleared, func(c *Cleared) any {
+		return &jsonCleared{
+			c.Vulnerability, c.Product, c.Component, list(c.Devices), c.Status, c.Justification, c.Impact, c.Supplier, c.Document, stamp(c.Time), a.input(c.Input),
+		}
 	})
 	b.WriteString("\"stats\": ")
 	lost := a.Stats.Lost

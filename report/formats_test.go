@@ -77,7 +77,15 @@ func TestSARIF(t *testing.T) {
 	}
 	run := doc.Runs[0]
 	rank := 101.0
-	for i, r := range run.Results {
+	if n := len(run.Results) - len(a.Findings); n != len(a.Cleared) {
+		t.Fatalf("%d results besides findings, want %d", n, len(a.Cleared))
+	}
+	for _, r := range run.Results[len(a.Findings):] { // what suppliers cleared
+		if len(r.Suppressions) != 1 || r.Suppressions[0].Status != "accepted" || !strings.Contains(r.Suppressions[0].Justification, "Norra Medical, NORRA-VEX-2026-01, 2026-03-02") && !strings.HasPrefix(r.Suppressions[0].Justification, "fixed; Veltis") {
+			t.Errorf("%s: %+v", r.Message.Text, r.Suppressions)
+		}
+	}
+	for i, r := range run.Results[:len(a.Findings)] {
 		f := &a.Findings[i]
 		if run.Tool.Driver.Rules[r.RuleIndex].ID != r.RuleID || r.RuleID != f.Kind.String() {
 			t.Errorf("%s: rule %d is not that of the kind", r.RuleID, r.RuleIndex)
@@ -548,6 +556,7 @@ func TestPublished(t *testing.T) {
 		}
 	}
 	a = sampleWard()
+	a.Cleared = nil
 	a.Findings = slices.DeleteFunc(a.Findings, func(f finding.Finding) bool { return finding.Kinds[f.Kind].Group == finding.KnownWeakness })
 	for _, never := range []string{`"kev":`, `"epss":`, `"cvss":`, `"rubric"`, `"why"`, `"opinions"`, `"component"`, `"sources"`} {
 		if bytes.Contains(write(t, JSON, a), []byte(never)) {

@@ -80,6 +80,8 @@ type pageData struct {
 	Sessions                                                                       []sessionRow
 	Inputs                                                                         []inputRow
 	Losses                                                                         []lossRow
+	Cleared                                                                        []clearedRow
+	Clearance, MoreCleared                                                         string
 	MoreFindings, MoreMedical, MoreStations, MoreOutside, MoreSessions, MoreInputs string // how many are left out; "" when none
 	Version                                                                        string
 
@@ -175,11 +177,16 @@ type shortRow struct {
 }
 
 // A paper says how many rows of each list are not printed.
-type paper struct{ Findings, Medical, Stations, Outside, Sessions, Inputs, Losses string }
+type paper struct{ Findings, Cleared, Medical, Stations, Outside, Sessions, Inputs, Losses string }
 
 type inputRow struct {
 	Path, Kind, Holds, Size, Error, Read string
 	Screen                               bool // not printed
+}
+
+type clearedRow struct {
+	Vulnerability, What, Because, By string
+	Screen                           bool // not printed
 }
 
 type lossRow struct {
@@ -205,6 +212,7 @@ func newPage(g *digest) *pageData {
 	p.matrix(g)
 	p.facts(g)
 	p.findings(g)
+	p.cleared(g)
 	p.sessions(g)
 	p.inputs(g)
 	p.print(g)
@@ -245,10 +253,11 @@ func (p *pageData) print(g *digest) {
 		p.Short = append(p.Short, *r)
 	}
 	p.Paper = paper{
-		Findings: more(len(g.Findings), full), Medical: more(g.medical, paperMedical), Stations: more(g.stations, paperStations),
+		Findings: more(len(g.Findings), full), Cleared: more(len(g.Cleared), paperRows), Medical: more(g.medical, paperMedical), Stations: more(g.stations, paperStations),
 		Outside: more(len(p.Outside), paperRows), Sessions: more(len(g.Sessions), paperSessions),
 		Inputs: more(len(g.Inputs), paperRows), Losses: more(len(p.Losses), paperRows),
 	}
+	screen(p.Cleared, paperRows, func(r *clearedRow) *bool { return &r.Screen })
 	screen(p.Medical, paperMedical, func(r *deviceRow) *bool { return &r.Screen })
 	screen(p.Stations, paperStations, func(r *deviceRow) *bool { return &r.Screen })
 	screen(p.Outside, paperRows, func(r *deviceRow) *bool { return &r.Screen })
@@ -342,6 +351,9 @@ func (p *pageData) facts(g *digest) {
 		devices.Note = digits(worst) + " of them could injure a patient irreversibly"
 	}
 	p.Facts = append(p.Facts, devices)
+	if cleared := g.clearance(); cleared != "" {
+		p.Facts = append(p.Facts, fact{Name: "Cleared", Text: cleared, Link: "cleared"})
+	}
 	if g.stations > 0 {
 		p.Facts = append(p.Facts, fact{Name: "Others", Text: count(g.stations, "other station"), Link: "stations"})
 	}
@@ -506,6 +518,15 @@ func span(first, last int64) string {
 		return a.Format("2006-01-02 15:04:05 to ") + b.Format("15:04:05 UTC")
 	}
 	return a.Format("2006-01-02 15:04:05 to ") + b.Format("2006-01-02 15:04:05 UTC")
+}
+
+func (p *pageData) cleared(g *digest) {
+	p.Clearance = g.clearance()
+	for i := range g.Cleared[:min(len(g.Cleared), pageRows)] {
+		c := &g.Cleared[i]
+		p.Cleared = append(p.Cleared, clearedRow{Vulnerability: cut(Plain(c.Vulnerability), rowWords), What: cut(c.what(), rowWords), Because: cut(c.because(), 2*rowWords), By: cut(c.by(g.Assessment), rowWords)})
+	}
+	p.MoreCleared = more(len(g.Cleared), pageRows)
 }
 
 func (p *pageData) devices(g *digest) {

@@ -75,6 +75,19 @@ func ReadJSON(r io.Reader) (*Assessment, error) {
 	for _, s := range doc.Sessions {
 		a.Sessions = append(a.Sessions, Session(s))
 	}
+	for i, c := range doc.Cleared {
+		at, err := unstamp("time", c.Time)
+		if err != nil {
+			return nil, fmt.Errorf("cleared[%d]: %w", i, err)
+		}
+		input, ok := inputs[c.Input]
+		if !ok {
+			input = -1
+		}
+		a.Cleared = append(a.Cleared, Cleared{
+			c.Vulnerability, c.Product, c.Component, some(c.Devices), c.Status, c.Justification, c.Impact, c.Supplier, c.Document, at, input,
+		})
+	}
 	return a, nil
 }
 

@@ -185,6 +185,12 @@ func sampleWard() *Assessment {
 		return cmp.Or(risk.Compare(&x, &y), strings.Compare(x.ID, y.ID))
 	})
 
+	a.Cleared = []Cleared{{
+		Vulnerability: "CVE-2026-1001", Product: "Norra Medical Flow 500 2.2.0", Devices: []string{id("pump-4")}, Status: "not_affected", Justification: "vulnerable_code_not_present",
+		Impact: "From release 2.2.0 on the pump takes orders only from a proven sender.", Supplier: "Norra Medical", Document: "NORRA-VEX-2026-01", Time: time.Date(2026, 3, 2, 9, 0, 0, 0, time.UTC).UnixNano(), Input: 4,
+	}, {
+		Vulnerability: "CVE-2026-1004", Product: "Veltis M9 5.0", Component: "libtls 1.0.2k", Devices: []string{id("mon-3")}, Status: "fixed", Supplier: "Veltis", Input: -1,
+	}}
 	a.Sessions = []Session{
 		{Protocol: "dns", Client: "10.20.3.10", Server: "10.20.1.2", Port: 53, Count: 44, Bytes: 5_210},
 		{Protocol: "dns", Client: "10.20.8.99", Server: "10.20.1.2", Port: 53, Count: 912, Bytes: 220_412},

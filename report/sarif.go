@@ -205,12 +205,39 @@ func SARIF(w io.Writer, a *Assessment) error {
 		}
 		run.Results = append(run.Results, r)
 	}
+	for i := range a.Cleared {
+		run.Results = append(run.Results, a.clearedSARIF(&a.Cleared[i], index))
+	}
 	e := json.NewEncoder(&plainJSON{w: w, lines: true}) // our own rules have lines
 	e.SetEscapeHTML(false)
 	e.SetIndent("", "  ")
 	return e.Encode(sarifLog{
 		"https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json", "2.1.0", []sarifRun{run},
 	})
+}
+
+// clearedSARIF is a result that the product's supplier suppresses.
+func (a *Assessment) clearedSARIF(c *Cleared, index map[finding.Kind]int) sarifResult {
+	kind := finding.VulnerableProduct
+	if c.Component != "" {
+		kind = finding.VulnerableComponent
+	}
+	r := sarifResult{
+		RuleID: kind.String(), RuleIndex: index[kind], Level: "note", Message: sarifMessage{Plain(c.Vulnerability) + ": " + c.what()}, Locations: []sarifLocation{{Logical: []sarifLogical{}}},
+		Fingerprints: map[string]string{"myelin/v1": finding.IDOf(kind, "cleared", c.Vulnerability, c.Product, c.Component)},
+		Suppressions: []sarifSuppression{{"external", "accepted", c.because() + "; " + c.by(a)}},
+		Properties:   sarifProperties{Component: Plain(c.Component), CVE: []string{Plain(c.Vulnerability)}},
+	}
+	for _, id := range c.Devices {
+		r.Locations[0].Logical = append(r.Locations[0].Logical, sarifLogical{id, id, "device"})
+	}
+	if len(c.Devices) == 0 {
+		r.Locations[0].Logical = []sarifLogical{{Name: Plain(c.Product), Kind: "product"}}
+	}
+	if c.Input >= 0 && c.Input < len(a.Inputs) {
+		r.Locations[0].Physical = &sarifPhysical{sarifArtifactLocation{uri(a.Inputs[c.Input].Path), &c.Input}}
+	}
+	return r
 }
 
 // uri writes a path as a URI reference.

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 	"unicode"
 	"unicode/utf8"
 
@@ -552,4 +553,51 @@ func (a *Assessment) where(s finding.Sighting) string {
 // product names maker, model and version.
 func product(d *device.Device) string {
 	return strings.Join(strings.Fields(Plain(d.Manufacturer+" "+d.Model+" "+d.Version)), " ")
+}
+
+// clearance says in a sentence how many findings suppliers cleared, or nothing.
+func (g *digest) clearance() string {
+	if len(g.Cleared) == 1 {
+		return "1 finding cleared by its supplier"
+	}
+	if len(g.Cleared) == 0 {
+		return ""
+	}
+	return count(len(g.Cleared), "finding") + " cleared by their suppliers"
+}
+
+// what names the product that is cleared, and its part.
+func (c *Cleared) what() string {
+	if c.Component != "" {
+		return Plain(c.Product + ": " + c.Component)
+	}
+	return Plain(c.Product)
+}
+
+// because says what the supplier says, and why.
+func (c *Cleared) because() string {
+	s := strings.ReplaceAll(c.Status, "_", " ")
+	if c.Justification != "" {
+		s += ": " + strings.ReplaceAll(c.Justification, "_", " ")
+	}
+	if c.Impact != "" {
+		s += " (" + c.Impact + ")"
+	}
+	return Plain(s)
+}
+
+// by names the supplier, its document and when it said so.
+func (c *Cleared) by(a *Assessment) string {
+	list := []string{c.Supplier}
+	if c.Document != "" {
+		list = append(list, c.Document)
+	}
+	if c.Time != 0 {
+		list = append(list, time.Unix(0, c.Time).UTC().Format(time.DateOnly))
+	}
+	s := strings.Join(list, ", ")
+	if file := a.input(c.Input); file != "" {
+		s += ", in " + file
+	}
+	return Plain(s)
 }

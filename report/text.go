@@ -24,6 +24,7 @@ import (
 // How much the text shows, in rows. The JSON has all.
 const (
 	textFindings = 60
+	textCleared  = 40
 	textDevices  = 60
 	textStations = 20
 	textSessions = 40
@@ -47,6 +48,7 @@ func Text(w io.Writer, a *Assessment) error {
 	}
 	g.textSummary(b)
 	g.textFindings(b)
+	g.textCleared(b)
 	g.textDevices(b)
 	g.textStations(b, "OTHER STATIONS", false)
 	g.textStations(b, "OUTSIDE THE HOSPITAL", true)
@@ -120,7 +122,11 @@ func (g *digest) textSummary(b *bufio.Writer) {
 	if g.outside > 0 {
 		devices += "; talk with " + count(g.outside, "host") + " outside the hospital"
 	}
-	fmt.Fprintf(b, "\n  devices   %s\n  findings  %s\n  patients  %s\n", devices, g.byDecision(), g.patients())
+	fmt.Fprintf(b, "\n  devices   %s\n  findings  %s\n", devices, g.byDecision())
+	if cleared := g.clearance(); cleared != "" {
+		fmt.Fprintf(b, "            %s\n", cleared)
+	}
+	fmt.Fprintf(b, "  patients  %s\n", g.patients())
 	if taken := g.taken(); taken != "" {
 		fmt.Fprintf(b, "            %s\n", taken)
 	}
@@ -184,6 +190,16 @@ func (g *digest) textFindings(b *bufio.Writer) {
 	}
 	textTable(b, "FINDINGS", []column{{"decision", 8, false}, {"harm", 18, false}, {"device", 16, false}, {"what, where, what to do", 51, false}},
 		rows, len(g.Findings)-len(rows))
+}
+
+func (g *digest) textCleared(b *bufio.Writer) {
+	var rows [][]string
+	for i := range g.Cleared[:min(len(g.Cleared), textCleared)] {
+		c := &g.Cleared[i]
+		rows = append(rows, []string{cut(Plain(c.Vulnerability), 40), cut(c.what(), 120), cut(c.because(), 200), cut(c.by(g.Assessment), 200)})
+	}
+	textTable(b, "CLEARED BY THEIR SUPPLIERS", []column{{"weakness", 16, false}, {"product", 24, false}, {"which says", 26, false}, {"supplier, document", 28, false}},
+		rows, len(g.Cleared)-len(rows))
 }
 
 func times(n uint64) string {

@@ -264,3 +264,6 @@ func (st *Statement) Opinion() string {
 	}
 	return s
 }
+
+// Word is OpenVEX's word of its status.
+func (st *Statement) Word() string { return word(st.Status) }
