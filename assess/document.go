@@ -239,7 +239,7 @@ func (d *documents) take(in *report.Input, p *Paper) error {
 		}
 		return err
 	}
-	if bytes.Contains(p.Head, []byte("openvex.dev/ns")) && bytes.HasPrefix(bytes.TrimLeft(p.Head, "\ufeff \t\r\n"), []byte("{")) {
+	if IsOpenVEX(p.Head) {
 		in.Kind = "openvex"
 		var err error
 		in.Items, err = d.readVEX(in, p)
@@ -312,16 +312,23 @@ func readBOM(p *Paper) (*sbom.Document, error) {
 	return sbom.Read(f)
 }
 
+// IsOpenVEX reports whether a document that begins so is OpenVEX.
+func IsOpenVEX(head []byte) bool {
+	return bytes.Contains(head, []byte("openvex.dev/ns")) && bytes.HasPrefix(bytes.TrimLeft(head, "\ufeff \t\r\n"), []byte("{"))
+}
+
 // listNames are how the names of registers end.
 var listNames = []string{".csv", ".tsv", ".yaml", ".yml", ".json", ".txt"}
+
+// NamesList reports whether a file may be a register by its name.
+func NamesList(name string) bool {
+	return slices.Contains(listNames, strings.ToLower(filepath.Ext(name)))
+}
 
 // readList reads a register. What merely looks like one by its first bytes is no
 // document.
 func (d *documents) readList(f io.Reader, in *report.Input, p *Paper) error {
-	switch ext := strings.ToLower(filepath.Ext(p.Name)); {
-	case p.stream: // has no name that says anything
-	case slices.Contains(listNames, ext):
-	default:
+	if !p.stream && !NamesList(p.Name) { // a stream has no name that says anything
 		return errNoDocument
 	}
 	r, err := register.Read(f, filepath.Base(p.Name))

@@ -212,7 +212,8 @@ func (d *documents) know(r *watch.Result, now time.Time) []finding.Finding {
 	f := &fleet{
 		documents: d, index: match.NewIndex(nil), ordinal: map[string]int{}, weak: map[string][]*advisory.Vulnerability{}, kinds: map[string]advisory.Kind{},
 	}
-	f.Suppliers = NewSuppliers(f.index, d.said, d.advisories)
+	f.Suppliers = NewSuppliers(f.index)
+	f.Hear(d.said, d.advisories)
 	r.Devices, f.listed = registered(r.Devices, d.entries, d.ends)
 	f.devices, f.exposed = r.Devices, exposed(r.Devices, r.Sessions)
 	d.warnings = f.warn()

@@ -55,11 +55,14 @@ type Suppliers struct {
 	subjects   map[int]*bill // by the product that they are about
 }
 
-// NewSuppliers returns those who said all this, and published these advisories.
-func NewSuppliers(x *match.Index, all []vex.Statement, advisories []*advisory.Document) *Suppliers {
-	return &Suppliers{
-		index: x, all: all, said: sayings(all), stated: map[string]bool{}, advisories: advisories, bills: map[int]*bill{}, subjects: map[int]*bill{},
-	}
+// NewSuppliers returns those of an index's products, who have said nothing yet.
+func NewSuppliers(x *match.Index) *Suppliers {
+	return &Suppliers{index: x, stated: map[string]bool{}, bills: map[int]*bill{}, subjects: map[int]*bill{}}
+}
+
+// Hear tells what was said by anybody, and which advisories there are.
+func (f *Suppliers) Hear(all []vex.Statement, advisories []*advisory.Document) {
+	f.all, f.said, f.advisories = all, sayings(all), advisories
 }
 
 // Made adds a bill of materials to the index, and remembers what it calls the

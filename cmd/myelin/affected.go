@@ -16,6 +16,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -24,6 +25,7 @@ import (
 	"github.com/myelin-health/myelin/match/advisory"
 	"github.com/myelin-health/myelin/match/register"
 	"github.com/myelin-health/myelin/match/sbom"
+	"github.com/myelin-health/myelin/match/vex"
 	"github.com/myelin-health/myelin/report"
 )
 
@@ -31,40 +33,48 @@ import (
 const maxAliases = 4 << 20
 
 func affectedVerb(c *console) *cobra.Command {
-	var registers, sboms, advisories []string
+	var registers, sboms, advisories, statements []string
 	var aliases string
 	var keys []string
 	var format formatFlag
 	v := &cobra.Command{
-		Use:   "affected [flags] WHAT",
+		Use:   "affected [flags] WHAT [PATH...]",
 		Short: "Tell which devices an advisory, a CVE or a component concerns",
 		Long: `Affected looks up what is asked for in advisories and bills of materials, and
 prints the devices of the register that it concerns, by ward, with how sure
 that is and why. WHAT is a CVE or the id of an advisory, a package URL, or the
-name of a component or product.
+name of a component, product or maker. PATH is a document or a folder of them:
+what each is, its content decides, and the flags below are another way to name
+them. What a product's own supplier clears in a VEX document is told apart.
 
 exact: names and version say so. likely: an alias or a predecessor stands
 between them. review: too little is written down; a person has to look.
 
 Files may be packed (.gz, .zst); one of them may be "-", standard input.`,
-		Example: `  myelin affected CVE-2024-1275 --register devices.csv --advisories csaf/
+		Example: `  myelin affected CVE-2021-44228 register.csv sboms/ advisories/
+  myelin affected CVE-2024-1275 --register devices.csv --advisories csaf/
   myelin affected pkg:npm/lodash --register devices.csv --sboms sboms/
   myelin affected 'Medfusion 4000' --register devices.csv`,
 		DisableFlagsInUseLine: true,
 		Args: func(_ *cobra.Command, args []string) error {
-			if len(args) > 1 {
-				return fmt.Errorf("one thing at a time: %q comes after it; quote a name of several words, and name files with --register, --sboms and --advisories", args[1])
+			if err := atLeast(1, "affected by what? name a CVE, an advisory, a package URL, or a component or product")(nil, args); err != nil {
+				return err
 			}
-			return exactly(1, "affected by what? name a CVE, an advisory, a package URL, or a component or product")(nil, args)
+			for _, path := range args[1:] {
+				if _, err := os.Stat(path); err != nil && path != "-" {
+					return fmt.Errorf("one thing at a time: %q comes after it and is no file or folder; quote a name of several words", path)
+				}
+			}
+			return nil
 		},
 		RunE: func(_ *cobra.Command, args []string) error {
 			if err := format.check(); err != nil {
 				return err
 			}
-			if len(registers)+len(sboms) == 0 {
+			if len(registers)+len(sboms)+len(args[1:]) == 0 {
 				return usageError{errors.New("whose devices? name a list of them with --register, or what products are made of with --sboms")}
 			}
-			l := library{console: c, papers: assess.Papers{Stdin: c.in}}
+			l := library{console: c, papers: assess.Papers{Stdin: c.in}, now: time.Now()}
 			if err := l.open(aliases); err != nil {
 				return err
 			}
@@ -73,15 +83,32 @@ Files may be packed (.gz, .zst); one of them may be "-", standard input.`,
 				return fmt.Errorf("--keys %w; it has to hold OpenPGP public keys, armored or not", said(err))
 			}
 			for _, name := range registers {
-				l.read(name, l.register)
+				if st, err := os.Stat(name); err == nil && st.IsDir() {
+					l.walk([]string{name}, l.document)
+				} else {
+					l.read(name, l.register)
+				}
 			}
-			l.walk(sboms, l.sbom)
-			l.walk(advisories, l.advisory)
+			for _, paths := range [][]string{sboms, advisories, statements, args[1:]} {
+				l.walk(paths, l.document)
+			}
+			l.suppliers.Hear(l.said, l.advisories)
+			for _, doc := range l.suppliers.Affected() {
+				l.index.AddAdvisory(doc)
+			}
 			hits, known := l.index.Find(args[0])
+			var makes []makerProduct
+			if !known {
+				makes = l.madeBy(args[0])
+				known = len(makes) > 0
+			}
 			if !known {
 				c.hint("%s: in no advisory and no bill of materials that was read, and no product is called so", args[0])
 			}
 			a := l.answer(args[0], hits)
+			if a.Maker = makes; makes != nil {
+				a.Unknown = nil
+			}
 			if format.name == "json" {
 				e := json.NewEncoder(c.out)
 				e.SetEscapeHTML(false)
@@ -99,6 +126,7 @@ Files may be packed (.gz, .zst); one of them may be "-", standard input.`,
 	v.Flags().StringArrayVar(&registers, "register", nil, "`FILE`: the hospital's list of devices (CSV, YAML, JSON)")
 	v.Flags().StringArrayVar(&sboms, "sboms", nil, "`PATH`: bills of materials (CycloneDX, SPDX), a file or folder")
 	v.Flags().StringArrayVar(&advisories, "advisories", nil, "`PATH`: advisories (CSAF, OSV, CVE, NVD), a file or folder")
+	v.Flags().StringArrayVar(&statements, "vex", nil, "`PATH`: what suppliers say (OpenVEX, CycloneDX, CSAF), a file or folder")
 	v.Flags().StringVar(&aliases, "aliases", "", "`FILE`: how makers and products are spelled here, beside what is known")
 	registerKeys(v, &keys)
 	format.register(v, "text", "json")
@@ -110,9 +138,14 @@ type library struct {
 	*console
 	papers  assess.Papers
 	index   *match.Index
+	names   *match.Names
 	entries []register.Entry // by ordinal
 	failed  bool
+	now     time.Time
 
+	suppliers  *assess.Suppliers
+	said       []vex.Statement
+	advisories []*advisory.Document
 	signatures []signature
 }
 
@@ -151,7 +184,8 @@ func (l *library) open(aliases string) error {
 			return err
 		}
 	}
-	l.index = match.NewIndex(names)
+	l.names, l.index = names, match.NewIndex(names)
+	l.suppliers = assess.NewSuppliers(l.index)
 	return nil
 }
 
@@ -255,15 +289,56 @@ func (l *library) walk(paths []string, take func(*assess.Paper, io.Reader) (int,
 	}
 }
 
-func (l *library) sbom(p *assess.Paper, f io.Reader) (int, func(), error) {
-	if _, ok := sbom.Detect(p.Head); !ok {
+// document takes one of any kind.
+func (l *library) document(p *assess.Paper, f io.Reader) (int, func(), error) {
+	if _, ok := sbom.Detect(p.Head); ok {
+		return l.sbom(p, f)
+	}
+	if advisory.Detect(p.Head) != advisory.NoKind {
+		return l.advisory(p, f)
+	}
+	if assess.IsOpenVEX(p.Head) {
+		return l.vex(p)
+	}
+	if !assess.NamesList(p.Name) || register.Detect(p.Head, p.Name) != register.DeviceList {
 		return 0, nil, nil
 	}
+	n, add, err := l.register(p, f)
+	if errors.Is(err, register.ErrNotList) {
+		return 0, nil, nil
+	}
+	return n, add, err
+}
+
+func (l *library) sbom(p *assess.Paper, f io.Reader) (int, func(), error) {
 	d, err := sbom.Read(f)
 	if err != nil {
 		return 0, nil, err
 	}
-	return len(d.Components), func() { l.index.AddSBOM(d) }, nil
+	n, add := 0, func() {}
+	if d.Vulnerabilities > 0 {
+		if n, add, err = l.vex(p); err != nil {
+			return 0, nil, err
+		}
+	}
+	return len(d.Components) + n, func() {
+		l.suppliers.Made(d)
+		add()
+	}, nil
+}
+
+// vex takes what suppliers and others say of vulnerabilities.
+func (l *library) vex(p *assess.Paper) (int, func(), error) {
+	said, early, err := assess.ReadVEX(p, l.now)
+	if err != nil {
+		return 0, nil, err
+	}
+	return len(said), func() {
+		if early > 0 {
+			l.hint("%s: %s", p.Path, assess.Early(early))
+		}
+		l.said = append(l.said, said...)
+	}, nil
 }
 
 func (l *library) advisory(p *assess.Paper, f io.Reader) (int, func(), error) {
@@ -291,10 +366,20 @@ func (l *library) advisory(p *assess.Paper, f io.Reader) (int, func(), error) {
 	if len(docs) == 0 {
 		return 0, nil, err
 	}
+	say := func() {}
+	if len(docs) == 1 && docs[0].Profile == "csaf_vex" {
+		n, add, wrong := l.vex(p)
+		if wrong != nil {
+			return 0, nil, errors.Join(err, wrong)
+		}
+		items, say = items+n, add
+	}
 	return items, func() {
 		for _, d := range docs {
 			l.index.AddAdvisory(d)
 		}
+		l.advisories = append(l.advisories, docs...)
+		say()
 	}, err
 }
 
@@ -304,8 +389,17 @@ type affected struct {
 	What     string           `json:"what"`
 	Devices  []affectedDevice `json:"devices"`
 	Products []affectedDevice `json:"products"` // that are hit, and of which the register has no device
+	Cleared  []affectedDevice `json:"cleared"`  // by their suppliers: devices, and products of which there is none
 
+	Maker      []makerProduct `json:"maker_products,omitempty"` // where a maker was asked for
+	Unknown    *unknown    `json:"unknown,omitempty"`
 	Signatures []signature `json:"signatures,omitempty"` // of advisories
+}
+
+// An unknown is how many devices may contain it without anybody knowing.
+type unknown struct {
+	WithoutSBOM int `json:"without_sbom"`
+	Devices     int `json:"of_devices"`
 }
 
 type affectedDevice struct {
@@ -321,41 +415,170 @@ type affectedDevice struct {
 	Components      []string        `json:"components,omitempty"`
 	Why             []string        `json:"why"`
 	Do              []string        `json:"do,omitempty"`
+	Cleared         []string        `json:"cleared,omitempty"`  // by whom, and why
+	Opinions        []string        `json:"opinions,omitempty"` // of others than the supplier
 }
 
 // answer puts the hits together by device: of several vulnerabilities the
 // surest says why.
 func (l *library) answer(what string, hits []match.Hit) *affected {
-	a := &affected{Schema: 1, What: what, Signatures: l.signatures, Devices: []affectedDevice{}, Products: []affectedDevice{}}
-	device, product := map[uint32]int{}, map[int]int{}
+	a := &affected{Schema: 1, What: what, Signatures: l.signatures, Devices: []affectedDevice{}, Products: []affectedDevice{}, Cleared: []affectedDevice{}}
+	type place struct {
+		list *[]affectedDevice
+		at   int64 // ordinal of a device, or of a product from -1 down
+	}
+	have := map[place]int{}
+	whole := false // a product is meant, not a part
+	put := func(list *[]affectedDevice, at int64, make func() affectedDevice, h *match.Hit) *affectedDevice {
+		j, known := have[place{list, at}]
+		if !known {
+			j = len(*list)
+			have[place{list, at}] = j
+			d := make()
+			d.Certainty, d.Why = h.Certainty, h.Why
+			*list = append(*list, d)
+		}
+		d := &(*list)[j]
+		l.add(d, h)
+		return d
+	}
 	for i := range hits { // the surest first
 		h := &hits[i]
+		devices, products := &a.Devices, &a.Products
+		cleared, opinions := "", []string(nil)
+		if h.Vulnerability != "" {
+			var stands bool
+			var by *vex.Statement
+			if stands, by, opinions = l.suppliers.Judge(h); by != nil {
+				cleared = h.Vulnerability + ": " + by.Opinion()
+				if by.Document != "" {
+					cleared += ", in " + by.Document
+				}
+				devices, products = &a.Cleared, &a.Cleared
+			} else if !stands {
+				continue // its supplier alone said so, and no longer does
+			}
+		}
+		whole = whole || h.Component < 0
+		note := func(d *affectedDevice) {
+			if cleared != "" && !slices.Contains(d.Cleared, cleared) {
+				d.Cleared = append(d.Cleared, cleared)
+			}
+			for _, s := range opinions {
+				if !slices.Contains(d.Opinions, s) {
+					d.Opinions = append(d.Opinions, s)
+				}
+			}
+		}
 		for it := h.Devices.Iterator(); it.HasNext(); {
 			at := it.Next()
-			j, known := device[at]
-			if !known {
-				j = len(a.Devices)
-				device[at] = j
+			note(put(devices, int64(at), func() affectedDevice {
 				e := &l.entries[at]
-				a.Devices = append(a.Devices, affectedDevice{
-					ID: e.ID, Ward: e.Ward, Location: e.Location, Manufacturer: e.Manufacturer, Model: e.Model, Version: e.Version, Certainty: h.Certainty, Why: h.Why,
-				})
-			}
-			l.add(&a.Devices[j], h)
+				return affectedDevice{ID: e.ID, Ward: e.Ward, Location: e.Location, Manufacturer: e.Manufacturer, Model: e.Model, Version: e.Version}
+			}, h))
 		}
 		if h.Devices.IsEmpty() {
-			j, known := product[h.Product]
-			if !known {
-				j = len(a.Products)
-				product[h.Product] = j
+			note(put(products, -1-int64(h.Product), func() affectedDevice {
 				p := l.index.Product(h.Product)
-				a.Products = append(a.Products, affectedDevice{Manufacturer: p.Manufacturer, Model: p.Model, Version: p.Version, Certainty: h.Certainty, Why: h.Why})
-			}
-			l.add(&a.Products[j], h)
+				return affectedDevice{Manufacturer: p.Manufacturer, Model: p.Model, Version: p.Version}
+			}, h))
 		}
 	}
-	slices.SortStableFunc(a.Devices, func(a, b affectedDevice) int { return cmp.Or(cmp.Compare(a.Ward, b.Ward), cmp.Compare(a.ID, b.ID)) })
+	for _, list := range []*[]affectedDevice{&a.Devices, &a.Cleared} {
+		slices.SortStableFunc(*list, func(a, b affectedDevice) int { return cmp.Or(cmp.Compare(a.Ward, b.Ward), cmp.Compare(a.ID, b.ID)) })
+	}
+	if !whole {
+		a.Unknown = l.unknown()
+	}
 	return a
+}
+
+// A makerProduct is a product of the maker that was asked for.
+type makerProduct struct {
+	Manufacturer string   `json:"manufacturer"`
+	Model        string   `json:"model"`
+	Devices      int      `json:"devices"` // in the register
+	Advisories   []string `json:"advisories"`
+}
+
+// madeBy lists the products of a maker that are in the register or in advisories.
+func (l *library) madeBy(maker string) (list []makerProduct) {
+	of := map[[2]string]int{}
+	at := func(manufacturer, model string) *makerProduct {
+		if model == "" || l.names.SameMaker(maker, manufacturer) != match.Exact {
+			return nil
+		}
+		key := [2]string{strings.ToLower(manufacturer), strings.ToLower(model)}
+		i, known := of[key]
+		if !known {
+			i = len(list)
+			of[key] = i
+			list = append(list, makerProduct{Manufacturer: manufacturer, Model: model, Advisories: []string{}})
+		}
+		return &list[i]
+	}
+	for i := range l.entries {
+		if p := at(l.entries[i].Manufacturer, l.entries[i].Model); p != nil {
+			p.Devices++
+		}
+	}
+	for _, doc := range l.advisories {
+		for i := range doc.Vulnerabilities {
+			for j := range doc.Vulnerabilities[i].Statements {
+				s := &doc.Vulnerabilities[i].Statements[j]
+				if p := at(s.Product.Manufacturer, s.Product.Name); p != nil && !slices.Contains(p.Advisories, doc.ID) {
+					p.Advisories = append(p.Advisories, doc.ID)
+				}
+			}
+		}
+	}
+	slices.SortStableFunc(list, func(a, b makerProduct) int { return cmp.Or(cmp.Compare(b.Devices, a.Devices), cmp.Compare(a.Model, b.Model)) })
+	return list
+}
+
+// makerText lists the products of a maker.
+func (a *affected) makerText(b *bufio.Writer) {
+	devices := 0
+	for i := range a.Maker {
+		devices += a.Maker[i].Devices
+	}
+	fmt.Fprintf(b, "%s is a maker: %s here, %s in the register; ask for one of them, or for one of the advisories\n\n",
+		report.Plain(a.What), counted(len(a.Maker), "product"), counted(devices, "device"))
+	for i := range a.Maker {
+		p := &a.Maker[i]
+		fmt.Fprintf(b, "  %s: %s", report.Plain(strings.TrimSpace(p.Manufacturer+" "+p.Model)), counted(p.Devices, "device"))
+		if n := len(p.Advisories); n > 0 {
+			const most = 4
+			fmt.Fprintf(b, "; named in %s", report.Plain(strings.Join(p.Advisories[:min(n, most)], ", ")))
+			if n > most {
+				fmt.Fprintf(b, " and %d more", n-most)
+			}
+		}
+		fmt.Fprintln(b)
+	}
+}
+
+// counted writes "1 device", "2 devices".
+func counted(n int, one string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return strconv.Itoa(n) + " " + one + "s"
+}
+
+// unknown counts the devices of which nobody told what they are made of; nil
+// when there is none.
+func (l *library) unknown() *unknown {
+	n := 0
+	for at := range l.entries {
+		if bills, sure := l.index.Bills(uint32(at)); len(bills) == 0 || sure == match.Review {
+			n++
+		}
+	}
+	if n == 0 {
+		return nil
+	}
+	return &unknown{n, len(l.entries)}
 }
 
 func (l *library) add(d *affectedDevice, h *match.Hit) {
@@ -380,13 +603,29 @@ func (l *library) add(d *affectedDevice, h *match.Hit) {
 // text prints the answer by ward.
 func (a *affected) text(w io.Writer) error {
 	b := bufio.NewWriter(w)
+	if a.Maker != nil {
+		a.makerText(b)
+		return b.Flush()
+	}
 	sure := 0
 	for _, d := range a.Devices {
 		if d.Certainty != match.Review {
 			sure++
 		}
 	}
-	fmt.Fprintf(b, "%s: %d affected, %d to look at\n", report.Plain(a.What), sure, len(a.Devices)-sure)
+	fmt.Fprintf(b, "%s: %d affected, %d to look at", report.Plain(a.What), sure, len(a.Devices)-sure)
+	switch n := len(a.Cleared); {
+	case n == 1:
+		fmt.Fprint(b, ", 1 cleared by its supplier")
+	case n > 1:
+		fmt.Fprintf(b, ", %d cleared by their suppliers", n)
+	}
+	fmt.Fprintln(b)
+	if u := a.Unknown; u != nil {
+		if fmt.Fprintf(b, "%d of %d devices have no bill of materials: whether they contain it is not known\n", u.WithoutSBOM, u.Devices); len(a.Devices) == 0 {
+			fmt.Fprintln(b, "ask their makers for one (CycloneDX or SPDX), or whether they are affected")
+		}
+	}
 	for i := range a.Devices {
 		d := &a.Devices[i]
 		if i == 0 || a.Devices[i-1].Ward != d.Ward {
@@ -399,6 +638,12 @@ func (a *affected) text(w io.Writer) error {
 			fmt.Fprint(b, "\nno device in the register\n")
 		}
 		a.Products[i].text(b)
+	}
+	for i := range a.Cleared {
+		if i == 0 {
+			fmt.Fprint(b, "\ncleared by their suppliers\n")
+		}
+		a.Cleared[i].text(b)
 	}
 	for i, s := range a.Signatures {
 		if i == 0 {
@@ -415,7 +660,11 @@ func (d *affectedDevice) text(w io.Writer) {
 		mostAdvice = 3
 	)
 	name := strings.Join(strings.Fields(d.ID+"  "+d.Manufacturer+" "+d.Model+" "+d.Version), " ")
-	fmt.Fprintf(w, "  %s: %s\n", report.Plain(name), d.Certainty)
+	state := string(d.Certainty)
+	if len(d.Cleared) > 0 {
+		state = "cleared"
+	}
+	fmt.Fprintf(w, "  %s: %s\n", report.Plain(name), state)
 	line := func(label string, list []string, sep string) {
 		if len(list) == 0 {
 			return
@@ -427,9 +676,15 @@ func (d *affectedDevice) text(w io.Writer) {
 		}
 		fmt.Fprintf(w, "    %-5s %s\n", label, report.Plain(strings.Join(list, sep)+more))
 	}
+	if len(d.Cleared) > 0 {
+		line("by", d.Cleared, "; ")
+		line("has", d.Components, ", ")
+		return
+	}
 	line("for", slices.Concat(d.Vulnerabilities, d.Advisories[:min(len(d.Advisories), most)]), ", ")
 	line("has", d.Components, ", ")
 	line("why", d.Why, "; ")
+	line("but", d.Opinions, "; ")
 	for i, s := range d.Do {
 		if i == mostAdvice {
 			fmt.Fprintf(w, "    do    %d more: --format json has them\n", len(d.Do)-i)
