@@ -392,8 +392,8 @@ type affected struct {
 	Cleared  []affectedDevice `json:"cleared"`  // by their suppliers: devices, and products of which there is none
 
 	Maker      []makerProduct `json:"maker_products,omitempty"` // where a maker was asked for
-	Unknown    *unknown    `json:"unknown,omitempty"`
-	Signatures []signature `json:"signatures,omitempty"` // of advisories
+	Unknown    *unknown       `json:"unknown,omitempty"`
+	Signatures []signature    `json:"signatures,omitempty"` // of advisories
 }
 
 // An unknown is how many devices may contain it without anybody knowing.
@@ -532,7 +532,9 @@ func (l *library) madeBy(maker string) (list []makerProduct) {
 			}
 		}
 	}
-	slices.SortStableFunc(list, func(a, b makerProduct) int { return cmp.Or(cmp.Compare(b.Devices, a.Devices), cmp.Compare(a.Model, b.Model)) })
+	slices.SortStableFunc(list, func(a, b makerProduct) int {
+		return cmp.Or(cmp.Compare(b.Devices, a.Devices), cmp.Compare(a.Model, b.Model))
+	})
 	return list
 }
 
