@@ -4,6 +4,7 @@
 package vex
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 	"time"
@@ -16,8 +17,11 @@ import (
 func (s *scanner) openVEX() *Decided {
 	d := &Decided{}
 	var updated time.Time
+	var context, inactive string // inactive: where "affected" first comes without what to do
 	s.object(func(key string) {
 		switch key {
+		case "@context":
+			context = s.text()
 		case "@id":
 			d.ID = s.text()
 		case "author":
@@ -33,11 +37,14 @@ func (s *scanner) openVEX() *Decided {
 		case "version":
 			d.Version = s.number()
 		case "statements":
-			s.array(func(int) { s.openVEXStatement(d) })
+			s.array(func(int) { inactive = cmp.Or(inactive, s.openVEXStatement(d)) })
 		default:
 			s.skip()
 		}
 	})
+	if inactive != "" && !slices.ContainsFunc(drafts, func(v string) bool { return strings.HasSuffix(context, v) }) {
+		s.failAt(inactive, ErrMissing)
+	}
 	// A statement without a time of its own was said when the document was.
 	d.Time = d.First
 	if updated.After(d.Time) {
@@ -46,11 +53,14 @@ func (s *scanner) openVEX() *Decided {
 	return d
 }
 
-func (s *scanner) openVEXStatement(d *Decided) {
+// drafts are how the contexts end of documents that need not say what to do.
+var drafts = []string{"/ns", "/v0.0.0", "/v0.0.1", "/v0.1.0"}
+
+// openVEXStatement returns the place of an action that is missing, or "".
+func (s *scanner) openVEXStatement(d *Decided) (inactive string) {
 	var st Statement
 	var products [][]advisory.Product // each with its subcomponents behind it
 	var parts []advisory.Product      // the drafts had them beside the products
-	var notes string
 	var updated time.Time
 	s.object(func(key string) {
 		switch key {
@@ -72,8 +82,6 @@ func (s *scanner) openVEXStatement(d *Decided) {
 			st.Status = statuses[s.oneOf("affected", "not_affected", "fixed", "under_investigation")]
 		case "supplier":
 			st.Supplier = s.text()
-		case "status_notes":
-			notes = s.text()
 		case "justification":
 			if st.Justification = s.text(); st.Justification != "" && !slices.Contains(justifications, st.Justification) {
 				s.fail(ErrWord)
@@ -89,11 +97,15 @@ func (s *scanner) openVEXStatement(d *Decided) {
 	if st.Vulnerability == "" || st.Status == advisory.NoStatus {
 		s.fail(ErrMissing)
 	}
+	at := strings.TrimPrefix(strings.Join(s.path, ""), ".")
+	switch {
+	case st.Status == advisory.NotAffected && st.Justification == "" && st.Impact == "": // what clears has to say why
+		s.failAt(at+".justification", ErrMissing)
+	case st.Status == advisory.Affected && st.Action == "":
+		inactive = at + ".action_statement"
+	}
 	if updated.After(st.Time) {
 		st.Time = updated
-	}
-	if st.Impact == "" && st.Status == advisory.NotAffected {
-		st.Impact = notes
 	}
 	if products == nil {
 		products = [][]advisory.Product{{{}}} // of which product it does not say
@@ -106,6 +118,7 @@ func (s *scanner) openVEXStatement(d *Decided) {
 		}
 		s.say(d, st, within)
 	}
+	return inactive
 }
 
 // say adds a statement, once for each part that it is about.

@@ -42,7 +42,7 @@ func TestOpenVEX(t *testing.T) {
 				{"@id": "https://norra.example/flowlink", "identifiers": {"purl": "pkg:npm/%40norra/link@1.8"}}]},
 			{"vulnerability": {"@id": "https://nvd.example/CVE-2026-2"}, "status": "affected", "action_statement": "Update.", "products": [{"@id": "flow"}]},
 			{"vulnerability": "CVE-2026-3", "status": "under_investigation", "products": ["pkg:deb/debian/bash@5"], "subcomponents": ["pkg:generic/x"]},
-			{"vulnerability": {"name": "CVE-2026-4"}, "status": "not_affected", "status_notes": "We looked.", "impact_statement": null}
+			{"vulnerability": {"name": "CVE-2026-4"}, "status": "not_affected", "status_notes": "By hand.", "impact_statement": "We looked."}
 		],
 		"version": 3, "author": "Norra Medical <psirt@norra.example>", "role": "Vendor", "@id": "https://norra.example/vex/1",
 		"timestamp": "2026-02-01T00:00:00Z", "last_updated": "2026-03-02T00:00:00Z", "@context": "https://openvex.dev/ns/v0.2.0"}`)
@@ -288,6 +288,34 @@ func TestReal(t *testing.T) {
 		}
 		if want.first != "" && len(d.Statements) > 0 && brief(&d.Statements[0]) != want.first {
 			t.Errorf("%s: %s\nwant %s", file, brief(&d.Statements[0]), want.first)
+		}
+	}
+}
+
+// What clears a product has to say why, and what does not, what to do: else it
+// breaks the schema, and is refused with the place.
+func TestOpenVEXBreaksSchema(t *testing.T) {
+	for _, tt := range []struct{ context, says, want string }{
+		{"/v0.2.0", `"status": "not_affected"`, "statements[1].justification"},
+		{"/v0.2.0", `"status": "not_affected", "status_notes": "We looked."`, "statements[1].justification"},
+		{"/v0.2.0", `"status": "not_affected", "justification": "", "impact_statement": ""`, "statements[1].justification"},
+		{"/v0.0.1", `"status": "not_affected"`, "statements[1].justification"},
+		{"/v0.2.0", `"status": "not_affected", "justification": "component_not_present"`, ""},
+		{"/v0.2.0", `"status": "not_affected", "impact_statement": "We looked."`, ""},
+		{"/v0.2.0", `"status": "affected"`, "statements[1].action_statement"},
+		{"/v0.2.0", `"status": "affected", "action_statement": "Update."`, ""},
+		{"/v0.0.1", `"status": "affected"`, ""},
+		{"", `"status": "affected"`, ""},
+		{"/v0.2.0", `"status": "fixed"`, ""},
+	} {
+		_, err := ReadDocument(strings.NewReader(`{"statements": [{"vulnerability": "CVE-2026-1", "status": "fixed"}, {"vulnerability": "CVE-2026-1", ` + tt.says + `}], "@context": "https://openvex.dev/ns` + tt.context + `"}`))
+		var wrong *Error
+		if got := ""; errors.As(err, &wrong) {
+			if got = wrong.Path; got != tt.want || !errors.Is(err, ErrMissing) {
+				t.Errorf("%s, %s: %v", tt.context, tt.says, err)
+			}
+		} else if tt.want != "" || err != nil {
+			t.Errorf("%s, %s: %v, want %s", tt.context, tt.says, err, tt.want)
 		}
 	}
 }
