@@ -26,6 +26,7 @@ import (
 	"github.com/myelin-health/myelin/device"
 	"github.com/myelin-health/myelin/event"
 	"github.com/myelin-health/myelin/finding"
+	"github.com/myelin-health/myelin/match"
 	"github.com/myelin-health/myelin/match/advisory"
 	"github.com/myelin-health/myelin/match/register"
 	"github.com/myelin-health/myelin/proto/radio"
@@ -43,6 +44,7 @@ type Config struct {
 	Dialects    []*radio.Dialect                   // of proprietary radios, besides those that Myelin brings
 	Catalogue   *device.Catalogue                  // what products and their FDA codes mean, and learns what authorities' files among the inputs say; nil: what Myelin knows
 	Keys        *advisory.Keyring                  // of publishers whose signatures are believed; nil: none is checked
+	Names       *match.Names                       // of makers and products; nil: those that Myelin brings
 	Now         time.Time                          // of the answer: what is supported today; zero: the clock's
 	Only        []finding.Kind                     // kinds to report; none means all
 	MinDecision finding.Decision                   // leave out what is less urgent
@@ -220,7 +222,7 @@ func (f *found) list() []report.Input {
 func find(paths []string, c Config) ([]*input, *found, error) {
 	var captures []*input
 	f := &found{opened: c.papers}
-	f.opened.Keys, f.now = c.Keys, cmp.Or(c.Now, time.Now())
+	f.opened.Keys, f.now, f.names = c.Keys, cmp.Or(c.Now, time.Now()), c.Names
 	f.dialects.named = c.Dialects
 	seen := map[string]bool{}
 	type paper struct {

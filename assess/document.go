@@ -47,6 +47,7 @@ type documents struct {
 	leftOut    match.LeftOut
 	cleared    []report.Cleared // by suppliers
 	now        time.Time
+	names      *match.Names
 }
 
 // A bomFile is read when all devices are known: a thousand bills of materials

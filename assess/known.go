@@ -210,9 +210,9 @@ func (d *documents) know(r *watch.Result, now time.Time) []finding.Finding {
 		return nil
 	}
 	f := &fleet{
-		documents: d, index: match.NewIndex(nil), ordinal: map[string]int{}, weak: map[string][]*advisory.Vulnerability{}, kinds: map[string]advisory.Kind{},
+		documents: d, index: match.NewIndex(d.names), ordinal: map[string]int{}, weak: map[string][]*advisory.Vulnerability{}, kinds: map[string]advisory.Kind{},
 	}
-	f.Suppliers = NewSuppliers(f.index)
+	f.Suppliers = NewSuppliers(f.index, d.names)
 	f.Hear(d.said, d.advisories)
 	r.Devices, f.listed = registered(r.Devices, d.entries, d.ends)
 	f.devices, f.exposed = r.Devices, exposed(r.Devices, r.Sessions)

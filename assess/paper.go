@@ -15,6 +15,7 @@ import (
 	"strings"
 
 	"github.com/myelin-health/myelin/capture"
+	"github.com/myelin-health/myelin/match"
 	"github.com/myelin-health/myelin/match/advisory"
 )
 
@@ -264,6 +265,27 @@ func (p *Paper) digest() [sha256.Size]byte {
 		}
 	}
 	return *p.sum
+}
+
+// maxAliases bounds a file of them.
+const maxAliases = 4 << 20
+
+// ReadAliases reads how makers and products are spelled, beside what Myelin
+// knows; "" is no file.
+func ReadAliases(file string) (*match.Names, error) {
+	if file == "" {
+		return match.Shipped(), nil
+	}
+	f, err := os.Open(file)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, maxAliases+1))
+	if err != nil {
+		return nil, err
+	}
+	return match.Shipped().Extend(file, b)
 }
 
 // ReadKeys reads files of publishers' OpenPGP keys, armored or not. No names are

@@ -47,6 +47,7 @@ func sayings(all []vex.Statement) map[string][]vex.Statement {
 // Suppliers know what the suppliers of products say of hits in an index.
 type Suppliers struct {
 	index      *match.Index
+	names      *match.Names
 	all        []vex.Statement
 	said       map[string][]vex.Statement // see [sayings]
 	stated     map[string]bool            // ids of documents that are VEX and no advisories
@@ -56,8 +57,9 @@ type Suppliers struct {
 }
 
 // NewSuppliers returns those of an index's products, who have said nothing yet.
-func NewSuppliers(x *match.Index) *Suppliers {
-	return &Suppliers{index: x, stated: map[string]bool{}, bills: map[int]*bill{}, subjects: map[int]*bill{}}
+// The names are the index's.
+func NewSuppliers(x *match.Index, names *match.Names) *Suppliers {
+	return &Suppliers{index: x, names: cmp.Or(names, match.Shipped()), stated: map[string]bool{}, bills: map[int]*bill{}, subjects: map[int]*bill{}}
 }
 
 // Hear tells what was said by anybody, and which advisories there are.
@@ -170,7 +172,7 @@ func (f *Suppliers) affected() ([]*advisory.Document, map[*advisory.Document][2]
 			about = names[st.Product.CPE]
 		}
 		for _, p := range about {
-			if (p.PURL != st.Product.PURL || p.CPE != st.Product.CPE) && !vex.Includes(&st.Product, &p) || !supplies(st.Author, p.Manufacturer) || p.Name == "" {
+			if (p.PURL != st.Product.PURL || p.CPE != st.Product.CPE) && !vex.Includes(&st.Product, &p) || !f.supplies(st.Author, p.Manufacturer) || p.Name == "" {
 				continue
 			}
 			doc := of[d]
@@ -274,7 +276,7 @@ func (f *Suppliers) question(h *match.Hit, part int) vex.Question {
 	q := vex.Question{
 		Vulnerability: h.Vulnerability, Aliases: h.Aliases,
 		Product: advisory.Product{Manufacturer: p.Manufacturer, Name: p.Model, Version: p.Version},
-		Same:    supplies, About: about,
+		Same:    f.supplies, About: f.same,
 	}
 	if b := f.subject(h); b != nil {
 		if q.Product.PURL = b.purl; len(b.cpes) > 0 {
@@ -296,7 +298,7 @@ func (f *Suppliers) question(h *match.Hit, part int) vex.Question {
 // hit after saying that it is not so.
 func (f *Suppliers) revoked(h *match.Hit, q *vex.Question, said *vex.Statement) bool {
 	return slices.ContainsFunc(f.advisories, func(d *advisory.Document) bool {
-		return slices.Contains(h.Advisories, d.ID) && supplies(d.Publisher, q.Product.Manufacturer) && d.Modified.After(said.Time)
+		return slices.Contains(h.Advisories, d.ID) && f.supplies(d.Publisher, q.Product.Manufacturer) && d.Modified.After(said.Time)
 	})
 }
 
@@ -306,7 +308,7 @@ var offices = []string{" psirt", " product security", " security team", " produc
 // supplies reports whether the author of a document is certainly this maker: one
 // who has the same name but for what usually stands beside it, or another that
 // is known to be of the same company. A likeness of names is not enough.
-func supplies(author, maker string) bool {
+func (f *Suppliers) supplies(author, maker string) bool {
 	if i := strings.IndexByte(author, '<'); i > 0 {
 		author = author[:i]
 	}
@@ -314,12 +316,12 @@ func supplies(author, maker string) bool {
 	if !honest(author) {
 		return false
 	}
-	if match.Shipped().SameMaker(author, maker) == match.Exact {
+	if f.names.SameMaker(author, maker) == match.Exact {
 		return true
 	}
 	return slices.ContainsFunc(offices, func(office string) bool {
 		n := len(author) - len(office)
-		return n > 0 && strings.EqualFold(author[n:], office) && match.Shipped().SameMaker(author[:n], maker) == match.Exact
+		return n > 0 && strings.EqualFold(author[n:], office) && f.names.SameMaker(author[:n], maker) == match.Exact
 	})
 }
 
@@ -354,9 +356,9 @@ func honest(name string) bool {
 	return true
 }
 
-// about is [vex.Includes], and where the product has no other identifier it
+// same is [vex.Includes], and where the product has no other identifier it
 // knows how makers and products are spelled.
-func about(stated, asked *advisory.Product) bool {
+func (f *Suppliers) same(stated, asked *advisory.Product) bool {
 	if vex.Includes(stated, asked) {
 		return true
 	}
@@ -364,7 +366,7 @@ func about(stated, asked *advisory.Product) bool {
 		return false
 	}
 	a, b := match.Product{Manufacturer: stated.Manufacturer, Model: stated.Name}, match.Product{Manufacturer: asked.Manufacturer, Model: asked.Name}
-	if a.Manufacturer == "" || b.Manufacturer == "" || match.Shipped().SameProduct(a, b) != match.Exact {
+	if a.Manufacturer == "" || b.Manufacturer == "" || f.names.SameProduct(a, b) != match.Exact {
 		return false
 	}
 	named := *stated

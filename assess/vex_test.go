@@ -17,6 +17,7 @@ import (
 	gocmp "github.com/google/go-cmp/cmp"
 
 	"github.com/myelin-health/myelin/finding"
+	"github.com/myelin-health/myelin/match"
 	"github.com/myelin-health/myelin/report"
 )
 
@@ -254,12 +255,13 @@ func TestVEXOfTomorrow(t *testing.T) {
 
 // A name that merely looks like the supplier's is not the supplier's.
 func TestSupplies(t *testing.T) {
+	f := NewSuppliers(match.NewIndex(nil), nil)
 	for author, want := range map[string]bool{
 		"Norra Medical": true, "norra medical": true, "Norra Medical PSIRT": true, "Norra Medical GmbH <psirt@norra.example>": true,
 		"Norra\u200b Medical": false, "Norra \u00adMedical": false, "\u202eNorra Medical": false, "Norra\ufe0f Medical": false, "Norra\u3164 Medical": false, "Norra\u034f Medical": false,
 		"N\u043erra Medical": false, "Norra Medi\u0441al": false, "\u039dorra Medical": false, "Norra Medical\u200d PSIRT": false, "Norra Medical \u0420SIRT": false, "Norra\ufffd Medical": false,
 	} {
-		if got := supplies(author, "Norra Medical"); got != want {
+		if got := f.supplies(author, "Norra Medical"); got != want {
 			t.Errorf("%+q: %v", author, got)
 		}
 	}
@@ -277,5 +279,31 @@ func TestSupplies(t *testing.T) {
 		if f.Kind == finding.VulnerableComponent && (len(f.Opinions) != 1 || !strings.Contains(f.Opinions[0], "it is not the supplier's")) {
 			t.Errorf("opinions: %q", f.Opinions)
 		}
+	}
+}
+
+// A user's other spellings count for devices and for suppliers.
+func TestOwnAliases(t *testing.T) {
+	names, err := match.Shipped().Extend("ours.yaml", []byte("makers:\n  - name: Norra Medical\n    same: [NM Betrieb]\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	files := map[string]string{
+		"devices.csv": "Asset tag,Manufacturer,Model,Software version\npump-3,NM Betrieb,Flow 500,2.1.4\n", "a.json": fileOf(t, "ada-2026-01.csaf.json"),
+	}
+	count := func(c Config) (n int) {
+		for _, f := range assessFiles(t, c, files).Findings {
+			if f.Kind == finding.VulnerableProduct && f.Certainty == finding.Exact {
+				n++
+			}
+		}
+		return n
+	}
+	if with, without := count(Config{Names: names}), count(Config{}); with != 1 || without != 0 {
+		t.Errorf("%d findings with, %d without them", with, without)
+	}
+	files["said.json"] = strings.NewReplacer("CVE-2026-1001", "ADA-2026-01-A", "2026-02-01", "2026-03-03").Replace(openVEX("NM Betrieb", "1", `{"@id":"pkg:generic/Norra%20Medical/Flow%20500@2.1.4"}`, notThere))
+	if a := assessFiles(t, Config{Names: names}, files); len(a.Cleared) != 1 {
+		t.Errorf("cleared: %+v", a.Cleared)
 	}
 }

@@ -29,9 +29,6 @@ import (
 	"github.com/myelin-health/myelin/report"
 )
 
-// maxAliases bounds the file of them.
-const maxAliases = 4 << 20
-
 func affectedVerb(c *console) *cobra.Command {
 	var registers, sboms, advisories, statements []string
 	var aliases string
@@ -127,7 +124,7 @@ Files may be packed (.gz, .zst); one of them may be "-", standard input.`,
 	v.Flags().StringArrayVar(&sboms, "sboms", nil, "`PATH`: bills of materials (CycloneDX, SPDX), a file or folder")
 	v.Flags().StringArrayVar(&advisories, "advisories", nil, "`PATH`: advisories (CSAF, OSV, CVE, NVD), a file or folder")
 	v.Flags().StringArrayVar(&statements, "vex", nil, "`PATH`: what suppliers say (OpenVEX, CycloneDX, CSAF), a file or folder")
-	v.Flags().StringVar(&aliases, "aliases", "", "`FILE`: how makers and products are spelled here, beside what is known")
+	registerAliases(v, &aliases)
 	registerKeys(v, &keys)
 	format.register(v, "text", "json")
 	return v
@@ -169,23 +166,12 @@ type signature struct {
 }
 
 func (l *library) open(aliases string) error {
-	names := match.Shipped()
-	if aliases != "" {
-		f, err := os.Open(aliases)
-		if err != nil {
-			return err
-		}
-		defer f.Close()
-		b, err := io.ReadAll(io.LimitReader(f, maxAliases+1))
-		if err != nil {
-			return err
-		}
-		if names, err = names.Extend(aliases, b); err != nil {
-			return err
-		}
+	names, err := assess.ReadAliases(aliases)
+	if err != nil {
+		return err
 	}
 	l.names, l.index = names, match.NewIndex(names)
-	l.suppliers = assess.NewSuppliers(l.index)
+	l.suppliers = assess.NewSuppliers(l.index, names)
 	return nil
 }
 

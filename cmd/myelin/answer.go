@@ -82,6 +82,7 @@ type answerFlags struct {
 	dialectFiles          []string
 	keyFiles              []string
 	codesFile             string
+	aliasFile             string
 	jobs                  int
 }
 
@@ -101,8 +102,14 @@ func (f *answerFlags) registerInputs(v *cobra.Command) {
 	v.Flags().StringVar(&f.baselineFile, "baseline", "", "`FILE` of what is expected: YAML, or an earlier answer")
 	v.Flags().StringArrayVar(&f.dialectFiles, "dialect", nil, "`FILE` of a radio's frames in YAML; repeatable")
 	registerKeys(v, &f.keyFiles)
+	registerAliases(v, &f.aliasFile)
 	v.Flags().StringVar(&f.codesFile, "product-codes", "", "`FILE` of your products and FDA codes, CSV")
 	v.Flags().IntVar(&f.jobs, "jobs", defaultJobs(), "work with `N` workers; the answer stays the same")
+}
+
+// registerAliases registers the file of a user's own spellings.
+func registerAliases(v *cobra.Command, file *string) {
+	v.Flags().StringVar(file, "aliases", "", "`FILE`: how makers and products are spelled here, beside what is known")
 }
 
 // registerKeys registers whose signatures are believed.
@@ -136,6 +143,9 @@ func (f *answerFlags) config() (c assess.Config, err error) {
 	}
 	if c.Keys, err = assess.ReadKeys(f.keyFiles); err != nil {
 		return c, fmt.Errorf("--keys %w; it has to hold OpenPGP public keys, armored or not", said(err))
+	}
+	if c.Names, err = assess.ReadAliases(f.aliasFile); err != nil {
+		return c, fmt.Errorf("--aliases %w; docs/aliases.md tells what it has to be", said(err))
 	}
 	if f.codesFile != "" {
 		if c.Catalogue, err = assess.ReadCatalogue(f.codesFile); err != nil {
