@@ -109,7 +109,7 @@ func Run(ctx context.Context, paths []string, c Config) (*report.Assessment, err
 	r := w.Result()
 	r.Findings = append(r.Findings, inputs.know(&r, cmp.Or(c.Now, start))...)
 	a := Answer(r, c)
-	a.Cleared = inputs.cleared
+	a.Cleared, a.Bills = inputs.cleared, inputs.quality
 	a.Inputs = inputs.list()
 	for i, warning := range inputs.warnings {
 		a.Inputs[i].Warning = warning

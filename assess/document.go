@@ -46,6 +46,7 @@ type documents struct {
 	dialects   dialects
 	leftOut    match.LeftOut
 	cleared    []report.Cleared // by suppliers
+	quality    []report.Bill
 	now        time.Time
 	names      *match.Names
 }

@@ -337,6 +337,7 @@ func (f *fleet) made(file *bomFile) {
 		return
 	}
 	f.Suppliers.made(doc).input = file.at
+	f.quality = append(f.quality, quality(doc, file.at))
 }
 
 // A cause is one reason for a finding: a part of a device in its version, or
@@ -801,37 +802,61 @@ func (f *fleet) parts(now time.Time) (out []finding.Finding) {
 			x.Add(b.lists(j))
 			out = append(out, x)
 		}
-		if q := doc.Quality(); !q.Complete(false) {
+		if q, at := doc.Quality(), b.lists(-1); !q.Complete(false) {
 			x := f.paper(finding.SBOMIncomplete, d, "", product, "", sure)
-			x.Why = lacking(doc, &q)
-			x.Add(b.lists(-1))
+			b := quality(doc, b.input)
+			x.Why = lacking(&b)
+			x.Add(at)
 			out = append(out, x)
 		}
 	}
 	return out
 }
 
-// lacking says which components of a bill of materials lack what, an element a line.
-func lacking(doc *sbom.Document, q *sbom.Report) (why []string) {
+// quality says what is in a bill of materials, and what it lacks.
+func quality(doc *sbom.Document, input int) report.Bill {
+	q := doc.Quality()
+	b := report.Bill{Input: input, Components: q.Components}
+	if doc.Subject >= 0 && doc.Subject < len(doc.Components) {
+		c := &doc.Components[doc.Subject]
+		b.Product = strings.Join(strings.Fields(cmp.Or(c.Supplier, doc.Supplier)+" "+c.Name+" "+c.Version), " ")
+	} else {
+		b.Lacks = append(b.Lacks, report.Lack{Element: "product that it is about"})
+	}
 	for e, n := range q.Missing {
 		if n == 0 {
 			continue
 		}
-		var names []string
-		for _, g := range q.Gaps {
-			if g.Component >= 0 && g.Missing.Has(sbom.Element(e)) && len(names) < 4 {
-				c := &doc.Components[g.Component]
-				names = append(names, cmp.Or(brief(strings.TrimSpace(c.Name+" "+c.Version), 40), "one without a name"))
+		element := sbom.Element(e)
+		l := report.Lack{Element: element.String(), FDA: element.FDA()}
+		if !element.OfDocument() {
+			if l.Components = n; n < q.Components {
+				l.Names = make([]string, 0, n)
+				for _, g := range q.Gaps {
+					if g.Missing.Has(element) {
+						c := &doc.Components[g.Component]
+						l.Names = append(l.Names, cmp.Or(brief(strings.TrimSpace(c.Name+" "+c.Version), 80), "one without a name"))
+					}
+				}
 			}
 		}
-		line := sbom.Element(e).String() + " is missing"
-		if names != nil {
-			line += fmt.Sprintf(" of %d of %d components: %s", n, q.Components, strings.Join(names, ", "))
-			if n > len(names) {
-				line += ", …"
-			}
+		b.Lacks = append(b.Lacks, l)
+	}
+	return b
+}
+
+// lacking says which components of a bill of materials lack what, an element a
+// line, with all their names.
+func lacking(b *report.Bill) (why []string) {
+	for _, l := range b.Lacks {
+		line := l.Element + " is missing"
+		switch {
+		case l.Names != nil:
+			line += fmt.Sprintf(" of %d of %d components: %s", l.Components, b.Components, strings.Join(l.Names, ", "))
+		case l.Components > 0:
+			line += fmt.Sprintf(" of all %d components", b.Components)
 		}
-		why = once(why, line, maxWhy)
+		why = once(why, line, maxWhy+1)
 	}
 	return why
 }

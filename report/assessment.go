@@ -33,6 +33,7 @@ type Assessment struct {
 	Findings []finding.Finding // in the order of urgency
 	Sessions []Session
 	Cleared  []Cleared // what suppliers say is no finding
+	Bills    []Bill    // of materials, in the order of their inputs
 	Stats    Stats
 }
 
@@ -50,6 +51,23 @@ type Cleared struct {
 	Document      string // its id
 	Time          int64  // of the statement, in nanoseconds since 1970; 0 when it has none
 	Input         int    // the document's
+}
+
+// A Bill says what is in a bill of materials, and what it lacks of NTIA's
+// minimum elements and of FDA's additions.
+type Bill struct {
+	Input      int
+	Product    string // that it is about, or ""
+	Components int
+	Lacks      []Lack
+}
+
+// A Lack is an element that is missing of a bill of materials.
+type Lack struct {
+	Element    string   // in NTIA's and FDA's words
+	FDA        bool     // FDA asks for it, and NTIA does not
+	Components int      // that lack it; 0 when the document itself does
+	Names      []string // of them, all; nil when each component of the bill lacks it
 }
 
 // An Input is one file, stream or interface that was read.
@@ -178,6 +196,7 @@ type (
 		Findings []jsonFinding `json:"findings"`
 		Sessions []jsonSession `json:"sessions"`
 		Cleared  []jsonCleared `json:"cleared"`
+		Bills    []jsonBill    `json:"bills"`
 		Stats    jsonStats     `json:"stats"`
 	}
 	jsonInput struct {
@@ -303,6 +322,18 @@ type (
 		Time          string   `json:"time"`
 		Input         string   `json:"input"`
 	}
+	jsonBill struct {
+		Input      string     `json:"input"`
+		Product    string     `json:"product"`
+		Components int        `json:"components"`
+		Lacks      []jsonLack `json:"lacks"`
+	}
+	jsonLack struct {
+		Element    string   `json:"element"`
+		FDA        bool     `json:"fda,omitempty"`
+		Components int      `json:"components"`
+		Names      []string `json:"names,omitempty"`
+	}
 	jsonStats struct {
 		Packets uint64            `json:"packets"`
 		Bytes   uint64            `json:"bytes"`
@@ -322,7 +353,7 @@ func JSON(w io.Writer, a *Assessment) error {
 	b := bufio.NewWriter(w)
 	e := json.NewEncoder(PlainJSON(b)) // ends each value with a line feed
 	e.SetEscapeHTML(false)
-	var errs [7]error
+	var errs [8]error
 	b.WriteString("{\n\"myelin\": ")
 	errs[5] = e.Encode(a.Version)
 	fmt.Fprintf(b, ",\"schema\": %d,\n", Schema)
@@ -337,6 +368,13 @@ func JSON(w io.Writer, a *Assessment) error {
 		return &jsonCleared{
 			c.Vulnerability, c.Product, c.Component, list(c.Devices), c.Status, c.Justification, c.Impact, c.Supplier, c.Document, stamp(c.Time), a.input(c.Input),
 		}
+	})
+	errs[7] = jsonList(b, e, "bills", a.Bills, func(m *Bill) any {
+		j := &jsonBill{a.input(m.Input), m.Product, m.Components, []jsonLack{}}
+		for _, l := range m.Lacks {
+			j.Lacks = append(j.Lacks, jsonLack(l))
+		}
+		return j
 	})
 	b.WriteString("\"stats\": ")
 	lost := a.Stats.Lost

@@ -81,6 +81,8 @@ type pageData struct {
 	Inputs                                                                         []inputRow
 	Losses                                                                         []lossRow
 	Cleared                                                                        []clearedRow
+	Bills                                                                          []billRow
+	MoreBills                                                                      string
 	Clearance, MoreCleared                                                         string
 	MoreFindings, MoreMedical, MoreStations, MoreOutside, MoreSessions, MoreInputs string // how many are left out; "" when none
 	Version                                                                        string
@@ -177,7 +179,7 @@ type shortRow struct {
 }
 
 // A paper says how many rows of each list are not printed.
-type paper struct{ Findings, Cleared, Medical, Stations, Outside, Sessions, Inputs, Losses string }
+type paper struct{ Findings, Cleared, Bills, Medical, Stations, Outside, Sessions, Inputs, Losses string }
 
 type inputRow struct {
 	Path, Kind, Holds, Size, Error, Read string
@@ -187,6 +189,11 @@ type inputRow struct {
 type clearedRow struct {
 	Vulnerability, What, Because, By string
 	Screen                           bool // not printed
+}
+
+type billRow struct {
+	Product, Components, NTIA, FDA, File string
+	Screen                               bool // not printed
 }
 
 type lossRow struct {
@@ -213,6 +220,7 @@ func newPage(g *digest) *pageData {
 	p.facts(g)
 	p.findings(g)
 	p.cleared(g)
+	p.bills(g)
 	p.sessions(g)
 	p.inputs(g)
 	p.print(g)
@@ -253,11 +261,12 @@ func (p *pageData) print(g *digest) {
 		p.Short = append(p.Short, *r)
 	}
 	p.Paper = paper{
-		Findings: more(len(g.Findings), full), Cleared: more(len(g.Cleared), paperRows), Medical: more(g.medical, paperMedical), Stations: more(g.stations, paperStations),
+		Findings: more(len(g.Findings), full), Cleared: more(len(g.Cleared), paperRows), Bills: more(len(g.Bills), paperRows), Medical: more(g.medical, paperMedical), Stations: more(g.stations, paperStations),
 		Outside: more(len(p.Outside), paperRows), Sessions: more(len(g.Sessions), paperSessions),
 		Inputs: more(len(g.Inputs), paperRows), Losses: more(len(p.Losses), paperRows),
 	}
 	screen(p.Cleared, paperRows, func(r *clearedRow) *bool { return &r.Screen })
+	screen(p.Bills, paperRows, func(r *billRow) *bool { return &r.Screen })
 	screen(p.Medical, paperMedical, func(r *deviceRow) *bool { return &r.Screen })
 	screen(p.Stations, paperStations, func(r *deviceRow) *bool { return &r.Screen })
 	screen(p.Outside, paperRows, func(r *deviceRow) *bool { return &r.Screen })
@@ -527,6 +536,17 @@ func (p *pageData) cleared(g *digest) {
 		p.Cleared = append(p.Cleared, clearedRow{Vulnerability: cut(Plain(c.Vulnerability), rowWords), What: cut(c.what(), rowWords), Because: cut(c.because(), 2*rowWords), By: cut(c.by(g.Assessment), rowWords)})
 	}
 	p.MoreCleared = more(len(g.Cleared), pageRows)
+}
+
+func (p *pageData) bills(g *digest) {
+	for i := range g.Bills[:min(len(g.Bills), pageRows)] {
+		m := &g.Bills[i]
+		p.Bills = append(p.Bills, billRow{
+			Product: cut(m.of(g.Assessment), rowWords), Components: digits(m.Components), NTIA: cmp.Or(m.lacks(false), "complete"), FDA: cmp.Or(m.lacks(true), "complete"),
+			File: cut(Plain(g.input(m.Input)), rowWords),
+		})
+	}
+	p.MoreBills = more(len(g.Bills), pageRows)
 }
 
 func (p *pageData) devices(g *digest) {

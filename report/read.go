@@ -75,6 +75,16 @@ func ReadJSON(r io.Reader) (*Assessment, error) {
 	for _, s := range doc.Sessions {
 		a.Sessions = append(a.Sessions, Session(s))
 	}
+	for _, m := range doc.Bills {
+		b := Bill{Input: -1, Product: m.Product, Components: m.Components}
+		if i, ok := inputs[m.Input]; ok {
+			b.Input = i
+		}
+		for _, l := range m.Lacks {
+			b.Lacks = append(b.Lacks, Lack(l))
+		}
+		a.Bills = append(a.Bills, b)
+	}
 	for i, c := range doc.Cleared {
 		at, err := unstamp("time", c.Time)
 		if err != nil {

@@ -191,6 +191,12 @@ func sampleWard() *Assessment {
 	}, {
 		Vulnerability: "CVE-2026-1004", Product: "Veltis M9 5.0", Component: "libtls 1.0.2k", Devices: []string{id("mon-3")}, Status: "fixed", Supplier: "Veltis", Input: -1,
 	}}
+	a.Bills = []Bill{{Input: 6, Product: "Norra Medical FlowLink 1.8", Components: 61, Lacks: []Lack{
+		{Element: "supplier name", Components: 12, Names: strings.Fields("a1 a2 a3 a4 a5 a6 a7 a8 a9 a10 a11 a12")},
+		{Element: "version", Components: 1, Names: []string{"lwip"}},
+		{Element: "level of support", FDA: true, Components: 61},
+		{Element: "timestamp"},
+	}}, {Input: -1, Product: "Aeris V2 3.3", Components: 1}}
 	a.Sessions = []Session{
 		{Protocol: "dns", Client: "10.20.3.10", Server: "10.20.1.2", Port: 53, Count: 44, Bytes: 5_210},
 		{Protocol: "dns", Client: "10.20.8.99", Server: "10.20.1.2", Port: 53, Count: 912, Bytes: 220_412},

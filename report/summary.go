@@ -356,6 +356,19 @@ func (g *digest) answer() string {
 		}
 		return fmt.Sprintf("%s; %s %s attention soon: %s.", calm, count(n, what), verb, enumerate(names, n))
 	}
+	if n := len(g.Bills); n > 0 && len(g.Devices) == 0 && g.Stats.Packets == 0 {
+		incomplete := 0
+		for i := range g.Bills {
+			if g.Bills[i].lacks(false) != "" {
+				incomplete++
+			}
+		}
+		bills := "1 bill of materials"
+		if n > 1 {
+			bills = digits(n) + " bills of materials"
+		}
+		return fmt.Sprintf("%s. Of %s, %s not complete.", calm, bills, digits(incomplete)+map[bool]string{true: " is", false: " are"}[incomplete == 1])
+	}
 	if g.medical == 0 {
 		return calm + ", and no medical device was seen."
 	}
@@ -600,4 +613,44 @@ func (c *Cleared) by(a *Assessment) string {
 		s += ", in " + file
 	}
 	return Plain(s)
+}
+
+// shownGaps is how many components are named of those that lack an element.
+const shownGaps = 10
+
+// lacks says which elements are missing of how many components, and names the
+// first of them; of NTIA's minimum elements, or of FDA's additions.
+func (m *Bill) lacks(fda bool) string {
+	var list []string
+	for i := range m.Lacks {
+		l := &m.Lacks[i]
+		switch {
+		case l.FDA != fda:
+		case l.Components == 0:
+			list = append(list, "no "+l.Element)
+		case l.Names == nil:
+			list = append(list, "all without "+l.Element)
+		default:
+			names := make([]string, 0, shownGaps)
+			for _, s := range l.Names[:min(len(l.Names), shownGaps)] {
+				names = append(names, cut(Plain(s), 60))
+			}
+			list = append(list, digits(l.Components)+" without "+l.Element+" ("+enumerate(names, len(l.Names))+")")
+		}
+	}
+	return strings.Join(list, "; ")
+}
+
+// of names the product of a bill, or its file.
+func (m *Bill) of(a *Assessment) string {
+	return Plain(cmp.Or(m.Product, a.input(m.Input), "an unnamed product"))
+}
+
+// sentence says what is in a bill, and whether it is complete.
+func (m *Bill) sentence(a *Assessment) string {
+	s := "bill of materials of " + m.of(a) + ": " + count(m.Components, "component") + "; "
+	if lacks := m.lacks(false); lacks != "" {
+		return s + "not complete: " + lacks
+	}
+	return s + "complete by NTIA's minimum elements"
 }

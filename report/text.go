@@ -28,6 +28,7 @@ const (
 	textDevices  = 60
 	textStations = 20
 	textSessions = 40
+	textBills    = 20
 	textInputs   = 20
 	textLosses   = 12
 )
@@ -53,6 +54,7 @@ func Text(w io.Writer, a *Assessment) error {
 	g.textStations(b, "OTHER STATIONS", false)
 	g.textStations(b, "OUTSIDE THE HOSPITAL", true)
 	g.textSessions(b)
+	g.textBills(b)
 	g.textInputs(b)
 	fmt.Fprintf(b, "\nNext: %s\n", g.next())
 	return b.Flush()
@@ -335,6 +337,23 @@ func (g *digest) textSessions(b *bufio.Writer) {
 	}
 	textTable(b, "WHO TALKS TO WHOM", []column{{"from", 22, false}, {"to", 24, false}, {"protocol", 10, false}, {"port", 5, true}, {"", 10, false}, {"times", 7, true}, {"amount", 9, true}},
 		rows, len(g.Sessions)-len(rows))
+}
+
+// textBills says what is in each bill of materials and what it lacks.
+func (g *digest) textBills(b *bufio.Writer) {
+	for i := range g.Bills[:min(len(g.Bills), textBills)] {
+		m := &g.Bills[i]
+		if i == 0 {
+			fmt.Fprint(b, "\nBILLS OF MATERIALS\n")
+		}
+		fmt.Fprintln(b, wrap(m.sentence(g.Assessment), 100))
+		if more := m.lacks(true); more != "" {
+			fmt.Fprintln(b, "  "+strings.ReplaceAll(wrap("FDA asks for more: "+more, 98), "\n", "\n  "))
+		}
+	}
+	if n := len(g.Bills) - textBills; n > 0 {
+		fmt.Fprintf(b, "and %s more, see --format json\n", digits(n))
+	}
 }
 
 func (g *digest) textInputs(b *bufio.Writer) {

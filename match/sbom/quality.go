@@ -36,18 +36,18 @@ func (e Element) String() string {
 	return "unknown element"
 }
 
+// OfDocument reports whether the element is the document's, and not each component's.
+func (e Element) OfDocument() bool { return e == AuthorOfData || e == Timestamp }
+
 // FDA reports whether FDA asks for the element and NTIA does not.
 func (e Element) FDA() bool { return e == SupportLevel || e == EndOfSupport }
-
-// maxGaps bounds the list of components in a report; counts go on.
-const maxGaps = 100
 
 // A Report says what a document lacks.
 type Report struct {
 	Components int           // the subject among them
 	Missing    [elements]int // how many components lack an element; for the document's own elements 0 or 1
 	NoSubject  bool          // the document does not say what it describes
-	Gaps       []Gap         // the first 100 components that lack something, in document order
+	Gaps       []Gap         // the components that lack something, in document order
 	Incomplete int           // how many components lack something
 }
 
@@ -125,9 +125,7 @@ func (d *Document) Quality() Report {
 			continue
 		}
 		r.Incomplete++
-		if len(r.Gaps) < maxGaps {
-			r.Gaps = append(r.Gaps, Gap{i, s})
-		}
+		r.Gaps = append(r.Gaps, Gap{i, s})
 	}
 	return r
 }

@@ -367,7 +367,7 @@ func TestQuality(t *testing.T) {
 		t.Errorf("got %v", got)
 	}
 	many := &Document{Components: make([]Component, 1000)}
-	if q := many.Quality(); len(q.Gaps) != maxGaps || q.Incomplete != 1000 || q.Missing[ComponentName] != 1000 {
+	if q := many.Quality(); len(q.Gaps) != 1000 || q.Incomplete != 1000 || q.Missing[ComponentName] != 1000 {
 		t.Errorf("%d gaps, %d incomplete", len(q.Gaps), q.Incomplete)
 	}
 }
