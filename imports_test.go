@@ -72,7 +72,7 @@ var rooms = []room{
 	{
 		"cmd",
 		[]string{"assess", "capture", "device", "event", "finding", "flow", "inventory", "match", "proto", "report", "risk", "sim", "watch", "wire"},
-		[]string{"github.com/spf13/cobra", "github.com/spf13/pflag", "github.com/jedib0t/go-pretty"},
+		[]string{"github.com/spf13/cobra", "github.com/spf13/pflag", "github.com/jedib0t/go-pretty", "golang.org/x/sys"},
 	},
 }
 

@@ -178,6 +178,7 @@ type digest struct {
 	unread    int // inputs with an error
 	clear     int // patients whose data crossed in clear, of the finding with the most
 	clears    int // findings of that kind
+	width     int // of text
 	bulk      int // patients whose records were taken at once
 }
 
@@ -599,6 +600,11 @@ func (c *Cleared) because() string {
 	return Plain(s)
 }
 
+// Sentence says in words what is cleared, by whom and why.
+func (c *Cleared) Sentence(a *Assessment) string {
+	return "its supplier cleared it in " + c.what() + ": " + c.because() + "; " + c.by(a)
+}
+
 // by names the supplier, its document and when it said so.
 func (c *Cleared) by(a *Assessment) string {
 	list := []string{c.Supplier}
@@ -653,4 +659,33 @@ func (m *Bill) sentence(a *Assessment) string {
 		return s + "not complete: " + lacks
 	}
 	return s + "complete by NTIA's minimum elements"
+}
+
+// ShortIDs returns for each finding, by its id, the beginning of it that no other
+// finding's id has: the kind and at least four letters.
+func ShortIDs(findings []finding.Finding) map[string]string {
+	const letters = 4
+	ids := make([]string, len(findings))
+	for i := range findings {
+		ids[i] = findings[i].ID
+	}
+	slices.Sort(ids)
+	shared := func(a, b string) (n int) {
+		for n < len(a) && n < len(b) && a[n] == b[n] {
+			n++
+		}
+		return n
+	}
+	short := make(map[string]string, len(ids))
+	for i, id := range ids {
+		n := strings.LastIndexByte(id, '-') + 1 + letters
+		if i > 0 {
+			n = max(n, shared(id, ids[i-1])+1)
+		}
+		if i+1 < len(ids) {
+			n = max(n, shared(id, ids[i+1])+1)
+		}
+		short[id] = id[:min(n, len(id))]
+	}
+	return short
 }

@@ -37,15 +37,28 @@ const (
 // assessment is the same text everywhere.
 var narrowOnce sync.Once
 
-// Text writes the assessment for a person at a terminal, at most 100 columns
-// wide: the answer in a sentence, a summary, and tables.
-func Text(w io.Writer, a *Assessment) error {
+// The widths of text, in columns: of a terminal whose width nobody knows, and the
+// bounds of what a width may be.
+const (
+	TextWidth = 80
+	narrowest = 60
+	widest    = 120
+)
+
+// Text writes the assessment for a person at a terminal of 80 columns.
+func Text(w io.Writer, a *Assessment) error { return TextWide(w, a, TextWidth) }
+
+// TextWide writes the assessment for a person at a terminal: the answer in a
+// sentence, a summary, and tables. What is narrower than 60 columns or wider than
+// 120 is taken for that.
+func TextWide(w io.Writer, a *Assessment, width int) error {
 	narrowOnce.Do(func() { text.OverrideRuneWidthEastAsianWidth(false) })
 	g := newDigest(a)
+	g.width = min(max(width, narrowest), widest)
 	b := bufio.NewWriter(w)
-	fmt.Fprintln(b, wrap(g.answer(), 100))
+	fmt.Fprintln(b, wrap(g.answer(), g.width))
 	for _, warning := range g.warnings() {
-		fmt.Fprintln(b, wrap(warning, 100))
+		fmt.Fprintln(b, wrap(warning, g.width))
 	}
 	g.textSummary(b)
 	g.textFindings(b)
@@ -68,10 +81,11 @@ type column struct {
 }
 
 // textTable writes rows under a heading and says how many it left out.
-func textTable(b *bufio.Writer, heading string, columns []column, rows [][]string, more int) {
+func (g *digest) textTable(b *bufio.Writer, heading string, columns []column, rows [][]string, more int) {
 	if len(rows) == 0 {
 		return
 	}
+	columns = fit(columns, g.width)
 	t := table.NewWriter()
 	style := table.StyleDefault
 	style.Options = table.OptionsNoBordersAndSeparators
@@ -104,6 +118,37 @@ func textTable(b *bufio.Writer, heading string, columns []column, rows [][]strin
 	}
 }
 
+// fit makes columns narrower, the widest first, until a line has room for all.
+// What a screen of 120 columns has more goes to the last column.
+func fit(columns []column, width int) []column {
+	columns = slices.Clone(columns)
+	sum := 2 * (len(columns) - 1)
+	for _, c := range columns {
+		sum += c.width
+	}
+	for ; sum > width; sum-- {
+		at := 0
+		for i := range columns {
+			if columns[i].width > columns[at].width {
+				at = i
+			}
+		}
+		columns[at].width--
+	}
+	if last := &columns[len(columns)-1]; sum < width && last.width > 40 && !last.right {
+		last.width = min(last.width+width-sum, 80) // longer lines are hard to read
+	}
+	return columns
+}
+
+// harmWidth has room for bars and word, or on a narrow screen for one under the other.
+func (g *digest) harmWidth() int {
+	if g.width < 96 {
+		return len("catastrophic")
+	}
+	return len("catastrophic") + 1 + int(device.Catastrophic)
+}
+
 // blanks are what WrapSoft pads the end of a line with.
 var blanks = regexp.MustCompile(` +(\n|$)`)
 
@@ -124,13 +169,18 @@ func (g *digest) textSummary(b *bufio.Writer) {
 	if g.outside > 0 {
 		devices += "; talk with " + count(g.outside, "host") + " outside the hospital"
 	}
-	fmt.Fprintf(b, "\n  devices   %s\n  findings  %s\n", devices, g.byDecision())
-	if cleared := g.clearance(); cleared != "" {
-		fmt.Fprintf(b, "            %s\n", cleared)
+	line := func(name, text string) {
+		fmt.Fprintf(b, "  %-8s  %s\n", name, strings.ReplaceAll(wrap(text, g.width-12), "\n", "\n            "))
 	}
-	fmt.Fprintf(b, "  patients  %s\n", g.patients())
+	fmt.Fprintln(b)
+	line("devices", devices)
+	line("findings", g.byDecision())
+	if cleared := g.clearance(); cleared != "" {
+		line("", cleared)
+	}
+	line("patients", g.patients())
 	if taken := g.taken(); taken != "" {
-		fmt.Fprintf(b, "            %s\n", taken)
+		line("", taken)
 	}
 	inputs := fmt.Sprintf("%s, %s, %s", count(len(g.Inputs), "input"), count(g.Stats.Packets, "packet"), size(g.Stats.Bytes))
 	if g.Stats.Packets == 0 && !g.nothing() {
@@ -139,12 +189,13 @@ func (g *digest) textSummary(b *bufio.Writer) {
 	if g.unread > 0 {
 		inputs += fmt.Sprintf("; %s could not be read to the end", digits(g.unread))
 	}
-	fmt.Fprintf(b, "  read      %s\n", inputs)
+	line("read", inputs)
 }
 
 func (g *digest) textFindings(b *bufio.Writer) {
 	var rows [][]string
 	advised := map[finding.Kind]string{}
+	short := ShortIDs(g.Findings)
 	for i := range g.Findings {
 		if len(rows) == textFindings {
 			break
@@ -188,9 +239,10 @@ func (g *digest) textFindings(b *bufio.Writer) {
 			what += "\nto do: " + cut(Plain(f.Advice), 600)
 		}
 		advised[f.Kind] = f.Advice
+		what += "\nid: " + Plain(short[f.ID])
 		rows = append(rows, []string{lookOf(f.Decision).String(), bars(f.Harm) + " " + harmWord(f.Harm), cut(g.who(f), 60), what + "\n "})
 	}
-	textTable(b, "FINDINGS", []column{{"decision", 8, false}, {"harm", 18, false}, {"device", 16, false}, {"what, where, what to do", 51, false}},
+	g.textTable(b, "FINDINGS", []column{{"decision", 8, false}, {"harm", g.harmWidth(), false}, {"device", 16, false}, {"what, where, what to do", 51, false}},
 		rows, len(g.Findings)-len(rows))
 }
 
@@ -200,7 +252,7 @@ func (g *digest) textCleared(b *bufio.Writer) {
 		c := &g.Cleared[i]
 		rows = append(rows, []string{cut(Plain(c.Vulnerability), 40), cut(c.what(), 120), cut(c.because(), 200), cut(c.by(g.Assessment), 200)})
 	}
-	textTable(b, "CLEARED BY THEIR SUPPLIERS", []column{{"weakness", 16, false}, {"product", 24, false}, {"which says", 26, false}, {"supplier, document", 28, false}},
+	g.textTable(b, "CLEARED BY THEIR SUPPLIERS", []column{{"weakness", 16, false}, {"product", 24, false}, {"which says", 26, false}, {"supplier, document", 28, false}},
 		rows, len(g.Cleared)-len(rows))
 }
 
@@ -277,7 +329,7 @@ func (g *digest) textDevices(b *bufio.Writer) {
 			cells(addresses(d, 3)), protocols(d, 8),
 		})
 	}
-	textTable(b, "MEDICAL DEVICES", []column{{"device", 16, false}, {"harm", 18, false}, {"what it is", 24, false}, {"addresses", 17, false}, {"speaks", 17, false}},
+	g.textTable(b, "MEDICAL DEVICES", []column{{"device", 16, false}, {"harm", g.harmWidth(), false}, {"what it is", 24, false}, {"addresses", 17, false}, {"speaks", 17, false}},
 		rows, g.medical-len(rows))
 }
 
@@ -301,7 +353,7 @@ func (g *digest) textStations(b *bufio.Writer, heading string, outside bool) {
 			rows = append(rows, []string{cut(Plain(Label(d)), 60), worst, cut(cmp.Or(Plain(d.Role), Plain(d.OS), product(d)), 60), cells(addresses(d, 2)), protocols(d, 8)})
 		}
 	}
-	textTable(b, heading, []column{{"station", 24, false}, {"finding", 8, false}, {"what it is", 18, false}, {"addresses", 17, false}, {"speaks", 22, false}},
+	g.textTable(b, heading, []column{{"station", 24, false}, {"finding", 8, false}, {"what it is", 18, false}, {"addresses", 17, false}, {"speaks", 22, false}},
 		rows, n-len(rows))
 }
 
@@ -335,7 +387,7 @@ func (g *digest) textSessions(b *bufio.Writer) {
 		}
 		rows = append(rows, []string{cut(g.nameOf(s.Client), 44), "→ " + cut(g.nameOf(s.Server), 44), cut(Plain(s.Protocol), 40), port, s.protection(), digits(s.Count), size(s.Bytes)})
 	}
-	textTable(b, "WHO TALKS TO WHOM", []column{{"from", 22, false}, {"to", 24, false}, {"protocol", 10, false}, {"port", 5, true}, {"", 10, false}, {"times", 7, true}, {"amount", 9, true}},
+	g.textTable(b, "WHO TALKS TO WHOM", []column{{"from", 22, false}, {"to", 24, false}, {"protocol", 10, false}, {"port", 5, true}, {"", 10, false}, {"times", 7, true}, {"amount", 9, true}},
 		rows, len(g.Sessions)-len(rows))
 }
 
@@ -346,9 +398,9 @@ func (g *digest) textBills(b *bufio.Writer) {
 		if i == 0 {
 			fmt.Fprint(b, "\nBILLS OF MATERIALS\n")
 		}
-		fmt.Fprintln(b, wrap(m.sentence(g.Assessment), 100))
+		fmt.Fprintln(b, wrap(m.sentence(g.Assessment), g.width))
 		if more := m.lacks(true); more != "" {
-			fmt.Fprintln(b, "  "+strings.ReplaceAll(wrap("FDA asks for more: "+more, 98), "\n", "\n  "))
+			fmt.Fprintln(b, "  "+strings.ReplaceAll(wrap("FDA asks for more: "+more, g.width-2), "\n", "\n  "))
 		}
 	}
 	if n := len(g.Bills) - textBills; n > 0 {
@@ -367,7 +419,7 @@ func (g *digest) textInputs(b *bufio.Writer) {
 			rows = append(rows, []string{Plain(in.Path), cmp.Or(Plain(in.Kind), "not recognised"), in.holds(), Plain(in.Error)})
 		}
 	}
-	textTable(b, "INPUTS NOT READ TO THE END", []column{{"input", 30, false}, {"kind", 10, false}, {"holds", 18, true}, {"why", 35, false}}, rows, n-len(rows))
+	g.textTable(b, "INPUTS NOT READ TO THE END", []column{{"input", 30, false}, {"kind", 10, false}, {"holds", 18, true}, {"why", 35, false}}, rows, n-len(rows))
 
 	notes := func(title, input, what string, is func(*Input) bool) {
 		var rows [][]string
@@ -381,7 +433,7 @@ func (g *digest) textInputs(b *bufio.Writer) {
 				rows = append(rows, []string{Plain(in.Path), Plain(in.Note)})
 			}
 		}
-		textTable(b, title, []column{{input, 30, false}, {what, 70, false}}, rows, n-len(rows))
+		g.textTable(b, title, []column{{input, 30, false}, {what, 70, false}}, rows, n-len(rows))
 	}
 	notes("HOW COLUMNS WERE UNDERSTOOD", "register", "what was taken from which column", func(in *Input) bool { return in.Kind == "register" })
 	notes("DIALECTS AMONG THE INPUTS", "file", "whose frames were read by it", func(in *Input) bool { return in.Kind == "dialect" })
@@ -394,7 +446,7 @@ func (g *digest) textInputs(b *bufio.Writer) {
 			rows = append(rows, []string{digits(g.Stats.Lost[what]), Plain(what)})
 		}
 	}
-	textTable(b, "NOT LOOKED AT", []column{{"how many", 15, true}, {"what", 80, false}}, rows, len(losses)-len(rows))
+	g.textTable(b, "NOT LOOKED AT", []column{{"how many", 15, true}, {"what", 80, false}}, rows, len(losses)-len(rows))
 }
 
 // textSignatures says what came of signatures, a line for all that came out so.
@@ -414,7 +466,7 @@ func (g *digest) textSignatures(b *bufio.Writer) {
 		}
 	}
 	most := min(len(rows), textInputs)
-	textTable(b, "SIGNATURES OF ADVISORIES", []column{{"document", 30, false}, {"what came of it", 70, false}}, rows[:most], len(rows)-most)
+	g.textTable(b, "SIGNATURES OF ADVISORIES", []column{{"document", 30, false}, {"what came of it", 70, false}}, rows[:most], len(rows)-most)
 }
 
 // next says what to run next.
@@ -427,7 +479,7 @@ func (g *digest) next() string {
 	case len(g.Inputs) == 1 && g.Inputs[0].Kind == "interface":
 		return "myelin sense -i " + path + " --format json | tail -n 1 > saved.json, then myelin report --format html -o ward.html saved.json"
 	case len(g.Findings) > 0:
-		return "myelin assess --format html -o ward.html " + path + " (the same as a page, with the map)"
+		return "myelin explain ID " + path + " (why, with the id of a finding, a CVE or a kind), or myelin assess --format html -o ward.html " + path
 	case g.nothing() && g.Stats.Packets > g.Stats.Lost[NotRead]:
 		return "myelin assess --dialect FILE " + path + " (docs/dialects.md tells how to write one)"
 	case g.nothing():

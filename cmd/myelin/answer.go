@@ -14,6 +14,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -30,11 +31,25 @@ var formats = []struct {
 	name  string
 	write func(io.Writer, *report.Assessment) error
 }{
-	{"text", report.Text},
+	{"text", func(w io.Writer, a *report.Assessment) error { return report.TextWide(w, a, textWidth(w)) }},
 	{"json", report.JSON},
 	{"csv", report.CSV},
 	{"sarif", report.SARIF},
 	{"html", report.HTML},
+}
+
+// textWidth is how many columns there are for text: what COLUMNS says, or the
+// terminal that w is.
+func textWidth(w io.Writer) int {
+	if n, err := strconv.Atoi(os.Getenv("COLUMNS")); err == nil && n > 0 {
+		return n
+	}
+	if f, ok := w.(*os.File); ok && terminal(f) {
+		if n := columnsOf(f); n > 0 {
+			return n
+		}
+	}
+	return report.TextWidth
 }
 
 // A formatFlag chooses among formats.

@@ -11,6 +11,7 @@ import (
 	"math"
 	"os"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -32,10 +33,12 @@ func explainVerb(c *console) *cobra.Command {
 		Long: `Explain says why a finding is act, attend, track* or track: the answers behind
 it and where each comes from, the rows of CISA's and CERT/CC's tables, whose
 harm it has, and what documents say of it. FINDING is its id or the beginning
-of it, PATH a saved answer ('myelin assess --format json'), or what is to be
+of it, or a CVE, an advisory, a kind or a device, of which several findings are
+listed. PATH a saved answer ('myelin assess --format json'), or what is to be
 assessed; "-" is standard input.`,
 		Example: `  myelin explain lateral-movement ward.pcap
   myelin explain known-exploited-k3jw saved.json
+  myelin explain CVE-2024-1275 register.csv sboms/ advisories/
   myelin assess --format json captures/ | myelin explain phi-in-clear -`,
 		DisableFlagsInUseLine: true,
 		Args:                  atLeast(2, "explain what? name a finding, by its id or the beginning of it, and where it is: a saved answer, a capture, or - for standard input"),
@@ -51,14 +54,18 @@ assessed; "-" is standard input.`,
 			if err != nil {
 				return err
 			}
-			f, err := findingOf(a, args[0])
-			if err != nil {
-				return err
-			}
-			if format.name == "json" {
-				err = explainJSON(c.out, a, f)
-			} else {
-				err = explainText(c.out, a, f)
+			found := findingsOf(a, args[0])
+			switch {
+			case len(found) == 0:
+				return notFound(a, args[0])
+			case len(found) > 1 && format.name == "json":
+				return fmt.Errorf("%s: %d findings: %s", args[0], len(found), strings.Join(alike(a, found), ", "))
+			case len(found) > 1:
+				err = listText(c.out, a, args[0], found)
+			case format.name == "json":
+				err = explainJSON(c.out, a, found[0])
+			default:
+				err = explainText(c.out, a, found[0])
 			}
 			if err != nil || saved {
 				return err
@@ -109,35 +116,53 @@ func (c *console) answered(v *cobra.Command, paths []string, config assess.Confi
 // maxAlike is how many findings are named when it is not clear which is meant.
 const maxAlike = 8
 
-// findingOf returns the finding with an id, or the only one whose id begins
-// like this.
-func findingOf(a *report.Assessment, id string) (*finding.Finding, error) {
-	var found *finding.Finding
-	var alike []string
-	n := 0
+// findingsOf returns the finding with an id, or those whose id begins like this,
+// or that are of a kind, CVE, advisory or device.
+func findingsOf(a *report.Assessment, what string) (list []*finding.Finding) {
+	same := func(s string) bool { return strings.EqualFold(s, what) }
 	for i := range a.Findings {
 		f := &a.Findings[i]
-		if f.ID == id {
-			return f, nil
+		if f.ID == what {
+			return []*finding.Finding{f}
 		}
-		if !strings.HasPrefix(f.ID, id) {
-			continue
+		if what != "" && strings.HasPrefix(f.ID, what) || slices.ContainsFunc(f.CVE, same) || slices.ContainsFunc(f.Advisories, same) || same(f.Device) || same(labelOf(a, f)) {
+			list = append(list, f)
 		}
-		if n++; len(alike) < maxAlike {
-			alike = append(alike, f.ID+" ("+labelOf(a, f)+")")
+	}
+	return list
+}
+
+// notFound says that there is no such finding, and where its supplier cleared it.
+func notFound(a *report.Assessment, what string) error {
+	for i := range a.Cleared {
+		if c := &a.Cleared[i]; strings.EqualFold(c.Vulnerability, what) {
+			return fmt.Errorf("%s: no finding: %s", what, c.Sentence(a))
 		}
-		found = f
 	}
-	switch {
-	case n == 0:
-		return nil, fmt.Errorf("%s: no such finding; 'myelin assess --format csv' lists the ids", id)
-	case n > len(alike):
-		alike = append(alike, fmt.Sprintf("and %d more", n-len(alike)))
+	return fmt.Errorf("%s: no such finding; 'myelin assess' tells the ids", what)
+}
+
+// alike names findings by id and device, the first of them.
+func alike(a *report.Assessment, found []*finding.Finding) (names []string) {
+	short := report.ShortIDs(a.Findings)
+	for i, f := range found {
+		if i == maxAlike {
+			return append(names, fmt.Sprintf("and %d more", len(found)-i))
+		}
+		names = append(names, short[f.ID]+" ("+labelOf(a, f)+")")
 	}
-	if n > 1 {
-		return nil, fmt.Errorf("%s: %d findings begin like this: %s", id, n, strings.Join(alike, ", "))
+	return names
+}
+
+// listText lists findings, one of which may be meant.
+func listText(out io.Writer, a *report.Assessment, what string, found []*finding.Finding) error {
+	w := bufio.NewWriter(out)
+	fmt.Fprintf(w, "%s: %d findings; explain one of them by its id\n\n", report.Plain(what), len(found))
+	short := report.ShortIDs(a.Findings)
+	for _, f := range found {
+		fmt.Fprintf(w, "%s\n         %s\n", report.FindingLine(a, f), report.Plain(short[f.ID]))
 	}
-	return found, nil
+	return w.Flush()
 }
 
 // labelOf names whom a finding is about.

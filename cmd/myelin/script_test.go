@@ -36,7 +36,7 @@ func TestMain(m *testing.M) {
 //	pack FILE     makes FILE.gz
 //	exits N COMMAND...  runs a command that has to exit with N
 //
-// $WARD is the sample ward.
+// $WARD is the sample ward, and text is 100 columns wide.
 func TestScript(t *testing.T) {
 	ward, err := filepath.Abs("../../testdata/ward")
 	if err != nil {
@@ -47,6 +47,7 @@ func TestScript(t *testing.T) {
 		RequireExplicitExec: true,
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("WARD", ward)
+			e.Setenv("COLUMNS", "100") // of text
 			return nil
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){

@@ -187,7 +187,7 @@ func (t *teller) whole(a *report.Assessment) error {
 	if _, err := fmt.Fprintf(t.c.out, "\n%s\n\n", strings.Repeat("-", 40)); err != nil {
 		return err
 	}
-	return report.Text(t.c.out, a)
+	return report.TextWide(t.c.out, a, textWidth(t.c.out))
 }
 
 // document writes an assessment in one line.
