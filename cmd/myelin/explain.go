@@ -274,6 +274,9 @@ func explainText(out io.Writer, a *report.Assessment, f *finding.Finding) error 
 	line("advisory", strings.Join(f.Advisories, ", "))
 	line("match", f.Certainty)
 	for _, why := range f.Why {
+		if r := []rune(why); len(r) > 600 { // --format json has all
+			why = string(r[:600]) + "…"
+		}
 		line("  because", why)
 	}
 	if f.Certainty == finding.Review {
