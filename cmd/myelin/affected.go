@@ -373,6 +373,7 @@ func (l *library) advisory(p *assess.Paper, f io.Reader) (int, func(), error) {
 type affected struct {
 	Schema   int              `json:"schema"`
 	What     string           `json:"what"`
+	Has      bool             `json:"has,omitempty"` // What is a component or product, and these have it, be they vulnerable or not
 	Devices  []affectedDevice `json:"devices"`
 	Products []affectedDevice `json:"products"` // that are hit, and of which the register has no device
 	Cleared  []affectedDevice `json:"cleared"`  // by their suppliers: devices, and products of which there is none
@@ -432,7 +433,7 @@ func (l *library) answer(what string, hits []match.Hit) *affected {
 		h := &hits[i]
 		devices, products := &a.Devices, &a.Products
 		cleared, opinions := "", []string(nil)
-		if h.Vulnerability != "" {
+		if a.Has = h.Vulnerability == ""; !a.Has {
 			var stands bool
 			var by *vex.Statement
 			if stands, by, opinions = l.suppliers.Judge(h); by != nil {
@@ -601,7 +602,14 @@ func (a *affected) text(w io.Writer) error {
 			sure++
 		}
 	}
-	fmt.Fprintf(b, "%s: %d affected, %d to look at", report.Plain(a.What), sure, len(a.Devices)-sure)
+	verb := "affected"
+	switch {
+	case a.Has && sure == 1:
+		verb = "device has it"
+	case a.Has:
+		verb = "devices have it"
+	}
+	fmt.Fprintf(b, "%s: %d %s, %d to look at", report.Plain(a.What), sure, verb, len(a.Devices)-sure)
 	switch n := len(a.Cleared); {
 	case n == 1:
 		fmt.Fprint(b, ", 1 cleared by its supplier")
@@ -669,7 +677,13 @@ func (d *affectedDevice) text(w io.Writer) {
 		line("has", d.Components, ", ")
 		return
 	}
-	line("for", slices.Concat(d.Vulnerabilities, d.Advisories[:min(len(d.Advisories), most)]), ", ")
+	ids := slices.Clone(d.Vulnerabilities)
+	for _, id := range d.Advisories[:min(len(d.Advisories), most)] {
+		if !slices.Contains(ids, id) { // the record of a CVE has its name
+			ids = append(ids, id)
+		}
+	}
+	line("for", ids, ", ")
 	line("has", d.Components, ", ")
 	line("why", d.Why, "; ")
 	line("but", d.Opinions, "; ")
