@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -122,7 +123,7 @@ Files may be packed (.gz, .zst); one of them may be "-", standard input.`,
 	}
 	v.Flags().StringArrayVar(&registers, "register", nil, "`FILE`: the hospital's list of devices (CSV, YAML, JSON)")
 	v.Flags().StringArrayVar(&sboms, "sboms", nil, "`PATH`: bills of materials (CycloneDX, SPDX), a file or folder")
-	v.Flags().StringArrayVar(&advisories, "advisories", nil, "`PATH`: advisories (CSAF, OSV, CVE, NVD), a file or folder")
+	v.Flags().StringArrayVar(&advisories, "advisories", nil, "`PATH`: advisories (CSAF, OSV, CVE, NVD), recalls (FDA), KEV, EPSS, a file or folder")
 	v.Flags().StringArrayVar(&statements, "vex", nil, "`PATH`: what suppliers say (OpenVEX, CycloneDX, CSAF), a file or folder")
 	registerAliases(v, &aliases)
 	registerKeys(v, &keys)
@@ -139,6 +140,9 @@ type library struct {
 	entries []register.Entry // by ordinal
 	failed  bool
 	now     time.Time
+
+	kev  map[string]advisory.KEVEntry
+	epss *advisory.EPSS
 
 	suppliers  *assess.Suppliers
 	said       []vex.Statement
@@ -171,7 +175,7 @@ func (l *library) open(aliases string) error {
 		return err
 	}
 	l.names, l.index = names, match.NewIndex(names)
-	l.suppliers = assess.NewSuppliers(l.index, names)
+	l.suppliers, l.kev = assess.NewSuppliers(l.index, names), map[string]advisory.KEVEntry{}
 	return nil
 }
 
@@ -280,20 +284,46 @@ func (l *library) document(p *assess.Paper, f io.Reader) (int, func(), error) {
 	if _, ok := sbom.Detect(p.Head); ok {
 		return l.sbom(p, f)
 	}
-	if advisory.Detect(p.Head) != advisory.NoKind {
+	switch advisory.Detect(p.Head) {
+	case advisory.NoKind:
+	case advisory.KEVCatalog:
+		rows, err := advisory.ReadKEV(f)
+		if err != nil {
+			return 0, nil, err
+		}
+		return len(rows), func() { maps.Copy(l.kev, rows) }, nil
+	case advisory.EPSSScores:
+		scores, err := advisory.ReadEPSS(f)
+		if err != nil {
+			return 0, nil, err
+		}
+		return 0, func() {
+			if l.epss == nil || scores.Date.After(l.epss.Date) {
+				l.epss = scores
+			}
+		}, nil
+	default:
 		return l.advisory(p, f)
 	}
 	if assess.IsOpenVEX(p.Head) {
 		return l.vex(p)
 	}
-	if !assess.NamesList(p.Name) || register.Detect(p.Head, p.Name) != register.DeviceList {
-		return 0, nil, nil
+	switch register.Detect(p.Head, p.Name) {
+	case register.RecallFile:
+		docs, err := register.ReadRecalls(f)
+		n, add := l.published(docs)
+		return n, add, err
+	case register.DeviceList:
+		if !assess.NamesList(p.Name) {
+			break
+		}
+		n, add, err := l.register(p, f)
+		if errors.Is(err, register.ErrNotList) {
+			break
+		}
+		return n, add, err
 	}
-	n, add, err := l.register(p, f)
-	if errors.Is(err, register.ErrNotList) {
-		return 0, nil, nil
-	}
-	return n, add, err
+	return 0, nil, nil
 }
 
 func (l *library) sbom(p *assess.Paper, f io.Reader) (int, func(), error) {
@@ -328,45 +358,43 @@ func (l *library) vex(p *assess.Paper) (int, func(), error) {
 }
 
 func (l *library) advisory(p *assess.Paper, f io.Reader) (int, func(), error) {
-	kind := advisory.Detect(p.Head)
-	switch kind {
-	case advisory.CSAF, advisory.OSV, advisory.CVE5, advisory.NVD, advisory.GitHub:
-	default:
-		return 0, nil, nil
-	}
 	docs, err := advisory.Read(f)
-	if kind == advisory.CSAF && len(docs) == 1 {
-		_, note, wrong := p.Beside()
-		if wrong != nil {
-			return 0, nil, errors.Join(err, wrong)
-		}
-		l.note(note)
+	n, add := l.published(docs)
+	if len(docs) != 1 || docs[0].Kind != advisory.CSAF {
+		return n, add, err
 	}
-	items := 0
-	for _, d := range docs { // of several, those that could be read
+	_, note, wrong := p.Beside()
+	if wrong != nil {
+		return 0, nil, errors.Join(err, wrong)
+	}
+	l.note(note)
+	if docs[0].Profile != "csaf_vex" {
+		return n, add, err
+	}
+	m, say, wrong := l.vex(p)
+	if wrong != nil {
+		return 0, nil, errors.Join(err, wrong)
+	}
+	return n + m, func() { add(); say() }, err
+}
+
+// published takes advisories and recalls: of several, those that could be read.
+func (l *library) published(docs []*advisory.Document) (items int, add func()) {
+	if len(docs) == 0 {
+		return 0, nil
+	}
+	for _, d := range docs {
 		items++
 		for i := range d.Vulnerabilities {
 			items += 1 + len(d.Vulnerabilities[i].Statements)
 		}
-	}
-	if len(docs) == 0 {
-		return 0, nil, err
-	}
-	say := func() {}
-	if len(docs) == 1 && docs[0].Profile == "csaf_vex" {
-		n, add, wrong := l.vex(p)
-		if wrong != nil {
-			return 0, nil, errors.Join(err, wrong)
-		}
-		items, say = items+n, add
 	}
 	return items, func() {
 		for _, d := range docs {
 			l.index.AddAdvisory(d)
 		}
 		l.advisories = append(l.advisories, docs...)
-		say()
-	}, err
+	}
 }
 
 // affected is the answer, and in JSON one document.
@@ -401,6 +429,8 @@ type affectedDevice struct {
 	Advisories      []string        `json:"advisories,omitempty"`
 	Components      []string        `json:"components,omitempty"`
 	Why             []string        `json:"why"`
+	Exploited       bool            `json:"known_exploited,omitempty"` // CISA's catalogue has it
+	EPSS            float64         `json:"epss,omitempty"`            // the highest of its vulnerabilities
 	Do              []string        `json:"do,omitempty"`
 	Cleared         []string        `json:"cleared,omitempty"`  // by whom, and why
 	Opinions        []string        `json:"opinions,omitempty"` // of others than the supplier
@@ -577,6 +607,16 @@ func (l *library) add(d *affectedDevice, h *match.Hit) {
 		}
 	}
 	also(&d.Vulnerabilities, h.Vulnerability)
+	for _, id := range append([]string{h.Vulnerability}, h.Aliases...) {
+		if row, known := l.kev[id]; known {
+			d.Exploited = true
+			also(&d.Do, row.Action)
+		}
+		if l.epss != nil {
+			p, _, _ := l.epss.Score(id)
+			d.EPSS = max(d.EPSS, p)
+		}
+	}
 	for _, s := range h.Advisories {
 		also(&d.Advisories, s)
 	}
@@ -687,6 +727,12 @@ func (d *affectedDevice) text(w io.Writer) {
 	line("has", d.Components, ", ")
 	line("why", d.Why, "; ")
 	line("but", d.Opinions, "; ")
+	if d.Exploited {
+		line("now", []string{"attackers use it: CISA's catalogue of known exploited vulnerabilities has it"}, "")
+	}
+	if d.EPSS > 0 {
+		line("epss", []string{strconv.FormatFloat(d.EPSS, 'f', -1, 64)}, "")
+	}
 	for i, s := range d.Do {
 		if i == mostAdvice {
 			fmt.Fprintf(w, "    do    %d more: --format json has them\n", len(d.Do)-i)
