@@ -16,6 +16,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -114,14 +115,7 @@ func Run(ctx context.Context, paths []string, c Config) (*report.Assessment, err
 	for i, warning := range inputs.warnings {
 		a.Inputs[i].Warning = warning
 	}
-	for what, n := range map[string]uint64{
-		"components of bills of materials that list hundreds of one name":           inputs.leftOut.Components,
-		"vulnerabilities of products that have more of them than there is room for": inputs.leftOut.Hits,
-	} {
-		if n > 0 {
-			a.Stats.Lost[what] = n
-		}
-	}
+	maps.Copy(a.Stats.Lost, inputs.leftOut.Counts())
 	a.Stats.Seconds = time.Since(start).Seconds()
 	return a, nil
 }

@@ -281,23 +281,29 @@ func (f *fleet) warn() map[int]string {
 		if end == begin || begin >= len(f.lines) {
 			continue
 		}
-		var say []string
-		if lacks := f.lacks[i]; len(lacks) > 0 {
-			say = append(say, "no column was understood as "+strings.Join(lacks, " or ")+", without which what is published can hardly be held against a device")
-		}
 		n := 0
 		for _, u := range unknown[begin:end] {
 			n += u
 		}
-		if n > 0 {
-			say = append(say, fmt.Sprintf("%d of %d registered devices have no known therapy: their harm is unknown", n, end-begin))
-		}
-		if say != nil {
-			out[f.lines[begin].Input] = strings.Join(say, "; ")
+		if say := Untold(f.lacks[i], n, end-begin); say != "" {
+			out[f.lines[begin].Input] = say
 		}
 		begin = end
 	}
 	return out
+}
+
+// Untold says what a register does not tell and much depends on, or "": fields
+// that it has no column of, and devices of no known therapy.
+func Untold(lacks []string, unknown, devices int) string {
+	var say []string
+	if len(lacks) > 0 {
+		say = append(say, "no column was understood as "+strings.Join(lacks, " or ")+", without which what is published can hardly be held against a device")
+	}
+	if unknown > 0 {
+		say = append(say, fmt.Sprintf("%d of %d registered devices have no known therapy: their harm is unknown", unknown, devices))
+	}
+	return strings.Join(say, "; ")
 }
 
 // current are advisories without those of which there is a newer version, and

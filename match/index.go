@@ -6,6 +6,7 @@ package match
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -85,6 +86,16 @@ const (
 type LeftOut struct {
 	Components uint64 // of bills of materials that list hundreds of one name
 	Hits       uint64 // of products, or answers, that have more than any real one
+}
+
+// Counts says in words what that is, and how much of each; nothing is no entry.
+func (l LeftOut) Counts() map[string]uint64 {
+	m := map[string]uint64{
+		"components of bills of materials that list hundreds of one name":           l.Components,
+		"vulnerabilities of products that have more of them than there is room for": l.Hits,
+	}
+	maps.DeleteFunc(m, func(_ string, n uint64) bool { return n == 0 })
+	return m
 }
 
 // LeftOut returns what there was no room for, in all bills of materials and

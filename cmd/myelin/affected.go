@@ -22,6 +22,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/myelin-health/myelin/assess"
+	"github.com/myelin-health/myelin/device"
 	"github.com/myelin-health/myelin/match"
 	"github.com/myelin-health/myelin/match/advisory"
 	"github.com/myelin-health/myelin/match/register"
@@ -108,14 +109,14 @@ Files may be packed (.gz, .zst); one of them may be "-", standard input.`,
 				a.Unknown = nil
 			}
 			if format.name == "json" {
-				e := json.NewEncoder(c.out)
+				e := json.NewEncoder(report.PlainJSON(c.out))
 				e.SetEscapeHTML(false)
 				e.SetIndent("", "  ")
 				err = e.Encode(a)
 			} else {
 				err = a.text(c.out)
 			}
-			if err == nil && (l.failed || !known) {
+			if err == nil && (l.failed || !known || len(a.Lost) > 0) {
 				err = exit(exitError)
 			}
 			return err
@@ -231,8 +232,12 @@ func (l *library) register(p *assess.Paper, f io.Reader) (int, func(), error) {
 		err = r.Problems[0]
 	}
 	return len(r.Entries), func() {
+		unknown := 0
 		for i := range r.Entries {
 			e := &r.Entries[i]
+			if e.Therapy == device.NoTherapy {
+				unknown++
+			}
 			at := int(l.index.AddDevice(e))
 			for len(l.entries) <= at {
 				l.entries = append(l.entries, register.Entry{})
@@ -246,6 +251,9 @@ func (l *library) register(p *assess.Paper, f io.Reader) (int, func(), error) {
 		l.hint("%s: of its columns %s", p.Path, strings.Join(columns, ", "))
 		if len(r.Unused) > 0 {
 			l.hint("%s: nothing is made of the columns %s", p.Path, strings.Join(r.Unused, ", "))
+		}
+		if says := assess.Untold(r.Lacks(), unknown, len(r.Entries)); says != "" {
+			l.hint("%s: %s", p.Path, says)
 		}
 	}, err
 }
@@ -409,6 +417,8 @@ type affected struct {
 	Maker      []makerProduct `json:"maker_products,omitempty"` // where a maker was asked for
 	Unknown    *unknown       `json:"unknown,omitempty"`
 	Signatures []signature    `json:"signatures,omitempty"` // of advisories
+
+	Lost map[string]uint64 `json:"lost,omitempty"` // what there was no room for, as an assessment has it
 }
 
 // An unknown is how many devices may contain it without anybody knowing.
@@ -439,7 +449,7 @@ type affectedDevice struct {
 // answer puts the hits together by device: of several vulnerabilities the
 // surest says why.
 func (l *library) answer(what string, hits []match.Hit) *affected {
-	a := &affected{Schema: 1, What: what, Signatures: l.signatures, Devices: []affectedDevice{}, Products: []affectedDevice{}, Cleared: []affectedDevice{}}
+	a := &affected{Schema: 1, What: what, Signatures: l.signatures, Lost: l.index.LeftOut().Counts(), Devices: []affectedDevice{}, Products: []affectedDevice{}, Cleared: []affectedDevice{}}
 	type place struct {
 		list *[]affectedDevice
 		at   int64 // ordinal of a device, or of a product from -1 down
@@ -686,6 +696,12 @@ func (a *affected) text(w io.Writer) error {
 			fmt.Fprint(b, "\nsignatures of advisories\n")
 		}
 		fmt.Fprintf(b, "  %d: %s\n", s.Documents, s.Says)
+	}
+	for i, what := range slices.Sorted(maps.Keys(a.Lost)) {
+		if i == 0 {
+			fmt.Fprint(b, "\nthere was no room for\n")
+		}
+		fmt.Fprintf(b, "  %d: %s\n", a.Lost[what], what)
 	}
 	return b.Flush()
 }
