@@ -322,15 +322,16 @@ func IsOpenVEX(head []byte) bool {
 // listNames are how the names of registers end.
 var listNames = []string{".csv", ".tsv", ".yaml", ".yml", ".json", ".txt"}
 
-// NamesList reports whether a file may be a register by its name.
-func NamesList(name string) bool {
-	return slices.Contains(listNames, strings.ToLower(filepath.Ext(name)))
+// NamesList reports whether a document may be a register by its name; a stream
+// has none that says anything.
+func (p *Paper) NamesList() bool {
+	return p.stream || slices.Contains(listNames, strings.ToLower(filepath.Ext(p.Name)))
 }
 
 // readList reads a register. What merely looks like one by its first bytes is no
 // document.
 func (d *documents) readList(f io.Reader, in *report.Input, p *Paper) error {
-	if !p.stream && !NamesList(p.Name) { // a stream has no name that says anything
+	if !p.NamesList() {
 		return errNoDocument
 	}
 	r, err := register.Read(f, filepath.Base(p.Name))

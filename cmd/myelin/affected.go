@@ -322,7 +322,7 @@ func (l *library) document(p *assess.Paper, f io.Reader) (int, func(), error) {
 		n, add := l.published(docs)
 		return n, add, err
 	case register.DeviceList:
-		if !assess.NamesList(p.Name) {
+		if !p.NamesList() {
 			break
 		}
 		n, add, err := l.register(p, f)
