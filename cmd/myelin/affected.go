@@ -532,7 +532,7 @@ type makerProduct struct {
 func (l *library) madeBy(maker string) (list []makerProduct) {
 	of := map[[2]string]int{}
 	at := func(manufacturer, model string) *makerProduct {
-		if model == "" || l.names.SameMaker(maker, manufacturer) != match.Exact {
+		if c := l.names.SameMaker(maker, manufacturer); model == "" || c != match.Exact && c != match.Likely {
 			return nil
 		}
 		key := [2]string{strings.ToLower(manufacturer), strings.ToLower(model)}
