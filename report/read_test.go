@@ -69,7 +69,7 @@ func randomAssessment(t *rapid.T) *Assessment {
 			Therapy: device.Therapy(rapid.IntRange(0, int(device.Hearing)).Draw(t, "therapy of a finding")),
 			Harm:    device.Harm(rapid.IntRange(0, int(device.Catastrophic)).Draw(t, "harm")), Privacy: finding.Kinds[kind].Group == finding.PatientData || rapid.Bool().Draw(t, "privacy"),
 			Decision: finding.Decision(rapid.IntRange(0, int(finding.Act)).Draw(t, "decision")),
-			SSVC:     finding.SSVC{Exploitation: text("exploitation"), Exposure: text("exposure"), Action: text("action"), HumanImpact: text("human"), From: finding.Sources{Exploitation: finding.Source(text("source"))}},
+			SSVC:     finding.SSVC{Exploitation: text("exploitation"), Exposure: rapid.SampledFrom([]string{"", "small", "controlled", "open"}).Draw(t, "exposure"), Action: text("action"), HumanImpact: text("human"), From: finding.Sources{Exploitation: finding.Source(text("source"))}},
 			State:    text("state"), Certainty: text("certainty"), Count: number.Draw(t, "count"), Subjects: rapid.IntRange(0, 1<<40).Draw(t, "subjects"),
 			First: rapid.Int64().Draw(t, "first"), Last: rapid.Int64().Draw(t, "last"), Advisories: list("advisories"), CVE: list("cve"), Advice: text("advice"),
 			Component: text("component"), CWE: list("cwe"), Rubric: text("rubric"), EPSS: rapid.Float64Range(0, 1).Draw(t, "epss"), KEV: rapid.Bool().Draw(t, "kev"),

@@ -8,7 +8,6 @@ import (
 	"cmp"
 	"fmt"
 	"io"
-	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -85,7 +84,7 @@ func (g *digest) textTable(b *bufio.Writer, heading string, columns []column, ro
 	if len(rows) == 0 {
 		return
 	}
-	columns = fit(columns, g.width)
+	columns = fit(columns, rows, g.width)
 	t := table.NewWriter()
 	style := table.StyleDefault
 	style.Options = table.OptionsNoBordersAndSeparators
@@ -118,48 +117,99 @@ func (g *digest) textTable(b *bufio.Writer, heading string, columns []column, ro
 	}
 }
 
-// fit makes columns narrower, the widest first, until a line has room for all.
-// What a screen of 120 columns has more goes to the last column.
-func fit(columns []column, width int) []column {
+// fit shares a line among columns by what stands in them: none is wider than its
+// widest line, and none is so narrow that a word of it breaks while another can
+// give room.
+func fit(columns []column, rows [][]string, width int) []column {
 	columns = slices.Clone(columns)
+	least, most := make([]int, len(columns)), make([]int, len(columns))
 	sum := 2 * (len(columns) - 1)
-	for _, c := range columns {
+	for i := range columns {
+		c := &columns[i]
+		see := func(cell string) {
+			for line := range strings.SplitSeq(cell, "\n") {
+				most[i] = max(most[i], text.StringWidthWithoutEscSequences(line))
+				for word := range strings.SplitSeq(line, " ") {
+					least[i] = max(least[i], text.StringWidthWithoutEscSequences(word))
+				}
+			}
+		}
+		see(c.name)
+		for _, row := range rows {
+			see(row[i])
+		}
+		least[i] = min(least[i], longestWord)
+		c.width = min(max(c.width, least[i]), most[i])
 		sum += c.width
 	}
-	for ; sum > width; sum-- {
-		at := 0
-		for i := range columns {
-			if columns[i].width > columns[at].width {
-				at = i
+	for sum != width {
+		at, best := -1, 0
+		for i := range columns { // the one with most to give, or that lacks most
+			spare := columns[i].width - least[i]
+			if sum < width {
+				spare = min(most[i], readable) - columns[i].width
+			}
+			if spare > best {
+				at, best = i, spare
+			}
+		}
+		switch {
+		case sum < width && at < 0:
+			return columns
+		case sum < width:
+			columns[at].width++
+			sum++
+			continue
+		case at < 0: // a word has to break
+			for i := range columns {
+				if at < 0 || columns[i].width > columns[at].width {
+					at = i
+				}
 			}
 		}
 		columns[at].width--
-	}
-	if last := &columns[len(columns)-1]; sum < width && last.width > 40 && !last.right {
-		last.width = min(last.width+width-sum, 80) // longer lines are hard to read
+		sum--
 	}
 	return columns
 }
 
-// harmWidth has room for bars and word, or on a narrow screen for one under the other.
-func (g *digest) harmWidth() int {
-	if g.width < 96 {
-		return len("catastrophic")
-	}
-	return len("catastrophic") + 1 + int(device.Catastrophic)
-}
+const (
+	longestWord = 42 // that is not broken: ids, addresses, places in files
+	readable    = 80 // longer lines are hard to read
+)
 
-// blanks are what WrapSoft pads the end of a line with.
-var blanks = regexp.MustCompile(` +(\n|$)`)
+// narrow says that a screen has no room for a column that only qualifies another.
+func (g *digest) narrow() bool { return g.width < 100 }
 
-// wrap breaks each line between words, and a word that is too long anywhere.
+// wrap breaks each line between words, and a word that is longer than a line where
+// it is full. A no-break space is none to break at, and is written as a blank.
 func wrap(s string, width int) string {
-	lines := strings.Split(s, "\n")
-	for i := range lines {
-		lines[i] = text.WrapSoft(lines[i], width)
+	var out []string
+	for line := range strings.SplitSeq(s, "\n") {
+		now := ""
+		for word := range strings.SplitSeq(line, " ") {
+			if now != "" && text.StringWidthWithoutEscSequences(now+" "+word) > width {
+				out, now = append(out, now), ""
+			} else if now != "" {
+				now += " "
+			}
+			for now += word; text.StringWidthWithoutEscSequences(now) > width; {
+				head := text.Trim(now, width)
+				if head == "" {
+					break // a rune is wider than the line
+				}
+				out, now = append(out, head), now[len(head):]
+			}
+		}
+		out = append(out, now)
 	}
-	return blanks.ReplaceAllString(strings.Join(lines, "\n"), "$1")
+	for i := range out {
+		out[i] = strings.TrimRight(strings.ReplaceAll(out[i], nobreak, " "), " ")
+	}
+	return strings.Join(out, "\n")
 }
+
+const nobreak = "\u00a0" // of which [Plain] leaves none
 
 func (g *digest) textSummary(b *bufio.Writer) {
 	devices := count(g.medical, "medical device")
@@ -218,7 +268,7 @@ func (g *digest) textFindings(b *bufio.Writer) {
 		if len(f.Sightings) > 0 {
 			first := &f.Sightings[0]
 			if first.Time != 0 {
-				where += ", first at " + time.Unix(0, first.Time).UTC().Format("15:04:05") + " UTC"
+				where += ", first at " + time.Unix(0, first.Time).UTC().Format("15:04:05") + nobreak + "UTC"
 			}
 			where += " in " + g.where(*first)
 			if f.First == 0 && first.Note != "" {
@@ -240,10 +290,18 @@ func (g *digest) textFindings(b *bufio.Writer) {
 		}
 		advised[f.Kind] = f.Advice
 		what += "\nid: " + Plain(short[f.ID])
-		rows = append(rows, []string{lookOf(f.Decision).String(), bars(f.Harm) + " " + harmWord(f.Harm), cut(g.who(f), 60), what + "\n "})
+		decision, harm, who := lookOf(f.Decision).String(), bars(f.Harm)+" "+harmWord(f.Harm), cut(g.who(f), 60)
+		if g.narrow() {
+			rows = append(rows, []string{decision + "\n" + strings.Replace(harm, " ", "\n", 1), who + "\n" + what + "\n "})
+		} else {
+			rows = append(rows, []string{decision, harm, who, what + "\n "})
+		}
 	}
-	g.textTable(b, "FINDINGS", []column{{"decision", 8, false}, {"harm", g.harmWidth(), false}, {"device", 16, false}, {"what, where, what to do", 51, false}},
-		rows, len(g.Findings)-len(rows))
+	columns := []column{{"decision", 8, false}, {"harm", 18, false}, {"device", 16, false}, {"what, where, what to do", 52, false}}
+	if g.narrow() {
+		columns = []column{{"decision", 12, false}, {"device, what, where, what to do", 66, false}}
+	}
+	g.textTable(b, "FINDINGS", columns, rows, len(g.Findings)-len(rows))
 }
 
 func (g *digest) textCleared(b *bufio.Writer) {
@@ -323,14 +381,19 @@ func (g *digest) textDevices(b *bufio.Writer) {
 		if len(rows) == textDevices {
 			break
 		}
-		rows = append(rows, []string{
-			cut(Plain(Label(d)), 48), bars(d.Harm) + " " + harmWord(d.Harm),
-			lines(cut(cmp.Or(Plain(d.Class), d.Therapy.String()), 60), cut(product(d), 80), cut(registered(d), 60)),
-			cells(addresses(d, 3)), protocols(d, 8),
-		})
+		label, harm := cut(Plain(Label(d)), 48), bars(d.Harm)+" "+harmWord(d.Harm)
+		what := lines(cut(cmp.Or(Plain(d.Class), d.Therapy.String()), 60), cut(product(d), 80), cut(registered(d), 60))
+		if g.narrow() {
+			rows = append(rows, []string{label + "\n" + strings.ReplaceAll(harm, " ", nobreak), what, cells(addresses(d, 3)), protocols(d, 8)})
+		} else {
+			rows = append(rows, []string{label, harm, what, cells(addresses(d, 3)), protocols(d, 8)})
+		}
 	}
-	g.textTable(b, "MEDICAL DEVICES", []column{{"device", 16, false}, {"harm", g.harmWidth(), false}, {"what it is", 24, false}, {"addresses", 17, false}, {"speaks", 17, false}},
-		rows, g.medical-len(rows))
+	columns := []column{{"device", 16, false}, {"harm", 18, false}, {"what it is", 24, false}, {"addresses", 20, false}, {"speaks", 17, false}}
+	if g.narrow() {
+		columns = append([]column{{"device, harm", 18, false}}, columns[2:]...)
+	}
+	g.textTable(b, "MEDICAL DEVICES", columns, rows, g.medical-len(rows))
 }
 
 func (g *digest) textStations(b *bufio.Writer, heading string, outside bool) {
@@ -385,7 +448,7 @@ func (g *digest) textSessions(b *bufio.Writer) {
 		if s.Port > 0 {
 			port = fmt.Sprint(s.Port)
 		}
-		rows = append(rows, []string{cut(g.nameOf(s.Client), 44), "→ " + cut(g.nameOf(s.Server), 44), cut(Plain(s.Protocol), 40), port, s.protection(), digits(s.Count), size(s.Bytes)})
+		rows = append(rows, []string{cut(g.nameOf(s.Client), 44), "→" + nobreak + cut(g.nameOf(s.Server), 44), cut(Plain(s.Protocol), 40), port, s.protection(), digits(s.Count), strings.ReplaceAll(size(s.Bytes), " ", nobreak)})
 	}
 	g.textTable(b, "WHO TALKS TO WHOM", []column{{"from", 22, false}, {"to", 24, false}, {"protocol", 10, false}, {"port", 5, true}, {"", 10, false}, {"times", 7, true}, {"amount", 9, true}},
 		rows, len(g.Sessions)-len(rows))
@@ -479,7 +542,7 @@ func (g *digest) next() string {
 	case len(g.Inputs) == 1 && g.Inputs[0].Kind == "interface":
 		return "myelin sense -i " + path + " --format json | tail -n 1 > saved.json, then myelin report --format html -o ward.html saved.json"
 	case len(g.Findings) > 0:
-		return "myelin explain ID " + path + " (why, with the id of a finding, a CVE or a kind), or myelin assess --format html -o ward.html " + path
+		return "myelin explain ID " + path + " (why; ID: of a finding, a CVE, a kind)\n  or: myelin assess --format html -o ward.html " + path
 	case g.nothing() && g.Stats.Packets > g.Stats.Lost[NotRead]:
 		return "myelin assess --dialect FILE " + path + " (docs/dialects.md tells how to write one)"
 	case g.nothing():
