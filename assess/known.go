@@ -617,7 +617,7 @@ func (f *fleet) weakness(c cause, hits []*match.Hit) finding.Finding {
 		x.Title = "To review: " + x.Title
 	}
 	if titles = slices.DeleteFunc(titles, func(s string) bool { return s == "" }); len(titles) > 0 {
-		x.Title += " (" + brief(titles[0], 120) + ")"
+		x.Title += " (" + brief(strings.TrimRight(titles[0], "."), 120) + ")"
 	}
 	var remedy []string
 	for _, s := range append(fixes, others...) {

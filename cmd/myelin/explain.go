@@ -224,9 +224,11 @@ func one(f float64) string { return strconv.FormatFloat(f, 'f', 1, 64) }
 func explainText(out io.Writer, a *report.Assessment, f *finding.Finding) error {
 	x := risk.Explain(f)
 	w := bufio.NewWriter(out)
+	const at = 26 // where texts stand behind their names
+	width := min(max(textWidth(out), 60), at+80)
 	line := func(name, text string) {
 		if text != "" {
-			fmt.Fprintf(w, "  %-23s %s\n", name, foldAt(report.Plain(text), 72, 26))
+			fmt.Fprintf(w, "  %-23s %s\n", name, foldAt(report.Plain(text), width-at, at))
 		}
 	}
 	reason := func(r risk.Reason) { line(r.Question, r.Answer+": "+r.Because) }
@@ -238,7 +240,7 @@ func explainText(out io.Writer, a *report.Assessment, f *finding.Finding) error 
 		harm += " (" + f.Therapy.String() + ")"
 	}
 
-	fmt.Fprintf(w, "%s\n\n", report.FindingLine(a, f))
+	fmt.Fprintf(w, "%s\n\n", foldAt(report.FindingLine(a, f), width-2, 2))
 	line("id", f.ID)
 	line("product", f.Product)
 	line("harm", harm+": "+x.Harm)
