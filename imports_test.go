@@ -66,6 +66,7 @@ var rooms = []room{
 
 	{"sim", []string{"assess", "ble", "capture", "wire", "flow", "proto", "device", "event", "finding", "inventory", "watch", "match", "risk", "report", "internal/testpeer"}, nil},
 	{"internal/testpeer", nil, nil},
+	{"internal/cbor", nil, nil},
 	{"internal/lazyregexp", nil, nil},
 	{"internal/vector", nil, nil},
 	{"internal/bench", []string{"capture", "ble", "proto"}, nil},
