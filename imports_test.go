@@ -64,7 +64,13 @@ var rooms = []room{
 	{"report", []string{"device", "event", "finding"}, []string{"github.com/jedib0t/go-pretty"}},
 	{"assess", []string{"capture", "wire", "flow", "proto", "device", "event", "finding", "inventory", "watch", "match", "risk", "report"}, []string{"github.com/goccy/go-yaml"}},
 
-	{"sim", []string{"assess", "ble", "capture", "wire", "flow", "proto", "device", "event", "finding", "inventory", "watch", "match", "risk", "report", "internal/testpeer"}, nil},
+	{"link/cose", []string{"internal/cbor"}, []string{"golang.org/x/crypto"}},
+	{"link/edhoc", []string{"link/cose", "internal/cbor"}, nil},
+	{"link/oscore", []string{"link/cose", "internal/cbor", "proto/coap", "wire"}, nil},
+	{"link/cwt", []string{"link/cose", "internal/cbor", "device"}, nil},
+	{"link/coap", []string{"link", "internal/cbor", "proto/coap", "wire", "device"}, []string{"github.com/plgd-dev/go-coap"}},
+
+	{"sim", []string{"link", "assess", "ble", "capture", "wire", "flow", "proto", "device", "event", "finding", "inventory", "watch", "match", "risk", "report", "internal/testpeer"}, nil},
 	{"internal/testpeer", nil, nil},
 	{"internal/cbor", nil, nil},
 	{"internal/lazyregexp", nil, nil},
@@ -72,7 +78,7 @@ var rooms = []room{
 	{"internal/bench", []string{"capture", "ble", "proto"}, nil},
 	{
 		"cmd",
-		[]string{"assess", "capture", "device", "event", "finding", "flow", "inventory", "match", "proto", "report", "risk", "sim", "watch", "wire"},
+		[]string{"assess", "capture", "device", "event", "finding", "flow", "inventory", "link", "match", "proto", "report", "risk", "sim", "watch", "wire"},
 		[]string{"github.com/spf13/cobra", "github.com/spf13/pflag", "github.com/jedib0t/go-pretty", "golang.org/x/sys"},
 	},
 }
