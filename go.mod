@@ -25,7 +25,10 @@ require (
 	github.com/github/go-spdx/v2 v2.8.0
 )
 
-require github.com/pandatix/go-cvss v0.6.4
+require (
+	github.com/pandatix/go-cvss v0.6.4
+	github.com/pion/dtls/v3 v3.1.15
+)
 
 require (
 	github.com/richardlehane/mscfb v1.0.9 // indirect
@@ -33,7 +36,7 @@ require (
 	github.com/tiendc/go-deepcopy v1.7.2 // indirect
 	github.com/xuri/efp v0.0.3-0.20260924042702-217b81952dec // indirect
 	github.com/xuri/nfp v0.0.2-0.20250530014748-2ddeb826f9a9 // indirect
-	golang.org/x/crypto v0.58.0 // indirect
+	golang.org/x/crypto v0.58.0
 )
 
 require github.com/cloudflare/circl v1.6.3 // indirect
