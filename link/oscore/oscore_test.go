@@ -1,0 +1,796 @@
+// SPDX-FileCopyrightText: 2026 The Myelin authors
+// SPDX-License-Identifier: Apache-2.0
+
+package oscore
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/myelin-health/myelin/link/cose"
+	"github.com/myelin-health/myelin/proto/coap"
+)
+
+var secret = []byte("0123456789abcdef")
+
+// pair is a client and a server that share keys.
+func pair(t testing.TB, change func(client, server *Params)) (client, server *Context) {
+	t.Helper()
+	c := Params{MasterSecret: secret, MasterSalt: []byte("salt"), SenderID: []byte{1}, RecipientID: []byte{2}}
+	s := Params{MasterSecret: secret, MasterSalt: []byte("salt"), SenderID: []byte{2}, RecipientID: []byte{1}}
+	if change != nil {
+		change(&c, &s)
+	}
+	var err error
+	if client, err = New(c); err != nil {
+		t.Fatal(err)
+	}
+	if server, err = New(s); err != nil {
+		t.Fatal(err)
+	}
+	return client, server
+}
+
+// message is a CoAP message with options in ascending order.
+func message(t testing.TB, code coap.Code, payload string, options ...coap.Option) []byte {
+	t.Helper()
+	m := coap.Message{Code: code, ID: 7, Token: []byte{0xaa}, Payload: []byte(payload)}
+	if code.Class() > 1 {
+		m.Type = coap.Acknowledgement
+	}
+	last := coap.OptionNumber(0)
+	for _, o := range options {
+		m.Options = coap.AppendOption(m.Options, last, o)
+		last = o.Number
+	}
+	b, err := m.Append(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+func option(n coap.OptionNumber, v string) coap.Option {
+	return coap.Option{Number: n, Value: []byte(v)}
+}
+
+func observe(n uint32) coap.Option {
+	return coap.Option{Number: coap.Observe, Value: coap.AppendUint(nil, n)}
+}
+
+func protectRequest(t testing.TB, c *Context, msg []byte) ([]byte, *Exchange) {
+	t.Helper()
+	var x Exchange
+	b, err := c.ProtectRequest(nil, msg, &x)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b, &x
+}
+
+func bolus(t testing.TB) []byte {
+	return message(t, coap.POST, "2 U", option(coap.URIPath, "therapy"))
+}
+
+// serve has a server read a request and answer it.
+func serve(t testing.TB, s *Context, request []byte, answer []byte) []byte {
+	t.Helper()
+	var y Exchange
+	if _, err := s.UnprotectRequest(nil, request, &y); err != nil {
+		t.Fatal(err)
+	}
+	b, err := s.ProtectResponse(nil, answer, &y)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// TestOptions puts each option where its class says, and gives the message that
+// went in.
+func TestOptions(t *testing.T) {
+	client, server := pair(t, nil)
+	msg := message(t, coap.PUT, "body",
+		option(coap.IfMatch, "tag"), option(coap.URIHost, "pump"), option(coap.URIPort, "\x16\x33"), option(coap.URIPath, "secret-path"),
+		option(coap.ContentFormat, "\x3c"), option(coap.URIQuery, "secret-query"), option(coap.HopLimit, "\x05"), option(coap.Accept, "\x3c"),
+		option(coap.Block1, "\x06"), option(coap.ProxyScheme, "coap"), option(coap.Size1, "\x04"), option(coap.Echo, "echo"),
+		option(coap.NoResponse, "\x02"), option(coap.RequestTag, "rt"), option(65000, "unknown"))
+	b, x := protectRequest(t, client, msg)
+	var m coap.Message
+	if err := m.Parse(b); err != nil {
+		t.Fatal(err)
+	}
+	var outside []coap.OptionNumber
+	for o := range m.Options.All() {
+		outside = append(outside, o.Number)
+	}
+	if want := []coap.OptionNumber{coap.URIHost, coap.URIPort, coap.OSCOREOption, coap.HopLimit, coap.ProxyScheme}; !slices.Equal(outside, want) {
+		t.Errorf("outside: %v; want %v", outside, want)
+	}
+	if m.Code != coap.POST || bytes.Contains(b, []byte("secret")) || bytes.Contains(b, []byte("body")) {
+		t.Errorf("code %v, or something in clear", m.Code)
+	}
+	var y Exchange
+	got, err := server.UnprotectRequest(nil, b, &y)
+	if err != nil || !bytes.Equal(got, msg) {
+		t.Errorf("%x, %v; want %x", got, err, msg)
+	}
+	answer := message(t, coap.Content, "", option(coap.ETag, "x"), option(coap.ContentFormat, ""), option(coap.MaxAge, "\x05"))
+	b, err = server.ProtectResponse([]byte("before"), answer, &y)
+	if err != nil || !bytes.HasPrefix(b, []byte("before")) {
+		t.Fatal(err)
+	}
+	got, err = client.UnprotectResponse([]byte("kept"), b[len("before"):], x)
+	if err != nil || !bytes.Equal(got, append([]byte("kept"), answer...)) {
+		t.Errorf("%x, %v; want %x", got, err, answer)
+	}
+}
+
+// TestOutside has an attacker put options outside that belong inside: they do
+// not count; and the ciphertext of a message with OSCORE in OSCORE is refused.
+func TestOutside(t *testing.T) {
+	client, server := pair(t, nil)
+	msg := bolus(t)
+	b, _ := protectRequest(t, client, msg)
+	var m coap.Message
+	if err := m.Parse(b); err != nil {
+		t.Fatal(err)
+	}
+	o, _ := m.Options.Get(coap.OSCOREOption)
+	forged := m
+	forged.Options = nil
+	last := coap.OptionNumber(0)
+	for _, o := range []coap.Option{option(coap.IfNoneMatch, ""), o, option(coap.URIPath, "other"), option(coap.URIQuery, "force"), option(coap.Echo, "echo")} {
+		forged.Options = coap.AppendOption(forged.Options, last, o)
+		last = o.Number
+	}
+	fb, err := forged.Append(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var y Exchange
+	if got, err := server.UnprotectRequest(nil, fb, &y); err != nil || !bytes.Equal(got, msg) {
+		t.Errorf("%x, %v; want %x", got, err, msg)
+	}
+	if _, err := client.ProtectRequest(nil, b, &y); !errors.Is(err, ErrMessage) {
+		t.Errorf("protected twice: %v", err)
+	}
+	// What a peer that does nest would send.
+	client, server = pair(t, nil)
+	inside := message(t, coap.POST, "x", option(coap.OSCOREOption, "\x09\x01\x01"))
+	_ = m.Parse(inside)
+	var x Exchange
+	piv, _ := client.take(&x.piv)
+	x.kidSize, x.pivSize = uint8(copy(x.kid[:], client.senderID)), uint8(len(piv))
+	plain := append([]byte{byte(m.Code)}, m.Options...)
+	nested, _ := (&coap.OSCORE{PartialIV: piv, KID: client.senderID}).Append(nil)
+	whole := message(t, coap.POST, string(client.seal.Seal(nil, client.nonce(&x.nonceRoom, client.senderID, piv), plain, client.aad(nil, client.senderID, piv))), option(coap.OSCOREOption, string(nested)))
+	if _, err := server.UnprotectRequest(nil, whole, &y); !errors.Is(err, ErrDecrypt) {
+		t.Errorf("nested: %v", err)
+	}
+}
+
+// TestHostile has a row for what an attacker does to a request.
+func TestHostile(t *testing.T) {
+	client, server := pair(t, func(c, s *Params) { c.IDContext, s.IDContext = []byte("ward"), []byte("ward") })
+	good, _ := protectRequest(t, client, bolus(t))
+	var m coap.Message
+	if err := m.Parse(good); err != nil {
+		t.Fatal(err)
+	}
+	with := func(value string, payload []byte) []byte {
+		return message(t, coap.POST, string(payload), option(coap.OSCOREOption, value))
+	}
+	for _, tt := range []struct {
+		name string
+		msg  []byte
+		err  error
+	}{
+		{"no option", message(t, coap.POST, "x"), ErrOption},
+		{"empty option in a request", with("", m.Payload), ErrOption},
+		{"no kid", with("\x01\x00", m.Payload), ErrOption},
+		{"no Partial IV", with("\x08\x01", m.Payload), ErrOption},
+		{"reserved flag 0x20", with("\x29\x00\x01", m.Payload), ErrOption},
+		{"reserved flag 0x40", with("\x49\x00\x01", m.Payload), ErrOption},
+		{"reserved flag 0x80", with("\x89\x00\x01", m.Payload), ErrOption},
+		{"Partial IV of 6 bytes, 2^40", with("\x0e\x01\x00\x00\x00\x00\x00\x01", m.Payload), ErrOption},
+		{"Partial IV of 7 bytes", with("\x0f\x01\x00\x00\x00\x00\x00\x00\x01", m.Payload), ErrOption},
+		{"Partial IV with a leading zero", with("\x0a\x00\x00\x01", m.Payload), ErrOption},
+		{"kid context longer than the option", with("\x19\x00\xff\x01", m.Payload), ErrOption},
+		{"no ciphertext", with("\x09\x00\x01", nil), ErrOption},
+		{"two options", message(t, coap.POST, "xxxxxxxxx", option(coap.OSCOREOption, "\x09\x00\x01"), option(coap.OSCOREOption, "\x09\x00\x01")), ErrOption},
+		{"a response", message(t, coap.Changed, "xxxxxxxxx", option(coap.OSCOREOption, "\x09\x00\x01")), ErrOption},
+		{"no CoAP", []byte("GET / HTTP/1.1\r\n\r\n"), ErrOption},
+		{"kid unknown", with("\x09\x00\x07", m.Payload), ErrContext},
+		{"kid longer", with("\x09\x00\x01\x01", m.Payload), ErrContext},
+		{"another kid context", with("\x19\x00\x04hall\x01", m.Payload), ErrContext},
+		{"tag only", with("\x09\x00\x01", m.Payload[:8]), ErrDecrypt},
+		{"shorter than a tag", with("\x09\x00\x01", m.Payload[:3]), ErrDecrypt},
+		{"another Partial IV", with("\x09\x05\x01", m.Payload), ErrDecrypt},
+	} {
+		var y Exchange
+		got, err := server.UnprotectRequest([]byte("kept"), tt.msg, &y)
+		if !errors.Is(err, tt.err) || string(got) != "kept" {
+			t.Errorf("%s: %v, %q; want %v", tt.name, err, got, tt.err)
+		}
+	}
+	for i := range m.Payload {
+		for bit := range 8 {
+			b := slices.Clone(good)
+			b[len(b)-len(m.Payload)+i] ^= 1 << bit
+			var y Exchange
+			if _, err := server.UnprotectRequest(nil, b, &y); !errors.Is(err, ErrDecrypt) {
+				t.Fatalf("bit %d of byte %d: %v", bit, i, err)
+			}
+		}
+	}
+	var y Exchange
+	if _, err := server.UnprotectRequest(nil, good, &y); err != nil {
+		t.Errorf("the genuine one after all of that: %v", err)
+	}
+	if _, err := server.UnprotectRequest(nil, good, &y); !errors.Is(err, ErrReplay) {
+		t.Errorf("replayed: %v", err)
+	}
+}
+
+// TestWindow stands at its edges.
+func TestWindow(t *testing.T) {
+	for _, size := range []int{1, 31, 32, 64, 65, MaxWindow} {
+		var w window
+		if err := w.init(size); err != nil {
+			t.Fatal(err)
+		}
+		w.receive(5000)
+		oldest := uint64(5001 - size)
+		if w.fresh(oldest-1) || w.fresh(5000) || size > 1 && !w.fresh(oldest) || !w.fresh(5001) {
+			t.Errorf("window of %d: %v %v %v %v", size, w.fresh(oldest-1), w.fresh(5000), w.fresh(oldest), w.fresh(5001))
+		}
+	}
+	for _, size := range []int{-1, MaxWindow + 1} {
+		if _, err := New(Params{MasterSecret: secret, SenderID: []byte{1}, Window: size}); err == nil {
+			t.Errorf("a window of %d", size)
+		}
+	}
+	// Against a set of all that was received.
+	rapid.Check(t, func(t *rapid.T) {
+		size := rapid.IntRange(1, 100).Draw(t, "size")
+		var w window
+		if err := w.init(size); err != nil {
+			t.Fatal(err)
+		}
+		seen, top := map[uint64]bool{}, uint64(0)
+		for _, step := range rapid.SliceOfN(rapid.IntRange(-150, 150), 1, 200).Draw(t, "steps") {
+			n := uint64(max(0, int(top)+step))
+			want := !seen[n] && n+uint64(size) >= top
+			if got := w.fresh(n); got != want {
+				t.Fatalf("number %d with top %d and size %d: fresh %v", n, top, size, got)
+			}
+			if want {
+				w.receive(n)
+				seen[n] = true
+				top = max(top, n+1)
+			}
+		}
+	})
+}
+
+// TestResponses has answers that are not those of the request, or come again.
+func TestResponses(t *testing.T) {
+	client, server := pair(t, nil)
+	q1, x1 := protectRequest(t, client, bolus(t))
+	q2, x2 := protectRequest(t, client, bolus(t))
+	a1 := serve(t, server, q1, message(t, coap.Changed, "first"))
+	a2 := serve(t, server, q2, message(t, coap.Changed, "second"))
+	if _, err := client.UnprotectResponse(nil, a2, x1); !errors.Is(err, ErrDecrypt) {
+		t.Errorf("the answer to another request: %v", err)
+	}
+	for _, tt := range []struct {
+		a []byte
+		x *Exchange
+	}{{a1, x1}, {a2, x2}} {
+		if _, err := client.UnprotectResponse(nil, tt.a, tt.x); err != nil {
+			t.Error(err)
+		}
+		if _, err := client.UnprotectResponse(nil, tt.a, tt.x); !errors.Is(err, ErrReplay) {
+			t.Errorf("an answer that came again: %v", err)
+		}
+	}
+	// A server that answers twice does not use a nonce twice.
+	var y Exchange
+	q, _ := protectRequest(t, client, bolus(t))
+	if _, err := server.UnprotectRequest(nil, q, &y); err != nil {
+		t.Fatal(err)
+	}
+	var pivs []string
+	for range 3 {
+		b, err := server.ProtectResponse(nil, message(t, coap.Changed, "x"), &y)
+		if err != nil {
+			t.Fatal(err)
+		}
+		v, _ := Identify(b)
+		pivs = append(pivs, fmt.Sprintf("%x", v.PartialIV))
+	}
+	if !slices.Equal(pivs, []string{"", "00", "01"}) {
+		t.Errorf("Partial IVs %q", pivs)
+	}
+	// A request does for a response as little as the other way round.
+	if _, err := client.UnprotectResponse(nil, q, x1); !errors.Is(err, ErrMessage) {
+		t.Errorf("a request as a response: %v", err)
+	}
+}
+
+// TestObserve takes notifications in order, once each.
+func TestObserve(t *testing.T) {
+	client, server := pair(t, nil)
+	q, x := protectRequest(t, client, message(t, coap.GET, "", observe(0), option(coap.URIPath, "telemetry")))
+	var m coap.Message
+	if err := m.Parse(q); err != nil || m.Code != coap.FETCH {
+		t.Errorf("outer code %v", m.Code)
+	}
+	var y Exchange
+	if _, err := server.UnprotectRequest(nil, q, &y); err != nil || !y.Observe() || !x.Observe() {
+		t.Fatal(err, y.Observe(), x.Observe())
+	}
+	var sent [][]byte
+	for i := range 5 {
+		b, err := server.ProtectResponse(nil, message(t, coap.Content, fmt.Sprint(i), observe(uint32(100+i))), &y)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if v, _ := Identify(b); v.PartialIV == nil {
+			t.Error("a notification without a Partial IV")
+		}
+		sent = append(sent, b)
+	}
+	for _, step := range []struct {
+		i   int
+		err error
+	}{{0, nil}, {2, nil}, {1, ErrReplay}, {2, ErrReplay}, {0, ErrReplay}, {4, nil}, {3, ErrReplay}} {
+		got, err := client.UnprotectResponse(nil, sent[step.i], x)
+		if !errors.Is(err, step.err) {
+			t.Fatalf("notification %d: %v; want %v", step.i, err, step.err)
+		}
+		if err != nil {
+			continue
+		}
+		if err := m.Parse(got); err != nil {
+			t.Fatal(err)
+		}
+		o, ok := m.Options.Get(coap.Observe)
+		if v, _ := o.Uint(); !ok || v != uint32(step.i) || string(m.Payload) != fmt.Sprint(step.i) {
+			t.Errorf("notification %d: Observe %d, %q", step.i, v, m.Payload)
+		}
+	}
+	// A proxy that takes the outer Observe away makes a plain request of it.
+	q, _ = protectRequest(t, client, message(t, coap.GET, "", observe(0), option(coap.URIPath, "telemetry")))
+	_ = m.Parse(q)
+	o, _ := m.Options.Get(coap.OSCOREOption)
+	m.Options = coap.AppendOption(nil, 0, o)
+	q, _ = m.Append(nil)
+	got, err := server.UnprotectRequest(nil, q, &y)
+	if err != nil || y.Observe() {
+		t.Fatal(err, y.Observe())
+	}
+	_ = m.Parse(got)
+	if _, ok := m.Options.Get(coap.Observe); ok {
+		t.Error("an observation that no proxy will carry")
+	}
+}
+
+// TestSequence runs out of numbers, and starts again where nothing was used.
+func TestSequence(t *testing.T) {
+	client, server := pair(t, func(c, _ *Params) { c.Sequence = MaxSequence })
+	q, _ := protectRequest(t, client, bolus(t))
+	if v, _ := Identify(q); !bytes.Equal(v.PartialIV, []byte{0xff, 0xff, 0xff, 0xff, 0xff}) {
+		t.Errorf("%x", v.PartialIV)
+	}
+	serve(t, server, q, message(t, coap.Changed, ""))
+	var x Exchange
+	if _, err := client.ProtectRequest(nil, bolus(t), &x); !errors.Is(err, ErrExhausted) {
+		t.Error(err)
+	}
+	if _, err := New(Params{MasterSecret: secret, SenderID: []byte{1}, Sequence: MaxSequence + 1}); !errors.Is(err, ErrExhausted) {
+		t.Error(err)
+	}
+
+	// A device that is cut off at any moment starts at what it had written.
+	durable, used := uint64(0), map[uint64]bool{}
+	full := errors.New("disk full")
+	for life := range 5 {
+		failing := false
+		c, _ := pair(t, func(c, _ *Params) {
+			c.Sequence = durable
+			c.Reserve = func(limit uint64) error {
+				if failing {
+					return full
+				}
+				durable = limit
+				return nil
+			}
+		})
+		for range ReserveStep*2 + life*17 {
+			q, _ := protectRequest(t, c, bolus(t))
+			v, _ := Identify(q)
+			n := number(v.PartialIV)
+			if used[n] || n >= durable {
+				t.Fatalf("number %d: used %v, reserved to %d", n, used[n], durable)
+			}
+			used[n] = true
+		}
+		failing = true
+		var err error
+		for range ReserveStep + 1 {
+			if _, err = c.ProtectRequest(nil, bolus(t), &x); err != nil {
+				break
+			}
+		}
+		if !errors.Is(err, full) {
+			t.Errorf("nothing could be reserved: %v", err)
+		}
+	}
+}
+
+// TestRecover is a server that lost its window: it serves nobody who does not
+// answer its challenge, an old request never.
+func TestRecover(t *testing.T) {
+	client, before := pair(t, nil)
+	old, _ := protectRequest(t, client, bolus(t))
+	heldBack, _ := protectRequest(t, client, bolus(t)) // an attacker kept it
+	serve(t, before, old, message(t, coap.Changed, "given"))
+
+	e, now := NewEcho([32]byte{1}), 5*time.Second
+	var server *Context
+	_, server = pair(t, func(_, s *Params) {
+		s.Sequence = 1000
+		s.Recover = func(v []byte) bool { return e.Fresh(v, server, now, time.Second) }
+	})
+	var y Exchange
+	for _, q := range [][]byte{old, old, heldBack} {
+		if got, err := server.UnprotectRequest(nil, q, &y); !errors.Is(err, ErrUnproven) || len(got) > 0 {
+			t.Fatalf("%v, %x", err, got)
+		}
+	}
+	msg := bolus(t)
+	q, x := protectRequest(t, client, msg)
+	if _, err := server.UnprotectRequest(nil, q, &y); !errors.Is(err, ErrUnproven) {
+		t.Fatal(err)
+	}
+	value := e.Append(nil, server, now)
+	challenge, err := server.AppendChallenge(nil, q, value, &y)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if v, _ := Identify(challenge); v.PartialIV == nil {
+		t.Error("the challenge goes under the nonce of a request that may have been answered before")
+	}
+	got, err := client.UnprotectResponse(nil, challenge, x)
+	if err != nil || !bytes.Equal(EchoOf(got), value) {
+		t.Fatalf("%x, %v", got, err)
+	}
+	again, err := AppendWithEcho(nil, msg, EchoOf(got))
+	if err != nil {
+		t.Fatal(err)
+	}
+	q, _ = protectRequest(t, client, again)
+	now += 2 * time.Second
+	if _, err := server.UnprotectRequest(nil, q, &y); !errors.Is(err, ErrUnproven) {
+		t.Errorf("an answer that was held back: %v", err)
+	}
+	now -= 2 * time.Second
+	if got, err = server.UnprotectRequest(nil, q, &y); err != nil || !bytes.Equal(got, again) {
+		t.Fatalf("%x, %v", got, err)
+	}
+	for _, q := range [][]byte{q, old, heldBack} {
+		if _, err := server.UnprotectRequest(nil, q, &y); !errors.Is(err, ErrReplay) {
+			t.Errorf("after it recovered: %v", err)
+		}
+	}
+	q, _ = protectRequest(t, client, msg)
+	serve(t, server, q, message(t, coap.Changed, ""))
+}
+
+// TestEcho has values of others, of other times, and changed ones.
+func TestEcho(t *testing.T) {
+	_, a := pair(t, nil)
+	_, b := pair(t, func(c, s *Params) { c.MasterSalt, s.MasterSalt = nil, nil })
+	e := NewEcho([32]byte{1})
+	v := e.Append(nil, a, time.Minute)
+	for _, tt := range []struct {
+		name  string
+		fresh bool
+	}{
+		{"at once", e.Fresh(v, a, time.Minute, time.Second) == true},
+		{"at the edge", e.Fresh(v, a, time.Minute+time.Second, time.Second) == true},
+		{"too late", e.Fresh(v, a, time.Minute+time.Second+1, time.Second) == false},
+		{"before it was made", e.Fresh(v, a, time.Minute-1, time.Second) == false},
+		{"of other keys", e.Fresh(v, b, time.Minute, time.Second) == false},
+		{"of before the restart", NewEcho([32]byte{2}).Fresh(v, a, time.Minute, time.Second) == false},
+		{"none", e.Fresh(nil, a, time.Minute, time.Second) == false},
+		{"longer", e.Fresh(append(slices.Clone(v), 0), a, time.Minute, time.Second) == false},
+	} {
+		if !tt.fresh {
+			t.Error(tt.name)
+		}
+	}
+	for i := range v {
+		w := slices.Clone(v)
+		w[i] ^= 1
+		if e.Fresh(w, a, time.Minute, time.Hour) {
+			t.Errorf("byte %d changed", i)
+		}
+	}
+}
+
+func TestParams(t *testing.T) {
+	for name, p := range map[string]Params{
+		"no secret":        {SenderID: []byte{1}},
+		"one id":           {MasterSecret: secret, SenderID: []byte{1}, RecipientID: []byte{1}},
+		"two empty ids":    {MasterSecret: secret},
+		"long id":          {MasterSecret: secret, SenderID: make([]byte, 8)},
+		"long id of GCM":   {MasterSecret: secret, SenderID: make([]byte, 7), AEAD: cose.A128GCM},
+		"long id context":  {MasterSecret: secret, SenderID: []byte{1}, IDContext: make([]byte, 256)},
+		"no AEAD":          {MasterSecret: secret, SenderID: []byte{1}, AEAD: cose.ES256},
+		"no hash":          {MasterSecret: secret, SenderID: []byte{1}, Hash: cose.A128GCM},
+		"an unknown AEAD":  {MasterSecret: secret, SenderID: []byte{1}, AEAD: 999},
+		"negative window":  {MasterSecret: secret, SenderID: []byte{1}, Window: -5},
+		"sequence of 2^40": {MasterSecret: secret, SenderID: []byte{1}, Sequence: 1 << 40},
+	} {
+		if _, err := New(p); err == nil {
+			t.Errorf("%s: no error", name)
+		}
+	}
+}
+
+// TestAlgorithms talks under each AEAD, with the longest ids that it allows.
+func TestAlgorithms(t *testing.T) {
+	for _, alg := range []cose.Algorithm{cose.AESCCM16_64_128, cose.AESCCM16_128_128, cose.AESCCM64_64_128, cose.A128GCM, cose.A256GCM, cose.ChaCha20Poly1305} {
+		client, server := pair(t, func(c, s *Params) {
+			c.AEAD, s.AEAD = alg, alg
+			id := bytes.Repeat([]byte{3}, alg.NonceSize()-6)
+			c.SenderID, s.RecipientID = id, id
+		})
+		msg, answer := bolus(t), message(t, coap.Changed, "done")
+		q, x := protectRequest(t, client, msg)
+		got, err := client.UnprotectResponse(nil, serve(t, server, q, answer), x)
+		if err != nil || !bytes.Equal(got, answer) {
+			t.Errorf("%v: %x, %v", alg, got, err)
+		}
+	}
+}
+
+// TestOverhead: with a kid and a Partial IV of one byte each, a request grows by
+// 14 bytes and a response by 11.
+func TestOverhead(t *testing.T) {
+	client, server := pair(t, nil)
+	msg, answer := bolus(t), message(t, coap.Changed, "done")
+	q, _ := protectRequest(t, client, msg)
+	a := serve(t, server, q, answer)
+	if len(q)-len(msg) != 14 || len(a)-len(answer) != 11 {
+		t.Errorf("request %d, response %d bytes more", len(q)-len(msg), len(a)-len(answer))
+	}
+}
+
+// TestGoroutines shares both contexts: no number twice, each request once.
+func TestGoroutines(t *testing.T) {
+	client, server := pair(t, func(_, s *Params) { s.Window = MaxWindow })
+	msg := bolus(t)
+	const each = 100
+	var mu sync.Mutex
+	served := map[string]int{}
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			for range each {
+				var x, y Exchange
+				q, err := client.ProtectRequest(nil, msg, &x)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				var twice sync.WaitGroup
+				for range 2 {
+					twice.Go(func() {
+						var y Exchange
+						if _, err := server.UnprotectRequest(nil, q, &y); err == nil {
+							mu.Lock()
+							served[string(q)]++
+							mu.Unlock()
+						}
+					})
+				}
+				twice.Wait()
+				_ = y
+			}
+		})
+	}
+	wg.Wait()
+	if len(served) != 4*each {
+		t.Errorf("%d requests were served", len(served))
+	}
+	for _, n := range served {
+		if n != 1 {
+			t.Fatalf("a request was served %d times", n)
+		}
+	}
+}
+
+func TestAppendError(t *testing.T) {
+	client, _ := pair(t, nil)
+	q, _ := protectRequest(t, client, bolus(t))
+	for err, code := range map[error]coap.Code{ErrOption: coap.BadOption, ErrContext: coap.Unauthorized, ErrReplay: coap.Unauthorized, ErrDecrypt: coap.BadRequest} {
+		b, e := AppendError(nil, q, fmt.Errorf("peer: %w", err))
+		var m coap.Message
+		if e != nil || m.Parse(b) != nil {
+			t.Fatal(e)
+		}
+		o, ok := m.Options.Get(coap.MaxAge)
+		if m.Code != code || m.Type != coap.Acknowledgement || m.ID != 7 || !bytes.Equal(m.Token, []byte{0xaa}) || len(m.Payload) > 0 || !ok || len(o.Value) > 0 {
+			t.Errorf("%v: %v", err, m)
+		}
+	}
+	if _, err := AppendError(nil, []byte("x"), ErrOption); err == nil {
+		t.Error("an answer to no request")
+	}
+}
+
+// TestRoundTrip protects and unprotects any message: it comes back as it was but
+// for the values of Observe.
+func TestRoundTrip(t *testing.T) {
+	client, server := pair(t, nil)
+	numbers := []coap.OptionNumber{coap.IfMatch, coap.URIHost, coap.ETag, coap.URIPort, coap.URIPath, coap.ContentFormat, coap.URIQuery, coap.HopLimit, coap.Block2, coap.ProxyScheme, coap.Echo, 300, 2000, 65535}
+	rapid.Check(t, func(t *rapid.T) {
+		list := rapid.SliceOfN(rapid.SampledFrom(numbers), 0, 12).Draw(t, "options")
+		slices.Sort(list)
+		m := coap.Message{
+			Type: rapid.SampledFrom([]coap.Type{coap.Confirmable, coap.NonConfirmable}).Draw(t, "type"), Code: rapid.SampledFrom([]coap.Code{coap.GET, coap.POST, coap.FETCH, coap.IPATCH}).Draw(t, "code"),
+			ID: rapid.Uint16().Draw(t, "id"), Token: rapid.SliceOfN(rapid.Byte(), 0, 8).Draw(t, "token"), Payload: rapid.SliceOfN(rapid.Byte(), 0, 1000).Draw(t, "payload"),
+		}
+		last := coap.OptionNumber(0)
+		outside := 0
+		for _, n := range list {
+			if classOf(n)&outer != 0 {
+				if outside++; outside > maxOutside {
+					continue
+				}
+			}
+			m.Options = coap.AppendOption(m.Options, last, coap.Option{Number: n, Value: rapid.SliceOfN(rapid.Byte(), 0, 300).Draw(t, "value")})
+			last = n
+		}
+		msg, err := m.Append(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var x, y Exchange
+		q, err := client.ProtectRequest(nil, msg, &x)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := server.UnprotectRequest(nil, q, &y)
+		if err != nil || !bytes.Equal(got, msg) {
+			t.Fatalf("%x\n%x\n%v", got, msg, err)
+		}
+	})
+}
+
+func TestAllocations(t *testing.T) {
+	client, server := pair(t, nil)
+	msg, answer := message(t, coap.POST, string(make([]byte, 64)), option(coap.URIPath, "therapy")), message(t, coap.Changed, string(make([]byte, 64)))
+	var x, y Exchange
+	var q, p, a, b []byte
+	fill := func(name string, f func() error) {
+		if n := testing.AllocsPerRun(200, func() {
+			if err := f(); err != nil {
+				t.Fatal(name, err)
+			}
+		}); n > 2 {
+			t.Errorf("%s: %v allocations", name, n)
+		} else {
+			t.Logf("%s: %v allocations", name, n)
+		}
+	}
+	var err error
+	fill("request, both sides", func() error {
+		if q, err = client.ProtectRequest(q[:0], msg, &x); err != nil {
+			return err
+		}
+		p, err = server.UnprotectRequest(p[:0], q, &y)
+		return err
+	})
+	fill("response, both sides", func() error {
+		y.answered, x.answered = false, false
+		if a, err = server.ProtectResponse(a[:0], answer, &y); err != nil {
+			return err
+		}
+		b, err = client.UnprotectResponse(b[:0], a, &x)
+		return err
+	})
+}
+
+func BenchmarkRoundTrip(b *testing.B) {
+	for _, alg := range []cose.Algorithm{cose.AESCCM16_64_128, cose.A128GCM, cose.ChaCha20Poly1305} {
+		client, server := pair(b, func(c, s *Params) { c.AEAD, s.AEAD = alg, alg })
+		msg := message(b, coap.POST, string(make([]byte, 64)), option(coap.URIPath, "therapy"))
+		b.Run(alg.String(), func(b *testing.B) {
+			var x, y Exchange
+			var q, p []byte
+			var err error
+			b.ReportAllocs()
+			for b.Loop() {
+				if q, err = client.ProtectRequest(q[:0], msg, &x); err != nil {
+					b.Fatal(err)
+				}
+				if p, err = server.UnprotectRequest(p[:0], q, &y); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+		// The floor: what the AEAD alone costs for the same bytes.
+		b.Run(alg.String()+"/bare", func(b *testing.B) {
+			nonce, plain, aad := make([]byte, alg.NonceSize()), make([]byte, 64+10), make([]byte, 24)
+			var c, p []byte
+			var err error
+			b.ReportAllocs()
+			for b.Loop() {
+				c = client.seal.Seal(c[:0], nonce, plain, aad)
+				if p, err = client.seal.Open(p[:0], nonce, c, aad); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+func FuzzUnprotect(f *testing.F) {
+	client, _ := pair(f, nil)
+	q, _ := protectRequest(f, client, bolus(f))
+	f.Add(q)
+	f.Add(message(f, coap.POST, "xxxxxxxxxxxx", option(coap.OSCOREOption, "\x09\x00\x01")))
+	f.Add(message(f, coap.Content, "xxxxxxxxxxxx", option(coap.OSCOREOption, "")))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		client, server := pair(t, nil)
+		var x, y Exchange
+		if got, err := server.UnprotectRequest([]byte("kept"), b, &y); err == nil && !bytes.HasPrefix(b, q[:len(q)-1]) {
+			t.Logf("%x", got)
+			var m coap.Message
+			if m.Parse(got[4:]) != nil {
+				t.Fatal("a message that cannot be read")
+			}
+		} else if err != nil && string(got) != "kept" {
+			t.Fatalf("%q", got)
+		}
+		protectRequest(t, client, bolus(t))
+		if got, err := client.UnprotectResponse([]byte("kept"), b, &x); err != nil && string(got) != "kept" {
+			t.Fatalf("%q", got)
+		}
+		Identify(b)
+		EchoOf(b)
+		AppendError(nil, b, ErrOption)
+	})
+}
+
+func Example() {
+	secret := []byte("from EDHOC") // the same on both sides
+	client, _ := New(Params{MasterSecret: secret, SenderID: []byte{1}, RecipientID: []byte{2}})
+	server, _ := New(Params{MasterSecret: secret, SenderID: []byte{2}, RecipientID: []byte{1}})
+
+	request := coap.Message{Code: coap.GET, ID: 1, Options: coap.AppendOption(nil, 0, coap.Option{Number: coap.URIPath, Value: []byte("limits")})}
+	plain, _ := request.Append(nil)
+
+	var x, y Exchange
+	onTheAir, _ := client.ProtectRequest(nil, plain, &x)
+	received, _ := server.UnprotectRequest(nil, onTheAir, &y)
+	fmt.Println(bytes.Equal(received, plain))
+
+	_, err := server.UnprotectRequest(nil, onTheAir, &y)
+	fmt.Println(err)
+	// Output:
+	// true
+	// oscore: this message was received before, or is too late
+}
