@@ -85,6 +85,10 @@ func (a Algorithm) info() info {
 		return info{"ES384", 48, 0, 96, crypto.SHA384, signature}
 	case ESP384:
 		return info{"ESP384", 48, 0, 96, crypto.SHA384, signature}
+	case ES512:
+		return info{"ES512", 66, 0, 132, crypto.SHA512, signature}
+	case ESP512:
+		return info{"ESP512", 66, 0, 132, crypto.SHA512, signature}
 	case EdDSA:
 		return info{"EdDSA", 32, 0, 64, 0, signature}
 	case Ed25519:

@@ -32,6 +32,7 @@ const (
 	ES384   Algorithm = -35
 	ES512   Algorithm = -36
 	ESP384  Algorithm = -51
+	ESP512  Algorithm = -52 // with P-521
 
 	SHA256_64 Algorithm = -15
 	SHA256    Algorithm = -16
