@@ -8,6 +8,7 @@ import (
 	"crypto/aes"
 	"crypto/cipher"
 	"errors"
+	"math"
 	"strconv"
 
 	"golang.org/x/crypto/chacha20poly1305"
@@ -161,4 +162,15 @@ func NewAEAD(a Algorithm, key []byte) (cipher.AEAD, error) {
 		return cipher.NewGCM(block)
 	}
 	return newCCM(key, i.nonce, i.tag)
+}
+
+// maxPlaintext is how many bytes one message of an AEAD algorithm may have.
+func (a Algorithm) maxPlaintext() int {
+	switch i := a.info(); i.mode {
+	case ccmMode:
+		return maxPlaintext(i.nonce, i.tag)
+	case gcm, chacha: // 2^32-2 blocks of 16, 2^32-1 of 64
+		return int(min(uint64(math.MaxInt-i.tag), (1<<32-2)*16))
+	}
+	return 0
 }
