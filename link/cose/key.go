@@ -10,6 +10,7 @@ import (
 	"crypto/elliptic"
 	"crypto/sha256"
 	"crypto/subtle"
+	"encoding/hex"
 	"fmt"
 	"io"
 	"log/slog"
@@ -322,7 +323,28 @@ func (k *Key) checkPublic() error {
 			return badKey("point not on the curve")
 		}
 	}
+	if k.Curve == CurveEd25519 && smallOrder([32]byte(k.X)) {
+		return badKey("point of small order")
+	}
 	return nil
+}
+
+// smallOrder reports whether x is a point of Ed25519 of order 1, 2, 4 or 8. There
+// are signatures that fit any message and such a key. One of X25519 needs no such
+// look: crypto/ecdh refuses what it leads to.
+func smallOrder(x [32]byte) bool {
+	x[31] &= 0x7f // the sign of the other coordinate
+	switch hex.EncodeToString(x[:]) {
+	case "0000000000000000000000000000000000000000000000000000000000000000",
+		"0100000000000000000000000000000000000000000000000000000000000000",
+		"26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05",
+		"c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a",
+		"ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f", // p - 1
+		"edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f", // p, which is 0
+		"eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f": // p + 1
+		return true
+	}
+	return false
 }
 
 // derive works out X and Y of D.
@@ -439,14 +461,11 @@ func (k *Key) allow(ops KeyOps) error {
 // key is not for that.
 func (k *Key) PublicECDH() (*ecdh.PublicKey, error) {
 	c := k.Curve.ecdh()
-	if c == nil || k.Alg != 0 && k.Alg.info().mode == signature {
+	if c == nil || k.Alg.info().mode != none {
 		return nil, badKey("not for Diffie-Hellman")
 	}
-	if k.Ops != 0 && k.D == nil {
-		// RFC 9053 section 6.3: key_ops of a public key is empty, which may not be written.
-		if err := k.allow(OpDeriveKey | OpDeriveBits); err != nil {
-			return nil, err
-		}
+	if err := k.allow(OpDeriveKey | OpDeriveBits); err != nil {
+		return nil, err
 	}
 	if err := k.checkPublic(); err != nil {
 		return nil, err
@@ -467,10 +486,11 @@ func (k *Key) PrivateECDH() (*ecdh.PrivateKey, error) {
 	if k.D == nil {
 		return nil, badKey("no private key")
 	}
-	if err := k.allow(OpDeriveKey | OpDeriveBits); err != nil {
-		return nil, err
+	private, err := k.Curve.ecdh().NewPrivateKey(k.D)
+	if err != nil {
+		return nil, badKey("d out of range")
 	}
-	return k.Curve.ecdh().NewPrivateKey(k.D)
+	return private, nil
 }
 
 // Public returns the key without its secret. Of a Symmetric key nothing is left.
