@@ -28,6 +28,7 @@ require (
 require (
 	github.com/pandatix/go-cvss v0.6.4
 	github.com/pion/dtls/v3 v3.1.15
+	github.com/veraison/go-cose v1.3.0
 )
 
 require (
@@ -43,7 +44,9 @@ require github.com/cloudflare/circl v1.6.3 // indirect
 
 require (
 	github.com/bits-and-blooms/bitset v1.24.4 // indirect
+	github.com/fxamacker/cbor/v2 v2.5.0 // indirect
 	github.com/mschoch/smat v0.2.0 // indirect
+	github.com/x448/float16 v0.8.4 // indirect
 )
 
 require (
