@@ -314,3 +314,50 @@ func TestEncrypt0(t *testing.T) {
 		}
 	}
 }
+
+func BenchmarkSign1(b *testing.B) {
+	for _, a := range []Algorithm{ES256, EdDSA} {
+		k, signer := generate(b, a)
+		public := k.Public()
+		payload := make([]byte, 64)
+		message, err := AppendSign1(nil, nil, nil, payload, nil, signer)
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.Run(a.String()+"/sign", func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := AppendSign1(nil, nil, nil, payload, nil, signer); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+		b.Run(a.String()+"/verify", func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				m, err := ParseSign1(message)
+				if err != nil {
+					b.Fatal(err)
+				}
+				if err := m.Verify(&public, nil); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+func BenchmarkParseSign1(b *testing.B) {
+	_, signer := generate(b, EdDSA)
+	message, err := AppendSign1(nil, nil, &Headers{KID: []byte{7}}, make([]byte, 64), nil, signer)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.ReportAllocs()
+	b.SetBytes(int64(len(message)))
+	for b.Loop() {
+		if _, err := ParseSign1(message); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
