@@ -296,17 +296,6 @@ func (h *Headers) Append(dst []byte) ([]byte, error) {
 	return dst, nil
 }
 
-// appendProtected is Append, but nothing at all when there are no parameters (RFC
-// 9052 section 3).
-func (h *Headers) appendProtected(dst []byte) ([]byte, error) {
-	at := len(dst)
-	dst, err := h.Append(dst)
-	if err == nil && len(dst) == at+1 {
-		dst = dst[:at]
-	}
-	return dst, err
-}
-
 // buckets reads the protected bucket, a byte string's content, and the
 // unprotected one, a map, and checks what holds between them. Understood are
 // labels that the caller takes care of if they are critical.

@@ -118,7 +118,7 @@ func encodeBuckets(p, u *Headers, a Algorithm) ([]byte, error) {
 	default:
 		return nil, ErrAlgorithm
 	}
-	protected, err := p.appendProtected(nil)
+	protected, err := p.Append(nil)
 	if err != nil {
 		return nil, err
 	}

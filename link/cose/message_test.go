@@ -257,6 +257,60 @@ func TestMessageRefuses(t *testing.T) {
 	}
 }
 
+// locked is a token that wants a PIN first.
+type locked struct{}
+
+var errLocked = errors.New("locked")
+
+func (locked) Algorithm() Algorithm        { return ES256 }
+func (locked) Sign([]byte) ([]byte, error) { return nil, errLocked }
+
+// TestMessageIsNotMade: what the other side would refuse is not signed.
+func TestMessageIsNotMade(t *testing.T) {
+	_, signer := generate(t, ES256)
+	mac := Key{Type: Symmetric, Alg: HMAC256, K: make([]byte, 32)}
+	secret := Key{Type: Symmetric, Alg: A128GCM, K: make([]byte, 16)}
+	iv := make([]byte, 12)
+	for name, test := range map[string]struct{ p, u Headers }{
+		"another algorithm":        {Headers{Alg: EdDSA}, Headers{IV: iv}},
+		"algorithm in both":        {Headers{}, Headers{Alg: ES256, IV: iv}},
+		"kid in both":              {Headers{KID: iv}, Headers{KID: iv, IV: iv}},
+		"crit not protected":       {Headers{}, Headers{Crit: []int64{5}, IV: iv}},
+		"crit of what is not here": {Headers{Crit: []int64{15}}, Headers{IV: iv}},
+		"IV and Partial IV":        {Headers{PartialIV: iv}, Headers{IV: iv}},
+		"protected malformed":      {Headers{ContentType: "words"}, Headers{IV: iv}},
+		"unprotected malformed":    {Headers{}, Headers{ContentType: "words", IV: iv}},
+	} {
+		if b, err := AppendSign1(nil, &test.p, &test.u, nil, nil, signer); err == nil {
+			t.Errorf("Sign1, %s: %x", name, b)
+		}
+		if b, err := AppendMac0(nil, &test.p, &test.u, nil, nil, &mac); err == nil {
+			t.Errorf("Mac0, %s: %x", name, b)
+		}
+		if b, err := AppendEncrypt0(nil, &test.p, &test.u, nil, nil, &secret); err == nil {
+			t.Errorf("Encrypt0, %s: %x", name, b)
+		}
+	}
+	// What is critical to who makes a message needs no declaration.
+	p := Headers{Crit: []int64{15}, Other: []Param{{[]byte{15}, []byte{0xa0}}}}
+	b, err := AppendSign1([]byte("head"), &p, nil, nil, nil, signer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p.Alg != 0 {
+		t.Error("the caller's headers were changed")
+	}
+	if _, err := ParseSign1(b[4:]); !errors.Is(err, ErrCritical) {
+		t.Errorf("critical to us: %v", err)
+	}
+	if _, err := ParseSign1(b[4:], 15); err != nil {
+		t.Error(err)
+	}
+	if _, err := AppendSign1(nil, nil, nil, nil, nil, locked{}); !errors.Is(err, errLocked) {
+		t.Errorf("a token that fails: %v", err)
+	}
+}
+
 func TestEncrypt0(t *testing.T) {
 	key := func(n int) Key { return Key{Type: Symmetric, K: make([]byte, n)} }
 	based := key(16)

@@ -15,7 +15,8 @@ import (
 )
 
 // A Signer signs with one private key. That key may be here ([NewSigner]), or in
-// a PKCS#11 token or a TPM ([NewCryptoSigner]).
+// a PKCS#11 token or a TPM ([NewCryptoSigner]). Goroutines may share the former, and
+// the latter if they may share what it was made of.
 type Signer interface {
 	// Sign returns the signature of message, as COSE writes it. Message is not
 	// hashed yet.
