@@ -7,7 +7,10 @@ import (
 	"crypto"
 	"crypto/aes"
 	"crypto/cipher"
+	"crypto/sha256"
+	"crypto/sha512"
 	"errors"
+	"hash"
 	"math"
 	"strconv"
 
@@ -128,6 +131,17 @@ func (a Algorithm) TagSize() int { return a.info().tag }
 
 // Hash is the hash function of a digest, a MAC or an ECDSA signature, or zero.
 func (a Algorithm) Hash() crypto.Hash { return a.info().hash }
+
+// newHash is Hash().New(), which works only if the hash was linked in.
+func (a Algorithm) newHash() hash.Hash {
+	switch a.Hash() {
+	case crypto.SHA384:
+		return sha512.New384()
+	case crypto.SHA512:
+		return sha512.New()
+	}
+	return sha256.New()
+}
 
 // AEAD reports whether [NewAEAD] knows the algorithm.
 func (a Algorithm) AEAD() bool {

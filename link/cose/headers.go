@@ -61,7 +61,7 @@ func NewX5T(a Algorithm, certificate []byte) (*X5T, error) {
 	if i.mode != digest {
 		return nil, ErrAlgorithm
 	}
-	h := i.hash.New()
+	h := a.newHash()
 	h.Write(certificate)
 	return &X5T{a, h.Sum(nil)[:i.tag]}, nil
 }

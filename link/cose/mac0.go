@@ -99,7 +99,7 @@ func (k *Key) mac(a Algorithm, op KeyOps, message []byte) ([]byte, error) {
 	if len(k.K) < i.key {
 		return nil, badKey("shorter than the hash")
 	}
-	h := hmac.New(i.hash.New, k.K)
+	h := hmac.New(a.newHash, k.K)
 	h.Write(message)
 	return h.Sum(nil)[:i.tag], nil
 }

@@ -90,7 +90,7 @@ func (k *Key) Verify(a Algorithm, message, sig []byte) error {
 
 // digest hashes a message for ECDSA.
 func (a Algorithm) digest(message []byte) []byte {
-	h := a.Hash().New()
+	h := a.newHash()
 	h.Write(message)
 	return h.Sum(nil)
 }
