@@ -133,13 +133,15 @@ func TestNewAEADRefuses(t *testing.T) {
 // TestCCMPanics: misuse by the program, not by a peer.
 func TestCCMPanics(t *testing.T) {
 	aead := newAEAD(t, AESCCM16_64_128, make([]byte, 16))
-	nonce, buf := make([]byte, 13), make([]byte, 128)
+	nonce, buf := make([]byte, 13), make([]byte, 256)
 	for name, f := range map[string]func(){
 		"a short nonce, sealing":     func() { aead.Seal(nil, nonce[1:], nil, nil) },
 		"a long nonce, opening":      func() { aead.Open(nil, append(nonce, 0), buf[:8], nil) },
 		"64 KiB":                     func() { aead.Seal(nil, nonce, make([]byte, 1<<16), nil) },
 		"overlap, sealing":           func() { aead.Seal(buf[1:1], nonce, buf[:32], nil) },
 		"overlap, opening":           func() { aead.Open(buf[1:1], nonce, buf[:32], nil) },
+		"overlap far off, sealing":   func() { aead.Seal(buf[100:100], nonce, buf[:120], nil) },
+		"overlap far off, opening":   func() { aead.Open(buf[100:100], nonce, buf[:120], nil) },
 		"overlap with the data":      func() { aead.Seal(buf[:0], nonce, buf[:32], buf[20:30]) },
 		"overlap of data and opened": func() { aead.Open(buf[:0], nonce, buf[:32], buf[20:24]) },
 	} {

@@ -79,7 +79,9 @@ func TestSign(t *testing.T) {
 					t.Fatalf("byte %d of the signature changed: %v", i, err)
 				}
 			}
-			for _, b := range [][]byte{nil, sig[1:], sig[:len(sig)-1], append(clone(sig), 0), append([]byte{0}, sig...)} {
+			half := len(sig) / 2
+			padded := slices.Concat([]byte{0}, sig[:half], []byte{0}, sig[half:])
+			for _, b := range [][]byte{nil, sig[1:], sig[:len(sig)-1], append(clone(sig), 0), append([]byte{0}, sig...), padded} {
 				if err := public.Verify(a, message, b); !errors.Is(err, ErrVerification) {
 					t.Fatalf("a signature of %d bytes: %v", len(b), err)
 				}
