@@ -31,8 +31,9 @@ import (
 // at a time may use it.
 type Initiator struct {
 	party
-	offer [maxSuites]Suite // SUITES_I: the suites by preference, up to the selected
-	suits int
+	offer    [maxSuites]Suite // those there is a key for, by preference
+	usable   int
+	selected int
 }
 
 // ErrNoSuite is returned when no suite is common to both sides.
@@ -53,20 +54,19 @@ func NewInitiator(cfg *Config, learned []Suite) (*Initiator, error) {
 	}
 	// RFC 9528 section 5.2.2: the most preferred of what the peer has, and before it
 	// all that are preferred, whatever was learned.
-	selected := 0
+	i.usable = len(all)
 	if learned != nil {
-		selected = slices.IndexFunc(all, func(s Suite) bool { return slices.Contains(learned, s) })
-		if selected < 0 {
+		i.selected = slices.IndexFunc(all, func(s Suite) bool { return slices.Contains(learned, s) })
+		if i.selected < 0 {
 			return nil, ErrNoSuite
 		}
 	}
-	i.suits = selected + 1
-	i.choose(all[selected])
+	i.choose(all[i.selected])
 	return i, nil
 }
 
 // Offer is SUITES_I: the suites by preference, up to the selected one.
-func (i *Initiator) Offer() []Suite { return i.offer[:i.suits:i.suits] }
+func (i *Initiator) Offer() []Suite { return i.offer[: i.selected+1 : i.selected+1] }
 
 // Message1 appends message_1 to dst. Its EAD is protected by nothing.
 func (i *Initiator) Message1(dst []byte, ead ...EAD) ([]byte, error) {
