@@ -267,10 +267,15 @@ func ParseX509(der []byte) (*Credential, error) {
 		cred:      cbor.AppendBytes(nil, cert.Raw), // RFC 9528 section 3.5.2
 		notBefore: cert.NotBefore, notAfter: cert.NotAfter,
 	}
-	if pub, ok := cert.PublicKey.(*ecdh.PublicKey); ok {
-		c.key, err = cose.NewECDHKey(pub)
+	// ParseCertificate leaves keys out that do not sign: X25519.
+	pub, err := x509.ParsePKIXPublicKey(cert.RawSubjectPublicKeyInfo)
+	if err != nil {
+		return nil, badCredential(err)
+	}
+	if dh, ok := pub.(*ecdh.PublicKey); ok {
+		c.key, err = cose.NewECDHKey(dh)
 	} else {
-		c.key, err = cose.NewSignatureKey(cert.PublicKey)
+		c.key, err = cose.NewSignatureKey(pub)
 	}
 	if err != nil {
 		return nil, badCredential(err)
