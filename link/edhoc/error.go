@@ -6,6 +6,7 @@ package edhoc
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/myelin-health/myelin/internal/cbor"
 )
@@ -21,7 +22,7 @@ const (
 	UnknownCredential Code = 3
 )
 
-// MaxErrorText is how much of the text of an error message is kept.
+// MaxErrorText is how many bytes of the text of an error message are sent or kept.
 const MaxErrorText = 128
 
 // An Error ends a handshake. It was found here, or came as an error message from
@@ -110,7 +111,12 @@ func AppendError(dst []byte, err error) []byte {
 	case UnknownCredential:
 		return cbor.AppendBool(cbor.AppendInt(dst, int64(UnknownCredential)), true)
 	}
-	return cbor.AppendText(cbor.AppendInt(dst, int64(Unspecified)), e.Text)
+	return cbor.AppendText(cbor.AppendInt(dst, int64(Unspecified)), cutText(e.Text))
+}
+
+// cutText bounds a text, and makes it UTF-8.
+func cutText(s string) string {
+	return strings.ToValidUTF8(s[:min(len(s), MaxErrorText)], "")
 }
 
 // ParseError reads an error message. One that is malformed, or has the code 0, is an
@@ -131,8 +137,7 @@ func ParseError(b []byte) (*Error, error) {
 	e := &Error{Code: Code(code), FromPeer: true}
 	switch e.Code {
 	case Unspecified:
-		e.Text = r.Text()
-		e.Text = e.Text[:min(len(e.Text), MaxErrorText)]
+		e.Text = cutText(r.Text())
 	case WrongSuite:
 		e.Suites = readSuites(&r, nil)
 	case UnknownCredential:

@@ -209,7 +209,7 @@ func (h *run) forge2(plain []byte) []byte {
 }
 
 // forge3 makes a message_3 for h.r with a PLAINTEXT_3 of one's own.
-func (h *run) forge3(t *testing.T, plain []byte) []byte {
+func (h *run) forge3(t testing.TB, plain []byte) []byte {
 	p := h.r.party // a copy: it is only read
 	p.buf = nil
 	p.k = newKDF(p.suite.hash)
@@ -882,6 +882,19 @@ func TestErrors(t *testing.T) {
 			if !errors.As(err, &e) || !e.FromPeer || len(AppendError(nil, err)) > 0 {
 				t.Errorf("%s for message_%d: %v is answered with %x", tt.name, n, err, AppendError(nil, err))
 			}
+		}
+	}
+
+	// A text has its end, and is UTF-8 there.
+	for _, n := range []int{MaxErrorText - 1, MaxErrorText, MaxErrorText + 1} {
+		long := AppendError(nil, &Error{Code: Unspecified, Text: strings.Repeat("ü", n)})
+		got, err := ParseError(long)
+		if err != nil || got.Text != strings.Repeat("ü", MaxErrorText/2) {
+			t.Errorf("%d letters: %q, %v", n, got.Text, err)
+		}
+		got, err = ParseError(cbor.AppendText([]byte{1}, strings.Repeat("a", n)))
+		if err != nil || len(got.Text) != min(n, MaxErrorText) {
+			t.Errorf("%d letters: %d, %v", n, len(got.Text), err)
 		}
 	}
 
