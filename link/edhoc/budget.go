@@ -58,7 +58,8 @@ type Budget struct {
 	Limits Limits
 
 	open      map[uint64]halfOpen
-	next      uint64
+	next      uint64 // the last ticket given
+	oldest    uint64 // none before it is open
 	peers     map[string]*spending
 	device    spending
 	emergency time.Duration // when the reserved attempt was used
@@ -168,13 +169,15 @@ func (b *Budget) Verified(ticket uint64) {
 // HalfOpen is how many handshakes have begun and not ended.
 func (b *Budget) HalfOpen() int { return len(b.open) }
 
+// expire forgets what has timed out. Tickets are looked at in the order that they
+// were given in, each once.
 func (b *Budget) expire(l Limits, now time.Duration) {
-	if len(b.open) < l.HalfOpen {
-		return
-	}
-	for t, o := range b.open {
-		if now-o.since >= l.Timeout {
-			delete(b.open, t)
+	for ; b.oldest <= b.next; b.oldest++ {
+		if o, ok := b.open[b.oldest]; ok {
+			if now-o.since < l.Timeout {
+				return
+			}
+			delete(b.open, b.oldest)
 		}
 	}
 }
