@@ -145,7 +145,7 @@ func (i *Initiator) Message2(b []byte) error {
 		return err
 	}
 	i.nextTH(2, i.peer)
-	i.answered(b, nil)
+	i.taken(b)
 	i.state = readM2
 	return nil
 }
@@ -166,7 +166,7 @@ func (i *Initiator) Message3(dst []byte, ead ...EAD) ([]byte, error) {
 	if err != nil {
 		return nil, i.fail(textUnspecified, err)
 	}
-	i.answered(i.last, dst[at:])
+	i.answer = bytes.Clone(dst[at:])
 	return dst, nil
 }
 
@@ -231,7 +231,7 @@ func (i *Initiator) Message4(b []byte) error {
 		return err
 	}
 	i.session.Confirm()
-	i.answered(b, nil)
+	i.taken(b)
 	i.state = completed
 	i.wipe()
 	return nil

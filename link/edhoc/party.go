@@ -255,8 +255,9 @@ type party struct {
 	buf   []byte // scratch
 	ead   [MaxEAD]EAD
 
-	heard int    // of last, the bytes that were received
-	last  []byte // the message processed last, and the answer to it
+	heard  [maxHash]byte // the digest of the message processed last
+	took   bool          // there is one
+	answer []byte        // what it was answered with
 }
 
 // choose takes a suite, and the key for it.
@@ -278,7 +279,7 @@ func (p *party) end(e *Error) error {
 	p.state = failed
 	p.session.Erase()
 	p.session = nil
-	p.last = nil
+	p.took, p.answer = false, nil
 	p.peer = nil
 	return e
 }
@@ -314,21 +315,24 @@ func (p *party) received(b []byte) error {
 	return p.end(e)
 }
 
-// answered keeps a message and its answer, so that a repeat is not processed again.
-func (p *party) answered(message, answer []byte) {
-	p.last = append(append(p.last[:0], message...), answer...)
-	p.heard = len(message)
+// taken notes which message was processed, so that a repeat is not processed again.
+func (p *party) taken(message []byte) {
+	p.k.digest(p.heard[:], message)
+	p.took, p.answer = true, nil
 }
 
 // Repeat returns the answer to a message once more: ok when b is the very message
-// that was processed last, and nothing else. Its answer is empty when none was due.
-// A transport that does not tell repeats from new messages asks this first (RFC
-// 9528 section 7); nothing is computed again.
+// that was processed last, and nothing else. Its answer is empty when none was due,
+// or none was made yet. A transport that does not tell repeats from new messages
+// asks this first (RFC 9528 section 7); nothing is computed again. The caller must
+// not change the answer.
 func (p *party) Repeat(b []byte) (answer []byte, ok bool) {
-	if p.heard == 0 || p.heard > len(p.last) || !bytes.Equal(b, p.last[:p.heard]) {
+	if !p.took || len(b) > MaxMessage {
 		return nil, false
 	}
-	return p.last[p.heard:len(p.last):len(p.last)], true
+	var sum [maxHash]byte
+	p.k.digest(sum[:], b)
+	return p.answer, sum == p.heard
 }
 
 // xOf is the x-coordinate of a public key, or all of an X25519 key.
@@ -380,6 +384,8 @@ func (p *party) newEphemeral() ([]byte, error) {
 		if err == nil {
 			p.eph = key
 			clear(secret)
+			clear(seed)
+			clear(fresh)
 			return xOf(key.PublicKey()), nil
 		}
 	}

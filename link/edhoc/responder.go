@@ -99,7 +99,7 @@ func (p *Responder) Message1(b []byte) error {
 		return err
 	}
 	p.k.digest(p.th[:], b)
-	p.answered(b, nil)
+	p.taken(b)
 	p.state = readM1
 	return nil
 }
@@ -115,7 +115,7 @@ func (p *Responder) Message2(dst []byte, ead ...EAD) ([]byte, error) {
 	if err != nil {
 		return nil, p.fail(textUnspecified, err)
 	}
-	p.answered(p.last, dst[at:])
+	p.answer = bytes.Clone(dst[at:])
 	p.state = waitM3
 	return dst, nil
 }
@@ -180,7 +180,7 @@ func (p *Responder) Message3(b []byte) error {
 	p.nextTH(3, p.peer)
 	p.finish()
 	p.session.Confirm()
-	p.answered(b, nil)
+	p.taken(b)
 	if p.cfg.Message4 {
 		p.state = readM3
 		return nil
@@ -205,7 +205,7 @@ func (p *Responder) Message4(dst []byte, ead ...EAD) ([]byte, error) {
 	if dst, err = p.crypt(dst, 4, plain, false); err != nil {
 		return nil, p.fail(textUnspecified, err)
 	}
-	p.answered(p.last, dst[at:])
+	p.answer = bytes.Clone(dst[at:])
 	p.state = completed
 	p.wipe()
 	return dst, nil
