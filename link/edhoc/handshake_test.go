@@ -6,10 +6,12 @@ package edhoc
 import (
 	"bytes"
 	"crypto/ecdh"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"testing"
 
+	"github.com/myelin-health/myelin/internal/cbor"
 	"github.com/myelin-health/myelin/link/cose"
 )
 
@@ -124,16 +126,16 @@ func (h *run) step(n int) error {
 	return nil
 }
 
-func (h *run) make(n int) (err error) {
+func (h *run) make(n int, ead ...EAD) (err error) {
 	switch n {
 	case 1:
-		h.m[1], err = h.i.Message1(nil)
+		h.m[1], err = h.i.Message1(nil, ead...)
 	case 2:
-		h.m[2], err = h.r.Message2(nil)
+		h.m[2], err = h.r.Message2(nil, ead...)
 	case 3:
-		h.m[3], err = h.i.Message3(nil)
+		h.m[3], err = h.i.Message3(nil, ead...)
 	case 4:
-		h.m[4], err = h.r.Message4(nil)
+		h.m[4], err = h.r.Message4(nil, ead...)
 	}
 	return err
 }
@@ -200,6 +202,11 @@ func TestEveryHandshake(t *testing.T) {
 					if h.si.Confirmed() != message4 || !h.sr.Confirmed() {
 						t.Errorf("confirmed: initiator %t, responder %t", h.si.Confirmed(), h.sr.Confirmed())
 					}
+					for _, p := range []*party{&h.i.party, &h.r.party} {
+						if p.state != completed || p.prk != [3][maxHash]byte{} || p.key != [32]byte{} || p.mac != [maxHash]byte{} || p.eph != nil {
+							t.Errorf("state %d: keys are left", p.state)
+						}
+					}
 					oi, err := h.si.OSCORE()
 					if err != nil {
 						t.Fatal(err)
@@ -241,5 +248,57 @@ func TestSizes(t *testing.T) {
 		if got != tt.want {
 			t.Errorf("method %d %v: messages of %v bytes; want %v", tt.m, tt.s, got[1:], tt.want[1:])
 		}
+	}
+}
+
+// TestEADIsAuthenticated composes what is signed and what the MACs are made of as RFC
+// 9528 sections 5.3.2 and 5.4.2 say, EAD included, which RFC 9529 has none of.
+func TestEADIsAuthenticated(t *testing.T) {
+	ci, cr := pair(t, SignSign, 0, false)
+	s := seen{}
+	ci.trace = s.trace
+	h := newRun(t, ci, cr)
+	for n := 1; n <= 3; n++ {
+		if err := h.make(n, EAD{Label: 9, Value: []byte{1, 2}}, EAD{Label: 300}); err != nil {
+			t.Fatal(err)
+		}
+		if err := h.take(n, h.m[n]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ead := []byte{9, 0x42, 1, 2, 0x19, 300 >> 8, 300 & 0xff}
+	for n, c := range map[int]*Credential{2: h.r.own.cred, 3: h.i.own.cred} {
+		th := cbor.AppendBytes(nil, s[fmt.Sprintf("TH_%d", n)][0])
+		context := bytes.Join([][]byte{c.ID(), th, c.Bytes(), ead}, nil)
+		if n == 2 {
+			context = append(appendIdentifier(nil, h.r.cR.bytes()), context...)
+		}
+		signed := cbor.AppendText([]byte{0x84}, "Signature1")
+		signed = cbor.AppendBytes(signed, c.ID())
+		signed = cbor.AppendBytes(signed, bytes.Join([][]byte{th, c.Bytes(), ead}, nil))
+		signed = cbor.AppendBytes(signed, s[fmt.Sprintf("MAC_%d", n)][0])
+		if name := fmt.Sprintf("context_%d", n); !s.has(name, context) {
+			t.Errorf("%s is %x; want %x", name, s[name], context)
+		}
+		if name := fmt.Sprintf("Message to be signed %d", n); !s.has(name, signed) {
+			t.Errorf("%s: %x; want %x", name, s[name], signed)
+		}
+	}
+}
+
+// TestNoSessionBeforeMessage4: where message_4 is due, what the Initiator has before is
+// not to be had, and is gone when message_4 is wrong.
+func TestNoSessionBeforeMessage4(t *testing.T) {
+	ci, cr := pair(t, DHDH, 2, true)
+	h := until(t, ci, cr, 4)
+	if _, err := h.i.Session(); !errors.Is(err, ErrState) {
+		t.Error("before message_4: ", err)
+	}
+	s := h.i.session
+	if err := h.i.Message4([]byte{0x40}); err == nil {
+		t.Fatal("an empty message_4 is taken")
+	}
+	if _, err := s.Exporter(0, nil, 16); !errors.Is(err, ErrErased) || s.out != [maxHash]byte{} || s.exporter != [maxHash]byte{} {
+		t.Error("the keys of the session are left: ", err)
 	}
 }

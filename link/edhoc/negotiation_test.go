@@ -118,6 +118,21 @@ func TestDowngrade(t *testing.T) {
 	if got := m.Learned("R"); !slices.Equal(got, []Suite{5}) {
 		t.Errorf("after that %v is remembered", got)
 	}
+	// What an error message says is for one message_1.
+	if err := m.Refused("R", i, &Error{Code: WrongSuite, Suites: []Suite{2}}); err != nil {
+		t.Fatal(err)
+	}
+	m.Begun("R")
+	if got := m.Learned("R"); !slices.Equal(got, []Suite{5}) {
+		t.Errorf("a claim that was used up: %v is remembered", got)
+	}
+	if err := m.Refused("another", i, &Error{Code: WrongSuite, Suites: []Suite{2}}); err != nil {
+		t.Fatal(err)
+	}
+	m.Begun("another")
+	if got := m.Learned("another"); got != nil {
+		t.Errorf("a claim that was used up, and nothing else: %v is remembered", got)
+	}
 	m.Forget("R")
 	if got := m.Learned("R"); got != nil {
 		t.Errorf("forgotten, and yet %v", got)
