@@ -40,7 +40,7 @@ require (
 	golang.org/x/crypto v0.58.0
 )
 
-require github.com/cloudflare/circl v1.6.3 // indirect
+require github.com/cloudflare/circl v1.6.3
 
 require (
 	github.com/bits-and-blooms/bitset v1.24.4 // indirect

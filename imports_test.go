@@ -65,7 +65,7 @@ var rooms = []room{
 	{"assess", []string{"capture", "wire", "flow", "proto", "device", "event", "finding", "inventory", "watch", "match", "risk", "report"}, []string{"github.com/goccy/go-yaml"}},
 
 	{"link/cose", []string{"internal/cbor"}, []string{"golang.org/x/crypto"}},
-	{"link/edhoc", []string{"link/cose", "internal/cbor"}, nil},
+	{"link/edhoc", []string{"link/cose", "internal/cbor"}, []string{"github.com/cloudflare/circl"}},
 	{"link/oscore", []string{"link/cose", "internal/cbor", "proto/coap", "wire"}, nil},
 	{"link/cwt", []string{"link/cose", "internal/cbor", "device"}, nil},
 	{"link/coap", []string{"link", "internal/cbor", "proto/coap", "wire", "device"}, []string{"github.com/plgd-dev/go-coap"}},

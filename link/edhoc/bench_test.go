@@ -22,6 +22,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cloudflare/circl/dh/x448"
+	"github.com/cloudflare/circl/sign/ed448"
 	"github.com/pion/dtls/v3"
 
 	"github.com/myelin-health/myelin/link/cose"
@@ -68,6 +70,9 @@ func shake(b testing.TB, ci, cr *Config, buf []byte) (*Initiator, *Responder) {
 // bare is the asymmetric operations that a method needs in a suite, and nothing
 // else: keys that are there, results that are thrown away.
 func bare(b testing.TB, m Method, s *suite) func() {
+	if s.curve == cose.X448 {
+		return bare448(b, m)
+	}
 	curve := s.ecdh()
 	own, err := curve.GenerateKey(rand.Reader)
 	if err != nil {
@@ -131,6 +136,33 @@ func bare(b testing.TB, m Method, s *suite) func() {
 		}
 		for range signs {
 			sign()
+		}
+	}
+}
+
+// bare448 is [bare] of suite 25, with the calls of the module that has its curves.
+func bare448(b testing.TB, m Method) func() {
+	var secret, pub, shared x448.Key
+	chacha(1).Read(secret[:])
+	x448.KeyGen(&pub, &secret)
+	signer := ed448.NewKeyFromSeed(make([]byte, ed448.SeedSize))
+	message := make([]byte, 200)
+	return func() {
+		var x x448.Key
+		for range 2 {
+			x448.KeyGen(&x, &secret)
+			x448.Shared(&shared, &secret, &pub)
+		}
+		for _, initiator := range []bool{false, true} {
+			if m.signs(initiator) {
+				if !ed448.Verify(ed448.PublicKey(signer[ed448.SeedSize:]), message, ed448.Sign(signer, message, ""), "") {
+					b.Fatal("bare: Ed448")
+				}
+				continue
+			}
+			for range 2 {
+				x448.Shared(&shared, &secret, &pub)
+			}
 		}
 	}
 }

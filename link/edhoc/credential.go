@@ -11,6 +11,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/cloudflare/circl/sign/ed448"
+
 	"github.com/myelin-health/myelin/internal/cbor"
 	"github.com/myelin-health/myelin/link/cose"
 )
@@ -46,8 +48,8 @@ type Credential struct {
 	wire []byte // ID_CRED_x as a plaintext has it
 
 	key  cose.Key
-	dh   *ecdh.PublicKey // nil for a key that only signs
-	der  []byte          // of an X.509 certificate
+	dh   *public // nil for a key that only signs
+	der  []byte  // of an X.509 certificate
 	cert *x509.Certificate
 	cwt  bool
 	sub  string
@@ -225,13 +227,42 @@ func (c *Credential) readCnf(r *cbor.Reader) error {
 		if r.Next() != cbor.Uint || r.Int() != cnfCOSEKey {
 			return errNoKey // another kind of confirmation is not understood
 		}
-		key, err := cose.ReadKey(r)
+		b := r.Raw()
+		key, err := cose.ParseKey(b)
 		if err != nil {
-			return err
+			var ok bool
+			if key, ok = parseKey448(b); !ok {
+				return err
+			}
 		}
 		c.key = key
 	}
 	return r.Err()
+}
+
+// parseKey448 reads a public key of X448 or Ed448, which package cose does not compute
+// with and so does not read.
+func parseKey448(b []byte) (cose.Key, bool) {
+	var k cose.Key
+	r, err := cbor.Parse(b)
+	if err != nil {
+		return k, false
+	}
+	for n := r.Map(); n > 0 && r.Err() == nil; n-- {
+		switch r.Int() {
+		case 1:
+			k.Type = cose.KeyType(r.Int())
+		case 2:
+			k.ID = bytes.Clone(r.Bytes())
+		case -1:
+			k.Curve = cose.Curve(r.Int())
+		case -2:
+			k.X = bytes.Clone(r.Bytes())
+		default:
+			return k, false
+		}
+	}
+	return k, r.Done() == nil && k.Type == cose.OKP && (k.Curve == cose.X448 || k.Curve == cose.CurveEd448)
 }
 
 // usable makes the key ready once, so that no handshake has to.
@@ -241,11 +272,21 @@ func (c *Credential) usable() error {
 	case cose.X25519, cose.P256, cose.P384:
 		pub, err := c.key.PublicECDH()
 		if err == nil {
-			c.dh = pub
+			c.dh = &public{key: pub}
 		} else if c.key.Curve == cose.X25519 {
 			return err
 		}
+	case cose.X448:
+		pub, err := (&suite{curve: cose.X448}).toPoint(c.key.X)
+		if err != nil {
+			return err
+		}
+		c.dh = pub
 	case cose.CurveEd25519:
+	case cose.CurveEd448:
+		if len(c.key.X) != ed448.PublicKeySize {
+			return errLength
+		}
 	default:
 		return errKeyKind
 	}

@@ -247,6 +247,10 @@ func TestClaims(t *testing.T) {
 		{"200 deep", "\xa1\x08" + strings.Repeat("\x81", 200) + "\x00", cbor.ErrTooDeep},
 		{"trailing", "\xa1" + cnf + "\x00", cbor.ErrTrailing},
 		{"indefinite", "\xbf" + cnf + "\xff", cbor.ErrIndefinite},
+		{"X448 a byte short", "\xa1\x08\xa1\x01\xa3\x01\x01\x20\x05\x21\x58\x37" + strings.Repeat("x", 55), ErrCredential},
+		{"X448 as EC2", "\xa1\x08\xa1\x01\xa3\x01\x02\x20\x05\x21\x58\x38" + strings.Repeat("x", 56), ErrCredential},
+		{"X448 with a private key", "\xa1\x08\xa1\x01\xa4\x01\x01\x20\x05\x21\x58\x38" + strings.Repeat("x", 56) + "\x23\x41\x00", ErrCredential},
+		{"Ed448 a byte long", "\xa1\x08\xa1\x01\xa3\x01\x01\x20\x07\x21\x58\x3a" + strings.Repeat("x", 58), ErrCredential},
 		{"a key of no curve that is known", "\xa1\x08\xa1\x01\xa3\x01\x01\x20\x18\x63\x21\x40", cose.ErrKey},
 	} {
 		c, err := ParseCCS([]byte(tt.b))

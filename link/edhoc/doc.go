@@ -13,7 +13,7 @@
 // [SplitCombined] are the frames that CoAP carries the messages in (RFC 9528
 // appendix A.2, RFC 9668). A [Budget] limits what strangers cost.
 //
-// It has all four methods; the suites 0 to 6, and 24; credentials that are CWT
+// It has all four methods; the suites 0 to 6, 24 and 25; credentials that are CWT
 // claims sets, CWTs and X.509 certificates, which go by kid, kccs, kcwt, x5t,
 // x5u or x5chain; external authorization data; message_4. It has no C509
 // certificates, no suites of its own, and no PLAINTEXT_2 beyond 4 kB.

@@ -69,7 +69,38 @@ func side(t testing.TB, name string, seed byte) []*Authenticator {
 	for i, c := range []cose.Curve{cose.CurveEd25519, cose.P256, cose.P384} {
 		own = append(own, newAuthenticator(t, newKey(t, c, seed+8+byte(i)), true, name, []byte{seed + 8 + byte(i)}))
 	}
-	return own
+	return append(own, side448(t, name, seed+16)...)
+}
+
+// side448 makes the keys of suite 25.
+func side448(t testing.TB, name string, seed byte) []*Authenticator {
+	t.Helper()
+	secret := make([]byte, 57)
+	chacha(seed).Read(secret)
+	ccs := func(c cose.Curve, x []byte, kid byte) *Credential {
+		cred, err := NewCCS(cose.Key{Type: cose.OKP, Curve: c, X: x}, name, []byte{kid})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return cred
+	}
+	_, x, err := newX448(secret[:56])
+	if err != nil {
+		t.Fatal(err)
+	}
+	dh, err := NewStaticX448(secret[:56], ccs(cose.X448, x, 0x40+seed))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, x, err := NewEd448Signer(secret)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sign, err := NewSignature(s, ccs(cose.CurveEd448, x, 0x60+seed))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return []*Authenticator{dh, sign}
 }
 
 func credentials(own []*Authenticator) []*Credential {

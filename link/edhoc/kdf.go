@@ -5,8 +5,10 @@ package edhoc
 
 import (
 	"crypto/sha256"
+	"crypto/sha3"
 	"crypto/sha512"
 	"hash"
+	"math/bits"
 
 	"github.com/myelin-health/myelin/internal/cbor"
 	"github.com/myelin-health/myelin/link/cose"
@@ -21,9 +23,10 @@ const maxHash = 64
 // what is given to a [hash.Hash] counts as escaping to the heap.
 type kdf struct {
 	h    hash.Hash
-	size int // bytes of a digest
+	size int         // bytes of a digest
+	kmac *sha3.SHAKE // of SHAKE256, which goes with KMAC256; nil of SHA-2, with HMAC
 
-	pad  [128]byte // the block that HMAC begins with
+	pad  [136]byte // the block that HMAC or KMAC256 begins with
 	t    [maxHash]byte
 	head [24]byte
 
@@ -41,6 +44,8 @@ func newKDF(a cose.Algorithm) kdf {
 	switch a {
 	case cose.SHA384:
 		return kdf{h: sha512.New384(), size: 48}
+	case shake256:
+		return kdf{h: shakeHash{sha3.NewSHAKE256()}, size: 64, kmac: sha3.NewCSHAKE256([]byte("KMAC"), nil)}
 	default:
 		return kdf{h: sha256.New(), size: 32}
 	}
@@ -69,6 +74,10 @@ func (k *kdf) digest(out, b []byte) {
 
 // extract is EDHOC_Extract into out, which is as long as a digest.
 func (k *kdf) extract(out, salt, ikm []byte) {
+	if k.kmac != nil {
+		k.kmac256(out, salt, ikm)
+		return
+	}
 	k.begin(salt)
 	k.h.Write(ikm)
 	k.finish(salt, out)
@@ -107,6 +116,11 @@ func (k *kdf) expand(out, prk []byte, label uint64, context []byte) {
 
 	k.see("info", info[:n], context, info[n:counter])
 
+	if k.kmac != nil {
+		k.kmac256(out, prk, info[:n], context, info[n:counter])
+		return
+	}
+
 	var last []byte // T(i) of RFC 5869 section 2.3
 	for len(out) > 0 {
 		k.begin(prk)
@@ -121,11 +135,58 @@ func (k *kdf) expand(out, prk []byte, label uint64, context []byte) {
 	}
 }
 
+// kmac256 fills out with KMAC256 of the parts, without a customization string (NIST SP
+// 800-185 section 4). No key fills a block with its length.
+func (k *kdf) kmac256(out, key []byte, parts ...[]byte) {
+	k.kmac.Reset()
+	b := append(k.pad[:0], 1, byte(len(k.pad))) // bytepad( encode_string( key ), 136 )
+	b = append(appendBits(b, len(key), true), key...)
+	clear(k.pad[len(b):])
+	k.kmac.Write(k.pad[:])
+	for _, p := range parts {
+		k.kmac.Write(p)
+	}
+	k.kmac.Write(appendBits(k.head[:0], len(out), false))
+	k.kmac.Read(out)
+}
+
+// appendBits appends left_encode or right_encode of how many bits n bytes have (NIST
+// SP 800-185 section 2.3.1).
+func appendBits(dst []byte, n int, left bool) []byte {
+	n *= 8
+	size := max(1, (bits.Len(uint(n))+7)/8)
+	if left {
+		dst = append(dst, byte(size))
+	}
+	for i := size - 1; i >= 0; i-- {
+		dst = append(dst, byte(n>>(8*i)))
+	}
+	if !left {
+		dst = append(dst, byte(size))
+	}
+	return dst
+}
+
+// shakeHash is SHAKE256 with the output of 512 bits that COSE gives it (RFC 9054 section
+// 3.3). It is reset after each Sum, which a SHAKE cannot go on from.
+type shakeHash struct{ *sha3.SHAKE }
+
+func (s shakeHash) Size() int { return 64 }
+
+func (s shakeHash) Sum(b []byte) []byte {
+	var sum [64]byte
+	s.Read(sum[:])
+	return append(b, sum[:]...)
+}
+
 // wipe forgets what the scratch space still holds.
 func (k *kdf) wipe() {
 	clear(k.pad[:])
 	clear(k.t[:])
 	if k.h != nil {
 		k.h.Reset()
+	}
+	if k.kmac != nil {
+		k.kmac.Reset()
 	}
 }

@@ -431,6 +431,11 @@ func TestPoints(t *testing.T) {
 		{"X25519: p", 0, "edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f", false},
 		{"X25519: p + 1", 0, "eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f", false},
 		{"X25519: 0 with the top bit", 0, strings.Repeat("00", 31) + "80", false},
+		{"X448: 0", 25, strings.Repeat("00", 56), false},
+		{"X448: 1", 25, "01" + strings.Repeat("00", 55), false},
+		{"X448: p - 1", 25, "fe" + strings.Repeat("ff", 27) + "fe" + strings.Repeat("ff", 27), false},
+		{"X448: p", 25, strings.Repeat("ff", 28) + "fe" + strings.Repeat("ff", 27), false},
+		{"X448: 5", 25, "05" + strings.Repeat("00", 55), true},
 		{"X25519: 9", 0, "09" + strings.Repeat("00", 31), true},
 	} {
 		x := vector.Bytes(t, tt.x)
@@ -502,6 +507,9 @@ func TestSignatures(t *testing.T) {
 		{"EdDSA: identity and zero", 0, "01" + zero[2:] + zero},
 		{"EdDSA: all ones", 0, strings.Repeat("ff", 64)},
 		{"EdDSA: a byte short", 0, (zero + zero)[2:]},
+		{"Ed448: all zero", 25, strings.Repeat("00", 114)},
+		{"Ed448: identity and zero", 25, "01" + strings.Repeat("00", 113)},
+		{"Ed448: as long as Ed25519's", 25, zero + zero},
 	} {
 		ci, cr := pair(t, SignSign, tt.s, false)
 		h := newRun(t, ci, cr)

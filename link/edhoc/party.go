@@ -111,7 +111,7 @@ func Only(creds ...*Credential) func(*ID, []EAD) ([]*Credential, error) {
 // An Authenticator is a long-term key with its credential.
 type Authenticator struct {
 	cred   *Credential
-	dh     ecdh.KeyExchanger // one of these two
+	dh     private // one of these two
 	signer cose.Signer
 	hedge  [32]byte // known to the holder of the key alone
 }
@@ -123,10 +123,27 @@ const hedgeTag = "Myelin EDHOC: secret of this key for RFC 8937"
 // NewStaticDH takes a static Diffie-Hellman key and its credential.
 func NewStaticDH(key ecdh.KeyExchanger, c *Credential) (*Authenticator, error) {
 	pub := key.PublicKey()
-	if c.dh == nil || c.dh.Curve() != pub.Curve() || !bytes.Equal(xOf(pub), c.key.X) {
+	if c.dh == nil || c.dh.key == nil || c.dh.key.Curve() != pub.Curve() || !bytes.Equal(xOf(pub), c.key.X) {
 		return nil, badCredential(errMismatch)
 	}
-	secret, err := key.ECDH(pub)
+	return newStatic(standard{key}, c)
+}
+
+// NewStaticX448 takes the secret of an X448 key, which is 56 bytes and is copied, and
+// its credential: for suite 25.
+func NewStaticX448(secret []byte, c *Credential) (*Authenticator, error) {
+	key, x, err := newX448(secret)
+	if err != nil {
+		return nil, badCredential(err)
+	}
+	if c.dh == nil || c.dh.x448 == nil || !bytes.Equal(x, c.key.X) {
+		return nil, badCredential(errMismatch)
+	}
+	return newStatic(key, c)
+}
+
+func newStatic(key private, c *Credential) (*Authenticator, error) {
+	secret, err := key.agree(c.dh)
 	if err != nil {
 		return nil, badCredential(err)
 	}
@@ -141,7 +158,7 @@ func NewSignature(s cose.Signer, c *Credential) (*Authenticator, error) {
 	if err != nil {
 		return nil, badCredential(err)
 	}
-	if c.key.Verify(s.Algorithm(), []byte(hedgeTag), sig) != nil {
+	if verifySignature(&c.key, s.Algorithm(), []byte(hedgeTag), sig) != nil {
 		return nil, badCredential(errMismatch)
 	}
 	a := &Authenticator{cred: c, signer: s, hedge: sha256.Sum256(sig)}
@@ -239,8 +256,8 @@ type party struct {
 	peer      *Credential
 	session   *Session
 
-	eph    *ecdh.PrivateKey
-	other  *ecdh.PublicKey // the peer's ephemeral key
+	eph    private
+	other  *public // the peer's ephemeral key
 	gx, gy [maxHash]byte
 	cI, cR identifier
 
@@ -284,7 +301,7 @@ func (p *party) end(e *Error) error {
 	return e
 }
 
-// wipe zeroes the keys. Of the ephemeral key, which crypto/ecdh keeps to itself, no
+// wipe zeroes the keys. Of an ephemeral key that crypto/ecdh keeps to itself no
 // reference is left.
 func (p *party) wipe() {
 	clear(p.prk[0][:])
@@ -297,6 +314,9 @@ func (p *party) wipe() {
 	clear(p.buf[:cap(p.buf)])
 	clear(p.ead[:])
 	p.k.wipe()
+	if x, ok := p.eph.(*x448Secret); ok {
+		clear(x[:])
+	}
 	p.eph, p.other = nil, nil
 }
 
@@ -335,37 +355,15 @@ func (p *party) Repeat(b []byte) (answer []byte, ok bool) {
 	return p.answer, sum == p.heard
 }
 
-// xOf is the x-coordinate of a public key, or all of an X25519 key.
-func xOf(k *ecdh.PublicKey) []byte {
-	b := k.Bytes()
-	if k.Curve() == ecdh.X25519() {
-		return b
-	}
-	return b[1 : 1+len(b)/2]
-}
-
-// toPoint makes a public key of G_X or G_Y. A coordinate that is not on the curve, or
-// not below its prime, is refused; low-order points of X25519 show when they are
-// used (RFC 9528 section 9.2).
-func (s *suite) toPoint(x []byte) (*ecdh.PublicKey, error) {
-	switch s.curve {
-	case cose.P256:
-		return cose.P256PointFromX(x)
-	case cose.P384:
-		return cose.P384PointFromX(x)
-	}
-	return ecdh.X25519().NewPublicKey(x)
-}
-
 // newEphemeral makes this party's ephemeral key, and returns its public part.
 func (p *party) newEphemeral() ([]byte, error) {
 	if p.cfg.ephemeral != nil {
-		var err error
-		p.eph, err = p.cfg.ephemeral(p.suite)
+		key, err := p.cfg.ephemeral(p.suite)
 		if err != nil {
 			return nil, err
 		}
-		return xOf(p.eph.PublicKey()), nil
+		p.eph = standard{key}
+		return xOf(key.PublicKey()), nil
 	}
 	random := p.cfg.Random
 	if random == nil {
@@ -380,13 +378,13 @@ func (p *party) newEphemeral() ([]byte, error) {
 	// A scalar of a NIST curve is out of range once in 2^32 times.
 	for try := range uint64(8) {
 		p.k.expand(secret, seed, try, nil)
-		key, err := p.suite.ecdh().NewPrivateKey(secret)
+		key, x, err := p.suite.newPrivate(secret)
 		if err == nil {
 			p.eph = key
 			clear(secret)
 			clear(seed)
 			clear(fresh)
-			return xOf(key.PublicKey()), nil
+			return x, nil
 		}
 	}
 	return nil, errors.New("random numbers that are no keys")
@@ -448,7 +446,7 @@ func (p *party) begin2(x, y []byte) error {
 		return err
 	}
 	p.other = other
-	secret, err := p.eph.ECDH(other)
+	secret, err := p.eph.agree(other)
 	if err != nil {
 		return err
 	}
@@ -547,7 +545,7 @@ func (p *party) toBeSigned(n int, c *Credential, ead, mac []byte) []byte {
 // prove appends Signature_or_MAC_n, as a byte string.
 func (p *party) prove(dst []byte, n int, ead []byte) ([]byte, error) {
 	if p.own.dh != nil {
-		secret, err := p.own.dh.ECDH(p.other)
+		secret, err := p.own.dh.agree(p.other)
 		if err != nil {
 			return nil, err
 		}
@@ -576,7 +574,7 @@ func (p *party) verify(n int, c *Credential, proof, ead []byte) error {
 		return ErrReflected // RFC 9528 section 9.2
 	}
 	if !signs {
-		secret, err := p.eph.ECDH(c.dh)
+		secret, err := p.eph.agree(c.dh)
 		if err != nil {
 			return err
 		}
@@ -589,7 +587,7 @@ func (p *party) verify(n int, c *Credential, proof, ead []byte) error {
 	}
 	p.mix(n, nil)
 	mac := p.makeMAC(n, c, ead)
-	if len(proof) != p.suite.signature() || c.key.Verify(p.suite.sign, p.toBeSigned(n, c, ead, mac), proof) != nil {
+	if len(proof) != p.suite.signature() || verifySignature(&c.key, p.suite.sign, p.toBeSigned(n, c, ead, mac), proof) != nil {
 		return ErrVerification
 	}
 	return nil

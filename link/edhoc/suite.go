@@ -68,7 +68,11 @@ var suites = [...]suite{
 	{5, cose.ChaCha20Poly1305, cose.SHA256, 16, cose.P256, cose.ES256, cose.ChaCha20Poly1305, cose.SHA256},
 	{6, cose.A128GCM, cose.SHA256, 16, cose.X25519, cose.ES256, cose.A128GCM, cose.SHA256},
 	{24, cose.A256GCM, cose.SHA384, 16, cose.P384, cose.ES384, cose.A256GCM, cose.SHA384},
+	{25, cose.ChaCha20Poly1305, shake256, 16, cose.X448, cose.EdDSA, cose.ChaCha20Poly1305, shake256},
 }
+
+// shake256 is the number of SHAKE256 in the registry of algorithms.
+const shake256 cose.Algorithm = -45
 
 func (s Suite) row() *suite {
 	for i := range suites {
@@ -115,8 +119,11 @@ func (s *suite) ecdh() ecdh.Curve {
 // point is how many bytes G_X and G_Y have: the x-coordinate alone (RFC 9528
 // section 3.7).
 func (s *suite) point() int {
-	if s.curve == cose.P384 {
+	switch s.curve {
+	case cose.P384:
 		return 48
+	case cose.X448:
+		return 56
 	}
 	return 32
 }
@@ -129,13 +136,19 @@ func (s *suite) signCurve() cose.Curve {
 	case cose.ES384:
 		return cose.P384
 	}
+	if s.curve == cose.X448 {
+		return cose.CurveEd448 // what shares no algorithm with the others
+	}
 	return cose.CurveEd25519
 }
 
 // signature is how many bytes a signature has.
 func (s *suite) signature() int {
-	if s.sign == cose.ES384 {
+	switch s.signCurve() {
+	case cose.P384:
 		return 96
+	case cose.CurveEd448:
+		return 114
 	}
 	return 64
 }
