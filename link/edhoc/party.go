@@ -75,7 +75,8 @@ type Config struct {
 	Message4 bool
 
 	// Random makes ephemeral keys, together with a secret of the long-term key (RFC
-	// 8937), so that one of the two may be weak. Nil is the system's.
+	// 8937), so that one of the two may be weak. Handshakes at the same time read it at
+	// the same time. Nil is the system's.
 	Random io.Reader
 
 	ephemeral func(*suite) (*ecdh.PrivateKey, error) // a trace's key
