@@ -22,6 +22,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/myelin-health/myelin/internal/cbor"
 	"github.com/myelin-health/myelin/link/cose"
@@ -75,10 +76,13 @@ const ReserveStep = 256
 type Context struct {
 	senderID, recipientID []byte
 	idContext             []byte
+	kidContext            []byte // what requests call it: in appendix B.2 another than idContext
 	alg                   cose.Algorithm
 	commonIV              [maxNonce]byte
 	nonceSize             int
 	seal, open            cipher.AEAD
+
+	sealed, failed atomic.Uint64 // how often the keys were used, and tried
 
 	reserve func(uint64) error
 
@@ -107,6 +111,7 @@ func New(p Params) (*Context, error) {
 	if p.IDContext != nil && c.idContext == nil {
 		c.idContext = []byte{}
 	}
+	c.kidContext = c.idContext
 	if c.nonceSize < 7 || c.nonceSize > maxNonce {
 		return nil, fmt.Errorf("oscore: %v is no AEAD that this package has", p.AEAD)
 	}
@@ -164,6 +169,29 @@ func (p *Params) derive(hash crypto.Hash, id []byte, what string, n int) ([]byte
 	info = cbor.AppendInt(info, int64(p.AEAD))
 	info = cbor.AppendUint(cbor.AppendText(info, what), uint64(n))
 	return hkdf.Key(hash.New, p.MasterSecret, p.MasterSalt, string(info), n)
+}
+
+// How often keys should be used, and forgeries refused, before new ones are made
+// (draft-ietf-core-oscore-key-limits section 2.1, for messages of 4 KiB).
+const (
+	usageLimit        = 1 << 20
+	forgeryLimit      = 1 << 20
+	forgeryLimitShort = 1 << 14 // of a tag of 64 bits
+)
+
+// Worn reports that new keys are due: ours sealed as many messages as an AEAD
+// should under one key, or so many forgeries came that more are not to be
+// allowed. Nothing is refused because of it: that would hand whoever floods a
+// device a switch to cut it off. Numbers that were used before a restart count.
+func (c *Context) Worn() bool {
+	c.mu.Lock()
+	next := c.next
+	c.mu.Unlock()
+	forged := uint64(forgeryLimit)
+	if c.alg.TagSize() < 16 {
+		forged = forgeryLimitShort
+	}
+	return max(next, c.sealed.Load()) >= usageLimit || c.failed.Load() >= forged
 }
 
 // SenderID is our id, which the peer finds this context by.

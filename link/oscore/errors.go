@@ -16,6 +16,7 @@ var (
 	ErrContext   = errors.New("oscore: no security context for this message")
 	ErrReplay    = errors.New("oscore: this message was received before, or is too late")
 	ErrDecrypt   = errors.New("oscore: the ciphertext does not belong to these keys and this request")
+	ErrInner     = errors.New("oscore: what was encrypted is no message that the peer may send")
 	ErrMessage   = errors.New("oscore: not a CoAP message that can be protected")
 	ErrExhausted = errors.New("oscore: the sender sequence numbers are used up; make new keys")
 

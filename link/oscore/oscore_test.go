@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -172,7 +173,7 @@ func TestOutside(t *testing.T) {
 	plain := append([]byte{byte(m.Code)}, m.Options...)
 	nested, _ := (&coap.OSCORE{PartialIV: piv, KID: client.senderID}).Append(nil)
 	whole := message(t, coap.POST, string(client.seal.Seal(nil, client.nonce(&x.nonceRoom, client.senderID, piv), plain, client.aad(nil, client.senderID, piv))), option(coap.OSCOREOption, string(nested)))
-	if _, err := server.UnprotectRequest(nil, whole, &y); !errors.Is(err, ErrDecrypt) {
+	if _, err := server.UnprotectRequest(nil, whole, &y); !errors.Is(err, ErrInner) {
 		t.Errorf("nested: %v", err)
 	}
 }
@@ -368,19 +369,354 @@ func TestObserve(t *testing.T) {
 			t.Errorf("notification %d: Observe %d, %q", step.i, v, m.Payload)
 		}
 	}
-	// A proxy that takes the outer Observe away makes a plain request of it.
+	// A proxy that takes the outer Observe away does not change what is asked for
+	// (RFC 8613 section 4.1.3.5.1).
 	q, _ = protectRequest(t, client, message(t, coap.GET, "", observe(0), option(coap.URIPath, "telemetry")))
 	_ = m.Parse(q)
 	o, _ := m.Options.Get(coap.OSCOREOption)
 	m.Options = coap.AppendOption(nil, 0, o)
 	q, _ = m.Append(nil)
-	got, err := server.UnprotectRequest(nil, q, &y)
-	if err != nil || y.Observe() {
+	if _, err := server.UnprotectRequest(nil, q, &y); err != nil || !y.Observe() {
 		t.Fatal(err, y.Observe())
 	}
-	_ = m.Parse(got)
-	if _, ok := m.Options.Get(coap.Observe); ok {
-		t.Error("an observation that no proxy will carry")
+	// One that puts it there does not ask for an observation.
+	q, _ = protectRequest(t, client, message(t, coap.GET, "", option(coap.URIPath, "telemetry")))
+	_ = m.Parse(q)
+	o, _ = m.Options.Get(coap.OSCOREOption)
+	m.Options = coap.AppendOption(coap.AppendOption(nil, 0, observe(0)), coap.Observe, o)
+	q, _ = m.Append(nil)
+	if got, err := server.UnprotectRequest(nil, q, &y); err != nil || y.Observe() || hasObserve(t, got) {
+		t.Fatal(err, y.Observe())
+	}
+}
+
+func hasObserve(t *testing.T, msg []byte) bool {
+	t.Helper()
+	var m coap.Message
+	if err := m.Parse(msg); err != nil {
+		t.Fatal(err)
+	}
+	_, ok := m.Options.Get(coap.Observe)
+	return ok
+}
+
+// An observation is one that a client registered and a server accepted.
+type observation struct {
+	client, server *Context
+	x, y           *Exchange
+}
+
+func register(t *testing.T) *observation {
+	t.Helper()
+	client, server := pair(t, nil)
+	o := &observation{client: client, server: server, y: new(Exchange)}
+	var q []byte
+	q, o.x = protectRequest(t, client, message(t, coap.GET, "", observe(0), option(coap.URIPath, "telemetry")))
+	if _, err := server.UnprotectRequest(nil, q, o.y); err != nil {
+		t.Fatal(err)
+	}
+	return o
+}
+
+func (o *observation) send(t *testing.T, code coap.Code, options ...coap.Option) []byte {
+	t.Helper()
+	b, err := o.server.ProtectResponse(nil, message(t, code, "x", options...), o.y)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// TestObservation goes through what may come in an observation (RFC 8613 section
+// 4.1.3.5).
+func TestObservation(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		run  func(o *observation) error
+		err  error
+		on   bool // the observation goes on, for client and server
+	}{
+		{"a notification", func(o *observation) error {
+			_, err := o.client.UnprotectResponse(nil, o.send(t, coap.Content, observe(5)), o.x)
+			return err
+		}, nil, true},
+		{"an answer that declines", func(o *observation) error {
+			_, err := o.client.UnprotectResponse(nil, o.send(t, coap.Content), o.x)
+			return err
+		}, nil, false},
+		{"an error that ends it, under a Partial IV of its own", func(o *observation) error {
+			first, last := o.send(t, coap.Content, observe(5)), o.send(t, coap.NotFound)
+			if v, _ := Identify(last); v.PartialIV == nil {
+				t.Error("the error has no Partial IV")
+			}
+			if _, err := o.client.UnprotectResponse(nil, first, o.x); err != nil {
+				return err
+			}
+			_, err := o.client.UnprotectResponse(nil, last, o.x)
+			return err
+		}, nil, false},
+		{"a notification after the error", func(o *observation) error {
+			first, last := o.send(t, coap.Content, observe(5)), o.send(t, coap.NotFound)
+			if _, err := o.client.UnprotectResponse(nil, last, o.x); err != nil {
+				return err
+			}
+			_, err := o.client.UnprotectResponse(nil, first, o.x)
+			return err
+		}, ErrReplay, false},
+		{"the server goes on after the error", func(o *observation) error {
+			o.send(t, coap.NotFound)
+			_, err := o.server.ProtectResponse(nil, message(t, coap.Content, "", observe(1)), o.y)
+			return err
+		}, ErrMessage, false},
+		{"a notification without a Partial IV comes first", func(o *observation) error {
+			first := o.bare(t, coap.Content, observe(1))
+			_, err := o.client.UnprotectResponse(nil, first, o.x)
+			return err
+		}, nil, true},
+		{"it comes again", func(o *observation) error {
+			first := o.bare(t, coap.Content, observe(1))
+			if _, err := o.client.UnprotectResponse(nil, first, o.x); err != nil {
+				return err
+			}
+			_, err := o.client.UnprotectResponse(nil, first, o.x)
+			return err
+		}, ErrReplay, true},
+		{"it comes after one with a Partial IV: it is the oldest", func(o *observation) error {
+			first := o.bare(t, coap.Content, observe(1))
+			if _, err := o.client.UnprotectResponse(nil, o.send(t, coap.Content, observe(2)), o.x); err != nil {
+				return err
+			}
+			_, err := o.client.UnprotectResponse(nil, first, o.x)
+			return err
+		}, ErrReplay, true},
+		{"a forged one in between ends nothing", func(o *observation) error {
+			b := o.send(t, coap.Content, observe(5))
+			b[len(b)-1] ^= 1
+			_, err := o.client.UnprotectResponse(nil, b, o.x)
+			return err
+		}, ErrDecrypt, true},
+		{"the outer Observe has another value", func(o *observation) error {
+			b := o.send(t, coap.Content, observe(5))
+			var m coap.Message
+			if err := m.Parse(b); err != nil {
+				return err
+			}
+			v, _ := m.Options.Get(coap.OSCOREOption)
+			m.Options = coap.AppendOption(coap.AppendOption(nil, 0, observe(77)), coap.Observe, v)
+			b, _ = m.Append(nil)
+			got, err := o.client.UnprotectResponse(nil, b, o.x)
+			if err == nil && !bytes.Contains(got, []byte{0x60}) { // Partial IV 0
+				t.Errorf("%x", got)
+			}
+			return err
+		}, nil, true},
+		{"cancelled with the same token, under a new Partial IV", func(o *observation) error {
+			q, x := protectRequest(t, o.client, message(t, coap.GET, "", observe(1), option(coap.URIPath, "telemetry")))
+			var y Exchange
+			got, err := o.server.UnprotectRequest(nil, q, &y)
+			if err != nil || !hasObserve(t, got) || y.Observe() || x.Observe() || x.pivSize == 0 || x.piv == o.x.piv {
+				t.Error(err, y.Observe(), x.Observe())
+			}
+			o.x, o.y = x, &y
+			_, err = o.client.UnprotectResponse(nil, o.send(t, coap.Content), x)
+			return err
+		}, nil, false},
+		{"registered again with the same token: the old one stays", func(o *observation) error {
+			q, x := protectRequest(t, o.client, message(t, coap.GET, "", observe(0), option(coap.URIPath, "telemetry")))
+			old := o.send(t, coap.Content, observe(1))
+			var y Exchange
+			if _, err := o.server.UnprotectRequest(nil, q, &y); err != nil {
+				return err
+			}
+			if _, err := o.client.UnprotectResponse(nil, old, x); !errors.Is(err, ErrDecrypt) {
+				t.Errorf("a notification of the old registration: %v", err)
+			}
+			_, err := o.client.UnprotectResponse(nil, old, o.x)
+			return err
+		}, nil, true},
+		{"a replayed registration", func(o *observation) error {
+			q, _ := protectRequest(t, o.client, message(t, coap.GET, "", observe(0)))
+			var y Exchange
+			if _, err := o.server.UnprotectRequest(nil, q, &y); err != nil {
+				return err
+			}
+			_, err := o.server.UnprotectRequest(nil, q, &y)
+			return err
+		}, ErrReplay, true},
+	} {
+		o := register(t)
+		if err := tt.run(o); !errors.Is(err, tt.err) {
+			t.Errorf("%s: %v; want %v", tt.name, err, tt.err)
+		}
+		if o.x.Observe() != tt.on && tt.name != "the server goes on after the error" {
+			t.Errorf("%s: the observation goes on: %v", tt.name, o.x.Observe())
+		}
+	}
+
+	// A notification that answers a request without Observe.
+	o := register(t)
+	q, x := protectRequest(t, o.client, bolus(t))
+	var y Exchange
+	if _, err := o.server.UnprotectRequest(nil, q, &y); err != nil {
+		t.Fatal(err)
+	}
+	y.observe = true // a server that does not keep the rules
+	b, err := o.server.ProtectResponse(nil, message(t, coap.Content, "x", observe(1)), &y)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := o.client.UnprotectResponse(nil, b, x); !errors.Is(err, ErrInner) {
+		t.Errorf("a notification that was not asked for: %v", err)
+	}
+}
+
+// bare is a first notification under the request's nonce, as other servers send it.
+func (o *observation) bare(t *testing.T, code coap.Code, options ...coap.Option) []byte {
+	t.Helper()
+	var m coap.Message
+	if err := m.Parse(message(t, code, "x", options...)); err != nil {
+		t.Fatal(err)
+	}
+	kid, piv := o.y.request()
+	b, err := o.server.protect(nil, &m, coap.Content, &coap.OSCORE{}, o.server.nonce(&o.y.nonceRoom, kid, piv), o.y)
+	if err != nil {
+		t.Fatal(err)
+	}
+	o.y.answered = true
+	return b
+}
+
+// TestProxyURI hides what a request is about from the proxy that it goes to
+// (RFC 8613 section 4.1.3.3, whose example comes first).
+func TestProxyURI(t *testing.T) {
+	for _, tt := range []struct {
+		uri, outside string
+		inside       []coap.Option
+	}{
+		{"coap://example.com/resource?q=1", "coap://example.com", []coap.Option{option(coap.URIPath, "resource"), option(coap.URIQuery, "q=1")}},
+		{"coap://example.com", "coap://example.com", nil},
+		{"coap://example.com/", "coap://example.com", nil},
+		{"coaps://[::1]:99/a%2fb//c?x&y=%20", "coaps://[::1]:99", []coap.Option{option(coap.URIPath, "a/b"), option(coap.URIPath, ""), option(coap.URIPath, "c"), option(coap.URIQuery, "x"), option(coap.URIQuery, "y= ")}},
+		{"coap://h?", "coap://h", []coap.Option{option(coap.URIQuery, "")}},
+	} {
+		client, server := pair(t, nil)
+		b, _ := protectRequest(t, client, message(t, coap.GET, "", option(coap.ProxyURI, tt.uri), option(coap.Size1, "\x01")))
+		var m coap.Message
+		if err := m.Parse(b); err != nil {
+			t.Fatal(err)
+		}
+		if o, _ := m.Options.Get(coap.ProxyURI); string(o.Value) != tt.outside {
+			t.Errorf("%s: outside %q", tt.uri, o.Value)
+		}
+		var y Exchange
+		got, err := server.UnprotectRequest(nil, b, &y)
+		want := append(slices.Clone(tt.inside), option(coap.ProxyURI, tt.outside), option(coap.Size1, "\x01"))
+		if err != nil || !bytes.Equal(got, message(t, coap.GET, "", want...)) {
+			t.Errorf("%s: %x, %v", tt.uri, got, err)
+		}
+	}
+	for _, msg := range [][]byte{
+		message(t, coap.GET, "", option(coap.ProxyURI, "coap:/nothing")),
+		message(t, coap.GET, "", option(coap.ProxyURI, "://host/x")),
+		message(t, coap.GET, "", option(coap.ProxyURI, "coap:///x")),
+		message(t, coap.GET, "", option(coap.ProxyURI, "coap://user@host/x")),
+		message(t, coap.GET, "", option(coap.ProxyURI, "coap://host/x#part")),
+		message(t, coap.GET, "", option(coap.ProxyURI, "coap://host/%zz")),
+		message(t, coap.GET, "", option(coap.ProxyURI, "coap://host/"+strings.Repeat("x", 256))),
+		message(t, coap.GET, "", option(coap.URIPath, "x"), option(coap.ProxyURI, "coap://host/x")),
+	} {
+		client, _ := pair(t, nil)
+		var x Exchange
+		if _, err := client.ProtectRequest(nil, msg, &x); !errors.Is(err, ErrMessage) {
+			t.Errorf("%q: %v", msg, err)
+		}
+	}
+}
+
+// TestInside has what a peer that keeps no rules encrypts.
+func TestInside(t *testing.T) {
+	for name, plain := range map[string]string{
+		"nothing":                 "",
+		"a response in a request": "\x45",
+		"an empty code":           "\x00",
+		"a signalling code":       "\xe1",
+		"OSCORE again":            "\x02\x93\x09\x01\x01",
+		"Uri-Host, of class U":    "\x02\x34host",
+		"EDHOC":                   "\x02\xd0\x08",
+		"options that end early":  "\x02\xb5ab",
+		"a marker before nothing": "\x02\xff",
+	} {
+		client, server := pair(t, nil)
+		var room [coap.MaxPartialIV]byte
+		piv, _ := client.take(&room)
+		var n [maxNonce]byte
+		value, _ := (&coap.OSCORE{PartialIV: piv, KID: client.senderID}).Append(nil)
+		b := message(t, coap.POST, string(client.seal.Seal(nil, client.nonce(&n, client.senderID, piv), []byte(plain), client.aad(nil, client.senderID, piv))), option(coap.OSCOREOption, string(value)))
+		var y Exchange
+		if got, err := server.UnprotectRequest(nil, b, &y); !errors.Is(err, ErrInner) || len(got) > 0 {
+			t.Errorf("%s: %x, %v", name, got, err)
+		}
+	}
+}
+
+// TestTCP goes through the form that CoAP has over TCP (RFC 8323), which has no
+// type and no ID.
+func TestTCP(t *testing.T) {
+	client, server := pair(t, nil)
+	q, _ := protectRequest(t, client, bolus(t))
+	var m, over coap.Message
+	if err := m.Parse(q); err != nil {
+		t.Fatal(err)
+	}
+	stream, err := m.AppendTCP(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n, err := over.ParseTCP(stream); err != nil || n != len(stream) {
+		t.Fatal(n, err)
+	}
+	if q, err = over.Append(nil); err != nil {
+		t.Fatal(err)
+	}
+	var y Exchange
+	got, err := server.UnprotectRequest(nil, q, &y)
+	if err != nil || m.Parse(got) != nil || string(m.Payload) != "2 U" {
+		t.Errorf("%x, %v", got, err)
+	}
+}
+
+// TestWorn counts what was sealed and what was forged.
+func TestWorn(t *testing.T) {
+	client, server := pair(t, func(_, s *Params) { s.Sequence = usageLimit - 1 })
+	if client.Worn() || server.Worn() {
+		t.Error("new keys are worn")
+	}
+	q, x := protectRequest(t, client, bolus(t))
+	var y Exchange
+	if _, err := server.UnprotectRequest(nil, q, &y); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		a, err := server.ProtectResponse(nil, message(t, coap.Changed, ""), &y)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _ = client.UnprotectResponse(nil, a, x)
+	}
+	if !server.Worn() {
+		t.Error("as many messages as there may be, and the keys are not worn")
+	}
+	q[len(q)-1] ^= 1
+	for range forgeryLimitShort {
+		if client.Worn() {
+			t.Fatal("worn too early")
+		}
+		if _, err := client.UnprotectRequest(nil, message(t, coap.POST, "123456789", option(coap.OSCOREOption, "\x09\x01\x02")), &y); !errors.Is(err, ErrDecrypt) {
+			t.Fatal(err)
+		}
+	}
+	if !client.Worn() {
+		t.Error("so many forgeries, and the keys are not worn")
 	}
 }
 

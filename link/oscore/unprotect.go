@@ -4,6 +4,7 @@
 package oscore
 
 import (
+	"bytes"
 	"slices"
 
 	"github.com/myelin-health/myelin/proto/coap"
@@ -44,7 +45,7 @@ func (c *Context) UnprotectRequest(dst, msg []byte, x *Exchange) ([]byte, error)
 	if !ok || value.PartialIV == nil || value.KID == nil {
 		return dst, ErrOption
 	}
-	if !slices.Equal(value.KID, c.recipientID) || value.KIDContext != nil && !slices.Equal(value.KIDContext, c.idContext) {
+	if !slices.Equal(value.KID, c.recipientID) || value.KIDContext != nil && !slices.Equal(value.KIDContext, c.kidContext) {
 		return dst, ErrContext
 	}
 	n := number(value.PartialIV)
@@ -80,8 +81,12 @@ func (c *Context) UnprotectRequest(dst, msg []byte, x *Exchange) ([]byte, error)
 }
 
 // UnprotectResponse appends the response that msg protects to dst. msg answers
-// the request of x: one answer without a Partial IV is taken, and of
-// notifications only newer ones.
+// the request of x: one answer is taken, and of notifications only newer ones,
+// the one without a Partial IV being the oldest (RFC 8613 section 7.4.1). Their
+// Observe option has the three lowest bytes of the Partial IV.
+//
+// A message that is refused changes nothing: an observation goes on, and must not
+// be registered again because of it (section 8.4.2).
 func (c *Context) UnprotectResponse(dst, msg []byte, x *Exchange) ([]byte, error) {
 	var m coap.Message
 	if err := m.Parse(msg); err != nil || m.Code.Class() < 2 || m.Code.Class() > 5 {
@@ -91,29 +96,28 @@ func (c *Context) UnprotectResponse(dst, msg []byte, x *Exchange) ([]byte, error
 	if !ok {
 		return dst, ErrOption
 	}
+	if value.KID != nil && !slices.Equal(value.KID, c.recipientID) || value.KIDContext != nil && !slices.Equal(value.KIDContext, c.kidContext) {
+		return dst, ErrContext
+	}
 	kid, piv := x.request()
+	order := uint64(0) // of an answer without a Partial IV
 	nonce := c.nonce(&x.nonceRoom, kid, piv)
-	n := number(value.PartialIV)
-	switch {
-	case value.PartialIV != nil:
-		if x.notified && n <= x.last {
-			return dst, ErrReplay
-		}
+	if value.PartialIV != nil {
+		order = number(value.PartialIV) + 1
 		nonce = c.nonce(&x.nonceRoom, c.recipientID, value.PartialIV)
-	case x.answered:
+	}
+	if x.answered || x.notified && order <= x.last {
 		return dst, ErrReplay
 	}
-	if x.answered && !x.observe {
-		return dst, ErrReplay
-	}
+	observe := x.observe
 	dst, err := c.unprotect(dst, &m, nonce, x, value.PartialIV)
 	if err != nil {
+		x.observe = observe
 		return dst, err
 	}
-	if value.PartialIV != nil {
-		x.notified, x.last = true, n
-	}
-	if value.PartialIV == nil || !x.observe {
+	if x.observe {
+		x.notified, x.last = true, order
+	} else {
 		x.answered = true
 	}
 	return dst, nil
@@ -136,21 +140,25 @@ func (c *Context) unprotect(dst []byte, m *coap.Message, nonce []byte, x *Exchan
 	at := start + room
 	kid, piv := x.request()
 	plain, err := c.open.Open(dst[at:at], nonce, m.Payload, c.aad(x.aadRoom[:0], kid, piv))
-	if err != nil || len(plain) == 0 {
+	if err != nil {
+		c.failed.Add(1)
 		return dst[:start], ErrDecrypt
+	}
+	if len(plain) == 0 {
+		return dst[:start], ErrInner
 	}
 	whole := dst[at-3 : at+len(plain)]
 	copy(whole, []byte{1<<6 | byte(coap.NonConfirmable)<<4, plain[0], 0, 0})
 	var in coap.Message
 	if err := in.Parse(whole); err != nil || in.Code.Request() != m.Code.Request() || in.Code.Class() > 5 {
-		return dst[:start], ErrDecrypt
+		return dst[:start], ErrInner
 	}
 	head := coap.Message{Type: m.Type, Code: in.Code, ID: m.ID, Token: m.Token}
 	if dst, err = head.Append(dst); err != nil {
 		return dst[:start], ErrMessage
 	}
 	if dst, ok = x.merge(dst, outside, &in, notification); !ok {
-		return dst[:start], ErrDecrypt
+		return dst[:start], ErrInner
 	}
 	if len(in.Payload) > 0 {
 		dst = append(append(dst, 0xff), in.Payload...)
@@ -158,15 +166,16 @@ func (c *Context) unprotect(dst []byte, m *coap.Message, nonce []byte, x *Exchan
 	return dst, nil
 }
 
-// maxOutside is how many options may stand outside beside OSCORE's: of each of
-// class U one, and Observe.
+// maxOutside is how many options may stand outside beside OSCORE's and Observe:
+// of each of class U one.
 const maxOutside = 6
 
 // outsiders are the options outside that count. Those that belong inside are
-// passed over: anybody may have put them there (RFC 8613 section 8.2).
+// passed over, Observe among them: anybody may have put them there (RFC 8613
+// sections 8.2, step 1, and 4.1.3.5).
 func outsiders(list []coap.Option, os coap.Options) ([]coap.Option, bool) {
 	for o := range os.All() {
-		if o.Number == coap.OSCOREOption || classOf(o.Number)&outer == 0 {
+		if o.Number == coap.OSCOREOption || classOf(o.Number)&inner != 0 {
 			continue
 		}
 		if len(list) == maxOutside {
@@ -177,41 +186,40 @@ func outsiders(list []coap.Option, os coap.Options) ([]coap.Option, bool) {
 	return list, true
 }
 
-// merge appends the inner options and those outside, in order. It is false when
-// OSCORE is nested.
+// merge appends the inner options and those outside, in order, and learns from
+// them whether an observation is asked for, or goes on. It is false when inside
+// there is OSCORE again, an option that belongs outside, or a notification that
+// was not asked for (RFC 8613 sections 4.1.3.7 and 4.1.3.5.2).
 func (x *Exchange) merge(dst []byte, outside []coap.Option, in *coap.Message, notification []byte) ([]byte, bool) {
 	last := coap.OptionNumber(0)
 	add := func(o coap.Option) {
 		dst = coap.AppendOption(dst, last, o)
 		last = o.Number
 	}
-	observed := slices.ContainsFunc(outside, func(o coap.Option) bool { return o.Number == coap.Observe })
+	asked := x.observe
+	x.observe = false
 	for o := range in.Options.All() {
-		for len(outside) > 0 && outside[0].Number <= o.Number {
-			if outside[0].Number != coap.Observe {
-				add(outside[0])
-			}
+		for len(outside) > 0 && outside[0].Number < o.Number {
+			add(outside[0])
 			outside = outside[1:]
 		}
 		switch {
-		case o.Number == coap.OSCOREOption:
+		case o.Number == coap.OSCOREOption || classOf(o.Number)&inner == 0:
 			return dst, false
-		case classOf(o.Number)&inner == 0:
 		case o.Number != coap.Observe:
-			add(o)
-		case !in.Code.Request():
-			o.Value = notification[max(0, len(notification)-3):] // RFC 8613 section 4.1.3.5.2
-			add(o)
-		case observed: // a proxy that took the outer one away does not pass notifications on
+		case in.Code.Request():
 			v, ok := o.Uint()
 			x.observe = ok && v == 0
-			add(o)
+		case !asked:
+			return dst, false
+		default:
+			x.observe = true
+			o.Value = bytes.TrimLeft(notification[max(0, len(notification)-3):], "\x00")
 		}
+		add(o)
 	}
 	for _, o := range outside {
-		if o.Number != coap.Observe {
-			add(o)
-		}
+		add(o)
 	}
 	return dst, true
 }
