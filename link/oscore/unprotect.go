@@ -45,6 +45,10 @@ func (c *Context) UnprotectRequest(dst, msg []byte, x *Exchange) ([]byte, error)
 	if !ok || value.PartialIV == nil || value.KID == nil {
 		return dst, ErrOption
 	}
+	return c.unprotectRequest(dst, &m, &value, x)
+}
+
+func (c *Context) unprotectRequest(dst []byte, m *coap.Message, value *coap.OSCORE, x *Exchange) ([]byte, error) {
 	if !slices.Equal(value.KID, c.recipientID) || value.KIDContext != nil && !slices.Equal(value.KIDContext, c.kidContext) {
 		return dst, ErrContext
 	}
@@ -57,7 +61,7 @@ func (c *Context) UnprotectRequest(dst, msg []byte, x *Exchange) ([]byte, error)
 	}
 	x.begin(value.KID, value.PartialIV)
 	start := len(dst)
-	dst, err := c.unprotect(dst, &m, c.nonce(&x.nonceRoom, value.KID, value.PartialIV), x, nil)
+	dst, err := c.unprotect(dst, m, c.nonce(&x.nonceRoom, value.KID, value.PartialIV), x, nil)
 	if err != nil {
 		return dst, err
 	}
