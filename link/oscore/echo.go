@@ -71,6 +71,39 @@ func (c *Context) AppendChallenge(dst, request, value []byte, x *Exchange) ([]by
 	return c.ProtectResponse(dst, b, x)
 }
 
+// Require decides whether a request was made now. It is what a server asks
+// before it carries out a command that must not come late: the replay window
+// refuses what came before, but whoever holds back a genuine command may deliver
+// it when it does harm (RFC 8613 section 7.3).
+//
+// request is what [Context.UnprotectRequest] gave, or the message as it came when
+// that was [ErrUnproven]; x is its exchange. When the request has an Echo value
+// that was made for the peer of c within the time before now, it is nil. Else it
+// is [ErrUnproven], and dst comes back with the protected answer 4.01 to send
+// instead of carrying the request out; the client repeats it with that value
+// ([AppendWithEcho]), if it still wants it. A client forgets exchanges that it
+// gave up, and so repeats nothing that nobody waits for.
+//
+// One call costs at most two hashes and one encryption, and keeps nothing.
+func (e *Echo) Require(dst, request []byte, c *Context, x *Exchange, now, within time.Duration) ([]byte, error) {
+	var m coap.Message
+	if err := m.Parse(request); err != nil || !m.Code.Request() {
+		return dst, ErrMessage
+	}
+	// What was not decrypted proves nothing, whatever options it has.
+	if _, protected := m.Options.Get(coap.OSCOREOption); !protected && x.proven {
+		if o, ok := m.Options.Get(coap.Echo); ok && e.Fresh(o.Value, c, now, within) {
+			return dst, nil
+		}
+	}
+	var room [echoSize]byte
+	dst, err := c.AppendChallenge(dst, request, e.Append(room[:0], c, now), x)
+	if err != nil {
+		return dst, err
+	}
+	return dst, ErrUnproven
+}
+
 // EchoOf returns the Echo value of a message, or nil. It aliases the message.
 func EchoOf(msg []byte) []byte {
 	var m coap.Message

@@ -864,6 +864,89 @@ func TestEcho(t *testing.T) {
 	}
 }
 
+// TestHeldBack has a genuine command that an attacker kept and delivers later: it
+// is not carried out, nor is one whose proof is kept.
+func TestHeldBack(t *testing.T) {
+	client, server := pair(t, nil)
+	e, now, within := NewEcho([32]byte{1}), time.Hour, 10*time.Second
+	command := bolus(t)
+	var y Exchange
+	receive := func(q []byte) (plain, answer []byte, err error) {
+		if plain, err = server.UnprotectRequest(nil, q, &y); err != nil {
+			return nil, nil, err
+		}
+		answer, err = e.Require([]byte("kept"), plain, server, &y, now, within)
+		return plain, answer[len("kept"):], err
+	}
+	q, x := protectRequest(t, client, command)
+	_, challenge, err := receive(q)
+	if !errors.Is(err, ErrUnproven) {
+		t.Fatal(err)
+	}
+	got, err := client.UnprotectResponse(nil, challenge, x)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var m coap.Message
+	if err := m.Parse(got); err != nil || m.Code != coap.Unauthorized {
+		t.Fatal(err, m.Code)
+	}
+	proof := EchoOf(got)
+	again, err := AppendWithEcho(nil, command, proof)
+	if err != nil {
+		t.Fatal(err)
+	}
+	first, _ := protectRequest(t, client, again)
+	second, _ := protectRequest(t, client, again)
+	now += within
+	plain, answer, err := receive(first)
+	if err != nil || len(answer) > 0 || !bytes.Equal(plain, again) {
+		t.Errorf("proven in time: %v", err)
+	}
+	now++
+	if _, _, err := receive(second); !errors.Is(err, ErrUnproven) {
+		t.Errorf("proven, held back: %v", err)
+	}
+	now -= time.Second
+	if _, _, err := receive(second); !errors.Is(err, ErrReplay) {
+		t.Errorf("delivered again: %v", err)
+	}
+	// A value that another peer was given, one of before a restart, one outside.
+	other, _ := pair(t, func(c, s *Params) { c.MasterSalt = nil })
+	for name, value := range map[string][]byte{
+		"of another peer":       e.Append(nil, other, now),
+		"of before a restart":   NewEcho([32]byte{2}).Append(nil, server, now),
+		"of the future":         e.Append(nil, server, now+1),
+		"of another length":     proof[1:],
+		"of too long ago":       e.Append(nil, server, now-within-1),
+		"of somebody's fantasy": bytes.Repeat([]byte{1}, echoSize),
+	} {
+		msg, err := AppendWithEcho(nil, command, value)
+		if err != nil {
+			t.Fatal(err)
+		}
+		q, _ := protectRequest(t, client, msg)
+		if _, _, err := receive(q); !errors.Is(err, ErrUnproven) {
+			t.Errorf("a value %s: %v", name, err)
+		}
+	}
+	q, _ = protectRequest(t, client, command)
+	if err := m.Parse(q); err != nil {
+		t.Fatal(err)
+	}
+	m.Options = coap.AppendOption(m.Options, coap.OSCOREOption, coap.Option{Number: coap.Echo, Value: e.Append(nil, server, now)})
+	q, _ = m.Append(nil)
+	if _, _, err := receive(q); !errors.Is(err, ErrUnproven) {
+		t.Errorf("a good value outside: %v", err)
+	}
+	if _, err := e.Require(nil, q, server, &y, now, within); !errors.Is(err, ErrUnproven) {
+		t.Errorf("a request that was not decrypted: %v", err)
+	}
+	if _, err := e.Require(nil, []byte("x"), server, &y, now, within); !errors.Is(err, ErrMessage) {
+		t.Error(err)
+	}
+}
+
 func TestParams(t *testing.T) {
 	for name, p := range map[string]Params{
 		"no secret":        {SenderID: []byte{1}},
