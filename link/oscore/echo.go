@@ -7,7 +7,6 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/binary"
-	"slices"
 	"time"
 
 	"github.com/myelin-health/myelin/proto/coap"
@@ -124,14 +123,6 @@ func AppendWithEcho(dst, msg, value []byte) ([]byte, error) {
 	if err := m.Parse(msg); err != nil || !m.Code.Request() {
 		return dst, ErrMessage
 	}
-	all := slices.DeleteFunc(slices.Collect(m.Options.All()), func(o coap.Option) bool { return o.Number == coap.Echo })
-	i, _ := slices.BinarySearchFunc(all, coap.Echo, func(o coap.Option, n coap.OptionNumber) int { return int(o.Number) - int(n) })
-	all = slices.Insert(all, i, coap.Option{Number: coap.Echo, Value: value})
-	m.Options = nil
-	last := coap.OptionNumber(0)
-	for _, o := range all {
-		m.Options = coap.AppendOption(m.Options, last, o)
-		last = o.Number
-	}
+	m.Options = withOptions(m.Options, func(n coap.OptionNumber) bool { return n == coap.Echo }, coap.Option{Number: coap.Echo, Value: value})
 	return m.Append(dst)
 }

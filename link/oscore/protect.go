@@ -243,13 +243,7 @@ func splitProxyURI(all coap.Options) (coap.Options, bool) {
 		}
 	}
 	slices.SortStableFunc(list, func(a, b coap.Option) int { return int(a.Number) - int(b.Number) })
-	var out coap.Options
-	last := coap.OptionNumber(0)
-	for _, o := range list {
-		out = coap.AppendOption(out, last, o)
-		last = o.Number
-	}
-	return out, true
+	return withOptions(nil, nil, list...), true
 }
 
 // appendParts appends each part of s as an option with its percent-encoding
