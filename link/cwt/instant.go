@@ -56,8 +56,9 @@ func (i Instant) since(then Instant) (up, wall time.Duration, both bool) {
 }
 
 func (i Instant) append(dst []byte) []byte {
-	dst = cbor.AppendInt(cbor.AppendArray(dst, 3), i.Unix)
-	return cbor.AppendInt(cbor.AppendUint(dst, i.Boot), int64(i.Uptime))
+	// What a careless caller hands in can be read back, or all records with it are lost.
+	dst = cbor.AppendInt(cbor.AppendArray(dst, 3), max(0, i.Unix))
+	return cbor.AppendInt(cbor.AppendUint(dst, i.Boot), max(0, int64(i.Uptime)))
 }
 
 func readInstant(r *cbor.Reader) (i Instant) {
