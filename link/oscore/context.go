@@ -76,12 +76,13 @@ const ReserveStep = 256
 type Context struct {
 	senderID, recipientID []byte
 	idContext             []byte
-	kidContext            []byte // what requests call it: in appendix B.2 another than idContext
+	wrapped               []byte // of a renewal: what requests call idContext until one was answered
 	alg                   cose.Algorithm
 	commonIV              [maxNonce]byte
 	nonceSize             int
 	seal, open            cipher.AEAD
 
+	answered       atomic.Bool   // a response of the peer verified
 	sealed, failed atomic.Uint64 // how often the keys were used, and tried
 
 	reserve func(uint64) error
@@ -111,7 +112,6 @@ func New(p Params) (*Context, error) {
 	if p.IDContext != nil && c.idContext == nil {
 		c.idContext = []byte{}
 	}
-	c.kidContext = c.idContext
 	if c.nonceSize < 7 || c.nonceSize > maxNonce {
 		return nil, fmt.Errorf("oscore: %v is no AEAD that this package has", p.AEAD)
 	}
@@ -199,6 +199,22 @@ func (c *Context) SenderID() []byte { return c.senderID }
 
 // RecipientID is the peer's id: the kid of its requests.
 func (c *Context) RecipientID() []byte { return c.recipientID }
+
+// kidContext is what a request calls this context (RFC 8613 section 5.1 and
+// appendix B.2, step 3).
+func (c *Context) kidContext() []byte {
+	if c.wrapped != nil && !c.answered.Load() {
+		return c.wrapped
+	}
+	return c.idContext
+}
+
+// called reports whether a peer may call this context so.
+func (c *Context) called(kidContext []byte) bool {
+	return kidContext == nil ||
+		c.idContext != nil && slices.Equal(kidContext, c.idContext) ||
+		c.wrapped != nil && slices.Equal(kidContext, c.wrapped)
+}
 
 // IDContext is the kid context, or nil.
 func (c *Context) IDContext() []byte { return c.idContext }

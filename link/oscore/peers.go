@@ -45,23 +45,21 @@ func (p *Peers) Add(c *Context) error {
 	if _, ok := p.all[c]; ok {
 		return nil
 	}
-	if len(p.all) >= limit || len(p.byID[string(c.peerKey())]) >= maxClash {
+	keys := c.peerKeys()
+	if len(p.all) >= limit || len(p.byID[string(keys[0])]) >= maxClash {
 		return ErrFull
 	}
 	if p.all == nil {
 		p.all, p.byID = map[*Context]struct{}{}, map[string][]*Context{}
 	}
 	p.all[c] = struct{}{}
-	p.put(c.peerKey(), c)
-	// Beyond maxClash those that have a kid context are found only by it.
-	if c.kidContext != nil && len(p.byID[string(c.recipientID)]) < maxClash {
-		p.put(c.recipientID, c)
+	for _, key := range keys {
+		// Beyond maxClash those that have a kid context are found only by it.
+		if list := p.byID[string(key)]; len(list) < maxClash {
+			p.byID[string(key)] = append(slices.Clip(list), c)
+		}
 	}
 	return nil
-}
-
-func (p *Peers) put(key []byte, c *Context) {
-	p.byID[string(key)] = append(slices.Clip(p.byID[string(key)]), c)
 }
 
 // Remove removes a peer, if it is there.
@@ -72,7 +70,7 @@ func (p *Peers) Remove(c *Context) {
 		return
 	}
 	delete(p.all, c)
-	for _, key := range [][]byte{c.peerKey(), c.recipientID} {
+	for _, key := range c.peerKeys() {
 		rest := slices.DeleteFunc(slices.Clone(p.byID[string(key)]), func(o *Context) bool { return o == c })
 		if len(rest) == 0 {
 			delete(p.byID, string(key))
@@ -97,16 +95,20 @@ func (p *Peers) Taken(kid []byte) bool {
 	return len(p.byID[string(kid)]) > 0
 }
 
-// peerKey is the kid and, behind its length of eight bytes or more, the kid
-// context: no kid is so long, so that none is mistaken for another's.
-func (c *Context) peerKey() []byte {
-	if c.kidContext == nil {
-		return c.recipientID
+// peerKeys are what a request may call c: first what no other should, last the kid
+// alone.
+func (c *Context) peerKeys() [][]byte {
+	var keys [][]byte
+	for _, kidContext := range [][]byte{c.idContext, c.wrapped} {
+		if kidContext != nil {
+			keys = append(keys, appendPeerKey(nil, c.recipientID, kidContext))
+		}
 	}
-	var room [8 + 255 + maxID]byte
-	return append([]byte(nil), appendPeerKey(room[:0], c.recipientID, c.kidContext)...)
+	return append(keys, c.recipientID)
 }
 
+// appendPeerKey appends the kid and, when there is one, the kid context behind the
+// kid's length and eight bytes: no kid is so long that it could be mistaken for both.
 func appendPeerKey(dst, kid, kidContext []byte) []byte {
 	if kidContext == nil {
 		return append(dst, kid...)

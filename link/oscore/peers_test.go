@@ -60,12 +60,13 @@ func TestPeers(t *testing.T) {
 			t.Errorf("peer %d: replayed", i)
 		}
 		// The kid context may be left out, since both know it (RFC 8613 section 5.1).
-		c.kidContext = nil
+		id := c.idContext
+		c.idContext = nil
 		q, _ = protectRequest(t, c, bolus(t))
 		if _, found, err := peers.UnprotectRequest(nil, q, &x); err != nil || found != servers[i] {
 			t.Errorf("peer %d without its kid context: %v", i, err)
 		}
-		c.kidContext = c.idContext
+		c.idContext = id
 	}
 	// Another unknown kid, another kid context, somebody without the keys.
 	stranger, _ := pair(t, nil)
@@ -77,12 +78,12 @@ func TestPeers(t *testing.T) {
 		"a stranger with the kid of others": {func() {}, ErrDecrypt},
 		"a kid that nobody has":             {func() { stranger.senderID = []byte{9} }, ErrContext},
 		"a kid that is too long":            {func() { stranger.senderID = []byte("12345678") }, ErrContext},
-		"a kid context that nobody has":     {func() { stranger.kidContext = []byte("attic") }, ErrContext},
+		"a kid context that nobody has":     {func() { stranger.idContext = []byte("attic") }, ErrContext},
 	} {
-		id, kc := stranger.senderID, stranger.kidContext
+		id, kc := stranger.senderID, stranger.idContext
 		tt.change()
-		value, _ := (&coap.OSCORE{PartialIV: []byte{99}, KID: stranger.senderID, KIDContext: stranger.kidContext}).Append(nil)
-		stranger.senderID, stranger.kidContext = id, kc
+		value, _ := (&coap.OSCORE{PartialIV: []byte{99}, KID: stranger.senderID, KIDContext: stranger.idContext}).Append(nil)
+		stranger.senderID, stranger.idContext = id, kc
 		var m coap.Message
 		_ = m.Parse(q)
 		var x Exchange

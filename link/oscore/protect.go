@@ -94,7 +94,7 @@ func (c *Context) ProtectRequest(dst, msg []byte, x *Exchange) ([]byte, error) {
 		return dst, err
 	}
 	x.pivSize = uint8(len(piv))
-	value := coap.OSCORE{PartialIV: piv, KID: c.senderID, KIDContext: c.kidContext}
+	value := coap.OSCORE{PartialIV: piv, KID: c.senderID, KIDContext: c.kidContext()}
 	return c.protect(dst, &m, code, &value, c.nonce(&x.nonceRoom, c.senderID, piv), x)
 }
 

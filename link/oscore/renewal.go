@@ -92,7 +92,12 @@ func (r *Renewal) UnprotectResponse(msg []byte, x *Exchange, r3 []byte) (*Contex
 	if err != nil {
 		return nil, err
 	}
-	second.kidContext = value.KIDContext
+	second.wrapped = value.KIDContext
+	if value.PartialIV == nil {
+		// Section 8.4 step 4 takes the nonce of the request, and that was made with
+		// the common IV of the first context.
+		second.commonIV = r.first.commonIV
+	}
 	plain, err := second.UnprotectResponse(nil, msg, x)
 	if err != nil {
 		return nil, err
@@ -179,7 +184,6 @@ func (r *Renewer) Receive(dst, msg []byte, x *Exchange, random [8]byte, now time
 	if err != nil {
 		return dst, nil, ErrContext
 	}
-	first.kidContext = value.KIDContext
 	plain, err := first.UnprotectRequest(nil, msg, x)
 	if err != nil {
 		return dst, nil, err
@@ -194,10 +198,13 @@ func (r *Renewer) Receive(dst, msg []byte, x *Exchange, random [8]byte, now time
 		return dst, nil, ErrInner
 	}
 	m = answerTo(&m, coap.Unauthorized)
-	// Under the nonce of the request: nobody had these keys before.
-	kid, piv := x.request()
-	second.sealed.Add(1)
-	dst, err = second.protect(dst, &m, coap.Changed, &coap.OSCORE{KIDContext: cbor.AppendBytes(nil, r2)}, second.nonce(&x.nonceRoom, kid, piv), x)
+	// A Partial IV of its own leaves no doubt with which common IV the nonce is made.
+	piv, err := second.take(&x.ivRoom)
+	if err != nil {
+		return dst, nil, err
+	}
+	option := coap.OSCORE{PartialIV: piv, KIDContext: cbor.AppendBytes(nil, r2)}
+	dst, err = second.protect(dst, &m, coap.Changed, &option, second.nonce(&x.nonceRoom, second.senderID, piv), x)
 	if err != nil {
 		return dst, nil, err
 	}
@@ -211,7 +218,7 @@ func (r *Renewer) mac(s2 []byte) []byte {
 }
 
 // derived is a context of p with an ID context, which its requests wrap in a byte
-// string. One that lasts no longer than the renewal has numbers of its own.
+// string until one of them was answered. One that lasts no longer than the renewal has numbers of its own.
 func derived(p Params, id []byte, passing bool) (*Context, error) {
 	p.IDContext, p.Recover = id, nil
 	if passing {
@@ -221,7 +228,7 @@ func derived(p Params, id []byte, passing bool) (*Context, error) {
 	if err != nil {
 		return nil, err
 	}
-	c.kidContext = cbor.AppendBytes(nil, id)
+	c.wrapped = cbor.AppendBytes(nil, id)
 	return c, nil
 }
 

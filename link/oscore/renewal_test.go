@@ -185,7 +185,7 @@ func TestRenewalSteps(t *testing.T) {
 	}
 	value, _ := Identify(response)
 	with := func(kidContext []byte) []byte {
-		v, err := (&coap.OSCORE{KIDContext: kidContext}).Append(nil)
+		v, err := (&coap.OSCORE{PartialIV: value.PartialIV, KIDContext: kidContext}).Append(nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -309,8 +309,7 @@ func (n *renewing) success(t *testing.T, r2 []byte) []byte {
 	if err := m.Parse(message(t, coap.Changed, "")); err != nil {
 		t.Fatal(err)
 	}
-	kid, piv := n.y.request()
-	b, err := c.protect(nil, &m, coap.Changed, &coap.OSCORE{KIDContext: cbor.AppendBytes(nil, r2)}, c.nonce(&n.y.nonceRoom, kid, piv), &n.y)
+	b, err := c.protect(nil, &m, coap.Changed, &coap.OSCORE{PartialIV: []byte{0}, KIDContext: cbor.AppendBytes(nil, r2)}, c.nonce(&n.y.nonceRoom, c.senderID, []byte{0}), &n.y)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -49,7 +49,7 @@ func (c *Context) UnprotectRequest(dst, msg []byte, x *Exchange) ([]byte, error)
 }
 
 func (c *Context) unprotectRequest(dst []byte, m *coap.Message, value *coap.OSCORE, x *Exchange) ([]byte, error) {
-	if !slices.Equal(value.KID, c.recipientID) || value.KIDContext != nil && !slices.Equal(value.KIDContext, c.kidContext) {
+	if !slices.Equal(value.KID, c.recipientID) || !c.called(value.KIDContext) {
 		return dst, ErrContext
 	}
 	n := number(value.PartialIV)
@@ -100,7 +100,7 @@ func (c *Context) UnprotectResponse(dst, msg []byte, x *Exchange) ([]byte, error
 	if !ok {
 		return dst, ErrOption
 	}
-	if value.KID != nil && !slices.Equal(value.KID, c.recipientID) || value.KIDContext != nil && !slices.Equal(value.KIDContext, c.kidContext) {
+	if value.KID != nil && !slices.Equal(value.KID, c.recipientID) || !c.called(value.KIDContext) {
 		return dst, ErrContext
 	}
 	kid, piv := x.request()
@@ -118,6 +118,9 @@ func (c *Context) UnprotectResponse(dst, msg []byte, x *Exchange) ([]byte, error
 	if err != nil {
 		x.observe = observe
 		return dst, err
+	}
+	if !c.answered.Load() {
+		c.answered.Store(true)
 	}
 	if x.observe {
 		x.notified, x.last = true, order
