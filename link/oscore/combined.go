@@ -96,17 +96,18 @@ func SplitCombined(dst, msg []byte) (request, message3, cR []byte, err error) {
 // byteString returns how long the CBOR byte string is that b begins with: of
 // deterministic encoding, and no longer than b.
 func byteString(b []byte) (int, bool) {
-	if len(b) < 3 {
+	if len(b) == 0 || b[0]>>5 != 2 {
 		return 0, false
 	}
 	n, head := int(b[0]&0x1f), 1
 	switch {
-	case b[0]>>5 != 2 || n > 25:
-		return 0, false
-	case n == 24:
+	case n < 24:
+	case n == 24 && len(b) > 1:
 		n, head = int(b[1]), 2
-	case n == 25:
+	case n == 25 && len(b) > 2:
 		n, head = int(binary.BigEndian.Uint16(b[1:])), 3
+	default:
+		return 0, false
 	}
 	if head == 2 && n < 24 || head == 3 && n < 256 || n > len(b)-head {
 		return 0, false
