@@ -253,6 +253,52 @@ func TestFlood(t *testing.T) {
 	}
 }
 
+// TestOuterAnswer has a proxy cut a protected answer: it is put together before it
+// is decrypted (RFC 8613 section 8.4.1), up to the limit.
+func TestOuterAnswer(t *testing.T) {
+	for _, limit := range []int{4096, 100} {
+		client, server := pair(t, nil)
+		q, x := protectRequest(t, client, message(t, coap.GET, "", option(coap.URIPath, "log")))
+		answer := message(t, coap.Content, filler(300))
+		protected := serve(t, server, q, answer)
+		var p coap.Message
+		if err := p.Parse(protected); err != nil {
+			t.Fatal(err)
+		}
+		tr, err := NewTransfer(q, 2, nil, limit)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var whole []byte
+		for n, done := 0, false; !done; n++ {
+			part := p
+			part.Payload = p.Payload[n*64 : min(n*64+64, len(p.Payload))]
+			part.Options = withOptions(p.Options, nil, block2(uint32(n), n*64+64 < len(p.Payload), 2))
+			b, err := part.Append(nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			asked, err := tr.Next(nil)
+			var m coap.Message
+			if err != nil || m.Parse(asked) != nil {
+				t.Fatal(err)
+			}
+			if v, ok := Identify(append(asked, 0xff, 0)); n > 0 && (len(m.Payload) > 0 || !ok || !bytes.Equal(v.PartialIV, x.piv[:x.pivSize])) {
+				t.Errorf("block %d is asked for with %x", n, asked)
+			}
+			if whole, done, err = tr.Receive(b); err != nil && (limit > 300 || !errors.Is(err, ErrTooLarge)) {
+				t.Fatal(err)
+			}
+		}
+		if limit < 300 {
+			continue
+		}
+		if got, err := client.UnprotectResponse(nil, whole, x); err != nil || !bytes.Equal(got, answer) {
+			t.Errorf("%v", err)
+		}
+	}
+}
+
 // TestMixed has an attacker answer one body's block with another's: what is put
 // together is refused by the client, or is what the server sent (RFC 9175 section
 // 3.1).

@@ -11,6 +11,17 @@
 //	client: ProtectRequest  -> x ......................... UnprotectResponse(x)
 //	server:                   UnprotectRequest -> x, ProtectResponse(x)
 //
+// Around it stand [Peers], the contexts of a server; [Echo], which tells a command
+// that is made now from one that was held back (RFC 9175); [SequenceFile], so that
+// no number comes twice; [Transfer], [Assembler] and [AppendBlock] for bodies in
+// blocks (RFC 7959); [Renewal] and [Renewer] for new keys of one master secret
+// (appendix B.2); [AppendCombined] and [SplitCombined] for the first request
+// behind EDHOC (RFC 9668).
+//
+// It leaves out group OSCORE, messages of HTTP, Q-Block (RFC 9177), and a store for
+// answers to commands that are larger than a block. A message over TCP (RFC 8323)
+// is given the form of a datagram before, and takes its own after.
+//
 // This API is stable.
 package oscore
 
