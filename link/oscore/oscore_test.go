@@ -241,6 +241,26 @@ func TestHostile(t *testing.T) {
 	}
 }
 
+// TestTooLate has a genuine request that comes when the window is past it, and one
+// that is just in time.
+func TestTooLate(t *testing.T) {
+	client, server := pair(t, nil)
+	var held [][]byte
+	for range DefaultWindow + 1 {
+		q, _ := protectRequest(t, client, bolus(t))
+		held = append(held, q)
+	}
+	var y Exchange
+	for _, tt := range []struct {
+		i   int
+		err error
+	}{{DefaultWindow, nil}, {0, ErrReplay}, {1, nil}, {1, ErrReplay}} {
+		if _, err := server.UnprotectRequest(nil, held[tt.i], &y); !errors.Is(err, tt.err) {
+			t.Errorf("request %d: %v; want %v", tt.i, err, tt.err)
+		}
+	}
+}
+
 // TestWindow stands at its edges.
 func TestWindow(t *testing.T) {
 	for _, size := range []int{1, 31, 32, 64, 65, MaxWindow} {
@@ -1043,7 +1063,7 @@ func TestGoroutines(t *testing.T) {
 func TestAppendError(t *testing.T) {
 	client, _ := pair(t, nil)
 	q, _ := protectRequest(t, client, bolus(t))
-	for err, code := range map[error]coap.Code{ErrOption: coap.BadOption, ErrContext: coap.Unauthorized, ErrReplay: coap.Unauthorized, ErrDecrypt: coap.BadRequest} {
+	for err, code := range map[error]coap.Code{ErrOption: coap.BadOption, ErrContext: coap.Unauthorized, ErrReplay: coap.Unauthorized, ErrDecrypt: coap.BadRequest, ErrInner: coap.BadRequest, ErrUnproven: coap.Unauthorized} {
 		b, e := AppendError(nil, q, fmt.Errorf("peer: %w", err))
 		var m coap.Message
 		if e != nil || m.Parse(b) != nil {
@@ -1212,4 +1232,40 @@ func Example() {
 	// Output:
 	// true
 	// oscore: this message was received before, or is too late
+}
+
+// A pump serves its programmers, and carries out no command that may be an old one.
+func ExampleEcho_Require() {
+	secret := []byte("from EDHOC")
+	programmer, _ := New(Params{MasterSecret: secret, SenderID: []byte{1}, RecipientID: []byte{2}})
+	pump, _ := New(Params{MasterSecret: secret, SenderID: []byte{2}, RecipientID: []byte{1}})
+	var peers Peers
+	_ = peers.Add(pump)
+	echo := NewEcho([32]byte{}) // of random bytes
+	now := 3 * time.Second      // since the pump started
+
+	ask := func(msg []byte) []byte {
+		var x, y Exchange
+		onTheAir, _ := programmer.ProtectRequest(nil, msg, &x)
+		plain, peer, err := peers.UnprotectRequest(nil, onTheAir, &y)
+		if err != nil {
+			return nil
+		}
+		answer, err := echo.Require(nil, plain, peer, &y, now, 10*time.Second)
+		if err == nil {
+			fmt.Println("the bolus is given")
+			return nil
+		}
+		got, _ := programmer.UnprotectResponse(nil, answer, &x)
+		return EchoOf(got)
+	}
+	m := coap.Message{Code: coap.POST, ID: 1, Payload: []byte("2 U"), Options: coap.AppendOption(nil, 0, coap.Option{Number: coap.URIPath, Value: []byte("therapy")})}
+	command, _ := m.Append(nil)
+	value := ask(command)
+	fmt.Println("challenged:", value != nil)
+	again, _ := AppendWithEcho(nil, command, value)
+	ask(again)
+	// Output:
+	// challenged: true
+	// the bolus is given
 }
