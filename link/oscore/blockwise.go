@@ -283,6 +283,9 @@ func (t *Transfer) Next(dst []byte) ([]byte, error) {
 	case t.receiving: // RFC 7959 sections 2.4 and 2.6: the same options, no payload, no Observe
 		block.Num = uint32(len(t.got) / block.Size())
 		add = append(add, coap.Option{Number: coap.Block2, Value: block.Append(nil)})
+		if t.sent > 0 && t.tag != nil { // RFC 9175 section 3.4: of the same operation
+			add = append(add, coap.Option{Number: coap.RequestTag, Value: t.tag})
+		}
 		m.Payload = nil
 	case t.sent > 0 || len(m.Payload) > block.Size():
 		block.Num = uint32(t.sent / block.Size())

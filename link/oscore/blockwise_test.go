@@ -393,6 +393,23 @@ func TestMixed(t *testing.T) {
 			t.Errorf("%s: Request-Tag %x", name, o.Value)
 		}
 	}
+	// The answer to a body in blocks is in blocks: the Request-Tag goes on.
+	tr, err := NewTransfer(message(t, coap.PUT, filler(20)), 0, []byte{1}, 40)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var last []byte
+	for _, a := range [][]byte{message(t, coap.Continue, "", block1(0, true, 0)), v("a", 0, true, b16), v("a", 1, false, "end")} {
+		if last, err = tr.Next(nil); err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err := tr.Receive(a); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if want := message(t, coap.PUT, "", block2(1, false, 0), option(coap.RequestTag, "\x01")); !bytes.Equal(last[4:], want[4:]) {
+		t.Errorf("%x; want %x", last, want)
+	}
 	if _, err := NewTransfer(get, 7, nil, 0); err == nil {
 		t.Error("SZX 7")
 	}
