@@ -100,8 +100,7 @@ func (a *Authority) Enrol(h Holder) error {
 
 func (a *Authority) revokedKey(k *cose.Key) bool {
 	t := k.Thumbprint()
-	_, found := slices.BinarySearchFunc(a.revoked.Thumbprints, t[:], bytes.Compare)
-	return found
+	return has(a.revoked.Thumbprints, t[:])
 }
 
 // Holders are those who are enrolled, and Tokens what was issued to them. The caller

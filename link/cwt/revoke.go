@@ -6,7 +6,6 @@ package cwt
 import (
 	"bytes"
 	"errors"
-	"slices"
 
 	"github.com/myelin-health/myelin/internal/cbor"
 )
@@ -133,8 +132,7 @@ func (r *Revocations) serial(issuer string, serial []byte) bool {
 	}
 	for i := range r.lists {
 		if l := &r.lists[i]; l.issuer == issuer {
-			_, found := slices.BinarySearchFunc(l.Serials, serial, bytes.Compare)
-			return found
+			return has(l.Serials, serial)
 		}
 	}
 	return false
@@ -147,8 +145,25 @@ func (r *Revocations) key(thumbprint [32]byte) bool {
 		return false
 	}
 	for i := range r.lists {
-		if _, found := slices.BinarySearchFunc(r.lists[i].Thumbprints, thumbprint[:], bytes.Compare); found {
+		if has(r.lists[i].Thumbprints, thumbprint[:]) {
 			return true
+		}
+	}
+	return false
+}
+
+// has reports whether b is in a sorted list. A session asks before each command: unlike
+// slices.BinarySearchFunc it lets nothing escape to the heap.
+func has(list [][]byte, b []byte) bool {
+	for len(list) > 0 {
+		i := len(list) / 2
+		switch c := bytes.Compare(list[i], b); {
+		case c == 0:
+			return true
+		case c < 0:
+			list = list[i+1:]
+		default:
+			list = list[:i]
 		}
 	}
 	return false
