@@ -212,15 +212,14 @@ func (a *Authority) Request(subject string, t *Terms) ([]byte, error) {
 		return nil, bad("break-glass", ErrMissing)
 	case t.ExpiresIn != 0:
 		return nil, bad("exi", ErrForm)
-	case t.NotBefore == 0:
-		return nil, bad("nbf", ErrMissing)
-	case t.Expires-t.NotBefore > int64(MaxEmergency.Seconds()):
-		return nil, bad("exp", ErrScope)
 	}
 	if c.Serial, err = a.serial(); err != nil {
 		return nil, err
 	}
 	c.Emergency = t.Emergency
+	if err := c.checkDates(); err != nil {
+		return nil, err
+	}
 	return c.Append(nil)
 }
 
@@ -231,12 +230,23 @@ func (a *Authority) IssueEmergency(request []byte, approvals [][]byte, v *Verifi
 	if err != nil {
 		return nil, err
 	}
-	if c.Emergency == nil || c.Issuer != a.Name || c.Key == nil && c.KID == nil {
-		return nil, bad("break-glass", ErrForm)
-	}
 	i := slices.IndexFunc(a.holders, func(h Holder) bool { return h.Subject == c.Subject })
-	if i < 0 || a.holders[i].Role != device.Emergency {
+	switch g, err := ParseGrant(c.Scope); {
+	case c.Emergency == nil || c.Approvals != nil || c.Revoked != nil || c.Issuer != a.Name || c.Serial == nil:
+		return nil, bad("break-glass", ErrForm)
+	case i < 0 || a.holders[i].Role != device.Emergency:
 		return nil, bad("sub", ErrSubject)
+	case c.Key != nil && !c.Key.Equal(&a.holders[i].Key), c.Key == nil && !bytes.Equal(c.KID, a.holders[i].Key.ID):
+		return nil, bad("cnf", ErrHolder)
+	case err != nil:
+		return nil, err
+	case g.Role != device.Emergency:
+		return nil, bad("scope", ErrScope)
+	case slices.ContainsFunc(a.issued, func(t Issued) bool { return bytes.Equal(t.Serial, c.Serial) }):
+		return nil, bad("cti", ErrUsed)
+	}
+	if err := c.checkDates(); err != nil {
+		return nil, err
 	}
 	c.Approvals = approvals
 	if err := v.approved(&Token{Claims: c}, request, &a.holders[i].Key); err != nil {

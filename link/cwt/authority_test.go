@@ -113,6 +113,43 @@ func TestIssueRefuses(t *testing.T) {
 	}
 	_, err = c.IssueEmergency(request, c.approve(t, request, []cose.Key{c.anna, c.anna}), &c.v)
 	checkError(t, err, "approvals", ErrApprovals)
+	// Nor what is not its own request, whoever approved.
+	for name, test := range map[string]struct {
+		change func(*Claims)
+		claim  string
+		want   error
+	}{
+		"another authority's": {func(c *Claims) { c.Issuer = "x" }, "break-glass", ErrForm},
+		"no serial":           {func(c *Claims) { c.Serial = nil }, "break-glass", ErrForm},
+		"another's key":       {func(c *Claims) { k := generate(t, cose.P256, 60, "x"); c.Key = &k }, "cnf", ErrHolder},
+		"another's kid":       {func(c *Claims) { c.Key, c.KID = nil, []byte("x") }, "cnf", ErrHolder},
+		"another's name":      {func(c *Claims) { c.Subject = "n-1" }, "sub", ErrSubject},
+		"a patient's scope":   {func(c *Claims) { c.Scope = []byte{0x82, 1, 0xa0} }, "scope", ErrScope},
+		"no scope":            {func(c *Claims) { c.Scope = nil }, "scope", cbor.ErrTruncated},
+		"valid for a month":   {func(c *Claims) { c.Expires += 30 * 24 * hour }, "exp", ErrScope},
+	} {
+		claims, err := ParseClaims(request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		test.change(claims)
+		changed, err := claims.Append(nil)
+		if err != nil {
+			t.Fatal(name, err)
+		}
+		_, err = c.IssueEmergency(changed, c.approve(t, changed, []cose.Key{c.anna, c.bert}), &c.v)
+		checkError(t, err, test.claim, test.want)
+	}
+	approvals := c.approve(t, request, []cose.Key{c.anna, c.bert})
+	token, err := c.IssueEmergency(request, approvals, &c.v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = c.IssueEmergency(request, approvals, &c.v)
+	checkError(t, err, "cti", ErrUsed)
+	_, err = c.v.Verify(token, &c.ambulance, atNoon)
+	checkError(t, err, "break-glass", ErrForm)
+
 	_, err = Approve([]byte{0xa0}, signer(t, c.anna), c.anna.ID)
 	checkError(t, err, "break-glass", ErrForm)
 }
@@ -230,6 +267,10 @@ func TestRevocations(t *testing.T) {
 	documents := d.Revoked.Documents()
 	d = c.door(t, s)
 	checkError(t, d.Update(empty, atNoon), "revocations", ErrStale)
+	// Until it is there nobody knows who is revoked.
+	if session, err = d.Admit(&Attempt{Token: second, Peer: &peer, Now: atNoon}); err != nil || !session.Token.Grant.Narrow {
+		t.Errorf("the list is lost: %v", err)
+	}
 	for _, b := range documents {
 		if err := d.Update(b, atNoon); err != nil {
 			t.Error(err)
@@ -237,6 +278,9 @@ func TestRevocations(t *testing.T) {
 	}
 	_, err = d.Admit(&Attempt{Token: first, Peer: &peer, Now: atNoon})
 	checkError(t, err, "cti", ErrRevoked)
+	if session, err = d.Admit(&Attempt{Token: second, Peer: &peer, Now: atNoon}); err != nil || session.Token.Grant.Narrow {
+		t.Errorf("the list is there: %v", err)
+	}
 
 	if err := c.RevokeKey(peer.Thumbprint()); err != nil {
 		t.Fatal(err)

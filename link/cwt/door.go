@@ -194,7 +194,7 @@ type Attempt struct {
 	Peer     *cose.Key // the peer's, proven by the handshake
 	Device   string    // the one that the peer talks to; "" is the first
 	Presence *Presence // what the device measured, or nil
-	Now      Instant
+	Now      Instant   // its time from a signed source alone: see [Door.Now]
 }
 
 // A Session is what an admitted holder may do. It ends with its token, with its
@@ -227,7 +227,7 @@ func (d *Door) Admit(attempt *Attempt) (*Session, error) {
 	if c.Emergency != nil {
 		return d.redeem(a, m, c)
 	}
-	t, err := d.verifyParsed(m, c, a.Peer, a.Now)
+	t, err := d.verify(m, c, a.Peer, a.Now)
 	if err == nil {
 		err = d.here(c, a.Device)
 	}
@@ -237,6 +237,7 @@ func (d *Door) Admit(attempt *Attempt) (*Session, error) {
 	if err != nil {
 		return nil, d.refuse(a, c, d.budget("", a.Now), err)
 	}
+	t.Grant.Narrow = t.Grant.Narrow || d.lost()
 	s := d.session(t, a)
 	if t.Grant.Role == device.Clinician && !t.Grant.Narrow {
 		if len(d.sessions) == maxSessions {
@@ -367,7 +368,7 @@ func (d *Door) budget(issuer string, now Instant) *budget {
 
 // redeem admits with a break-glass token.
 func (d *Door) redeem(a *Attempt, m *cose.Sign1, c *Claims) (*Session, error) {
-	issuer := d.anchor(kidOf(m), Issues|Emergencys)
+	issuer := d.anchor(kidOf(m), Issues|Emergencies)
 	if issuer == nil {
 		return nil, d.refuse(a, c, d.budget("", a.Now), bad("iss", ErrIssuer))
 	}
@@ -385,7 +386,7 @@ func (d *Door) redeem(a *Attempt, m *cose.Sign1, c *Claims) (*Session, error) {
 		b.failed >= d.attempts()-1 && a.Now.Boot == b.look.Boot && a.Now.atLeast(b.look) < d.spacing()) {
 		return nil, d.refuse(a, c, b, bad("window", ErrBudget))
 	}
-	t, err := d.verifyParsed(m, c, a.Peer, a.Now)
+	t, err := d.verify(m, c, a.Peer, a.Now)
 	if err == nil {
 		err = d.here(c, a.Device)
 	}
@@ -415,6 +416,7 @@ func (d *Door) room() bool {
 }
 
 func (d *Door) open(a *Attempt, t *Token, b *budget, digest [32]byte) (*Session, error) {
+	t.Grant.Narrow = t.Grant.Narrow || d.lost()
 	longest := d.Window
 	if longest <= 0 {
 		longest = defaultWindow
@@ -436,6 +438,7 @@ func (d *Door) open(a *Attempt, t *Token, b *budget, digest [32]byte) (*Session,
 }
 
 func (d *Door) reconnect(a *Attempt, t *Token, w *window) (*Session, error) {
+	t.Grant.Narrow = t.Grant.Narrow || d.lost()
 	x := *w
 	x.mark(a.Now)
 	x.marks++
@@ -461,6 +464,9 @@ func (d *Door) circumstances(a *Attempt, t *Token) string {
 	}
 	if t.TimeUnknown {
 		why = append(why, "time unknown")
+	}
+	if d.lost() {
+		why = append(why, "a list of revocations is lost")
 	}
 	if d.attended(a.Now) {
 		why = append(why, "a clinician is connected")

@@ -237,10 +237,8 @@ func TestAcceptance(t *testing.T) {
 			}
 		}, device: "pump-9", claim: "cti", want: ErrUsed},
 		"replayed serial, other claims": {before: func(t *testing.T, c *clinic, d *Door, s *store, token []byte) {
-			was := c.Random
-			c.Random = random(7) // the same serial again
-			again := c.breakGlass(t, both(c), func(t *Terms) { t.Emergency.Window = 60 })
-			c.Random = was
+			claims, _, _ := Show(token)
+			again := c.forge(t, both(c), func(c *Claims) { c.Serial, c.Emergency.Window = claims.Serial, 60 })
 			if _, err := d.Admit(&Attempt{Token: again, Peer: &c.ambulance, Now: atNoon}); err != nil {
 				t.Fatal(err)
 			}
@@ -635,6 +633,8 @@ func TestSequence(t *testing.T) {
 	if _, err = admit(c.issue(t, "p-1", exi)); err != nil {
 		t.Error(err)
 	}
+	_, err = admit(c.resign(t, three, func(c *Claims) { c.Serial = []byte("serial") }))
+	checkError(t, err, "cti", ErrForm)
 	s.full = true
 	_, err = admit(c.issue(t, "p-1", exi))
 	checkError(t, err, "record", ErrRecord)

@@ -85,7 +85,7 @@ func ExampleDoor_Admit() {
 	ambulance = ambulance.Public()
 	pump := cwt.Verifier{
 		Anchors: []cwt.Anchor{
-			{Name: "clinic.example", Key: clinicKey.Public(), Uses: cwt.Issues | cwt.Emergencys, Roles: []device.Role{device.Emergency}},
+			{Name: "clinic.example", Key: clinicKey.Public(), Uses: cwt.Issues | cwt.Emergencies, Roles: []device.Role{device.Emergency}},
 			{Name: "anna", Key: anna.Public(), Uses: cwt.Approves},
 			{Name: "bert", Key: bert.Public(), Uses: cwt.Approves},
 		},

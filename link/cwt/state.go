@@ -122,7 +122,7 @@ func (d *Door) apply(row []byte) error {
 
 // Restore takes over what a door recorded before: all records, or those from a
 // checkpoint on. It keeps a copy. Lists of revocations are not among them: give those
-// to [Door.Update] again. An error leaves a door that must not be used.
+// to [Door.Update] again, for without them all scopes are narrowed. An error leaves a door that must not be used.
 func (d *Door) Restore(records [][]byte) error {
 	for i, b := range records {
 		b = bytes.Clone(b)
@@ -187,6 +187,16 @@ func (d *Door) Update(list []byte, now Instant) error {
 	// It holds whether it can be recorded or not.
 	d.listed, _ = put(d.listed, maxLists, l, func(x listed) bool { return x.issuer == l.issuer })
 	return d.record(&Record{Kind: Listed, At: now, Issuer: a.Name, Count: l.number}, l.row())
+}
+
+// lost reports whether a list of revocations that was there is not any more: then
+// nobody knows who is revoked, and all scopes are the narrowest.
+func (d *Door) lost() bool {
+	return slices.ContainsFunc(d.listed, func(l listed) bool {
+		return d.Revoked == nil || !slices.ContainsFunc(d.Revoked.lists, func(r revocationList) bool {
+			return r.issuer == l.issuer && r.Number >= l.number
+		})
+	})
 }
 
 // challengeBytes are random; challengeWithin is how long an answer may take.

@@ -38,11 +38,11 @@ type Uses uint8
 
 // The uses.
 const (
-	Issues     Uses = 1 << iota // signs tokens
-	Approves                    // is a person who approves break-glass tokens
-	TellsTime                   // signs statements of the time
-	Revokes                     // signs lists of revocations
-	Emergencys                  // with Issues: also break-glass tokens
+	Issues      Uses = 1 << iota // signs tokens
+	Approves                     // is a person who approves break-glass tokens
+	TellsTime                    // signs statements of the time
+	Revokes                      // signs lists of revocations
+	Emergencies                  // with Issues: also break-glass tokens
 )
 
 // An Anchor is a key that a device trusts.
@@ -137,28 +137,25 @@ func (v *Verifier) checkSigned(m *cose.Sign1, c *Claims, use Uses) (*Anchor, err
 // Verify checks a token that a peer presents whose key is proven. It aliases the
 // token. An error is an [Error].
 //
-// A token with exi is refused, for it takes a memory: see [Door.Admit]. Nor does
-// Verify know whether a break-glass token was used before.
+// Tokens with exi, and break-glass tokens, are refused: they take a memory. See
+// [Door.Admit].
 func (v *Verifier) Verify(token []byte, peer *cose.Key, now Instant) (*Token, error) {
-	t, err := v.verify(token, peer, now)
-	if err == nil && t.ExpiresIn > 0 {
-		return nil, bad("exi", ErrForm)
-	}
-	return t, err
-}
-
-func (v *Verifier) verify(token []byte, peer *cose.Key, now Instant) (*Token, error) {
 	m, c, err := parseSigned(token, MaxToken)
-	if err != nil {
+	switch {
+	case err != nil:
 		return nil, err
+	case c.ExpiresIn > 0:
+		return nil, bad("exi", ErrForm)
+	case c.Emergency != nil:
+		return nil, bad("break-glass", ErrForm)
 	}
-	return v.verifyParsed(m, c, peer, now)
+	return v.verify(m, c, peer, now)
 }
 
-func (v *Verifier) verifyParsed(m *cose.Sign1, c *Claims, peer *cose.Key, now Instant) (*Token, error) {
+func (v *Verifier) verify(m *cose.Sign1, c *Claims, peer *cose.Key, now Instant) (*Token, error) {
 	use := Issues
 	if c.Emergency != nil {
-		use |= Emergencys
+		use |= Emergencies
 	}
 	a, err := v.checkSigned(m, c, use)
 	if err != nil {
@@ -206,17 +203,8 @@ func (v *Verifier) verifyParsed(m *cose.Sign1, c *Claims, peer *cose.Key, now In
 			return nil, bad("cti", ErrForm)
 		}
 	}
-	switch {
-	case c.Expires == 0 && c.ExpiresIn == 0:
-		return nil, bad("exp", ErrMissing)
-	case c.Emergency != nil && (c.Expires == 0 || c.ExpiresIn != 0):
-		return nil, bad("exp", ErrForm)
-	case c.Emergency != nil && c.NotBefore == 0:
-		return nil, bad("nbf", ErrMissing)
-	case c.Expires != 0 && c.Expires <= c.NotBefore:
-		return nil, bad("exp", ErrForm)
-	case c.Emergency != nil && c.Expires-c.NotBefore > int64(MaxEmergency/time.Second):
-		return nil, bad("exp", ErrScope)
+	if err := c.checkDates(); err != nil {
+		return nil, err
 	}
 	if err := v.Check(t, now); err != nil {
 		return nil, err
@@ -230,6 +218,23 @@ func (v *Verifier) verifyParsed(m *cose.Sign1, c *Claims, peer *cose.Key, now In
 		t.Grant.Narrow = true
 	}
 	return t, nil
+}
+
+// checkDates checks that a token ends, and what holds between its dates.
+func (c *Claims) checkDates() error {
+	switch {
+	case c.Expires == 0 && c.ExpiresIn == 0:
+		return bad("exp", ErrMissing)
+	case c.Emergency != nil && (c.Expires == 0 || c.ExpiresIn != 0):
+		return bad("exp", ErrForm)
+	case c.Emergency != nil && c.NotBefore == 0:
+		return bad("nbf", ErrMissing)
+	case c.Expires != 0 && c.Expires <= c.NotBefore:
+		return bad("exp", ErrForm)
+	case c.Emergency != nil && c.Expires-c.NotBefore > int64(MaxEmergency/time.Second):
+		return bad("exp", ErrScope)
+	}
+	return nil
 }
 
 // holder checks that the peer's key is the one that the token is bound to.
