@@ -28,19 +28,20 @@ var (
 
 // Bounds of what a door remembers, and its defaults.
 const (
-	maxWindows   = 128 // break-glass tokens; those that have expired are forgotten
-	maxBudgets   = 16  // authorities
-	maxSequences = 16  // of tokens with exi: authorities times audiences
-	maxLive      = 16  // tokens with exi, of one sequence, whose time runs
-	maxSessions  = 16  // of clinicians
-	maxMarks     = 256 // reconnections of one window
-	maxRestarts  = 3   // of a device that does not know the time, within one window
+	maxWindows   = 128  // break-glass tokens; those that have expired are forgotten
+	maxBudgets   = 16   // authorities
+	maxSequences = 16   // of tokens with exi: authorities times audiences
+	maxLive      = 16   // tokens with exi, of one sequence, whose time runs
+	maxSessions  = 16   // of clinicians
+	maxMarks     = 1024 // reconnections and commands of one window that are recorded
+	maxRestarts  = 3    // of a device that does not know the time, within one window
 
 	defaultAttempts = 8
 	defaultSpacing  = time.Minute
 	defaultWindow   = time.Hour
 	presenceWithin  = time.Minute
 	budgetPeriod    = 24 * time.Hour
+	notePeriod      = time.Hour // from one record of a flood to the next
 )
 
 // A PresenceKind is how somebody showed to be at the patient.
@@ -100,7 +101,9 @@ type Door struct {
 	Devices []string
 
 	// Durable is given each record, and returns nil when it will survive whatever
-	// comes. Nil is a store that is full: then no break-glass token opens anything.
+	// comes. Nil is a store that is full: then no break-glass token opens anything. So it
+	// may turn a Refused record away to keep room for one that opens; the next record of
+	// a refusal counts those that have none.
 	Durable func(record []byte) error
 
 	// Meter counts what is given, for limits on sums. Nil permits nothing that has
@@ -166,6 +169,7 @@ type budget struct {
 	since          Instant
 	failed, opened uint64
 	look           Instant // the last attempt that was looked at
+	noted          Instant // the last refusal that was recorded
 }
 
 // A reception is what is known of one authority's tokens with exi for one audience.
@@ -280,7 +284,7 @@ func (d *Door) begin(now Instant) {
 			if !(b.since.Known() && now.Known()) {
 				b.since = now // what was spent stays spent for another day
 			}
-			b.look = Instant{}
+			b.look, b.noted = Instant{}, Instant{}
 		}
 	}
 	d.Floor = max(d.Floor, now.Unix)
@@ -311,13 +315,18 @@ func (d *Door) record(e *Record, rows ...[]byte) error {
 // refuse counts and records a refusal. Of a flood of them not each has a record: the
 // next that has one says how many it stands for.
 func (d *Door) refuse(a *Attempt, c *Claims, b *budget, why error) error {
-	flood := b.failed >= d.attempts()-1 && a.Now.Boot == b.look.Boot && a.Now.atLeast(b.look) < d.spacing()
+	spent := b.failed >= d.attempts()-1
+	flood := spent && a.Now.Boot == b.look.Boot && a.Now.atLeast(b.look) < d.spacing()
 	b.failed++
 	d.skipped++
 	if flood {
 		return why
 	}
 	b.look = a.Now
+	if spent && a.Now.Boot == b.noted.Boot && a.Now.atLeast(b.noted) < notePeriod {
+		return why // a flood must not fill the store: then nobody could be let in
+	}
+	b.noted = a.Now
 	e := &Record{Kind: Refused, At: a.Now, Device: a.Device, Why: why.Error(), Count: d.skipped}
 	if c != nil {
 		e.Serial = c.Serial
@@ -557,7 +566,11 @@ func (s *Session) Permits(c *device.Command, now Instant) error {
 		}
 		x := *w
 		x.mark(now)
-		rerr := d.record(x.entry(Commanded, now, why), x.row())
+		x.marks++
+		rerr := bad("record", ErrBudget)
+		if x.marks <= maxMarks {
+			rerr = d.record(x.entry(Commanded, now, why), x.row())
+		}
 		if rerr == nil {
 			*w = x
 		} else if err == nil && !c.IsRescue() {
@@ -565,6 +578,7 @@ func (s *Session) Permits(c *device.Command, now Instant) error {
 		}
 	}
 	if err == nil && d.Meter != nil {
+		d.Meter.Forget(now)
 		if merr := d.Meter.Add(c, now); merr != nil && !c.IsRescue() {
 			err = merr
 		}

@@ -585,6 +585,72 @@ func TestBudget(t *testing.T) {
 	}
 }
 
+// TestFloodOfRecords: who floods a device for a day does not fill its store.
+func TestFloodOfRecords(t *testing.T) {
+	c := newClinic(t)
+	s := new(store)
+	d := c.door(t, s)
+	forged := bytes.Clone(c.breakGlass(t, []cose.Key{c.anna, c.bert}, nil))
+	forged[len(forged)-1] ^= 1
+	at, n := atNoon, uint64(0)
+	for range 4 * 60 * 11 { // until it would have expired
+		_, err := d.Admit(&Attempt{Token: forged, Peer: &c.ambulance, Now: at})
+		_, other := d.Admit(&Attempt{Token: []byte{0xa0}, Peer: &c.ambulance, Now: at})
+		if err == nil || other == nil {
+			t.Fatal("admitted")
+		}
+		at, n = at.after(15*time.Second), n+2
+	}
+	if len(s.records) > 2*(defaultAttempts+11) {
+		t.Errorf("%d records", len(s.records))
+	}
+	counted := d.skipped
+	for _, b := range s.records {
+		e, err := ParseRecord(b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		counted += e.Count
+	}
+	if counted != n {
+		t.Errorf("%d refusals are counted, of %d", counted, n)
+	}
+}
+
+// TestCommandsBounded: nor does a holder with many commands; a rescue still passes.
+func TestCommandsBounded(t *testing.T) {
+	c := newClinic(t)
+	s := new(store)
+	d := c.door(t, s)
+	session, err := d.Admit(&Attempt{Token: c.breakGlass(t, []cose.Key{c.anna, c.bert}, nil), Peer: &c.ambulance, Now: atNoon})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range maxMarks + 10 {
+		_ = session.Permits(command(device.DeliverBolus, device.Emergency), atNoon)
+	}
+	if len(s.records) != 1+maxMarks {
+		t.Errorf("%d records", len(s.records))
+	}
+	checkError(t, session.Permits(command(device.Resume, device.Emergency), atNoon), "record", ErrBudget)
+	if err := session.Permits(command(device.CancelBolus, device.Emergency), atNoon); err != nil {
+		t.Error(err)
+	}
+}
+
+// BenchmarkAdmit opens a door by break-glass, with three signatures to verify.
+func BenchmarkAdmit(b *testing.B) {
+	c := newClinic(b)
+	a := &Attempt{Token: c.breakGlass(b, []cose.Key{c.anna, c.bert}, nil), Peer: &c.ambulance, Now: atNoon}
+	b.ReportAllocs()
+	for b.Loop() {
+		d := &Door{Verifier: c.v, Devices: []string{pump}, Durable: new(store).durable}
+		if _, err := d.Admit(a); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
 // TestOpenings: nor do genuine tokens open without end.
 func TestOpenings(t *testing.T) {
 	c := newClinic(t)

@@ -223,20 +223,26 @@ func (m *Meter) Add(c *device.Command, now Instant) error {
 		return nil
 	}
 	d := dose{c.Verb, now, c.Value, c.Limit}
+	if !d.limit.Unit.IsTime() { // it bounds less than the value does
+		d.limit = device.Quantity{}
+	}
 	if len(m.doses) < maxGiven {
 		m.doses = append(m.doses, d)
 		return nil
 	}
-	// The oldest two that can be told together, as the later.
+	// The oldest two that can be told together, as the later and the longer.
 	for i := range m.doses {
 		for j := i + 1; j < len(m.doses); j++ {
 			a, b := &m.doses[i], &m.doses[j]
-			if a.verb != b.verb || a.limit != b.limit {
+			if a.verb != b.verb || a.limit.IsNone() != b.limit.IsNone() {
 				continue
 			}
 			sum, err := b.value.Add(a.value)
 			if err != nil {
 				continue
+			}
+			if order, _ := a.limit.Cmp(b.limit); order > 0 {
+				b.limit = a.limit
 			}
 			b.value = sum
 			m.doses = append(slices.Delete(m.doses, i, i+1), d)
@@ -292,7 +298,7 @@ func (m *Meter) Append(dst []byte) []byte {
 		dst = cbor.AppendUint(cbor.AppendArray(dst, 4), uint64(VerbNumber(d.verb)))
 		dst = d.at.append(dst)
 		dst = appendQuantity(dst, d.value)
-		if d.limit.IsNone() || d.limit.Unit == device.NoUnit {
+		if d.limit.IsNone() {
 			dst = cbor.AppendNull(dst)
 		} else {
 			dst = appendQuantity(dst, d.limit)

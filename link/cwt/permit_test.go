@@ -219,8 +219,14 @@ func TestSums(t *testing.T) {
 func TestMeterBounded(t *testing.T) {
 	m := new(Meter)
 	at := atNoon
-	for range 3 * maxGiven {
+	for i := range 3 * maxGiven {
 		if err := m.Add(&device.Command{Verb: device.DeliverBolus, Value: quantity(t, "0.01 [iU]")}, at); err != nil {
+			t.Fatal(err)
+		}
+		// Rates for so long, each another time.
+		at = at.after(time.Second)
+		c := &device.Command{Verb: device.SetTemporaryBasal, Value: quantity(t, "0.01 [iU]/h"), Limit: device.Quantity{Coefficient: int64(600 + i), Unit: unitOf("s")}}
+		if err := m.Add(c, at); err != nil {
 			t.Fatal(err)
 		}
 		at = at.after(time.Second)
@@ -228,6 +234,11 @@ func TestMeterBounded(t *testing.T) {
 	got, err := m.given(device.DeliverBolus, unitOf("[iU]"), time.Hour, at)
 	if c, _ := got.Cmp(quantity(t, "3.84 [iU]")); err != nil || c != 0 || len(m.doses) != maxGiven {
 		t.Errorf("%v in %d, %v", got, len(m.doses), err)
+	}
+	// 384 of 0.01 U/h for 600 s and more: 0.85 U at least, and never less than that.
+	got, err = m.given(device.SetTemporaryBasal, unitOf("[iU]"), time.Hour, at)
+	if c, _ := got.Cmp(quantity(t, "0.85 [iU]")); err != nil || c < 0 {
+		t.Errorf("%v, %v", got, err)
 	}
 }
 
