@@ -542,6 +542,16 @@ func (d *Door) receive(t *Token, a *Attempt) error {
 // on. In a break-glass session each command that is not a read is recorded before it
 // may be done; a rescue does not wait for a store that is full.
 func (s *Session) Permits(c *device.Command, now Instant) error {
+	return s.decide(c, now, c.IsRescue())
+}
+
+// PermitsChange is Permits of a command that is judged as a change, as
+// [Grant.PermitsChange] says.
+func (s *Session) PermitsChange(c *device.Command, now Instant) error {
+	return s.decide(c, now, false)
+}
+
+func (s *Session) decide(c *device.Command, now Instant, rescue bool) error {
 	d := s.door
 	d.begin(now)
 	if s.closed || s.boot != now.Boot {
@@ -558,7 +568,7 @@ func (s *Session) Permits(c *device.Command, now Instant) error {
 		}
 		g.Narrow = g.Narrow || d.attended(now)
 	}
-	err := g.Permits(c, d.Meter, now)
+	err := g.decide(c, d.Meter, now, rescue)
 	if w != nil && device.EffectOf(c) != device.Reads {
 		why := c.Verb.String() + ": permitted"
 		if err != nil {
@@ -573,13 +583,13 @@ func (s *Session) Permits(c *device.Command, now Instant) error {
 		}
 		if rerr == nil {
 			*w = x
-		} else if err == nil && !c.IsRescue() {
+		} else if err == nil && !rescue {
 			err = rerr
 		}
 	}
 	if err == nil && d.Meter != nil {
 		d.Meter.Forget(now)
-		if merr := d.Meter.Add(c, now); merr != nil && !c.IsRescue() {
+		if merr := d.Meter.Add(c, now); merr != nil && !rescue {
 			err = merr
 		}
 	}

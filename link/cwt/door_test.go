@@ -440,6 +440,22 @@ func TestClinicianLeaves(t *testing.T) {
 	checkError(t, nurse.Permits(command(device.ReadTelemetry, device.Clinician), atNoon), "window", ErrClosed)
 }
 
+// TestRepeatedRescue: who knows that a rescue is repeated has it judged as a change.
+func TestRepeatedRescue(t *testing.T) {
+	c := newClinic(t)
+	d := c.door(t, new(store))
+	session, err := d.Admit(&Attempt{Token: c.issue(t, "p-1", nil), Peer: &c.patient, Now: atNoon})
+	if err != nil {
+		t.Fatal(err)
+	}
+	suspend := command(device.Suspend, device.Patient)
+	suspend.Limit = quantity(t, "1 h")
+	if err := session.Permits(suspend, atNoon); err != nil {
+		t.Error(err)
+	}
+	checkError(t, session.PermitsChange(suspend, atNoon), "scope", ErrVerb)
+}
+
 // TestStoreFull: in a session a rescue does not wait for the record, a change does.
 func TestStoreFull(t *testing.T) {
 	c := newClinic(t)

@@ -30,20 +30,31 @@ var (
 // is needed for limits on sums; the caller adds the command to it before it is done.
 //
 // A rescue (device.Command.IsRescue) passes whatever the grant says, from any role.
-// That it is not repeated is for the caller to count, who knows the therapy's state.
-// The command's Time is not looked at.
+// That it is not repeated is for the caller to count, who knows the therapy's state:
+// see [Grant.PermitsChange]. The command's Time is not looked at.
 func (g *Grant) Permits(c *device.Command, m *Meter, now Instant) error {
-	if err := g.permits(c, m, now); err != nil {
+	return g.decide(c, m, now, c.IsRescue())
+}
+
+// PermitsChange is Permits of a command that is judged as a change, though the
+// therapy's table has it among the rescues: a suspend behind a suspend, stimulation
+// that is switched off again and again.
+func (g *Grant) PermitsChange(c *device.Command, m *Meter, now Instant) error {
+	return g.decide(c, m, now, false)
+}
+
+func (g *Grant) decide(c *device.Command, m *Meter, now Instant, rescue bool) error {
+	if err := g.permits(c, m, now, rescue); err != nil {
 		return bad("scope", err)
 	}
 	return nil
 }
 
-func (g *Grant) permits(c *device.Command, m *Meter, now Instant) error {
+func (g *Grant) permits(c *device.Command, m *Meter, now Instant, rescue bool) error {
 	if c.Role != g.Role || RoleNumber(g.Role) == 0 {
 		return ErrRole
 	}
-	if c.IsRescue() {
+	if rescue {
 		return nil
 	}
 	effect := device.EffectOf(c)
