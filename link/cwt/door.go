@@ -214,12 +214,15 @@ type Session struct {
 }
 
 // Admit lets a holder in, or says why not, and records either. A refusal is an
-// [Error]; tell the peer no more than that it is refused.
+// [Error]; tell the peer no more than that it is refused. It keeps a copy of the token.
 func (d *Door) Admit(attempt *Attempt) (*Session, error) {
 	a := new(*attempt)
 	d.begin(a.Now)
 	if a.Device == "" && len(d.Devices) > 0 {
 		a.Device = d.Devices[0]
+	}
+	if len(a.Token) <= MaxToken {
+		a.Token = bytes.Clone(a.Token) // a session lasts longer than a receive buffer
 	}
 	m, c, err := parseSigned(a.Token, MaxToken)
 	if err == nil && !slices.Contains(d.Devices, a.Device) {

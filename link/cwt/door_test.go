@@ -456,6 +456,28 @@ func TestRepeatedRescue(t *testing.T) {
 	checkError(t, session.PermitsChange(suspend, atNoon), "scope", ErrVerb)
 }
 
+// TestTokenIsCopied: the buffer that a token came in is used again.
+func TestTokenIsCopied(t *testing.T) {
+	c := newClinic(t)
+	d := c.door(t, new(store))
+	token := c.breakGlass(t, []cose.Key{c.anna, c.bert}, nil)
+	buffer := bytes.Clone(token)
+	session, err := d.Admit(&Attempt{Token: buffer, Peer: &c.ambulance, Now: atNoon})
+	if err != nil {
+		t.Fatal(err)
+	}
+	clear(buffer)
+	if err := session.Permits(command(device.Resume, device.Emergency), atNoon); err != nil {
+		t.Error(err)
+	}
+	if _, err := d.Admit(&Attempt{Token: token, Peer: &c.ambulance, Now: atNoon}); err != nil {
+		t.Error(err)
+	}
+	if want, _, _ := Show(token); !bytes.Equal(session.Token.Serial, want.Serial) {
+		t.Error("the session's token was written over")
+	}
+}
+
 // TestStoreFull: in a session a rescue does not wait for the record, a change does.
 func TestStoreFull(t *testing.T) {
 	c := newClinic(t)
