@@ -306,7 +306,8 @@ func (d *Door) record(e *Record, rows ...[]byte) error {
 	if d.Durable == nil {
 		return bad("record", ErrRecord)
 	}
-	e.Previous, e.Number, e.rows = d.head, d.number+1, append(rows, floorRow(d.Floor))
+	// The floor comes first: by it there is room for what follows.
+	e.Previous, e.Number, e.rows = d.head, d.number+1, append([][]byte{floorRow(d.Floor)}, rows...)
 	b := e.append(nil)
 	if err := d.Durable(b); err != nil {
 		return bad("record", fmt.Errorf("%w: %w", ErrRecord, err))

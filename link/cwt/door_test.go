@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/myelin-health/myelin/device"
+	"github.com/myelin-health/myelin/internal/cbor"
 	"github.com/myelin-health/myelin/link/cose"
 )
 
@@ -476,6 +477,67 @@ func TestTokenIsCopied(t *testing.T) {
 	if want, _, _ := Show(token); !bytes.Equal(session.Token.Serial, want.Serial) {
 		t.Error("the session's token was written over")
 	}
+}
+
+// TestGateway: a token for one of the devices behind a door is for that one.
+func TestGateway(t *testing.T) {
+	c := newClinic(t)
+	c.v.Audiences = append(c.v.Audiences, "pump-9")
+	d := c.door(t, new(store))
+	d.Devices = []string{pump, "pump-9"}
+	token := c.issue(t, "p-1", func(t *Terms) { t.Audience = "pump-9" })
+	breakGlass := c.breakGlass(t, []cose.Key{c.anna, c.bert}, func(t *Terms) { t.Audience = "pump-9" })
+	for _, a := range []Attempt{
+		{Token: token, Peer: &c.patient, Now: atNoon},
+		{Token: breakGlass, Peer: &c.ambulance, Now: atNoon},
+	} {
+		_, err := d.Admit(&a)
+		checkError(t, err, "aud", ErrAudience)
+		a.Device = "pump-10"
+		_, err = d.Admit(&a)
+		checkError(t, err, "aud", ErrAudience)
+		a.Device = "pump-9"
+		if s, err := d.Admit(&a); err != nil || s.Device != "pump-9" {
+			t.Error(err)
+		}
+	}
+}
+
+// TestSerialsBounded: a serial is remembered until its token has expired for sure, and
+// when there is no room for another, another is refused.
+func TestSerialsBounded(t *testing.T) {
+	c := newClinic(t)
+	s := new(store)
+	d := c.door(t, s)
+	d.Attempts = 1 << 30
+	first := c.breakGlass(t, []cose.Key{c.anna, c.bert}, nil)
+	token := first
+	for range maxWindows {
+		session, err := d.Admit(&Attempt{Token: token, Peer: &c.ambulance, Now: atNoon})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := session.Close(Drill, atNoon); err != nil {
+			t.Fatal(err)
+		}
+		token = c.breakGlass(t, []cose.Key{c.anna, c.bert}, nil)
+	}
+	_, err := d.Admit(&Attempt{Token: token, Peer: &c.ambulance, Now: atNoon})
+	checkError(t, err, "window", cbor.ErrTooMany)
+	_, err = d.Admit(&Attempt{Token: first, Peer: &c.ambulance, Now: atNoon})
+	checkError(t, err, "cti", ErrUsed)
+	later := atNoon.after(11 * time.Hour)
+	token = c.breakGlass(t, []cose.Key{c.anna, c.bert}, func(t *Terms) { t.NotBefore, t.Expires = later.Unix, later.Unix+hour })
+	if _, err := d.Admit(&Attempt{Token: token, Peer: &c.ambulance, Now: later}); err != nil {
+		t.Error(err)
+	}
+	d = c.door(t, s) // the same is so after a restart
+	d.Attempts = 1 << 30
+	if len(d.windows) != 1 {
+		t.Errorf("%d serials are remembered, want 1", len(d.windows))
+	}
+	_, err = d.Admit(&Attempt{Token: first, Peer: &c.ambulance, Now: Instant{Boot: 2}}) // it has forgotten the time
+	checkError(t, err, "exp", ErrExpired)
 }
 
 // TestStoreFull: in a session a rescue does not wait for the record, a change does.
