@@ -342,6 +342,10 @@ func (p *party) taken(message []byte) {
 	p.took, p.answer = true, nil
 }
 
+// ConnectionIDs returns C_I and C_R as far as they are known: whom the next message
+// is for, where it is prepended with that (see [AppendPrefixed]).
+func (p *party) ConnectionIDs() (cI, cR []byte) { return p.cI.bytes(), p.cR.bytes() }
+
 // Repeat returns the answer to a message once more: ok when b is the very message
 // that was processed last, and nothing else. Its answer is empty when none was due,
 // or none was made yet. A transport that does not tell repeats from new messages
