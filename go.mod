@@ -28,7 +28,9 @@ require (
 require (
 	github.com/pandatix/go-cvss v0.6.4
 	github.com/pion/dtls/v3 v3.1.15
+	github.com/plgd-dev/go-coap/v3 v3.5.5
 	github.com/veraison/go-cose v1.3.0
+	go.uber.org/goleak v1.3.0
 )
 
 require (
@@ -44,11 +46,14 @@ require github.com/cloudflare/circl v1.6.3
 
 require (
 	github.com/bits-and-blooms/bitset v1.24.4 // indirect
+	github.com/dsnet/golib/memfile v1.0.0 // indirect
 	github.com/fxamacker/cbor/v2 v2.5.0 // indirect
 	github.com/mschoch/smat v0.2.0 // indirect
 	github.com/pion/logging v0.2.4 // indirect
 	github.com/pion/transport/v5 v5.0.0 // indirect
 	github.com/x448/float16 v0.8.4 // indirect
+	go.uber.org/atomic v1.11.0 // indirect
+	golang.org/x/exp v0.0.0-20260611194520-c48552f49976 // indirect
 )
 
 require (
