@@ -57,7 +57,6 @@ type Conn struct {
 	key    string
 	place  *list.Element
 	proven bool
-	active time.Time
 }
 
 func (e *Endpoint) newConn(peer string, send func([]byte) error) *Conn {
