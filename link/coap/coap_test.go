@@ -145,6 +145,20 @@ func (l *air) Send(b []byte) error {
 	return nil
 }
 
+// changed sets what looks at messages, and forgets what was sent before.
+func (l *air) changed(f func([]byte) bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.change, l.sent = f, nil
+}
+
+// all is what was sent.
+func (l *air) all() [][]byte {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.sent[:len(l.sent):len(l.sent)]
+}
+
 func (l *air) Receive(b []byte) (int, error) {
 	select {
 	case m := <-l.in:
@@ -217,7 +231,7 @@ func TestFlows(t *testing.T) {
 						}
 						mustGet(t, cb, there[0], "/asked/back")
 						requests := 0
-						for _, b := range la.sent {
+						for _, b := range la.all() {
 							var m coap.Message
 							if err := m.Parse(b); err != nil {
 								t.Fatal(err)
