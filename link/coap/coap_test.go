@@ -16,14 +16,10 @@ import (
 	"testing/synctest"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"github.com/myelin-health/myelin/link/cose"
 	"github.com/myelin-health/myelin/link/edhoc"
 	"github.com/myelin-health/myelin/proto/coap"
 )
-
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // enrol makes a static Diffie-Hellman key with a claims set that goes by kid.
 func enrol(t testing.TB, suite edhoc.Suite, subject string, kid byte) *edhoc.Authenticator {
