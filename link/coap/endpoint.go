@@ -176,7 +176,7 @@ func (e *Endpoint) Close() error {
 func (e *Endpoint) now() time.Duration { return time.Since(e.start) }
 
 // Serve answers the peers that write to a socket, until ctx or the Endpoint ends or
-// the socket fails; then it closes the socket.
+// the socket fails; then it closes the socket. It serves one socket at a time.
 func (e *Endpoint) Serve(ctx context.Context, s net.PacketConn) error {
 	stop := context.AfterFunc(ctx, func() { _ = s.Close() })
 	defer stop()
@@ -202,8 +202,8 @@ func (e *Endpoint) Serve(ctx context.Context, s net.PacketConn) error {
 }
 
 // connOf is the connection of an address. When there is no place for another, that
-// of the stranger goes that was heard of longest ago; only when there is none, that
-// of a peer with a session, which goes on with the next message.
+// of the stranger goes that was heard of longest ago and is answered; only when there
+// is none, that of a peer with a session, which goes on with the next message.
 func (e *Endpoint) connOf(s net.PacketConn, addr net.Addr) *Conn {
 	key := addr.String()
 	e.mu.Lock()
@@ -215,9 +215,9 @@ func (e *Endpoint) connOf(s net.PacketConn, addr net.Addr) *Conn {
 		return c
 	}
 	if len(e.byAddr) >= e.cfg.Conns {
-		oldest := e.strangers.Back()
+		oldest := idle(e.strangers)
 		if oldest == nil {
-			oldest = e.known.Back()
+			oldest = idle(e.known)
 		}
 		leaves = oldest.Value.(*Conn)
 		leaves.list(e).Remove(oldest)
@@ -236,6 +236,22 @@ func (e *Endpoint) connOf(s net.PacketConn, addr net.Addr) *Conn {
 	c.key, e.byAddr[key] = key, c
 	c.place = e.strangers.PushFront(c)
 	return c
+}
+
+// idle is the place of the connection that was heard of longest ago and waits for no
+// answer of ours, of those that are looked at; when there is none, the oldest.
+func idle(l *list.List) *list.Element {
+	p := l.Back()
+	for range 64 {
+		if p == nil {
+			break
+		}
+		if p.Value.(*Conn).waiting.Load() == 0 {
+			return p
+		}
+		p = p.Prev()
+	}
+	return l.Back()
 }
 
 // list is where the connection stands. It is called with the mutex held.
