@@ -33,8 +33,7 @@ func BenchmarkHandshake(b *testing.B) {
 			defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
 			x, y := two(b)
 			x.Combined, x.Sessions, y.Sessions = true, 16, 1024
-			y.Limits.Timeout = time.Hour
-			y.Limits.HalfOpen, y.Limits.Peers = many.HalfOpen, many.Peers
+			y.Limits = many
 			server, client := endpoint(b, y), endpoint(b, x)
 			c := serveCrowd(b, server)
 			conn := client.Attach(c.join(1))

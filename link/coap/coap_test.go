@@ -57,7 +57,7 @@ func party(own, peer *edhoc.Authenticator, suites ...edhoc.Suite) *edhoc.Config 
 
 // many are limits that no test reaches.
 var many = edhoc.Limits{
-	HalfOpen: 1 << 15, Peers: 1 << 15,
+	HalfOpen: 1 << 15, Peers: 1 << 15, Timeout: time.Hour,
 	Peer: edhoc.Allowance{Attempts: 1 << 20}, Device: edhoc.Allowance{Attempts: 1 << 20},
 }
 

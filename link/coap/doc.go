@@ -12,7 +12,7 @@
 //	client                                   server
 //	Endpoint.Dial, Endpoint.Attach           Endpoint.Serve, Endpoint.Attach
 //	Conn.Handshake, Conn.HandshakeReverse    (answers by itself)
-//	Session.Get, Post, Put, Do, Observe      Config.Handler, Endpoint.Notify
+//	Conn.Get, Post, Put, Do, Observe         Config.Handler, Endpoint.Notify
 //
 // The message layer (retransmission, acknowledgement, which message is a repeat)
 // is that of github.com/plgd-dev/go-coap. Messages are protected above it, once
@@ -21,6 +21,9 @@
 // What is not protected is a hint and no more. An error response without OSCORE
 // ends one request, never a session, and whoever waits for the answer goes on
 // waiting for a while.
+//
+// Left out: TCP and multicast, group OSCORE, proxies, RFC 9177's blocks. A command
+// that has to prove that it is made now fits one message.
 //
 // This API is stable.
 package coap
