@@ -302,3 +302,47 @@ func edhocPair(a, b *edhoc.Config) (*edhoc.Session, error) {
 	}
 	return r.Session()
 }
+
+// TestBudget lets one peer begin as many handshakes as it has attempts, and one more
+// that says that it is an emergency.
+func TestBudget(t *testing.T) {
+	a, b := two(t)
+	b.Limits = edhoc.Limits{}
+	b.Emergency = func(ead []edhoc.EAD) bool { return len(ead) == 1 && ead[0].Label == 9 }
+	e := endpoint(t, b)
+	l, _ := onAir(1, 0, 0, 0)
+	c := e.newConn("10.0.0.9", l.Send)
+	begin := func(ead ...edhoc.EAD) coap.Code {
+		i, err := edhoc.NewInitiator(a.EDHOC, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		message1, err := i.Message1(nil, ead...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		m := Request(coap.POST, edhoc.Path, edhoc.CIDContentFormat, edhoc.AppendStart(nil, message1))
+		return e.serve(c, &m).Code
+	}
+	emergency := edhoc.EAD{Label: 9, Value: []byte{1}}
+	for i, want := range []coap.Code{coap.Changed, coap.Changed, coap.Changed, coap.Changed, coap.Changed, coap.ServiceUnavailable} {
+		if got := begin(); got != want {
+			t.Errorf("attempt %d: %v", i+1, got)
+		}
+	}
+	if got := begin(emergency); got != coap.Changed {
+		t.Errorf("an emergency: %v", got)
+	}
+	if got := begin(emergency); got != coap.ServiceUnavailable {
+		t.Errorf("another at once: %v", got)
+	}
+	empty := Request(coap.POST, edhoc.Path, 0, nil)
+	if got := e.serve(c, &empty).Code; got != coap.ServiceUnavailable {
+		t.Errorf("the reverse flow: %v", got)
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if len(e.pending) != 6 {
+		t.Errorf("%d handshakes are remembered", len(e.pending))
+	}
+}
