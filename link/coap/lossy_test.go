@@ -404,6 +404,36 @@ func TestObserve(t *testing.T) {
 	}
 }
 
+// TestObservers begins more observations than a session may have: the answer comes,
+// and no notification.
+func TestObservers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ea, eb, ca, _, _, _, s := shaken(t, func(_, b *Config) {
+			b.Handler = func(s *Session, m *coap.Message) coap.Message {
+				return withOption(echoes(s, m), coap.Observe, nil)
+			}
+		})
+		for i := range maxObserved + 1 {
+			o, err := ca.Observe(within(t, time.Minute), s, "/telemetry")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := o.Next(within(t, time.Minute)); err != nil {
+				t.Fatal(err)
+			}
+			eb.Notify("/telemetry")
+			if _, err := o.Next(within(t, time.Minute)); (err == nil) != (i < maxObserved) {
+				t.Errorf("observation %d: %v", i+1, err)
+			}
+		}
+		_ = ea.Close()
+		_ = eb.Close()
+		if len(eb.observers) != 0 {
+			t.Error("an observation outlives its endpoint")
+		}
+	})
+}
+
 // TestBodies sends and asks for what does not fit one message.
 func TestBodies(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

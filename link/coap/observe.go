@@ -38,6 +38,10 @@ func (o *observer) number(m coap.Message) coap.Message {
 	return withOption(m, coap.Observe, coap.AppendUint(nil, o.count&(1<<24-1)))
 }
 
+// maxObserved is how many observations one session may have, so that one peer does
+// not take the places of all.
+const maxObserved = 16
+
 // watch begins an observation, in the place of one with the same token.
 func (e *Endpoint) watch(o *observer) {
 	e.forget(o.c, o.request.Token)
@@ -45,7 +49,13 @@ func (e *Endpoint) watch(o *observer) {
 	o.changed, o.stop = make(chan struct{}, 1), stop
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if len(e.observers) >= e.cfg.Observers || e.ctx.Err() != nil {
+	own := 0
+	for other := range e.observers {
+		if other.s == o.s {
+			own++
+		}
+	}
+	if own >= maxObserved || len(e.observers) >= e.cfg.Observers || e.ctx.Err() != nil {
 		stop() // the first answer was the only one
 		return
 	}
