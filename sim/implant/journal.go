@@ -1,0 +1,205 @@
+// SPDX-FileCopyrightText: 2026 The Myelin authors
+// SPDX-License-Identifier: Apache-2.0
+
+package implant
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+)
+
+// ErrDamaged is returned for a journal that was changed, or damaged elsewhere than
+// where a write was cut off. The device must not be used: doses could be forgotten.
+var ErrDamaged = errors.New("implant: the journal is damaged")
+
+// errBroken is of a journal that could not be written once: what it holds is known
+// again after a restart only.
+var errBroken = errors.New("implant: the journal could not be written; restart the device")
+
+const (
+	journalHeader = 8           // length and CRC-32 of the length, big-endian
+	maxRecord     = 1 << 16     // bytes of one record
+	maxJournal    = 64 << 20    // bytes that are read
+	journalBytes  = 1 << 20     // after so many it is written anew
+	chainBytes    = sha256.Size // behind each record: SHA-256 of the chain so far and the record
+)
+
+var journalBegin = sha256.Sum256([]byte("myelin implant journal 1"))
+
+// A journal is an append-only file of records. Each is
+//
+//	length, 4 bytes | CRC-32 of these | record | SHA-256 of the last such hash and the record
+//
+// and durable when write returns. What a loss of power cut off at its end, was never
+// acknowledged, and is dropped. Nothing else may be missing: a length that is wrong is
+// told from one that is cut off by its CRC, and records that are changed, by the chain.
+type journal struct {
+	path   string
+	file   *os.File
+	head   [sha256.Size]byte
+	bytes  int64
+	broken bool
+}
+
+// openJournal opens or makes a journal and returns its records.
+func openJournal(path string) (*journal, [][]byte, error) {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_APPEND, 0o600)
+	if err != nil {
+		return nil, nil, err
+	}
+	j := &journal{path: path, file: f}
+	records, err := j.load()
+	if err == nil {
+		err = syncFolder(path)
+	}
+	if err != nil {
+		f.Close()
+		return nil, nil, err
+	}
+	return j, records, nil
+}
+
+func (j *journal) load() ([][]byte, error) {
+	b, err := io.ReadAll(io.LimitReader(j.file, maxJournal+1))
+	if err != nil {
+		return nil, err
+	}
+	if len(b) > maxJournal {
+		return nil, ErrDamaged
+	}
+	records, head, n, err := parseJournal(b)
+	if err != nil {
+		return nil, err
+	}
+	j.head, j.bytes = head, int64(n)
+	if n < len(b) {
+		if err := j.file.Truncate(int64(n)); err != nil {
+			return nil, err
+		}
+		if err := j.file.Sync(); err != nil {
+			return nil, err
+		}
+	}
+	return records, nil
+}
+
+// parseJournal returns the records of a journal, the end of their chain, and how many
+// bytes they have: what is behind was cut off.
+func parseJournal(b []byte) (records [][]byte, head [sha256.Size]byte, n int, err error) {
+	head = journalBegin
+	for {
+		rest := b[n:]
+		// A file that grew without its data has zeros there.
+		if len(rest) < journalHeader || !slices.ContainsFunc(rest, func(c byte) bool { return c != 0 }) {
+			return records, head, n, nil
+		}
+		size := binary.BigEndian.Uint32(rest)
+		if crc32.ChecksumIEEE(rest[:4]) != binary.BigEndian.Uint32(rest[4:]) || size > maxRecord {
+			return nil, head, n, fmt.Errorf("%w at byte %d", ErrDamaged, n)
+		}
+		whole := journalHeader + int(size) + chainBytes
+		if len(rest) < whole {
+			return records, head, n, nil
+		}
+		record := rest[journalHeader : journalHeader+size : journalHeader+size]
+		next := chain(head, record)
+		if [chainBytes]byte(rest[journalHeader+size:whole]) != next {
+			if len(rest) == whole {
+				return records, head, n, nil // its data did not reach the disk
+			}
+			return nil, head, n, fmt.Errorf("%w at byte %d", ErrDamaged, n)
+		}
+		records = append(records, record)
+		head = next
+		n += whole
+	}
+}
+
+func chain(head [sha256.Size]byte, record []byte) [sha256.Size]byte {
+	h := sha256.New()
+	h.Write(head[:])
+	h.Write(record)
+	return [sha256.Size]byte(h.Sum(nil))
+}
+
+func appendRecord(dst []byte, head *[sha256.Size]byte, record []byte) []byte {
+	at := len(dst)
+	dst = binary.BigEndian.AppendUint32(dst, uint32(len(record)))
+	dst = binary.BigEndian.AppendUint32(dst, crc32.ChecksumIEEE(dst[at:]))
+	*head = chain(*head, record)
+	return append(append(dst, record...), head[:]...)
+}
+
+// write makes records durable, all or, if power is lost, the first few of them. After
+// an error nobody knows which: nothing more is written until a restart has read them.
+func (j *journal) write(records ...[]byte) error {
+	if j.broken {
+		return errBroken
+	}
+	var b []byte
+	head := j.head
+	for _, r := range records {
+		if len(r) > maxRecord {
+			return fmt.Errorf("implant: a record of %d bytes", len(r))
+		}
+		b = appendRecord(b, &head, r)
+	}
+	if _, err := j.file.Write(b); err != nil {
+		j.broken = true
+		return err
+	}
+	if err := j.file.Sync(); err != nil {
+		j.broken = true
+		return err
+	}
+	j.head = head
+	j.bytes += int64(len(b))
+	return nil
+}
+
+// replace writes the journal anew with other records, which begin where the chain of
+// the old one ends.
+func (j *journal) replace(records [][]byte) error {
+	head := journalBegin
+	var b []byte
+	for _, r := range records {
+		b = appendRecord(b, &head, r)
+	}
+	name := j.path + ".new"
+	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_TRUNC|os.O_APPEND, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(b)
+	if err = errors.Join(err, f.Sync()); err == nil {
+		err = os.Rename(name, j.path)
+	}
+	if err != nil {
+		f.Close()
+		return err
+	}
+	j.file.Close()
+	j.file, j.head, j.bytes = f, head, int64(len(b))
+	if err := syncFolder(j.path); err != nil {
+		j.broken = true
+		return err
+	}
+	return nil
+}
+
+func (j *journal) close() error { return j.file.Close() }
+
+func syncFolder(path string) error {
+	d, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
