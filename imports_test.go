@@ -70,7 +70,7 @@ var rooms = []room{
 	{"link/cwt", []string{"link/cose", "internal/cbor", "device"}, nil},
 	{"link/coap", []string{"link", "internal/cbor", "proto/coap", "wire", "device"}, []string{"github.com/plgd-dev/go-coap"}},
 
-	{"sim", []string{"link", "assess", "ble", "capture", "wire", "flow", "proto", "device", "event", "finding", "inventory", "watch", "match", "risk", "report", "internal/testpeer"}, nil},
+	{"sim", []string{"link", "internal/cbor", "assess", "ble", "capture", "wire", "flow", "proto", "device", "event", "finding", "inventory", "watch", "match", "risk", "report", "internal/testpeer"}, nil},
 	{"internal/testpeer", nil, nil},
 	{"internal/cbor", nil, nil},
 	{"internal/lazyregexp", nil, nil},

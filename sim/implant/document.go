@@ -1,0 +1,340 @@
+// SPDX-FileCopyrightText: 2026 The Myelin authors
+// SPDX-License-Identifier: Apache-2.0
+
+package implant
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/myelin-health/myelin/device"
+	"github.com/myelin-health/myelin/internal/cbor"
+	"github.com/myelin-health/myelin/link/cwt"
+)
+
+// A Key names a field of what a resource says. Its number is a part of the encoding.
+type Key uint8
+
+// The fields, in groups with room for more. See the package's documentation for what
+// they hold.
+const (
+	fieldVerb Key = 1 + iota
+	fieldValue
+	fieldLimit
+	fieldConfirm
+	fieldStage
+	fieldEffect
+)
+
+const (
+	fieldKind Key = 8 + iota
+	fieldTime
+	fieldBoot
+	fieldUptime
+	fieldBattery
+	fieldAlarms
+	fieldDoubt
+)
+
+const (
+	fieldBasalRate Key = 16 + iota
+	fieldProfile
+	fieldProfileRates
+	fieldTemporaryBasal
+	fieldTemporaryLeft
+	fieldSuspendedLeft
+	fieldBolus
+	fieldBolusLeft
+	fieldPriming
+	fieldReservoir
+	fieldDelivered
+	fieldOnBoard
+	fieldGlucose
+)
+
+const (
+	fieldMode Key = 32 + iota
+	fieldLowerRate
+	fieldOutput
+	fieldPulseWidth
+	fieldSensitivity
+	fieldDetection
+	fieldDetectionRate
+	fieldTherapies
+	fieldPreset
+	fieldLead
+	fieldCharging
+	fieldShocks
+	fieldBeats
+)
+
+const (
+	fieldStimulation Key = 48 + iota
+	fieldProgram
+	fieldAmplitude
+	fieldFrequency
+	fieldCharge
+)
+
+const (
+	fieldLowest Key = 56 + iota
+	fieldHighest
+	fieldStep
+	fieldLimits
+)
+
+const (
+	fieldNumber Key = 64 + iota
+	fieldEvent
+	fieldActor
+	fieldRole
+	fieldVerdict
+	fieldWhy
+	fieldCount
+	fieldEntries
+	fieldNext
+	fieldHead
+	fieldFailed
+)
+
+var fieldNames = map[Key]string{
+	fieldVerb: "verb", fieldValue: "value", fieldLimit: "limit", fieldConfirm: "confirm", fieldStage: "stage", fieldEffect: "effect",
+	fieldKind: "kind", fieldTime: "time", fieldBoot: "boot", fieldUptime: "uptime", fieldBattery: "battery",
+	fieldAlarms: "alarms", fieldDoubt: "in-doubt",
+	fieldBasalRate: "basal-rate", fieldProfile: "profile", fieldProfileRates: "profile-rates",
+	fieldTemporaryBasal: "temporary-basal", fieldTemporaryLeft: "temporary-left", fieldSuspendedLeft: "suspended-left",
+	fieldBolus: "bolus", fieldBolusLeft: "bolus-left", fieldPriming: "priming", fieldReservoir: "reservoir",
+	fieldDelivered: "delivered", fieldOnBoard: "insulin-on-board", fieldGlucose: "glucose",
+	fieldMode: "mode", fieldLowerRate: "lower-rate", fieldOutput: "output", fieldPulseWidth: "pulse-width",
+	fieldSensitivity: "sensitivity", fieldDetection: "detection", fieldDetectionRate: "detection-rate",
+	fieldTherapies: "therapies", fieldPreset: "emergency-preset", fieldLead: "lead-impedance", fieldCharging: "charging",
+	fieldShocks: "shocks", fieldBeats: "paced-beats",
+	fieldStimulation: "stimulation", fieldProgram: "program", fieldAmplitude: "amplitude", fieldFrequency: "frequency",
+	fieldCharge: "charge-per-phase",
+	fieldLowest: "lowest", fieldHighest: "highest", fieldStep: "step", fieldLimits: "limits",
+	fieldNumber: "number", fieldEvent: "event", fieldActor: "actor", fieldRole: "role", fieldVerdict: "verdict", fieldWhy: "why",
+	fieldCount: "count", fieldEntries: "entries", fieldNext: "next", fieldHead: "head", fieldFailed: "refused",
+}
+
+func (k Key) String() string { return fieldNames[k] }
+
+// A document is what a resource says: fields in any order, each once. A value is a
+// device.Quantity, a string, a bool, an int64, a uint64, []byte, []device.Quantity,
+// []string or []document.
+type document []field
+
+type field struct {
+	key   Key
+	value any
+}
+
+func (d document) append(dst []byte) []byte {
+	d = slices.Clone(d)
+	slices.SortFunc(d, func(a, b field) int { return int(a.key) - int(b.key) })
+	dst = cbor.AppendMap(dst, len(d))
+	for _, f := range d {
+		dst = appendValue(cbor.AppendUint(dst, uint64(f.key)), f.value)
+	}
+	return dst
+}
+
+func appendValue(dst []byte, v any) []byte {
+	switch v := v.(type) {
+	case device.Quantity:
+		dst = cbor.AppendInt(cbor.AppendArray(dst, 3), v.Coefficient)
+		return cbor.AppendText(cbor.AppendInt(dst, int64(v.Exponent)), v.Unit.String())
+	case string:
+		return cbor.AppendText(dst, v)
+	case bool:
+		return cbor.AppendBool(dst, v)
+	case int64:
+		return cbor.AppendInt(dst, v)
+	case uint64:
+		return cbor.AppendUint(dst, v)
+	case []byte:
+		return cbor.AppendBytes(dst, v)
+	case []device.Quantity:
+		return appendList(dst, v)
+	case []string:
+		return appendList(dst, v)
+	case []document:
+		dst = cbor.AppendArray(dst, len(v))
+		for _, d := range v {
+			dst = d.append(dst)
+		}
+		return dst
+	}
+	panic("implant: a field of another type") // ours, not the peer's
+}
+
+func appendList[T any](dst []byte, list []T) []byte {
+	dst = cbor.AppendArray(dst, len(list))
+	for _, v := range list {
+		dst = appendValue(dst, v)
+	}
+	return dst
+}
+
+// readQuantity reads [coefficient, exponent, unit]. Zeros at the end are welcome here:
+// a person wrote the number.
+func readQuantity(r *cbor.Reader) (q device.Quantity) {
+	if r.Array() != 3 {
+		r.Fail(cbor.ErrKind)
+	}
+	q.Coefficient = r.Int()
+	e := r.Int()
+	if e < math.MinInt8 || e > math.MaxInt8 {
+		r.Fail(cbor.ErrRange)
+	}
+	q.Exponent = int8(e)
+	text := r.Text()
+	u, ok := device.UnitOfUCUM(text)
+	if !ok || u == device.NoUnit {
+		r.Fail(device.ErrUnit)
+	}
+	q.Unit = u
+	return q
+}
+
+// A Request is what a POST to /therapy asks for.
+type Request struct {
+	Verb    device.Verb
+	Value   device.Quantity // zero where the verb has none
+	Limit   device.Quantity // a duration; zero is none
+	Confirm bool            // an external defibrillator is at hand
+}
+
+// Append appends the encoding of a request.
+func (q *Request) Append(dst []byte) []byte {
+	d := document{{fieldVerb, uint64(cwt.VerbNumber(q.Verb))}}
+	if !q.Value.IsNone() {
+		d = append(d, field{fieldValue, q.Value})
+	}
+	if !q.Limit.IsNone() {
+		d = append(d, field{fieldLimit, q.Limit})
+	}
+	if q.Confirm {
+		d = append(d, field{fieldConfirm, true})
+	}
+	return d.append(dst)
+}
+
+// ParseRequest reads the encoding of a request. A field that is not known is refused:
+// a condition could hang on it.
+func ParseRequest(b []byte) (*Request, error) {
+	r, err := cbor.Parse(b)
+	if err != nil {
+		return nil, err
+	}
+	q := new(Request)
+	for n := r.Map(); n > 0 && r.Err() == nil; n-- {
+		switch Key(min(r.Uint(), math.MaxUint8)) {
+		case fieldVerb:
+			v, ok := verbOf(r.Uint())
+			if !ok {
+				r.Fail(cbor.ErrRange)
+			}
+			q.Verb = v
+		case fieldValue:
+			q.Value = readQuantity(&r)
+		case fieldLimit:
+			q.Limit = readQuantity(&r)
+		case fieldConfirm:
+			q.Confirm = r.Bool()
+		default:
+			r.Fail(cbor.ErrRange)
+		}
+	}
+	if q.Verb == device.NoVerb {
+		r.Fail(cbor.ErrRange)
+	}
+	if err := r.Done(); err != nil {
+		return nil, err
+	}
+	return q, nil
+}
+
+// verbOf is the inverse of [cwt.VerbNumber].
+func verbOf(n uint64) (device.Verb, bool) {
+	for v := device.NoVerb + 1; v.String() != ""; v++ {
+		if uint64(cwt.VerbNumber(v)) == n {
+			return v, true
+		}
+	}
+	return device.NoVerb, false
+}
+
+// Text returns what a resource said as lines for a person to read, "name: value". The
+// fields of a limit or of an entry of the log are on one line.
+func Text(content []byte) (string, error) {
+	r, err := cbor.Parse(content)
+	if err != nil {
+		return "", err
+	}
+	var b strings.Builder
+	for n := r.Map(); n > 0 && r.Err() == nil; n-- {
+		k := Key(min(r.Uint(), math.MaxUint8))
+		if k == fieldEntries || k == fieldLimits {
+			for m := r.Array(); m > 0 && r.Err() == nil; m-- {
+				b.WriteString(textOfMap(&r) + "\n")
+			}
+			continue
+		}
+		fmt.Fprintf(&b, "%s: %s\n", nameOf(k), textOf(k, &r))
+	}
+	if err := r.Done(); err != nil {
+		return "", err
+	}
+	return b.String(), nil
+}
+
+func nameOf(k Key) string {
+	if s := k.String(); s != "" {
+		return s
+	}
+	return strconv.Itoa(int(k))
+}
+
+func textOfMap(r *cbor.Reader) string {
+	var parts []string
+	for n := r.Map(); n > 0 && r.Err() == nil; n-- {
+		k := Key(min(r.Uint(), math.MaxUint8))
+		parts = append(parts, nameOf(k)+" "+textOf(k, r))
+	}
+	return strings.Join(parts, ", ")
+}
+
+func textOf(k Key, r *cbor.Reader) string {
+	switch r.Next() {
+	case cbor.Text:
+		return r.Text()
+	case cbor.Uint, cbor.NegInt:
+		n := r.Int()
+		if k == fieldVerb {
+			if v, ok := verbOf(uint64(n)); ok {
+				return v.String()
+			}
+		}
+		return strconv.FormatInt(n, 10)
+	case cbor.Simple:
+		return strconv.FormatBool(r.Bool())
+	case cbor.Bytes:
+		return fmt.Sprintf("%x", r.Bytes())
+	case cbor.Array:
+		at := *r
+		if q := readQuantity(&at); at.Err() == nil {
+			*r = at
+			return q.String()
+		}
+		var parts []string
+		for n := r.Array(); n > 0 && r.Err() == nil; n-- {
+			parts = append(parts, textOf(k, r))
+		}
+		return strings.Join(parts, "; ")
+	}
+	r.Fail(cbor.ErrKind)
+	return ""
+}
