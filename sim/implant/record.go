@@ -1,0 +1,314 @@
+// SPDX-FileCopyrightText: 2026 The Myelin authors
+// SPDX-License-Identifier: Apache-2.0
+
+package implant
+
+import (
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"math/bits"
+	"slices"
+	"time"
+
+	"github.com/myelin-health/myelin/device"
+	"github.com/myelin-health/myelin/internal/cbor"
+	"github.com/myelin-health/myelin/link/cose"
+	"github.com/myelin-health/myelin/link/cwt"
+	"github.com/myelin-health/myelin/link/oscore"
+)
+
+// The kinds of record in a journal, the first item of each.
+const (
+	recordState    = 1 + iota // [1, life, unix, boot, next, [var, ...], meter, [entry, ...]]
+	recordDoor                // [2, record of link/cwt]
+	recordSession             // [3, id, key, secret, salt, sender, recipient, aead, hash]
+	recordSequence            // [4, id, limit]
+	recordEnded               // [5, id]
+	recordList                // [6, list of revocations]
+)
+
+// The verdicts of an entry.
+const (
+	accepted = "accepted"
+	denied   = "refused"
+	doubtful = "accepted, not recorded"
+)
+
+// An entry is one line of the device's log.
+type entry struct {
+	event   string
+	actor   string
+	role    device.Role
+	verb    device.Verb
+	value   device.Quantity
+	limit   device.Quantity
+	verdict string
+	why     string
+	count   uint64 // of refusals that are alike
+}
+
+func (e *entry) document(number uint64, boot uint64, uptime time.Duration, unix int64) document {
+	d := document{
+		{fieldNumber, number},
+		{fieldBoot, boot},
+		{fieldUptime, quantity(int64(uptime/time.Millisecond), -3, unitSecond)},
+		{fieldEvent, e.event},
+	}
+	if unix > 0 {
+		d = append(d, field{fieldTime, unix})
+	}
+	if e.verb != device.NoVerb {
+		d = append(d, field{fieldVerb, uint64(cwt.VerbNumber(e.verb))})
+	}
+	for _, q := range []struct {
+		key Key
+		q   device.Quantity
+	}{{fieldValue, e.value}, {fieldLimit, e.limit}} {
+		if !q.q.IsNone() {
+			d = append(d, field{q.key, q.q})
+		}
+	}
+	for _, t := range []struct {
+		key  Key
+		text string
+	}{{fieldActor, e.actor}, {fieldRole, e.role.String()}, {fieldVerdict, e.verdict}, {fieldWhy, e.why}} {
+		if t.text != "" {
+			d = append(d, field{t.key, t.text})
+		}
+	}
+	if e.count > 1 {
+		d = append(d, field{fieldCount, e.count})
+	}
+	return d
+}
+
+func textOfEntry(b []byte) string {
+	r, err := cbor.Parse(b)
+	if err != nil {
+		return err.Error()
+	}
+	return textOfMap(&r)
+}
+
+// note makes entries durable, with the state as it is.
+func (i *Implant) note(entries ...*entry) error {
+	list := i.entries(entries...)
+	// What happened is known to the device, and is told, whether it is durable or not.
+	i.keep(list)
+	err := i.journal.write(i.state(list))
+	if err == nil {
+		i.written = i.life()
+		if i.journal.bytes > journalBytes {
+			err = i.compact()
+		}
+	}
+	return err
+}
+
+// entries encodes the next entries of the log.
+func (i *Implant) entries(entries ...*entry) (list [][]byte) {
+	uptime, unix := i.cfg.Clock()
+	for _, e := range entries {
+		list = append(list, e.document(i.next, i.boot, uptime, unix).append(nil))
+		i.next++
+	}
+	return list
+}
+
+func (i *Implant) keep(list [][]byte) {
+	i.log = append(i.log, list...)
+	if len(i.log) > maxEntries {
+		i.log = slices.Clone(i.log[len(i.log)-maxEntries:])
+	}
+}
+
+// save records the state without an entry.
+func (i *Implant) save() error { return i.note() }
+
+// refuse notes a refusal. Those that are alike are counted, and noted each time that
+// their number has doubled: nobody can wash the log away, nor wear the memory out.
+func (i *Implant) refuse(e *entry) error {
+	e.verdict = denied
+	i.refusals++
+	key := fmt.Sprintf("%s\x00%s\x00%v\x00%s", e.event, e.actor, e.verb, e.why)
+	if _, ok := i.refused[key]; !ok && len(i.refused) >= attemptsCounted {
+		key = e.event
+		*e = entry{event: e.event, verdict: denied, why: "of many kinds"}
+	}
+	i.refused[key]++
+	if e.count = i.refused[key]; bits.OnesCount64(e.count) != 1 {
+		return nil
+	}
+	return i.note(e)
+}
+
+// state is a record of everything that is not in another one.
+func (i *Implant) state(entries [][]byte) []byte {
+	_, unix := i.cfg.Clock()
+	b := cbor.AppendUint(cbor.AppendArray(nil, 8), recordState)
+	b = cbor.AppendInt(cbor.AppendInt(b, i.life()), unix)
+	b = cbor.AppendUint(cbor.AppendUint(b, i.boot), i.next)
+	vars := i.model.vars()
+	b = cbor.AppendArray(b, len(vars))
+	for _, v := range vars {
+		b = cbor.AppendInt(b, *v)
+	}
+	b = cbor.AppendBytes(b, i.door.Meter.Append(nil))
+	return appendList(b, entries)
+}
+
+func appendDoor(record []byte) []byte {
+	return cbor.AppendBytes(cbor.AppendUint(cbor.AppendArray(nil, 2), recordDoor), record)
+}
+
+func appendSession(s *Session, p *oscore.Params) []byte {
+	b := cbor.AppendText(cbor.AppendUint(cbor.AppendArray(nil, 9), recordSession), s.id)
+	b = cbor.AppendBytes(b, s.key.AppendPublic(nil))
+	b = cbor.AppendBytes(cbor.AppendBytes(b, p.MasterSecret), p.MasterSalt)
+	b = cbor.AppendBytes(cbor.AppendBytes(b, p.SenderID), p.RecipientID)
+	return cbor.AppendInt(cbor.AppendInt(b, int64(p.AEAD)), int64(p.Hash))
+}
+
+func appendSequence(id string, limit uint64) []byte {
+	return cbor.AppendUint(cbor.AppendText(cbor.AppendUint(cbor.AppendArray(nil, 3), recordSequence), id), limit)
+}
+
+func appendEnded(id string) []byte {
+	return cbor.AppendText(cbor.AppendUint(cbor.AppendArray(nil, 2), recordEnded), id)
+}
+
+func appendRevocations(list []byte) []byte {
+	return cbor.AppendBytes(cbor.AppendUint(cbor.AppendArray(nil, 2), recordList), list)
+}
+
+// last is where the journal ends.
+type last struct {
+	life int64
+	unix int64
+	boot uint64
+}
+
+// replay takes over all records.
+func (i *Implant) replay(records [][]byte) (last, error) {
+	var (
+		at    last
+		door  [][]byte
+		lists [][]byte
+	)
+	type open struct {
+		s *Session
+		p oscore.Params
+	}
+	var sessions []open
+	find := func(id string) int { return slices.IndexFunc(sessions, func(o open) bool { return o.s.id == id }) }
+	for _, b := range records {
+		r, err := cbor.Parse(b)
+		if err != nil {
+			return at, fmt.Errorf("%w: %w", ErrDamaged, err)
+		}
+		n := r.Array()
+		switch kind := r.Uint(); {
+		case kind == recordState && n == 8:
+			at.life, at.unix = r.Int(), r.Int()
+			at.boot, i.next = r.Uint(), r.Uint()
+			vars := i.model.vars()
+			if r.Array() != len(vars) {
+				r.Fail(cbor.ErrRange)
+			}
+			for _, v := range vars {
+				*v = r.Int()
+			}
+			m, err := cwt.ParseMeter(r.Bytes())
+			if err != nil {
+				return at, fmt.Errorf("%w: %w", ErrDamaged, err)
+			}
+			i.door.Meter = m
+			for n := r.Array(); n > 0 && r.Err() == nil; n-- {
+				i.keep([][]byte{r.Bytes()})
+			}
+		case kind == recordDoor && n == 2:
+			door = append(door, r.Bytes())
+		case kind == recordSession && n == 9:
+			o := open{s: &Session{record: b, id: r.Text()}}
+			if o.s.key, err = cose.ParseKey(r.Bytes()); err != nil {
+				r.Fail(err)
+			}
+			o.s.Actor = actorOf(&o.s.key)
+			o.p = oscore.Params{
+				MasterSecret: r.Bytes(), MasterSalt: r.Bytes(), SenderID: r.Bytes(), RecipientID: r.Bytes(),
+				AEAD: cose.Algorithm(r.Int()), Hash: cose.Algorithm(r.Int()),
+			}
+			sessions = append(sessions, o)
+		case kind == recordSequence && n == 3:
+			if x := find(r.Text()); x >= 0 {
+				sessions[x].p.Sequence = r.Uint()
+			} else {
+				r.Uint()
+			}
+		case kind == recordEnded && n == 2:
+			if x := find(r.Text()); x >= 0 {
+				sessions = slices.Delete(sessions, x, x+1)
+			}
+		case kind == recordList && n == 2:
+			lists = append(lists, r.Bytes())
+		default:
+			r.Fail(cbor.ErrRange)
+		}
+		if err := r.Done(); err != nil {
+			return at, fmt.Errorf("%w: %w", ErrDamaged, err)
+		}
+	}
+	if err := i.door.Restore(door); err != nil {
+		return at, fmt.Errorf("%w: %w", ErrDamaged, err)
+	}
+	i.lists = lists
+	for _, o := range sessions {
+		// What was served before is not known any more: who is there has to answer a
+		// challenge first (RFC 8613 appendix B.1.2).
+		s := o.s
+		o.p.Recover = func(echo []byte) bool { return i.echo.Fresh(echo, s.ctx, i.uptime(), i.cfg.Fresh) }
+		s.limit = o.p.Sequence
+		if err := i.begin(s, o.p); err != nil {
+			return at, fmt.Errorf("%w: session %s: %w", ErrDamaged, hex.EncodeToString([]byte(s.id)), err)
+		}
+	}
+	return at, nil
+}
+
+// compact writes the journal anew, with what holds and the newest entries.
+func (i *Implant) compact() error {
+	var records [][]byte
+	durable := i.door.Durable
+	i.door.Durable = func(b []byte) error {
+		records = append(records, appendDoor(b))
+		return nil
+	}
+	err := i.door.Checkpoint(i.instant())
+	i.door.Durable = durable
+	if err == nil {
+		if len(records) > 1 { // a window that was over, and was recorded before
+			records = records[len(records)-1:]
+		}
+		for _, s := range i.sessions {
+			records = append(records, s.record)
+			if s.limit > 0 {
+				records = append(records, appendSequence(s.id, s.limit))
+			}
+		}
+		for _, l := range i.lists {
+			records = append(records, appendRevocations(l))
+		}
+		// A record has room for so many entries, each of a few hundred bytes.
+		for list := range slices.Chunk(i.log, 64) {
+			records = append(records, i.state(list))
+		}
+		err = i.journal.replace(records)
+	}
+	if err != nil {
+		i.journal.broken = true // what the door says it recorded is not in there
+		return errors.Join(errBroken, err)
+	}
+	i.written = i.life()
+	return nil
+}
