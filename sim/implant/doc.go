@@ -6,13 +6,12 @@
 // and a stimulator of the deep brain. They are resources of CoAP (RFC 7252) behind EDHOC
 // (RFC 9528) and OSCORE (RFC 8613), and do what tokens of link/cwt let a peer ask for.
 //
-// An [Implant] opens no socket and starts nothing: [Implant.Receive] takes a datagram and
-// gives the answer, [Implant.Handle] takes a request whose protection somebody else saw
-// to, and a clock is handed in. What it is told to do and what it did is in one file, the
-// journal; a device that is started again from it has lost nothing that it acknowledged,
-// and gives no dose twice: what may have been given counts as given, and is not taken up
-// again. Its therapies are simulated, with ranges as real devices have them. Nothing here
-// is fit to treat anybody.
+// An [Implant] opens no socket and starts nothing: [Implant.Handle] takes a request with
+// what protects it, and a clock is handed in. A [Radio] puts it behind link/coap. What it
+// is told to do and what it did is in one file, the journal; a device that is started again
+// from it has lost nothing that it acknowledged, and gives no dose twice: what may have
+// been given counts as given, and is not taken up again. Its therapies are simulated, with
+// ranges as real devices have them. Nothing here is fit to treat anybody.
 //
 // # Resources
 //
@@ -28,8 +27,8 @@
 //	POST   /update             4.03 but for an updater, and 5.01 for one
 //
 // A command is answered with 4.01 and an Echo option (RFC 9175) unless it has the value of
-// one that was made for this peer within ten seconds: who holds back a genuine command
-// delivers it in vain. It is refused with 4.00 when it cannot be read, 5.01 when the device
+// one that was made for this peer within ten seconds ([Fresh]): who holds back a genuine
+// command delivers it in vain. It is refused with 4.00 when it cannot be read, 5.01 when the device
 // has no such thing, 4.22 beyond a hard limit, 4.03 beyond the token, 4.01 without one, and
 // 5.03 when it cannot be recorded. Rescues (device.TherapyInfo) pass from every role, and do
 // not wait for the record; a suspend within four hours of another is none, nor is another

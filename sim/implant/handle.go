@@ -4,6 +4,7 @@
 package implant
 
 import (
+	"bytes"
 	"errors"
 	"math"
 	"strconv"
@@ -22,52 +23,70 @@ const (
 	formatCBOR  = 60
 )
 
+var contentFormat = coap.Option{Number: coap.ContentFormat, Value: []byte{formatCBOR}}
+
 const (
 	pageBytes    = 800 // of entries in one answer of /log, so that it fits one datagram
 	coreResource = `</therapy>;ct=60,</telemetry>;ct=60;obs,</limits>;ct=60,</log>;ct=60,</update>,</authz-info>,</.well-known/edhoc>;rt="core.edhoc"`
 )
-
-// proven is what OSCORE gives every message; that it is fresh takes an Echo option.
-const proven = device.Encrypted | device.Authenticated
 
 // Why a request is refused, whatever it asks the therapy for.
 var (
 	errToken   = errors.New("no token: post one to /authz-info")
 	errUpdater = errors.New("only an updater installs")
 	errUpdate  = errors.New("this device takes updates by no radio yet")
+	errOld     = errors.New("not known to be made now: held back, perhaps")
 	errForm    = errors.New("not a request that this device reads")
 )
 
-// Handle answers a request. The session is the one whose keys it was protected with, nil
-// when it was not protected at all. It is not the place where a repeated datagram is
-// told from a new one: OSCORE does that for what is protected, and nothing else changes
-// anything.
-func (i *Implant) Handle(s *Session, m *coap.Message) coap.Message {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	return i.handle(s, m)
+// proven is what a channel has to give before anything is done.
+const proven = device.Encrypted | device.Authenticated
+
+// Fresh is how long ago the sender of a request has to have shown that it is there (RFC
+// 9175), or 0 where that does not matter: a channel asks this, and gives no command to
+// [Implant.Handle] as fresh whose sender did not.
+func Fresh(m *coap.Message) time.Duration {
+	if m.Code == coap.POST && string(m.Options.AppendPath(nil)) == "/therapy" {
+		return fresh
+	}
+	return 0
 }
 
-func (i *Implant) handle(s *Session, m *coap.Message) coap.Message {
+// Handle answers a request: of a session, with what its channel protects it with, or of
+// nobody, when s is nil. Channel is never what a message says of itself.
+func (i *Implant) Handle(s *Session, channel device.Protection, m *coap.Message) coap.Message {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if channel&proven != proven {
+		s = nil
+	}
 	i.woke++
 	_ = i.tick() // what cannot be recorded now is told by what follows
+	q := &request{m, s, channel}
 	path := string(m.Options.AppendPath(nil))
-	if n, bad := m.Options.Refused(); bad && n != coap.EDHOC {
-		return answer(m, coap.BadOption, nil)
-	}
 	r, ok := resources[path]
+	if _, bad := m.Options.Refused(); bad {
+		return answer(q, coap.BadOption, nil)
+	}
 	switch {
 	case !ok:
-		return answer(m, coap.NotFound, nil)
+		return answer(q, coap.NotFound, nil)
 	case s == nil && !r.open:
 		_ = i.refuse(&entry{event: "request", why: "not protected: " + path})
-		return answer(m, coap.Unauthorized, nil)
+		return answer(q, coap.Unauthorized, nil)
 	}
 	h := r.methods[m.Code]
 	if h == nil {
-		return answer(m, coap.MethodNotAllowed, nil)
+		return answer(q, coap.MethodNotAllowed, nil)
 	}
-	return h(i, s, m)
+	return h(i, q)
+}
+
+// A request is a message with who sent it.
+type request struct {
+	*coap.Message
+	from    *Session // nil: nobody knows
+	channel device.Protection
 }
 
 // A resource is what is at a path.
@@ -76,9 +95,9 @@ type resource struct {
 	methods methods
 }
 
-type methods map[coap.Code]func(*Implant, *Session, *coap.Message) coap.Message
+type methods map[coap.Code]func(*Implant, *request) coap.Message
 
-// resources is the whole device; /.well-known/edhoc is for what [Implant.Receive] takes.
+// resources is the whole device, but for /.well-known/edhoc, which is the channel's.
 var resources = map[string]resource{
 	"/.well-known/core": {true, methods{coap.GET: (*Implant).core}},
 	"/therapy":          {false, methods{coap.GET: (*Implant).getTherapy, coap.POST: (*Implant).postTherapy}},
@@ -90,7 +109,7 @@ var resources = map[string]resource{
 }
 
 // answer is the answer to a message: with what it is about, or empty.
-func answer(m *coap.Message, code coap.Code, payload []byte, options ...coap.Option) coap.Message {
+func answer(m *request, code coap.Code, payload []byte, options ...coap.Option) coap.Message {
 	a := coap.Message{Type: coap.NonConfirmable, Code: code, ID: m.ID, Token: m.Token}
 	if m.Type == coap.Confirmable {
 		a.Type = coap.Acknowledgement
@@ -106,21 +125,22 @@ func answer(m *coap.Message, code coap.Code, payload []byte, options ...coap.Opt
 	return a
 }
 
-func content(m *coap.Message, code coap.Code, d document) coap.Message {
-	return answer(m, code, d.append(nil), coap.Option{Number: coap.ContentFormat, Value: coap.AppendUint(nil, formatCBOR)})
+func content(m *request, code coap.Code, d document) coap.Message {
+	return answer(m, code, d.append(nil), contentFormat)
 }
 
 // refusal tells a peer who is proven why not.
-func refusal(m *coap.Message, code coap.Code, why error) coap.Message {
+func refusal(m *request, code coap.Code, why error) coap.Message {
 	return content(m, code, document{{fieldWhy, why.Error()}})
 }
 
-func (i *Implant) core(_ *Session, m *coap.Message) coap.Message {
+func (i *Implant) core(m *request) coap.Message {
 	return answer(m, coap.Content, []byte(coreResource), coap.Option{Number: coap.ContentFormat, Value: []byte{formatLinks}})
 }
 
 // may asks whether a session may read.
-func (i *Implant) may(s *Session, m *coap.Message, v device.Verb) (coap.Message, bool) {
+func (i *Implant) may(m *request, v device.Verb) (coap.Message, bool) {
+	s := m.from
 	c := i.command(&Request{Verb: v})
 	err := errToken
 	code := coap.Unauthorized
@@ -146,19 +166,21 @@ func (i *Implant) stamp() document {
 	return d
 }
 
-func (i *Implant) getTherapy(s *Session, m *coap.Message) coap.Message {
-	if a, ok := i.may(s, m, device.ReadSettings); !ok {
+func (i *Implant) getTherapy(m *request) coap.Message {
+	if a, ok := i.may(m, device.ReadSettings); !ok {
 		return a
 	}
 	return content(m, coap.Content, append(i.stamp(), i.model.therapy()...))
 }
 
-func (i *Implant) getTelemetry(s *Session, m *coap.Message) coap.Message {
-	if a, ok := i.may(s, m, device.ReadTelemetry); !ok {
+func (i *Implant) getTelemetry(m *request) coap.Message {
+	if a, ok := i.may(m, device.ReadTelemetry); !ok {
 		return a
 	}
 	a := content(m, coap.Content, i.telemetry())
-	s.register(i, m, &a)
+	if o, ok := m.Options.Get(coap.Observe); ok && len(o.Value) == 0 {
+		a.Options = coap.AppendOption(coap.AppendOption(nil, 0, o), coap.Observe, contentFormat)
+	}
 	return a
 }
 
@@ -166,8 +188,8 @@ func (i *Implant) telemetry() document {
 	return append(append(i.stamp(), i.model.telemetry()...), field{fieldFailed, i.refusals})
 }
 
-func (i *Implant) getLimits(s *Session, m *coap.Message) coap.Message {
-	if a, ok := i.may(s, m, device.ReadSettings); !ok {
+func (i *Implant) getLimits(m *request) coap.Message {
+	if a, ok := i.may(m, device.ReadSettings); !ok {
 		return a
 	}
 	var list []document
@@ -188,8 +210,8 @@ func (i *Implant) getLimits(s *Session, m *coap.Message) coap.Message {
 
 // getLog answers with entries from the number in the query on ("from=17"), the oldest
 // that is kept without one, and where to go on.
-func (i *Implant) getLog(s *Session, m *coap.Message) coap.Message {
-	if a, ok := i.may(s, m, device.ReadSettings); !ok {
+func (i *Implant) getLog(m *request) coap.Message {
+	if a, ok := i.may(m, device.ReadSettings); !ok {
 		return a
 	}
 	from := uint64(0)
@@ -216,10 +238,11 @@ func (i *Implant) getLog(s *Session, m *coap.Message) coap.Message {
 	}
 	b = cbor.AppendUint(cbor.AppendUint(b, uint64(fieldNext)), from+uint64(n))
 	b = cbor.AppendBytes(cbor.AppendUint(b, uint64(fieldHead)), i.journal.head[:])
-	return answer(m, coap.Content, b, coap.Option{Number: coap.ContentFormat, Value: []byte{formatCBOR}})
+	return answer(m, coap.Content, b, contentFormat)
 }
 
-func (i *Implant) postUpdate(s *Session, m *coap.Message) coap.Message {
+func (i *Implant) postUpdate(m *request) coap.Message {
+	s := m.from
 	e := &entry{event: "update", actor: s.Actor, verb: device.Install}
 	err, code := errToken, coap.Unauthorized
 	if s.held != nil {
@@ -235,12 +258,28 @@ func (i *Implant) postUpdate(s *Session, m *coap.Message) coap.Message {
 }
 
 // postToken takes a token. Why one is refused stands in the log only.
-func (i *Implant) postToken(s *Session, m *coap.Message) coap.Message {
+func (i *Implant) postToken(m *request) coap.Message {
+	if i.admit(m.from, m.Payload) != nil {
+		return answer(m, coap.Unauthorized, nil)
+	}
+	return answer(m, coap.Created, nil)
+}
+
+// Admit takes a token of a session that came otherwise than to /authz-info: with the
+// handshake, or kept over a restart.
+func (i *Implant) Admit(s *Session, token []byte) error {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.move()
+	return i.admit(s, token)
+}
+
+func (i *Implant) admit(s *Session, token []byte) error {
 	now := i.instant()
-	held, err := i.door.Admit(&cwt.Attempt{Token: m.Payload, Peer: &s.key, Presence: i.presence(now), Now: now})
+	held, err := i.door.Admit(&cwt.Attempt{Token: bytes.Clone(token), Peer: &s.key, Presence: i.presence(now), Now: now})
 	if err != nil {
 		_ = i.refuse(&entry{event: "token", actor: s.Actor, why: err.Error()})
-		return answer(m, coap.Unauthorized, nil)
+		return err
 	}
 	e := &entry{event: "token", actor: s.Actor, role: held.Token.Grant.Role, verdict: accepted}
 	if t := held.Token; t.Emergency != nil {
@@ -252,12 +291,13 @@ func (i *Implant) postToken(s *Session, m *coap.Message) coap.Message {
 	}
 	s.held = held
 	_ = i.note(e) // what a break-glass token opened, the door has recorded already
-	return answer(m, coap.Created, nil)
+	return nil
 }
 
 // deleteToken gives a token back; the payload is the number of a [cwt.Reason], which a
 // break-glass session does not end without.
-func (i *Implant) deleteToken(s *Session, m *coap.Message) coap.Message {
+func (i *Implant) deleteToken(m *request) coap.Message {
+	s := m.from
 	if s.held == nil {
 		return answer(m, coap.NotFound, nil)
 	}
@@ -286,7 +326,8 @@ func (i *Implant) deleteToken(s *Session, m *coap.Message) coap.Message {
 // postTherapy does a command, or says why not. In this order: who asks, is it there now,
 // does the device have that, is it within the hard limits, does the token let it. What is
 // accepted is durable before anything moves, and before anybody hears of it.
-func (i *Implant) postTherapy(s *Session, m *coap.Message) coap.Message {
+func (i *Implant) postTherapy(m *request) coap.Message {
+	s := m.from
 	q, err := ParseRequest(m.Payload)
 	if err != nil {
 		_ = i.refuse(&entry{event: "command", actor: s.Actor, why: errForm.Error()})
@@ -302,17 +343,12 @@ func (i *Implant) postTherapy(s *Session, m *coap.Message) coap.Message {
 		return no(coap.Unauthorized, errToken)
 	}
 	c := i.command(q)
-	c.Actor, c.Role, c.Channel = s.Actor, s.held.Token.Grant.Role, proven
+	c.Actor, c.Role, c.Channel = s.Actor, s.held.Token.Grant.Role, m.channel
 	e.role = c.Role
 	now := i.instant()
-	if o, ok := m.Options.Get(coap.Echo); !ok || !i.echo.Fresh(o.Value, s.ctx, now.Uptime, i.cfg.Fresh) {
-		if ok {
-			e.why = "not made now: held back, or from before a restart"
-			_ = i.refuse(e)
-		}
-		return answer(m, coap.Unauthorized, nil, coap.Option{Number: coap.Echo, Value: i.echo.Append(nil, s.ctx, now.Uptime)})
+	if c.Channel&device.Fresh == 0 {
+		return no(coap.Unauthorized, errOld)
 	}
-	c.Channel |= device.Fresh
 	if err := i.model.complete(&c); err != nil {
 		return no(coap.NotImplemented, err)
 	}

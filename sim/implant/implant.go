@@ -4,11 +4,9 @@
 package implant
 
 import (
-	"crypto/rand"
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"sync"
 	"time"
@@ -16,16 +14,13 @@ import (
 	"github.com/myelin-health/myelin/device"
 	"github.com/myelin-health/myelin/link/cose"
 	"github.com/myelin-health/myelin/link/cwt"
-	"github.com/myelin-health/myelin/link/edhoc"
-	"github.com/myelin-health/myelin/link/oscore"
 )
 
 const (
-	defaultFresh    = 10 * time.Second
-	defaultSessions = 16
-	checkpointEvery = 15 * minute // of life: how much basal can be in doubt after a restart
-	attemptsCounted = 256         // kinds of refusal that are counted apart
-	maxEntries      = 512         // of the log that are kept
+	fresh           = 10 * time.Second // how old a command may be
+	checkpointEvery = 15 * minute      // of life: how much basal can be in doubt after a restart
+	attemptsCounted = 256              // kinds of refusal that are counted apart
+	maxEntries      = 512              // of the log that are kept
 )
 
 // A Config is what a simulated implant is.
@@ -43,14 +38,6 @@ type Config struct {
 	Anchors  []cwt.Anchor
 	Enrolled []cose.Key
 	Quorum   int
-
-	// EDHOC is what it brings to a handshake; its ConnectionID is not used. Nil: none can
-	// be had, and sessions come from [Implant.Open] alone.
-	EDHOC *edhoc.Config
-
-	Random   io.Reader     // nil is the system's
-	Fresh    time.Duration // how old a command may be; 0 is 10 s
-	Sessions int           // at the same time; the one that was idle longest ends; 0 is 16
 }
 
 // An Implant is one device. Several goroutines may use it. Its methods move the therapy
@@ -63,37 +50,25 @@ type Implant struct {
 	model    model
 	journal  *journal
 	door     cwt.Door
-	echo     *oscore.Echo
-	peers    oscore.Peers
-	sessions []*Session // the one that was idle longest first
-	lists    [][]byte   // of revocations
+	lists    [][]byte // of revocations
 	boot     uint64
 	born     int64 // of this start, in the device's life
 	written  int64 // life when the state was last recorded
 	woke     int64 // since the therapy was moved
 	present  cwt.PresenceKind
-	shown    uint64 // of the last telemetry that was pushed
 	log      [][]byte
 	next     uint64 // number of the next entry
 	refused  map[string]uint64
 	refusals uint64
-	budget   edhoc.Budget
-	halfOpen map[string]*handshake
 }
 
-// A Session is one peer who proved who it is.
+// A Session is one peer who proved who it is. Its keys are the channel's business.
 type Session struct {
 	// Actor names the key that was proven: "key-" and the front of its thumbprint.
 	Actor string
 
-	id      string
-	key     cose.Key
-	ctx     *oscore.Context
-	held    *cwt.Session // what its token lets it do
-	record  []byte
-	limit   uint64 // of sender sequence numbers
-	from    string
-	observe *observation
+	key  cose.Key
+	held *cwt.Session // what its token lets it do
 }
 
 // Open makes a device, or starts one again from its journal.
@@ -101,26 +76,12 @@ func Open(cfg Config) (*Implant, error) {
 	if cfg.Clock == nil || cfg.ID == "" {
 		return nil, errors.New("implant: a device has a clock and a name")
 	}
-	if cfg.Random == nil {
-		cfg.Random = rand.Reader
-	}
-	if cfg.Fresh == 0 {
-		cfg.Fresh = defaultFresh
-	}
-	if cfg.Sessions == 0 {
-		cfg.Sessions = defaultSessions
-	}
 	uptime, unix := cfg.Clock()
 	m, err := newModel(cfg.Kind, unix%(day/second)*second)
 	if err != nil {
 		return nil, err
 	}
-	i := &Implant{cfg: cfg, model: m, refused: map[string]uint64{}, halfOpen: map[string]*handshake{}}
-	var secret [32]byte
-	if _, err := io.ReadFull(cfg.Random, secret[:]); err != nil {
-		return nil, err
-	}
-	i.echo = oscore.NewEcho(secret)
+	i := &Implant{cfg: cfg, model: m, refused: map[string]uint64{}}
 	j, records, err := openJournal(cfg.Journal)
 	if err != nil {
 		return nil, err
@@ -154,16 +115,19 @@ func (i *Implant) start(records [][]byte, uptime time.Duration, unix int64) erro
 	i.born = life - int64(uptime/time.Millisecond)
 	if len(records) > 0 {
 		i.model.restart(life)
-		i.keep(i.entries(append([]*entry{{event: "restart", why: "what may have been given counts as given"}}, i.happened()...)...))
+		err = i.note(append([]*entry{{event: "restart", why: "what may have been given counts as given"}}, i.happened()...)...)
 	} else {
-		i.keep(i.entries(&entry{event: "start", why: i.cfg.Kind.String()}))
+		err = i.note(&entry{event: "start", why: i.cfg.Kind.String()})
+	}
+	if err != nil {
+		return err
 	}
 	for _, l := range i.lists {
 		if err := i.door.Update(l, i.instant()); err != nil {
 			return fmt.Errorf("implant: a list of revocations: %w", err)
 		}
 	}
-	return i.compact()
+	return nil
 }
 
 // Close ends it as a loss of power would, but in order.
@@ -187,11 +151,6 @@ func (i *Implant) instant() cwt.Instant {
 		return i.door.Now(i.boot, uptime)
 	}
 	return cwt.Instant{Unix: unix, Boot: i.boot, Uptime: uptime}
-}
-
-func (i *Implant) uptime() time.Duration {
-	uptime, _ := i.cfg.Clock()
-	return uptime
 }
 
 // move brings the therapy up to now.
@@ -241,87 +200,35 @@ func (i *Implant) Couple(kind cwt.PresenceKind) error {
 	return i.tick()
 }
 
-// Open adds a session with a peer whose key is proven, by what EDHOC or a person gave
-// both. It is durable when Open returns: a restart keeps it, and asks the peer for a sign
-// of life before anything is done.
-func (i *Implant) Open(key *cose.Key, p oscore.Params) (*Session, error) {
+// Session begins a session with a peer whose key is proven.
+func (i *Implant) Session(key *cose.Key) *Session {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	return i.open(key, p)
+	s := &Session{key: key.Public(), Actor: actorOf(key)}
+	_ = i.note(&entry{event: "session", actor: s.Actor, verdict: accepted})
+	return s
 }
 
-func (i *Implant) open(key *cose.Key, p oscore.Params) (*Session, error) {
-	s := &Session{key: key.Public(), id: hex.EncodeToString(p.RecipientID)}
-	s.Actor = actorOf(&s.key)
-	s.record = appendSession(s, &p)
-	if err := i.begin(s, p); err != nil {
-		return nil, err
-	}
-	for _, old := range slices.Clone(i.sessions) {
-		if old.id == s.id && old != s {
-			i.end(old, "another took its place")
-		}
-	}
-	for len(i.sessions) > i.cfg.Sessions {
-		i.end(i.sessions[0], "too many sessions")
-	}
-	if err := i.journal.write(s.record); err != nil {
-		i.drop(s)
-		return nil, err
-	}
-	return s, i.note(&entry{event: "session", actor: s.Actor, verdict: accepted})
-}
-
-// begin makes the context of a session.
-func (i *Implant) begin(s *Session, p oscore.Params) error {
-	p.Reserve = func(limit uint64) error {
-		if err := i.journal.write(appendSequence(s.id, limit)); err != nil {
-			return err
-		}
-		s.limit = limit
-		return nil
-	}
-	ctx, err := oscore.New(p)
-	if err != nil {
-		return err
-	}
-	s.ctx = ctx
-	if err := i.peers.Add(ctx); err != nil {
-		return err
-	}
-	i.sessions = append(i.sessions, s)
-	return nil
-}
-
-// End ends a session.
+// End ends a session, and what holds only as long as somebody attends.
 func (i *Implant) End(s *Session) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.move()
-	i.end(s, "ended")
-}
-
-func (i *Implant) end(s *Session, why string) {
-	if !i.drop(s) {
-		return
-	}
 	if s.held != nil {
+		s.held = nil
 		i.model.detached()
 	}
-	// A session that comes back after a restart does no harm: its peer has to prove to be
-	// there.
-	_ = i.journal.write(appendEnded(s.id))
-	_ = i.note(&entry{event: "session", actor: s.Actor, verdict: "ended", why: why})
+	_ = i.note(append([]*entry{{event: "session", actor: s.Actor, verdict: "ended"}}, i.happened()...)...)
 }
 
-func (i *Implant) drop(s *Session) bool {
-	n := slices.Index(i.sessions, s)
-	if n < 0 {
-		return false
-	}
-	i.sessions = slices.Delete(i.sessions, n, n+1)
-	i.peers.Remove(s.ctx)
-	return true
+// Failed counts what the channel refused, and wakes the radio for: a handshake that
+// failed, a message that was forged or received before. Why is a few words of ours.
+func (i *Implant) Failed(event, why string) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.woke++
+	_ = i.tick()
+	_ = i.refuse(&entry{event: event, why: why})
 }
 
 // Revoke takes a signed list of revocations, as a home monitor brings it.
@@ -380,4 +287,11 @@ func (i *Implant) command(q *Request) device.Command {
 		Verb: q.Verb, Value: q.Value, Limit: q.Limit, Device: i.cfg.ID, Stage: device.Proposed,
 		Time: unix * int64(time.Second), Attended: i.present != 0,
 	}
+}
+
+// Measured numbers the measurements, one in five minutes of the device's life.
+func (i *Implant) Measured() int64 {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return i.life() / bucket
 }

@@ -28,10 +28,11 @@ type world struct {
 	authority *cwt.Authority
 	approvers []cose.Key
 	holders   map[string]cose.Key
-	boot      time.Time // when it started last
-	now       time.Time
-	blind     bool // it does not know the time
-	contexts  byte
+	channel
+	boot     time.Time // when it started last
+	now      time.Time
+	blind    bool // it does not know the time
+	contexts byte
 }
 
 var noon = time.Date(2026, 11, 27, 12, 0, 0, 0, time.UTC)
@@ -92,6 +93,7 @@ func newWorld(t testing.TB, kind Kind) *world {
 			return w.now.Sub(w.boot), w.now.Unix()
 		},
 	}
+	w.w = w
 	w.start()
 	t.Cleanup(func() { w.Implant.Close() })
 	return w
@@ -104,6 +106,7 @@ func (w *world) start() {
 		w.t.Fatal(err)
 	}
 	w.Implant = i
+	w.restart()
 }
 
 // kill is kill -9 and, a minute later, a new start: nothing is closed in order.
@@ -190,7 +193,7 @@ func (w *world) token(name, audience string) []byte {
 // A station is a programmer, phone or monitor with a session.
 type station struct {
 	*world
-	session *Session
+	actor   string
 	ctx     *oscore.Context
 	message uint16
 	sent    [][]byte // all datagrams, as somebody in between has them
@@ -209,11 +212,8 @@ func (w *world) meet(name string) *station {
 		w.t.Fatal(err)
 	}
 	key := w.holders[name]
-	s, err := w.Open(&key, oscore.Params{MasterSecret: secret, SenderID: its, RecipientID: mine})
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	return &station{world: w, session: s, ctx: ctx}
+	w.open(key.Public(), oscore.Params{MasterSecret: secret, SenderID: its, RecipientID: mine})
+	return &station{world: w, actor: actorOf(&key), ctx: ctx}
 }
 
 // connect opens a session and posts a token.
@@ -299,7 +299,7 @@ func (s *station) ask(code coap.Code, path string, payload []byte, options ...co
 
 func (s *station) askAgain(request []byte) coap.Message {
 	s.t.Helper()
-	m := s.take(s.Receive(nil, "here", s.protect(request)))
+	m := s.take(s.receive(s.protect(request)))
 	for range 2 {
 		echo, ok := m.Options.Get(coap.Echo)
 		if m.Code != coap.Unauthorized || !ok {
@@ -309,7 +309,7 @@ func (s *station) askAgain(request []byte) coap.Message {
 		if err != nil {
 			s.t.Fatal(err)
 		}
-		m = s.take(s.Receive(nil, "here", s.protect(again)))
+		m = s.take(s.receive(s.protect(again)))
 	}
 	return m
 }
@@ -380,12 +380,12 @@ func TestBolus(t *testing.T) {
 	}
 	// Three minutes of 0.8 U/h are 0.04 U.
 	w.has("delivered: 4.040 [iU]", "reservoir: 295.960 [iU]", "in-doubt: 0.000 [iU]")
-	w.logged("actor "+nurse.session.Actor, "role clinician", "verb deliver-bolus", "value 4 [iU]", "verdict accepted", "why increases")
+	w.logged("actor "+nurse.actor, "role clinician", "verb deliver-bolus", "value 4 [iU]", "verdict accepted", "why increases")
 	w.logged("bolus delivered: 4.000 [iU]")
 
 	patient := w.connect("patient")
 	patient.order(coap.Forbidden, device.DeliverBolus, "3.5 [iU]", "")
-	w.logged("actor "+patient.session.Actor, "role patient", "value 3.5 [iU]", "verdict refused", "beyond a limit that was granted")
+	w.logged("actor "+patient.actor, "role patient", "value 3.5 [iU]", "verdict refused", "beyond a limit that was granted")
 	patient.order(coap.Changed, device.DeliverBolus, "3 [iU]", "")
 	w.wait(5 * time.Minute)
 	patient.order(coap.Forbidden, device.DeliverBolus, "2.5 [iU]", "") // with the nurse's 4 U more than 8 U in four hours
@@ -443,7 +443,7 @@ func TestReplay(t *testing.T) {
 		w.State()
 		before, done := w.model.(*pump).boluses, w.accepted()
 		for _, b := range [][]byte{bolus, rescue} {
-			if len(w.Receive(nil, "there", b)) == 0 {
+			if len(w.receive(b)) == 0 {
 				t.Fatal("no answer")
 			}
 		}
@@ -475,7 +475,7 @@ func TestHeldBack(t *testing.T) {
 	w := newWorld(t, Pump)
 	nurse := w.connect("nurse")
 	request := nurse.request(coap.POST, "therapy", command(t, device.DeliverBolus, "2 [iU]", ""))
-	m := nurse.take(w.Receive(nil, "here", nurse.protect(request)))
+	m := nurse.take(w.receive(nurse.protect(request)))
 	echo, ok := m.Options.Get(coap.Echo)
 	if m.Code != coap.Unauthorized || !ok {
 		t.Fatalf("no challenge: %v", m.Code)
@@ -486,13 +486,13 @@ func TestHeldBack(t *testing.T) {
 	}
 	held := nurse.protect(fresh)
 	w.wait(11 * time.Second)
-	if m := nurse.take(w.Receive(nil, "here", held)); m.Code != coap.Unauthorized {
+	if m := nurse.take(w.receive(held)); m.Code != coap.Unauthorized {
 		t.Fatalf("a command of eleven seconds ago: %v", m.Code)
 	}
-	w.logged("verb deliver-bolus", "verdict refused", "held back")
+	w.logged("event message", "verdict refused", "held back")
 	held = nurse.protect(fresh)
 	w.kill()
-	if m := nurse.take(w.Receive(nil, "here", held)); m.Code != coap.Unauthorized {
+	if m := nurse.take(w.receive(held)); m.Code != coap.Unauthorized {
 		t.Fatalf("a command from before the restart: %v", m.Code)
 	}
 	if n := w.model.(*pump).boluses; n != 0 {
@@ -507,14 +507,14 @@ func TestRescue(t *testing.T) {
 		nurse.order(coap.Changed, device.DeliverBolus, "1 [iU]", "")
 		s := w.connect(name)
 		s.order(coap.Changed, device.CancelBolus, "", "")
-		w.logged("actor "+s.session.Actor, "role "+roles[name].String(), "verb cancel-bolus", "verdict accepted", "why rescues")
+		w.logged("actor "+s.actor, "role "+roles[name].String(), "verb cancel-bolus", "verdict accepted", "why rescues")
 		w.wait(time.Minute)
 	}
 	// Not from who has no token, nor without protection.
 	nurse.order(coap.Changed, device.DeliverBolus, "1 [iU]", "")
 	w.meet("patient").order(coap.Unauthorized, device.CancelBolus, "", "")
 	clear := nurse.request(coap.POST, "therapy", command(t, device.CancelBolus, "", ""))
-	if m := nurse.take(w.Receive(nil, "there", clear)); m.Code != coap.Unauthorized {
+	if m := nurse.take(w.receive(clear)); m.Code != coap.Unauthorized {
 		t.Fatal(m.Code)
 	}
 	w.logged("event request", "verdict refused", "not protected")
@@ -539,12 +539,13 @@ func TestRescue(t *testing.T) {
 
 func TestBreakGlass(t *testing.T) {
 	w := newWorld(t, Pump)
-	w.connect("nurse").order(coap.Changed, device.DeliverBolus, "3 [iU]", "")
-	w.sessions[0].held = nil // she left
+	nurse := w.connect("nurse")
+	nurse.order(coap.Changed, device.DeliverBolus, "3 [iU]", "")
+	w.End(w.of(nurse))
 	token := w.token("ambulance", w.cfg.Kind.Class())
 	a := w.meet("ambulance")
 	a.post(token, coap.Created)
-	w.logged("event break-glass", "actor "+a.session.Actor, "role emergency", "verdict accepted", "open for 30m0s, approved by 2")
+	w.logged("event break-glass", "actor "+a.actor, "role emergency", "verdict accepted", "open for 30m0s, approved by 2")
 	a.order(coap.Changed, device.CancelBolus, "", "")
 	a.order(coap.Changed, device.Suspend, "", "1 h")
 	a.order(coap.Forbidden, device.SetBasalRate, "0.5 [iU]/h", "")
@@ -561,7 +562,7 @@ func TestBreakGlass(t *testing.T) {
 	// By another key, or at the end of the window, never again.
 	thief := w.meet("maker")
 	thief.post(token, coap.Unauthorized)
-	w.logged("event token", "actor "+thief.session.Actor, "bound to another key")
+	w.logged("event token", "actor "+thief.actor, "bound to another key")
 	w.wait(20 * time.Minute)
 	b.order(coap.Forbidden, device.Suspend, "", "30 min")
 	b.post(token, coap.Unauthorized)
@@ -598,9 +599,9 @@ func TestPacemaker(t *testing.T) {
 	replayed := slices.Clone(patient.sent[len(patient.sent)-1])
 	nurse.order(coap.Changed, device.Resume, "", "")
 	w.has("mode: DDD", "lower-rate: 70 {pulses}/min")
-	w.Receive(nil, "there", replayed)
+	w.receive(replayed)
 	w.kill()
-	w.Receive(nil, "there", replayed)
+	w.receive(replayed)
 	w.has("mode: DDD", "lower-rate: 70 {pulses}/min")
 	nurse.post(w.token("nurse", w.cfg.ID), coap.Created)
 
@@ -615,10 +616,10 @@ func TestPacemaker(t *testing.T) {
 		func() { w.Couple(0) },
 		func() { w.wait(61 * time.Minute) },
 		func() { w.kill() },
-		func() { w.End(nurse.session) },
+		func() { w.End(w.of(nurse)) },
 	} {
 		w.Couple(cwt.Wand)
-		if nurse.session.held == nil || !slices.Contains(w.sessions, nurse.session) {
+		if w.of(nurse).held == nil {
 			nurse = w.connect("nurse")
 		}
 		if m := nurse.ask(coap.POST, "therapy", off); m.Code != coap.Changed {
@@ -667,9 +668,9 @@ func TestNeurostimulator(t *testing.T) {
 	patient.order(coap.Changed, device.Resume, "", "") // in one step
 	w.has("stimulation: true", "program: 2", "amplitude: 6.5 mA", "alarms: ")
 	patient.order(coap.Forbidden, device.StimulationOff, "", "") // repeated
-	w.Receive(nil, "there", off)
+	w.receive(off)
 	w.kill()
-	w.Receive(nil, "there", off)
+	w.receive(off)
 	w.has("stimulation: true", "amplitude: 6.5 mA")
 	w.wait(5 * time.Hour)
 	patient.post(w.token("patient", w.cfg.ID), coap.Created)

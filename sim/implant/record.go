@@ -4,7 +4,6 @@
 package implant
 
 import (
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"math/bits"
@@ -13,19 +12,14 @@ import (
 
 	"github.com/myelin-health/myelin/device"
 	"github.com/myelin-health/myelin/internal/cbor"
-	"github.com/myelin-health/myelin/link/cose"
 	"github.com/myelin-health/myelin/link/cwt"
-	"github.com/myelin-health/myelin/link/oscore"
 )
 
 // The kinds of record in a journal, the first item of each.
 const (
-	recordState    = 1 + iota // [1, life, unix, boot, next, [var, ...], meter, [entry, ...]]
-	recordDoor                // [2, record of link/cwt]
-	recordSession             // [3, id, key, secret, salt, sender, recipient, aead, hash]
-	recordSequence            // [4, id, limit]
-	recordEnded               // [5, id]
-	recordList                // [6, list of revocations]
+	recordState = 1 + iota // [1, life, unix, boot, next, [var, ...], meter, [entry, ...]]
+	recordDoor             // [2, record of link/cwt]
+	recordList             // [3, list of revocations]
 )
 
 // The verdicts of an entry.
@@ -162,22 +156,6 @@ func appendDoor(record []byte) []byte {
 	return cbor.AppendBytes(cbor.AppendUint(cbor.AppendArray(nil, 2), recordDoor), record)
 }
 
-func appendSession(s *Session, p *oscore.Params) []byte {
-	b := cbor.AppendText(cbor.AppendUint(cbor.AppendArray(nil, 9), recordSession), s.id)
-	b = cbor.AppendBytes(b, s.key.AppendPublic(nil))
-	b = cbor.AppendBytes(cbor.AppendBytes(b, p.MasterSecret), p.MasterSalt)
-	b = cbor.AppendBytes(cbor.AppendBytes(b, p.SenderID), p.RecipientID)
-	return cbor.AppendInt(cbor.AppendInt(b, int64(p.AEAD)), int64(p.Hash))
-}
-
-func appendSequence(id string, limit uint64) []byte {
-	return cbor.AppendUint(cbor.AppendText(cbor.AppendUint(cbor.AppendArray(nil, 3), recordSequence), id), limit)
-}
-
-func appendEnded(id string) []byte {
-	return cbor.AppendText(cbor.AppendUint(cbor.AppendArray(nil, 2), recordEnded), id)
-}
-
 func appendRevocations(list []byte) []byte {
 	return cbor.AppendBytes(cbor.AppendUint(cbor.AppendArray(nil, 2), recordList), list)
 }
@@ -196,12 +174,6 @@ func (i *Implant) replay(records [][]byte) (last, error) {
 		door  [][]byte
 		lists [][]byte
 	)
-	type open struct {
-		s *Session
-		p oscore.Params
-	}
-	var sessions []open
-	find := func(id string) int { return slices.IndexFunc(sessions, func(o open) bool { return o.s.id == id }) }
 	for _, b := range records {
 		r, err := cbor.Parse(b)
 		if err != nil {
@@ -229,27 +201,6 @@ func (i *Implant) replay(records [][]byte) (last, error) {
 			}
 		case kind == recordDoor && n == 2:
 			door = append(door, r.Bytes())
-		case kind == recordSession && n == 9:
-			o := open{s: &Session{record: b, id: r.Text()}}
-			if o.s.key, err = cose.ParseKey(r.Bytes()); err != nil {
-				r.Fail(err)
-			}
-			o.s.Actor = actorOf(&o.s.key)
-			o.p = oscore.Params{
-				MasterSecret: r.Bytes(), MasterSalt: r.Bytes(), SenderID: r.Bytes(), RecipientID: r.Bytes(),
-				AEAD: cose.Algorithm(r.Int()), Hash: cose.Algorithm(r.Int()),
-			}
-			sessions = append(sessions, o)
-		case kind == recordSequence && n == 3:
-			if x := find(r.Text()); x >= 0 {
-				sessions[x].p.Sequence = r.Uint()
-			} else {
-				r.Uint()
-			}
-		case kind == recordEnded && n == 2:
-			if x := find(r.Text()); x >= 0 {
-				sessions = slices.Delete(sessions, x, x+1)
-			}
 		case kind == recordList && n == 2:
 			lists = append(lists, r.Bytes())
 		default:
@@ -263,16 +214,6 @@ func (i *Implant) replay(records [][]byte) (last, error) {
 		return at, fmt.Errorf("%w: %w", ErrDamaged, err)
 	}
 	i.lists = lists
-	for _, o := range sessions {
-		// What was served before is not known any more: who is there has to answer a
-		// challenge first (RFC 8613 appendix B.1.2).
-		s := o.s
-		o.p.Recover = func(echo []byte) bool { return i.echo.Fresh(echo, s.ctx, i.uptime(), i.cfg.Fresh) }
-		s.limit = o.p.Sequence
-		if err := i.begin(s, o.p); err != nil {
-			return at, fmt.Errorf("%w: session %s: %w", ErrDamaged, hex.EncodeToString([]byte(s.id)), err)
-		}
-	}
 	return at, nil
 }
 
@@ -289,12 +230,6 @@ func (i *Implant) compact() error {
 	if err == nil {
 		if len(records) > 1 { // a window that was over, and was recorded before
 			records = records[len(records)-1:]
-		}
-		for _, s := range i.sessions {
-			records = append(records, s.record)
-			if s.limit > 0 {
-				records = append(records, appendSequence(s.id, s.limit))
-			}
 		}
 		for _, l := range i.lists {
 			records = append(records, appendRevocations(l))
