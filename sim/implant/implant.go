@@ -19,7 +19,7 @@ import (
 const (
 	fresh           = 10 * time.Second // how old a command may be
 	checkpointEvery = 15 * minute      // of life: how much basal can be in doubt after a restart
-	attemptsCounted = 256              // kinds of refusal that are counted apart
+	attemptsCounted = 256              // kinds of refusal of one event that are counted apart
 	maxEntries      = 512              // of the log that are kept
 )
 
@@ -57,8 +57,8 @@ type Implant struct {
 	woke     int64 // since the therapy was moved
 	present  cwt.PresenceKind
 	log      [][]byte
-	next     uint64 // number of the next entry
-	refused  map[string]uint64
+	next     uint64                       // number of the next entry
+	refused  map[string]map[string]uint64 // by event and what is alike
 	refusals uint64
 }
 
@@ -81,7 +81,7 @@ func Open(cfg Config) (*Implant, error) {
 	if err != nil {
 		return nil, err
 	}
-	i := &Implant{cfg: cfg, model: m, refused: map[string]uint64{}}
+	i := &Implant{cfg: cfg, model: m, refused: map[string]map[string]uint64{}}
 	j, records, err := openJournal(cfg.Journal)
 	if err != nil {
 		return nil, err
@@ -109,7 +109,11 @@ func (i *Implant) start(records [][]byte, uptime time.Duration, unix int64) erro
 	i.door.Durable = func(b []byte) error { return i.journal.write(appendDoor(b)) }
 	i.boot = old.boot + 1
 	life := old.life
-	if unix > old.unix && old.unix > 0 {
+	switch {
+	case len(records) == 0:
+	case unix == 0 || old.unix == 0:
+		life += checkpointEvery // as much as may have passed and not been recorded
+	case unix > old.unix:
 		life += (unix - old.unix) * second
 	}
 	i.born = life - int64(uptime/time.Millisecond)

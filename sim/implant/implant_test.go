@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -29,7 +30,8 @@ type world struct {
 	approvers []cose.Key
 	holders   map[string]cose.Key
 	channel
-	boot     time.Time // when it started last
+	ticking  sync.Mutex // for writes of what follows, and reads by the device
+	boot     time.Time  // when it started last
 	now      time.Time
 	blind    bool // it does not know the time
 	contexts byte
@@ -87,6 +89,8 @@ func newWorld(t testing.TB, kind Kind) *world {
 	w.cfg = Config{
 		Kind: kind, ID: "device-7", Journal: filepath.Join(t.TempDir(), "journal"), Anchors: anchors,
 		Clock: func() (time.Duration, int64) {
+			w.ticking.Lock()
+			defer w.ticking.Unlock()
 			if w.blind {
 				return w.now.Sub(w.boot), 0
 			}
@@ -118,7 +122,11 @@ func (w *world) kill() {
 	w.start()
 }
 
-func (w *world) wait(d time.Duration) { w.now = w.now.Add(d) }
+func (w *world) wait(d time.Duration) {
+	w.ticking.Lock()
+	defer w.ticking.Unlock()
+	w.now = w.now.Add(d)
+}
 
 func q(t testing.TB, s string) device.Quantity {
 	t.Helper()

@@ -125,13 +125,18 @@ func (i *Implant) save() error { return i.note() }
 func (i *Implant) refuse(e *entry) error {
 	e.verdict = denied
 	i.refusals++
-	key := fmt.Sprintf("%s\x00%s\x00%v\x00%s", e.event, e.actor, e.verb, e.why)
-	if _, ok := i.refused[key]; !ok && len(i.refused) >= attemptsCounted {
-		key = e.event
+	alike := i.refused[e.event]
+	if alike == nil {
+		alike = map[string]uint64{}
+		i.refused[e.event] = alike
+	}
+	key := fmt.Sprintf("%s\x00%v\x00%s", e.actor, e.verb, e.why)
+	if _, ok := alike[key]; !ok && len(alike) >= attemptsCounted {
+		key = ""
 		*e = entry{event: e.event, verdict: denied, why: "of many kinds"}
 	}
-	i.refused[key]++
-	if e.count = i.refused[key]; bits.OnesCount64(e.count) != 1 {
+	alike[key]++
+	if e.count = alike[key]; bits.OnesCount64(e.count) != 1 {
 		return nil
 	}
 	return i.note(e)
