@@ -26,6 +26,8 @@
 //	GET    /log                the device's own log from the entry in ?from=N on
 //	POST   /update             4.03 but for an updater, and 5.01 for one
 //
+// A token may come with the handshake too, as external authorization data ([TokenLabel]).
+//
 // A command is answered with 4.01 and an Echo option (RFC 9175) unless it has the value of
 // one that was made for this peer within ten seconds ([Fresh]): who holds back a genuine
 // command delivers it in vain. It is refused with 4.00 when it cannot be read, 5.01 when the device

@@ -22,6 +22,11 @@ const (
 	tickEvery    = time.Second
 )
 
+// TokenLabel is the label of external authorization data that has a token, in message_3 or,
+// where the device begins, message_2: one for private use (RFC 9528 section 10.5). A token in it is as good as one that is
+// posted to /authz-info right behind the handshake.
+const TokenLabel = 0x8001
+
 // A Radio is the device's end of link/coap: handshakes and sessions, by UDP or whatever
 // else carries messages. It has to be closed.
 type Radio struct {
@@ -50,6 +55,16 @@ func (i *Implant) Radio(cfg coap.Config) (*Radio, error) {
 		}
 		return list, err
 	}
+	known := party.EAD
+	party.EAD = func(message int, item edhoc.EAD) error {
+		switch {
+		case message > 1 && item.Label == TokenLabel:
+			return nil // it goes to accept
+		case known == nil:
+			return edhoc.ErrUnknownEAD
+		}
+		return known(message, item)
+	}
 	cfg.EDHOC = &party
 	cfg.Handler, cfg.Accept, cfg.Fresh = r.handle, r.accept, Fresh
 	cfg.Open = func(m *protocol.Message) bool { return resources[coap.Path(m)].open }
@@ -68,12 +83,17 @@ func (i *Implant) Radio(cfg coap.Config) (*Radio, error) {
 }
 
 // accept begins a session of the device for each of the channel's. A token that was kept
-// over a restart is looked at again.
-func (r *Radio) accept(s *coap.Session, _ []edhoc.EAD) error {
+// over a restart is looked at again. One that is refused ends no handshake: it may be posted.
+func (r *Radio) accept(s *coap.Session, ead []edhoc.EAD) error {
 	key := s.Peer.Key()
 	own := r.implant.Session(&key)
-	if token := s.Token(); token != nil {
-		_ = r.implant.Admit(own, token) // refused, it is posted again or there is none
+	for _, item := range ead {
+		if item.Label == TokenLabel && r.implant.Admit(own, item.Value) == nil {
+			_ = s.SetToken(item.Value) // what is not kept is posted again
+		}
+	}
+	if token := s.Token(); token != nil && s.Restored {
+		_ = r.implant.Admit(own, token)
 	}
 	r.mu.Lock()
 	r.sessions[s] = own

@@ -207,6 +207,12 @@ func TestRadio(t *testing.T) {
 	again()
 	w.logged("event message", "verdict refused", "4.01")
 
+	// A token that comes with the handshake.
+	if s, err = c.Handshake(ctx, edhoc.EAD{Label: TokenLabel, Critical: true, Value: w.token("nurse", w.cfg.ID)}); err != nil {
+		t.Fatal(err)
+	}
+	post("/therapy", command(t, device.SetBasalRate, "1 [iU]/h", ""), protocol.Changed)
+
 	came := heard.came
 	stop()
 	w.kill()
