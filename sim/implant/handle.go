@@ -289,6 +289,7 @@ func (i *Implant) admit(s *Session, token []byte) error {
 			e.why += ", narrowed"
 		}
 	}
+	i.release(s)
 	s.held = held
 	_ = i.note(e) // what a break-glass token opened, the door has recorded already
 	return nil

@@ -218,11 +218,23 @@ func (i *Implant) End(s *Session) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.move()
-	if s.held != nil {
-		s.held = nil
+	if i.release(s) {
 		i.model.detached()
 	}
 	_ = i.note(append([]*entry{{event: "session", actor: s.Actor, verdict: "ended"}}, i.happened()...)...)
+}
+
+// release lets go of a session's token, if it has one: a clinician who left does not narrow
+// what a rescuer may do. The window of a break-glass token stays open.
+func (i *Implant) release(s *Session) bool {
+	if s.held == nil {
+		return false
+	}
+	if s.held.Token.Emergency == nil {
+		_ = s.held.Close(0, i.instant()) // an error is of a window that was not recorded as closed
+	}
+	s.held = nil
+	return true
 }
 
 // Failed counts what the channel refused, and wakes the radio for: a handshake that

@@ -163,7 +163,7 @@ func grants(t testing.TB, role device.Role) []cwt.VerbGrant {
 			cwt.VerbGrant{Verb: device.Resume},
 		)
 	case device.Emergency:
-		reads = append(reads, cwt.VerbGrant{Verb: device.Suspend, Limits: cwt.Limits{Longest: q(t, "4 h")}}, cwt.VerbGrant{Verb: device.Resume})
+		reads = append(reads, cwt.VerbGrant{Verb: device.Suspend}, cwt.VerbGrant{Verb: device.Resume})
 	}
 	return reads
 }
@@ -552,13 +552,16 @@ func TestBreakGlass(t *testing.T) {
 	w := newWorld(t, Pump)
 	nurse := w.connect("nurse")
 	nurse.order(coap.Changed, device.DeliverBolus, "3 [iU]", "")
-	w.End(w.of(nurse))
 	token := w.token("ambulance", w.cfg.Kind.Class())
 	a := w.meet("ambulance")
 	a.post(token, coap.Created)
 	w.logged("event break-glass", "actor "+a.actor, "role emergency", "verdict accepted", "open for 30m0s, approved by 2")
 	a.order(coap.Changed, device.CancelBolus, "", "")
 	a.order(coap.Changed, device.Suspend, "", "1 h")
+	a.order(coap.Forbidden, device.Resume, "", "") // a nurse is connected: two do not change one therapy
+	w.End(w.of(nurse))
+	a.order(coap.Changed, device.Resume, "", "")
+	a.order(coap.Changed, device.Suspend, "", "1 h") // repeated, and granted
 	a.order(coap.Forbidden, device.SetBasalRate, "0.5 [iU]/h", "")
 	if m := a.ask(coap.GET, "therapy", nil); m.Code != coap.Content {
 		t.Fatal(m.Code)
@@ -689,6 +692,82 @@ func TestNeurostimulator(t *testing.T) {
 	w.kill()
 	w.has("stimulation: false")
 	w.logged("role patient", "verb stimulation-off", "verdict accepted", "why rescues")
+}
+
+// TestEachKind: a rescue of each kind is taken from an ambulance whose token is for the
+// class, and from nobody who is not proven, repeats what was heard, or held it back.
+func TestEachKind(t *testing.T) {
+	for kind, test := range map[Kind]struct {
+		prepare, rescue []byte
+		done, undone    string // what the state says
+	}{
+		Pump: {
+			command(t, device.DeliverBolus, "25 [iU]", ""), command(t, device.CancelBolus, "", ""),
+			"profile: 1", "bolus: 25.000 [iU]",
+		},
+		Defibrillator: {
+			command(t, device.SetPacingRate, "70 {pulses}/min", ""), command(t, device.EmergencyPreset, "", ""),
+			"mode: VVI", "mode: DDD",
+		},
+		Neurostimulator: {
+			command(t, device.SetAmplitude, "3 mA", ""), command(t, device.StimulationOff, "", ""),
+			"stimulation: false", "stimulation: true",
+		},
+	} {
+		t.Run(kind.String(), func(t *testing.T) {
+			w := newWorld(t, kind)
+			nurse := w.connect("nurse")
+			if m := nurse.ask(coap.POST, "therapy", test.prepare); m.Code != coap.Changed {
+				t.Fatal(m.Code, textOr(m.Payload))
+			}
+			prepared := slices.Clone(nurse.sent[len(nurse.sent)-1])
+			w.has(test.undone)
+			w.End(w.of(nurse))
+
+			a := w.meet("ambulance")
+			clear := a.request(coap.POST, "therapy", test.rescue)
+			if m := a.take(w.receive(clear)); m.Code != coap.Unauthorized {
+				t.Fatal(m.Code)
+			}
+			if m := a.ask(coap.POST, "therapy", test.rescue); m.Code != coap.Unauthorized { // without a token
+				t.Fatal(m.Code)
+			}
+			a.post(w.token("ambulance", kind.Class()), coap.Created)
+			w.logged("event break-glass", "actor "+a.actor, "role emergency", "verdict accepted")
+			m := a.take(w.receive(a.protect(clear)))
+			echo, _ := m.Options.Get(coap.Echo)
+			fresh, err := oscore.AppendWithEcho(nil, clear, echo.Value)
+			if err != nil {
+				t.Fatal(err)
+			}
+			held := a.protect(fresh)
+			w.wait(11 * time.Second)
+			if m := a.take(w.receive(held)); m.Code != coap.Unauthorized {
+				t.Fatalf("held back: %v", m.Code)
+			}
+			w.has(test.undone)
+			if m := a.ask(coap.POST, "therapy", test.rescue); m.Code != coap.Changed {
+				t.Fatal(m.Code, textOr(m.Payload))
+			}
+			w.has(test.done)
+			w.logged("actor "+a.actor, "role emergency", "verdict accepted", "why rescues")
+			rescued := slices.Clone(a.sent[len(a.sent)-1])
+
+			n := w.accepted()
+			for range 3 {
+				w.receive(prepared)
+				w.receive(rescued)
+				w.meet("ambulance")
+				w.receive(prepared)
+				w.receive(rescued)
+				w.kill()
+			}
+			if w.accepted() != n {
+				t.Fatal("a replay was accepted")
+			}
+			w.has(test.done)
+		})
+	}
 }
 
 // TestJournalCut cuts the journal at every length: what was acknowledged by then is known,
