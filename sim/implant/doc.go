@@ -33,8 +33,8 @@
 // command delivers it in vain. It is refused with 4.00 when it cannot be read, 5.01 when the device
 // has no such thing, 4.22 beyond a hard limit, 4.03 beyond the token, 4.01 without one, and
 // 5.03 when it cannot be recorded. Rescues (device.TherapyInfo) pass from every role, and do
-// not wait for the record; a suspend within four hours of another is none, nor is another
-// stimulation-off: that one has to be granted as suspend.
+// not wait for the record. A suspend within four hours of another is a change, which has to
+// be granted, and so is another stimulation-off.
 //
 // # Content
 //

@@ -353,22 +353,27 @@ func (i *Implant) postTherapy(m *request) coap.Message {
 	if err := i.model.complete(&c); err != nil {
 		return no(coap.NotImplemented, err)
 	}
-	judged := i.model.judged(c)
 	if err := i.model.check(&c, q.Confirm); err != nil {
 		return no(coap.UnprocessableEntity, err)
 	}
-	rescue := judged.IsRescue()
+	rescue := c.IsRescue() && !i.model.repeated(&c)
 	if i.journal.broken && !rescue {
 		return no(coap.ServiceUnavailable, errBroken)
 	}
-	if err := s.held.Permits(&judged, now); err != nil {
+	permits, effect := s.held.Permits, device.EffectOf(&c).String()
+	if !rescue {
+		permits = s.held.PermitsChange
+		if c.IsRescue() {
+			effect = "rescues again: a change"
+		}
+	}
+	if err := permits(&c, now); err != nil {
 		return no(coap.Forbidden, err)
 	}
-	effect := device.EffectOf(&judged)
 	undo := i.snapshot()
 	i.model.apply(&c)
 	c.Stage = device.Accepted
-	e.verdict, e.why = accepted, effect.String()
+	e.verdict, e.why = accepted, effect
 	if err := i.note(append([]*entry{e}, i.happened()...)...); err != nil && i.journal.broken {
 		if !rescue {
 			undo()
@@ -379,7 +384,7 @@ func (i *Implant) postTherapy(m *request) coap.Message {
 	return content(m, coap.Changed, document{
 		{fieldVerb, uint64(cwt.VerbNumber(q.Verb))},
 		{fieldStage, c.Stage.String()},
-		{fieldEffect, effect.String()},
+		{fieldEffect, effect},
 	})
 }
 

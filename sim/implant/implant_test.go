@@ -72,7 +72,7 @@ func newWorld(t testing.TB, kind Kind) *world {
 	root := newKey(t, "clinic")
 	w.authority = &cwt.Authority{Name: "clinic.example", KID: root.ID, Signer: newSigner(t, root), Random: rand.Reader}
 	anchors := []cwt.Anchor{{
-		Name: w.authority.Name, Key: root.Public(), Uses: cwt.Issues | cwt.Emergencys | cwt.Revokes | cwt.TellsTime,
+		Name: w.authority.Name, Key: root.Public(), Uses: cwt.Issues | cwt.Emergencies | cwt.Revokes | cwt.TellsTime,
 		Roles: []device.Role{
 			device.Patient, device.Carer, device.Clinician, device.Technician, device.Emergency, device.Updater, device.Controller,
 		},
@@ -151,7 +151,7 @@ func grants(t testing.TB, role device.Role) []cwt.VerbGrant {
 		for _, v := range []device.Verb{
 			device.DeliverBolus, device.SetBasalRate, device.SetTemporaryBasal, device.CancelTemporaryBasal, device.Suspend, device.Resume,
 			device.SetProfile, device.Prime, device.SetPacingMode, device.SetPacingRate, device.SetOutput, device.SetSensitivity,
-			device.SetDetection, device.SetTherapies, device.SetAmplitude, device.SelectProgram, device.Calibrate,
+			device.SetDetection, device.SetTherapies, device.SetAmplitude, device.SelectProgram, device.Calibrate, device.StimulationOff,
 		} {
 			reads = append(reads, cwt.VerbGrant{Verb: v})
 		}
@@ -682,6 +682,9 @@ func TestNeurostimulator(t *testing.T) {
 	patient.order(coap.Changed, device.Resume, "", "") // in one step
 	w.has("stimulation: true", "program: 2", "amplitude: 6.5 mA", "alarms: ")
 	patient.order(coap.Forbidden, device.StimulationOff, "", "") // repeated
+	nurse.order(coap.Changed, device.StimulationOff, "", "")     // to whom it was granted
+	w.logged("verb stimulation-off", "role clinician", "rescues again: a change")
+	patient.order(coap.Changed, device.Resume, "", "")
 	w.receive(off)
 	w.kill()
 	w.receive(off)

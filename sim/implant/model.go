@@ -178,9 +178,9 @@ type model interface {
 	// holds now. It is errNotBuilt for a verb that the device does not have.
 	complete(c *device.Command) error
 
-	// judged is the command as the token's scope has to hold it: a rescue that is
-	// repeated is none (therapy-safety, section 1).
-	judged(c device.Command) device.Command
+	// repeated reports whether a command is a rescue again, and has to be judged as the
+	// change that it then is.
+	repeated(c *device.Command) bool
 
 	// check is nil when the hard limits and the state allow a command. It changes
 	// nothing.

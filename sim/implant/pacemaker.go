@@ -111,7 +111,7 @@ func (p *pacemaker) complete(c *device.Command) error {
 	return nil
 }
 
-func (p *pacemaker) judged(c device.Command) device.Command { return c }
+func (p *pacemaker) repeated(*device.Command) bool { return false }
 
 // isSwitch reports whether set-detection or set-therapies turns on or off.
 func isSwitch(c *device.Command) bool {

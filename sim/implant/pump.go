@@ -129,12 +129,8 @@ func (p *pump) complete(c *device.Command) error {
 	return nil
 }
 
-// judged: a suspend soon after another one counts as one without an end.
-func (p *pump) judged(c device.Command) device.Command {
-	if c.Verb == device.Suspend && (p.suspendedUntil != 0 || p.suspendedLast != 0 && p.now-(p.suspendedLast-1) < suspendAgain) {
-		c.Limit = device.Quantity{}
-	}
-	return c
+func (p *pump) repeated(c *device.Command) bool {
+	return c.Verb == device.Suspend && (p.suspendedUntil != 0 || p.suspendedLast != 0 && p.now-(p.suspendedLast-1) < suspendAgain)
 }
 
 func (p *pump) check(c *device.Command, _ bool) error {

@@ -77,12 +77,8 @@ func (s *stimulator) complete(c *device.Command) error {
 	return nil
 }
 
-// judged: another off soon after the last is a suspend, which has to be granted.
-func (s *stimulator) judged(c device.Command) device.Command {
-	if c.Verb == device.StimulationOff && s.offLast != 0 && s.now-(s.offLast-1) < offAgain {
-		c.Verb = device.Suspend
-	}
-	return c
+func (s *stimulator) repeated(c *device.Command) bool {
+	return c.Verb == device.StimulationOff && s.offLast != 0 && s.now-(s.offLast-1) < offAgain
 }
 
 func (s *stimulator) check(c *device.Command, _ bool) error {
