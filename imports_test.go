@@ -78,7 +78,7 @@ var rooms = []room{
 	{"internal/bench", []string{"capture", "ble", "proto"}, nil},
 	{
 		"cmd",
-		[]string{"assess", "capture", "device", "event", "finding", "flow", "inventory", "link", "match", "proto", "report", "risk", "sim", "watch", "wire"},
+		[]string{"assess", "capture", "device", "event", "finding", "flow", "internal/cbor", "inventory", "link", "match", "proto", "report", "risk", "sim", "watch", "wire"},
 		[]string{"github.com/spf13/cobra", "github.com/spf13/pflag", "github.com/jedib0t/go-pretty", "golang.org/x/sys"},
 	},
 }
