@@ -20,13 +20,19 @@ func linkVerb(c *console) *cobra.Command {
 		Long: `Link speaks EDHOC and OSCORE, the secure channel of devices that have too little
 power for TLS, and issues the tokens that say who may command what.
 docs/LINK.md tells how a device has to speak to be talked to.`,
-		Example: `  myelin link edhoc-peer --role responder --method 3 --suite 2 --creds keys.json`,
+		Example: `  myelin link keygen --out nurse.key
+  myelin link show nurse.cwt
+  myelin link get coap://127.0.0.1:5683/therapy --key nurse.key \
+    --token nurse.cwt --device pump/device.key.pub`,
 		DisableFlagsInUseLine: true,
-		RunE: func(v *cobra.Command, _ []string) error {
+		RunE: func(*cobra.Command, []string) error {
 			return usageError{errors.New("link what? 'myelin link --help' lists its verbs")}
 		},
 	}
-	v.AddCommand(edhocPeerVerb(c))
+	v.AddCommand(
+		linkKeygenVerb(c), linkEnrolVerb(c), linkIssueVerb(c), linkApproveVerb(c), linkRevokeVerb(c), linkShowVerb(c),
+		linkGetVerb(c), linkObserveVerb(c), linkCommandVerb(c), edhocPeerVerb(c), oscorePeerVerb(c),
+	)
 	return v
 }
 

@@ -39,7 +39,7 @@ The credentials are JSON, for test keys only: for "I" and "R" a "kid" (integer)
 and, by "p256", "ed25519", "x25519" and what else the suite wants ("p384",
 "x448", "ed448"), "priv", "x", "y" and the claims set "ccs", all in hex.`,
 		Example: `  myelin link edhoc-peer --role initiator --method 3 --suite 2 --creds keys.json
-  myelin link edhoc-peer --role responder --method 0 --suite 0 --m4 --creds keys.json`,
+  myelin link edhoc-peer --role responder --method 0 --suite 0 --creds k.json`,
 		Args: exactly(0, "edhoc-peer takes no arguments; messages come on standard input"),
 		RunE: func(v *cobra.Command, _ []string) error {
 			if role != "initiator" && role != "responder" {

@@ -22,17 +22,17 @@ import (
 func simVerb(c *console) *cobra.Command {
 	v := &cobra.Command{
 		Use:   "sim VERB",
-		Short: "Make captures of an invented hospital and of invented implants",
+		Short: "Play an invented hospital and invented implants",
 		Long: `Sim plays devices, people and attackers of an invented hospital, for examples
 and tests. Nothing in it is real, and nothing leaves this machine.`,
 		Example: `  myelin sim ward --out ward
   myelin sim radio --device pump --scenario replay --out x.pcapng`,
 		DisableFlagsInUseLine: true,
 		RunE: func(*cobra.Command, []string) error {
-			return usageError{errors.New("sim what? there are 'myelin sim ward' and 'myelin sim radio'")}
+			return usageError{errors.New("sim what? there are 'myelin sim ward', 'myelin sim radio' and 'myelin sim implant'")}
 		},
 	}
-	v.AddCommand(simWardVerb(c), simRadioVerb(c))
+	v.AddCommand(simWardVerb(c), simRadioVerb(c), simImplantVerb(c))
 	return v
 }
 
