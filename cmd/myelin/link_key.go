@@ -4,7 +4,6 @@
 package main
 
 import (
-	"bytes"
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/rand"
@@ -137,7 +136,7 @@ func keyFile(file string) (k cose.Key, err error) {
 	if p, _ := pem.Decode(b); p != nil {
 		k, err = keyOfPEM(p)
 	} else {
-		k, err = cose.ParseKey(bytes.TrimSuffix(b, []byte("\n")))
+		k, err = cose.ParseKey(b)
 	}
 	if err != nil {
 		return k, fmt.Errorf("%s: %w; want a COSE_Key or PEM, as 'myelin link keygen' makes one", file, err)

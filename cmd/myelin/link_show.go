@@ -58,6 +58,8 @@ says whether it takes a token.`,
 				return err
 			}
 			bad := false
+			e := json.NewEncoder(c.out)
+			e.SetEscapeHTML(false)
 			for i, file := range args {
 				s, err := showFile(file)
 				if err != nil {
@@ -66,7 +68,7 @@ says whether it takes a token.`,
 					continue
 				}
 				if format.name == "json" {
-					err = json.NewEncoder(c.out).Encode(s)
+					err = e.Encode(s)
 				} else {
 					if i > 0 {
 						fmt.Fprintln(c.out)

@@ -35,6 +35,12 @@ func TestMain(m *testing.M) {
 //	cut FILE N    takes N bytes off the end
 //	pack FILE     makes FILE.gz
 //	exits N COMMAND...  runs a command that has to exit with N
+//	port VAR           sets VAR to an address that nothing listens on
+//	answering ADDR     waits until something answers CoAP there
+//	relay VAR ADDR     passes datagrams on to ADDR, from an address set in VAR
+//	replay ADDR        passes all on again that came to a relay
+//	log URL FLAGS...   prints all of a device's log, page by page
+//	count N PATTERN    wants N lines of the last log to match
 //
 // $WARD is the sample ward, and text is 100 columns wide.
 func TestScript(t *testing.T) {
@@ -51,6 +57,12 @@ func TestScript(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
+			"port":      scriptPort,
+			"answering": scriptAnswering,
+			"relay":     scriptRelay,
+			"replay":    scriptReplay,
+			"log":       scriptLog,
+			"count":     scriptCount,
 			"capture": func(ts *testscript.TestScript, _ bool, args []string) {
 				ts.Check(writeCapture(ts.MkAbs(args[0])))
 			},
