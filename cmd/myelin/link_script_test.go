@@ -27,13 +27,15 @@ func scriptAnswering(ts *testscript.TestScript, _ bool, args []string) {
 	c, err := net.Dial("udp", args[0])
 	ts.Check(err)
 	defer c.Close()
-	for b := make([]byte, 64); ; {
+	b := make([]byte, 64)
+	for began := time.Now(); time.Since(began) < 30*time.Second; {
 		c.Write([]byte{0x40, 0, 0, 1})
 		c.SetReadDeadline(time.Now().Add(20 * time.Millisecond))
 		if n, err := c.Read(b); err == nil && bytes.Equal(b[:n], []byte{0x70, 0, 0, 1}) {
 			return
 		}
 	}
+	ts.Fatalf("nothing answers at %s", args[0])
 }
 
 // A relay is somebody in between.
