@@ -9,9 +9,10 @@
 // of its size, and one that is small enough for peers. So is the matching of
 // bills of materials, of packages that records of OSV name, beside osv-scanner,
 // with what one of both found and the other did not, and the index of a large
-// fleet.
+// fleet; and the secure link, by the benchmarks of its packages, beside the bare
+// operations, DTLS and TLS.
 //
-//	go run ./internal/bench [-captures DIR] [-megabytes 1000] [-radio-megabytes 200] [-osv DIR] [-boms 1000] [-fleet] [-runs 3] [-keep FILE] [-only NAME]
+//	go run ./internal/bench [-captures DIR] [-megabytes 1000] [-radio-megabytes 200] [-osv DIR] [-boms 1000] [-fleet] [-link 11] [-runs 3] [-keep FILE] [-only NAME]
 package main
 
 import (
@@ -42,15 +43,16 @@ func main() {
 	osv := flag.String("osv", "../shared/advisories/osv", "folder of OSV records, a line each")
 	boms := flag.Int("boms", 1000, "bills of materials to make; osv-scanner, which is run once, takes a second for each")
 	whole := flag.Bool("fleet", true, "measure the index of a fleet")
+	pairs := flag.Int("link", 11, "pairs of runs with and without half-open handshakes; 0 leaves the secure link out")
 	only := flag.String("only", "", "run only the commands whose name contains this")
 	flag.Parse()
-	if err := bench(*captures, *keep, *osv, *only, int64(*megabytes)*1e6, int64(*radio)*1e6, *boms, *runs, *whole); err != nil {
+	if err := bench(*captures, *keep, *osv, *only, int64(*megabytes)*1e6, int64(*radio)*1e6, *boms, *pairs, *runs, *whole); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
 }
 
-func bench(captures, keep, osv, only string, size, radio int64, boms, runs int, whole bool) error {
+func bench(captures, keep, osv, only string, size, radio int64, boms, pairs, runs int, whole bool) error {
 	dir, err := os.MkdirTemp("", "myelin-bench-")
 	if err != nil {
 		return err
@@ -101,6 +103,11 @@ func bench(captures, keep, osv, only string, size, radio int64, boms, runs int, 
 				command{name: "tshark radio -Y btatt", args: []string{"tshark", "-Y", "btatt", "-r", file}})
 		}
 		if err := run(file, records, only, runs, commands); err != nil {
+			return err
+		}
+	}
+	if pairs > 0 && strings.Contains("link", only) {
+		if err := link(dir, pairs); err != nil {
 			return err
 		}
 	}

@@ -63,6 +63,16 @@ func BenchmarkHandshake(b *testing.B) {
 	}
 }
 
+// BenchmarkPeers is the memory that peers with a session use.
+func BenchmarkPeers(b *testing.B) {
+	for b.Loop() {
+		e, used := tenThousand(b)
+		b.ReportMetric(float64(used)/1e6, "MB")
+		runtime.KeepAlive(e)
+	}
+	b.ReportMetric(0, "ns/op")
+}
+
 // BenchmarkRequest is a protected request and its answer over CoAP, both sides.
 func BenchmarkRequest(b *testing.B) {
 	x, y := two(b)

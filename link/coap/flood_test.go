@@ -212,9 +212,11 @@ func TestFlood(t *testing.T) {
 	}
 }
 
-// TestTenThousand has 10,000 peers with a session in less than 40 MB.
-func TestTenThousand(t *testing.T) {
-	const peers = 10000
+// peers is how many have a session with one [Endpoint] in a test.
+const peers = 10000
+
+// tenThousand is an endpoint with so many peers, and the bytes that they use.
+func tenThousand(t testing.TB) (e *Endpoint, used uint64) {
 	live := func() uint64 {
 		var m runtime.MemStats
 		runtime.GC()
@@ -224,7 +226,7 @@ func TestTenThousand(t *testing.T) {
 	}
 	a, b := two(t)
 	done := new(edhoc.Session)
-	e := endpoint(t, b)
+	e = endpoint(t, b)
 	before := live()
 	for i := range peers {
 		h := &handshake{e: e}
@@ -257,7 +259,12 @@ func TestTenThousand(t *testing.T) {
 		}
 		h.over(true)
 	}
-	used := live() - before
+	return e, live() - before
+}
+
+// TestTenThousand has 10,000 peers with a session in less than 40 MB.
+func TestTenThousand(t *testing.T) {
+	e, used := tenThousand(t)
 	t.Logf("%d sessions, %d bytes each", len(e.Sessions()), used/peers)
 	if len(e.Sessions()) != peers || used > 40<<20 {
 		t.Errorf("%d sessions in %d bytes", len(e.Sessions()), used)

@@ -177,6 +177,8 @@ func BenchmarkHandshake(b *testing.B) {
 			b.Run(fmt.Sprintf("suite=%d/method=%d", s, m), func(b *testing.B) {
 				ci, cr := pair(b, m, s, false)
 				ci.Random, cr.Random = nil, nil
+				h := newRun(b, ci, cr)
+				h.complete(b)
 				floor := bare(b, m, s.row())
 				buf := make([]byte, 256)
 				var ours, theirs times
@@ -190,6 +192,9 @@ func BenchmarkHandshake(b *testing.B) {
 					theirs = append(theirs, time.Since(middle))
 				}
 				ours.report(b)
+				for n := 1; n <= 3; n++ {
+					b.ReportMetric(float64(len(h.m[n])), fmt.Sprintf("B/message_%d", n))
+				}
 				b.ReportMetric(allocs, "allocs/handshake")
 				b.ReportMetric(float64(theirs.median().Nanoseconds()), "ns/bare")
 				b.ReportMetric(float64(ours.median())/float64(theirs.median()), "times-bare")
