@@ -6,6 +6,7 @@ package coap
 import (
 	"bytes"
 	"errors"
+	"io"
 	"strings"
 	"sync"
 
@@ -38,10 +39,18 @@ func fromPool(r *pool.Message) (*coap.Message, error) {
 		m.Options = coap.AppendOption(m.Options, last, coap.Option{Number: n, Value: o.Value})
 		last = n
 	}
-	var err error
-	if r.Body() != nil {
-		m.Payload, err = r.ReadBody()
+	if r.Body() == nil {
+		return m, nil
 	}
+	size, err := r.BodySize()
+	if err != nil || size == 0 {
+		return m, err
+	}
+	if _, err := r.Body().Seek(0, io.SeekStart); err != nil {
+		return m, err
+	}
+	m.Payload = make([]byte, size) // its own ReadBody takes 1,024 bytes for the shortest
+	_, err = io.ReadFull(r.Body(), m.Payload)
 	return m, err
 }
 
