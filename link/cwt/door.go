@@ -40,6 +40,7 @@ const (
 	defaultSpacing  = time.Minute
 	defaultWindow   = time.Hour
 	presenceWithin  = time.Minute
+	attendedWithin  = 5 * time.Minute // of the last that a clinician asked for
 	budgetPeriod    = 24 * time.Hour
 	notePeriod      = time.Hour // from one record of a flood to the next
 )
@@ -210,6 +211,7 @@ type Session struct {
 
 	door   *Door
 	boot   uint64
+	used   Instant // when it was asked for anything last
 	closed bool
 }
 
@@ -256,7 +258,7 @@ func (d *Door) Admit(attempt *Attempt) (*Session, error) {
 }
 
 func (d *Door) session(t *Token, a *Attempt) *Session {
-	return &Session{Token: t, Device: a.Device, door: d, boot: a.Now.Boot}
+	return &Session{Token: t, Device: a.Device, door: d, boot: a.Now.Boot, used: a.Now}
 }
 
 // here checks that a token for one of several devices is for this one.
@@ -490,11 +492,12 @@ func (d *Door) circumstances(a *Attempt, t *Token) string {
 	return strings.Join(why, ", ")
 }
 
-// attended reports whether a clinician's session is open: then a break-glass session
-// has the narrowest scope, so that two people do not change one therapy.
+// attended reports whether a clinician's session is open and in use: then a break-glass
+// session has the narrowest scope, so that two people do not change one therapy. One who
+// goes away says nothing, and must not narrow a rescue for the rest of a token's hours.
 func (d *Door) attended(now Instant) bool {
 	return slices.ContainsFunc(d.sessions, func(s *Session) bool {
-		return !s.closed && d.Check(s.Token, now) == nil
+		return !s.closed && now.atMost(s.used) <= attendedWithin && d.Check(s.Token, now) == nil
 	})
 }
 
@@ -564,6 +567,7 @@ func (s *Session) decide(c *device.Command, now Instant, rescue bool) error {
 	if err := d.Check(s.Token, now); err != nil {
 		return err
 	}
+	s.used = now
 	g := s.Token.Grant
 	var w *window
 	if s.Token.Emergency != nil {

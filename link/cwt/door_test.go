@@ -441,6 +441,34 @@ func TestClinicianLeaves(t *testing.T) {
 	checkError(t, nurse.Permits(command(device.ReadTelemetry, device.Clinician), atNoon), "window", ErrClosed)
 }
 
+// TestClinicianGoesAway: one who went without a word narrows a rescuer for a few minutes
+// from the last thing that he asked for, and not until his token expires.
+func TestClinicianGoesAway(t *testing.T) {
+	c := newClinic(t)
+	d := c.door(t, new(store))
+	nurse, err := d.Admit(&Attempt{Token: c.issue(t, "n-1", nil), Peer: &c.nurse, Now: atNoon})
+	if err != nil {
+		t.Fatal(err)
+	}
+	session, err := d.Admit(&Attempt{Token: c.breakGlass(t, []cose.Key{c.anna, c.bert}, nil), Peer: &c.ambulance, Now: atNoon})
+	if err != nil {
+		t.Fatal(err)
+	}
+	after := func(d time.Duration) Instant {
+		return Instant{Unix: atNoon.Unix + int64(d/time.Second), Boot: atNoon.Boot, Uptime: atNoon.Uptime + d}
+	}
+	resume := command(device.Resume, device.Emergency)
+	if err := nurse.Permits(command(device.ReadTelemetry, device.Clinician), after(4*time.Minute)); err != nil {
+		t.Fatal(err)
+	}
+	if err := session.Permits(resume, after(9*time.Minute)); !errors.Is(err, ErrNarrow) {
+		t.Errorf("%v, want %v", err, ErrNarrow)
+	}
+	if err := session.Permits(resume, after(9*time.Minute+time.Second)); err != nil {
+		t.Error(err)
+	}
+}
+
 // TestRepeatedRescue: who knows that a rescue is repeated has it judged as a change.
 func TestRepeatedRescue(t *testing.T) {
 	c := newClinic(t)
