@@ -35,6 +35,7 @@ type Radio struct {
 
 	mu       sync.Mutex // guards what follows
 	sessions map[*coap.Session]*Session
+	kept     map[*coap.Session][]byte // tokens from before a restart, until their holders come
 	measured int64
 }
 
@@ -42,7 +43,7 @@ type Radio struct {
 // sessions survive a restart; it sets Handler, Open, Accept, Fresh, and bounds that are
 // not set.
 func (i *Implant) Radio(cfg coap.Config) (*Radio, error) {
-	r := &Radio{implant: i, sessions: map[*coap.Session]*Session{}}
+	r := &Radio{implant: i, sessions: map[*coap.Session]*Session{}, kept: map[*coap.Session][]byte{}}
 	if cfg.EDHOC == nil {
 		return nil, errors.New("implant: no credentials for a handshake")
 	}
@@ -83,7 +84,8 @@ func (i *Implant) Radio(cfg coap.Config) (*Radio, error) {
 }
 
 // accept begins a session of the device for each of the channel's. A token that was kept
-// over a restart is looked at again. One that is refused ends no handshake: it may be posted.
+// over a restart is looked at again when its holder is there. One that is refused ends no
+// handshake: it may be posted.
 func (r *Radio) accept(s *coap.Session, ead []edhoc.EAD) error {
 	key := s.Peer.Key()
 	own := r.implant.Session(&key)
@@ -92,11 +94,11 @@ func (r *Radio) accept(s *coap.Session, ead []edhoc.EAD) error {
 			_ = s.SetToken(item.Value) // what is not kept is posted again
 		}
 	}
-	if token := s.Token(); token != nil && s.Restored {
-		_ = r.implant.Admit(own, token)
-	}
 	r.mu.Lock()
 	r.sessions[s] = own
+	if token := s.Token(); token != nil && s.Restored {
+		r.kept[s] = token
+	}
 	r.mu.Unlock()
 	return nil
 }
@@ -107,6 +109,10 @@ func (r *Radio) handle(s *coap.Session, m *protocol.Message) protocol.Message {
 	}
 	r.mu.Lock()
 	own := r.sessions[s]
+	if token := r.kept[s]; token != nil {
+		delete(r.kept, s)
+		_ = r.implant.Admit(own, token) // before another request of the session is handled
+	}
 	r.mu.Unlock()
 	channel := device.Encrypted | device.Authenticated
 	if Fresh(m) > 0 {
@@ -135,6 +141,7 @@ func (r *Radio) end() {
 		if s.Confirmed() && !here[s] {
 			gone = append(gone, own)
 			delete(r.sessions, s)
+			delete(r.kept, s)
 		}
 	}
 	r.mu.Unlock()

@@ -213,13 +213,27 @@ func TestRadio(t *testing.T) {
 	}
 	post("/therapy", command(t, device.SetBasalRate, "1 [iU]/h", ""), protocol.Changed)
 
-	came := heard.came
+	tokens := func() (n int) {
+		for _, l := range w.Log() {
+			if strings.Contains(l, "event token") && strings.Contains(l, "verdict accepted") {
+				n++
+			}
+		}
+		return n
+	}
+	came, admitted := heard.came, tokens()
 	stop()
 	w.kill()
 	_, heard, stop = w.onAir(dir, party(device7, nurse))
 	heard.came = came
 	again()
+	if n := tokens(); n != admitted {
+		t.Errorf("nobody came, and the log has %d more tokens", n-admitted)
+	}
 	c = dial(e)
 	post("/therapy", bolus, protocol.Changed) // the session and its token were kept
+	if n := tokens(); n != admitted+1 {
+		t.Errorf("the holder came back, and the log has %d more tokens", n-admitted)
+	}
 	w.has("bolus: 1.000 [iU]")
 }
