@@ -98,8 +98,14 @@ func replace(file string, b []byte) error {
 	}
 	if err != nil {
 		os.Remove(half)
+		return err
 	}
-	return err
+	// A loss of power must not bring the old one back: its numbers were given away.
+	dir, err := os.Open(filepath.Dir(file))
+	if err != nil {
+		return err
+	}
+	return errors.Join(dir.Sync(), dir.Close())
 }
 
 // maxKeyFile is how many bytes a key's file may have.
