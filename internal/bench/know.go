@@ -246,13 +246,11 @@ func know(dir, program, data, only string, boms, runs int) error {
 	}
 	os.Setenv("OSV_SCANNER_LOCAL_DB_CACHE_DIRECTORY", cache)
 	both := func(folder string) (mine, other command) {
-		return command{
-			name: "myelin --jobs 1", out: folder + ".myelin.json",
-			args: append([]string{program, "assess", "--format", "json", "--jobs", "1", folder}, files...),
-		}, command{
-			name: "osv-scanner --offline", out: folder + ".osv.json", once: true,
-			args: []string{"osv-scanner", "scan", "source", "--offline", "--format", "json", "--verbosity", "error", "-r", folder},
-		}
+		mine = command{name: "myelin --jobs 1", out: folder + ".myelin.json"}
+		mine.args = append([]string{program, "assess", "--format", "json", "--jobs", "1", folder}, files...)
+		other = command{name: "osv-scanner --offline", out: folder + ".osv.json", once: true}
+		other.args = []string{"osv-scanner", "scan", "source", "--offline", "--format", "json", "--verbosity", "error", "-r", folder}
+		return mine, other
 	}
 	folder := filepath.Join(dir, "sboms")
 	if err := os.MkdirAll(folder, 0o755); err != nil {
