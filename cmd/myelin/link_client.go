@@ -158,29 +158,24 @@ is made now (Echo), so that nobody can hold it back.`,
 
 // commandOf writes a command as sim/implant reads it.
 func commandOf(verb device.Verb, value, limit string, confirm bool) ([]byte, error) {
-	b := cbor.AppendUint(cbor.AppendUint(nil, 1), uint64(cwt.VerbNumber(verb)))
-	n := 1
-	for i, text := range []string{value, limit} {
-		if text == "" {
+	r := implant.Request{Verb: verb, Confirm: confirm}
+	for _, of := range []struct {
+		text string
+		q    *device.Quantity
+	}{{value, &r.Value}, {limit, &r.Limit}} {
+		if of.text == "" {
 			continue
 		}
-		q, err := device.ParseQuantity(text)
+		q, err := device.ParseQuantity(of.text)
 		if err != nil {
-			return nil, usageError{fmt.Errorf("%s: want a number with its unit, such as 2U, 0.8U/h, 2.5mA or 30min", text)}
+			return nil, usageError{fmt.Errorf("%s: want a number with its unit, such as 2U, 0.8U/h, 2.5mA or 30min", of.text)}
 		}
-		unit := q.Unit.String()
 		if q.Unit == device.NoUnit {
-			unit = "1" // a switch
+			q.Unit, _ = device.UnitOfUCUM("1") // a switch
 		}
-		b = cbor.AppendArray(cbor.AppendUint(b, uint64(2+i)), 3)
-		b = cbor.AppendText(cbor.AppendInt(cbor.AppendInt(b, q.Coefficient), int64(q.Exponent)), unit)
-		n++
+		*of.q = q
 	}
-	if confirm {
-		b = cbor.AppendBool(cbor.AppendUint(b, 4), true)
-		n++
-	}
-	return append(cbor.AppendMap(nil, n), b...), nil
+	return r.Append(nil), nil
 }
 
 // A talk is a session with a device, and what of it is asked for.

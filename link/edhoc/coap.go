@@ -34,9 +34,6 @@ const (
 	ContentFormat    = 64 // application/edhoc+cbor-seq
 	CIDContentFormat = 65 // application/cid-edhoc+cbor-seq
 
-	// OptionEDHOC is the CoAP option, critical and empty, of a request that has
-	// message_3 in front of its OSCORE ciphertext (RFC 9668 section 3.1).
-	OptionEDHOC = 21
 )
 
 // Response codes of CoAP (RFC 7252 section 12.1.2): three bits, a dot, five bits.
@@ -95,49 +92,4 @@ func SplitPrefixed(b []byte) (begin bool, id, message []byte, err error) {
 		r.Fail(cbor.ErrTruncated)
 	}
 	return false, id, r.Rest(), r.Err()
-}
-
-// AppendCombined appends the payload of an EDHOC and OSCORE request (RFC 9668
-// section 3.2): message_3, and the ciphertext of the request behind it. C_R is not
-// sent: it is the kid of the OSCORE option.
-func AppendCombined(dst, message3, ciphertext []byte) []byte {
-	return append(append(dst, message3...), ciphertext...)
-}
-
-// SplitCombined takes the payload of a request with [OptionEDHOC] apart. The parts
-// alias b. There is something of each, or it is an error, which is to be answered
-// with 4.00.
-func SplitCombined(b []byte) (message3, ciphertext []byte, err error) {
-	// The ciphertext is no CBOR: only the head of the byte string before it can be
-	// read. Whether it is written as it has to be Message3 will see.
-	n, head, err := bytesHead(b)
-	if err != nil {
-		return nil, nil, err
-	}
-	if n > MaxMessage {
-		return nil, nil, errLong
-	}
-	if n += head; n >= len(b) {
-		return nil, nil, cbor.ErrTruncated
-	}
-	return b[:n:n], b[n:], nil
-}
-
-// bytesHead reads the head of a byte string of less than 64 kB: how many bytes it
-// has, and how many the head.
-func bytesHead(b []byte) (n, head int, err error) {
-	if len(b) < 3 {
-		return 0, 0, cbor.ErrTruncated
-	}
-	switch first := b[0]; {
-	case first < 0x40 || first > 0x5f:
-		return 0, 0, cbor.ErrKind
-	case first < 0x58:
-		return int(first - 0x40), 1, nil
-	case first == 0x58:
-		return int(b[1]), 2, nil
-	case first == 0x59:
-		return int(b[1])<<8 | int(b[2]), 3, nil
-	}
-	return 0, 0, errLong
 }

@@ -60,37 +60,6 @@ func TestSplitPrefixed(t *testing.T) {
 	}
 }
 
-func TestSplitCombined(t *testing.T) {
-	for _, tt := range []struct {
-		name, hex           string
-		message, ciphertext string
-		err                 error
-	}{
-		{"RFC 9668 section 3.2", "52 e562097bc417dd5919485ac7891ffd90a9fc 612f10", "52 e562097bc417dd5919485ac7891ffd90a9fc", "612f10", nil},
-		{"two bytes of head", "5801 aa bb", "5801aa", "bb", nil},
-		{"three bytes of head", "590001 aa bb", "590001aa", "bb", nil},
-		{"no ciphertext", "42 aaaa", "", "", cbor.ErrTruncated},
-		{"cut off", "43 aaaa", "", "", cbor.ErrTruncated},
-		{"nothing", "", "", "", cbor.ErrTruncated},
-		{"an error message", "01 6161 00", "", "", cbor.ErrKind},
-		{"indefinite", "5f 41aa ff 00", "", "", errLong},
-		{"2^32 bytes", "5a ffffffff 00", "", "", errLong},
-		{"longer than a message may be", "59ffff 00", "", "", errLong},
-	} {
-		message, ciphertext, err := SplitCombined(vector.Bytes(t, tt.hex))
-		if !errors.Is(err, tt.err) || err != nil && tt.err == nil {
-			t.Errorf("%s: %v; want %v", tt.name, err, tt.err)
-			continue
-		}
-		if !bytes.Equal(message, vector.Bytes(t, tt.message)) || !bytes.Equal(ciphertext, vector.Bytes(t, tt.ciphertext)) {
-			t.Errorf("%s: %x, %x", tt.name, message, ciphertext)
-		}
-		if err == nil && !bytes.Equal(AppendCombined(nil, message, ciphertext), vector.Bytes(t, tt.hex)) {
-			t.Errorf("%s: written otherwise", tt.name)
-		}
-	}
-}
-
 // TestFlows goes through both flows of RFC 9528 appendix A.2 as bytes.
 func TestFlows(t *testing.T) {
 	for _, reverse := range []bool{false, true} {

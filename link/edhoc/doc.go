@@ -9,9 +9,10 @@
 // for each message, which either appends the message or takes it. What comes of it
 // is a [Session], with the exporter, the key update, and what an OSCORE context is
 // made of. Bytes go in and bytes come out: the package opens no socket, reads no
-// clock, and logs nothing. [AppendStart], [AppendPrefixed], [SplitPrefixed] and
-// [SplitCombined] are the frames that CoAP carries the messages in (RFC 9528
-// appendix A.2, RFC 9668). A [Budget] limits what strangers cost.
+// clock, and logs nothing. [AppendStart], [AppendPrefixed] and [SplitPrefixed] are
+// the frames that CoAP carries the messages in (RFC 9528 appendix A.2; that of
+// RFC 9668, with an OSCORE request behind message_3, is in link/oscore). A [Budget]
+// limits what strangers cost.
 //
 // It has all four methods; the suites 0 to 6, 24 and 25; credentials that are CWT
 // claims sets, CWTs and X.509 certificates, which go by kid, kccs, kcwt, x5t,

@@ -187,11 +187,6 @@ func FuzzFrames(f *testing.F) {
 				t.Fatalf("%x became %x", b, again)
 			}
 		}
-		if message, ciphertext, err := SplitCombined(b); err == nil {
-			if !bytes.Equal(AppendCombined(nil, message, ciphertext), b) || len(message) == 0 || len(ciphertext) == 0 {
-				t.Fatalf("%x became %x and %x", b, message, ciphertext)
-			}
-		}
 		if e, err := ParseError(b); err == nil {
 			if len(e.Text) > MaxErrorText || len(e.Suites) > maxSuites || e.Code == Success {
 				t.Fatalf("%+v", e)
