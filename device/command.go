@@ -149,6 +149,40 @@ var stages = [...]string{"", "proposed", "accepted", "delivered"}
 
 func (s Stage) String() string { return name(stages[:], int(s)) }
 
+// A Verdict is what the guard said to one command.
+type Verdict uint8
+
+// The verdicts.
+const (
+	NoVerdict Verdict = iota
+	Allow
+	Hold           // until a person in a clinical role confirms it, and never longer than it says
+	Deny           // the device does not see it
+	AllowEmergency // by a break-glass token, within the emergency envelope
+)
+
+var verdicts = [...]string{"", "allow", "hold", "deny", "allow-emergency"}
+
+func (v Verdict) String() string { return name(verdicts[:], int(v)) }
+
+// ParseVerdict is the inverse of [Verdict.String].
+func ParseVerdict(s string) (Verdict, bool) {
+	i, ok := parse(verdicts[:], s)
+	return Verdict(i), ok
+}
+
+// ParseRole is the inverse of [Role.String].
+func ParseRole(s string) (Role, bool) {
+	i, ok := parse(roles[:], s)
+	return Role(i), ok
+}
+
+// ParseEffect is the inverse of [Effect.String].
+func ParseEffect(s string) (Effect, bool) {
+	i, ok := parse(effects[:], s)
+	return Effect(i), ok
+}
+
 // A Command is one request to change or read a therapy.
 //
 // What Value and Now count is the verb's own: a rate, an amplitude, a limit.

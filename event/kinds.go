@@ -39,6 +39,12 @@ const (
 	AttributeRefused
 	AdvertisingSeen
 	WeakKeySeen
+	VerdictGiven
+	VerdictsCounted
+	AccessRefused
+	ConfigurationChanged
+	EmergencyUsed
+	DoseDoubted
 	kindCount
 )
 
@@ -117,6 +123,9 @@ const (
 	Service            // text: the service's assigned name
 	Characteristic     // text: the characteristic's assigned name, or a dialect's word for a frame
 	Trackable          // 1: an address that does not change
+	Front              // text: which front of the guard
+	Verdict            // device.Verdict
+	Enforced           // 1: what was said was done; 0: it was only observed
 	Settings           // hash of the routers and name servers that come with an offer; 0 is none
 	keyCount
 )
@@ -179,36 +188,42 @@ type KindInfo struct {
 
 // Kinds is the one table of kinds of event.
 var Kinds = [kindCount]KindInfo{
-	ConversationEnded: {"conversation-ended", "and the peer had a conversation as client and server, now over or expired", []Key{Transport, Port, State, Protocol, Packets, BytesToServer, BytesToClient, Began}},
-	ProtocolSeen:      {"protocol-seen", "spoke a protocol as client of the peer", []Key{Protocol, Transport, Port, Version, Protection, Inferred}},
-	IdentitySeen:      {"identity-seen", "said, or was said to be, this make and model", []Key{Manufacturer, Model, Serial, Version, OS, Class, Therapy, UDI}},
-	NameSeen:          {"name-seen", "has this further address or name", []Key{AddressKind, Name, Protocol}},
-	BindingSeen:       {"binding-seen", "claims this hardware address for its IP address", []Key{MAC, Protocol}},
-	MakerSeen:         {"maker-seen", "stored objects that this make and model made, perhaps itself; without them it passes on what others made", []Key{Manufacturer, Model, Class, Therapy}},
-	OrderSeen:         {"order-seen", "was told by the peer what goes with the commands that follow at the same place: which drug, where, what holds now, in whose name", []Key{Protocol, Drug, Place, Now, Actor, Name, Target, Trackable}},
-	CommandSeen:       {"command-seen", "was told by the peer to change or read a therapy", []Key{Verb, Therapy, Effect, Value, Target, Protection, Fresh, Repeat}},
-	CommandAnswered:   {"command-answered", "answered a command", []Key{Verb, Stage, Outcome, Target, Fresh}},
-	TherapySeen:       {"therapy-seen", "gives, or is to give, a therapy of which more is known than its kind: the worst credible harm, or how much now", []Key{Therapy, Harm, Now, Target, ProductCode}},
-	ReportSeen:        {"report-seen", "reported measurements, alarms or results", []Key{Protocol, Operation, Therapy, Target, Count}},
-	PatientDataSeen:   {"patient-data-seen", "sent patient data to the peer", []Key{Protocol, Fields, Subject, Protection, Operation}},
-	RecordsRequested:  {"records-requested", "asked the peer for records", []Key{Protocol, Operation, Destination, Subject, Count}},
-	RecordsMoved:      {"records-moved", "sent records to the peer", []Key{Protocol, Operation, Subject, Count, DataBytes, Destination}},
-	LoginSeen:         {"login-seen", "tried to log in at the peer", []Key{Protocol, Scheme, Outcome, Protection, DefaultSecret}},
-	RemoteExecSeen:    {"remote-exec-seen", "ran a command on the peer", []Key{Protocol, Method, Outcome}},
-	ExploitSeen:       {"exploit-seen", "sent the peer what exploits a known weakness", []Key{Protocol, Shape, CVE}},
-	TLSSeen:           {"tls-seen", "agreed on a secure channel as client of the peer", []Key{Version, Suite, JA4, Port, Name, Outcome, Reason}},
-	CertificateSeen:   {"certificate-seen", "showed a certificate to the peer", []Key{Problems, NotAfter, KeyBits, Digest, Name, Port}},
-	NameQueried:       {"name-queried", "asked for a name that is long or unlike words", []Key{Domain, Length, Entropy, Subject, DataBytes}},
-	AddressOffered:    {"address-offered", "offered the peer an address as DHCP server", []Key{MAC, Target, Network, Settings}},
-	MalformedSeen:     {"malformed-seen", "sent bytes that do not follow their format", []Key{Protocol, Field, Reason}},
-	OverlapSeen:       {"overlap-seen", "sent the same part of a stream or datagram twice with different bytes", []Key{Layer}},
-	LinkSeen:          {"link-seen", "had a radio link as peripheral of the peer", []Key{Protocol, Level, Packets, DataBytes}},
-	PairingSeen:       {"pairing-seen", "paired, or tried to, with the peer", []Key{PairingMethod, LegacyPairing, KeySize, Level, Outcome, Reason, Asked}},
-	AttributeUsed:     {"attribute-used", "let the peer use a medical attribute, or sent it", []Key{Service, Characteristic, Operation, Level, Wanted, Therapy, Count}},
-	AttributeRefused:  {"attribute-refused", "refused the peer an attribute", []Key{Service, Characteristic, Operation, Reason, Level}},
-	AdvertisingSeen:   {"advertising-seen", "told everybody near something of itself", []Key{Fields, Trackable, Therapy}},
-	WeakKeySeen:       {"weak-key-seen", "uses a key with the peer that protects nothing", []Key{Protocol, Reason}},
-	BoundReached:      {"bound-reached", "sent more than a stated bound", []Key{Protocol, Bound, Length}},
+	ConversationEnded:    {"conversation-ended", "and the peer had a conversation as client and server, now over or expired", []Key{Transport, Port, State, Protocol, Packets, BytesToServer, BytesToClient, Began}},
+	ProtocolSeen:         {"protocol-seen", "spoke a protocol as client of the peer", []Key{Protocol, Transport, Port, Version, Protection, Inferred}},
+	IdentitySeen:         {"identity-seen", "said, or was said to be, this make and model", []Key{Manufacturer, Model, Serial, Version, OS, Class, Therapy, UDI}},
+	NameSeen:             {"name-seen", "has this further address or name", []Key{AddressKind, Name, Protocol}},
+	BindingSeen:          {"binding-seen", "claims this hardware address for its IP address", []Key{MAC, Protocol}},
+	MakerSeen:            {"maker-seen", "stored objects that this make and model made, perhaps itself; without them it passes on what others made", []Key{Manufacturer, Model, Class, Therapy}},
+	OrderSeen:            {"order-seen", "was told by the peer what goes with the commands that follow at the same place: which drug, where, what holds now, in whose name", []Key{Protocol, Drug, Place, Now, Actor, Name, Target, Trackable}},
+	CommandSeen:          {"command-seen", "was told by the peer to change or read a therapy", []Key{Verb, Therapy, Effect, Value, Target, Protection, Fresh, Repeat}},
+	CommandAnswered:      {"command-answered", "answered a command", []Key{Verb, Stage, Outcome, Target, Fresh}},
+	TherapySeen:          {"therapy-seen", "gives, or is to give, a therapy of which more is known than its kind: the worst credible harm, or how much now", []Key{Therapy, Harm, Now, Target, ProductCode}},
+	ReportSeen:           {"report-seen", "reported measurements, alarms or results", []Key{Protocol, Operation, Therapy, Target, Count}},
+	PatientDataSeen:      {"patient-data-seen", "sent patient data to the peer", []Key{Protocol, Fields, Subject, Protection, Operation}},
+	RecordsRequested:     {"records-requested", "asked the peer for records", []Key{Protocol, Operation, Destination, Subject, Count}},
+	RecordsMoved:         {"records-moved", "sent records to the peer", []Key{Protocol, Operation, Subject, Count, DataBytes, Destination}},
+	LoginSeen:            {"login-seen", "tried to log in at the peer", []Key{Protocol, Scheme, Outcome, Protection, DefaultSecret}},
+	RemoteExecSeen:       {"remote-exec-seen", "ran a command on the peer", []Key{Protocol, Method, Outcome}},
+	ExploitSeen:          {"exploit-seen", "sent the peer what exploits a known weakness", []Key{Protocol, Shape, CVE}},
+	TLSSeen:              {"tls-seen", "agreed on a secure channel as client of the peer", []Key{Version, Suite, JA4, Port, Name, Outcome, Reason}},
+	CertificateSeen:      {"certificate-seen", "showed a certificate to the peer", []Key{Problems, NotAfter, KeyBits, Digest, Name, Port}},
+	NameQueried:          {"name-queried", "asked for a name that is long or unlike words", []Key{Domain, Length, Entropy, Subject, DataBytes}},
+	AddressOffered:       {"address-offered", "offered the peer an address as DHCP server", []Key{MAC, Target, Network, Settings}},
+	MalformedSeen:        {"malformed-seen", "sent bytes that do not follow their format", []Key{Protocol, Field, Reason}},
+	OverlapSeen:          {"overlap-seen", "sent the same part of a stream or datagram twice with different bytes", []Key{Layer}},
+	LinkSeen:             {"link-seen", "had a radio link as peripheral of the peer", []Key{Protocol, Level, Packets, DataBytes}},
+	PairingSeen:          {"pairing-seen", "paired, or tried to, with the peer", []Key{PairingMethod, LegacyPairing, KeySize, Level, Outcome, Reason, Asked}},
+	AttributeUsed:        {"attribute-used", "let the peer use a medical attribute, or sent it", []Key{Service, Characteristic, Operation, Level, Wanted, Therapy, Count}},
+	AttributeRefused:     {"attribute-refused", "refused the peer an attribute", []Key{Service, Characteristic, Operation, Reason, Level}},
+	AdvertisingSeen:      {"advertising-seen", "told everybody near something of itself", []Key{Fields, Trackable, Therapy}},
+	WeakKeySeen:          {"weak-key-seen", "uses a key with the peer that protects nothing", []Key{Protocol, Reason}},
+	VerdictGiven:         {"verdict-given", "was asked for a command by the peer, on which the guard decided", []Key{Front, Verb, Effect, Value, Actor, Verdict, Reason, Enforced}},
+	VerdictsCounted:      {"verdicts-counted", "was asked for so many commands on which the guard decided as usual", []Key{Front, Verb, Verdict, Count, Began}},
+	AccessRefused:        {"access-refused", "was asked by the peer for what no list of the guard allows", []Key{Front, Operation, Destination, Reason, Count, Enforced}},
+	ConfigurationChanged: {"configuration-changed", "is guarded by other rules from now on", []Key{Front, Name, Version, Digest, Reason, Actor}},
+	EmergencyUsed:        {"emergency-used", "was opened, or not, for an emergency", []Key{Front, Actor, Target, Reason, NotAfter, Digest, Outcome}},
+	DoseDoubted:          {"dose-doubted", "may or may not have been given a dose, or it became known", []Key{Front, Verb, Value, Target, Reason, Outcome, Actor}},
+	BoundReached:         {"bound-reached", "sent more than a stated bound", []Key{Protocol, Bound, Length}},
 }
 
 func (k Kind) String() string {
