@@ -9,6 +9,7 @@ import (
 	"github.com/goccy/go-yaml/ast"
 
 	"github.com/myelin-health/myelin/device"
+	"github.com/myelin-health/myelin/internal/strictyaml"
 )
 
 // commonKeys are the keys of every opcode.
@@ -33,32 +34,32 @@ var usualDirection = [kindCount]Direction{
 	Delivered: FromDevice, Answer: FromDevice, Report: FromDevice, Status: FromDevice, Alarm: FromDevice, Identity: FromDevice,
 }
 
-func (l *loader) opcode(d *Dialect, s *section, names map[string]int) Opcode {
+func (l *loader) opcode(d *Dialect, s *strictyaml.Section, names map[string]int) Opcode {
 	o := Opcode{verb: -1, answers: -1, result: -1, identity: [4]int{-1, -1, -1, -1}, data: layout{rest: -1}}
 	o.value.field, o.now.field, o.limit.field = -1, -1, -1
-	o.Name = l.name(s.need("name", "how the message is called"), "name")
-	o.Value = uint32(l.pattern(s.need("opcode", "its number"), "opcode", d.opcodeBits))
-	o.Kind = Kind(l.word(s.need("means", "one of "+join(kinds[:])), "means", kinds[:]))
-	if l.err != nil {
+	o.Name = l.name(s.Need("name", "how the message is called"), "name")
+	o.Value = uint32(l.Pattern(s.Need("opcode", "its number"), "opcode", d.opcodeBits))
+	o.Kind = Kind(l.Word(s.Need("means", "one of "+strictyaml.Words(kinds[:])), "means", kinds[:]))
+	if l.Err() != nil {
 		return o
 	}
-	s.only("an opcode that means "+o.Kind.String(), slices.Concat(commonKeys, meansKeys[o.Kind]))
+	s.Only("an opcode that means "+o.Kind.String(), slices.Concat(commonKeys, meansKeys[o.Kind]))
 	if i, ok := d.byValue[o.Value]; ok {
-		l.fail(s.get("opcode"), "opcode %#x is that of %s; each stands there once", o.Value, quoted(d.Opcodes[i].Name))
+		l.Fail(s.Get("opcode"), "opcode %#x is that of %s; each stands there once", o.Value, strictyaml.Quoted(d.Opcodes[i].Name))
 	}
 	if _, ok := names[o.Name]; ok {
-		l.fail(s.get("name"), "a second opcode %s; give it another name", quoted(o.Name))
+		l.Fail(s.Get("name"), "a second opcode %s; give it another name", strictyaml.Quoted(o.Name))
 	}
 	d.byValue[o.Value], names[o.Name] = len(d.Opcodes), len(d.Opcodes)
 
-	o.Direction = Direction(l.word(s.get("direction"), "direction", directions))
+	o.Direction = Direction(l.Word(s.Get("direction"), "direction", directions))
 	switch usual := usualDirection[o.Kind]; {
 	case usual == UnknownDirection:
-		s.need("direction", "to-device or from-device")
+		s.Need("direction", "to-device or from-device")
 	case o.Direction == UnknownDirection:
 		o.Direction = usual
 	case o.Direction != usual:
-		l.fail(s.get("direction"), "what means %s goes %s; leave direction out, or change means", o.Kind, directions[usual])
+		l.Fail(s.Get("direction"), "what means %s goes %s; leave direction out, or change means", o.Kind, directions[usual])
 	}
 
 	o.Therapy = d.Therapies.First()
@@ -67,11 +68,11 @@ func (l *loader) opcode(d *Dialect, s *section, names map[string]int) Opcode {
 			o.Therapy = t
 		}
 	}
-	if s.has("fields") {
-		o.data = l.layout(s.get("fields"), "data", &d.frame)
+	if s.Has("fields") {
+		o.data = l.layout(s.Get("fields"), "data", &d.frame)
 	}
 	l.fits(d, &o, s)
-	if l.err != nil {
+	if l.Err() != nil {
 		return o
 	}
 	switch o.Kind {
@@ -83,12 +84,12 @@ func (l *loader) opcode(d *Dialect, s *section, names map[string]int) Opcode {
 		l.command(d, &o, s)
 	case Identity:
 		for i, key := range identityKeys {
-			if !s.has(key) {
+			if !s.Has(key) {
 				continue
 			}
-			o.identity[i] = l.reference(d, &o, s.get(key), key)
+			o.identity[i] = l.reference(d, &o, s.Get(key), key)
 			if f := d.fieldOf(&o, o.identity[i]); key != "serial" && (f.kind != text || f.patient != 0) {
-				l.fail(s.get(key), "%s has to be a field of kind text with patient: none", key)
+				l.Fail(s.Get(key), "%s has to be a field of kind text with patient: none", key)
 			}
 		}
 	}
@@ -96,8 +97,8 @@ func (l *loader) opcode(d *Dialect, s *section, names map[string]int) Opcode {
 }
 
 // fits holds the data of an opcode against the room that the frame has.
-func (l *loader) fits(d *Dialect, o *Opcode, s *section) {
-	if l.err != nil {
+func (l *loader) fits(d *Dialect, o *Opcode, s *strictyaml.Section) {
+	if l.Err() != nil {
 		return
 	}
 	counters := 0
@@ -110,11 +111,11 @@ func (l *loader) fits(d *Dialect, o *Opcode, s *section) {
 	}
 	switch {
 	case counters > 64:
-		l.fail(s.node, "the counters of a message have %d bits together; there is room for 64", counters)
+		l.Fail(s.Node, "the counters of a message have %d bits together; there is room for 64", counters)
 	case len(o.data.fields) > 0 && d.frame.rest < 0:
-		l.fail(s.get("fields"), "the frame has no place for fields; add {kind: data} to its fields")
+		l.Fail(s.Get("fields"), "the frame has no place for fields; add {kind: data} to its fields")
 	case o.data.bytes > d.maxData:
-		l.fail(s.get("fields"), "the fields have %d bytes; the frame has room for %d", o.data.bytes, d.maxData)
+		l.Fail(s.Get("fields"), "the fields have %d bytes; the frame has room for %d", o.data.bytes, d.maxData)
 	}
 }
 
@@ -128,13 +129,13 @@ func (d *Dialect) fieldOf(o *Opcode, i int) *field {
 
 // reference returns the place of the field that a node names.
 func (l *loader) reference(d *Dialect, o *Opcode, n ast.Node, what string) int {
-	s := l.text(n, what)
+	s := l.Text(n, what)
 	if i := o.data.index(s); i >= 0 {
 		return len(d.frame.fields) + i
 	}
 	i := d.frame.index(s)
 	if i < 0 {
-		l.fail(n, "%s names no field of this message: %s; add it, or correct the name", what, quoted(s))
+		l.Fail(n, "%s names no field of this message: %s; add it, or correct the name", what, strictyaml.Quoted(s))
 	}
 	return i
 }
@@ -177,10 +178,10 @@ func like(codes ...string) func(device.Unit) bool {
 }
 
 // command reads what a message tells the device, or says that it did.
-func (l *loader) command(d *Dialect, o *Opcode, s *section) {
+func (l *loader) command(d *Dialect, o *Opcode, s *strictyaml.Section) {
 	var verbs []device.Verb
-	if s.has("verb_from") && !s.has("verb") {
-		o.verb = l.reference(d, o, s.get("verb_from"), "verb_from")
+	if s.Has("verb_from") && !s.Has("verb") {
+		o.verb = l.reference(d, o, s.Get("verb_from"), "verb_from")
 		f := d.fieldOf(o, o.verb)
 		for _, v := range f.values {
 			if v.verb != device.NoVerb {
@@ -188,57 +189,57 @@ func (l *loader) command(d *Dialect, o *Opcode, s *section) {
 			}
 		}
 		if len(verbs) == 0 {
-			l.fail(s.get("verb_from"), "%s has to be an enumeration with values such as {name: stop, verb: suspend}", quoted(f.name))
+			l.Fail(s.Get("verb_from"), "%s has to be an enumeration with values such as {name: stop, verb: suspend}", strictyaml.Quoted(f.name))
 		}
 	} else {
-		o.Verb = l.verb(s.need("verb", "what is asked for, such as deliver-bolus, or verb_from: the field that says so"))
+		o.Verb = l.verb(s.Need("verb", "what is asked for, such as deliver-bolus, or verb_from: the field that says so"))
 		verbs = []device.Verb{o.Verb}
-		if s.has("verb_from") {
-			l.fail(s.get("verb_from"), "verb and verb_from are both the verb; keep one")
+		if s.Has("verb_from") {
+			l.Fail(s.Get("verb_from"), "verb and verb_from are both the verb; keep one")
 		}
 	}
-	if s.has("therapy") {
-		o.Therapy = l.therapy(s.get("therapy"))
+	if s.Has("therapy") {
+		o.Therapy = l.therapy(s.Get("therapy"))
 		if !d.Therapies.Has(o.Therapy) {
-			l.fail(s.get("therapy"), "the device has no therapy %s; its list stands under device", quoted(o.Therapy.String()))
+			l.Fail(s.Get("therapy"), "the device has no therapy %s; its list stands under device", strictyaml.Quoted(o.Therapy.String()))
 		}
 	} else if d.Therapies != device.TherapiesOf(d.Therapies.First()) {
-		s.need("therapy", "which of the device's therapies it is for: "+d.Therapies.String())
+		s.Need("therapy", "which of the device's therapies it is for: "+d.Therapies.String())
 	}
 	o.value = l.amount(d, o, s, "value", verbs)
 	o.now = l.amount(d, o, s, "now", verbs)
 	o.limit = l.amount(d, o, s, "limit", nil)
-	if l.err != nil || !s.has("now") {
+	if l.Err() != nil || !s.Has("now") {
 		return
 	}
 	if v, n := d.unitOf(o, o.value), d.unitOf(o, o.now); !v.SameKind(n) {
-		l.fail(s.get("now"), "value is in %s and now in %s, which cannot be compared", quoted(v.String()), quoted(n.String()))
+		l.Fail(s.Get("now"), "value is in %s and now in %s, which cannot be compared", strictyaml.Quoted(v.String()), strictyaml.Quoted(n.String()))
 	}
 }
 
 // amount reads where a quantity of a command comes from: a field, or a number
 // and unit.
-func (l *loader) amount(d *Dialect, o *Opcode, s *section, key string, verbs []device.Verb) reference {
+func (l *loader) amount(d *Dialect, o *Opcode, s *strictyaml.Section, key string, verbs []device.Verb) reference {
 	r := reference{field: -1}
-	n := s.get(key)
-	if n == nil || l.err != nil {
+	n := s.Get(key)
+	if n == nil || l.Err() != nil {
 		return r
 	}
-	if word := l.text(n, key); isName(word) {
+	if word := l.Text(n, key); isName(word) {
 		r.field = l.reference(d, o, n, key)
 		if k := d.fieldOf(o, r.field).kind; k != unsigned && k != signed && k != bcd && k != enumeration {
-			l.fail(n, "%s is of kind %s and has no quantity", quoted(word), fieldKinds[k].name)
+			l.Fail(n, "%s is of kind %s and has no quantity", strictyaml.Quoted(word), fieldKinds[k].name)
 		}
 	} else {
 		r.literal = l.quantity(n, key)
 	}
-	if l.err != nil {
+	if l.Err() != nil {
 		return r
 	}
 	u := d.unitOf(o, r)
 	for _, v := range verbs {
 		if want, ok := verbValues[v]; ok && !want.fits(u) {
-			l.fail(n, "the %s of %s is in %s; it has to be %s", key, v, quoted(u.String()), want.what)
+			l.Fail(n, "the %s of %s is in %s; it has to be %s", key, v, strictyaml.Quoted(u.String()), want.what)
 		}
 	}
 	return r
@@ -263,35 +264,35 @@ func (d *Dialect) unitOf(o *Opcode, r reference) device.Unit {
 }
 
 // answers reads what an answer says of which command.
-func (l *loader) answers(d *Dialect, o *Opcode, s *section, names map[string]int) {
-	if o.Kind != Answer || l.err != nil {
+func (l *loader) answers(d *Dialect, o *Opcode, s *strictyaml.Section, names map[string]int) {
+	if o.Kind != Answer || l.Err() != nil {
 		return
 	}
-	if s.has("answers") {
-		word := l.text(s.get("answers"), "answers")
+	if s.Has("answers") {
+		word := l.Text(s.Get("answers"), "answers")
 		i, ok := names[word]
 		if !ok || d.Opcodes[i].Direction != ToDevice {
-			l.fail(s.get("answers"), "answers names no message to the device: %s", quoted(word))
+			l.Fail(s.Get("answers"), "answers names no message to the device: %s", strictyaml.Quoted(word))
 		}
 		o.answers = i
 	}
-	if !s.has("result") {
+	if !s.Has("result") {
 		o.outcome = Failed
-		if l.truth(s.get("succeeded"), "succeeded", true) {
+		if l.Truth(s.Get("succeeded"), "succeeded", true) {
 			o.outcome = Succeeded
 		}
 		return
 	}
-	o.result = l.reference(d, o, s.get("result"), "result")
-	if l.err != nil {
+	o.result = l.reference(d, o, s.Get("result"), "result")
+	if l.Err() != nil {
 		return
 	}
 	f := d.fieldOf(o, o.result)
-	for _, n := range l.list(s.need("succeeded", "the values of result that say so, as in [done]"), "succeeded", maxValues) {
-		word := l.text(n, "succeeded")
+	for _, n := range l.List(s.Need("succeeded", "the values of result that say so, as in [done]"), "succeeded", maxValues) {
+		word := l.Text(n, "succeeded")
 		i := slices.IndexFunc(f.values, func(e enumerated) bool { return e.name == word })
 		if i < 0 {
-			l.fail(n, "%s is no value of %s", quoted(word), quoted(f.name))
+			l.Fail(n, "%s is no value of %s", strictyaml.Quoted(word), strictyaml.Quoted(f.name))
 			return
 		}
 		o.succeeded = append(o.succeeded, f.values[i].raw)

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/myelin-health/myelin/device"
+	"github.com/myelin-health/myelin/internal/strictyaml"
 )
 
 // pump is a dialect with a field of every kind.
@@ -288,7 +289,7 @@ func TestLoadRefuses(t *testing.T) {
 		{"binary", "dialect: \x00", "test.yaml:1:1: this is not text; save the file as UTF-8"},
 		{"UTF-16", "\xff\xfed\x00", "test.yaml:1:1: this is not text"},
 		{"a block of empty lines", "dialect: 1\na: |\n" + strings.Repeat(" \n", 32000), "test.yaml:67:1: more than 64 empty lines in a row; take them out"},
-		{"more empty lines", pump + strings.Repeat("\n", maxEmpty+1), "more than 64 empty lines"},
+		{"more empty lines", pump + strings.Repeat("\n", strictyaml.MaxEmpty+1), "more than 64 empty lines"},
 		{"a long line", pump + "# " + strings.Repeat("x", 511), "test.yaml:82:512: a line of 513 bytes; break it after at most 512"},
 		{"no data", strings.NewReplacer("    - {kind: data}\n", "", ", at: -6", "").Replace(pump), "the frame has no place for fields; add {kind: data} to its fields"},
 		{"no opcodes", pump[:strings.Index(pump, "opcodes:")] + "opcodes: []\n", "opcodes is empty; list at least one"},
@@ -314,7 +315,7 @@ func TestLoadBounds(t *testing.T) {
 		return "dialect: 1\nname: a\ndevice: {therapy: pacing}\nframe:\n  fields:\n    - {name: opcode, kind: opcode, bytes: 2}\n" + fields +
 			"    - {kind: data}\nopcodes:\n" + opcodes
 	}
-	if _, err := Load("test.yaml", []byte(pump+strings.Repeat("\n", maxEmpty))); err != nil {
+	if _, err := Load("test.yaml", []byte(pump+strings.Repeat("\n", strictyaml.MaxEmpty))); err != nil {
 		t.Error(err)
 	}
 	one := "  - {opcode: 0, name: wake, means: wake}\n"
@@ -349,7 +350,7 @@ func TestLoadBounds(t *testing.T) {
 		{"fields", fields(maxFields - 2), fields(maxFields - 1), "test.yaml:46:7: fields has 41 entries; there is room for 40"},
 		{"opcodes", opcodes(maxOpcodes), opcodes(maxOpcodes + 1), "opcodes has 513 entries; there is room for 512"},
 		{"values", values(maxValues), values(maxValues + 1), "values has 257 entries; there is room for 256"},
-		{"file", padded(maxFileBytes), padded(maxFileBytes + 1), "test.yaml:1:1: the file has 65537 bytes; a dialect has at most 65536"},
+		{"file", padded(strictyaml.MaxFileBytes), padded(strictyaml.MaxFileBytes + 1), "test.yaml:1:1: the file has 65537 bytes; a dialect has at most 65536"},
 		{"frame", frame(MaxFrame - 2), frame(MaxFrame - 1), "the fields have 2049 bytes; a frame has at most 2048"},
 	} {
 		load(t, tt.fits)
@@ -357,7 +358,7 @@ func TestLoadBounds(t *testing.T) {
 			t.Errorf("%s: %v", tt.name, err)
 		}
 	}
-	if _, err := Load("test.yaml", []byte(nested(maxNesting-1))); err == nil || !strings.Contains(err.Error(), "name has to be text on one line") {
+	if _, err := Load("test.yaml", []byte(nested(strictyaml.MaxNesting-1))); err == nil || !strings.Contains(err.Error(), "name has to be text on one line") {
 		t.Error(err)
 	}
 	for _, open := range []string{"[", "{a: ", "[{a: "} {

@@ -101,7 +101,7 @@ func Detect(src []byte) bool {
 		if key, _, ok := bytes.Cut(line, []byte(":")); !begun && (!ok || !slices.Contains(sections, string(key))) {
 			return false
 		}
-		if begun = true; declares(line) {
+		if begun = true; format.Declares(line) {
 			return true
 		}
 	}
