@@ -70,6 +70,11 @@ var rooms = []room{
 	{"link/cwt", []string{"link/cose", "internal/cbor", "device"}, nil},
 	{"link/coap", []string{"link", "internal/cbor", "proto/coap", "wire", "device"}, []string{"github.com/plgd-dev/go-coap"}},
 
+	{"guard/envelope", []string{"device", "internal/strictyaml"}, []string{"github.com/goccy/go-yaml"}},
+	{"guard/gate", []string{"device", "event", "guard/envelope", "link/cwt"}, nil},
+	{"guard/front", []string{"device", "event", "guard/gate", "internal/strictyaml"}, []string{"github.com/goccy/go-yaml", "github.com/prometheus/client_golang", "golang.org/x/time"}},
+	{"guard", []string{"device", "event", "wire", "proto", "ble", "link", "internal/cbor", "internal/strictyaml"}, []string{"github.com/goccy/go-yaml", "github.com/prometheus/client_golang", "golang.org/x/crypto"}},
+
 	{"sim", []string{"link", "internal/cbor", "assess", "ble", "capture", "wire", "flow", "proto", "device", "event", "finding", "inventory", "watch", "match", "risk", "report", "internal/testpeer"}, nil},
 	{"internal/testpeer", nil, nil},
 	{"internal/cbor", nil, nil},

@@ -1,0 +1,86 @@
+// SPDX-FileCopyrightText: 2026 The Myelin authors
+// SPDX-License-Identifier: Apache-2.0
+
+// Package front is what all fronts of the guard share: how a front is
+// configured ([Settings]), what it is given ([Env]), how it listens with its
+// bounds ([Listener]), and how it reaches the other side ([Settings.Dial]).
+//
+// A front stands between a device and the others. It protects a server (the
+// device listens: an archive, a pumps' gateway) or a client (the device calls: a
+// scanner that sends images). It has two sides: one where it listens and one to
+// which it forwards; of these the one to the device is inside, the other outside.
+//
+//	protects: server     others ──TLS──▶ listen │ guard │ forward ──▶ device
+//	protects: client     device ──▶ listen │ guard │ forward ──TLS──▶ others
+//
+// This API follows the server and may change.
+package front
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/myelin-health/myelin/device"
+	"github.com/myelin-health/myelin/event"
+	"github.com/myelin-health/myelin/guard/gate"
+)
+
+// A Front is one front, of any kind.
+type Front interface {
+	// Run serves until ctx ends; then it takes nothing new, lets what was begun end
+	// within its drain time, and returns.
+	Run(ctx context.Context) error
+
+	// Update takes over another configuration without dropping a connection: what
+	// is begun from now on follows it. It is of the same kind, name and listening
+	// address, and was checked.
+	Update(p Policy)
+}
+
+// A Policy is a front's part of the configuration, read and checked.
+type Policy interface {
+	// Common are the settings that all fronts have.
+	Common() *Settings
+}
+
+// An Env is what a front is given.
+type Env struct {
+	Gate    *gate.Gate
+	Record  func(*event.Event) error // returns when durable
+	Metrics *Metrics
+	Learned *Learned
+	Log     *slog.Logger // for operators: never a byte of a message, never a name of a person
+	Now     func() time.Time
+	State   string // folder of the front's own files
+}
+
+// Mode is whether a front's lists are enforced.
+type Mode uint8
+
+// The modes.
+const (
+	Enforce Mode = iota
+	Observe      // what would be refused is recorded, and passes
+)
+
+// Refused records what no list of a front allows ([gate.Gate.Refused]), and
+// reports whether it is to be refused indeed. Operation is the protocol's word,
+// destination where it was to go, or "".
+func (e *Env) Refused(s *Settings, peer device.Address, operation, destination, reason string) bool {
+	v := event.Event{Kind: event.AccessRefused, Time: e.Now().UnixNano(), Device: s.Protected(), Peer: peer}
+	enforced := s.Mode == Enforce
+	v.Add(event.Text(event.Front, s.Name), event.Text(event.Operation, operation), event.Text(event.Destination, destination),
+		event.Text(event.Reason, reason), event.Int(event.Count, 1), event.Bool(event.Enforced, enforced))
+	e.Gate.Refused(&v)
+	e.Metrics.Refused(s.Name, operation)
+	return enforced
+}
+
+// Protected is the device behind the front, as events name it.
+func (s *Settings) Protected() device.Address {
+	return device.Address{Kind: device.Host, Value: s.Device}
+}
+
+func (s *Settings) String() string { return fmt.Sprintf("%s front %s", s.Kind, s.Name) }

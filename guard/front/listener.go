@@ -1,0 +1,284 @@
+// SPDX-FileCopyrightText: 2026 The Myelin authors
+// SPDX-License-Identifier: Apache-2.0
+
+package front
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/hex"
+	"errors"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/time/rate"
+
+	"github.com/myelin-health/myelin/device"
+)
+
+// A Conn is a connection that a front accepted. Its deadlines are kept by the
+// front's limits: whoever reads a message calls [Conn.Begin] with its first byte
+// and [Conn.End] with its last.
+type Conn struct {
+	net.Conn
+	Peer        device.Address    // by IP address
+	Certificate *x509.Certificate // that it proved; nil without TLS or without one
+	Settings    *Settings         // as they were when it was accepted
+
+	begun    atomic.Int64 // nanoseconds since 1970; 0: no message is under way
+	received atomic.Int64 // bytes of the message under way
+	first    atomic.Bool  // a message has begun
+	now      func() time.Time
+}
+
+// Actor names who is at the other end by what it proved: "cert-" and sixteen
+// hexadecimal digits of the certificate's SHA-256, or "".
+func (c *Conn) Actor() string {
+	if c.Certificate == nil {
+		return ""
+	}
+	sum := sha256.Sum256(c.Certificate.Raw)
+	return "cert-" + hex.EncodeToString(sum[:8])
+}
+
+// Protection is what the connection proves of a message.
+func (c *Conn) Protection() device.Protection {
+	var p device.Protection
+	if _, ok := c.Conn.(*tls.Conn); ok {
+		p = device.Encrypted
+		if c.Certificate != nil {
+			p |= device.Authenticated | device.Fresh
+		}
+	}
+	return p
+}
+
+// Begin says that a message has begun, and End that it is whole.
+func (c *Conn) Begin() {
+	if c.begun.Load() == 0 {
+		c.received.Store(0)
+		c.begun.Store(c.now().UnixNano())
+		c.first.Store(true)
+	}
+}
+
+// End says that a message is whole.
+func (c *Conn) End() { c.begun.Store(0) }
+
+// Read reads under the deadline that holds now.
+func (c *Conn) Read(b []byte) (int, error) {
+	l := &c.Settings.Limits
+	var deadline time.Time
+	switch begun := c.begun.Load(); {
+	case begun != 0: // who sends steadily may take as long as it takes at the least rate
+		deadline = time.Unix(0, begun).Add(l.Unfinished + time.Duration(c.received.Load())*time.Second/time.Duration(l.Progress))
+	case c.first.Load():
+		deadline = c.now().Add(l.Idle)
+	default:
+		deadline = c.now().Add(l.First)
+	}
+	if err := c.SetReadDeadline(deadline); err != nil {
+		return 0, err
+	}
+	n, err := c.Conn.Read(b)
+	c.received.Add(int64(n))
+	return n, err
+}
+
+// Write writes; a peer that does not take it within the time of an unfinished
+// message is given up.
+func (c *Conn) Write(b []byte) (int, error) {
+	if err := c.SetWriteDeadline(c.now().Add(c.Settings.Limits.Unfinished)); err != nil {
+		return 0, err
+	}
+	return c.Conn.Write(b)
+}
+
+// A Listener accepts a front's connections within its limits. It is for one
+// [Listener.Serve].
+type Listener struct {
+	Env      *Env
+	Settings func() *Settings // those that hold now
+	Handle   func(ctx context.Context, c *Conn)
+
+	mu    sync.Mutex
+	peers map[string]*peer
+	open  map[*Conn]struct{}
+}
+
+// A peer is one address that connects.
+type peer struct {
+	open int
+	rate *rate.Limiter
+	last time.Time
+}
+
+const maxPeers = 4096 // addresses remembered
+
+// Serve accepts until ctx ends. Then it takes no more connections, cancels
+// nothing that was begun, and waits for the handlers until the drain time is over,
+// when it closes what is left. It owns ln.
+//
+// A handler's context ends when the drain time is over; [Listener.Draining] of
+// the context tells a handler earlier, which ends after the message in hand.
+func (l *Listener) Serve(ctx context.Context, ln net.Listener) error {
+	l.peers, l.open = map[string]*peer{}, map[*Conn]struct{}{}
+	defer ln.Close()
+	stop := context.AfterFunc(ctx, func() { ln.Close() })
+	defer stop()
+	work, cancel := context.WithCancel(context.WithValue(context.WithoutCancel(ctx), drainKey{}, ctx.Done()))
+	defer cancel()
+	var wg sync.WaitGroup
+	var failed error
+	for {
+		c, err := ln.Accept()
+		if ctx.Err() != nil {
+			if err == nil {
+				c.Close()
+			}
+			break
+		}
+		if err != nil {
+			if errors.Is(err, net.ErrClosed) {
+				failed = err
+				break
+			}
+			// Out of file descriptors, most often: what is open goes on, and some of it will end.
+			l.Env.Log.Warn("accept", "front", l.Settings().Name, "err", err)
+			select {
+			case <-time.After(50 * time.Millisecond):
+			case <-ctx.Done():
+			}
+			continue
+		}
+		wg.Add(1)
+		go func() {
+			defer wg.Done()
+			l.serve(work, c)
+		}()
+	}
+	done := make(chan struct{})
+	go func() { wg.Wait(); close(done) }()
+	select {
+	case <-done:
+		return failed
+	case <-time.After(l.Settings().Limits.Drain):
+	}
+	cancel()
+	l.mu.Lock()
+	for c := range l.open {
+		c.Conn.Close()
+	}
+	l.mu.Unlock()
+	<-done
+	return failed
+}
+
+type drainKey struct{}
+
+// Draining returns a channel that closes when the front stops: whoever waits
+// for a next message waits no more.
+func Draining(ctx context.Context) <-chan struct{} {
+	c, _ := ctx.Value(drainKey{}).(<-chan struct{})
+	return c
+}
+
+func (l *Listener) serve(ctx context.Context, raw net.Conn) {
+	s := l.Settings()
+	host, _, _ := net.SplitHostPort(raw.RemoteAddr().String())
+	c := &Conn{Conn: raw, Peer: device.Address{Kind: device.IP, Value: host}, Settings: s, now: l.Env.Now}
+	defer raw.Close()
+	if why := l.enter(c, host); why != "" {
+		l.Env.Refused(s, c.Peer, "connect", "", why)
+		return
+	}
+	defer l.leave(c, host)
+	if s.Listen.TLS != nil {
+		t := tls.Server(raw, s.Listen.TLS)
+		hs, cancel := context.WithTimeout(ctx, s.Limits.Handshake)
+		err := t.HandshakeContext(hs)
+		cancel()
+		if err != nil {
+			l.Env.Refused(s, c.Peer, "connect", "", "no secure channel: "+tlsReason(err))
+			return
+		}
+		c.Conn = t
+		if chain := t.ConnectionState().PeerCertificates; len(chain) > 0 {
+			c.Certificate = chain[0]
+		}
+	}
+	l.Handle(ctx, c)
+}
+
+// tlsReason is why a handshake failed, in words of ours: the peer's bytes are not repeated.
+func tlsReason(err error) string {
+	var unknown x509.UnknownAuthorityError
+	var invalid x509.CertificateInvalidError
+	var record tls.RecordHeaderError
+	switch {
+	case errors.As(err, &unknown):
+		return "its certificate is from no authority that is trusted here"
+	case errors.As(err, &invalid):
+		return "its certificate has expired or is not for this"
+	case errors.As(err, &record):
+		return "it does not speak TLS"
+	case errors.Is(err, context.DeadlineExceeded):
+		return "it took too long"
+	}
+	return "the handshake failed"
+}
+
+// enter counts a connection in, or says why it may not.
+func (l *Listener) enter(c *Conn, host string) string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	now := l.Env.Now()
+	p := l.peers[host]
+	if p == nil {
+		if len(l.peers) >= maxPeers {
+			l.forget()
+		}
+		lim := c.Settings.Limits.Rate
+		p = &peer{rate: rate.NewLimiter(rate.Limit(lim), int(10*lim))}
+		l.peers[host] = p
+	}
+	p.last = now
+	switch {
+	case len(l.open) >= c.Settings.Limits.Connections:
+		return "too many connections"
+	case p.open >= c.Settings.Limits.PerPeer:
+		return "too many connections of this address"
+	case !p.rate.AllowN(now, 1):
+		return "too many new connections a second of this address"
+	}
+	p.open++
+	l.open[c] = struct{}{}
+	l.Env.Metrics.Connections(c.Settings.Name, 1)
+	return ""
+}
+
+// forget drops the address without a connection that was heard longest ago.
+func (l *Listener) forget() {
+	var oldest string
+	var at time.Time
+	for h, p := range l.peers {
+		if p.open == 0 && (oldest == "" || p.last.Before(at)) {
+			oldest, at = h, p.last
+		}
+	}
+	delete(l.peers, oldest)
+}
+
+func (l *Listener) leave(c *Conn, host string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.open, c)
+	if p := l.peers[host]; p != nil {
+		p.open--
+	}
+	l.Env.Metrics.Connections(c.Settings.Name, -1)
+}
