@@ -14,6 +14,18 @@
 //	...                       // the device answers, or does not
 //	a.Outcome(gate.Accepted)  // or Rejected, or Unknown
 //
+// What goes where:
+//
+//	                    ┌─ rescue ──────────────▶ pass, and recorded behind it
+//	           ┌ allow ─┤
+//	           │        └─ reserved, durably ───▶ pass, counted (routine)
+//	Ask ─judge─┼ hold ──▶ waits ─ Confirm ─judge again, reserve, record─▶ Release
+//	           │                └ Refuse, or time is over ─ record ─────▶ Gone
+//	           └ deny ──▶ recorded, durably ────▶ refuse
+//
+// Where the envelope only observes, everything passes, and what would have been
+// said is recorded.
+//
 // Alarms, measurements and acknowledgements from a device to people never come
 // here: fronts forward them, whatever happens.
 //
@@ -22,6 +34,10 @@ package gate
 
 import (
 	"context"
+	"errors"
+	"log/slog"
+	"strconv"
+	"sync"
 	"time"
 
 	"github.com/myelin-health/myelin/device"
@@ -35,6 +51,8 @@ type Config struct {
 	Book    *envelope.Book
 	Record  func(*event.Event) error // returns when durable
 	Now     func() time.Time
+	Log     *slog.Logger
+	Count   func(front string, verb device.Verb, v device.Verdict) // for metrics; nil is none
 
 	// Page is the address of the guard's own page, for the answers to senders whose
 	// command waits for a person: "https://guard.icu:8443/".
@@ -49,11 +67,8 @@ type Device struct {
 	Envelope *envelope.Envelope // nil: all is observed
 }
 
-// A Person may confirm what is held, in a clinical role.
-type Person struct {
-	ID   string // initials or a number, never a name
-	Role envelope.ClinicalRole
-}
+// A Person may confirm what is held, if the role is a clinical one.
+type Person = envelope.Person
 
 // An Ask is a command that somebody asks for.
 type Ask struct {
@@ -68,6 +83,9 @@ type Ask struct {
 	// all when it was refused. Nil: a command of this front cannot be held, and is
 	// refused instead.
 	Release func(ctx context.Context, a *Answer)
+
+	// Gone is called instead when it is refused, or its time is over. Nil is allowed.
+	Gone func(reason string)
 }
 
 // An Answer is what was decided on an Ask.
@@ -78,7 +96,8 @@ type Answer struct {
 	Reason   string
 	Hold     string    // id of what waits for a person, or ""
 	Expires  time.Time // of what waits
-	// unexported: gate, ask, reservation
+
+	dose *envelope.Reservation // nil: nothing is delivered
 }
 
 // An Outcome is what came of a command that was sent.
@@ -91,34 +110,226 @@ const (
 	Rejected                // the device did not
 )
 
-// A Gate decides. It may be used by several goroutines.
-type Gate struct{ cfg Config }
+// Bounds of what a gate keeps.
+const (
+	maxHeld       = 64  // commands that wait for a person; of one device, maxHeldDevice
+	maxHeldDevice = 8   // more are refused: a clinician who is asked eight things at once reads none of them
+	maxRecent     = 200 // verdicts for the page
+	maxBehind     = 1024
+	releaseTime   = 20 * time.Second // for a front to forward what was released
+)
+
+// A Gate decides. It may be used by several goroutines. It has to be closed.
+type Gate struct {
+	cfg Config
+
+	mu      sync.Mutex
+	devices map[string]Device
+	people  []Person
+	states  map[string]string // therapy state by device
+	held    map[string]*waiting
+	next    uint64 // of the ids of what is held
+	recent  []Said // the newest last
+	counted map[summary]*count
+	why     map[uint64]string // of doubts that are being settled
+
+	behind chan *event.Event // records that follow what passed
+	done   sync.WaitGroup
+}
 
 // New makes a gate.
-func New(cfg Config) *Gate { return &Gate{cfg} }
+func New(cfg Config) *Gate {
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	g := &Gate{
+		cfg: cfg, devices: cfg.Devices, people: cfg.People, states: map[string]string{}, held: map[string]*waiting{},
+		counted: map[summary]*count{}, why: map[uint64]string{}, behind: make(chan *event.Event, maxBehind),
+	}
+	g.done.Go(func() {
+		for e := range g.behind {
+			g.record(e)
+		}
+	})
+	return g
+}
+
+// Close records what was only counted, and ends what follows behind. Nothing
+// may be asked any more.
+func (g *Gate) Close() {
+	g.flush(g.cfg.Now(), true)
+	close(g.behind)
+	g.done.Wait()
+}
+
+// Update takes over other devices, envelopes and people. What is held is judged
+// by the new envelope when it is released.
+func (g *Gate) Update(devices map[string]Device, people []Person) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.devices, g.people = devices, people
+}
 
 // Ask decides on a command. When it may pass and delivers something, its dose
 // is reserved, durably, before Ask returns; a rescue waits for nothing. Verdicts
-// that are not routine are recorded, durably, before Ask returns.
+// that are not routine are recorded, durably, before Ask returns, but those of
+// rescues.
 func (g *Gate) Ask(ctx context.Context, a *Ask) *Answer {
-	return &Answer{Verdict: device.Deny, Reason: "nothing decides yet"}
+	dev, known := g.device(a)
+	if !known {
+		return g.refuse(a, &Answer{Verdict: device.Deny, Enforced: true, Reason: "no device of this name is guarded here"})
+	}
+	d, dose, err := g.cfg.Book.Reserve(a.Device, dev.Envelope, &a.Request)
+	out := &Answer{Verdict: d.Verdict, Enforced: d.Enforced, Reason: d.Reason, dose: dose}
+	if err != nil && !d.Rescue {
+		g.cfg.Log.Error("a dose could not be reserved", "front", a.Front, "device", a.Device, "err", err)
+		out.Verdict, out.Reason = device.Deny, "the guard cannot write down what would be given; ask at the device itself"
+	}
+	switch {
+	case d.Rescue:
+		out.Pass = true
+		g.say(a, out, true)
+	case out.Verdict == device.Allow:
+		out.Pass = true
+		g.routine(a, out)
+	case out.Verdict == device.AllowEmergency:
+		out.Pass = true
+		g.say(a, out, false) // loud, and no emergency waits for a disk that fails
+	case !out.Enforced:
+		out.Pass = true
+		g.say(a, out, false)
+	case out.Verdict == device.Hold:
+		return g.hold(a, out, d.Hold)
+	default:
+		return g.refuse(a, out)
+	}
+	return out
+}
+
+// device returns the device that is asked, and fills in what is known of it.
+func (g *Gate) device(a *Ask) (Device, bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	dev, ok := g.devices[a.Device]
+	if a.Request.Command.Therapy == device.NoTherapy {
+		a.Request.Command.Therapy = dev.Therapy
+	}
+	if s := g.states[a.Device]; a.Request.State == "" {
+		a.Request.State = s
+	}
+	return dev, ok
+}
+
+// refuse records a refusal.
+func (g *Gate) refuse(a *Ask, out *Answer) *Answer {
+	out.Pass = false
+	if out.dose != nil {
+		out.dose.Withdrawn()
+		out.dose = nil
+	}
+	g.say(a, out, false)
+	return out
 }
 
 // Sent says that the first byte is about to go to the device: from now on the
 // dose may be given.
-func (a *Answer) Sent() {}
+func (a *Answer) Sent() { a.dose.Sent() }
+
+// Reservation is the id of the dose that was reserved, for [envelope.Report]; 0 is none.
+func (a *Answer) Reservation() uint64 { return a.dose.ID() }
 
 // Outcome says what came of it. It is called once, after Sent.
-func (a *Answer) Outcome(o Outcome) {}
+func (a *Answer) Outcome(o Outcome) {
+	switch o {
+	case Accepted:
+		a.dose.Accepted()
+	case Rejected:
+		a.dose.Rejected()
+	default:
+		a.dose.Doubted()
+	}
+}
 
 // Abandon says that the command was not sent, and never will be: its
 // reservation is given back. It has no effect after Sent.
-func (a *Answer) Abandon() {}
+func (a *Answer) Abandon() { a.dose.Withdrawn() }
 
-// Report takes what a device itself says that it gives.
-func (g *Gate) Report(id string, r envelope.Report) {}
+// Report takes what a device itself says that it gives. It does not wait for
+// anything that a person does.
+func (g *Gate) Report(id string, r *envelope.Report) {
+	g.mu.Lock()
+	dev, ok := g.devices[id]
+	if ok && r.State != "" {
+		g.states[id] = r.State
+	}
+	g.mu.Unlock()
+	if !ok {
+		return
+	}
+	if err := g.cfg.Book.Report(id, dev.Envelope, r); err != nil {
+		g.cfg.Log.Error("what a device reported could not be written down", "device", id, "err", err)
+	}
+}
 
-// Refused records what no list of a front allows, the first of a kind at once,
-// more of the same kind counted, once a minute. It returns when the first is durable,
-// or failed to be.
-func (g *Gate) Refused(e *event.Event) {}
+// State returns the therapy's state as the device reported it last, or "".
+func (g *Gate) State(id string) string {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.states[id]
+}
+
+// Settle says what came of a dose that is in doubt, in the name of a person who
+// found out, and why.
+func (g *Gate) Settle(p Person, id uint64, given bool, why string) error {
+	if err := g.clinical(p); err != nil {
+		return err
+	}
+	if why == "" {
+		return errors.New("a doubt is settled with a reason: what was looked at, and what it said")
+	}
+	g.mu.Lock()
+	g.why[id] = why
+	g.mu.Unlock()
+	defer func() {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		delete(g.why, id)
+	}()
+	return g.cfg.Book.Settle(id, given, p.ID)
+}
+
+// Notice records what the book tells: a dose in doubt, and how that ended. It is
+// for [envelope.Config.Tell].
+func (g *Gate) Notice(n envelope.Notice) {
+	e := &event.Event{Kind: event.DoseDoubted, Time: g.cfg.Now().UnixNano(), Device: device.Address{Kind: device.Host, Value: n.Device}}
+	reason, outcome, by := n.Text, event.Unknown, ""
+	if d := n.Doubt; d != nil {
+		reason = d.Why
+		if d.Settled {
+			outcome, by = event.Failed, d.By
+			if d.Given {
+				outcome = event.Succeeded
+			}
+			g.mu.Lock()
+			if why := g.why[d.ID]; why != "" {
+				reason = why
+			}
+			g.mu.Unlock()
+		}
+		e.Add(event.Int(event.Verb, d.Verb), event.Text(event.Value, d.Value.String()), event.Text(event.Target, strconv.FormatUint(d.ID, 10)))
+	}
+	e.Add(event.Text(event.Reason, reason), event.Int(event.Outcome, outcome), event.Text(event.Actor, by))
+	g.record(e)
+}
+
+// clinical reports whether a person may decide, as an error that says why not.
+func (g *Gate) clinical(p Person) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, q := range g.people {
+		if q == p && q.Role != envelope.NoClinicalRole {
+			return nil
+		}
+	}
+	return ErrRole
+}
