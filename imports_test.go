@@ -76,6 +76,7 @@ var rooms = []room{
 	{"guard", []string{"device", "event", "wire", "proto", "ble", "link", "internal/cbor", "internal/strictyaml"}, []string{"github.com/goccy/go-yaml", "github.com/prometheus/client_golang", "golang.org/x/crypto"}},
 
 	{"sim", []string{"link", "internal/cbor", "assess", "ble", "capture", "wire", "flow", "proto", "device", "event", "finding", "inventory", "watch", "match", "risk", "report", "internal/testpeer"}, nil},
+	{"drill", []string{"sim", "guard", "assess", "capture", "watch", "match", "link", "ledger", "report", "device", "event", "finding", "wire", "proto", "internal/cbor", "internal/strictyaml"}, []string{"github.com/goccy/go-yaml"}},
 	{"internal/testpeer", nil, nil},
 	{"internal/cbor", nil, nil},
 	{"internal/strictyaml", []string{"device"}, []string{"github.com/goccy/go-yaml"}},
@@ -84,7 +85,7 @@ var rooms = []room{
 	{"internal/bench", []string{"capture", "ble", "proto"}, nil},
 	{
 		"cmd",
-		[]string{"assess", "capture", "device", "event", "finding", "flow", "internal/cbor", "inventory", "link", "match", "proto", "report", "risk", "sim", "watch", "wire"},
+		[]string{"assess", "capture", "device", "drill", "event", "finding", "flow", "internal/cbor", "inventory", "link", "match", "proto", "report", "risk", "sim", "watch", "wire"},
 		[]string{"github.com/spf13/cobra", "github.com/spf13/pflag", "github.com/jedib0t/go-pretty", "golang.org/x/sys"},
 	},
 }

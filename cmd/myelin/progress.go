@@ -44,6 +44,16 @@ func (m *meter) show(packets, bytes, total uint64) {
 	fmt.Fprintf(m.w, "\r\x1b[K%s", meterLine(packets, bytes, total, now.Sub(m.began)))
 }
 
+// say shows another line.
+func (m *meter) say(format string, args ...any) {
+	now := time.Now()
+	if m.w == nil || now.Before(m.next) {
+		return
+	}
+	m.next, m.shown = now.Add(meterEvery), true
+	fmt.Fprintf(m.w, "\r\x1b[K"+format, args...)
+}
+
 // clear takes the line away.
 func (m *meter) clear() {
 	if m.shown {

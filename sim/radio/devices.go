@@ -32,6 +32,7 @@ const (
 	strapSerial    = "PL-2208417"
 	meterSerial    = "OM-4410927"
 	scaleSerial    = "WI-9030664"
+	readerSerial   = "RD-118204"
 	benPhone       = "Ben's phone"
 	strangersPhone = "Kit's phone"
 )
@@ -62,6 +63,7 @@ var (
 	strapAddress    = address(ble.Public, "00:00:5E:00:53:84")
 	meterAddress    = address(ble.Public, "00:00:5E:00:53:92")
 	scaleAddress    = address(ble.Public, "00:00:5E:00:53:A9")
+	readerAddress   = address(ble.Public, "00:00:5E:00:53:C4")
 	benAddress      = address(ble.Public, "00:00:5E:00:53:B1")
 	strangerAddress = address(ble.Public, "00:00:5E:00:53:D3")
 	monitorAddress  = address(ble.Public, "00:00:5E:00:53:E7")
@@ -74,7 +76,7 @@ func Secrets() []string {
 	out := []string{
 		AnnaName, "Lindqvist", annaRecord, annaRecord[3:], fmt.Sprint(annaBorn), CleoName, "Marchetti", fmt.Sprint(cleoBorn),
 		BenName, "Okafor", physician, pumpSerial, strings.TrimPrefix(pumpSerial, "OH1-"), icdSerial, strapSerial, strings.TrimPrefix(strapSerial, "PL-"),
-		meterSerial, strings.TrimPrefix(meterSerial, "OM-"), scaleSerial, strings.TrimPrefix(scaleSerial, "WI-"),
+		meterSerial, strings.TrimPrefix(meterSerial, "OM-"), scaleSerial, strings.TrimPrefix(scaleSerial, "WI-"), readerSerial, strings.TrimPrefix(readerSerial, "RD-"),
 		benPhone, strangersPhone, fmt.Sprint(podSequence), pin,
 	}
 	for _, n := range []uint32{podSerial, icdAddress, stimSerial} {
@@ -83,7 +85,7 @@ func Secrets() []string {
 	for _, n := range []uint32{classicSerial, sensorSerial, wandSerial} {
 		out = append(out, fmt.Sprintf("%06x", n), fmt.Sprint(n))
 	}
-	for _, a := range []ble.Address{pumpAddress, bootAddress, icdBLEAddress, strapAddress, meterAddress, scaleAddress, benAddress, strangerAddress, monitorAddress} {
+	for _, a := range []ble.Address{pumpAddress, bootAddress, icdBLEAddress, strapAddress, meterAddress, scaleAddress, readerAddress, benAddress, strangerAddress, monitorAddress} {
 		for _, b := range [][]byte{a.Bytes[:], reversed(a.Bytes[:])} {
 			plain := hex.EncodeToString(b)
 			out = append(out, plain)
@@ -222,6 +224,23 @@ func (s *scene) strap() *party {
 	}
 	v := &server{}
 	v.about("Pulse Line", "Velo Sport", "Pulse Line", strapSerial, "2.4", level)
+	v.service(svcHeartRate)
+	v.characteristic(chrHeartRate, propertyNotify, level, nil, nil)
+	v.characteristic(chrSensorLocation, propertyRead, level, []byte{1}, nil)
+	p.server = v.close()
+	return p
+}
+
+// reader makes what a patient holds over her implant at home, and what an app of the
+// maker reads. In its legacy form it asks no app who it is.
+func (s *scene) reader() *party {
+	p := &party{identity: readerAddress, name: "Reader S", service: svcHeartRate}
+	level := 0
+	if s.form == Protected {
+		p.private, p.irk, level = true, s.key(), 3
+	}
+	v := &server{}
+	v.about("Reader S", "Halden Cardio", "Reader S", readerSerial, "2.2", level)
 	v.service(svcHeartRate)
 	v.characteristic(chrHeartRate, propertyNotify, level, nil, nil)
 	v.characteristic(chrSensorLocation, propertyRead, level, []byte{1}, nil)

@@ -43,10 +43,11 @@ var (
 	stimWell     = Take{Device: "stim", Scenario: "adjust", Form: Protected, Layer: Frames}
 	meterWell    = Take{Device: "meter", Scenario: "download", Form: Protected, Layer: Air}
 	scaleWell    = Take{Device: "scale", Scenario: "weigh-in", Form: Protected, Layer: Air}
+	readerWell   = Take{Device: "reader", Scenario: "app", Form: Protected, Layer: Air}
 	strapWell    = Take{Device: "strap", Scenario: "training", Form: Protected, Layer: Air}
 )
 
-// Rows are the rows A01 to A24, A38 and A39 of the catalogue, as far as they can be heard:
+// Rows are the rows A01 to A24, A30, A38 and A39 of the catalogue, as far as they can be heard:
 // of A19, a code that all devices have, nothing goes over the air. Several rows
 // are heard on Bluetooth and on an older radio.
 var Rows = []Row{
@@ -79,6 +80,7 @@ var Rows = []Row{
 	{"A23", "wake-ups without a limit", frames("icd", "wake-flood"), kinds(finding.RadioWakeFlood), device.Catastrophic, icdReadsWell},
 	{"A23", "the same against a protected radio", Take{"icd", "wake-flood", Protected, Frames, false}, kinds(finding.RadioWakeFlood), device.Catastrophic, icdReadsWell},
 	{"A24", "a patient's name and record number in clear", frames("icd", "read-out"), kinds(finding.PHIInClear), 0, icdReadsWell},
+	{"A30", "an app that nobody paired uses the reader of an implant", air("reader", "app"), kinds(finding.BLEMedicalServiceUnencrypted, finding.PHIInClear), 0, readerWell},
 	{"A38", "SweynTooth: a key of zeros", air("pump", "zero-key"), kinds(finding.BLEEncryptionSkipped, finding.BLEKeyStaticOrZero), device.Critical, pumpPairs},
 	{"A38", "SweynTooth: a key of 253 octets", air("pump", "key-size"), kinds(finding.BLEEncryptionSkipped, finding.BLEKeySizeWeak), device.Critical, pumpPairs},
 	{"A38", "SweynTooth: no DHKey checks", air("pump", "dhkey-skip"), kinds(finding.BLEEncryptionSkipped), device.Critical, pumpPairs},

@@ -70,6 +70,7 @@ var worn = map[string]device.Product{
 	"patch":   {Manufacturer: "Okapi Health", Model: "Dose Patch", Class: "patch pump", Harm: device.Critical},
 	"meter":   {Manufacturer: "Okapi Health", Model: "Dose Meter", Version: "1.2", Class: "glucose meter", Harm: device.Serious},
 	"scale":   {Manufacturer: "Velo Sport", Model: "Weigh In", Version: "1.1", Class: "weight scale", Harm: device.Serious},
+	"reader":  {Manufacturer: "Halden Cardio", Model: "Reader S", Version: "2.2", Class: "heart rate sensor", Harm: device.Serious},
 	"strap":   {Manufacturer: "Velo Sport", Model: "Pulse Line", Version: "2.4", Class: "heart rate sensor", Harm: device.Serious},
 }
 

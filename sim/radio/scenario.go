@@ -145,6 +145,8 @@ var Scenarios = []Scenario{
 
 	{Device: "scale", Name: "weigh-in", Forms: both, Layers: airFirst, About: "a scale tells a phone weight and body composition, two mornings", play: (*scene).weighIn},
 
+	{Device: "reader", Name: "app", Forms: both, Layers: airFirst, About: "an app uses the reader of an implant: one that nobody paired, or one that was", play: (*scene).readerApp},
+
 	{Device: "strap", Name: "training", Forms: both, Layers: airFirst, About: "a heart-rate strap and a phone", play: (*scene).training},
 	{Device: "strap", Name: "reconnect-cached", Forms: strong, Layers: bluetooth, About: "bonded devices connect again, and discover nothing", play: reconnection("strap", false)},
 }

@@ -19,6 +19,8 @@ func (s *scene) device(name string) (central, peripheral *party) {
 		return s.phone("HomeLink", monitorAddress), s.icd()
 	case "strap":
 		return s.benPhone(), s.strap()
+	case "reader":
+		return s.stranger(), s.reader()
 	case "meter":
 		return s.benPhone(), s.meter().party
 	case "scale":
@@ -168,6 +170,25 @@ func (s *scene) training() {
 	l.introduce()
 	l.subscribe(byNotification, chrHeartRate)
 	l.beats(60)
+	l.disconnect()
+}
+
+// readerApp is an app that uses the reader of an implant: one that nobody paired, or,
+// where the reader asks, one that was paired with data that came another way.
+func (s *scene) readerApp() {
+	app, reader := s.device("reader")
+	if s.form == Protected {
+		app.says, reader.says = featuresFor(ble.OutOfBand, true)
+	}
+	l := s.connect(app, reader)
+	if s.form == Protected {
+		l.pair(true)
+	}
+	l.discover()
+	l.introduce()
+	l.read(chrSensorLocation)
+	l.subscribe(byNotification, chrHeartRate)
+	l.beats(30)
 	l.disconnect()
 }
 
