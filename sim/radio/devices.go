@@ -37,12 +37,23 @@ const (
 	strangersPhone = "Kit's phone"
 )
 
-// Serial numbers that a hospital's list of devices has, too. They are patient
-// data.
+// What others know of the devices and their patients too: a hospital's list, and
+// live devices of the same story. All of it is patient data.
 const (
 	PumpSerial       = pumpSerial
 	ICDSerial        = icdSerial
 	StimulatorSerial = stimSerial
+
+	ICDAddress    = icdAddress
+	WandSerial    = wandSerial
+	ClassicSerial = classicSerial
+	PodSerial     = podSerial
+	PodSequence   = podSequence
+	SensorSerial  = sensorSerial
+	AnnaRecord    = annaRecord
+	AnnaBorn      = annaBorn
+	CleoBorn      = cleoBorn
+	Physician     = physician
 )
 
 // address writes one as people do.

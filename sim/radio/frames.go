@@ -6,6 +6,7 @@ package radio
 import (
 	"encoding/binary"
 	"fmt"
+	"sync"
 	"time"
 
 	dialect "github.com/myelin-health/myelin/proto/radio"
@@ -30,10 +31,8 @@ type tagger struct {
 
 // ether returns one of the dialects that come with Myelin.
 func (s *scene) ether(name string, channel uint16, always ...any) *ether {
-	for _, d := range dialect.Samples() {
-		if d.Name == name {
-			return &ether{s: s, d: d, channel: channel, always: always}
-		}
+	if d := Sample(name); d != nil {
+		return &ether{s: s, d: d, channel: channel, always: always}
 	}
 	s.note(fmt.Errorf("radio: no dialect %s", name))
 	return nil
@@ -51,18 +50,31 @@ func (s *scene) sealedEther(name string, channel uint16) *ether {
 // string or []byte. It returns the frame. In a sealed ether the field "message", if
 // there is one, is what is encrypted.
 func (e *ether) say(opcode string, fields ...any) []byte {
-	m, err := e.d.Message(opcode)
+	all := append(append([]any{}, e.always...), fields...)
+	if e.sealed != nil {
+		m, err := e.d.Message(opcode)
+		if err != nil {
+			e.s.note(err)
+			return nil
+		}
+		all = e.sealed.seal(m, all)
+	}
+	frame, err := Compose(e.d, opcode, all...)
 	if err != nil {
 		e.s.note(err)
 		return nil
 	}
-	all := append(append([]any{}, e.always...), fields...)
-	if e.sealed != nil {
-		all = e.sealed.seal(m, all)
-	}
-	for i := 0; i+1 < len(all); i += 2 {
-		name := all[i].(string)
-		switch v := all[i+1].(type) {
+	e.again(frame, int8(-58-e.s.rng.IntN(6)))
+	return frame
+}
+
+// Compose returns a frame of a dialect: an opcode, and fields, each a name and an
+// int, int64, uint32, string or []byte, of which the last one of a name counts.
+func Compose(d *dialect.Dialect, opcode string, fields ...any) ([]byte, error) {
+	m, err := d.Message(opcode)
+	for i := 0; i+1 < len(fields) && err == nil; i += 2 {
+		name, _ := fields[i].(string)
+		switch v := fields[i+1].(type) {
 		case int:
 			err = m.Set(name, int64(v))
 		case int64:
@@ -73,14 +85,26 @@ func (e *ether) say(opcode string, fields ...any) []byte {
 			err = m.SetBytes(name, []byte(v))
 		case []byte:
 			err = m.SetBytes(name, v)
-		}
-		if err != nil {
-			e.s.note(err)
+		default:
+			err = fmt.Errorf("radio: field %q of another type", name)
 		}
 	}
-	frame := e.d.Append(nil, m)
-	e.again(frame, int8(-58-e.s.rng.IntN(6)))
-	return frame
+	if err != nil {
+		return nil, err
+	}
+	return d.Append(nil, m), nil
+}
+
+var samples = sync.OnceValue(dialect.Samples)
+
+// Sample returns one of the dialects that come with Myelin, or nil.
+func Sample(name string) *dialect.Dialect {
+	for _, d := range samples() {
+		if d.Name == name {
+			return d
+		}
+	}
+	return nil
 }
 
 // again sends a frame that was recorded, as strong as a receiver hears it.
