@@ -1,0 +1,51 @@
+// SPDX-FileCopyrightText: 2026 The Myelin authors
+// SPDX-License-Identifier: Apache-2.0
+
+package legacy
+
+import "fmt"
+
+// A Model is a kind of device that can be made.
+type Model struct {
+	Name    string
+	Network string // udp or tcp: what it is served on where nothing else is asked for
+	About   string
+	New     func(Config) (Device, error)
+}
+
+// Models is the table of devices.
+var Models = []Model{
+	{"rhythm-s", "udp", "a pacemaker and defibrillator; radio, halden-mics", as(NewRhythmS)},
+	{"rhythm-a", "udp", "an old defibrillator; radio, halden-wand", as(NewRhythmA)},
+	{"calm", "udp", "a neurostimulator; radio, tessel-calm", as(NewCalm)},
+	{"dose-classic", "udp", "an insulin pump with a remote control; radio, okapi-classic", as(NewClassic)},
+	{"dose-patch", "udp", "a patch pump; radio, okapi-patch", as(NewPatch)},
+}
+
+// as makes a constructor one of a [Device].
+func as[D Device](f func(Config) (D, error)) func(Config) (Device, error) {
+	return func(cfg Config) (Device, error) { return f(cfg) }
+}
+
+// New makes a device by the name of its model.
+func New(model string, cfg Config) (Device, error) {
+	for i := range Models {
+		if Models[i].Name == model {
+			return Models[i].New(cfg)
+		}
+	}
+	return nil, fmt.Errorf("legacy: no device %q", model)
+}
+
+// NetworkOf returns the usual network of a model: udp or tcp.
+func NetworkOf(model string) string {
+	for i := range Models {
+		if Models[i].Name == model {
+			return Models[i].Network
+		}
+	}
+	return ""
+}
+
+// Attacks is the table of attacks, in the order of the catalogue.
+var Attacks = radioAttacks
