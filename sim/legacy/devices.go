@@ -3,7 +3,11 @@
 
 package legacy
 
-import "fmt"
+import (
+	"cmp"
+	"fmt"
+	"slices"
+)
 
 // A Model is a kind of device that can be made.
 type Model struct {
@@ -20,6 +24,7 @@ var Models = []Model{
 	{"calm", "udp", "a neurostimulator; radio, tessel-calm", as(NewCalm)},
 	{"dose-classic", "udp", "an insulin pump with a remote control; radio, okapi-classic", as(NewClassic)},
 	{"dose-patch", "udp", "a patch pump; radio, okapi-patch", as(NewPatch)},
+	{"dose-one", "udp", "an insulin pump with an app; plain CoAP", as(NewDoseOne)},
 }
 
 // as makes a constructor one of a [Device].
@@ -48,4 +53,11 @@ func NetworkOf(model string) string {
 }
 
 // Attacks is the table of attacks, in the order of the catalogue.
-var Attacks = radioAttacks
+var Attacks = ordering(radioAttacks, coapAttacks)
+
+// ordering puts tables together, in the order of their rows.
+func ordering(tables ...[]Attack) []Attack {
+	all := slices.Concat(tables...)
+	slices.SortStableFunc(all, func(a, b Attack) int { return cmp.Compare(a.Row, b.Row) })
+	return all
+}
