@@ -45,9 +45,14 @@ var (
 
 // begin writes MSH. profile is that of MSH-21, or empty; application is MSH-16.
 func begin(at time.Duration, from, to []string, kind, id, application, profile string) *message {
+	return beginAsking(at, from, to, kind, id, "AL", application, profile)
+}
+
+// beginAsking writes MSH with what MSH-15 asks for, too.
+func beginAsking(at time.Duration, from, to []string, kind, id, accept, application, profile string) *message {
 	m := &message{id: id}
 	m.Segment("MSH").Components(from...).Text("StAda").Components(to...).Text("StAda").Text(stamp(at)).Empty(1).
-		Components(strings.Split(kind, "^")...).Text(id).Text("P").Text("2.6").Empty(2).Text("AL").Text(application)
+		Components(strings.Split(kind, "^")...).Text(id).Text("P").Text("2.6").Empty(2).Text(accept).Text(application)
 	if profile != "" {
 		m.Empty(4).Components(strings.Split(profile, "^")...)
 	}
@@ -128,16 +133,22 @@ const (
 	mdcMilligram    = "263890^MDC_DIM_MILLI_G^MDC^mg^mg^UCUM"
 	mdcKilogram     = "263875^MDC_DIM_KILO_G^MDC^kg^kg^UCUM"
 	pcd01Profile    = "IHE_PCD_001^IHE PCD^1.3.6.1.4.1.19376.1.6.1.1.1^ISO"
+	pcd10Profile    = "IHE_PCD_010^IHE PCD^1.3.6.1.4.1.19376.1.6.1.10.1^ISO"
 	pcd03Profile    = "IHE_PCD_003^IHE PCD^1.3.6.1.4.1.19376.1.6.1.3.1^ISO"
 	weightOfPatient = "70"
 )
 
 // report is PCD-01 (PCD TF-2 section 3.1): what each pump is and does.
 func report(at time.Duration, id string, p *pump) *message {
-	m := begin(at, appGW, appEHR, "ORU^R01^ORU_R01", id, "NE", pcd01Profile).software("Norra Medical", "1.8", "FlowLink")
+	return begin(at, appGW, appEHR, "ORU^R01^ORU_R01", id, "NE", pcd01Profile).observations(at, p, "")
+}
+
+// observations are what a pump is and does, and what has happened to it, if anything.
+func (m *message) observations(at time.Duration, p *pump, event string) *message {
+	m.software("Norra Medical", "1.8", "FlowLink")
 	m.patient(p.patient)
 	m.Segment("PV1").Empty(1).Text("I").Components("ICU", "3", p.bed).Empty(15).Components(p.patient.visit, "", "", "StAda", "VN")
-	m.Segment("OBR").Text("1").Components(p.order, "CastorEHR").Components("INF-"+id, "FlowLink", euiGW, "EUI-64").
+	m.Segment("OBR").Text("1").Components(p.order, "CastorEHR").Components("INF-"+m.id, "FlowLink", euiGW, "EUI-64").
 		Components(p.drug, p.drugName, "RXNORM").Empty(2).Text(stamp(at))
 	n := 0
 	obx := func(kind, term, place, value, unit, status string) {
@@ -157,6 +168,9 @@ func report(at time.Duration, id string, p *pump) *message {
 	obx("ST", "531972^MDC_ID_PROD_SPEC_SERIAL^MDC", "1.0.0.3", p.serial, "", "R")
 	obx("ST", "531975^MDC_ID_PROD_SPEC_SW^MDC", "1.0.0.4", p.version, "", "R")
 	obx("", "69986^MDC_DEV_PUMP_INFUS_VMD^MDC", "1.1.0.0", "", "", "X")
+	if event != "" {
+		obx("CWE", "0^MDCX_ATTR_EVT_COND^MDC", "1.1.1.4", "0^"+event+"^MDC", "", "R")
+	}
 	obx("CWE", "184508^MDC_PUMP_STAT^MDC", "1.1.1.5", "^pump-status-infusing", "", "R")
 	obx("NM", "157784^MDC_FLOW_FLUID_PUMP^MDC", "1.1.2.6", p.flow, mdcMLPerHour, "R")
 	if p.dose != "" {
@@ -169,7 +183,10 @@ func report(at time.Duration, id string, p *pump) *message {
 // order is PCD-03 (PCD TF-2 section 3.3), a titration: RGV^O15 with what the
 // running infusion is to give from now on.
 func order(at time.Duration, id string, p *pump, rate, unit string) *message {
-	m := begin(at, appEHR, appGW, "RGV^O15^RGV_O15", id, "AL", pcd03Profile)
+	return begin(at, appEHR, appGW, "RGV^O15^RGV_O15", id, "AL", pcd03Profile).titration(at, p, rate, unit)
+}
+
+func (m *message) titration(at time.Duration, p *pump, rate, unit string) *message {
 	m.patient(p.patient)
 	m.Segment("PV1").Empty(1).Text("I").Components("ICU", "3", p.bed)
 	m.Segment("ORC").Text("XO").Components(p.order, "CastorEHR").Empty(6).Text(stamp(at)).Components("", "Reyes", "Jon").
