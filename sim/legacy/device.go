@@ -63,6 +63,13 @@ type Config struct {
 	// is not so any more.
 	Mended bool
 
+	// Upstream is the address on loopback of what the device itself connects to: the
+	// hospital information system of a FlowLink, the cloud of a HomeLink. Empty: nobody.
+	Upstream string
+
+	// Confirms: a clinician stands at the pumps of a FlowLink who starts whatever is ordered.
+	Confirms bool
+
 	// Noted is told of each entry of the journal, while the device is locked.
 	Noted func(Entry)
 }

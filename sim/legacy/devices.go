@@ -25,6 +25,8 @@ var Models = []Model{
 	{"dose-classic", "udp", "an insulin pump with a remote control; radio, okapi-classic", as(NewClassic)},
 	{"dose-patch", "udp", "a patch pump; radio, okapi-patch", as(NewPatch)},
 	{"dose-one", "udp", "an insulin pump with an app; plain CoAP", as(NewDoseOne)},
+	{"flowlink", "tcp", "an infusion pump gateway with two pumps; HL7 over MLLP", as(NewFlowLink)},
+	{"castor", "tcp", "where the gateway's reports and answers go; HL7 over MLLP", as(NewCastor)},
 }
 
 // as makes a constructor one of a [Device].
@@ -53,7 +55,7 @@ func NetworkOf(model string) string {
 }
 
 // Attacks is the table of attacks, in the order of the catalogue.
-var Attacks = ordering(radioAttacks, coapAttacks)
+var Attacks = ordering(radioAttacks, coapAttacks, []Attack{forgedOrder})
 
 // ordering puts tables together, in the order of their rows.
 func ordering(tables ...[]Attack) []Attack {
