@@ -16,6 +16,7 @@ import (
 	"github.com/myelin-health/myelin/internal/strictyaml"
 	"github.com/myelin-health/myelin/report"
 	"github.com/myelin-health/myelin/sim/implant"
+	"github.com/myelin-health/myelin/sim/legacy"
 	"github.com/myelin-health/myelin/sim/radio"
 )
 
@@ -31,8 +32,8 @@ type Row struct {
 	Reference string
 	Promises  map[string]string // Y, P, R or - by part
 
-	Attack  []string // attacks of sim/legacy, "device/name"; all of them have to succeed
-	Sensor  []Heard  // what a sensor is given, and has to find
+	Attack  []*legacy.Attack // all of them have to succeed on the unprotected device
+	Sensor  []Heard          // what a sensor is given, and has to find
 	Channel Channelled
 	Guard   Guarded
 	SBOM    Parts
@@ -113,7 +114,9 @@ func readRow(r *strictyaml.Reader, n ast.Node) Row {
 		r.Word(mark, part, []string{"-", "Y", "P", "R"})
 		row.Promises[part] = r.Text(mark, part)
 	}
-	row.Attack = words(r, s.Need("attack", "attacks of sim/legacy, such as rhythm-a/replay"), "attack", attackNames())
+	for i, a := range r.List(s.Need("attack", "attacks of sim/legacy, such as A02/replay, or scripts"), "attack", 8) {
+		row.Attack = append(row.Attack, readAttack(r, a, row.ID, i))
+	}
 	for _, h := range r.List(s.Get("sensor"), "sensor", 16) {
 		row.Sensor = append(row.Sensor, readHeard(r, h))
 	}

@@ -1,0 +1,186 @@
+// SPDX-FileCopyrightText: 2026 The Myelin authors
+// SPDX-License-Identifier: Apache-2.0
+
+package drill
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/myelin-health/myelin/report"
+)
+
+// TestCatalogue holds the catalogue to the counts that it was agreed with, and, where it
+// is at hand, to the table of attacks itself.
+func TestCatalogue(t *testing.T) {
+	rows := Catalogue()
+	promised := map[string]int{}
+	for _, r := range rows {
+		for part, mark := range r.Promises {
+			if mark == "Y" {
+				promised[part]++
+			}
+		}
+	}
+	want := map[string]int{"sensor": 6, "channel": 30, "guard": 20, "update": 11, "sbom": 4}
+	if len(rows) != 43 {
+		t.Errorf("%d rows", len(rows))
+	}
+	for part, n := range want {
+		if promised[part] != n {
+			t.Errorf("%s promises %d rows, want %d", part, promised[part], n)
+		}
+	}
+	facts, err := os.ReadFile("../../shared/facts/implant-attacks.md")
+	if err != nil {
+		t.Skip("the table of attacks is not here; only its counts were checked")
+	}
+	for _, m := range regexp.MustCompile(`(?m)^\| (A\d\d) \|.*\| ([YPR-]) \| ([YPR-]) \| ([YPR-]) \| ([YPR-]) \| ([YPR-]) \|$`).FindAllStringSubmatch(string(facts), -1) {
+		i := slices.IndexFunc(rows, func(r Row) bool { return r.ID == m[1] })
+		if i < 0 {
+			t.Errorf("%s is not in the catalogue", m[1])
+			continue
+		}
+		for n, part := range report.DrillParts {
+			if rows[i].Promises[part] != m[2+n] {
+				t.Errorf("%s %s is %s, want %s", m[1], part, rows[i].Promises[part], m[2+n])
+			}
+		}
+	}
+}
+
+// strangers is a catalogue as somebody else would write one.
+const strangers = `catalogue: 1
+rows:
+  - id: A44
+    title: "limit and amplitude raised by a made-up command"
+    device: neurostimulator
+    stake: "stimulation"
+    promises: {sensor: "R", channel: "Y", guard: "-", update: "-", sbom: "Y"}
+    attack:
+      - device: calm
+        say: [wake, "highest-amplitude message=1 amplitude=1000 amplitude-now=400", "amplitude message=2 amplitude=950 amplitude-now=230"]
+        changes: [Amplitude, Highest]
+    sensor:
+      - {play: stim/spoof, layer: frames, finds: [therapy-command-unauthenticated]}
+    channel: {device: neurostimulator, checks: [attack, stranger]}
+    sbom: {component: calm-firmware, version: "1.0.0", fixed: "1.1.0", cve: CVE-2026-0001}
+`
+
+func drilled(t *testing.T, src string, parts ...string) *report.Drill {
+	t.Helper()
+	rows, err := Load("rows.yaml", []byte(src))
+	if err != nil {
+		t.Fatal(err)
+	}
+	d, err := Run(context.Background(), Config{Rows: rows, Parts: parts})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+// TestStranger holds that a row needs no code.
+func TestStranger(t *testing.T) {
+	d := drilled(t, strangers, "sensor", "channel", "sbom")
+	r := d.Rows[0]
+	for part, want := range map[string]string{
+		"sensor": report.DrillDetected, "channel": report.DrillStopped, "sbom": report.DrillDetected, "guard": report.DrillNotRun,
+	} {
+		if got := r.Parts[part]; got.Result != want {
+			t.Errorf("%s: %+v, want %s", part, got, want)
+		}
+	}
+	if broken, worthless := d.Broken(); len(broken)+len(worthless) > 0 || r.Unprotected != "succeeded" || !strings.Contains(r.How, "amplitude from 230 to 950") {
+		t.Errorf("%+v", r)
+	}
+}
+
+// TestBroken holds that a drill can fail: in what a part finds, in what it accuses, and in
+// the attack itself.
+func TestBroken(t *testing.T) {
+	for _, test := range []struct{ was, is, broken, worthless string }{
+		{`sensor: "R"`, `sensor: "Y"`, "", ""},
+		{`sensor: "R", channel: "Y"`, `sensor: "Y", channel: "-"`, "", ""},
+		{`finds: [therapy-command-unauthenticated]`, `finds: [lateral-movement]`, "", ""}, // R is not promised
+		{"version: \"1.0.0\", fixed: \"1.1.0\"", "version: \"1.2.0\", fixed: \"1.1.0\"", "A44 sbom", ""},
+		{"changes: [Amplitude, Highest]", "changes: [Amplitude, Highest, On]", "", "A44"},
+		{`guard: "-", update: "-"`, `guard: "-", update: "Y"`, "A44 update", ""},
+	} {
+		src := strings.Replace(strangers, test.was, test.is, 1)
+		if src == strangers {
+			t.Fatal(test.was)
+		}
+		broken, worthless := drilled(t, src, "sensor", "channel", "update", "sbom").Broken()
+		if strings.Join(broken, ",") != test.broken || strings.Join(worthless, ",") != test.worthless {
+			t.Errorf("%s: broken %v, worthless %v", test.is, broken, worthless)
+		}
+	}
+	src := strings.Replace(strings.Replace(strangers, `sensor: "R"`, `sensor: "Y"`, 1), "therapy-command-unauthenticated", "lateral-movement", 1)
+	if broken, _ := drilled(t, src, "sensor").Broken(); strings.Join(broken, ",") != "A44 sensor" {
+		t.Errorf("a sensor that finds nothing: %v", broken)
+	}
+}
+
+func TestLoadRefuses(t *testing.T) {
+	for was, test := range map[string]struct{ is, want string }{
+		"id: A44":                       {"id: 44", "rows.yaml:3:9: id has to be a letter"},
+		"device: calm":                  {"device: dose-one", `rows.yaml:9:9: "dose-one" has no radio`},
+		"changes: [Amplitude, Highest]": {"changes: [Ampere]", "has no Ampere"},
+		"play: stim/spoof":              {"play: stim/nothing", "rows.yaml:13:16: "},
+		"finds: [therapy-command-unauthenticated]":         {"finds: [nothing]", "there is no kind of finding"},
+		"checks: [attack, stranger]":                       {"checks: [luck]", `checks cannot be "luck"`},
+		"    channel: {device":                             {"    chanel: {device", `has no key "chanel"`},
+		`channel: "Y", guard: "-"`:                         {`channel: "Y", guard: "Y"`, `row "A44" promises that guard answers it`},
+		`promises: {sensor: "R", channel: "Y", guard: "-"`: {`promises: {sensor: "X", channel: "Y", guard: "-"`, `sensor cannot be "X"`},
+	} {
+		src := strings.Replace(strangers, was, test.is, 1)
+		if _, err := Load("rows.yaml", []byte(src)); err == nil || !strings.Contains(err.Error(), test.want) {
+			t.Errorf("%s: %v; want %s", test.is, err, test.want)
+		}
+	}
+	if _, err := Choose(Catalogue(), []string{"A99"}); err == nil || !strings.Contains(err.Error(), "A01 to A43") {
+		t.Error(err)
+	}
+}
+
+func FuzzLoad(f *testing.F) {
+	f.Add([]byte(strangers))
+	f.Add(builtin)
+	f.Fuzz(func(t *testing.T, src []byte) {
+		a, err := Load("f.yaml", src)
+		b, again := Load("f.yaml", src)
+		if len(a) != len(b) || (err == nil) != (again == nil) || len(a) > MaxRows {
+			t.Fatal("the same file read twice differs")
+		}
+	})
+}
+
+// TestFormats holds that all forms of a drill say the same.
+func TestFormats(t *testing.T) {
+	d := drilled(t, strangers, "channel", "sbom")
+	var text, page, js bytes.Buffer
+	for _, err := range []error{report.DrillText(&text, d, 80), report.DrillHTML(&page, d), report.DrillJSON(&js, d)} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if !strings.HasPrefix(text.String(), "All 2 promises hold: 1 attack") || !strings.Contains(page.String(), "All 2 promises hold") {
+		t.Errorf("%s", text.String())
+	}
+	for line := range strings.Lines(text.String()) {
+		if len([]rune(strings.TrimRight(line, "\n"))) > 80 {
+			t.Errorf("longer than a line: %s", line)
+		}
+	}
+	var back report.Drill
+	if err := json.Unmarshal(js.Bytes(), &back); err != nil || back.Rows[0].Parts["sbom"].Result != report.DrillDetected || !back.Rows[0].Parts["sbom"].Promised {
+		t.Errorf("%v\n%s", err, js.String())
+	}
+}
