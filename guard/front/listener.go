@@ -32,8 +32,12 @@ type Conn struct {
 	begun    atomic.Int64 // nanoseconds since 1970; 0: no message is under way
 	received atomic.Int64 // bytes of the message under way
 	first    atomic.Bool  // a message has begun
+	drained  atomic.Bool  // the front stops: nothing new begins
 	now      func() time.Time
 }
+
+// ErrDraining is what a connection reads between two messages when its front stops.
+var ErrDraining = errors.New("front: the guard stops")
 
 // Actor names who is at the other end by what it proved: "cert-" and sixteen
 // hexadecimal digits of the certificate's SHA-256, or "".
@@ -84,9 +88,24 @@ func (c *Conn) Read(b []byte) (int, error) {
 	if err := c.SetReadDeadline(deadline); err != nil {
 		return 0, err
 	}
+	if c.drained.Load() && c.begun.Load() == 0 {
+		return 0, ErrDraining
+	}
 	n, err := c.Conn.Read(b)
 	c.received.Add(int64(n))
+	if err != nil && n == 0 && c.drained.Load() && c.begun.Load() == 0 {
+		err = ErrDraining
+	}
 	return n, err
+}
+
+// drain ends the wait for a next message. Whoever reads sets the deadline first and
+// looks whether it may wait afterwards, so that one of the two sees the other.
+func (c *Conn) drain() {
+	c.drained.Store(true)
+	if c.begun.Load() == 0 {
+		c.SetReadDeadline(time.Unix(1, 0))
+	}
 }
 
 // Write writes; a peer that does not take it within the time of an unfinished
@@ -105,9 +124,10 @@ type Listener struct {
 	Settings func() *Settings // those that hold now
 	Handle   func(ctx context.Context, c *Conn)
 
-	mu    sync.Mutex
-	peers map[string]*peer
-	open  map[*Conn]struct{}
+	mu      sync.Mutex
+	peers   map[string]*peer
+	open    map[*Conn]struct{}
+	stopped bool // nothing new begins
 }
 
 // A peer is one address that connects.
@@ -123,8 +143,9 @@ const maxPeers = 4096 // addresses remembered
 // nothing that was begun, and waits for the handlers until the drain time is over,
 // when it closes what is left. It owns ln.
 //
-// A handler's context ends when the drain time is over; [Listener.Draining] of
-// the context tells a handler earlier, which ends after the message in hand.
+// A handler's context ends when the drain time is over. Whoever reads a [Conn]
+// between two messages is told earlier, by [ErrDraining], and whoever asks by
+// [Draining] of the context.
 func (l *Listener) Serve(ctx context.Context, ln net.Listener) error {
 	l.peers, l.open = map[string]*peer{}, map[*Conn]struct{}{}
 	defer ln.Close()
@@ -161,6 +182,12 @@ func (l *Listener) Serve(ctx context.Context, ln net.Listener) error {
 			l.serve(work, c)
 		}()
 	}
+	l.mu.Lock()
+	l.stopped = true
+	for c := range l.open {
+		c.drain()
+	}
+	l.mu.Unlock()
 	done := make(chan struct{})
 	go func() { wg.Wait(); close(done) }()
 	select {
@@ -203,10 +230,14 @@ func (l *Listener) serve(ctx context.Context, raw net.Conn) {
 		err := t.HandshakeContext(hs)
 		cancel()
 		if err != nil {
-			l.Env.Refused(s, c.Peer, "connect", "", "no secure channel: "+tlsReason(err))
+			if !c.drained.Load() {
+				l.Env.Refused(s, c.Peer, "connect", "", "no secure channel: "+tlsReason(err))
+			}
 			return
 		}
+		l.mu.Lock()
 		c.Conn = t
+		l.mu.Unlock()
 		if chain := t.ConnectionState().PeerCertificates; len(chain) > 0 {
 			c.Certificate = chain[0]
 		}
@@ -257,6 +288,7 @@ func (l *Listener) enter(c *Conn, host string) string {
 	}
 	p.open++
 	l.open[c] = struct{}{}
+	c.drained.Store(l.stopped)
 	l.Env.Metrics.Connections(c.Settings.Name, 1)
 	return ""
 }

@@ -170,6 +170,9 @@ func (g *Gate) Update(devices map[string]Device, people []Person) {
 	g.devices, g.people = devices, people
 }
 
+// Page is the address at which people confirm what is held.
+func (g *Gate) Page() string { return g.cfg.Page }
+
 // Ask decides on a command. When it may pass and delivers something, its dose
 // is reserved, durably, before Ask returns; a rescue waits for nothing. Verdicts
 // that are not routine are recorded, durably, before Ask returns, but those of
