@@ -54,6 +54,8 @@ type Env struct {
 	Log     *slog.Logger // for operators: never a byte of a message, never a name of a person
 	Now     func() time.Time
 	State   string // folder of the front's own files
+
+	Expected *Expected // shared by all fronts: what one front was asked for and comes through another
 }
 
 // Mode is whether a front's lists are enforced.

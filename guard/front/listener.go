@@ -38,6 +38,12 @@ type Conn struct {
 
 // ErrDraining is what a connection reads between two messages when its front stops.
 var ErrDraining = errors.New("front: the guard stops")
+// NewConn gives a connection that a front opened itself the deadlines of the
+// front's limits.
+func NewConn(c net.Conn, s *Settings, now func() time.Time) *Conn {
+	host, _, _ := net.SplitHostPort(c.RemoteAddr().String())
+	return &Conn{Conn: c, Peer: device.Address{Kind: device.IP, Value: host}, Settings: s, now: now}
+}
 
 // Actor names who is at the other end by what it proved: "cert-" and sixteen
 // hexadecimal digits of the certificate's SHA-256, or "".
