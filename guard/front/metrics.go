@@ -117,3 +117,13 @@ func compare(a, b string) int {
 	}
 	return 1
 }
+
+// Restore begins with what was seen before.
+func (l *Learned) Restore(rows []Counted, lost int64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.rows, l.lost = make(map[Use]int64, len(rows)), lost
+	for _, r := range rows[:min(len(rows), maxUses)] {
+		l.rows[r.Use] += r.Count
+	}
+}
