@@ -38,6 +38,7 @@ type Conn struct {
 
 // ErrDraining is what a connection reads between two messages when its front stops.
 var ErrDraining = errors.New("front: the guard stops")
+
 // NewConn gives a connection that a front opened itself the deadlines of the
 // front's limits.
 func NewConn(c net.Conn, s *Settings, now func() time.Time) *Conn {
@@ -53,6 +54,30 @@ func (c *Conn) Actor() string {
 	}
 	sum := sha256.Sum256(c.Certificate.Raw)
 	return "cert-" + hex.EncodeToString(sum[:8])
+}
+
+// Names are those of the certificate that was proved: what [Conn.Actor] says, its
+// DNS names and URIs, or, when it has neither, its common name.
+func (c *Conn) Names() []string {
+	if c.Certificate == nil {
+		return nil
+	}
+	names := append([]string{c.Actor()}, c.Certificate.DNSNames...)
+	for _, u := range c.Certificate.URIs {
+		names = append(names, u.String())
+	}
+	if cn := c.Certificate.Subject.CommonName; len(names) == 1 && cn != "" {
+		names = append(names, cn)
+	}
+	return names
+}
+
+// CloseWrite says that nothing more will be sent, by the end of TLS's stream or of TCP's.
+func (c *Conn) CloseWrite() error {
+	if h, ok := c.Conn.(interface{ CloseWrite() error }); ok {
+		return h.CloseWrite()
+	}
+	return c.Close()
 }
 
 // Protection is what the connection proves of a message.
