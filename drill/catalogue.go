@@ -4,8 +4,10 @@
 package drill
 
 import (
+	"bufio"
 	_ "embed"
 	"fmt"
+	"io"
 	"regexp"
 	"slices"
 	"strings"
@@ -208,4 +210,21 @@ func Choose(rows []Row, ids []string) ([]Row, error) {
 		out = append(out, rows[i])
 	}
 	return out, nil
+}
+
+// List writes the rows, and what a row of somebody's own can use.
+func List(w io.Writer, rows []Row) error {
+	b := bufio.NewWriter(w)
+	fmt.Fprintf(b, "The catalogue has %d attacks.\n\nROWS\n", len(rows))
+	for i := range rows {
+		fmt.Fprintf(b, "%-4s %s\n", rows[i].ID, rows[i].Title)
+	}
+	fmt.Fprintf(b, "\nATTACKS OF SIM/LEGACY\n")
+	for i := range legacy.Attacks {
+		a := &legacy.Attacks[i]
+		fmt.Fprintf(b, "%-18s %-14s %s\n", a.Row+"/"+a.Name, a.Device, a.About)
+	}
+	fmt.Fprintf(b, "\nCHECKS\nchannel: %s\nguard:   %s\n", strings.Join(names(channelChecks), ", "), strings.Join(names(guardChecks), ", "))
+	fmt.Fprintf(b, "\nRecordings for the sensor: myelin sim radio --list\n")
+	return b.Flush()
 }

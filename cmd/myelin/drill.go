@@ -19,6 +19,7 @@ func drillVerb(c *console) *cobra.Command {
 	var format formatFlag
 	var catalogue, out string
 	var parts []string
+	var list bool
 	v := &cobra.Command{
 		Use:   "drill [flags] [ROW...]",
 		Short: "Run the attack catalogue against simulated devices",
@@ -54,12 +55,16 @@ does not hold, or an attack does not succeed on the unprotected device.`,
 			if err != nil {
 				return usageError{err}
 			}
+			if list {
+				return c.to(out, func(w io.Writer) error { return drill.List(w, rows) })
+			}
 			return c.drill(v, drill.Config{Rows: rows, Parts: parts}, format.name, out)
 		},
 	}
 	format.register(v, "text", "json", "html")
 	v.Flags().StringSliceVar(&parts, "parts", nil, "only these `PARTS`: "+enumerate(report.DrillParts))
 	v.Flags().StringVar(&catalogue, "catalogue", "", "`FILE` of attacks instead of the catalogue that comes with it")
+	v.Flags().BoolVar(&list, "list", false, "only list the attacks, and what a row of your own can use")
 	v.Flags().StringVarP(&out, "out", "o", "", "write to `FILE` instead of standard output")
 	complete(v, "parts", report.DrillParts...)
 	return v
