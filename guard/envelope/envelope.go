@@ -4,6 +4,7 @@
 package envelope
 
 import (
+	"strings"
 	"time"
 
 	"github.com/myelin-health/myelin/device"
@@ -51,7 +52,6 @@ type Person struct {
 type Risk struct {
 	Record       string // where it is filed
 	Manufacturer string // the manufacturer's position, in a few words
-	Accepted     Person // who took the decision
 }
 
 // Confirm is who has to confirm a command before it goes out.
@@ -91,6 +91,8 @@ type Limits struct {
 	Hold           time.Duration      // how long it may wait for a confirmation
 	Takes          time.Duration      // how long a dose without a time of its own may take the device; 0: 1 h
 	Counts         [2]device.Quantity // least and most that runs afterwards, of a verb whose value does not say (set-profile)
+
+	rules [limitKeys]rule
 }
 
 // A Sum is a limit of what is given in any window of a length.
@@ -99,6 +101,16 @@ type Sum struct {
 	Verb            device.Verb // what this verb alone gives; NoVerb: all that delivers the substance
 	Window          time.Duration
 	Highest, Lowest device.Quantity
+
+	most, least  int64 // the same in millionths of the unit
+	above, below rule
+}
+
+// A rule is one limit of the file, in the words of a decision.
+type rule struct {
+	line   int
+	limit  string // as it stands there
+	reason string // for a nurse
 }
 
 // Emergency is what a break-glass session may ask for: reads, rescues, and the
@@ -127,20 +139,44 @@ type Envelope struct {
 	Interruption time.Duration
 	Emergency    Emergency
 
-	digest [32]byte
-}
+	Therapies device.Therapies // all that the file names; Therapy is the first
 
-// Load reads an envelope. An error is a *strictyaml.Error with line and column,
-// or nil.
-func Load(file string, src []byte) (*Envelope, error) {
-	return nil, nil
+	digest   [32]byte
+	enforces bool        // Enforcing, asked once
+	rateUnit device.Unit // Unit per hour
+	stays    rule        // of Interruption
+	orders   map[device.Verb]int
 }
 
 // Enforcing reports whether the envelope may refuse anything, and if not why:
 // it does not ask for that, or lacks somebody's name who answers for it. What is
 // decided is recorded all the same. A nil envelope never enforces.
 func (e *Envelope) Enforcing() (ok bool, why string) {
-	return false, "nothing decides yet"
+	if e == nil {
+		return false, "the device has no envelope"
+	}
+	if !e.Enforce {
+		return false, "the envelope says enforce: false"
+	}
+	for _, p := range []struct {
+		Person
+		what string
+	}{{e.Author, "author"}, {e.Approver, "approver"}} {
+		if p.ID == "" || p.Role == NoClinicalRole {
+			return false, "the envelope names no " + p.what + " in a clinical role"
+		}
+	}
+	switch {
+	case strings.EqualFold(e.Author.ID, e.Approver.ID):
+		return false, "author and approver of the envelope are one person"
+	case e.Version == 0:
+		return false, "the envelope has no version"
+	case e.Risk.Record == "":
+		return false, "the envelope names no IEC 80001-1 risk decision"
+	case e.Risk.Manufacturer == "":
+		return false, "the risk decision does not name the manufacturer's position"
+	}
+	return true, ""
 }
 
 // Digest is the SHA-256 of the file.
