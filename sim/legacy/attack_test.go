@@ -5,7 +5,9 @@ package legacy
 
 import (
 	"context"
+	"fmt"
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"time"
 )
@@ -16,6 +18,31 @@ var morning = time.Date(2026, time.March, 3, 7, 0, 0, 0, time.FixedZone("", 3600
 type chance struct{ *rand.ChaCha8 }
 
 func newChance() chance { return chance{rand.NewChaCha8([32]byte{1})} }
+
+// TestRows holds the table against the catalogue.
+func TestRows(t *testing.T) {
+	have := map[string]bool{}
+	for i := range Attacks {
+		a := &Attacks[i]
+		have[a.Row] = true
+		if have[a.Row+a.Name] {
+			t.Errorf("%s/%s twice", a.Row, a.Name)
+		}
+		have[a.Row+a.Name] = true
+		if NetworkOf(a.Device) == "" {
+			t.Errorf("%s/%s: no device %s", a.Row, a.Name, a.Device)
+		}
+		modelled := slices.Contains([]string{"A31", "A38", "A41", "A42"}, a.Row)
+		if (a.Realism == Modelled) != modelled {
+			t.Errorf("%s/%s: realism %s", a.Row, a.Name, a.Realism)
+		}
+	}
+	for n := 1; n <= 43; n++ {
+		if row := fmt.Sprintf("A%02d", n); !have[row] {
+			t.Errorf("no attack of row %s", row)
+		}
+	}
+}
 
 // TestAttacks runs each attack on the device as it was built, where it has to succeed, and on one
 // that is built as it should be, where it must not. What counts is the state of the device.

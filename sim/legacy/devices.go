@@ -26,6 +26,18 @@ var Models = []Model{
 	{"dose-patch", "udp", "a patch pump; radio, okapi-patch", as(NewPatch)},
 	{"dose-one", "udp", "an insulin pump with an app; plain CoAP", as(NewDoseOne)},
 	{"flowlink", "tcp", "an infusion pump gateway with two pumps; HL7 over MLLP", as(NewFlowLink)},
+	{"homelink", "tcp", "a home monitor with its implant; lines", as(NewHomeLink)},
+	{"cloud", "tcp", "where home monitors upload; lines", as(NewCloud)},
+	{"reader", "tcp", "a patient's reader with its implant; lines", as(NewReader)},
+	{"studio", "tcp", "a programmer of cardiac implants; lines", as(NewStudio)},
+	{"card-programmer", "tcp", "a programmer whose program is on a card; lines", as(NewCardProgrammer)},
+	{"clinic-app", "tcp", "a clinician's app with a neurostimulator; lines", as(NewClinicApp)},
+	{"clinic-server", "tcp", "a clinic's server for cardiac devices; lines", as(NewClinicServer)},
+	{"insulin-cloud", "tcp", "the cloud of an insulin app; lines", as(NewInsulinCloud)},
+	{"ip-stack", "tcp", "a monitor's network stack; lines", as(NewStack)},
+	{"ble-soc", "tcp", "a Bluetooth chip; lines", as(NewLinkLayer)},
+	{"meter", "tcp", "a glucose meter; lines", as(NewMeter)},
+	{"ecg", "tcp", "an ECG by sound; lines", as(NewECG)},
 	{"castor", "tcp", "where the gateway's reports and answers go; HL7 over MLLP", as(NewCastor)},
 }
 
@@ -55,7 +67,7 @@ func NetworkOf(model string) string {
 }
 
 // Attacks is the table of attacks, in the order of the catalogue.
-var Attacks = ordering(radioAttacks, coapAttacks, []Attack{forgedOrder})
+var Attacks = ordering(radioAttacks, coapAttacks, boxAttacks, []Attack{forgedOrder})
 
 // ordering puts tables together, in the order of their rows.
 func ordering(tables ...[]Attack) []Attack {
