@@ -141,23 +141,33 @@ func sends(name string, always []any, how string, steps ...step) func(context.Co
 // messages that were heard on their way to the device, whatever they are.
 func replays(name, how string, n, times int) func(context.Context, *Env) (Result, error) {
 	return by(name, nil, func(t *transmitter) (string, []byte, error) {
-		heard := t.env.Overheard
-		if len(heard) == 0 {
-			return "", nil, errSilent
-		}
 		for range times {
 			t.env.pause(time.Hour)
-			for _, frame := range heard[:min(n, len(heard))] {
-				if err := t.again(frame); err != nil {
-					return "", nil, err
-				}
-				if _, err := t.hear(); err != nil {
-					return "", nil, err
-				}
+			if err := t.replay(n, 1); err != nil {
+				return "", nil, err
 			}
 		}
 		return how, nil, nil
 	})
+}
+
+// replay sends the first n messages that were heard, each some times.
+func (t *transmitter) replay(n, times int) error {
+	heard := t.env.Overheard
+	if len(heard) == 0 {
+		return errSilent
+	}
+	for _, frame := range heard[:min(n, len(heard))] {
+		for range times {
+			if err := t.again(frame); err != nil {
+				return err
+			}
+			if _, err := t.hear(); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // wakes is the run of an attack that wakes a device 1,000 times in a minute.
@@ -286,9 +296,17 @@ var radioAttacks = []Attack{
 	{
 		Row: "A04", Name: "replay", Device: "rhythm-s", Realism: Wire, About: "yesterday's 'therapies off' again, and no rest in standby",
 		use: used("halden-mics", byStudio, step{"wake"}, step{"therapies", "state", 0, "sequence", 1}, step{"therapies", "state", 1, "sequence", 2}),
-		Run: replays("halden-mics", "therapies off by a recorded frame", 2, 1),
+		Run: by("halden-mics", nil, func(t *transmitter) (string, []byte, error) {
+			t.env.pause(15 * time.Hour)
+			err := t.replay(2, 1)
+			if err == nil {
+				err = t.replay(1, 1000)
+			}
+			return "therapies off by a recorded frame; then woken 1,000 times", nil, err
+		}),
 		hurt: hurt(func(b, a DefibrillatorState) (bool, string) {
-			return b.Therapies && !a.Therapies && a.WakeUps > b.WakeUps, "therapies off"
+			tired, how := drained(a.WakeUps-b.WakeUps, a.Used-b.Used)
+			return b.Therapies && !a.Therapies && tired, "therapies off; " + how
 		}),
 	},
 	{
@@ -379,6 +397,30 @@ var radioAttacks = []Attack{
 			return "", nil, errSilent
 		}),
 		hurt: hurt(ordered),
+	},
+	{
+		Row: "A11", Name: "same-key", Device: "dose-classic", Realism: Wire, About: "an accessory that pairs gets the same key each time, and knew it before",
+		Run: by("okapi-classic", toClassic, func(t *transmitter) (string, []byte, error) {
+			known := PairingKey(radio.ClassicSerial, accessory)
+			for range 2 {
+				m, err := t.ask("pair", "accessory", uint32(accessory))
+				if err == nil && !bytes.Equal(m.Tag, known) {
+					err = errRefused
+				}
+				if err == nil {
+					_, err = t.ask("bolus", "amount", 400)
+				}
+				if err != nil {
+					return "", nil, err
+				}
+				t.env.pause(24 * time.Hour)
+			}
+			return "paired twice under a key that was computed before, with a bolus each time", known, nil
+		}),
+		hurt: hurt(func(b, a PumpState) (bool, string) {
+			_, how := ordered(b, a)
+			return a.Accessories > b.Accessories && a.Boluses >= b.Boluses+2, "an accessory paired; " + how
+		}),
 	},
 	{
 		Row: "A12", Name: "replay", Device: "dose-classic", Realism: Wire, About: "a remote control's bolus again, three times",
