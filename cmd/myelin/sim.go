@@ -29,10 +29,10 @@ and tests. Nothing in it is real, and nothing leaves this machine.`,
   myelin sim radio --device pump --scenario replay --out x.pcapng`,
 		DisableFlagsInUseLine: true,
 		RunE: func(*cobra.Command, []string) error {
-			return usageError{errors.New("sim what? there are 'myelin sim ward', 'myelin sim radio' and 'myelin sim implant'")}
+			return usageError{errors.New("sim what? there are 'myelin sim ward', 'myelin sim radio', 'myelin sim implant' and 'myelin sim legacy'")}
 		},
 	}
-	v.AddCommand(simWardVerb(c), simRadioVerb(c), simImplantVerb(c))
+	v.AddCommand(simWardVerb(c), simRadioVerb(c), simImplantVerb(c), simLegacyVerb(c))
 	return v
 }
 
