@@ -222,13 +222,9 @@ var boxAttacks = []Attack{
 	{
 		Row: "A25", Name: "impostor", Device: "homelink", Realism: Wire, About: "an impostor is the monitor's cloud, and commands the implant",
 		Run: asCloud("the monitor reported to an impostor, and passed on 'therapies off'", therapiesOff()),
-		hurt: func(before, after any, loot []byte) string {
-			b, a := before.(HomeLinkState), after.(HomeLinkState)
-			if a.Unproven == b.Unproven || a.Implant.Therapies || !bytes.Contains(loot, []byte(radio.AnnaRecord)) {
-				return ""
-			}
-			return "a report to an impostor, whose command turned therapies off"
-		},
+		hurt: hurt(func(b, a HomeLinkState, loot []byte) (bool, string) {
+			return a.Unproven > b.Unproven && !a.Implant.Therapies && has(loot, radio.AnnaRecord), "a report to an impostor, whose command turned therapies off"
+		}),
 	},
 	{
 		Row: "A26", Name: "credentials", Device: "homelink", Realism: Wire, About: "name and password in clear, before encryption begins",
@@ -260,14 +256,14 @@ var boxAttacks = []Attack{
 	{
 		Row: "A28", Name: "debug", Device: "homelink", Realism: Wire, About: "a password that all units have, and code that was left in, write the implant's memory",
 		Run: tries("logged in as root, and the implant's settings overwritten", "login "+monitorRoot, fmt.Sprintf("debug-write %04x 0000000000", MemorySettings)),
-		hurt: hurt(func(b, a HomeLinkState) (bool, string) {
+		hurt: hurt(func(b, a HomeLinkState, _ []byte) (bool, string) {
 			return a.DebugWrites > b.DebugWrites && a.Implant.Written > b.Implant.Written && !a.Implant.Therapies, "the implant's memory written through its monitor: pacing and therapies off"
 		}),
 	},
 	{
 		Row: "A29", Name: "upload", Device: "cloud", Realism: Wire, About: "records that no device made are taken",
 		Run: tries("a record of 40 episodes that nobody had", "upload home-anna 40"),
-		hurt: hurt(func(b, a CloudState) (bool, string) {
+		hurt: hurt(func(b, a CloudState, _ []byte) (bool, string) {
 			return a.Records > b.Records && a.Episodes == 40, "a false record in the clinic"
 		}),
 	},
@@ -281,17 +277,14 @@ var boxAttacks = []Attack{
 			b, err := t.bytes("read")
 			return "let in without a key, and the implant's data read", b, err
 		}),
-		hurt: func(before, after any, loot []byte) string {
-			if b, a := before.(ReaderState), after.(ReaderState); !a.Open || a.Told == b.Told {
-				return ""
-			}
-			return took("let in without a key; record and serial number", radio.AnnaRecord, radio.ICDSerial)(nil, nil, loot)
-		},
+		hurt: hurt(func(b, a ReaderState, loot []byte) (bool, string) {
+			return a.Open && a.Told > b.Told && has(loot, radio.AnnaRecord, radio.ICDSerial), "let in without a key; record and serial number read"
+		}),
 	},
 	{
 		Row: "A31", Name: "overflow", Device: "reader", Realism: Modelled, About: "a debug command that is longer than its buffer",
 		Run: tries("256 bytes for a buffer of 64", "debug 256 "+strings.Repeat("41", 256)),
-		hurt: hurt(func(b, a ReaderState) (bool, string) {
+		hurt: hurt(func(b, a ReaderState, _ []byte) (bool, string) {
 			return !b.Overflowed && a.Overflowed, "memory behind a buffer overwritten"
 		}),
 	},
@@ -299,14 +292,14 @@ var boxAttacks = []Attack{
 		Row: "A32", Name: "race", Device: "reader", Realism: Wire, About: "the program is changed between the check and the installation",
 		Run: tries("an altered program that passed the check of a genuine one", "stage "+hex.EncodeToString(GenuineImage()), "verify",
 			"stage "+hex.EncodeToString(alteredImage(therapiesOff())), "install"),
-		hurt: hurt(func(_, a ReaderState) (bool, string) {
+		hurt: hurt(func(_, a ReaderState, _ []byte) (bool, string) {
 			return altered(a.Firmware) && !a.Implant.Therapies, "a program that nobody signed runs, and turned therapies off"
 		}),
 	},
 	{
 		Row: "A33", Name: "update", Device: "studio", Realism: Wire, About: "updates over HTTP, from whoever answers",
 		Run: at(asUpdates),
-		hurt: hurt(func(_, a StudioState) (bool, string) {
+		hurt: hurt(func(_, a StudioState, _ []byte) (bool, string) {
 			return altered(a.Firmware) && !a.Implant.Therapies, "a program that nobody signed runs in the programmer, and turned therapies off"
 		}),
 	},
@@ -322,13 +315,9 @@ var boxAttacks = []Attack{
 				compose("tessel-calm", "amplitude", append(toCalm, "amplitude", 950, "amplitude-now", 0xfff)...))
 			return "records read; an altered program on the card ran", b, t.all("card-write "+hex.EncodeToString(image), "start")
 		}),
-		hurt: func(_, after any, loot []byte) string {
-			a := after.(CardProgrammerState)
-			if !altered(a.Firmware) || a.Stimulator.Amplitude != 950 || took("", radio.CleoName)(nil, nil, loot) == "" {
-				return ""
-			}
-			return "a program that nobody signed set 9.50 V; a patient's record read"
-		},
+		hurt: hurt(func(_, a CardProgrammerState, loot []byte) (bool, string) {
+			return altered(a.Firmware) && a.Stimulator.Amplitude == 950 && has(loot, radio.CleoName), "a program that nobody signed set 9.50 V; a patient's record read"
+		}),
 	},
 	{
 		Row: "A35", Name: "media", Device: "studio", Realism: Wire, About: "install media that nobody checks, and parts that are years old",
@@ -339,13 +328,9 @@ var boxAttacks = []Attack{
 			}
 			return "an altered program installed from a disk", []byte(parts), t.all("media "+hex.EncodeToString(alteredImage(therapiesOff())), "install")
 		}),
-		hurt: func(_, after any, loot []byte) string {
-			a := after.(StudioState)
-			if !altered(a.Firmware) || a.Implant.Therapies || took("", Components[1])(nil, nil, loot) == "" {
-				return ""
-			}
-			return "a program that nobody signed runs in the programmer, beside a TLS library of 2014"
-		},
+		hurt: hurt(func(_, a StudioState, loot []byte) (bool, string) {
+			return altered(a.Firmware) && !a.Implant.Therapies && has(loot, Components[1]), "a program that nobody signed runs in the programmer, beside a TLS library of 2014"
+		}),
 	},
 	{
 		Row: "A36", Name: "export", Device: "studio", Realism: Wire, About: "exports under a key that all units have",
@@ -376,14 +361,14 @@ var boxAttacks = []Attack{
 	{
 		Row: "A37", Name: "default-password", Device: "clinic-app", Realism: Wire, About: "after a reset the password is the default",
 		Run: tries("limit and amplitude raised after a reset", "reset", "login "+defaultPassword, "limit 1000", "amplitude 950"),
-		hurt: hurt(func(b, a ClinicAppState) (bool, string) {
+		hurt: hurt(func(b, a ClinicAppState, _ []byte) (bool, string) {
 			return a.Resets > b.Resets && a.Stimulator.Highest == 1000 && a.Stimulator.Amplitude == 950, "highest amplitude 10.00 V, amplitude 9.50 V"
 		}),
 	},
 	{
 		Row: "A38", Name: "zero-key", Device: "ble-soc", Realism: Modelled, About: "SweynTooth: encryption with a key of zeros",
 		Run: tries("a value written over a link that a key of zeros encrypts", "connect", "encrypt "+strings.Repeat("00", aes.BlockSize), "write"),
-		hurt: hurt(func(b, a LinkLayerState) (bool, string) {
+		hurt: hurt(func(b, a LinkLayerState, _ []byte) (bool, string) {
 			return a.ZeroKey && a.Written > b.Written, "a value written under a key of zeros"
 		}),
 	},
@@ -399,7 +384,9 @@ var boxAttacks = []Attack{
 			}
 			return "a key of 253 octets asked for, and no answer to anything since", nil, nil
 		}),
-		hurt: hurt(func(b, a LinkLayerState) (bool, string) { return !b.Crashed && a.Crashed, "the chip has crashed" }),
+		hurt: hurt(func(b, a LinkLayerState, _ []byte) (bool, string) {
+			return !b.Crashed && a.Crashed, "the chip has crashed"
+		}),
 	},
 	{
 		Row: "A39", Name: "meter", Device: "meter", Realism: Wire, About: "glucose in clear",
@@ -409,23 +396,24 @@ var boxAttacks = []Attack{
 	{
 		Row: "A40", Name: "sound", Device: "ecg", Realism: Wire, About: "an ECG by sound, which anybody in the room can hear",
 		Run: takes("an ECG heard", "listen", "STA-"),
-		hurt: func(_, _ any, loot []byte) string {
+		hurt: hurt(func(b, a SensorState, loot []byte) (bool, string) {
 			peak := binary.LittleEndian.AppendUint16(nil, uint16(ecgAt(20)))
-			if bytes.Count(loot, peak) < 2 {
-				return ""
-			}
-			return took("record number and an ECG", radio.AnnaRecord)(nil, nil, loot)
-		},
+			return a.Told > b.Told && bytes.Count(loot, peak) >= 2 && has(loot, radio.AnnaRecord), "record number and an ECG heard"
+		}),
 	},
 	{
 		Row: "A41", Name: "deserialisation", Device: "clinic-server", Realism: Modelled, About: "the message service makes objects of any class",
-		Run:  tries("an object of a foreign class made", `message {"class":"Process"}`),
-		hurt: hurt(func(b, a ClinicServerState) (bool, string) { return !b.Ran && a.Ran, "code of a message would run" }),
+		Run: tries("an object of a foreign class made", `message {"class":"Process"}`),
+		hurt: hurt(func(b, a ClinicServerState, _ []byte) (bool, string) {
+			return !b.Ran && a.Ran, "code of a message would run"
+		}),
 	},
 	{
 		Row: "A42", Name: "urgent-pointer", Device: "ip-stack", Realism: Modelled, About: "an urgent pointer that points behind the packet",
-		Run:  tries("a packet with an urgent pointer of 65,535", "packet "+strings.Repeat("00", 13)+"20"+strings.Repeat("00", 4)+"ffff"),
-		hurt: hurt(func(b, a StackState) (bool, string) { return !b.Overrun && a.Overrun, "memory behind a packet overrun" }),
+		Run: tries("a packet with an urgent pointer of 65,535", "packet "+strings.Repeat("00", 13)+"20"+strings.Repeat("00", 4)+"ffff"),
+		hurt: hurt(func(b, a StackState, _ []byte) (bool, string) {
+			return !b.Overrun && a.Overrun, "memory behind a packet overrun"
+		}),
 	},
 	{
 		Row: "A43", Name: "keystream", Device: "insulin-cloud", Realism: Wire, About: "the same initialisation vector for everybody: what one knows of one's own account opens another's",

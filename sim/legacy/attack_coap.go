@@ -108,7 +108,9 @@ func (p *phone) heard(path string) ([]byte, error) {
 	return nil, errSilent
 }
 
-func moreInsulin(b, a DoseOneState) (bool, string) { return ordered(b.PumpState, a.PumpState) }
+func moreInsulin(b, a DoseOneState, _ []byte) (bool, string) {
+	return ordered(b.PumpState, a.PumpState, nil)
+}
 
 // provenBolus gives a bolus under a key that is somebody's.
 func (p *phone) provenBolus(key []byte, value string) error {
@@ -157,8 +159,8 @@ var coapAttacks = []Attack{
 			}
 			return "", nil, errSilent
 		}),
-		hurt: hurt(func(b, a DoseOneState) (bool, string) {
-			_, how := moreInsulin(b, a)
+		hurt: hurt(func(b, a DoseOneState, _ []byte) (bool, string) {
+			_, how := moreInsulin(b, a, nil)
 			return a.ByKey > b.ByKey && a.Ordered > b.Ordered, how + ", under the app's key"
 		}),
 	},
@@ -172,8 +174,8 @@ var coapAttacks = []Attack{
 			}
 			return "a bolus under a key that was heard", key, p.provenBolus(key, "7 U")
 		}),
-		hurt: hurt(func(b, a DoseOneState) (bool, string) {
-			_, how := moreInsulin(b, a)
+		hurt: hurt(func(b, a DoseOneState, _ []byte) (bool, string) {
+			_, how := moreInsulin(b, a, nil)
 			return a.ByKey > b.ByKey && a.Ordered > b.Ordered, how + ", under the app's key"
 		}),
 	},
@@ -189,13 +191,9 @@ var coapAttacks = []Attack{
 			}
 			return "the PIN read, the limit raised without it, and 25 U", pin, err
 		}),
-		hurt: func(before, after any, loot []byte) string {
-			b, a := before.(DoseOneState), after.(DoseOneState)
-			if len(loot) != PINSize || a.PINTold == b.PINTold || a.HighestBol != 60_000 || a.Ordered < b.Ordered+25_000 {
-				return ""
-			}
-			return "PIN told in clear; limit raised and 25 U ordered without it"
-		},
+		hurt: hurt(func(b, a DoseOneState, loot []byte) (bool, string) {
+			return len(loot) == PINSize && a.PINTold > b.PINTold && a.HighestBol == 60_000 && a.Ordered >= b.Ordered+25_000, "PIN told in clear; limit raised and 25 U ordered without it"
+		}),
 	},
 	{
 		Row: "A19", Name: "physician", Device: "dose-one", Realism: Wire, About: "the physician's menu opens for a PIN that all pumps have",
@@ -207,7 +205,7 @@ var coapAttacks = []Attack{
 			_, err := p.do(coap.POST, "/physician", formatBytes, append([]byte(physicianPIN), c...))
 			return "basal 5 U/h by the PIN of another pump", nil, err
 		}),
-		hurt: hurt(func(b, a DoseOneState) (bool, string) {
+		hurt: hurt(func(b, a DoseOneState, _ []byte) (bool, string) {
 			return a.Physician > b.Physician && a.Basal == 5000, "programmed basal " + units(b.Basal) + "/h, now " + units(a.Basal) + "/h"
 		}),
 	},

@@ -207,27 +207,35 @@ func reads(name string, always []any, how string, fields []string, steps ...step
 	})
 }
 
-// took says what was taken, if it is all there.
+// has reports whether all of it was taken.
+func has(loot []byte, truth ...any) bool {
+	for _, t := range truth {
+		if !bytes.Contains(loot, fmt.Append(nil, t)) {
+			return false
+		}
+	}
+	return true
+}
+
+// took says what was taken, if it is all there, whatever the state of the device says.
 func took(what string, truth ...any) func(before, after any, loot []byte) string {
 	return func(_, _ any, loot []byte) string {
-		for _, t := range truth {
-			if !bytes.Contains(loot, fmt.Append(nil, t)) {
-				return ""
-			}
+		if !has(loot, truth...) {
+			return ""
 		}
 		return what + " read in clear"
 	}
 }
 
-// hurt makes the judge of a kind of device: what is said of its state before and after.
-func hurt[S any](f func(before, after S) (bool, string)) func(before, after any, loot []byte) string {
-	return func(before, after any, _ []byte) string {
+// hurt makes the judge of a kind of device, by its state before and after and by what was taken.
+func hurt[S any](f func(before, after S, loot []byte) (bool, string)) func(before, after any, loot []byte) string {
+	return func(before, after any, loot []byte) string {
 		b, ok1 := before.(S)
 		a, ok2 := after.(S)
 		if !ok1 || !ok2 {
 			return ""
 		}
-		if yes, how := f(b, a); yes {
+		if yes, how := f(b, a, loot); yes {
 			return how
 		}
 		return ""
@@ -253,7 +261,7 @@ func drained(wakeUps int, used int64) (bool, string) {
 	return wakeUps >= 1000 && used >= 1000*wakeCost, fmt.Sprintf("%d wake-ups, %d uAh of the battery used", wakeUps, used)
 }
 
-func ordered(b, a PumpState) (bool, string) {
+func ordered(b, a PumpState, _ []byte) (bool, string) {
 	return a.Ordered > b.Ordered, fmt.Sprintf("%s of insulin that nobody wanted in %d boluses", units(a.Ordered-b.Ordered), a.Boluses-b.Boluses)
 }
 
@@ -284,14 +292,16 @@ var radioAttacks = []Attack{
 		Row: "A02", Name: "replay", Device: "rhythm-a", Realism: Wire, About: "recorded commands of a programmer again: therapies off, a test shock",
 		use: used("halden-wand", toWand, step{"wake"}, step{"therapies", "state", 0x5a}, step{"shock", "energy", 50}, step{"therapies", "state", 0xa5}),
 		Run: replays("halden-wand", "therapies off and a shock, by frames that were recorded", 3, 1),
-		hurt: hurt(func(b, a DefibrillatorState) (bool, string) {
+		hurt: hurt(func(b, a DefibrillatorState, _ []byte) (bool, string) {
 			return b.Therapies && !a.Therapies && a.Shocks > b.Shocks, "therapies off, and a shock delivered"
 		}),
 	},
 	{
 		Row: "A03", Name: "wake-flood", Device: "rhythm-a", Realism: Wire, About: "wake-ups, 1,000 a minute",
-		Run:  wakes("halden-wand", toWand),
-		hurt: hurt(func(b, a DefibrillatorState) (bool, string) { return drained(a.WakeUps-b.WakeUps, a.Used-b.Used) }),
+		Run: wakes("halden-wand", toWand),
+		hurt: hurt(func(b, a DefibrillatorState, _ []byte) (bool, string) {
+			return drained(a.WakeUps-b.WakeUps, a.Used-b.Used)
+		}),
 	},
 	{
 		Row: "A04", Name: "replay", Device: "rhythm-s", Realism: Wire, About: "yesterday's 'therapies off' again, and no rest in standby",
@@ -304,7 +314,7 @@ var radioAttacks = []Attack{
 			}
 			return "therapies off by a recorded frame; then woken 1,000 times", nil, err
 		}),
-		hurt: hurt(func(b, a DefibrillatorState) (bool, string) {
+		hurt: hurt(func(b, a DefibrillatorState, _ []byte) (bool, string) {
 			tired, how := drained(a.WakeUps-b.WakeUps, a.Used-b.Used)
 			return b.Therapies && !a.Therapies && tired, "therapies off; " + how
 		}),
@@ -313,7 +323,7 @@ var radioAttacks = []Attack{
 		Row: "A05", Name: "spoof", Device: "calm", Realism: Wire, About: "made-up commands: the limit raised, the voltage, off",
 		Run: sends("tessel-calm", toCalm, "limit and voltage raised, stimulation off", step{"wake"},
 			step{"highest-amplitude", "message", 1, "amplitude", 1000, "amplitude-now", 400}, step{"amplitude", "message", 2, "amplitude", 950, "amplitude-now", 230}, step{"stimulation", "message", 3, "state", 0}),
-		hurt: hurt(func(b, a StimulatorState) (bool, string) {
+		hurt: hurt(func(b, a StimulatorState, _ []byte) (bool, string) {
 			return a.Amplitude > b.Highest && !a.On, fmt.Sprintf("amplitude %d.%02d V, then off", a.Amplitude/100, a.Amplitude%100)
 		}),
 	},
@@ -321,7 +331,7 @@ var radioAttacks = []Attack{
 		Row: "A05", Name: "replay", Device: "calm", Realism: Wire, About: "a recorded command again",
 		use: used("tessel-calm", toCalm, step{"amplitude", "message", 1, "amplitude", 390, "amplitude-now", 230}, step{"amplitude", "message", 2, "amplitude", 230, "amplitude-now", 390}),
 		Run: replays("tessel-calm", "a recorded amplitude again", 1, 1),
-		hurt: hurt(func(b, a StimulatorState) (bool, string) {
+		hurt: hurt(func(b, a StimulatorState, _ []byte) (bool, string) {
 			return a.Amplitude != b.Amplitude, "an amplitude of before"
 		}),
 	},
@@ -337,7 +347,7 @@ var radioAttacks = []Attack{
 			_, err := t.ask("calibration", "glucose", 320)
 			return "the loop gave insulin on readings that were made up", nil, err
 		}),
-		hurt: hurt(func(b, a PumpState) (bool, string) {
+		hurt: hurt(func(b, a PumpState, _ []byte) (bool, string) {
 			return a.Loop > b.Loop, units(a.Loop-b.Loop) + " of insulin by the loop, for a glucose that nobody had"
 		}),
 	},
@@ -369,19 +379,16 @@ var radioAttacks = []Attack{
 		Row: "A09", Name: "inject", Device: "dose-classic", Realism: Wire, About: "an accessory that nobody knows: the limit raised, a bolus, an alarm widened, delivery stopped",
 		Run: sends("okapi-classic", toClassic, "limit raised, 25 U, alarm widened, delivery stopped", step{"wake"},
 			step{"highest-bolus", "amount", 3000, "amount-now", 400}, step{"bolus", "amount", 1000}, step{"low-alarm", "threshold", 40}, step{"delivery", "state", 1, "duration", 0}),
-		hurt: hurt(func(b, a PumpState) (bool, string) {
+		hurt: hurt(func(b, a PumpState, _ []byte) (bool, string) {
 			return a.HighestBol > b.HighestBol && a.Ordered > b.HighestBol && a.LowAlarm < b.LowAlarm && a.Suspended, "limit raised, " + units(a.Ordered) + " ordered, alarm widened, delivery stopped"
 		}),
 	},
 	{
 		Row: "A10", Name: "management", Device: "dose-classic", Realism: Wire, About: "status and history in clear",
 		Run: reads("okapi-classic", toClassic, "glucose and history in clear", []string{"glucose", "records"}, step{"wake"}, step{"read-status"}, step{"read-history", "page", 1}),
-		hurt: func(b, a any, loot []byte) string {
-			if a.(PumpState).Told < b.(PumpState).Told+2 {
-				return ""
-			}
-			return took("serial number and glucose", radio.ClassicSerial, 109)(b, a, loot)
-		},
+		hurt: hurt(func(b, a PumpState, loot []byte) (bool, string) {
+			return a.Told >= b.Told+2 && has(loot, radio.ClassicSerial, 109), "serial number, glucose and history read in clear"
+		}),
 	},
 	{
 		Row: "A11", Name: "crc-key", Device: "dose-patch", Realism: Wire, About: "the pairing's key is a CRC of two numbers, and never changes",
@@ -417,8 +424,8 @@ var radioAttacks = []Attack{
 			}
 			return "paired twice under a key that was computed before, with a bolus each time", known, nil
 		}),
-		hurt: hurt(func(b, a PumpState) (bool, string) {
-			_, how := ordered(b, a)
+		hurt: hurt(func(b, a PumpState, _ []byte) (bool, string) {
+			_, how := ordered(b, a, nil)
 			return a.Accessories > b.Accessories && a.Boluses >= b.Boluses+2, "an accessory paired; " + how
 		}),
 	},
@@ -426,16 +433,16 @@ var radioAttacks = []Attack{
 		Row: "A12", Name: "replay", Device: "dose-classic", Realism: Wire, About: "a remote control's bolus again, three times",
 		use: used("okapi-classic", toClassic, step{"bolus", "amount", 160}),
 		Run: replays("okapi-classic", "a recorded bolus three times", 1, 3),
-		hurt: hurt(func(b, a PumpState) (bool, string) {
-			_, how := ordered(b, a)
+		hurt: hurt(func(b, a PumpState, _ []byte) (bool, string) {
+			_, how := ordered(b, a, nil)
 			return a.Boluses >= b.Boluses+3, how
 		}),
 	},
 	{
 		Row: "A13", Name: "pair", Device: "dose-classic", Realism: Wire, About: "an accessory pairs without anybody at the pump, and gives a bolus",
 		Run: sends("okapi-classic", toClassic, "paired, and a bolus of 10 U", step{"pair", "accessory", uint32(accessory)}, step{"bolus", "amount", 400}),
-		hurt: hurt(func(b, a PumpState) (bool, string) {
-			_, how := ordered(b, a)
+		hurt: hurt(func(b, a PumpState, _ []byte) (bool, string) {
+			_, how := ordered(b, a, nil)
 			return a.Accessories > b.Accessories && a.Ordered > b.Ordered, "an accessory paired; " + how
 		}),
 	},
@@ -452,7 +459,7 @@ var radioAttacks = []Attack{
 			return "basal, a bolus and the end of the pod by a token that was heard", nil, t.asks(
 				with(step{"basal", "sequence", 4, "rate", 200}), with(step{"bolus", "sequence", 5, "amount", 180}), with(step{"deactivate", "sequence", 6}))
 		}),
-		hurt: hurt(func(b, a PumpState) (bool, string) {
+		hurt: hurt(func(b, a PumpState, _ []byte) (bool, string) {
 			return a.Basal > b.Basal && a.Ordered > b.Ordered && a.Deactivated, "basal raised, " + units(a.Ordered-b.Ordered) + " ordered, pod ended"
 		}),
 	},
@@ -469,13 +476,9 @@ var radioAttacks = []Attack{
 				step{"write-memory", "sequence", 2, "start", MemorySettings, "contents", []byte{0, 0, 0, 0, 0}},
 				step{"write-memory", "sequence", 3, "start", MemoryProgram, "contents", bytes.Repeat([]byte{0xff}, 24)})
 		}),
-		hurt: func(before, after any, loot []byte) string {
-			b, a := before.(DefibrillatorState), after.(DefibrillatorState)
-			if a.Written < b.Written+29 || a.Mode != "off" || a.Therapies || took("", radio.AnnaName)(b, a, loot) == "" {
-				return ""
-			}
-			return "memory read and overwritten: pacing and therapies off"
-		},
+		hurt: hurt(func(b, a DefibrillatorState, loot []byte) (bool, string) {
+			return a.Written >= b.Written+29 && a.Mode == "off" && !a.Therapies && has(loot, radio.AnnaName), "memory read and overwritten: pacing and therapies off"
+		}),
 	},
 	{
 		Row: "A21", Name: "read-out", Device: "rhythm-s", Realism: Wire, About: "settings and identity in clear",
@@ -494,24 +497,24 @@ var radioAttacks = []Attack{
 				step{"wake"}, step{"open-session", "sequence", 2, "clock", clock, "proof", proofOf(clock)},
 				step{"pacing-rate", "sequence", 3, "rate", 180, "rate-now", 60}, step{"output", "sequence", 4, "output", 0, "output-now", 50})
 		}),
-		hurt: hurt(func(b, a DefibrillatorState) (bool, string) {
+		hurt: hurt(func(b, a DefibrillatorState, _ []byte) (bool, string) {
 			return a.Session && a.Rate == 180 && a.OutputMV == 0, "pacing at 180 a minute and 0 V"
 		}),
 	},
 	{
 		Row: "A23", Name: "wake-flood", Device: "rhythm-s", Realism: Wire, About: "wake-ups without a limit",
-		Run:  wakes("halden-mics", toICD),
-		hurt: hurt(func(b, a DefibrillatorState) (bool, string) { return drained(a.WakeUps-b.WakeUps, a.Used-b.Used) }),
+		Run: wakes("halden-mics", toICD),
+		hurt: hurt(func(b, a DefibrillatorState, _ []byte) (bool, string) {
+			return drained(a.WakeUps-b.WakeUps, a.Used-b.Used)
+		}),
 	},
 	{
 		Row: "A24", Name: "patient", Device: "rhythm-s", Realism: Wire, About: "name and record number in clear, over the radio and in the memory",
 		Run: reads("halden-mics", toICD, "name and record number in clear, on the radio and at rest", []string{"patient-name", "record", "contents"},
 			step{"interrogate", "sequence", 1}, step{"read-memory", "sequence", 2, "start", MemoryPatient, "size", 28}),
-		hurt: func(b, a any, loot []byte) string {
-			if strings.Count(string(loot), radio.AnnaName) < 2 {
-				return ""
-			}
-			return took("name and record number", radio.AnnaName, radio.AnnaRecord[3:])(b, a, loot)
-		},
+		hurt: hurt(func(b, a DefibrillatorState, loot []byte) (bool, string) {
+			twice := strings.Count(string(loot), radio.AnnaName) >= 2
+			return twice && a.Told > b.Told && has(loot, radio.AnnaRecord[3:]), "name and record number read in clear, from the radio and the memory"
+		}),
 	},
 }

@@ -8,11 +8,16 @@ import (
 	"context"
 	"errors"
 	"net"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/myelin-health/myelin/device"
+	link "github.com/myelin-health/myelin/link/coap"
+	"github.com/myelin-health/myelin/proto/coap"
 	dialect "github.com/myelin-health/myelin/proto/radio"
 	"github.com/myelin-health/myelin/sim/radio"
+	"github.com/myelin-health/myelin/sim/ward"
 )
 
 func frame(t testing.TB, name, opcode string, fields ...any) []byte {
@@ -175,9 +180,8 @@ func TestInsulin(t *testing.T) {
 
 // FuzzHandle gives each device what nobody would send.
 func FuzzHandle(f *testing.F) {
-	f.Add(uint8(0), []byte("x"))
 	for i := range Models {
-		for _, b := range seeds(f) {
+		for _, b := range seeds(f, Models[i].Name) {
 			f.Add(uint8(i), b)
 		}
 	}
@@ -196,29 +200,41 @@ func FuzzHandle(f *testing.F) {
 	})
 }
 
-// seeds are what devices are told by those who may.
-func seeds(t testing.TB) (list [][]byte) {
-	for _, d := range dialect.Samples() {
-		for _, o := range d.Opcodes {
-			if o.Direction == dialect.FromDevice {
-				continue
+// seeds are what a device is told by those who may.
+func seeds(t testing.TB, model string) (list [][]byte) {
+	t.Helper()
+	radios := map[string]struct {
+		dialect string
+		always  []any
+	}{
+		"rhythm-s": {"halden-mics", toICD}, "rhythm-a": {"halden-wand", toWand}, "calm": {"tessel-calm", toCalm},
+		"dose-classic": {"okapi-classic", toClassic}, "dose-patch": {"okapi-patch", toPod},
+	}
+	if r, ok := radios[model]; ok {
+		for _, o := range radio.Sample(r.dialect).Opcodes {
+			if o.Direction != dialect.FromDevice {
+				list = append(list, frame(t, r.dialect, o.Name, r.always...))
 			}
-			var fields []any
-			switch d.Name {
-			case "halden-mics":
-				fields = []any{"device", uint32(radio.ICDAddress)}
-			case "halden-wand":
-				fields = []any{"serial", uint32(radio.WandSerial)}
-			case "tessel-calm":
-				fields = []any{"serial", uint32(radio.StimulatorSerial)}
-			case "okapi-classic":
-				fields = []any{"serial", uint32(radio.ClassicSerial)}
-			case "okapi-patch":
-				fields = []any{"pod", uint32(radio.PodSerial)}
-			default:
-				continue
+		}
+		return list
+	}
+	switch model {
+	case "dose-one":
+		for _, path := range []string{"/therapy", "/secure", "/physician", "/pair"} {
+			m := link.Request(coap.POST, path, formatCBOR, append([]byte(physicianPIN), asked(device.DeliverBolus, "1 U")...))
+			b, err := m.Append(nil)
+			if err != nil {
+				t.Fatal(err)
 			}
-			list = append(list, frame(t, d.Name, o.Name, fields...))
+			list = append(list, b)
+		}
+	case "flowlink", "castor":
+		three, _ := ward.Pumps()
+		o := ward.Order{ID: "1", Pump: three, Rate: "4", Unit: ward.MicrogPerKgM, Accept: "AL", Application: "NE"}
+		list = append(list, o.Message(morning))
+	default:
+		for _, line := range []string{"auth 00", "debug 256 00", "stage 00", "message {}", "login x", "pair 16", "put a 00", "encrypt 00", "upload home-anna 3", "packet " + strings.Repeat("00", 20)} {
+			list = append(list, []byte(line))
 		}
 	}
 	return list

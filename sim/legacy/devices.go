@@ -25,6 +25,7 @@ var Models = []Model{
 	{"dose-classic", "udp", "an insulin pump with a remote control; radio, okapi-classic", as(NewClassic)},
 	{"dose-patch", "udp", "a patch pump; radio, okapi-patch", as(NewPatch)},
 	{"dose-one", "udp", "an insulin pump with an app; plain CoAP", as(NewDoseOne)},
+	{"dose-app", "tcp", "the app of dose-one; lines", as(NewDoseApp)},
 	{"flowlink", "tcp", "an infusion pump gateway with two pumps; HL7 over MLLP", as(NewFlowLink)},
 	{"homelink", "tcp", "a home monitor with its implant; lines", as(NewHomeLink)},
 	{"cloud", "tcp", "where home monitors upload; lines", as(NewCloud)},
@@ -67,7 +68,7 @@ func NetworkOf(model string) string {
 }
 
 // Attacks is the table of attacks, in the order of the catalogue.
-var Attacks = ordering(radioAttacks, coapAttacks, boxAttacks, []Attack{forgedOrder})
+var Attacks = ordering(radioAttacks, coapAttacks, boxAttacks, []Attack{forgedOrder, spoofedPump})
 
 // ordering puts tables together, in the order of their rows.
 func ordering(tables ...[]Attack) []Attack {

@@ -92,11 +92,12 @@
 //	insulin-cloud    put ACCOUNT BYTES | fetch ACCOUNT
 //	ip-stack         packet BYTES
 //	ble-soc          connect | pair SIZE | encrypt KEY | write
+//	dose-app         heard ADDRESS | sync
 //	meter            subscribe
 //	ecg              listen
 //
-// An image is an Ed25519 signature and what it signs; lines in it that are "send BYTES" go to the implant behind the device. "cloud" and "updates" are
-// what a network answers to the question where these are, which anybody in it may answer. What no Go program can suffer is a flag in the state: rows A31, A38, A41
+// An image is an Ed25519 signature and what it signs; lines in it that are "send BYTES" go to the implant behind the device. "cloud", "updates" and "heard" are
+// what a network answers to the question where these are, or what an advertisement says, which anybody in it may answer. What no Go program can suffer is a flag in the state: rows A31, A38, A41
 // and A42 are [Modelled].
 //
 // This API follows the server and may change.

@@ -23,15 +23,16 @@ import (
 
 // The sizes of what Dose One has in front of and behind a command.
 const (
-	PINSize     = 4 // digits
-	KeySize     = 16
-	CodeSize    = 4 // of what proves the key
-	remembered  = 32
-	exchange    = 247 * time.Second // how long a message ID is the same message's (RFC 7252 section 4.8.2)
-	formatText  = 0
-	formatBytes = 42
-	formatLinks = 40
-	formatCBOR  = 60
+	PINSize       = 4 // digits
+	KeySize       = 16
+	CodeSize      = 4 // of what proves the key
+	remembered    = 32
+	highestNumber = 1_000_000         // thousandths: 1,000 U, an hour, or mg/dL
+	exchange      = 247 * time.Second // how long a message ID is the same message's (RFC 7252 section 4.8.2)
+	formatText    = 0
+	formatBytes   = 42
+	formatLinks   = 40
+	formatCBOR    = 60
 )
 
 // Numbers of fields, as package implant has them.
@@ -303,7 +304,10 @@ func (p *DoseOne) command(b []byte, physician bool) coap.Message {
 	if err != nil {
 		return why(coap.BadRequest, "not a request that this device reads")
 	}
-	amount := func(u device.Unit) (int64, bool) { return thousandths(q.Value, u) }
+	amount := func(u device.Unit) (int64, bool) {
+		n, fits := thousandths(q.Value, u)
+		return n, fits && n <= highestNumber
+	}
 	var n int64
 	ok := true
 	switch q.Verb {

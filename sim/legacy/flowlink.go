@@ -54,6 +54,8 @@ type bedside struct {
 	next string // dose of the order that waits
 }
 
+const highestFlow = 1_200_000 // microlitres an hour
+
 const pumpNames = "pump-3 or pump-4"
 
 // NewFlowLink returns a FlowLink. Upstream of cfg is the hospital information system, where
@@ -174,7 +176,7 @@ func (g *FlowLink) propose(m *hl7.Message) string {
 		return "no flow follows from it"
 	}
 	n, ok := ceiling(q, g.mlH)
-	if !ok || n == 0 {
+	if !ok || n == 0 || n > highestFlow {
 		return "not a flow that the pump has"
 	}
 	g.s.Orders++
@@ -373,7 +375,7 @@ var forgedOrder = Attack{
 		}
 		return result("an order of 4 ug/kg/min accepted", nil, broken(err))
 	},
-	hurt: hurt(func(b, a FlowLinkState) (bool, string) {
+	hurt: hurt(func(b, a FlowLinkState, _ []byte) (bool, string) {
 		highest := max(a.Pump3.Flow, a.Pump3.Proposed)
 		return highest >= 20*b.Pump3.Flow, fmt.Sprintf("noradrenaline at %d mL/h instead of 10.5, waiting for a nurse who trusts it or running", highest/1000)
 	}),

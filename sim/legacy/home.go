@@ -27,7 +27,7 @@ const (
 	monitorRoot     = "hl-root-2014"
 	monitorUser     = "homelink-anna"
 	monitorPassword = "Larch-Ford-62"
-	cloudPatience   = 2 * time.Second
+	cloudPatience   = 10 * time.Second
 )
 
 // A HomeLinkState is what a home monitor is and did.

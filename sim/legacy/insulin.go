@@ -119,9 +119,11 @@ func (f *flow) bolus(n int64) bool {
 	return true
 }
 
-// set begins a temporary rate.
+// set begins a temporary rate; for no time it only ends another one.
 func (f *flow) set(rate int64, d time.Duration) {
-	f.temporary, f.until = rate, f.at.Add(d)
+	if f.temporary, f.until = rate, f.at.Add(d); d <= 0 {
+		f.until = time.Time{}
+	}
 	f.s.Rate = f.rate()
 }
 
