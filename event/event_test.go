@@ -87,3 +87,38 @@ func TestAttrsAllocateNothing(t *testing.T) {
 		t.Errorf("%v allocations", n)
 	}
 }
+
+// Evidence is written by these names: none is missing, none stands for two.
+func TestKeys(t *testing.T) {
+	names := map[string]Key{}
+	for k := NoKey + 1; k < keyCount; k++ {
+		i := &Keys[k]
+		if other, ok := names[i.Name]; ok || !regexp.MustCompile(`^[a-z0-9]+(_[a-z0-9]+)*$`).MatchString(i.Name) || k.String() != i.Name {
+			t.Errorf("key %d has the name %q, as has %d", k, i.Name, other)
+		}
+		names[i.Name] = k
+		if i.Word == nil {
+			continue
+		}
+		if i.Text {
+			t.Errorf("%s is a text and a word", i.Name)
+		}
+		words := map[string]int64{}
+		for n := range int64(256) {
+			w := i.Word(n)
+			if other, ok := words[w]; ok && w != "" {
+				t.Errorf("%s: %d and %d are both %q", i.Name, other, n, w)
+			}
+			words[w] = n
+		}
+		if len(words) < 3 || i.Word(-1) != "" || i.Word(256) != "" {
+			t.Errorf("%s has the words %v", i.Name, words)
+		}
+	}
+	if NoKey.String() != "" || keyCount.String() != "" || Key(255).String() != "" {
+		t.Error("no key has a name")
+	}
+	if Keys[Verdict].Word(int64(device.Deny)) != "deny" || Keys[Outcome].Word(int64(Failed)) != "failed" || Keys[State].Word(int64(Midstream)) != "midstream" {
+		t.Error("the words are others")
+	}
+}

@@ -3,6 +3,8 @@
 
 package event
 
+import "github.com/myelin-health/myelin/device"
+
 // A Kind is what an event says. The zero Kind is none.
 type Kind uint8
 
@@ -130,6 +132,108 @@ const (
 	keyCount
 )
 
+// A KeyInfo says how an attribute is written.
+type KeyInfo struct {
+	Name string
+	Text bool               // it is a text; else a number
+	Word func(int64) string // of a number that stands for a word: that word, or ""
+}
+
+// Keys is the one table of keys.
+var Keys = [keyCount]KeyInfo{
+	Transport:      {"transport", false, nil},
+	Port:           {"port", false, nil},
+	State:          {"state", false, word[ConversationState]},
+	Packets:        {"packets", false, nil},
+	BytesToServer:  {"bytes_to_server", false, nil},
+	BytesToClient:  {"bytes_to_client", false, nil},
+	Began:          {"began", false, nil},
+	Protocol:       {"protocol", true, nil},
+	Version:        {"version", true, nil},
+	Protection:     {"protection", false, nil},
+	Inferred:       {"inferred", false, nil},
+	Manufacturer:   {"manufacturer", true, nil},
+	Model:          {"model", true, nil},
+	Serial:         {"serial", true, nil},
+	OS:             {"os", true, nil},
+	Class:          {"class", true, nil},
+	Therapy:        {"therapy", false, word[device.Therapy]},
+	UDI:            {"udi", true, nil},
+	ProductCode:    {"product_code", true, nil},
+	AddressKind:    {"address_kind", false, word[device.AddressKind]},
+	Name:           {"name", true, nil},
+	MAC:            {"mac", true, nil},
+	Verb:           {"verb", false, word[device.Verb]},
+	Effect:         {"effect", false, word[device.Effect]},
+	Value:          {"value", true, nil},
+	Now:            {"now", true, nil},
+	Stage:          {"stage", false, word[device.Stage]},
+	Target:         {"target", true, nil},
+	Harm:           {"harm", false, word[device.Harm]},
+	Fresh:          {"fresh", false, nil},
+	Repeat:         {"repeat", false, nil},
+	Outcome:        {"outcome", false, word[Result]},
+	Fields:         {"fields", false, nil},
+	Subject:        {"subject", false, nil},
+	Count:          {"count", false, nil},
+	Operation:      {"operation", true, nil},
+	Destination:    {"destination", true, nil},
+	Scheme:         {"scheme", true, nil},
+	DefaultSecret:  {"default_secret", false, nil},
+	Method:         {"method", true, nil},
+	CVE:            {"cve", true, nil},
+	Shape:          {"shape", true, nil},
+	Suite:          {"suite", false, nil},
+	JA4:            {"ja4", true, nil},
+	Problems:       {"problems", false, nil},
+	NotAfter:       {"not_after", false, nil},
+	KeyBits:        {"key_bits", false, nil},
+	Digest:         {"digest", false, nil},
+	Domain:         {"domain", true, nil},
+	Length:         {"length", false, nil},
+	Entropy:        {"entropy", false, nil},
+	Layer:          {"layer", true, nil},
+	Field:          {"field", true, nil},
+	Reason:         {"reason", true, nil},
+	Bound:          {"bound", true, nil},
+	DataBytes:      {"data_bytes", false, nil},
+	Network:        {"network", true, nil},
+	Drug:           {"drug", true, nil},
+	Place:          {"place", true, nil},
+	Actor:          {"actor", true, nil},
+	Level:          {"level", false, nil},
+	Wanted:         {"wanted", false, nil},
+	PairingMethod:  {"pairing_method", true, nil},
+	LegacyPairing:  {"legacy_pairing", false, nil},
+	KeySize:        {"key_size", false, nil},
+	Asked:          {"asked", true, nil},
+	Service:        {"service", true, nil},
+	Characteristic: {"characteristic", true, nil},
+	Trackable:      {"trackable", false, nil},
+	Front:          {"front", true, nil},
+	Verdict:        {"verdict", false, word[device.Verdict]},
+	Enforced:       {"enforced", false, nil},
+	Settings:       {"settings", false, nil},
+}
+
+// word says what a value of an enumeration is called.
+func word[T interface {
+	~uint8
+	String() string
+}](n int64) string {
+	if v := T(n); int64(v) == n {
+		return v.String()
+	}
+	return ""
+}
+
+func (k Key) String() string {
+	if int(k) < len(Keys) {
+		return Keys[k].Name
+	}
+	return ""
+}
+
 // A ConversationState is how far a conversation came.
 type ConversationState uint8
 
@@ -141,6 +245,10 @@ const (
 	Midstream                            // both sides spoke, the beginning was not captured
 )
 
+func (s ConversationState) String() string {
+	return nameOf(s, "unanswered", "refused", "established", "midstream")
+}
+
 // A Result is what came of a request.
 type Result uint8
 
@@ -150,6 +258,15 @@ const (
 	Succeeded
 	Failed
 )
+
+func (r Result) String() string { return nameOf(r, "unknown", "succeeded", "failed") }
+
+func nameOf[T ~uint8](v T, names ...string) string {
+	if int(v) < len(names) {
+		return names[v]
+	}
+	return ""
+}
 
 // The kinds of patient data that a message held.
 const (
