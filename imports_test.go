@@ -74,6 +74,7 @@ var rooms = []room{
 	{"guard/gate", []string{"device", "event", "guard/envelope", "link/cwt"}, nil},
 	{"guard/front", []string{"device", "event", "guard/gate", "internal/strictyaml"}, []string{"github.com/goccy/go-yaml", "github.com/prometheus/client_golang", "golang.org/x/time"}},
 	{"guard", []string{"device", "event", "wire", "proto", "ble", "link", "internal/cbor", "internal/strictyaml"}, []string{"github.com/goccy/go-yaml", "github.com/prometheus/client_golang", "golang.org/x/crypto"}},
+	{"ledger", []string{"device", "event"}, []string{"golang.org/x/mod"}},
 
 	{"sim", []string{"link", "internal/cbor", "assess", "ble", "capture", "wire", "flow", "proto", "device", "event", "finding", "inventory", "watch", "match", "risk", "report", "internal/testpeer"}, nil},
 	{"drill", []string{"sim", "guard", "assess", "capture", "watch", "match", "link", "ledger", "report", "device", "event", "finding", "wire", "proto", "internal/cbor", "internal/strictyaml"}, []string{"github.com/goccy/go-yaml"}},
@@ -85,7 +86,7 @@ var rooms = []room{
 	{"internal/bench", []string{"capture", "ble", "proto"}, nil},
 	{
 		"cmd",
-		[]string{"assess", "capture", "device", "drill", "event", "finding", "flow", "internal/cbor", "inventory", "link", "match", "proto", "report", "risk", "sim", "watch", "wire"},
+		[]string{"assess", "capture", "device", "drill", "event", "finding", "flow", "internal/cbor", "inventory", "ledger", "link", "match", "proto", "report", "risk", "sim", "watch", "wire"},
 		[]string{"github.com/spf13/cobra", "github.com/spf13/pflag", "github.com/jedib0t/go-pretty", "golang.org/x/sys"},
 	},
 }
