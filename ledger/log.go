@@ -389,9 +389,14 @@ func (l *Log) Checkpoint() (Checkpoint, error) {
 }
 
 // publish writes what is durable in the journal into tiles, and a checkpoint of it.
-func (l *Log) publish() (Checkpoint, error) {
+func (l *Log) publish() (c Checkpoint, err error) {
 	l.publishing.Lock()
 	defer l.publishing.Unlock()
+	defer func() {
+		if err != nil {
+			l.out = newWriter(l.dir) // nothing is known of what is there
+		}
+	}()
 	l.mu.Lock()
 	l.pending = append(l.pending, l.backlog...)
 	l.backlog = nil
@@ -441,8 +446,7 @@ func (l *Log) publish() (Checkpoint, error) {
 	if err := l.out.flush(); err != nil {
 		return Checkpoint{}, err
 	}
-	c, err := sign(t.size, t.root(), l.cfg.Signer)
-	if err != nil {
+	if c, err = sign(t.size, t.root(), l.cfg.Signer); err != nil {
 		return Checkpoint{}, err
 	}
 	if err := l.out.replace("checkpoint", c.Note); err != nil {
