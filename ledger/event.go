@@ -5,10 +5,13 @@ package ledger
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/myelin-health/myelin/device"
 	"github.com/myelin-health/myelin/event"
@@ -48,7 +51,7 @@ func AppendEvent(dst []byte, e *event.Event) []byte {
 	dst = append(dst, `,"attributes":{`...)
 	var sorted [event.MaxAttrs]event.Attr
 	attrs := sorted[:copy(sorted[:], e.Attrs())]
-	slices.SortStableFunc(attrs, func(a, b event.Attr) int { return compareNames(a.Key, b.Key) })
+	slices.SortStableFunc(attrs, func(a, b event.Attr) int { return strings.Compare(a.Key.String(), b.Key.String()) })
 	for i, a := range attrs {
 		if i > 0 {
 			if a.Key == attrs[i-1].Key {
@@ -68,16 +71,6 @@ func AppendEvent(dst []byte, e *event.Event) []byte {
 		}
 	}
 	return append(dst, '}', '}')
-}
-
-func compareNames(a, b event.Key) int {
-	switch x, y := a.String(), b.String(); {
-	case x < y:
-		return -1
-	case x > y:
-		return 1
-	}
-	return 0
 }
 
 func keyInfo(k event.Key) event.KeyInfo {
@@ -106,7 +99,7 @@ func appendString(dst []byte, s string) []byte {
 		case r < 0x20:
 			dst = append(dst, '\\', 'u', '0', '0', hexDigits[r>>4], hexDigits[r&15])
 		default:
-			dst = append(dst, string(r)...)
+			dst = utf8.AppendRune(dst, r)
 		}
 	}
 	return append(dst, '"')
@@ -168,7 +161,7 @@ func ParseEvent(b []byte) (e event.Event, err error) {
 	return e, nil
 }
 
-var errNoEvent = fmt.Errorf("not an event as the ledger writes it")
+var errNoEvent = errors.New("not an event as the ledger writes it")
 
 func parseAttr(k event.Key, value json.RawMessage) (event.Attr, error) {
 	info := event.Keys[k]

@@ -37,7 +37,7 @@ const cosignatureBytes = 8 + ed25519.SignatureSize
 //	PRIVATE+KEY+name+keyid+base64(type, seed)
 //	name+keyid+base64(type, public key)
 //
-// A name has no space and no plus, and should be one that nobody else uses, such
+// The zero of rand is crypto/rand. A name has no space and no plus, and should be one that nobody else uses, such
 // as ada.example/ledger.
 func GenerateKey(rand io.Reader, name string, witness bool) (private, public string, err error) {
 	if !validName(name) {

@@ -68,7 +68,8 @@ type Log struct {
 	out        *writer
 	leaves     leafHasher
 
-	wake    chan struct{}
+	wake    chan struct{} // something is durable that no checkpoint shows
+	hurry   chan struct{} // and it is much
 	stop    chan struct{}
 	stopped chan struct{}
 }
@@ -96,7 +97,7 @@ func Open(dir string, cfg Config) (*Log, error) {
 	}
 	l := &Log{
 		dir: dir, cfg: cfg, journal: journal{dir: dir}, out: newWriter(dir),
-		wake: make(chan struct{}, 1), stop: make(chan struct{}), stopped: make(chan struct{}),
+		wake: make(chan struct{}, 1), hurry: make(chan struct{}, 1), stop: make(chan struct{}), stopped: make(chan struct{}),
 	}
 	if l.locked, err = lock(filepath.Join(dir, "lock")); err != nil {
 		return nil, err
@@ -328,13 +329,21 @@ func (l *Log) write(g *group) {
 	if g.err = err; err == nil {
 		l.backlog = append(l.backlog, g)
 		l.bytes += len(g.entries)
+		if l.bytes > backlogBytes/2 {
+			signal(l.hurry)
+		}
 	} else if l.err == nil {
 		l.err = err
 	}
 	l.mu.Unlock()
 	close(g.done)
+	signal(l.wake)
+}
+
+// signal says that there is something to do, once.
+func signal(c chan struct{}) {
 	select {
-	case l.wake <- struct{}{}:
+	case c <- struct{}{}:
 	default:
 	}
 }
@@ -363,15 +372,13 @@ func (l *Log) run() {
 		t := time.NewTimer(l.cfg.Every)
 		select {
 		case <-t.C:
+		case <-l.hurry:
 		case <-l.stop:
 			t.Stop()
 			return
 		}
 		if _, err := l.publish(); err != nil {
-			select {
-			case l.wake <- struct{}{}:
-			default:
-			}
+			signal(l.wake)
 		}
 	}
 }

@@ -1,0 +1,103 @@
+// SPDX-FileCopyrightText: 2026 The Myelin authors
+// SPDX-License-Identifier: Apache-2.0
+
+package ledger
+
+import (
+	"fmt"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/myelin-health/myelin/device"
+	"github.com/myelin-health/myelin/event"
+)
+
+// A verdict as the guard records it: some 350 bytes.
+func verdict() *event.Event {
+	e := &event.Event{
+		Kind: event.VerdictGiven, Time: time.Date(2026, 3, 3, 6, 9, 0, 123456789, time.UTC).UnixNano(),
+		Device: device.Address{Kind: device.Host, Value: "pump-3"}, Peer: device.Address{Kind: device.IP, Value: "10.20.8.11"},
+	}
+	e.Add(event.Text(event.Front, "gw-icu-front"), event.Int(event.Verb, device.SetInfusionRate), event.Int(event.Effect, device.Increases),
+		event.Text(event.Value, "4 ug/kg/min"), event.Text(event.Actor, "CastorEHR"), event.Int(event.Verdict, device.Deny),
+		event.Text(event.Reason, "envelope line 12: set-infusion-rate max 1.0 ug/kg/min"), event.Bool(event.Enforced, true))
+	return e
+}
+
+// BenchmarkRecord is one event after another by so many callers, each of whom waits until
+// its own is durable. The checkpoints that are written meanwhile, and the last, are in it.
+//
+//	go test ./ledger -run '^$' -bench Record -cpu 1
+func BenchmarkRecord(b *testing.B) {
+	for _, callers := range []int{1, 64, 512} {
+		b.Run(fmt.Sprintf("callers=%d", callers), func(b *testing.B) {
+			k := newKey(b, "bench", false)
+			l, err := Open(b.TempDir(), Config{Signer: k.Signer, Verifier: k.Verifier})
+			if err != nil {
+				b.Fatal(err)
+			}
+			var left atomic.Int64
+			left.Store(int64(b.N))
+			b.SetBytes(int64(len(AppendEvent(nil, verdict()))))
+			b.ResetTimer()
+			var wg sync.WaitGroup
+			for range callers {
+				wg.Go(func() {
+					e := verdict()
+					for left.Add(-1) >= 0 {
+						if err := l.Record(e); err != nil {
+							b.Error(err)
+							return
+						}
+					}
+				})
+			}
+			wg.Wait()
+			if err := l.Close(); err != nil {
+				b.Fatal(err)
+			}
+			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "entries/s")
+		})
+	}
+}
+
+// BenchmarkVerify is a ledger of a million events, read, hashed and held against its
+// checkpoint.
+//
+//	go test ./ledger -run '^$' -bench Verify -cpu 1 -benchtime 1x
+func BenchmarkVerify(b *testing.B) {
+	const size = 1_000_000
+	dir, k := b.TempDir(), newKey(b, "bench", false)
+	l := open(b, dir, k)
+	e := verdict()
+	var batch [][]byte
+	for i := range size {
+		e.Time++
+		if batch = append(batch, AppendEvent(nil, e)); len(batch) == 50_000 || i == size-1 {
+			bulk(b, l, batch)
+			batch = nil
+			if _, err := l.Checkpoint(); err != nil {
+				b.Fatal(err)
+			}
+		}
+	}
+	l.Close()
+	runtime.GC()
+	for b.Loop() {
+		wantOK(b, dir, k, size, 0)
+	}
+	b.ReportMetric(size*float64(b.N)/b.Elapsed().Seconds(), "entries/s")
+}
+
+func BenchmarkAppendEvent(b *testing.B) {
+	e := verdict()
+	buf := make([]byte, 0, 512)
+	b.ReportAllocs()
+	for b.Loop() {
+		buf = AppendEvent(buf[:0], e)
+	}
+	b.SetBytes(int64(len(buf)))
+}
