@@ -87,7 +87,7 @@ var rooms = []room{
 	{
 		"cmd",
 		[]string{"assess", "capture", "device", "drill", "event", "finding", "flow", "internal/cbor", "inventory", "ledger", "link", "match", "proto", "report", "risk", "sim", "watch", "wire"},
-		[]string{"github.com/spf13/cobra", "github.com/spf13/pflag", "github.com/jedib0t/go-pretty", "golang.org/x/sys"},
+		[]string{"github.com/spf13/cobra", "github.com/spf13/pflag", "github.com/jedib0t/go-pretty", "golang.org/x/mod", "golang.org/x/sys"},
 	},
 }
 

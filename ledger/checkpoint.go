@@ -79,11 +79,15 @@ func ParseCheckpoint(b []byte, ledger note.Verifier, witnesses ...note.Verifier)
 	return c, nil
 }
 
-// signatureOf returns the signature of a key that was found right.
+// signatureOf returns the signature of a key that was found right, if it is written in
+// the one form of base64: x/mod takes others, too.
 func signatureOf(n *note.Note, v note.Verifier) []byte {
 	for _, s := range n.Sigs {
 		if s.Name == v.Name() && s.Hash == v.KeyHash() {
-			b, _ := base64.StdEncoding.DecodeString(s.Base64)
+			b, err := base64.StdEncoding.Strict().DecodeString(s.Base64)
+			if err != nil || len(b) < 4 {
+				return nil
+			}
 			return b[4:]
 		}
 	}

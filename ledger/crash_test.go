@@ -394,36 +394,39 @@ func TestCrashBetween(t *testing.T) {
 	fill(t, l, 250)
 	l.Checkpoint()
 	fill(t, l, 10)
-	l.crash()
-	before := copyOf(t, dir)
 	after := copyOf(t, dir)
 	open(t, after, k).Close()
+	fill(t, l, 3) // while that checkpoint is being written
+	l.crash()
+	before := copyOf(t, dir)
 	// What the checkpoint of 260 entries adds, file by file, each cut anywhere.
-	steps := []string{"tile/entries/000", "tile/0/000", "tile/entries/001.p/4", "tile/0/001.p/4", "tile/1/000.p/1", "checkpoint.new"}
+	steps := []string{"tile/entries/000", "tile/0/000", "tile/entries/001.p/4.new", "tile/0/001.p/4.new", "tile/1/000.p/1.new", "checkpoint.new"}
 	for n := range steps {
 		for _, cut := range []int{0, 1, 100} {
 			to := copyOf(t, before)
 			for i, path := range steps[:n+1] {
-				from := filepath.Join(after, strings.TrimSuffix(path, ".new"))
-				b, err := os.ReadFile(from)
+				b, err := os.ReadFile(filepath.Join(after, strings.TrimSuffix(path, ".new")))
 				if err != nil {
 					t.Fatal(err)
 				}
 				if i == n {
 					b = b[:min(cut, len(b))]
+				} else if path != "checkpoint.new" {
+					path = strings.TrimSuffix(path, ".new")
 				}
 				os.MkdirAll(filepath.Dir(filepath.Join(to, path)), 0o700)
 				if err := os.WriteFile(filepath.Join(to, path), b, 0o600); err != nil {
 					t.Fatal(err)
 				}
 			}
-			wantOK(t, to, k, 250, 10)
+			wantOK(t, to, k, 250, 13)
 			l := open(t, to, k)
-			if l.next != 260 {
+			if l.next != 263 {
 				t.Fatalf("crash at %s: %d entries", steps[n], l.next)
 			}
+			wantOK(t, to, k, 263, 0)
 			l.Close()
-			wantOK(t, to, k, 260, 0)
+			wantOK(t, to, k, 263, 0)
 		}
 	}
 	// The checkpoint is there, and the partial tiles of before are not gone yet.

@@ -445,7 +445,9 @@ func (l *Log) publish() (c Checkpoint, err error) {
 			b = t.tiles[level]
 		}
 		if w := widthAt(t.size, level, n); w > 0 {
-			if err := l.out.write(tilePath(level, n, w), b); err != nil {
+			// At once: when this is cut off the next one may be of another width, and
+			// half of it would stay.
+			if err := l.out.replace(tilePath(level, n, w), b); err != nil {
 				return Checkpoint{}, err
 			}
 		}

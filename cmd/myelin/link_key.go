@@ -113,17 +113,22 @@ const maxKeyFile = 8 << 10
 
 // privateKey reads a private key, and refuses one that others may read.
 func privateKey(file string) (k cose.Key, err error) {
-	st, err := os.Stat(file)
-	if err != nil {
+	if err := onlyOwners(file); err != nil {
 		return k, err
-	}
-	if st.Mode().Perm()&0o077 != 0 {
-		return k, fmt.Errorf("%s: others may read this private key (mode %04o); if nobody did, 'chmod 600 %s'", file, st.Mode().Perm(), file)
 	}
 	if k, err = keyFile(file); err == nil && k.D == nil {
 		err = fmt.Errorf("%s: a public key, where a private one is wanted", file)
 	}
 	return k, err
+}
+
+// onlyOwners refuses a private key that others may read.
+func onlyOwners(file string) error {
+	st, err := os.Stat(file)
+	if err == nil && st.Mode().Perm()&0o077 != 0 {
+		err = fmt.Errorf("%s: others may read this private key (mode %04o); if nobody did, 'chmod 600 %s'", file, st.Mode().Perm(), file)
+	}
+	return err
 }
 
 // publicKey reads a public key.

@@ -24,7 +24,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"myelin": main, "myelin-peak": peaking})
+	testscript.Main(m, map[string]func(){"myelin": main, "myelin-peak": peaking, "myelin-record": recording})
 }
 
 // TestScript plays the stories of testdata/script. Beside testscript's own
@@ -41,6 +41,8 @@ func TestMain(m *testing.M) {
 //	replay ADDR        passes all on again that came to a relay
 //	log URL FLAGS...   prints all of a device's log, page by page
 //	count N PATTERN    wants N lines of the last log to match
+//	kept FILE          wants the last output to have each entry that FILE says was recorded
+//	flip FILE N        flips a bit of byte N
 //
 // $WARD is the sample ward, and text is 100 columns wide.
 func TestScript(t *testing.T) {
@@ -62,6 +64,8 @@ func TestScript(t *testing.T) {
 			"relay":     scriptRelay,
 			"replay":    scriptReplay,
 			"log":       scriptLog,
+			"kept":      scriptKept,
+			"flip":      scriptFlip,
 			"count":     scriptCount,
 			"capture": func(ts *testscript.TestScript, _ bool, args []string) {
 				ts.Check(writeCapture(ts.MkAbs(args[0])))
@@ -158,7 +162,7 @@ func writeCapture(file string) error {
 // TestHelp holds every verb's help to a screen of 80 columns and 40 lines, and to an example that begins
 // as the verb does.
 func TestHelp(t *testing.T) {
-	verbs := [][]string{{}, {"assess"}, {"sense"}, {"affected"}, {"report"}, {"kinds"}, {"sim"}, {"sim", "ward"}, {"link"}, {"link", "edhoc-peer"}, {"link", "keygen"}, {"link", "enrol"}, {"link", "issue"}, {"link", "approve"}, {"link", "revoke"}, {"link", "show"}, {"link", "get"}, {"link", "observe"}, {"link", "command"}, {"link", "oscore-peer"}, {"sim", "implant"}, {"sim", "legacy"}, {"completion"}}
+	verbs := [][]string{{}, {"assess"}, {"sense"}, {"affected"}, {"report"}, {"kinds"}, {"sim"}, {"sim", "ward"}, {"link"}, {"link", "edhoc-peer"}, {"link", "keygen"}, {"link", "enrol"}, {"link", "issue"}, {"link", "approve"}, {"link", "revoke"}, {"link", "show"}, {"link", "get"}, {"link", "observe"}, {"link", "command"}, {"link", "oscore-peer"}, {"sim", "implant"}, {"sim", "legacy"}, {"ledger"}, {"ledger", "verify"}, {"ledger", "show"}, {"ledger", "export"}, {"ledger", "prove"}, {"ledger", "witness"}, {"ledger", "key"}, {"completion"}}
 	for _, verb := range verbs {
 		name := strings.Join(append([]string{"myelin"}, verb...), " ")
 		var out, errs strings.Builder
