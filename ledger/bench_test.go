@@ -5,6 +5,8 @@ package ledger
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -61,6 +63,24 @@ func BenchmarkRecord(b *testing.B) {
 			}
 			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "entries/s")
 		})
+	}
+}
+
+// BenchmarkFsync is the floor: one caller writes as many bytes and waits for the disk.
+func BenchmarkFsync(b *testing.B) {
+	f, err := os.Create(filepath.Join(b.TempDir(), "file"))
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer f.Close()
+	e := AppendEvent(nil, verdict())
+	for b.Loop() {
+		if _, err := f.Write(e); err != nil {
+			b.Fatal(err)
+		}
+		if err := f.Sync(); err != nil {
+			b.Fatal(err)
+		}
 	}
 }
 

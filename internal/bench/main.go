@@ -9,8 +9,8 @@
 // of its size, and one that is small enough for peers. So is the matching of
 // bills of materials, of packages that records of OSV name, beside osv-scanner,
 // with what one of both found and the other did not, and the index of a large
-// fleet; and the secure link, by the benchmarks of its packages, beside the bare
-// operations, DTLS and TLS.
+// fleet; the secure link, by the benchmarks of its packages, beside the bare
+// operations, DTLS and TLS; and the ledger, beside a bare fsync.
 //
 //	go run ./internal/bench [-captures DIR] [-megabytes 1000] [-radio-megabytes 200] [-osv DIR] [-boms 1000] [-fleet] [-link 11] [-runs 3] [-keep FILE] [-only NAME]
 package main
@@ -108,6 +108,11 @@ func bench(captures, keep, osv, only string, size, radio int64, boms, pairs, run
 	}
 	if pairs > 0 && strings.Contains("link", only) {
 		if err := link(dir, pairs); err != nil {
+			return err
+		}
+	}
+	if strings.Contains("ledger", only) {
+		if err := ledger(dir); err != nil {
 			return err
 		}
 	}
