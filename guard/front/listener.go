@@ -10,6 +10,7 @@ import (
 	"crypto/x509"
 	"encoding/hex"
 	"errors"
+	"io"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -256,7 +257,7 @@ func (l *Listener) serve(ctx context.Context, raw net.Conn) {
 	}
 	defer l.leave(c, host)
 	if s.Listen.TLS != nil {
-		t := tls.Server(raw, s.Listen.TLS)
+		t := tls.Server(&ending{Conn: raw}, s.Listen.TLS)
 		hs, cancel := context.WithTimeout(ctx, s.Limits.Handshake)
 		err := t.HandshakeContext(hs)
 		cancel()
@@ -274,6 +275,38 @@ func (l *Listener) serve(ctx context.Context, raw net.Conn) {
 		}
 	}
 	l.Handle(ctx, c)
+}
+
+// An ending is a connection below TLS that notes its end.
+type ending struct {
+	net.Conn
+	seen atomic.Bool
+}
+
+func (e *ending) Read(b []byte) (int, error) {
+	n, err := e.Conn.Read(b)
+	if errors.Is(err, io.EOF) {
+		e.seen.Store(true)
+	}
+	return n, err
+}
+
+// NetConn returns the connection itself.
+func (e *ending) NetConn() net.Conn { return e.Conn }
+
+// Cut reports whether the other side's stream, which ended with [io.EOF], was
+// cut: its connection ended and its TLS did not. crypto/tls takes both for an end,
+// as browsers do; whoever cuts a connection could so pass off a part as the whole.
+func Cut(c net.Conn) bool {
+	if f, ok := c.(*Conn); ok {
+		c = f.Conn
+	}
+	t, ok := c.(*tls.Conn)
+	if !ok {
+		return false
+	}
+	e, ok := t.NetConn().(*ending)
+	return ok && e.seen.Load()
 }
 
 // tlsReason is why a handshake failed, in words of ours: the peer's bytes are not repeated.

@@ -220,7 +220,7 @@ func (s *Settings) Dial(ctx context.Context) (net.Conn, error) {
 		config = config.Clone()
 		config.ServerName, _, _ = net.SplitHostPort(s.Forward.Address)
 	}
-	t := tls.Client(c, config)
+	t := tls.Client(&ending{Conn: c}, config)
 	if err := t.HandshakeContext(ctx); err != nil {
 		c.Close()
 		return nil, fmt.Errorf("tls: %w", err)
