@@ -1,0 +1,563 @@
+// SPDX-FileCopyrightText: 2026 The Myelin authors
+// SPDX-License-Identifier: Apache-2.0
+
+package guard
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/myelin-health/myelin/device"
+	"github.com/myelin-health/myelin/event"
+	"github.com/myelin-health/myelin/guard/envelope"
+	"github.com/myelin-health/myelin/guard/gate"
+)
+
+// A frame is what every page has around it.
+type frame struct {
+	Title  string
+	Site   string
+	Who    *viewer // nil: nobody has logged in
+	At     when
+	Renew  int // seconds until the page renews itself; 0: it does not
+	Paused bool
+}
+
+func (p *page) frame(v *viewer, title string) frame {
+	now := p.g.cfg.Now()
+	return frame{Title: title, Site: p.g.conf.Load().Site, Who: v, At: whenOf(now, now)}
+}
+
+// A when is a time as a person reads it, and as it is.
+type when struct{ Relative, Absolute, Machine string }
+
+func whenOf(t, now time.Time) when {
+	if t.IsZero() {
+		return when{"never", "", ""}
+	}
+	return when{ago(now.Sub(t)), t.Local().Format("Mon 2 Jan 15:04:05 MST"), t.UTC().Format(time.RFC3339)}
+}
+
+func ago(d time.Duration) string {
+	switch {
+	case d < 0:
+		return "in " + span(-d)
+	case d < 2*time.Second:
+		return "now"
+	}
+	return span(d) + " ago"
+}
+
+func span(d time.Duration) string {
+	switch {
+	case d < 2*time.Minute:
+		return strconv.Itoa(int(d/time.Second)) + " s"
+	case d < 2*time.Hour:
+		return strconv.Itoa(int(d/time.Minute)) + " min"
+	case d < 48*time.Hour:
+		return strconv.Itoa(int(d/time.Hour)) + " h"
+	}
+	return strconv.Itoa(int(d/(24*time.Hour))) + " days"
+}
+
+// left is the time that is left, as mm:ss.
+func left(d time.Duration) string {
+	d = max(d, 0)
+	return fmt.Sprintf("%02d:%02d", int(d/time.Minute), int(d%time.Minute/time.Second))
+}
+
+// The rows of the lists, as JSON has them and as the page shows them.
+type (
+	heldRow struct {
+		ID      string    `json:"id"`
+		Front   string    `json:"front"`
+		Device  string    `json:"device"`
+		Actor   string    `json:"actor"` // as proven; "" is nobody
+		Verb    string    `json:"verb"`
+		Drug    string    `json:"drug,omitempty"`
+		Now     string    `json:"now"` // "" when unknown
+		Value   string    `json:"value"`
+		Limit   string    `json:"limit,omitempty"`
+		Effect  string    `json:"effect"`
+		Harm    string    `json:"harm"`
+		Why     string    `json:"why"`
+		Asked   time.Time `json:"asked"`
+		Expires time.Time `json:"expires"`
+
+		Left string `json:"-"`
+		When when   `json:"-"`
+		What string `json:"-"` // which command this is
+		Self bool   `json:"-"` // the viewer asked for it
+		Bars []bool `json:"-"`
+	}
+	verdictRow struct {
+		Time     time.Time `json:"time"`
+		Front    string    `json:"front"`
+		Device   string    `json:"device"`
+		Actor    string    `json:"actor"`
+		Verb     string    `json:"verb"`
+		Drug     string    `json:"drug,omitempty"`
+		Now      string    `json:"now"`
+		Value    string    `json:"value"`
+		Effect   string    `json:"effect"`
+		Verdict  string    `json:"verdict"`
+		Enforced bool      `json:"enforced"`
+		Reason   string    `json:"reason"`
+
+		When when `json:"-"`
+	}
+	doubtRow struct {
+		ID     uint64    `json:"id"`
+		Device string    `json:"device"`
+		Verb   string    `json:"verb"`
+		Value  string    `json:"value"`
+		Limit  string    `json:"limit,omitempty"`
+		Actor  string    `json:"actor"`
+		Since  time.Time `json:"since"`
+		Why    string    `json:"why"`
+
+		When when `json:"-"`
+	}
+	deviceRow struct {
+		ID        string    `json:"id"`
+		Therapy   string    `json:"therapy"`
+		Harm      string    `json:"harm"`
+		Envelope  string    `json:"envelope,omitempty"`
+		Version   int       `json:"version,omitempty"`
+		Approver  string    `json:"approver,omitempty"`
+		Enforcing bool      `json:"enforcing"`
+		Because   string    `json:"because,omitempty"` // why it is only observed
+		Since     time.Time `json:"since"`
+		State     string    `json:"state,omitempty"` // of the therapy, as the device reported it
+		Rate      string    `json:"rate"`
+		Reported  time.Time `json:"reported,omitzero"`
+		Sums      []sumRow  `json:"sums"`
+
+		NotCounted string `json:"not_counted,omitempty"`
+		ClockDoubt string `json:"clock_doubt,omitempty"`
+
+		When     when       `json:"-"`
+		Heard    when       `json:"-"`
+		Pictures []*Picture `json:"-"`
+		Bars     []bool     `json:"-"`
+	}
+	sumRow struct {
+		What      string `json:"what"`
+		Window    string `json:"window"`
+		Delivered string `json:"delivered"`
+		Counted   string `json:"counted"`
+		Planned   string `json:"planned"`
+		Highest   string `json:"highest,omitempty"`
+		Lowest    string `json:"lowest,omitempty"`
+	}
+	frontRow struct {
+		Name        string    `json:"name"`
+		Kind        string    `json:"kind"`
+		Device      string    `json:"device"`
+		Protects    string    `json:"protects"`
+		Mode        string    `json:"mode"`
+		Listen      string    `json:"listen"`
+		Forward     string    `json:"forward"`
+		Outside     string    `json:"outside"` // how the outside is protected
+		Since       time.Time `json:"since"`
+		Connections int       `json:"connections"`
+		Refused     int64     `json:"refused"`
+		Trouble     string    `json:"trouble,omitempty"`
+		Restarts    int       `json:"restarts"`
+		Bypass      string    `json:"bypass"`
+
+		When when `json:"-"`
+	}
+	refusalRow struct {
+		Time        time.Time `json:"time"`
+		Front       string    `json:"front"`
+		Peer        string    `json:"peer"`
+		Operation   string    `json:"operation"`
+		Destination string    `json:"destination,omitempty"`
+		Reason      string    `json:"reason"`
+		Count       int64     `json:"count"`
+		Enforced    bool      `json:"enforced"`
+
+		When when `json:"-"`
+	}
+	emergencyRow struct {
+		Time    time.Time `json:"time"`
+		Device  string    `json:"device"`
+		Front   string    `json:"front"`
+		Actor   string    `json:"actor"`
+		Target  string    `json:"target"`
+		Reason  string    `json:"reason"`
+		Outcome string    `json:"outcome"`
+		Until   time.Time `json:"until,omitzero"`
+
+		When when   `json:"-"`
+		Left string `json:"-"`
+	}
+)
+
+// lists are what the page has as JSON, by name.
+func (p *page) lists() map[string]func() any {
+	return map[string]func() any{
+		"held":     func() any { return p.g.heldRows(nil) },
+		"verdicts": func() any { return p.g.verdictRows(0) },
+		"doubts":   func() any { return p.g.doubtRows() },
+		"devices":  func() any { return p.g.deviceRows() },
+		"fronts":   func() any { return p.g.frontRows() },
+		"refusals": func() any { return p.g.refusalRows() },
+		"emergencies": func() any {
+			return p.g.emergencyRows(p.g.news.newest(&p.g.news.emergencies))
+		},
+	}
+}
+
+func (g *Guard) heldRows(v *viewer) []heldRow {
+	now := g.cfg.Now()
+	conf := g.conf.Load()
+	rows := []heldRow{}
+	for _, h := range g.gate.Held() {
+		d, _ := conf.Device(h.Device)
+		c := &h.Command
+		row := heldRow{
+			ID: h.ID, Front: h.Front, Device: h.Device, Actor: h.Actor, Verb: c.Verb.String(), Drug: c.Drug, Now: c.Now.String(), Value: c.Value.String(),
+			Limit: c.Limit.String(), Effect: device.EffectOf(c).String(), Why: h.Reason, Asked: h.Asked, Expires: h.Expires,
+			Left: left(h.Expires.Sub(now)), When: whenOf(h.Asked, now), What: fingerprint(&h),
+		}
+		row.Harm, row.Bars = harmOf(d.Therapy)
+		row.Self = v != nil && (v.ID == h.Actor || slices.Contains(v.Actors, h.Actor))
+		rows = append(rows, row)
+	}
+	return rows
+}
+
+// fingerprint tells one held command from another that has its number later.
+func fingerprint(h *gate.Held) string {
+	sum := sha256.Sum256(fmt.Appendf(nil, "%s\x00%s\x00%s\x00%v\x00%d", h.ID, h.Front, h.Device, h.Command, h.Asked.UnixNano()))
+	return hex.EncodeToString(sum[:8])
+}
+
+// harmOf is the worst credible harm of a therapy, in a word and in bars.
+func harmOf(t device.Therapy) (string, []bool) {
+	h := device.TherapiesOf(t).Harm()
+	bars := make([]bool, device.Catastrophic)
+	for i := range bars {
+		bars[i] = i < int(h)
+	}
+	return h.String(), bars
+}
+
+// verdictRows are the last verdicts, at most so many; 0 is all that are kept.
+func (g *Guard) verdictRows(most int) []verdictRow {
+	now := g.cfg.Now()
+	rows := []verdictRow{}
+	for _, s := range g.gate.Recent() {
+		if most > 0 && len(rows) == most {
+			break
+		}
+		c := &s.Command
+		rows = append(rows, verdictRow{
+			s.Time, s.Front, s.Device, s.Actor, c.Verb.String(), c.Drug, c.Now.String(), c.Value.String(), s.Effect.String(),
+			s.Verdict.String(), s.Enforced, s.Reason, whenOf(s.Time, now),
+		})
+	}
+	return rows
+}
+
+func (g *Guard) doubtRows() []doubtRow {
+	now := g.cfg.Now()
+	rows := []doubtRow{}
+	for _, d := range g.book.Doubts() {
+		rows = append(rows, doubtRow{d.ID, d.Device, d.Verb.String(), d.Value.String(), d.Limit.String(), d.Actor, d.Since, d.Why, whenOf(d.Since, now)})
+	}
+	return rows
+}
+
+func (g *Guard) deviceRows() []deviceRow {
+	rows := []deviceRow{}
+	for _, d := range g.conf.Load().Devices {
+		rows = append(rows, g.deviceRow(&d))
+	}
+	return rows
+}
+
+func (g *Guard) deviceRow(d *Device) deviceRow {
+	now := g.cfg.Now()
+	v := g.book.View(d.ID, d.Envelope)
+	g.mu.Lock()
+	since := g.since[d.ID]
+	g.mu.Unlock()
+	row := deviceRow{
+		ID: d.ID, Therapy: d.Therapy.String(), Since: since, State: g.gate.State(d.ID), Rate: rateWords(&v), Reported: v.Reported, Sums: []sumRow{},
+		NotCounted: v.NotCounted, ClockDoubt: v.ClockDoubt, When: whenOf(since, now), Heard: whenOf(v.Reported, now),
+	}
+	row.Harm, row.Bars = harmOf(d.Therapy)
+	row.Enforcing, row.Because = d.Envelope.Enforcing()
+	if e := d.Envelope; e != nil {
+		row.Envelope, row.Version, row.Approver = e.Name, e.Version, e.Approver.ID
+	}
+	for i, s := range v.Sums {
+		row.Sums = append(row.Sums, sumRow{
+			sumWord(s.Sum), spell(s.Sum.Window), said(s.Delivered), said(s.Counted), said(s.Planned), s.Sum.Highest.String(), s.Sum.Lowest.String(),
+		})
+		pic := g.pictures.picture(now, d, &v, i)
+		pic.ID = fmt.Sprintf("%s-%d", d.ID, i)
+		row.Pictures = append(row.Pictures, pic)
+	}
+	return row
+}
+
+// rateWords says what runs now.
+func rateWords(v *envelope.View) string {
+	switch {
+	case !v.RateKnown:
+		return "not known: the device has not said"
+	case v.Rate[0] == v.Rate[1]:
+		return said(v.Rate[1])
+	}
+	return said(v.Rate[0]) + " to " + said(v.Rate[1])
+}
+
+func (g *Guard) frontRows() []frontRow {
+	now := g.cfg.Now()
+	rows := []frontRow{}
+	for _, f := range g.Fronts() {
+		s := f.Settings
+		row := frontRow{
+			Name: s.Name, Kind: s.Kind, Device: s.Device, Protects: "client", Mode: "enforce", Listen: s.Listen.Address, Forward: s.Forward.Address,
+			Outside: "TLS", Since: f.Since, Connections: f.Connections, Refused: f.Refused, Trouble: f.Trouble, Restarts: f.Restarts, Bypass: s.Bypass,
+			When: whenOf(f.Since, now),
+		}
+		if s.Server {
+			row.Protects = "server"
+		}
+		if s.Mode != 0 {
+			row.Mode = "observe"
+		}
+		switch o := s.Outside(); {
+		case s.Kind == "coap":
+			row.Outside = "OSCORE"
+		case o.TLS == nil && o.Clear != "":
+			row.Outside = "in clear: " + o.Clear
+		case o.TLS == nil:
+			row.Outside = "in clear"
+		}
+		rows = append(rows, row)
+	}
+	return rows
+}
+
+func (g *Guard) refusalRows() []refusalRow {
+	now := g.cfg.Now()
+	rows := []refusalRow{}
+	for _, e := range g.news.newest(&g.news.refusals) {
+		t := time.Unix(0, e.Time)
+		rows = append(rows, refusalRow{
+			t, e.Text(event.Front), e.Peer.Value, e.Text(event.Operation), e.Text(event.Destination), e.Text(event.Reason), e.Int(event.Count),
+			e.Int(event.Enforced) == 1, whenOf(t, now),
+		})
+	}
+	return rows
+}
+
+func (g *Guard) emergencyRows(events []event.Event) []emergencyRow {
+	now := g.cfg.Now()
+	rows := []emergencyRow{}
+	for _, e := range events {
+		t := time.Unix(0, e.Time)
+		row := emergencyRow{
+			Time: t, Device: e.Device.Value, Front: e.Text(event.Front), Actor: e.Text(event.Actor), Target: e.Text(event.Target),
+			Reason: e.Text(event.Reason), Outcome: "refused or closed", When: whenOf(t, now),
+		}
+		if event.Result(e.Int(event.Outcome)) == event.Succeeded {
+			row.Outcome = "opened"
+		}
+		if n := e.Int(event.NotAfter); n != 0 {
+			row.Until = time.Unix(n, 0)
+			row.Left = left(row.Until.Sub(now))
+		}
+		rows = append(rows, row)
+	}
+	return rows
+}
+
+func ip(address string) device.Address { return device.Address{Kind: device.IP, Value: address} }
+
+// commandWords says a command in a few words: "set-infusion-rate norepinephrine 0.8 ug/kg/min".
+func commandWords(c *device.Command) string {
+	return strings.Join(strings.Fields(strings.Join([]string{c.Verb.String(), c.Drug, c.Value.String()}, " ")), " ")
+}
+
+// The pages.
+type (
+	messagePage struct {
+		frame
+		Text string
+	}
+	loginPage struct {
+		frame
+		To, Wrong string
+	}
+	todayPage struct {
+		frame
+		Answer, Lead, Mood string
+		Emergencies        []emergencyRow
+		Held               []heldRow
+		Doubts             []doubtRow
+		Devices            []deviceRow
+		Verdicts           []verdictRow
+		Fronts             []frontRow
+		Refusals           []refusalRow
+		Trouble            []string
+		Clock              []string
+	}
+	heldPage struct {
+		frame
+		Held   heldRow
+		Device deviceRow
+	}
+	doubtPage struct {
+		frame
+		Doubt  doubtRow
+		Device deviceRow
+	}
+	devicePage struct {
+		frame
+		Device   deviceRow
+		Verdicts []verdictRow
+	}
+	verdictsPage struct {
+		frame
+		Verdicts []verdictRow
+	}
+	refusalsPage struct {
+		frame
+		Refusals []refusalRow
+	}
+)
+
+const todayRows = 12 // of verdicts and refusals on the first page
+
+func (p *page) today(w http.ResponseWriter, r *http.Request, v *viewer) error {
+	g := p.g
+	now := g.cfg.Now()
+	t := &todayPage{
+		frame: p.frame(v, "Guard"), Emergencies: g.emergencyRows(g.news.open(now)), Held: g.heldRows(v), Doubts: g.doubtRows(), Devices: g.deviceRows(),
+		Verdicts: g.verdictRows(todayRows), Fronts: g.frontRows(), Refusals: g.refusalRows(), Trouble: g.Unready(),
+	}
+	t.Refusals = t.Refusals[:min(len(t.Refusals), todayRows)]
+	if t.Paused = r.URL.Query().Has("pause"); !t.Paused {
+		t.Renew = renewEvery
+	}
+	v.Flash = p.sessions.said(r)
+	for _, d := range t.Devices {
+		if d.ClockDoubt != "" && !slices.Contains(t.Clock, d.ClockDoubt) {
+			t.Clock = append(t.Clock, d.ClockDoubt)
+		}
+	}
+	t.say()
+	return p.render(w, http.StatusOK, "today", t)
+}
+
+// say writes the sentence that answers the question.
+func (t *todayPage) say() {
+	var parts []string
+	if n := len(t.Emergencies); n > 0 {
+		parts = append(parts, counted(n, "emergency session is", "emergency sessions are")+" open")
+		t.Mood = "allow-emergency"
+	}
+	if n := len(t.Held); n > 0 {
+		parts = append(parts, counted(n, "command is", "commands are")+" waiting for a clinician")
+		t.Mood = "hold"
+	}
+	if n := len(t.Doubts); n > 0 {
+		parts = append(parts, "of "+counted(n, "dose", "doses")+" nobody knows whether "+map[bool]string{true: "it was", false: "they were"}[n == 1]+" given")
+		if t.Mood == "" {
+			t.Mood = "hold"
+		}
+	}
+	if n := len(t.Trouble); n > 0 {
+		parts = append(parts, counted(n, "thing is", "things are")+" not as it should be with the guard itself")
+		if t.Mood == "" {
+			t.Mood = "deny"
+		}
+	}
+	if len(parts) == 0 {
+		parts = []string{"nothing is waiting"}
+		t.Mood = "allow"
+	}
+	for i, s := range parts {
+		parts[i] = strings.ToUpper(s[:1]) + s[1:] + "."
+	}
+	t.Answer = strings.Join(parts, " ")
+	enforcing := 0
+	for _, d := range t.Devices {
+		if d.Enforcing {
+			enforcing++
+		}
+	}
+	t.Lead = fmt.Sprintf("%s guarded here; of %s the limits are enforced, the others are only observed. A held command is refused, never delivered late, when nobody confirms it in time.",
+		counted(len(t.Devices), "device is", "devices are"), strconv.Itoa(enforcing))
+}
+
+func counted(n int, one, more string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return strconv.Itoa(n) + " " + more
+}
+
+func (p *page) held(w http.ResponseWriter, r *http.Request, v *viewer) error {
+	if _, err := p.found(r); err != nil {
+		return err
+	}
+	t := &heldPage{frame: p.frame(v, "Waiting")}
+	for _, h := range p.g.heldRows(v) {
+		if h.ID == r.PathValue("id") {
+			t.Held = h
+		}
+	}
+	d, _ := p.g.conf.Load().Device(t.Held.Device)
+	t.Device = p.g.deviceRow(&d)
+	return p.render(w, http.StatusOK, "held", t)
+}
+
+func (p *page) doubt(w http.ResponseWriter, r *http.Request, v *viewer) error {
+	t := &doubtPage{frame: p.frame(v, "In doubt")}
+	for _, d := range p.g.doubtRows() {
+		if strconv.FormatUint(d.ID, 10) == r.PathValue("id") {
+			t.Doubt = d
+			dev, _ := p.g.conf.Load().Device(d.Device)
+			dev.ID = d.Device
+			t.Device = p.g.deviceRow(&dev)
+			return p.render(w, http.StatusOK, "doubt", t)
+		}
+	}
+	return &statusError{http.StatusGone, "no such dose is in doubt: somebody has settled it, or the device has. Nothing was done now"}
+}
+
+func (p *page) device(w http.ResponseWriter, r *http.Request, v *viewer) error {
+	d, ok := p.g.conf.Load().Device(r.PathValue("id"))
+	if !ok {
+		return &statusError{http.StatusNotFound, "no device of this id is guarded here"}
+	}
+	t := &devicePage{frame: p.frame(v, d.ID), Device: p.g.deviceRow(&d)}
+	for _, x := range p.g.verdictRows(0) {
+		if x.Device == d.ID {
+			t.Verdicts = append(t.Verdicts, x)
+		}
+	}
+	return p.render(w, http.StatusOK, "device", t)
+}
+
+func (p *page) verdicts(w http.ResponseWriter, r *http.Request, v *viewer) error {
+	return p.render(w, http.StatusOK, "verdicts", &verdictsPage{p.frame(v, "Verdicts"), p.g.verdictRows(0)})
+}
+
+func (p *page) refusals(w http.ResponseWriter, r *http.Request, v *viewer) error {
+	return p.render(w, http.StatusOK, "refusals", &refusalsPage{p.frame(v, "Refusals"), p.g.refusalRows()})
+}
