@@ -96,6 +96,7 @@ type Picture struct {
 	ID                           string // of its title, in the page
 	Title, Says                  string
 	Delivered, Unknown, Reserved string  // areas, the one upon the other
+	Planned                      string  // the edge of what is reserved
 	Limit, Lowest                float64 // y; below 0: none
 	LimitWord, LowestWord        string
 	Ticks                        []tick
@@ -149,6 +150,19 @@ func (p *pictures) picture(now time.Time, d *Device, v *envelope.View, i int) *P
 		}
 		return b.String() + "Z"
 	}
+	edge := func() string { // where there is anything reserved
+		var b strings.Builder
+		for k, pt := range points {
+			if pt.planned > max(pt.counted, pt.delivered) {
+				c := 'L'
+				if b.Len() == 0 || points[k-1].planned <= max(points[k-1].counted, points[k-1].delivered) {
+					c = 'M'
+				}
+				fmt.Fprintf(&b, "%c%.1f %.1f", c, xs[k], y(pt.planned))
+			}
+		}
+		return b.String()
+	}
 	delivered := func(s sumAt) float64 { return s.delivered }
 	counted := func(s sumAt) float64 { return max(s.counted, s.delivered) }
 	out := &Picture{
@@ -159,6 +173,7 @@ func (p *pictures) picture(now time.Time, d *Device, v *envelope.View, i int) *P
 		Reserved:  area(counted, func(s sumAt) float64 { return max(s.planned, counted(s)) }),
 		Limit:     -1, Lowest: -1,
 	}
+	out.Planned = edge()
 	if !x.Sum.Highest.IsNone() {
 		out.Limit, out.LimitWord = y(high), "highest "+x.Sum.Highest.String()
 		out.Says += ", of at most " + x.Sum.Highest.String()
@@ -175,7 +190,7 @@ func (p *pictures) picture(now time.Time, d *Device, v *envelope.View, i int) *P
 		}
 		out.Ticks = append(out.Ticks, tick{X: plotRight - plotWide*float64(m)/60, Word: word})
 	}
-	if len(xs) > 0 && xs[0] > plotLeft+4 {
+	if xs[0] > plotLeft+168 { // there is room for the words
 		out.BeganX, out.Began = xs[0], "the guard began to look"
 	}
 	return out
