@@ -247,8 +247,8 @@ func (c *Configuration) readDevice(r *strictyaml.Reader, n ast.Node, dir string)
 			c.failed = err
 			r.Fail(s.Get("envelope"), "the envelope cannot be used")
 			return
-		case d.Envelope != nil && d.Envelope.Therapy != d.Therapy:
-			r.Fail(s.Get("envelope"), "the envelope is for %s, and the device is for %s", d.Envelope.Therapy.String(), d.Therapy.String())
+		case d.Envelope != nil && !d.Envelope.Therapies.Has(d.Therapy):
+			r.Fail(s.Get("envelope"), "the envelope is for %s, and the device is for %s", d.Envelope.Therapies.String(), d.Therapy.String())
 		}
 	}
 	for _, a := range r.List(s.Get("names"), "names", maxNames) {

@@ -196,9 +196,20 @@ func (p *pictures) picture(now time.Time, d *Device, v *envelope.View, i int) *P
 	return out
 }
 
+// said is a quantity that was computed, to three decimals.
 func said(q device.Quantity) string {
-	if q.IsNone() {
+	if q.IsNone() || q.Coefficient == 0 {
 		return "nothing"
+	}
+	for ; q.Exponent < -3; q.Exponent++ {
+		q.Coefficient = (q.Coefficient + 5) / 10
+	}
+	for q.Exponent < 0 && q.Coefficient%10 == 0 {
+		q.Coefficient /= 10
+		q.Exponent++
+	}
+	if q.Coefficient == 0 {
+		return "less than 0.001 " + q.Unit.String()
 	}
 	return q.String()
 }

@@ -316,6 +316,8 @@ func rateWords(v *envelope.View) string {
 	switch {
 	case !v.RateKnown:
 		return "not known: the device has not said"
+	case v.Off:
+		return "perhaps nothing: it was told to stop"
 	case v.Rate[0] == v.Rate[1]:
 		return said(v.Rate[1])
 	}
