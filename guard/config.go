@@ -130,7 +130,7 @@ func (c *Configuration) read(r *strictyaml.Reader, s *strictyaml.Section, dir st
 	if n := s.Need("ledger", "the folder and key of the ledger in which verdicts are recorded"); n != nil {
 		l := r.Section(n, "ledger", "folder", "key")
 		c.Ledger.Folder = at(dir, r.Text(l.Need("folder", "where the ledger is"), "folder"))
-		c.Ledger.Key = at(dir, r.Text(l.Need("key", "the file of the key that signs it; 'myelin ledger keygen' makes one"), "key"))
+		c.Ledger.Key = at(dir, r.Text(l.Need("key", "the file of the key that signs it; 'myelin ledger key' makes one"), "key"))
 	}
 	if s.Has("page") {
 		c.Page = readPage(r, s.Get("page"), dir)
