@@ -159,7 +159,8 @@ func (c *Command) set(e *Element) {
 	}
 }
 
-func (s *Short) set(b []byte) { s.n = uint8(copy(s.b[:], trim(b))) }
+// set leaves nothing of what s was, so that equal texts are equal Shorts.
+func (s *Short) set(b []byte) { *s = MakeShort(trim(b)) }
 
 // ParseCommand reads a whole command set, which is always implicit VR little
 // endian (PS3.7 section 6.3.1).
@@ -175,4 +176,79 @@ func ParseCommand(b []byte) (Command, error) {
 		err = &wire.SyntaxError{Proto: "dicom", Field: "Command Field", Err: wire.ErrTruncated}
 	}
 	return c, err
+}
+
+// ParseStrictly is [ParseCommand] for one who guards another: it refuses what
+// two readers may understand in two ways, and what no reader of the standard
+// has to understand. Elements are in order, each once, of the command group
+// alone (PS3.7 section 6.3.1); the group length is there and right; numbers have
+// their length; a UID has its characters and an AE title its own (PS3.5 section
+// 6.2); and an object is either affected or requested.
+func ParseStrictly(b []byte) (Command, error) {
+	var c Command
+	const header = 8
+	fail := func(off int, field string, err error) (Command, error) {
+		return c, &wire.SyntaxError{Proto: "dicom", Field: field, Off: off, Err: err}
+	}
+	var seen struct{ length, dataSet, class, instance bool }
+	last := int64(-1)
+	for off := 0; off < len(b); {
+		if len(b)-off < header {
+			return fail(off, "Command Element", wire.ErrTruncated)
+		}
+		u16 := binary.LittleEndian.Uint16
+		e := Element{Tag: Tag(u16(b[off:]))<<16 | Tag(u16(b[off+2:])), Length: binary.LittleEndian.Uint32(b[off+4:])}
+		rest := b[off+header:]
+		if uint64(e.Length) > uint64(len(rest)) {
+			return fail(off+4, "Value Length", wire.ErrTruncated)
+		}
+		e.Value = rest[:e.Length:e.Length]
+		ok := e.Tag>>16 == 0 && int64(e.Tag) > last && e.Length&1 == 0
+		switch e.Tag {
+		case 0x00000000:
+			ok = ok && e.Length == 4 && uint64(binary.LittleEndian.Uint32(e.Value)) == uint64(len(rest)-4)
+			seen.length = true
+		case 0x00000002, 0x00000003:
+			ok = ok && !seen.class && PlainUID(e.Value)
+			seen.class = true
+		case 0x00001000, 0x00001001:
+			ok = ok && !seen.instance && PlainUID(e.Value)
+			seen.instance = true
+		case 0x00000600, 0x00001030:
+			ok = ok && len(e.Value) <= 16 && PlainTitle(e.Value)
+		case 0x00000100, 0x00000110, 0x00000120, 0x00000700, 0x00000800, 0x00000900, 0x00001002, 0x00001008,
+			0x00001020, 0x00001021, 0x00001022, 0x00001023, 0x00001031:
+			ok = ok && e.Length == 2
+			seen.dataSet = seen.dataSet || e.Tag == 0x00000800
+		}
+		if !ok {
+			return fail(off, "Command Element", wire.ErrInvalid)
+		}
+		c.set(&e)
+		last = int64(e.Tag)
+		off += header + int(e.Length)
+	}
+	if !seen.length || !seen.dataSet || !c.complete {
+		return fail(len(b), "Command Field", wire.ErrTruncated)
+	}
+	return c, nil
+}
+
+// PlainUID reports whether b, which may be padded, is a UID that every reader
+// takes for the same: digits and dots (PS3.5 section 9.1).
+func PlainUID(b []byte) bool {
+	b = trim(b)
+	for _, c := range b {
+		if c != '.' && (c < '0' || c > '9') {
+			return false
+		}
+	}
+	return 0 < len(b) && len(b) <= 64
+}
+
+// PlainTitle reports whether b, which may be padded, is an AE title that every
+// reader takes for the same (PS3.5 section 6.2).
+func PlainTitle(b []byte) bool {
+	b = trim(b)
+	return 0 < len(b) && len(b) <= 16 && title(b)
 }
