@@ -75,6 +75,7 @@ var rooms = []room{
 	{"guard/front", []string{"device", "event", "guard/gate", "internal/strictyaml"}, []string{"github.com/goccy/go-yaml", "github.com/prometheus/client_golang", "golang.org/x/time"}},
 	{"guard/http", []string{"device", "event", "guard/envelope", "guard/front", "guard/gate", "internal/strictyaml", "proto/fhir"}, []string{"github.com/goccy/go-yaml", "golang.org/x/time"}},
 	{"guard/tcp", []string{"device", "event", "guard/front", "internal/strictyaml"}, []string{"github.com/goccy/go-yaml", "golang.org/x/time"}},
+	{"guard/dicom", []string{"device", "guard/front", "internal/strictyaml", "proto/dicom", "wire"}, []string{"github.com/goccy/go-yaml", "golang.org/x/time"}},
 	{"guard", []string{"device", "event", "wire", "proto", "ble", "link", "internal/cbor", "internal/strictyaml"}, []string{"github.com/goccy/go-yaml", "github.com/prometheus/client_golang", "golang.org/x/crypto"}},
 	{"ledger", []string{"device", "event"}, []string{"golang.org/x/mod"}},
 
