@@ -397,7 +397,7 @@ func (a *association) dial() error {
 	if address, ok := a.p.routes[a.called]; ok {
 		to.Forward.Address = address
 	}
-	c, err := to.Dial(a.ctx)
+	c, err := a.f.dial(a.ctx, &to)
 	if err != nil {
 		a.env.Log.Warn("forward", "front", a.p.Name, "err", err)
 		return err

@@ -32,6 +32,7 @@ import (
 // A Front is a DICOM front.
 type Front struct {
 	env    *front.Env
+	dial   func(context.Context, *front.Settings) (net.Conn, error)
 	policy atomic.Pointer[Policy]
 
 	mu   sync.Mutex
@@ -40,12 +41,15 @@ type Front struct {
 
 // New makes a front.
 func New(env *front.Env, p *Policy) *Front {
-	f := &Front{env: env, open: map[string]int{}}
+	f := &Front{env: env, open: map[string]int{}, dial: func(ctx context.Context, s *front.Settings) (net.Conn, error) { return s.Dial(ctx) }}
+	if env.Expected == nil {
+		env.Expected = new(front.Expected)
+	}
 	f.policy.Store(p)
 	return f
 }
 
-// Common are the settings that hold now.
+// settings are those that hold now.
 func (f *Front) settings() *front.Settings { return &f.policy.Load().Settings }
 
 // Run serves until ctx ends.

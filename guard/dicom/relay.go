@@ -106,13 +106,23 @@ func (d *direction) run() {
 		d.src.conn.Begin()
 		d.src.conn.End()
 	}
+	drained := false
 	for d.take() == nil && !a.ended.Load() {
-		n, err := d.src.conn.Read(d.buf[d.n:])
+		read := d.src.conn.Read
+		if drained {
+			d.src.conn.SetReadDeadline(a.env.Now().Add(a.p.Limits.Idle))
+			read = d.src.conn.Conn.Read
+		}
+		n, err := read(d.buf[d.n:])
 		if d.n += n; n > 0 || err == nil {
 			continue
 		}
 		var e net.Error
 		timeout := errors.As(err, &e) && e.Timeout()
+		if errors.Is(err, front.ErrDraining) || drained && timeout {
+			drained = true // the answer to what was asked may come still; then [association.settle] ends it
+			continue
+		}
 		if timeout && !d.begun && a.env.Now().Sub(time.Unix(0, a.last.Load())) < a.p.Limits.Idle {
 			continue // the other direction is at work
 		}
