@@ -280,7 +280,7 @@ func (d *direction) fragment(b []byte, flush func(int) error, off int, start *in
 		why = "a fragment has a wrong length"
 	case id&1 == 0 || d.a.known && d.toDevice && !d.a.contexts[id>>1].accepted:
 		why = "a presentation context was not accepted"
-	case d.state == between && !command:
+	case d.state != inData && !command:
 		why = "a data set has no command"
 	case d.state == inData && command:
 		why = "a command is in a data set"
