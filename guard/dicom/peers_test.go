@@ -4,14 +4,17 @@
 package dicom
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/hex"
+	"encoding/json"
 	"encoding/pem"
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -19,12 +22,18 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/myelin-health/myelin/internal/testpeer"
 )
 
 // object makes a small object of an invented patient.
-func object(t testing.TB, class, instance string, args ...string) string {
+func object(t testing.TB, class, instance string) string {
+	t.Helper()
+	return objectOf(t, class, instance, 200<<10)
+}
+
+func objectOf(t testing.TB, class, instance string, n int) string {
 	t.Helper()
 	return testpeer.DICOMObject(t, fmt.Sprintf(`(0008,0016) UI [%s]
 (0008,0018) UI [%s]
@@ -35,7 +44,7 @@ func object(t testing.TB, class, instance string, args ...string) string {
 (0020,000e) UI [1.2.276.0.99999.2.1]
 (0028,0010) US 64
 (7fe0,0010) OB =%s
-`, class, instance, pixels(t, 200<<10)), append([]string{"+te"}, args...)...)
+`, class, instance, pixels(t, n)), "+te")
 }
 
 // pixels makes a file of so many bytes.
@@ -127,9 +136,7 @@ protects: client
 listen: "127.0.0.1:0"
 forward: {address: "127.0.0.1:%d", clear: a test}
 bypass: none
-access: store-only
-sop-classes: any
-associations: [{calling: NOBODY, called: NOBODY}]`, workstation)))
+associations: []`, workstation)))
 	port := testpeer.Dcmqrscp(t, "ADAPACS", map[string]int{"WS1": out, "CT1": out})
 	_, in := g.start(archive(t, &o, port, fmt.Sprintf(`associations:
   - {calling: CT1, called: ADAPACS, certificate: "sha256:%s", access: store-only, sop-classes: [storage, verification]}
@@ -205,4 +212,164 @@ func (o *outside) client(t testing.TB) *tls.Config {
 	roots := x509.NewCertPool()
 	roots.AppendCertsFromPEM(pem)
 	return &tls.Config{Certificates: []tls.Certificate{pair}, RootCAs: roots, ServerName: "pacs.example"}
+}
+
+// TestRefusedByFront has DCMTK's programs say how they were refused.
+func TestRefusedByFront(t *testing.T) {
+	testpeer.DCMTK(t, "dcmqrscp")
+	o := newOutside(t)
+	g := newGuard(t)
+	port := testpeer.Dcmqrscp(t, "ADAPACS", nil)
+	_, in := g.start(archive(t, &o, port, fmt.Sprintf(`associations:
+  - {calling: CT1, called: ADAPACS, certificate: "sha256:%s", access: store-only, sop-classes: [storage, query-retrieve, verification]}
+  - {calling: VIEW1, called: ADAPACS, certificate: "san:pacs.example", access: read-only, sop-classes: [query-retrieve, storage, verification], destinations: [WS1]}
+  - {calling: MR1, called: ADAPACS, certificate: "subject:CN=pacs.example", access: store-only, sop-classes: ["%s"]}
+  - {calling: US1, called: ADAPACS, certificate: any, access: store-only, sop-classes: any, transfer-syntaxes: "1.2.840.10008.1.2.1.99"}
+  - {calling: STOLEN, called: ADAPACS, certificate: ["sha256:%064d", "san:other.example", "subject:CN=other"], access: store-only, sop-classes: any}
+bounds: {object-bytes: 150000}`, o.peerSum, mrStorage, 0)))
+	tunnel := o.tunnel(t, in)
+	small := objectOf(t, ctStorage, "1.2.276.0.99999.2.1.2", 1000)
+	keys := []string{"-k", "0008,0052=STUDY", "-k", "0020,000D=1.2.276.0.99999.2"}
+	// DCMTK 3.6.7 has no word for 0x0124.
+	for _, tt := range []struct {
+		program, calling, called string
+		args                     []string
+		says, why                string
+	}{
+		{"echoscu", "EVIL", "ADAPACS", nil, "Calling AE Title Not Recognized", "A-ASSOCIATE ADAPACS: no list has the calling AE title"},
+		{"echoscu", "CT1", "NOBODY", nil, "Called AE Title Not Recognized", "A-ASSOCIATE NOBODY: no list has the called AE title"},
+		{"echoscu", "STOLEN", "ADAPACS", nil, "Calling AE Title Not Recognized", "A-ASSOCIATE ADAPACS: the certificate is not that of the calling AE title"},
+		{"storescu", "MR1", "ADAPACS", []string{small}, "No presentation context for: (CT)", "A-ASSOCIATE ADAPACS: no list has the SOP class"},
+		{"storescu", "US1", "ADAPACS", []string{small}, "No Acceptable Presentation Contexts", "A-ASSOCIATE ADAPACS: no list has the transfer syntax"},
+		{"storescu", "VIEW1", "ADAPACS", []string{"-v", small}, "Unknown Status: 0x124", "C-STORE: no list has the operation"},
+		{"storescu", "CT1", "ADAPACS", []string{"-v", object(t, ctStorage, "1.2.276.0.99999.2.1.3")}, "Peer aborted Association", "C-STORE: the object is longer than its bound"},
+		{"findscu", "CT1", "ADAPACS", append([]string{"-v", "-S"}, keys...), "Refused: SOPClassNotSupported", "C-FIND: no list has the operation"},
+		{"movescu", "CT1", "ADAPACS", append([]string{"-v", "-S", "-aem", "WS1"}, keys...), "Unknown Status: 0x124", "C-MOVE WS1: no list has the operation"},
+		{"movescu", "VIEW1", "ADAPACS", append([]string{"-v", "-S", "-aem", "XFER1"}, keys...), "Refused: MoveDestinationUnknown", "C-MOVE XFER1: no list has the destination"},
+		{"getscu", "CT1", "ADAPACS", append([]string{"-v", "-S"}, keys...), "Unknown Status: 0x124", "C-GET: no list has the operation"},
+	} {
+		to, args := in, o.args("-aet", tt.calling, "-aec", tt.called)
+		if tt.program == "movescu" || tt.program == "getscu" {
+			to, args = tunnel, args[5:]
+		}
+		out, _ := program(t, tt.program, to, append(args, tt.args...)...)
+		if !strings.Contains(out, tt.says) {
+			t.Errorf("%s as %s does not say %q:\n%s", tt.program, tt.calling, tt.says, out)
+		}
+		if r := g.refusals(); !slices.Contains(r, tt.why) {
+			t.Errorf("%s as %s: %q is not in %q", tt.program, tt.calling, tt.why, r)
+		}
+	}
+	// What was refused is not in the archive, and what is allowed gets there.
+	studies := func() int {
+		out, err := program(t, "findscu", in, o.args(append([]string{"-aet", "VIEW1", "-aec", "ADAPACS", "-v", "-S"}, keys...)...)...)
+		return strings.Count(must(t, out, err), "Find Response: ")
+	}
+	if n := studies(); n != 0 {
+		t.Errorf("%d studies that were refused", n)
+	}
+	out, err := program(t, "storescu", in, o.args("-aet", "CT1", "-aec", "ADAPACS", small)...)
+	must(t, out, err)
+	if n := studies(); n != 1 {
+		t.Errorf("%d studies, want 1", n)
+	}
+	if out, _ := program(t, "storescu", in, "-aet", "CT1", "-aec", "ADAPACS", small); !strings.Contains(out, "error") && !strings.Contains(out, "E:") && !strings.Contains(out, "F:") {
+		t.Errorf("in clear:\n%s", out)
+	}
+	if !slices.Contains(g.refusals(), "connect: no secure channel: it does not speak TLS") {
+		t.Errorf("%q", g.refusals())
+	}
+}
+
+// TestOrthanc has two Orthancs, with TLS outside of the fronts: a scanner that
+// sends an image and has it committed, which the archive answers on an association
+// of its own, and a viewer that has it moved, on another one.
+func TestOrthanc(t *testing.T) {
+	testpeer.Tool(t, "Orthanc", "orthanc")
+	o := newOutside(t)
+	g := newGuard(t)
+	dir := t.TempDir()
+	workstation := testpeer.Port(t)
+	testpeer.Start(t, dir, workstation, testpeer.DCMTK(t, "storescp"), append(o.args("-aet", "WS1", "-od", dir), strconv.Itoa(workstation))...)
+	scanner, http := testpeer.Orthanc(t, "CT1", nil, map[string]any{
+		"DicomTlsEnabled": true, "DicomTlsCertificate": o.peerCert, "DicomTlsPrivateKey": o.peerKey, "DicomTlsTrustedCertificates": o.frontCert,
+	})
+	_, out := g.start(policy(t, fmt.Sprintf(`name: archive-out
+kind: dicom
+device: pacs
+protects: client
+listen: "127.0.0.1:0"
+forward: {address: "127.0.0.1:1", tls: {certificate: %q, key: %q, authorities: %q, name: pacs.example}}
+routes: {CT1: "127.0.0.1:%d", WS1: "127.0.0.1:%d"}
+bypass: none
+associations: []`, o.frontCert, o.frontKey, o.peerCert, scanner, workstation)))
+	port, _ := testpeer.Orthanc(t, "ADAPACS", map[string]int{"CT1": out, "WS1": out, "XFER1": out})
+	_, in := g.start(archive(t, &o, port, fmt.Sprintf(`associations:
+  - {calling: CT1, called: ADAPACS, certificate: "sha256:%s", access: store-only, sop-classes: [storage, storage-commitment, verification]}
+  - {calling: VIEW1, called: ADAPACS, certificate: any, access: read-only, sop-classes: query-retrieve, destinations: WS1}`, o.peerSum)))
+
+	rest(t, "PUT", http, "/modalities/archive", map[string]any{"AET": "ADAPACS", "Host": "127.0.0.1", "Port": in, "UseDicomTls": true}, nil)
+	file, err := os.ReadFile(object(t, ctStorage, "1.2.276.0.99999.2.1.1"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var instance struct{ ID string }
+	rest(t, "POST", http, "/instances", file, &instance)
+	var stored struct{ StorageCommitmentTransactionUID string }
+	rest(t, "POST", http, "/modalities/archive/store", map[string]any{"Resources": []string{instance.ID}, "StorageCommitment": true}, &stored)
+	var report struct{ Status string }
+	for try := time.Tick(50 * time.Millisecond); ; <-try {
+		if rest(t, "GET", http, "/storage-commitment/"+stored.StorageCommitmentTransactionUID, nil, &report); report.Status != "Pending" {
+			break
+		}
+		if t.Context().Err() != nil {
+			t.Fatal(t.Context().Err())
+		}
+	}
+	if report.Status != "Success" {
+		t.Errorf("storage commitment: %s", report.Status)
+	}
+
+	query := []string{"-aet", "VIEW1", "-aec", "ADAPACS", "-v", "-S", "-k", "0008,0052=STUDY", "-k", "0020,000D=1.2.276.0.99999.2"}
+	tunnel := o.tunnel(t, in)
+	said, err := program(t, "movescu", tunnel, append(query, "-aem", "WS1")...)
+	must(t, said, err)
+	if files, _ := filepath.Glob(filepath.Join(dir, "CT*")); len(files) != 1 {
+		t.Errorf("%d files were moved:\n%s", len(files), said)
+	}
+	if said, _ = program(t, "movescu", tunnel, append(query, "-aem", "XFER1")...); !strings.Contains(said, "MoveDestinationUnknown") {
+		t.Error(said)
+	}
+	if r := g.refusals(); !slices.Equal(r, []string{"C-MOVE XFER1: no list has the destination"}) {
+		t.Errorf("refused: %q", r)
+	}
+}
+
+// rest asks an Orthanc's HTTP server.
+func rest(t testing.TB, method string, port int, path string, body, answer any) {
+	t.Helper()
+	b, ok := body.([]byte)
+	if !ok {
+		b, _ = json.Marshal(body)
+	}
+	q, err := http.NewRequestWithContext(t.Context(), method, fmt.Sprintf("http://127.0.0.1:%d%s", port, path), bytes.NewReader(b))
+	if err != nil {
+		t.Fatal(err)
+	}
+	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	r, err := client.Do(q)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Body.Close()
+	said, err := io.ReadAll(r.Body)
+	if err != nil || r.StatusCode != http.StatusOK {
+		t.Fatalf("%s %s: %s, %v\n%s", method, path, r.Status, err, said)
+	}
+	if answer == nil {
+		return
+	}
+	if err := json.Unmarshal(said, answer); err != nil {
+		t.Fatalf("%s %s: %v", method, path, err)
+	}
 }

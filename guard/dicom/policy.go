@@ -145,7 +145,7 @@ func Read(r *strictyaml.Reader, s *strictyaml.Section, dir string) *Policy {
 	p.usual = p.readLists(r, s, lists{})
 	rules := r.List(s.Get("associations"), "associations", maxRules)
 	if len(rules) == 0 {
-		s.Need("associations", "who may call whom; without one nobody may")
+		s.Need("associations", "who may call whom; with [] only what follows from an association of another front")
 	}
 	for _, n := range rules {
 		p.rules = append(p.rules, p.readRule(r, n))
