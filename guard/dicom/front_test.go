@@ -121,14 +121,4 @@ func (g *guard) refusals() (all []string) {
 	return all
 }
 
-// refused reports whether a refusal with the text was recorded.
-func (g *guard) refused(text string) bool {
-	for _, r := range g.refusals() {
-		if strings.Contains(r, text) {
-			return true
-		}
-	}
-	return false
-}
-
 func address(port int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)) }
