@@ -10,7 +10,8 @@
 // bills of materials, of packages that records of OSV name, beside osv-scanner,
 // with what one of both found and the other did not, and the index of a large
 // fleet; the secure link, by the benchmarks of its packages, beside the bare
-// operations, DTLS and TLS; and the ledger, beside a bare fsync.
+// operations, DTLS and TLS; the ledger, beside a bare fsync; and the guard's fronts,
+// beside stunnel.
 //
 //	go run ./internal/bench [-captures DIR] [-megabytes 1000] [-radio-megabytes 200] [-osv DIR] [-boms 1000] [-fleet] [-link 11] [-runs 3] [-keep FILE] [-only NAME]
 package main
@@ -113,6 +114,11 @@ func bench(captures, keep, osv, only string, size, radio int64, boms, pairs, run
 	}
 	if strings.Contains("ledger", only) {
 		if err := ledger(dir); err != nil {
+			return err
+		}
+	}
+	if strings.Contains("hold", only) {
+		if err := holdDICOM(dir, runs); err != nil {
 			return err
 		}
 	}
