@@ -13,6 +13,7 @@ import (
 
 	"github.com/myelin-health/myelin/device"
 	"github.com/myelin-health/myelin/internal/cbor"
+	"github.com/myelin-health/myelin/internal/journal"
 	"github.com/myelin-health/myelin/link/cwt"
 	"github.com/myelin-health/myelin/proto/coap"
 )
@@ -237,7 +238,8 @@ func (i *Implant) getLog(m *request) coap.Message {
 		b = append(b, e...)
 	}
 	b = cbor.AppendUint(cbor.AppendUint(b, uint64(fieldNext)), from+uint64(n))
-	b = cbor.AppendBytes(cbor.AppendUint(b, uint64(fieldHead)), i.journal.head[:])
+	head := i.journal.Head()
+	b = cbor.AppendBytes(cbor.AppendUint(b, uint64(fieldHead)), head[:])
 	return answer(m, coap.Content, b, contentFormat)
 }
 
@@ -357,8 +359,8 @@ func (i *Implant) postTherapy(m *request) coap.Message {
 		return no(coap.UnprocessableEntity, err)
 	}
 	rescue := c.IsRescue() && !i.model.repeated(&c)
-	if i.journal.broken && !rescue {
-		return no(coap.ServiceUnavailable, errBroken)
+	if i.journal.Broken() && !rescue {
+		return no(coap.ServiceUnavailable, journal.ErrBroken)
 	}
 	permits, effect := s.held.Permits, device.EffectOf(&c).String()
 	if !rescue {
@@ -374,10 +376,10 @@ func (i *Implant) postTherapy(m *request) coap.Message {
 	i.model.apply(&c)
 	c.Stage = device.Accepted
 	e.verdict, e.why = accepted, effect
-	if err := i.note(append([]*entry{e}, i.happened()...)...); err != nil && i.journal.broken {
+	if err := i.note(append([]*entry{e}, i.happened()...)...); err != nil && i.journal.Broken() {
 		if !rescue {
 			undo()
-			return refusal(m, coap.ServiceUnavailable, errBroken)
+			return refusal(m, coap.ServiceUnavailable, journal.ErrBroken)
 		}
 		e.verdict = doubtful // a rescue waits for nothing; the record follows if it can
 	}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/myelin-health/myelin/device"
+	"github.com/myelin-health/myelin/internal/journal"
 	"github.com/myelin-health/myelin/link/cose"
 	"github.com/myelin-health/myelin/link/cwt"
 )
@@ -48,7 +49,7 @@ type Implant struct {
 
 	mu       sync.Mutex // guards what follows
 	model    model
-	journal  *journal
+	journal  *journal.Journal
 	door     cwt.Door
 	lists    [][]byte // of revocations
 	boot     uint64
@@ -82,13 +83,13 @@ func Open(cfg Config) (*Implant, error) {
 		return nil, err
 	}
 	i := &Implant{cfg: cfg, model: m, refused: map[string]map[string]uint64{}}
-	j, records, err := openJournal(cfg.Journal)
+	j, records, err := journal.Open(cfg.Journal, journalOf)
 	if err != nil {
 		return nil, err
 	}
 	i.journal = j
 	if err := i.start(records, uptime, unix); err != nil {
-		j.close()
+		j.Close()
 		return nil, err
 	}
 	return i, nil
@@ -106,7 +107,7 @@ func (i *Implant) start(records [][]byte, uptime time.Duration, unix int64) erro
 	if err != nil {
 		return err
 	}
-	i.door.Durable = func(b []byte) error { return i.journal.write(appendDoor(b)) }
+	i.door.Durable = func(b []byte) error { return i.journal.Write(appendDoor(b)) }
 	i.boot = old.boot + 1
 	life := old.life
 	switch {
@@ -139,7 +140,7 @@ func (i *Implant) Close() error {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.move()
-	return errors.Join(i.save(), i.journal.close())
+	return errors.Join(i.save(), i.journal.Close())
 }
 
 // life is what the clock says in the device's own count, and never goes back.
@@ -257,7 +258,7 @@ func (i *Implant) Revoke(list []byte) error {
 		return err
 	}
 	i.lists = slices.Clone(i.door.Revoked.Documents())
-	if err := i.journal.write(appendRevocations(list)); err != nil {
+	if err := i.journal.Write(appendRevocations(list)); err != nil {
 		return err
 	}
 	return i.note(&entry{event: "revocations", verdict: accepted})

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/myelin-health/myelin/device"
+	"github.com/myelin-health/myelin/internal/journal"
 	"github.com/myelin-health/myelin/link/cose"
 	"github.com/myelin-health/myelin/link/cwt"
 	"github.com/myelin-health/myelin/link/oscore"
@@ -116,10 +117,19 @@ func (w *world) start() {
 	w.restart()
 }
 
+func (w *world) journalSize() int64 {
+	w.t.Helper()
+	info, err := os.Stat(w.cfg.Journal)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return info.Size()
+}
+
 // kill is kill -9 and, a minute later, a new start: nothing is closed in order.
 func (w *world) kill() {
 	w.t.Helper()
-	w.journal.file.Close()
+	w.journal.Close()
 	w.wait(time.Minute)
 	w.boot = w.now
 	w.start()
@@ -806,12 +816,12 @@ func TestJournalCut(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	all, _, _, err := parseJournal(whole)
+	all, _, _, err := journal.Parse(whole, journalOf)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for n := range len(whole) + 1 {
-		records, _, end, err := parseJournal(whole[:n])
+		records, _, end, err := journal.Parse(whole[:n], journalOf)
 		if err != nil || len(records) > 0 && !bytes.Equal(records[len(records)-1], all[len(records)-1]) {
 			t.Fatalf("%d bytes: %d records, %v", n, len(records), err)
 		}
@@ -819,9 +829,9 @@ func TestJournalCut(t *testing.T) {
 		// one is whole, and with one byte, a header, and all but a byte of the next.
 		next := 0
 		if len(records) < len(all) {
-			next = journalHeader + len(all[len(records)]) + chainBytes
+			next = journal.HeaderBytes + len(all[len(records)]) + journal.ChainBytes
 		}
-		if rest := n - end; rest > 1 && rest != journalHeader && rest != next-1 {
+		if rest := n - end; rest > 1 && rest != journal.HeaderBytes && rest != next-1 {
 			continue
 		}
 		cfg := w.cfg
@@ -868,16 +878,16 @@ func TestJournalChanged(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	records, _, n, err := parseJournal(whole)
+	records, _, n, err := journal.Parse(whole, journalOf)
 	if err != nil || n != len(whole) {
 		t.Fatal(n, err)
 	}
-	lastBegin := len(whole) - journalHeader - len(records[len(records)-1]) - chainBytes
+	lastBegin := len(whole) - journal.HeaderBytes - len(records[len(records)-1]) - journal.ChainBytes
 	for at := range whole {
 		b := bytes.Clone(whole)
 		b[at] ^= 0x40
-		got, _, _, err := parseJournal(b)
-		if inBody := at >= lastBegin+journalHeader; err == nil != inBody {
+		got, _, _, err := journal.Parse(b, journalOf)
+		if inBody := at >= lastBegin+journal.HeaderBytes; err == nil != inBody {
 			t.Fatalf("byte %d of %d: %d records, %v", at, len(b), len(got), err)
 		} else if inBody && len(got) != len(records)-1 {
 			t.Fatalf("byte %d: %d records", at, len(got))
@@ -888,8 +898,8 @@ func TestJournalChanged(t *testing.T) {
 // TestKill kills a process that takes commands, without warning, and looks at what it
 // acknowledged.
 func TestKill(t *testing.T) {
-	const journal = "MYELIN_TEST_JOURNAL"
-	if path := os.Getenv(journal); path != "" { // the process
+	const variable = "MYELIN_TEST_JOURNAL"
+	if path := os.Getenv(variable); path != "" { // the process
 		w := newWorld(t, Pump)
 		w.Close()
 		w.cfg.Journal = path
@@ -907,7 +917,7 @@ func TestKill(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "journal")
 	for round := range 5 {
 		cmd := exec.Command(exe, "-test.run=^TestKill$")
-		cmd.Env = append(os.Environ(), journal+"="+path)
+		cmd.Env = append(os.Environ(), variable+"="+path)
 		out, err := cmd.StdoutPipe()
 		if err != nil {
 			t.Fatal(err)

@@ -12,8 +12,16 @@ import (
 
 	"github.com/myelin-health/myelin/device"
 	"github.com/myelin-health/myelin/internal/cbor"
+	"github.com/myelin-health/myelin/internal/journal"
 	"github.com/myelin-health/myelin/link/cwt"
 )
+
+// journalOf is what the chain of a journal begins with.
+const journalOf = "myelin implant journal 1"
+
+// ErrDamaged is of a journal that was changed. The device must not be used: doses could
+// be forgotten.
+var ErrDamaged = journal.ErrDamaged
 
 // The kinds of record in a journal, the first item of each.
 const (
@@ -90,10 +98,10 @@ func (i *Implant) note(entries ...*entry) error {
 	list := i.entries(entries...)
 	// What happened is known to the device, and is told, whether it is durable or not.
 	i.keep(list)
-	err := i.journal.write(i.state(list))
+	err := i.journal.Write(i.state(list))
 	if err == nil {
 		i.written = i.life()
-		if i.journal.bytes > journalBytes {
+		if i.journal.Full() {
 			err = i.compact()
 		}
 	}
@@ -243,11 +251,11 @@ func (i *Implant) compact() error {
 		for list := range slices.Chunk(i.log, 64) {
 			records = append(records, i.state(list))
 		}
-		err = i.journal.replace(records)
+		err = i.journal.Replace(records)
 	}
 	if err != nil {
-		i.journal.broken = true // what the door says it recorded is not in there
-		return errors.Join(errBroken, err)
+		i.journal.Break() // what the door says it recorded is not in there
+		return errors.Join(journal.ErrBroken, err)
 	}
 	i.written = i.life()
 	return nil

@@ -1,7 +1,9 @@
 // SPDX-FileCopyrightText: 2026 The Myelin authors
 // SPDX-License-Identifier: Apache-2.0
 
-package implant
+// Package journal keeps what must survive a loss of power: an append-only file of
+// records, each chained to the one before. It says nothing of what is in them.
+package journal
 
 import (
 	"crypto/sha256"
@@ -16,45 +18,49 @@ import (
 )
 
 // ErrDamaged is returned for a journal that was changed, or damaged elsewhere than
-// where a write was cut off. The device must not be used: doses could be forgotten.
-var ErrDamaged = errors.New("implant: the journal is damaged")
+// where a write was cut off. It must not be used: doses could be forgotten.
+var ErrDamaged = errors.New("the journal is damaged")
 
-// errBroken is of a journal that could not be written once: what it holds is known
+// ErrBroken is of a journal that could not be written once: what it holds is known
 // again after a restart only.
-var errBroken = errors.New("implant: the journal could not be written; restart the device")
+var ErrBroken = errors.New("the journal could not be written; restart the device")
 
 const (
-	journalHeader = 8           // length and CRC-32 of the length, big-endian
-	maxRecord     = 1 << 16     // bytes of one record
-	maxJournal    = 64 << 20    // bytes that are read
-	journalBytes  = 1 << 20     // after so many it is written anew
-	chainBytes    = sha256.Size // behind each record: SHA-256 of the chain so far and the record
+	HeaderBytes = 8           // in front of each record: its length and the CRC-32 of that, big-endian
+	ChainBytes  = sha256.Size // behind each record: SHA-256 of the chain so far and the record
+
+	maxRecord  = 1 << 16  // bytes of one record
+	maxJournal = 64 << 20 // bytes that are read
+	fullBytes  = 1 << 20  // after so many it is to be written anew
 )
 
-var journalBegin = sha256.Sum256([]byte("myelin implant journal 1"))
-
-// A journal is an append-only file of records. Each is
+// A Journal is an append-only file of records. Each is
 //
 //	length, 4 bytes | CRC-32 of these | record | SHA-256 of the last such hash and the record
 //
-// and durable when write returns. What a loss of power cut off at its end, was never
+// and durable when [Journal.Write] returns. The chain begins with the SHA-256 of what the
+// journal is of. What a loss of power cut off at its end, was never
 // acknowledged, and is dropped. Nothing else may be missing: a length that is wrong is
 // told from one that is cut off by its CRC, and records that are changed, by the chain.
-type journal struct {
+//
+// It is for one goroutine at a time, and one process.
+type Journal struct {
 	path   string
+	of     string
 	file   *os.File
 	head   [sha256.Size]byte
 	bytes  int64
 	broken bool
 }
 
-// openJournal opens or makes a journal and returns its records.
-func openJournal(path string) (*journal, [][]byte, error) {
+// Open opens or makes a journal of something ("myelin implant journal 1") and returns
+// its records.
+func Open(path, of string) (*Journal, [][]byte, error) {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_APPEND, 0o600)
 	if err != nil {
 		return nil, nil, err
 	}
-	j := &journal{path: path, file: f}
+	j := &Journal{path: path, of: of, file: f}
 	records, err := j.load()
 	if err == nil {
 		err = syncFolder(path)
@@ -66,7 +72,7 @@ func openJournal(path string) (*journal, [][]byte, error) {
 	return j, records, nil
 }
 
-func (j *journal) load() ([][]byte, error) {
+func (j *Journal) load() ([][]byte, error) {
 	b, err := io.ReadAll(io.LimitReader(j.file, maxJournal+1))
 	if err != nil {
 		return nil, err
@@ -74,7 +80,7 @@ func (j *journal) load() ([][]byte, error) {
 	if len(b) > maxJournal {
 		return nil, ErrDamaged
 	}
-	records, head, n, err := parseJournal(b)
+	records, head, n, err := Parse(b, j.of)
 	if err != nil {
 		return nil, err
 	}
@@ -90,27 +96,27 @@ func (j *journal) load() ([][]byte, error) {
 	return records, nil
 }
 
-// parseJournal returns the records of a journal, the end of their chain, and how many
+// Parse returns the records of a journal, the end of their chain, and how many
 // bytes they have: what is behind was cut off.
-func parseJournal(b []byte) (records [][]byte, head [sha256.Size]byte, n int, err error) {
-	head = journalBegin
+func Parse(b []byte, of string) (records [][]byte, head [sha256.Size]byte, n int, err error) {
+	head = begin(of)
 	for {
 		rest := b[n:]
 		// A file that grew without its data has zeros there.
-		if len(rest) < journalHeader || !slices.ContainsFunc(rest, func(c byte) bool { return c != 0 }) {
+		if len(rest) < HeaderBytes || !slices.ContainsFunc(rest, func(c byte) bool { return c != 0 }) {
 			return records, head, n, nil
 		}
 		size := binary.BigEndian.Uint32(rest)
 		if crc32.ChecksumIEEE(rest[:4]) != binary.BigEndian.Uint32(rest[4:]) || size > maxRecord {
 			return nil, head, n, fmt.Errorf("%w at byte %d", ErrDamaged, n)
 		}
-		whole := journalHeader + int(size) + chainBytes
+		whole := HeaderBytes + int(size) + ChainBytes
 		if len(rest) < whole {
 			return records, head, n, nil
 		}
-		record := rest[journalHeader : journalHeader+size : journalHeader+size]
+		record := rest[HeaderBytes : HeaderBytes+size : HeaderBytes+size]
 		next := chain(head, record)
-		if [chainBytes]byte(rest[journalHeader+size:whole]) != next {
+		if [ChainBytes]byte(rest[HeaderBytes+size:whole]) != next {
 			if len(rest) == whole {
 				return records, head, n, nil // its data did not reach the disk
 			}
@@ -121,6 +127,8 @@ func parseJournal(b []byte) (records [][]byte, head [sha256.Size]byte, n int, er
 		n += whole
 	}
 }
+
+func begin(of string) [sha256.Size]byte { return sha256.Sum256([]byte(of)) }
 
 func chain(head [sha256.Size]byte, record []byte) [sha256.Size]byte {
 	h := sha256.New()
@@ -137,17 +145,17 @@ func appendRecord(dst []byte, head *[sha256.Size]byte, record []byte) []byte {
 	return append(append(dst, record...), head[:]...)
 }
 
-// write makes records durable, all or, if power is lost, the first few of them. After
+// Write makes records durable, all or, if power is lost, the first few of them. After
 // an error nobody knows which: nothing more is written until a restart has read them.
-func (j *journal) write(records ...[]byte) error {
+func (j *Journal) Write(records ...[]byte) error {
 	if j.broken {
-		return errBroken
+		return ErrBroken
 	}
 	var b []byte
 	head := j.head
 	for _, r := range records {
 		if len(r) > maxRecord {
-			return fmt.Errorf("implant: a record of %d bytes", len(r))
+			return fmt.Errorf("a record of %d bytes", len(r))
 		}
 		b = appendRecord(b, &head, r)
 	}
@@ -164,10 +172,10 @@ func (j *journal) write(records ...[]byte) error {
 	return nil
 }
 
-// replace writes the journal anew with other records, which begin where the chain of
-// the old one ends.
-func (j *journal) replace(records [][]byte) error {
-	head := journalBegin
+// Replace writes the journal anew with other records, in a chain of
+// their own.
+func (j *Journal) Replace(records [][]byte) error {
+	head := begin(j.of)
 	var b []byte
 	for _, r := range records {
 		b = appendRecord(b, &head, r)
@@ -194,7 +202,21 @@ func (j *journal) replace(records [][]byte) error {
 	return nil
 }
 
-func (j *journal) close() error { return j.file.Close() }
+// Head is where the chain ends.
+func (j *Journal) Head() [sha256.Size]byte { return j.head }
+
+// Full reports whether it is time to [Journal.Replace] the records by fewer.
+func (j *Journal) Full() bool { return j.bytes > fullBytes }
+
+// Broken reports whether nothing can be written any more.
+func (j *Journal) Broken() bool { return j.broken }
+
+// Break says that what is written does not hold any more: as after an error of
+// [Journal.Write].
+func (j *Journal) Break() { j.broken = true }
+
+// Close closes the file.
+func (j *Journal) Close() error { return j.file.Close() }
 
 func syncFolder(path string) error {
 	d, err := os.Open(filepath.Dir(path))
