@@ -68,6 +68,7 @@ var rooms = []room{
 	{"link/edhoc", []string{"link/cose", "internal/cbor"}, []string{"github.com/cloudflare/circl"}},
 	{"link/oscore", []string{"link/cose", "internal/cbor", "proto/coap", "wire"}, nil},
 	{"link/cwt", []string{"link/cose", "internal/cbor", "device"}, nil},
+	{"link/therapy", []string{"link/cwt", "internal/cbor", "device"}, nil},
 	{"link/coap", []string{"link", "internal/cbor", "proto/coap", "wire", "device"}, []string{"github.com/plgd-dev/go-coap"}},
 
 	{"guard/envelope", []string{"device", "internal/strictyaml"}, []string{"github.com/goccy/go-yaml"}},

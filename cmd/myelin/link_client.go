@@ -22,9 +22,9 @@ import (
 	"github.com/myelin-health/myelin/link/cose"
 	"github.com/myelin-health/myelin/link/cwt"
 	"github.com/myelin-health/myelin/link/edhoc"
+	"github.com/myelin-health/myelin/link/therapy"
 	protocol "github.com/myelin-health/myelin/proto/coap"
 	"github.com/myelin-health/myelin/report"
-	"github.com/myelin-health/myelin/sim/implant"
 )
 
 // cborFormat is the content format application/cbor.
@@ -156,9 +156,9 @@ is made now (Echo), so that nobody can hold it back.`,
 	return v
 }
 
-// commandOf writes a command as sim/implant reads it.
+// commandOf writes a command as a device reads it.
 func commandOf(verb device.Verb, value, limit string, confirm bool) ([]byte, error) {
-	r := implant.Request{Verb: verb, Confirm: confirm}
+	r := therapy.Request{Verb: verb, Confirm: confirm}
 	for _, of := range []struct {
 		text string
 		q    *device.Quantity
@@ -347,7 +347,7 @@ func (p *client) answer(m *protocol.Message) error {
 		_, err := fmt.Fprintln(p.out, m.Code)
 		return err
 	}
-	text, err := implant.Text(m.Payload)
+	text, err := therapy.Text(m.Payload)
 	if err != nil {
 		return err
 	}
@@ -387,7 +387,7 @@ func jsonOf(r *cbor.Reader) any {
 			k := r.Uint()
 			name := ""
 			if k < 256 {
-				name = implant.Key(k).String()
+				name = therapy.Key(k).String()
 			}
 			if name == "" {
 				name = fmt.Sprint(k)

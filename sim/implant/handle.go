@@ -15,6 +15,7 @@ import (
 	"github.com/myelin-health/myelin/internal/cbor"
 	"github.com/myelin-health/myelin/internal/journal"
 	"github.com/myelin-health/myelin/link/cwt"
+	"github.com/myelin-health/myelin/link/therapy"
 	"github.com/myelin-health/myelin/proto/coap"
 )
 
@@ -126,13 +127,13 @@ func answer(m *request, code coap.Code, payload []byte, options ...coap.Option) 
 	return a
 }
 
-func content(m *request, code coap.Code, d document) coap.Message {
-	return answer(m, code, d.append(nil), contentFormat)
+func content(m *request, code coap.Code, d therapy.Document) coap.Message {
+	return answer(m, code, d.Append(nil), contentFormat)
 }
 
 // refusal tells a peer who is proven why not.
 func refusal(m *request, code coap.Code, why error) coap.Message {
-	return content(m, code, document{{fieldWhy, why.Error()}})
+	return content(m, code, therapy.Document{therapy.Why.Is(why.Error())})
 }
 
 func (i *Implant) core(m *request) coap.Message {
@@ -142,7 +143,7 @@ func (i *Implant) core(m *request) coap.Message {
 // may asks whether a session may read.
 func (i *Implant) may(m *request, v device.Verb) (coap.Message, bool) {
 	s := m.from
-	c := i.command(&Request{Verb: v})
+	c := i.command(&therapy.Request{Verb: v})
 	err := errToken
 	code := coap.Unauthorized
 	if s.held != nil {
@@ -158,11 +159,11 @@ func (i *Implant) may(m *request, v device.Verb) (coap.Message, bool) {
 }
 
 // stamp is what every answer about the device has.
-func (i *Implant) stamp() document {
+func (i *Implant) stamp() therapy.Document {
 	uptime, unix := i.cfg.Clock()
-	d := document{{fieldBoot, i.boot}, {fieldUptime, quantity(int64(uptime/time.Millisecond), -3, unitSecond)}}
+	d := therapy.Document{therapy.Boot.Is(i.boot), therapy.Uptime.Is(quantity(int64(uptime/time.Millisecond), -3, unitSecond))}
 	if unix > 0 {
-		d = append(d, field{fieldTime, unix})
+		d = append(d, therapy.Time.Is(unix))
 	}
 	return d
 }
@@ -185,28 +186,28 @@ func (i *Implant) getTelemetry(m *request) coap.Message {
 	return a
 }
 
-func (i *Implant) telemetry() document {
-	return append(append(i.stamp(), i.model.telemetry()...), field{fieldFailed, i.refusals})
+func (i *Implant) telemetry() therapy.Document {
+	return append(append(i.stamp(), i.model.telemetry()...), therapy.Failed.Is(i.refusals))
 }
 
 func (i *Implant) getLimits(m *request) coap.Message {
 	if a, ok := i.may(m, device.ReadSettings); !ok {
 		return a
 	}
-	var list []document
+	var list []therapy.Document
 	for _, b := range i.model.bounds() {
-		d := document{
-			{fieldVerb, uint64(cwt.VerbNumber(b.verb))},
-			{fieldLowest, b.quantity(b.lowest)},
-			{fieldHighest, b.quantity(b.highest)},
-			{fieldStep, b.quantity(b.step)},
+		d := therapy.Document{
+			therapy.Verb.Is(uint64(cwt.VerbNumber(b.verb))),
+			therapy.Lowest.Is(b.quantity(b.lowest)),
+			therapy.Highest.Is(b.quantity(b.highest)),
+			therapy.Step.Is(b.quantity(b.step)),
 		}
 		if b.note != "" {
-			d = append(d, field{fieldWhy, b.note})
+			d = append(d, therapy.Why.Is(b.note))
 		}
 		list = append(list, d)
 	}
-	return content(m, coap.Content, document{{fieldLimits, list}})
+	return content(m, coap.Content, therapy.Document{therapy.Limits.Is(list)})
 }
 
 // getLog answers with entries from the number in the query on ("from=17"), the oldest
@@ -233,13 +234,13 @@ func (i *Implant) getLog(m *request) coap.Message {
 		n++
 	}
 	b := cbor.AppendMap(nil, 3)
-	b = cbor.AppendArray(cbor.AppendUint(b, uint64(fieldEntries)), n)
+	b = cbor.AppendArray(cbor.AppendUint(b, uint64(therapy.Entries)), n)
 	for _, e := range page[:n] {
 		b = append(b, e...)
 	}
-	b = cbor.AppendUint(cbor.AppendUint(b, uint64(fieldNext)), from+uint64(n))
+	b = cbor.AppendUint(cbor.AppendUint(b, uint64(therapy.Next)), from+uint64(n))
 	head := i.journal.Head()
-	b = cbor.AppendBytes(cbor.AppendUint(b, uint64(fieldHead)), head[:])
+	b = cbor.AppendBytes(cbor.AppendUint(b, uint64(therapy.Head)), head[:])
 	return answer(m, coap.Content, b, contentFormat)
 }
 
@@ -331,7 +332,7 @@ func (i *Implant) deleteToken(m *request) coap.Message {
 // accepted is durable before anything moves, and before anybody hears of it.
 func (i *Implant) postTherapy(m *request) coap.Message {
 	s := m.from
-	q, err := ParseRequest(m.Payload)
+	q, err := therapy.ParseRequest(m.Payload)
 	if err != nil {
 		_ = i.refuse(&entry{event: "command", actor: s.Actor, why: errForm.Error()})
 		return refusal(m, coap.BadRequest, errForm)
@@ -383,10 +384,10 @@ func (i *Implant) postTherapy(m *request) coap.Message {
 		}
 		e.verdict = doubtful // a rescue waits for nothing; the record follows if it can
 	}
-	return content(m, coap.Changed, document{
-		{fieldVerb, uint64(cwt.VerbNumber(q.Verb))},
-		{fieldStage, c.Stage.String()},
-		{fieldEffect, effect},
+	return content(m, coap.Changed, therapy.Document{
+		therapy.Verb.Is(uint64(cwt.VerbNumber(q.Verb))),
+		therapy.Stage.Is(c.Stage.String()),
+		therapy.Effect.Is(effect),
 	})
 }
 

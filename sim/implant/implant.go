@@ -15,6 +15,7 @@ import (
 	"github.com/myelin-health/myelin/internal/journal"
 	"github.com/myelin-health/myelin/link/cose"
 	"github.com/myelin-health/myelin/link/cwt"
+	"github.com/myelin-health/myelin/link/therapy"
 )
 
 const (
@@ -23,6 +24,9 @@ const (
 	attemptsCounted = 256              // kinds of refusal of one event that are counted apart
 	maxEntries      = 512              // of the log that are kept
 )
+
+// A Request is what a POST to /therapy asks for.
+type Request = therapy.Request
 
 // A Config is what a simulated implant is.
 type Config struct {
@@ -283,7 +287,7 @@ func (i *Implant) Log() []string {
 	defer i.mu.Unlock()
 	var lines []string
 	for _, b := range i.log {
-		lines = append(lines, textOfEntry(b))
+		lines = append(lines, therapy.Line(b))
 	}
 	return lines
 }
@@ -293,12 +297,12 @@ func (i *Implant) State() string {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.move()
-	s, _ := Text(slices.Concat(i.model.therapy(), i.model.telemetry()).append(nil))
+	s, _ := therapy.Text(slices.Concat(i.model.therapy(), i.model.telemetry()).Append(nil))
 	return s
 }
 
 // command is what a peer asks for, with what the device knows.
-func (i *Implant) command(q *Request) device.Command {
+func (i *Implant) command(q *therapy.Request) device.Command {
 	_, unix := i.cfg.Clock()
 	return device.Command{
 		Verb: q.Verb, Value: q.Value, Limit: q.Limit, Device: i.cfg.ID, Stage: device.Proposed,

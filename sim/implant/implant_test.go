@@ -22,6 +22,7 @@ import (
 	"github.com/myelin-health/myelin/link/cose"
 	"github.com/myelin-health/myelin/link/cwt"
 	"github.com/myelin-health/myelin/link/oscore"
+	"github.com/myelin-health/myelin/link/therapy"
 	"github.com/myelin-health/myelin/proto/coap"
 )
 
@@ -336,7 +337,7 @@ func (s *station) askAgain(request []byte) coap.Message {
 }
 
 func command(t testing.TB, verb device.Verb, value, limit string) []byte {
-	return (&Request{Verb: verb, Value: q(t, value), Limit: q(t, limit)}).Append(nil)
+	return (&therapy.Request{Verb: verb, Value: q(t, value), Limit: q(t, limit)}).Append(nil)
 }
 
 // order posts a command and says what came of it.
@@ -349,7 +350,7 @@ func (s *station) order(want coap.Code, verb device.Verb, value, limit string) {
 }
 
 func textOr(b []byte) string {
-	s, err := Text(b)
+	s, err := therapy.Text(b)
 	if err != nil {
 		return err.Error()
 	}
@@ -630,7 +631,7 @@ func TestPacemaker(t *testing.T) {
 	nurse.post(w.token("nurse", w.cfg.ID), coap.Created)
 
 	// Detection off: attended, confirmed, and not for longer.
-	off := (&Request{Verb: device.SetDetection, Value: q(t, "0 1"), Confirm: true}).Append(nil)
+	off := (&therapy.Request{Verb: device.SetDetection, Value: q(t, "0 1"), Confirm: true}).Append(nil)
 	nurse.order(coap.UnprocessableEntity, device.SetDetection, "0 1", "")
 	if m := nurse.ask(coap.POST, "therapy", off); m.Code != coap.Forbidden {
 		t.Fatal(m.Code)

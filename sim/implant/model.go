@@ -9,6 +9,7 @@ import (
 	"math"
 
 	"github.com/myelin-health/myelin/device"
+	"github.com/myelin-health/myelin/link/therapy"
 )
 
 // A Kind is which implant it is.
@@ -203,8 +204,8 @@ type model interface {
 	// busy reports whether something is under way that a log has to tell the end of.
 	busy() bool
 
-	therapy() document
-	telemetry() document
+	therapy() therapy.Document
+	telemetry() therapy.Document
 
 	// events returns what happened since it was asked last.
 	events() []string

@@ -7,6 +7,7 @@ import (
 	"fmt"
 
 	"github.com/myelin-health/myelin/device"
+	"github.com/myelin-health/myelin/link/therapy"
 )
 
 // Pacing modes by their numbers in a command, in the NBG code. 0, which would not pace,
@@ -266,32 +267,32 @@ func (p *pacemaker) detached() { p.detected("nobody attends") }
 
 func (p *pacemaker) busy() bool { return p.charging != 0 || p.offSince != 0 }
 
-func (p *pacemaker) therapy() document {
-	d := document{
-		{fieldKind, Defibrillator.String()},
-		{fieldMode, pacingModes[p.pacing.mode]},
-		{fieldLowerRate, quantity(p.pacing.rate, 0, unitPPM)},
-		{fieldOutput, quantity(p.pacing.output, -1, unitVolt)},
-		{fieldPulseWidth, quantity(p.pacing.width, 0, unitMicroS)},
-		{fieldSensitivity, quantity(p.pacing.sensitivity, -1, unitMilliV)},
-		{fieldDetection, p.detection == 1},
-		{fieldDetectionRate, quantity(p.vfRate, 0, unitBPM)},
-		{fieldTherapies, p.therapies == 1},
-		{fieldPreset, p.confirmed.rate != 0},
+func (p *pacemaker) therapy() therapy.Document {
+	d := therapy.Document{
+		therapy.Kind.Is(Defibrillator.String()),
+		therapy.Mode.Is(pacingModes[p.pacing.mode]),
+		therapy.LowerRate.Is(quantity(p.pacing.rate, 0, unitPPM)),
+		therapy.Output.Is(quantity(p.pacing.output, -1, unitVolt)),
+		therapy.PulseWidth.Is(quantity(p.pacing.width, 0, unitMicroS)),
+		therapy.Sensitivity.Is(quantity(p.pacing.sensitivity, -1, unitMilliV)),
+		therapy.Detection.Is(p.detection == 1),
+		therapy.DetectionRate.Is(quantity(p.vfRate, 0, unitBPM)),
+		therapy.Therapies.Is(p.therapies == 1),
+		therapy.Preset.Is(p.confirmed.rate != 0),
 	}
 	if p.charging != 0 {
-		d = append(d, field{fieldCharging, quantity(p.charging, 0, unitJoule)})
+		d = append(d, therapy.Charging.Is(quantity(p.charging, 0, unitJoule)))
 	}
 	return d
 }
 
-func (p *pacemaker) telemetry() document {
-	return document{
-		{fieldBattery, p.percent()},
-		{fieldAlarms, alarmNames(p.alarms, pacemakerAlarms)},
-		{fieldDoubt, quantity(p.doubt, 0, unitOne)},
-		{fieldLead, quantity(p.lead, 0, unitOhm)},
-		{fieldShocks, p.shocks},
-		{fieldBeats, p.beats},
+func (p *pacemaker) telemetry() therapy.Document {
+	return therapy.Document{
+		therapy.Battery.Is(p.percent()),
+		therapy.Alarms.Is(alarmNames(p.alarms, pacemakerAlarms)),
+		therapy.Doubt.Is(quantity(p.doubt, 0, unitOne)),
+		therapy.Lead.Is(quantity(p.lead, 0, unitOhm)),
+		therapy.Shocks.Is(p.shocks),
+		therapy.Beats.Is(p.beats),
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 
 	"github.com/myelin-health/myelin/device"
+	"github.com/myelin-health/myelin/link/therapy"
 )
 
 // Insulin is counted in thousandths of a unit (milliunits), and what is not a whole one
@@ -390,45 +391,45 @@ func (p *pump) detached() {}
 
 func (p *pump) busy() bool { return p.bolus != 0 || p.temporaryUntil != 0 || p.suspendedUntil != 0 }
 
-func (p *pump) therapy() document {
+func (p *pump) therapy() therapy.Document {
 	rates := make([]device.Quantity, 24)
 	for i := range rates {
 		rates[i] = quantity(p.rates[p.profile-1][i], -3, unitUPerH)
 	}
-	d := document{
-		{fieldKind, Pump.String()},
-		{fieldBasalRate, quantity(p.rate(), -3, unitUPerH)},
-		{fieldProfile, p.profile},
-		{fieldProfileRates, rates},
+	d := therapy.Document{
+		therapy.Kind.Is(Pump.String()),
+		therapy.BasalRate.Is(quantity(p.rate(), -3, unitUPerH)),
+		therapy.Profile.Is(p.profile),
+		therapy.ProfileRates.Is(rates),
 	}
 	if p.temporaryUntil != 0 {
-		d = append(d, field{fieldTemporaryBasal, quantity(p.temporary, -3, unitUPerH)}, field{fieldTemporaryLeft, left(p.now, p.temporaryUntil)})
+		d = append(d, therapy.TemporaryBasal.Is(quantity(p.temporary, -3, unitUPerH)), therapy.TemporaryLeft.Is(left(p.now, p.temporaryUntil)))
 	}
 	switch p.suspendedUntil {
 	case 0:
 	case forever:
-		d = append(d, field{fieldSuspendedLeft, "until resumed"})
+		d = append(d, therapy.SuspendedLeft.Is("until resumed"))
 	default:
-		d = append(d, field{fieldSuspendedLeft, left(p.now, p.suspendedUntil)})
+		d = append(d, therapy.SuspendedLeft.Is(left(p.now, p.suspendedUntil)))
 	}
 	if p.bolus != 0 {
-		d = append(d, field{fieldBolus, quantity(p.bolus, -3, unitU)}, field{fieldBolusLeft, quantity(p.bolusLeft, -3, unitU)})
+		d = append(d, therapy.Bolus.Is(quantity(p.bolus, -3, unitU)), therapy.BolusLeft.Is(quantity(p.bolusLeft, -3, unitU)))
 	}
 	if p.priming != 0 {
-		d = append(d, field{fieldPriming, quantity(p.priming, -3, unitU)})
+		d = append(d, therapy.Priming.Is(quantity(p.priming, -3, unitU)))
 	}
 	return d
 }
 
-func (p *pump) telemetry() document {
-	return document{
-		{fieldBattery, p.percent()},
-		{fieldAlarms, alarmNames(p.alarms, pumpAlarms)},
-		{fieldDoubt, quantity(p.doubt, -3, unitU)},
-		{fieldReservoir, quantity(p.reservoir, -3, unitU)},
-		{fieldDelivered, quantity(p.delivered, -3, unitU)},
-		{fieldOnBoard, quantity(p.onBoard(), -3, unitU)},
-		{fieldGlucose, quantity(p.glucose/1000, 0, unitMG)},
+func (p *pump) telemetry() therapy.Document {
+	return therapy.Document{
+		therapy.Battery.Is(p.percent()),
+		therapy.Alarms.Is(alarmNames(p.alarms, pumpAlarms)),
+		therapy.Doubt.Is(quantity(p.doubt, -3, unitU)),
+		therapy.Reservoir.Is(quantity(p.reservoir, -3, unitU)),
+		therapy.Delivered.Is(quantity(p.delivered, -3, unitU)),
+		therapy.OnBoard.Is(quantity(p.onBoard(), -3, unitU)),
+		therapy.Glucose.Is(quantity(p.glucose/1000, 0, unitMG)),
 	}
 }
 

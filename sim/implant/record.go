@@ -14,6 +14,7 @@ import (
 	"github.com/myelin-health/myelin/internal/cbor"
 	"github.com/myelin-health/myelin/internal/journal"
 	"github.com/myelin-health/myelin/link/cwt"
+	"github.com/myelin-health/myelin/link/therapy"
 )
 
 // journalOf is what the chain of a journal begins with.
@@ -50,47 +51,32 @@ type entry struct {
 	count   uint64 // of refusals that are alike
 }
 
-func (e *entry) document(number uint64, boot uint64, uptime time.Duration, unix int64) document {
-	d := document{
-		{fieldNumber, number},
-		{fieldBoot, boot},
-		{fieldUptime, quantity(int64(uptime/time.Millisecond), -3, unitSecond)},
-		{fieldEvent, e.event},
+func (e *entry) document(number uint64, boot uint64, uptime time.Duration, unix int64) therapy.Document {
+	d := therapy.Document{
+		therapy.Number.Is(number),
+		therapy.Boot.Is(boot),
+		therapy.Uptime.Is(quantity(int64(uptime/time.Millisecond), -3, unitSecond)),
+		therapy.Event.Is(e.event),
 	}
 	if unix > 0 {
-		d = append(d, field{fieldTime, unix})
+		d = append(d, therapy.Time.Is(unix))
 	}
 	if e.verb != device.NoVerb {
-		d = append(d, field{fieldVerb, uint64(cwt.VerbNumber(e.verb))})
+		d = append(d, therapy.Verb.Is(uint64(cwt.VerbNumber(e.verb))))
 	}
-	for _, q := range []struct {
-		key Key
-		q   device.Quantity
-	}{{fieldValue, e.value}, {fieldLimit, e.limit}} {
-		if !q.q.IsNone() {
-			d = append(d, field{q.key, q.q})
-		}
+	some := therapy.Document{
+		therapy.Value.Is(e.value), therapy.Limit.Is(e.limit),
+		therapy.Actor.Is(e.actor), therapy.Role.Is(e.role.String()), therapy.Verdict.Is(e.verdict), therapy.Why.Is(e.why),
 	}
-	for _, t := range []struct {
-		key  Key
-		text string
-	}{{fieldActor, e.actor}, {fieldRole, e.role.String()}, {fieldVerdict, e.verdict}, {fieldWhy, e.why}} {
-		if t.text != "" {
-			d = append(d, field{t.key, t.text})
+	for _, f := range some {
+		if f.Value != "" && f.Value != (device.Quantity{}) {
+			d = append(d, f)
 		}
 	}
 	if e.count > 1 {
-		d = append(d, field{fieldCount, e.count})
+		d = append(d, therapy.Count.Is(e.count))
 	}
 	return d
-}
-
-func textOfEntry(b []byte) string {
-	r, err := cbor.Parse(b)
-	if err != nil {
-		return err.Error()
-	}
-	return textOfMap(&r)
 }
 
 // note makes entries durable, with the state as it is.
@@ -112,7 +98,7 @@ func (i *Implant) note(entries ...*entry) error {
 func (i *Implant) entries(entries ...*entry) (list [][]byte) {
 	uptime, unix := i.cfg.Clock()
 	for _, e := range entries {
-		list = append(list, e.document(i.next, i.boot, uptime, unix).append(nil))
+		list = append(list, e.document(i.next, i.boot, uptime, unix).Append(nil))
 		i.next++
 	}
 	return list
@@ -162,7 +148,11 @@ func (i *Implant) state(entries [][]byte) []byte {
 		b = cbor.AppendInt(b, *v)
 	}
 	b = cbor.AppendBytes(b, i.door.Meter.Append(nil))
-	return appendList(b, entries)
+	b = cbor.AppendArray(b, len(entries))
+	for _, e := range entries {
+		b = cbor.AppendBytes(b, e)
+	}
+	return b
 }
 
 func appendDoor(record []byte) []byte {

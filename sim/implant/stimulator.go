@@ -7,6 +7,7 @@ import (
 	"fmt"
 
 	"github.com/myelin-health/myelin/device"
+	"github.com/myelin-health/myelin/link/therapy"
 )
 
 // A program of a neurostimulator.
@@ -144,23 +145,23 @@ func (s *stimulator) detached() {}
 
 func (s *stimulator) busy() bool { return false }
 
-func (s *stimulator) therapy() document {
+func (s *stimulator) therapy() therapy.Document {
 	p := programs[s.program-1]
-	return document{
-		{fieldKind, Neurostimulator.String()},
-		{fieldStimulation, s.on == 1},
-		{fieldProgram, s.program},
-		{fieldAmplitude, quantity(s.amplitude(), -1, unitMilliA)},
-		{fieldPulseWidth, quantity(p.width, 0, unitMicroS)},
-		{fieldFrequency, quantity(p.frequency, 0, unitHertz)},
-		{fieldCharge, quantity(charge(s.amplitude(), s.program), -3, unitMicroC)},
+	return therapy.Document{
+		therapy.Kind.Is(Neurostimulator.String()),
+		therapy.Stimulation.Is(s.on == 1),
+		therapy.Program.Is(s.program),
+		therapy.Amplitude.Is(quantity(s.amplitude(), -1, unitMilliA)),
+		therapy.PulseWidth.Is(quantity(p.width, 0, unitMicroS)),
+		therapy.Frequency.Is(quantity(p.frequency, 0, unitHertz)),
+		therapy.Charge.Is(quantity(charge(s.amplitude(), s.program), -3, unitMicroC)),
 	}
 }
 
-func (s *stimulator) telemetry() document {
-	return document{
-		{fieldBattery, s.percent()},
-		{fieldAlarms, alarmNames(s.alarms, stimulatorAlarms)},
-		{fieldLead, quantity(s.lead, 0, unitOhm)},
+func (s *stimulator) telemetry() therapy.Document {
+	return therapy.Document{
+		therapy.Battery.Is(s.percent()),
+		therapy.Alarms.Is(alarmNames(s.alarms, stimulatorAlarms)),
+		therapy.Lead.Is(quantity(s.lead, 0, unitOhm)),
 	}
 }

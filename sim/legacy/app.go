@@ -8,8 +8,8 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/myelin-health/myelin/link/therapy"
 	"github.com/myelin-health/myelin/proto/coap"
-	"github.com/myelin-health/myelin/sim/implant"
 )
 
 // A DoseAppState is what a phone's app for a Dose One is and did.
@@ -72,7 +72,7 @@ func (a *DoseApp) sync(ctx context.Context, _ []string) string {
 	if err != nil {
 		return "no pump"
 	}
-	text, err := implant.Text(b)
+	text, err := therapy.Text(b)
 	if err != nil {
 		return "no pump"
 	}

@@ -13,8 +13,8 @@ import (
 
 	"github.com/myelin-health/myelin/device"
 	link "github.com/myelin-health/myelin/link/coap"
+	"github.com/myelin-health/myelin/link/therapy"
 	"github.com/myelin-health/myelin/proto/coap"
-	"github.com/myelin-health/myelin/sim/implant"
 )
 
 // A phone is somebody who speaks plain CoAP.
@@ -75,7 +75,7 @@ func asked(v device.Verb, value string) []byte {
 	if err != nil {
 		panic(err) // ours
 	}
-	return (&implant.Request{Verb: v, Value: q}).Append(nil)
+	return (&therapy.Request{Verb: v, Value: q}).Append(nil)
 }
 
 // seedOfBen is the chance that Ben's phone had.

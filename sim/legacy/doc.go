@@ -55,7 +55,7 @@
 // # Dose One
 //
 // dose-one speaks CoAP (RFC 7252) in clear. A message that comes again, byte for byte, within 247 s gets the same answer and is not
-// done again. A ping is answered by a reset. Content is that of package implant: a command is the encoding of [implant.Request], and answers have fields
+// done again. A ping is answered by a reset. Content is that of link/therapy: a command is the encoding of [therapy.Request], and answers have fields
 // by the same numbers.
 //
 //	GET  /.well-known/core   what there is

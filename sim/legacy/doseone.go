@@ -17,8 +17,8 @@ import (
 	"github.com/myelin-health/myelin/internal/cbor"
 	link "github.com/myelin-health/myelin/link/coap"
 	"github.com/myelin-health/myelin/link/cwt"
+	"github.com/myelin-health/myelin/link/therapy"
 	"github.com/myelin-health/myelin/proto/coap"
-	"github.com/myelin-health/myelin/sim/implant"
 )
 
 // The sizes of what Dose One has in front of and behind a command.
@@ -297,10 +297,10 @@ func (p *DoseOne) request(m *coap.Message) coap.Message {
 
 var percent, _ = device.UnitOfUCUM("%")
 
-// command does what the encoding of an [implant.Request] asks for. What the
+// command does what the encoding of an [therapy.Request] asks for. What the
 // physician's menu has, nothing else does.
 func (p *DoseOne) command(b []byte, physician bool) coap.Message {
-	q, err := implant.ParseRequest(b)
+	q, err := therapy.ParseRequest(b)
 	if err != nil {
 		return why(coap.BadRequest, "not a request that this device reads")
 	}

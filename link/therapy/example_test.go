@@ -1,14 +1,14 @@
 // SPDX-FileCopyrightText: 2026 The Myelin authors
 // SPDX-License-Identifier: Apache-2.0
 
-package implant_test
+package therapy_test
 
 import (
 	"fmt"
 	"log"
 
 	"github.com/myelin-health/myelin/device"
-	"github.com/myelin-health/myelin/sim/implant"
+	"github.com/myelin-health/myelin/link/therapy"
 )
 
 // What a programmer posts to /therapy, and how a person reads it.
@@ -17,8 +17,8 @@ func ExampleText() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	content := (&implant.Request{Verb: device.DeliverBolus, Value: dose}).Append(nil)
-	text, err := implant.Text(content)
+	content := (&therapy.Request{Verb: device.DeliverBolus, Value: dose}).Append(nil)
+	text, err := therapy.Text(content)
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -1,7 +1,7 @@
 // SPDX-FileCopyrightText: 2026 The Myelin authors
 // SPDX-License-Identifier: Apache-2.0
 
-package implant
+package therapy
 
 import (
 	"fmt"
@@ -21,122 +21,127 @@ type Key uint8
 // The fields, in groups with room for more. See the package's documentation for what
 // they hold.
 const (
-	fieldVerb Key = 1 + iota
-	fieldValue
-	fieldLimit
-	fieldConfirm
-	fieldStage
-	fieldEffect
+	Verb Key = 1 + iota
+	Value
+	Limit
+	Confirm
+	Stage
+	Effect
 )
 
 const (
-	fieldKind Key = 8 + iota
-	fieldTime
-	fieldBoot
-	fieldUptime
-	fieldBattery
-	fieldAlarms
-	fieldDoubt
+	Kind Key = 8 + iota
+	Time
+	Boot
+	Uptime
+	Battery
+	Alarms
+	Doubt
 )
 
 const (
-	fieldBasalRate Key = 16 + iota
-	fieldProfile
-	fieldProfileRates
-	fieldTemporaryBasal
-	fieldTemporaryLeft
-	fieldSuspendedLeft
-	fieldBolus
-	fieldBolusLeft
-	fieldPriming
-	fieldReservoir
-	fieldDelivered
-	fieldOnBoard
-	fieldGlucose
+	BasalRate Key = 16 + iota
+	Profile
+	ProfileRates
+	TemporaryBasal
+	TemporaryLeft
+	SuspendedLeft
+	Bolus
+	BolusLeft
+	Priming
+	Reservoir
+	Delivered
+	OnBoard
+	Glucose
 )
 
 const (
-	fieldMode Key = 32 + iota
-	fieldLowerRate
-	fieldOutput
-	fieldPulseWidth
-	fieldSensitivity
-	fieldDetection
-	fieldDetectionRate
-	fieldTherapies
-	fieldPreset
-	fieldLead
-	fieldCharging
-	fieldShocks
-	fieldBeats
+	Mode Key = 32 + iota
+	LowerRate
+	Output
+	PulseWidth
+	Sensitivity
+	Detection
+	DetectionRate
+	Therapies
+	Preset
+	Lead
+	Charging
+	Shocks
+	Beats
 )
 
 const (
-	fieldStimulation Key = 48 + iota
-	fieldProgram
-	fieldAmplitude
-	fieldFrequency
-	fieldCharge
+	Stimulation Key = 48 + iota
+	Program
+	Amplitude
+	Frequency
+	Charge
 )
 
 const (
-	fieldLowest Key = 56 + iota
-	fieldHighest
-	fieldStep
-	fieldLimits
+	Lowest Key = 56 + iota
+	Highest
+	Step
+	Limits
 )
 
 const (
-	fieldNumber Key = 64 + iota
-	fieldEvent
-	fieldActor
-	fieldRole
-	fieldVerdict
-	fieldWhy
-	fieldCount
-	fieldEntries
-	fieldNext
-	fieldHead
-	fieldFailed
+	Number Key = 64 + iota
+	Event
+	Actor
+	Role
+	Verdict
+	Why
+	Count
+	Entries
+	Next
+	Head
+	Failed
 )
 
-var fieldNames = map[Key]string{
-	fieldVerb: "verb", fieldValue: "value", fieldLimit: "limit", fieldConfirm: "confirm", fieldStage: "stage", fieldEffect: "effect",
-	fieldKind: "kind", fieldTime: "time", fieldBoot: "boot", fieldUptime: "uptime", fieldBattery: "battery",
-	fieldAlarms: "alarms", fieldDoubt: "in-doubt",
-	fieldBasalRate: "basal-rate", fieldProfile: "profile", fieldProfileRates: "profile-rates",
-	fieldTemporaryBasal: "temporary-basal", fieldTemporaryLeft: "temporary-left", fieldSuspendedLeft: "suspended-left",
-	fieldBolus: "bolus", fieldBolusLeft: "bolus-left", fieldPriming: "priming", fieldReservoir: "reservoir",
-	fieldDelivered: "delivered", fieldOnBoard: "insulin-on-board", fieldGlucose: "glucose",
-	fieldMode: "mode", fieldLowerRate: "lower-rate", fieldOutput: "output", fieldPulseWidth: "pulse-width",
-	fieldSensitivity: "sensitivity", fieldDetection: "detection", fieldDetectionRate: "detection-rate",
-	fieldTherapies: "therapies", fieldPreset: "emergency-preset", fieldLead: "lead-impedance", fieldCharging: "charging",
-	fieldShocks: "shocks", fieldBeats: "paced-beats",
-	fieldStimulation: "stimulation", fieldProgram: "program", fieldAmplitude: "amplitude", fieldFrequency: "frequency",
-	fieldCharge: "charge-per-phase",
-	fieldLowest: "lowest", fieldHighest: "highest", fieldStep: "step", fieldLimits: "limits",
-	fieldNumber: "number", fieldEvent: "event", fieldActor: "actor", fieldRole: "role", fieldVerdict: "verdict", fieldWhy: "why",
-	fieldCount: "count", fieldEntries: "entries", fieldNext: "next", fieldHead: "head", fieldFailed: "refused",
+var names = map[Key]string{
+	Verb: "verb", Value: "value", Limit: "limit", Confirm: "confirm", Stage: "stage", Effect: "effect",
+	Kind: "kind", Time: "time", Boot: "boot", Uptime: "uptime", Battery: "battery",
+	Alarms: "alarms", Doubt: "in-doubt",
+	BasalRate: "basal-rate", Profile: "profile", ProfileRates: "profile-rates",
+	TemporaryBasal: "temporary-basal", TemporaryLeft: "temporary-left", SuspendedLeft: "suspended-left",
+	Bolus: "bolus", BolusLeft: "bolus-left", Priming: "priming", Reservoir: "reservoir",
+	Delivered: "delivered", OnBoard: "insulin-on-board", Glucose: "glucose",
+	Mode: "mode", LowerRate: "lower-rate", Output: "output", PulseWidth: "pulse-width",
+	Sensitivity: "sensitivity", Detection: "detection", DetectionRate: "detection-rate",
+	Therapies: "therapies", Preset: "emergency-preset", Lead: "lead-impedance", Charging: "charging",
+	Shocks: "shocks", Beats: "paced-beats",
+	Stimulation: "stimulation", Program: "program", Amplitude: "amplitude", Frequency: "frequency",
+	Charge: "charge-per-phase",
+	Lowest: "lowest", Highest: "highest", Step: "step", Limits: "limits",
+	Number: "number", Event: "event", Actor: "actor", Role: "role", Verdict: "verdict", Why: "why",
+	Count: "count", Entries: "entries", Next: "next", Head: "head", Failed: "refused",
 }
 
-func (k Key) String() string { return fieldNames[k] }
+// Is is a field.
+func (k Key) Is(value any) Field { return Field{k, value} }
 
-// A document is what a resource says: fields in any order, each once. A value is a
+func (k Key) String() string { return names[k] }
+
+// A Document is what a resource says: fields in any order, each once. A value is a
 // device.Quantity, a string, a bool, an int64, a uint64, []byte, []device.Quantity,
-// []string or []document.
-type document []field
+// []string or []Document.
+type Document []Field
 
-type field struct {
-	key   Key
-	value any
+// A Field is one of a document.
+type Field struct {
+	Key   Key
+	Value any
 }
 
-func (d document) append(dst []byte) []byte {
+// Append appends the encoding of a document.
+func (d Document) Append(dst []byte) []byte {
 	d = slices.Clone(d)
-	slices.SortFunc(d, func(a, b field) int { return int(a.key) - int(b.key) })
+	slices.SortFunc(d, func(a, b Field) int { return int(a.Key) - int(b.Key) })
 	dst = cbor.AppendMap(dst, len(d))
 	for _, f := range d {
-		dst = appendValue(cbor.AppendUint(dst, uint64(f.key)), f.value)
+		dst = appendValue(cbor.AppendUint(dst, uint64(f.Key)), f.Value)
 	}
 	return dst
 }
@@ -160,14 +165,14 @@ func appendValue(dst []byte, v any) []byte {
 		return appendList(dst, v)
 	case []string:
 		return appendList(dst, v)
-	case []document:
+	case []Document:
 		dst = cbor.AppendArray(dst, len(v))
 		for _, d := range v {
-			dst = d.append(dst)
+			dst = d.Append(dst)
 		}
 		return dst
 	}
-	panic("implant: a field of another type") // ours, not the peer's
+	panic("therapy: a field of another type") // ours, not the peer's
 }
 
 func appendList[T any](dst []byte, list []T) []byte {
@@ -209,17 +214,17 @@ type Request struct {
 
 // Append appends the encoding of a request.
 func (q *Request) Append(dst []byte) []byte {
-	d := document{{fieldVerb, uint64(cwt.VerbNumber(q.Verb))}}
+	d := Document{{Verb, uint64(cwt.VerbNumber(q.Verb))}}
 	if !q.Value.IsNone() {
-		d = append(d, field{fieldValue, q.Value})
+		d = append(d, Field{Value, q.Value})
 	}
 	if !q.Limit.IsNone() {
-		d = append(d, field{fieldLimit, q.Limit})
+		d = append(d, Field{Limit, q.Limit})
 	}
 	if q.Confirm {
-		d = append(d, field{fieldConfirm, true})
+		d = append(d, Field{Confirm, true})
 	}
-	return d.append(dst)
+	return d.Append(dst)
 }
 
 // ParseRequest reads the encoding of a request. A field that is not known is refused:
@@ -232,17 +237,17 @@ func ParseRequest(b []byte) (*Request, error) {
 	q := new(Request)
 	for n := r.Map(); n > 0 && r.Err() == nil; n-- {
 		switch Key(min(r.Uint(), math.MaxUint8)) {
-		case fieldVerb:
+		case Verb:
 			v, ok := verbOf(r.Uint())
 			if !ok {
 				r.Fail(cbor.ErrRange)
 			}
 			q.Verb = v
-		case fieldValue:
+		case Value:
 			q.Value = readQuantity(&r)
-		case fieldLimit:
+		case Limit:
 			q.Limit = readQuantity(&r)
-		case fieldConfirm:
+		case Confirm:
 			q.Confirm = r.Bool()
 		default:
 			r.Fail(cbor.ErrRange)
@@ -277,7 +282,7 @@ func Text(content []byte) (string, error) {
 	var b strings.Builder
 	for n := r.Map(); n > 0 && r.Err() == nil; n-- {
 		k := Key(min(r.Uint(), math.MaxUint8))
-		if k == fieldEntries || k == fieldLimits {
+		if k == Entries || k == Limits {
 			for m := r.Array(); m > 0 && r.Err() == nil; m-- {
 				b.WriteString(textOfMap(&r) + "\n")
 			}
@@ -289,6 +294,15 @@ func Text(content []byte) (string, error) {
 		return "", err
 	}
 	return b.String(), nil
+}
+
+// Line returns one map of a document, such as an entry of the log, as one line.
+func Line(content []byte) string {
+	r, err := cbor.Parse(content)
+	if err != nil {
+		return err.Error()
+	}
+	return textOfMap(&r)
 }
 
 func nameOf(k Key) string {
@@ -313,7 +327,7 @@ func textOf(k Key, r *cbor.Reader) string {
 		return r.Text()
 	case cbor.Uint, cbor.NegInt:
 		n := r.Int()
-		if k == fieldVerb {
+		if k == Verb {
 			if v, ok := verbOf(uint64(n)); ok {
 				return v.String()
 			}
