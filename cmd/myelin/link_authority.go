@@ -33,12 +33,9 @@ const (
 // maxAuthority is how many bytes the state may have.
 const maxAuthority = 16 << 20
 
-// roles are those that a token may be for.
-var roles = []device.Role{device.Patient, device.Carer, device.Clinician, device.Technician, device.Emergency, device.Updater, device.Controller}
-
 func roleOf(name string) (device.Role, error) {
 	var names []string
-	for _, r := range roles {
+	for _, r := range cwt.Roles {
 		if r.String() == name {
 			return r, nil
 		}
@@ -48,49 +45,20 @@ func roleOf(name string) (device.Role, error) {
 }
 
 func roleNames() (names []string) {
-	for _, r := range roles {
+	for _, r := range cwt.Roles {
 		names = append(names, r.String())
 	}
 	return names
 }
 
-// A trust is what a device has to know of an authority: the public keys of it and of
-// those who approve its break-glass tokens.
-type trust struct {
-	Name      string            `json:"name"`
-	Key       string            `json:"key"` // COSE_Key in hex
-	Approvers map[string]string `json:"approvers,omitempty"`
-}
-
-func readTrust(file string) (t trust, err error) {
+func readTrust(file string) (t cwt.Trust, err error) {
 	b, err := readFile(file, maxKeyFile<<3)
 	if err == nil {
-		if err = json.Unmarshal(b, &t); err != nil {
-			err = fmt.Errorf("%s: %w; want the trust.json of an authority's folder", file, err)
+		if t, err = cwt.ParseTrust(b); err != nil {
+			err = fmt.Errorf("%s: %w", file, err)
 		}
 	}
 	return t, err
-}
-
-// anchors are the keys as a device trusts them.
-func (t *trust) anchors() ([]cwt.Anchor, error) {
-	anchor := func(name, text string, a cwt.Anchor) (cwt.Anchor, error) {
-		b, err := hex.DecodeString(text)
-		if err == nil {
-			a.Key, err = cose.ParseKey(b)
-		}
-		if a.Name = name; err != nil {
-			err = fmt.Errorf("the key of %s: %w", name, err)
-		}
-		return a, err
-	}
-	a, err := anchor(t.Name, t.Key, cwt.Anchor{Uses: cwt.Issues | cwt.Emergencies | cwt.Revokes | cwt.TellsTime, Roles: roles})
-	all := []cwt.Anchor{a}
-	for name, text := range t.Approvers {
-		a, e := anchor(name, text, cwt.Anchor{Uses: cwt.Approves})
-		all, err = append(all, a), cmp.Or(err, e)
-	}
-	return all, err
 }
 
 // openAuthority reads an authority's folder.
@@ -223,10 +191,10 @@ func createAuthority(dir, name, curve string) error {
 	if err := keepAuthority(dir, a); err != nil {
 		return err
 	}
-	return writeTrust(filepath.Join(dir, trustFile), &trust{Name: name, Key: hex.EncodeToString(k.AppendPublic(nil))})
+	return writeTrust(filepath.Join(dir, trustFile), &cwt.Trust{Name: name, Key: hex.EncodeToString(k.AppendPublic(nil))})
 }
 
-func writeTrust(file string, t *trust) error {
+func writeTrust(file string, t *cwt.Trust) error {
 	b, err := json.MarshalIndent(t, "", "  ")
 	if err != nil {
 		return err
@@ -448,7 +416,7 @@ func approved(dir string, a *cwt.Authority, request string, files []string) ([]b
 	if err != nil {
 		return nil, err
 	}
-	anchors, err := t.anchors()
+	anchors, err := t.Anchors()
 	if err != nil {
 		return nil, err
 	}

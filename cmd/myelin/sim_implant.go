@@ -61,7 +61,7 @@ sessions. 'myelin link get | observe | command' talk to it. It treats nobody.`,
 			if err != nil {
 				return err
 			}
-			anchors, err := t.anchors()
+			anchors, err := t.Anchors()
 			if err != nil {
 				return fmt.Errorf("%s: %w", trusts, err)
 			}
