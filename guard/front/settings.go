@@ -84,7 +84,7 @@ func ReadSettings(r *strictyaml.Reader, s *strictyaml.Section, dir string) Setti
 	set.Server = r.Word(s.Need("protects", "server or client"), "protects", []string{"client", "server"}) == 1
 	set.Mode = Mode(r.Word(s.Get("mode"), "mode", []string{"enforce", "observe"}))
 	set.Listen = readSide(r, s.Need("listen", "where the front listens"), "listen", dir, true)
-	if set.Kind != "egress" || s.Has("forward") { // an egress front is told each time
+	if set.Kind != "egress" && set.Kind != "coap" || s.Has("forward") { // an egress front is told each time, a coap front may have a serial line
 		set.Forward = readSide(r, s.Need("forward", "where it forwards to"), "forward", dir, false)
 	}
 	set.Bypass = r.Text(s.Need("bypass", "in words, what people do when the guard is away"), "bypass")
