@@ -50,8 +50,9 @@ type Conn struct {
 	peer    string
 	waiting atomic.Int32 // messages in the inbox
 
-	mu    sync.Mutex // guards what follows
-	calls map[string]*call
+	mu       sync.Mutex // guards what follows
+	calls    map[string]*call
+	handling map[int32]bool // requests by Message ID, where they are handled side by side
 
 	// Of the server's table, guarded by its mutex.
 	key    string
@@ -61,7 +62,7 @@ type Conn struct {
 
 func (e *Endpoint) newConn(peer string, send func([]byte) error) *Conn {
 	register()
-	c := &Conn{e: e, peer: peer, t: newTransport(e.ctx, send), calls: make(map[string]*call)}
+	c := &Conn{e: e, peer: peer, t: newTransport(e.ctx, send), calls: make(map[string]*call), handling: make(map[int32]bool)}
 	cfg := client.DefaultConfig
 	cfg.Handler = c.handle
 	cfg.Errors = func(error) {} // a message that could not be sent comes again
@@ -72,8 +73,14 @@ func (e *Endpoint) newConn(peer string, send func([]byte) error) *Conn {
 	cfg.TransmissionNStart = 1
 	cfg.TransmissionAcknowledgeTimeout = e.cfg.AckTimeout
 	cfg.ProcessReceivedMessage = func(r *pool.Message, cc *client.Conn, h config.HandlerFunc[*client.Conn]) {
-		defer c.waiting.Add(-1)
-		cc.ProcessReceivedMessageWithHandler(r, h)
+		id := r.MessageID()
+		work := func() {
+			defer c.leave(id)
+			cc.ProcessReceivedMessageWithHandler(r, h)
+		}
+		if !e.cfg.Concurrent || !e.begin(work) {
+			work()
+		}
 	}
 	c.cc = client.NewConnWithOpts(c.t, &cfg,
 		client.WithRequestMonitor(c.admit), client.WithResponseMessageCache(&recent{}))
@@ -96,8 +103,36 @@ func (c *Conn) admit(_ *client.Conn, r *pool.Message) (drop bool, err error) {
 	if c.waiting.Load() >= inbox {
 		return true, nil
 	}
+	if request := r.Code() < 32; c.e.cfg.Concurrent && request {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if c.handling[r.MessageID()] {
+			return true, nil // its answer is on the way
+		}
+		c.handling[r.MessageID()] = true
+	}
 	c.waiting.Add(1)
 	return false, nil
+}
+
+// leave says that a message was handled.
+func (c *Conn) leave(id int32) {
+	c.waiting.Add(-1)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.handling, id)
+}
+
+// begin does something beside what called it, which [Endpoint.Close] waits for, unless
+// that is under way.
+func (e *Endpoint) begin(work func()) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.ctx.Err() != nil {
+		return false
+	}
+	e.wg.Go(work)
+	return true
 }
 
 // process takes a datagram. What is no CoAP is dropped: anybody can send it.

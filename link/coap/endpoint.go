@@ -20,7 +20,7 @@ import (
 )
 
 // A Handler answers a request. It is called by several goroutines, one for each
-// peer, and for each observation. The request is the handler's to keep. Of the
+// peer, or with [Config.Concurrent] each request, and for each observation. The request is the handler's to keep. Of the
 // answer only code, options and payload count; with an Observe option, of any
 // value, the answer to a request that has one begins an observation.
 type Handler func(s *Session, m *coap.Message) coap.Message
@@ -52,6 +52,10 @@ type Config struct {
 	// it is there: for commands that must not come late. Such a request is answered
 	// with a challenge first. Zero, and nil, ask for no proof.
 	Fresh func(m *coap.Message) time.Duration
+
+	// Concurrent handles requests of one peer side by side: one whose answer takes long
+	// holds up no other. A message that comes again meanwhile is dropped.
+	Concurrent bool
 
 	// Combined sends message_3 together with the first request (RFC 9668), where
 	// this end begins and is the client. It has no effect with message_4.
