@@ -639,6 +639,26 @@ func (s *Session) Left(now Instant) time.Duration {
 	return max(0, left)
 }
 
+// An Opening is a window that a break-glass token opened and that is not over.
+type Opening struct {
+	Issuer string
+	Serial []byte
+	Device string
+	Holder [32]byte // thumbprint of the holder's key
+	Left   time.Duration
+}
+
+// Openings returns the windows that are open, whether their holder is connected or not.
+func (d *Door) Openings(now Instant) (open []Opening) {
+	d.begin(now)
+	for i := range d.windows {
+		if w := &d.windows[i]; w.open {
+			open = append(open, Opening{w.issuer, bytes.Clone(w.serial), w.device, w.holder, w.left(now)})
+		}
+	}
+	return open
+}
+
 // A Reason is why a break-glass session was closed.
 type Reason uint8
 
