@@ -78,6 +78,7 @@ var rooms = []room{
 	{"guard/tcp", []string{"device", "event", "guard/front", "internal/strictyaml"}, []string{"github.com/goccy/go-yaml", "golang.org/x/time"}},
 	{"guard/dicom", []string{"device", "guard/front", "internal/strictyaml", "proto/dicom", "wire"}, []string{"github.com/goccy/go-yaml", "golang.org/x/time"}},
 	{"guard", []string{"ble", "device", "event", "internal/cbor", "internal/journal", "internal/strictyaml", "link", "proto", "wire"}, []string{"github.com/goccy/go-yaml", "github.com/prometheus/client_golang", "golang.org/x/crypto"}},
+	{"guard/coap", []string{"guard/envelope", "guard/gate", "guard/front", "device", "event", "link", "proto/coap", "proto/radio", "internal/cbor", "internal/journal", "internal/strictyaml"}, []string{"github.com/goccy/go-yaml"}},
 	{"ledger", []string{"device", "event"}, []string{"golang.org/x/mod"}},
 
 	{"sim", []string{"link", "internal/cbor", "internal/journal", "assess", "ble", "capture", "wire", "flow", "proto", "device", "event", "finding", "inventory", "watch", "match", "risk", "report", "internal/testpeer"}, nil},

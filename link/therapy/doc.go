@@ -75,6 +75,9 @@
 //	 72 next            where to go on
 //	 73 head            SHA-256 of the journal's chain
 //	 74 refused         in telemetry: how many refusals since the start
+//	of /raw of a guard, whose entries have a number, a time, and the event where it could read them
+//	 75 frame           what the device said, byte for byte
+//	 76 sealed          bool: it is proven to be of the device, or the device cannot prove it
 //
 // This API is stable.
 package therapy

@@ -98,6 +98,8 @@ const (
 	Next
 	Head
 	Failed
+	Frame
+	Sealed
 )
 
 var names = map[Key]string{
@@ -117,6 +119,7 @@ var names = map[Key]string{
 	Lowest: "lowest", Highest: "highest", Step: "step", Limits: "limits",
 	Number: "number", Event: "event", Actor: "actor", Role: "role", Verdict: "verdict", Why: "why",
 	Count: "count", Entries: "entries", Next: "next", Head: "head", Failed: "refused",
+	Frame: "frame", Sealed: "sealed",
 }
 
 // Is is a field.

@@ -6,6 +6,7 @@ package radio
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/myelin-health/myelin/device"
 )
@@ -179,4 +180,54 @@ func (m *Message) SetCounter(n uint64) {
 			m.values[i].n = n & (1<<f.bits - 1)
 		}
 	}
+}
+
+// Verbs returns the verbs that a message with the opcode may have.
+func (o *Opcode) Verbs() (verbs []device.Verb) {
+	if o.Kind == Wake {
+		return []device.Verb{device.Wake}
+	}
+	if o.verb < 0 {
+		return []device.Verb{o.Verb}
+	}
+	for _, f := range o.data.fields {
+		for _, v := range f.values {
+			if v.verb != device.NoVerb {
+				verbs = append(verbs, v.verb)
+			}
+		}
+	}
+	return verbs
+}
+
+// HasAddress reports whether frames of the dialect say which device they are for.
+func (d *Dialect) HasAddress() bool {
+	for i := range d.frame.fields {
+		if f := &d.frame.fields[i]; f.kind == address && !f.peer {
+			return true
+		}
+	}
+	return false
+}
+
+// opcodeOf returns the first opcode that asks the device for a verb of a therapy, or nil.
+func (d *Dialect) opcodeOf(v device.Verb, t device.Therapy) *Opcode {
+	for i := range d.Opcodes {
+		if o := &d.Opcodes[i]; o.Direction == ToDevice && (o.Therapy == t || o.Therapy == device.NoTherapy) && slices.Contains(o.Verbs(), v) {
+			return o
+		}
+	}
+	return nil
+}
+
+// Has reports whether there is a message that asks the device for a verb of a therapy.
+func (d *Dialect) Has(v device.Verb, t device.Therapy) bool { return d.opcodeOf(v, t) != nil }
+
+// ValueField returns the name of the field that has the value of a verb, or "". A report
+// that has a field of that name, in such a unit, says what holds now.
+func (d *Dialect) ValueField(v device.Verb, t device.Therapy) string {
+	if o := d.opcodeOf(v, t); o != nil && o.value.field >= 0 {
+		return d.fieldOf(o, o.value.field).name
+	}
+	return ""
 }
