@@ -4,12 +4,14 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"strings"
 	"time"
 
@@ -19,7 +21,7 @@ import (
 )
 
 func simLegacyVerb(c *console) *cobra.Command {
-	var device, listen, network, secret, attack string
+	var device, listen, network, secret, attack, frames string
 	var cfg legacy.Config
 	var list bool
 	v := &cobra.Command{
@@ -45,7 +47,7 @@ attacker of what listens there instead. Nothing leaves this machine.`,
 				return err
 			}
 			if attack != "" {
-				return attackLegacy(v.Context(), c, attack, network, listen)
+				return attackLegacy(v.Context(), c, attack, network, listen, frames)
 			}
 			if secret != "" {
 				b, err := readFile(secret, 1<<10)
@@ -82,6 +84,7 @@ attacker of what listens there instead. Nothing leaves this machine.`,
 	v.Flags().BoolVar(&cfg.Confirms, "confirm", false, "a nurse starts whatever is ordered (flowlink)")
 	v.Flags().BoolVar(&cfg.Mended, "mended", false, "built as it should have been")
 	v.Flags().StringVar(&attack, "attack", "", "be the attacker of this `ROW`, such as A05 or A05/replay")
+	v.Flags().StringVar(&frames, "frames", "", "write what a receiver hears of an attack by radio to this `FILE`")
 	v.Flags().BoolVar(&list, "list", false, "list devices and attacks")
 	return v
 }
@@ -133,9 +136,10 @@ func withReports(ctx context.Context, g *legacy.FlowLink, serve func() error) er
 }
 
 // attackLegacy runs the attacks of a row, or one of them.
-func attackLegacy(ctx context.Context, c *console, row, network, addr string) error {
+func attackLegacy(ctx context.Context, c *console, row, network, addr, frames string) error {
 	row, name, _ := strings.Cut(row, "/")
 	n := 0
+	var heard bytes.Buffer
 	for i := range legacy.Attacks {
 		a := &legacy.Attacks[i]
 		if !strings.EqualFold(a.Row, row) || name != "" && a.Name != name {
@@ -150,7 +154,7 @@ func attackLegacy(ctx context.Context, c *console, row, network, addr string) er
 		if err != nil {
 			return usageError{err}
 		}
-		env := &legacy.Env{Target: target}
+		env := &legacy.Env{Target: target, Log: &heard}
 		if err := a.Record(ctx, env); err != nil {
 			c.hint("%s/%s: those who may use the device could not: %v", a.Row, a.Name, err)
 		}
@@ -164,8 +168,11 @@ func attackLegacy(ctx context.Context, c *console, row, network, addr string) er
 		}
 		fmt.Fprintf(c.out, "%s/%s %s: %s\n", a.Row, a.Name, went, r.How)
 	}
-	if n == 0 {
+	switch {
+	case n == 0:
 		return usageError{fmt.Errorf("--attack %s: no such attack; --list shows what there is", row)}
+	case frames != "":
+		return os.WriteFile(frames, heard.Bytes(), 0o644)
 	}
 	return nil
 }

@@ -89,7 +89,7 @@ type Env struct {
 	// Clock is the story's. Nil: the machine's, and nobody waits.
 	Clock *Clock
 
-	// Patience is how long an answer is waited for; 0 is two seconds.
+	// Patience is how long an answer is waited for; 0 is five seconds.
 	Patience time.Duration
 
 	// Log is where a receiver near by writes what it hears of a proprietary radio, as
@@ -149,7 +149,7 @@ func (e *Env) random(n int) ([]byte, error) {
 
 func (e *Env) patience() time.Duration {
 	if e.Patience == 0 {
-		return 2 * time.Second
+		return 5 * time.Second
 	}
 	return e.Patience
 }

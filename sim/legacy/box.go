@@ -27,6 +27,12 @@ func (x *box) serve(cfg Config, verbs map[string]func(context.Context, []string)
 	return x.open(cfg, lines, x.line)
 }
 
+// inner is what a device that lies before x is given: what it does stands in the journal of
+// x, too.
+func (x *box) inner(cfg Config) Config {
+	return Config{Now: cfg.Now, Rand: cfg.Rand, Noted: func(e Entry) { x.note("implant: %s", e.What) }}
+}
+
 func (x *box) line(ctx context.Context, b []byte) [][]byte {
 	words := strings.SplitN(strings.TrimRight(string(b), "\r"), " ", maxWords)
 	do := x.verbs[words[0]]

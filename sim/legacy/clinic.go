@@ -52,7 +52,7 @@ func NewStudio(cfg Config) (*Studio, error) {
 	}
 	s := &Studio{updates: cfg.Upstream, export: exportKey}
 	var err error
-	if s.implant, err = NewRhythmS(Config{Now: cfg.Now, Rand: cfg.Rand}); err != nil {
+	if s.implant, err = NewRhythmS(s.inner(cfg)); err != nil {
 		return nil, err
 	}
 	err = s.serve(cfg, map[string]func(context.Context, []string) string{
@@ -161,7 +161,7 @@ type CardProgrammer struct {
 func NewCardProgrammer(cfg Config) (*CardProgrammer, error) {
 	p := &CardProgrammer{card: GenuineImage()}
 	var err error
-	if p.stimulator, err = NewCalm(Config{Now: cfg.Now, Rand: cfg.Rand}); err != nil {
+	if p.stimulator, err = NewCalm(p.inner(cfg)); err != nil {
 		return nil, err
 	}
 	err = p.serve(cfg, map[string]func(context.Context, []string) string{"card-read": p.read, "card-write": p.write, "start": p.start})
@@ -230,7 +230,7 @@ const defaultPassword = "0000"
 func NewClinicApp(cfg Config) (*ClinicApp, error) {
 	a := new(ClinicApp)
 	var err error
-	if a.stimulator, err = NewCalm(Config{Now: cfg.Now, Rand: cfg.Rand}); err != nil {
+	if a.stimulator, err = NewCalm(a.inner(cfg)); err != nil {
 		return nil, err
 	}
 	err = a.serve(cfg, map[string]func(context.Context, []string) string{

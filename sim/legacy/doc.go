@@ -19,7 +19,8 @@
 // A message has at most 4,096 bytes. By datagrams ([Device.Serve]) each is one datagram, and answers go
 // to where it came from. On a byte pipe ([Device.ServeConn]: TCP, a serial line) two bytes stand in
 // front of each message, its length without them, the high byte first, so that a message has at most 4,094; the devices that
-// are asked in lines have a line feed behind each message instead, and HL7 has MLLP. A message that a device
+// are asked in lines have a line feed behind each message instead, and HL7 has MLLP. (That is not the pipe of
+// link/coap, which is for radios that carry little at a time.) A message that a device
 // does not understand, or that is for another, is not answered.
 //
 // With [Config.Secret] a device has no radio any more: it listens only to messages that are sealed with a secret of

@@ -11,20 +11,22 @@ import (
 	"github.com/myelin-health/myelin/sim/legacy"
 )
 
-// Each attack is tried against the device as it was built, and as it should have been.
 func ExampleAttack_Try() {
 	for i := range legacy.Attacks {
 		a := &legacy.Attacks[i]
 		if a.Row != "A09" {
 			continue
 		}
-		for _, mended := range []bool{false, true} {
-			clock := legacy.NewClock(time.Date(2026, time.March, 3, 6, 0, 0, 0, time.UTC))
-			o, err := a.Try(context.Background(), legacy.Config{Mended: mended}, &legacy.Env{Clock: clock, Patience: time.Second})
-			fmt.Println(a.Device, o.Hurt, o.How, err)
+		clock := legacy.NewClock(time.Date(2026, time.March, 3, 6, 0, 0, 0, time.UTC))
+		o, err := a.Try(context.Background(), legacy.Config{}, &legacy.Env{Clock: clock})
+		if err != nil {
+			fmt.Println(err)
+			return
 		}
+		fmt.Println(a.Device, o.Hurt, o.How)
+		fmt.Println(o.Device.State().(legacy.PumpState).Suspended, o.Device.Journal()[1])
 	}
 	// Output:
-	// dose-classic true limit raised, 25.000 U ordered, alarm widened, delivery stopped <nil>
-	// dose-classic false  <nil>
+	// dose-classic true limit raised, 25.000 U ordered, alarm widened, delivery stopped
+	// true 2026-03-03T06:00:00.12Z highest bolus 75.000 U
 }

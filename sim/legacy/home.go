@@ -61,7 +61,7 @@ func NewHomeLink(cfg Config) (*HomeLink, error) {
 	}
 	h := &HomeLink{cloud: cfg.Upstream}
 	var err error
-	if h.implant, err = NewRhythmS(Config{Now: cfg.Now, Rand: cfg.Rand}); err != nil {
+	if h.implant, err = NewRhythmS(h.inner(cfg)); err != nil {
 		return nil, err
 	}
 	err = h.serve(cfg, map[string]func(context.Context, []string) string{
@@ -260,7 +260,7 @@ const debugBuffer = 64 // bytes
 func NewReader(cfg Config) (*Reader, error) {
 	r := new(Reader)
 	var err error
-	if r.implant, err = NewRhythmS(Config{Now: cfg.Now, Rand: cfg.Rand}); err != nil {
+	if r.implant, err = NewRhythmS(r.inner(cfg)); err != nil {
 		return nil, err
 	}
 	err = r.serve(cfg, map[string]func(context.Context, []string) string{
