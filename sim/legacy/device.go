@@ -59,6 +59,10 @@ type Config struct {
 	// seals what he sends with it: see [Seal]. Nil: it listens to everybody.
 	Secret []byte
 
+	// Counter is where a device with a secret keeps the highest counter that it accepted,
+	// for the next one that is made of it: memory that a restart leaves. Nil: there is none.
+	Counter *uint64
+
 	// Mended: it is built as it should have been. What the attack catalogue says of it
 	// is not so any more.
 	Mended bool
@@ -115,7 +119,7 @@ func (p *port) open(cfg Config, f framing, handle func(context.Context, []byte) 
 	}
 	var err error
 	p.framing = counted // what is sealed is no line
-	p.seal, err = newSeal(cfg.Secret, fromDevice, toDevice, 0)
+	p.seal, err = newSeal(cfg.Secret, true, cfg.Counter)
 	return err
 }
 

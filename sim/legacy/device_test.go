@@ -32,7 +32,8 @@ func frame(t testing.TB, name, opcode string, fields ...any) []byte {
 // TestSeal is the link of a guard with a device that listens to nobody else.
 func TestSeal(t *testing.T) {
 	secret := []byte("sixteen bytes ok")
-	d, err := NewRhythmS(Config{Secret: secret, Now: NewClock(morning).Now})
+	kept := new(uint64)
+	d, err := NewRhythmS(Config{Secret: secret, Counter: kept, Now: NewClock(morning).Now})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -73,11 +74,24 @@ func TestSeal(t *testing.T) {
 	if err != nil || radio.Sample("halden-mics").Parse(b, &m) != nil || m.Outcome != dialect.Succeeded {
 		t.Errorf("answer %x: %v", b, err)
 	}
-	if _, err := guard.Open(answers[0]); !errors.Is(err, ErrSeal) {
-		t.Error("an answer counts twice")
-	}
 	if _, err := guard.Open(sealed); !errors.Is(err, ErrSeal) {
 		t.Error("what went to the device is taken as an answer")
+	}
+	on := guard.Append(nil, frame(t, "halden-mics", "therapies", "device", uint32(radio.ICDAddress), "state", 1))
+	if _, err := guard.Open(answers[0]); !errors.Is(err, ErrSeal) {
+		t.Error("the answer to another message is taken")
+	}
+	if d.Handle(ctx, on) == nil || !d.State().(DefibrillatorState).Therapies {
+		t.Error("the guard is not listened to any more")
+	}
+	if d, err = NewRhythmS(Config{Secret: secret, Counter: kept, Now: NewClock(morning).Now}); err != nil {
+		t.Fatal(err)
+	}
+	if d.Handle(ctx, sealed) != nil || d.Handle(ctx, on) != nil {
+		t.Error("after a restart it listens to a message that came before")
+	}
+	if d.Handle(ctx, guard.Append(nil, off)) == nil {
+		t.Error("after a restart it does not listen to the guard")
 	}
 	if _, err := NewSeal(secret[1:], 0); err == nil {
 		t.Error("a secret of 15 bytes is taken")

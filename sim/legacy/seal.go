@@ -17,11 +17,8 @@ const (
 	sealSize   = TagSize + 8
 )
 
-// The directions of messages, as the tag covers them.
-const (
-	toDevice   byte = 1
-	fromDevice byte = 2
-)
+// toDevice stands for the direction under the tag; one more is that from the device.
+const toDevice byte = 1
 
 // ErrSeal says that a message was not sealed with the secret, or came before.
 var ErrSeal = errors.New("legacy: not sealed, or not for the first time")
@@ -33,56 +30,63 @@ var ErrSeal = errors.New("legacy: not sealed, or not for the first time")
 //	|      tag       | counter | message
 //	+----------------+---------+--------- - -
 //
-// Counter has eight bytes, the highest first, and is higher in each message than in those
-// before it of the same direction; where it begins is up to the sender. Tag is
-// the first sixteen bytes of HMAC-SHA-256, under the secret of sixteen bytes, of one byte that is
-// 1 on the way to the device and 2 on the way from it, the counter and the message.
-// The device remembers the highest counter that it accepted, and begins its own at 1. A
-// guard that is started again goes on above what it used: the nanoseconds since 1970 do.
+// Counter has eight bytes, the highest first. On the way to the device it is higher in each message
+// than in all before it; where it begins is up to the guard, which goes on above what it used when it
+// is started again: the nanoseconds since 1970 do. On the way from the device it is that of the message
+// that is answered, so that an answer of before is none now; a guard sends the next message
+// when the answer is there or is not waited for any more. Tag is the first sixteen bytes of HMAC-SHA-256, under the
+// secret of sixteen bytes, of one byte that is 1 on the way to the device and 2 on the way from it, the
+// counter and the message. The device keeps the highest counter that it accepted, over restarts too
+// where [Config.Counter] does.
 //
 // It is not safe for concurrent use.
 type Seal struct {
-	secret           [SecretSize]byte
-	out, in          byte
-	counter, highest uint64
+	secret  [SecretSize]byte
+	device  bool    // this end is the device's
+	counter *uint64 // the last one sent, or accepted
 }
 
-// NewSeal returns the end that a guard has. Its first counter is above after.
-func NewSeal(secret []byte, after uint64) (*Seal, error) {
-	return newSeal(secret, toDevice, fromDevice, after)
-}
+// NewSeal returns the end that a guard has. Its first counter is the one after last.
+func NewSeal(secret []byte, last uint64) (*Seal, error) { return newSeal(secret, false, &last) }
 
-func newSeal(secret []byte, out, in byte, after uint64) (*Seal, error) {
+func newSeal(secret []byte, device bool, counter *uint64) (*Seal, error) {
 	if len(secret) != SecretSize {
 		return nil, errors.New("legacy: a secret has 16 bytes")
 	}
-	return &Seal{secret: [SecretSize]byte(secret), out: out, in: in, counter: after}, nil
+	if counter == nil {
+		counter = new(uint64)
+	}
+	return &Seal{secret: [SecretSize]byte(secret), device: device, counter: counter}, nil
 }
 
-// tag is the tag of what stands behind it.
-func (s *Seal) tag(direction byte, b []byte) []byte {
+// tag is the tag of counter and message.
+func (s *Seal) tag(from bool, b []byte) []byte {
 	h := hmac.New(sha256.New, s.secret[:])
-	h.Write([]byte{direction})
+	h.Write([]byte{toDevice + bit(from)})
 	h.Write(b)
 	return h.Sum(nil)[:TagSize]
 }
 
-// Append appends a message, sealed under the next counter.
+// Append appends a message, sealed: a guard's under the next counter, a device's under that of what it
+// opened last.
 func (s *Seal) Append(dst, message []byte) []byte {
-	s.counter++
-	b := append(binary.BigEndian.AppendUint64(nil, s.counter), message...)
-	return append(append(dst, s.tag(s.out, b)...), b...)
+	if !s.device {
+		*s.counter++
+	}
+	b := append(binary.BigEndian.AppendUint64(nil, *s.counter), message...)
+	return append(append(dst, s.tag(s.device, b)...), b...)
 }
 
 // Open returns the message in b, a sub-slice of it, or [ErrSeal].
 func (s *Seal) Open(b []byte) ([]byte, error) {
-	if len(b) < sealSize || !hmac.Equal(b[:TagSize], s.tag(s.in, b[TagSize:])) {
+	if len(b) < sealSize || !hmac.Equal(b[:TagSize], s.tag(!s.device, b[TagSize:])) {
 		return nil, ErrSeal
 	}
-	n := binary.BigEndian.Uint64(b[TagSize:])
-	if n <= s.highest {
+	switch n := binary.BigEndian.Uint64(b[TagSize:]); {
+	case s.device && n > *s.counter:
+		*s.counter = n
+	case s.device || n != *s.counter:
 		return nil, ErrSeal
 	}
-	s.highest = n
 	return b[sealSize:], nil
 }
