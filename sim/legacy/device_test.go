@@ -217,13 +217,6 @@ func FuzzHandle(f *testing.F) {
 // seeds are what a device is told by those who may.
 func seeds(t testing.TB, model string) (list [][]byte) {
 	t.Helper()
-	radios := map[string]struct {
-		dialect string
-		always  []any
-	}{
-		"rhythm-s": {"halden-mics", toICD}, "rhythm-a": {"halden-wand", toWand}, "calm": {"tessel-calm", toCalm},
-		"dose-classic": {"okapi-classic", toClassic}, "dose-patch": {"okapi-patch", toPod},
-	}
 	if r, ok := radios[model]; ok {
 		for _, o := range radio.Sample(r.dialect).Opcodes {
 			if o.Direction != dialect.FromDevice {
