@@ -56,8 +56,9 @@ type Channelled struct {
 
 // A Guarded is how a guard stands before the device, and what it is held to.
 type Guarded struct {
-	Topology string   // sole-path or bypassable
-	Checks   []string // by their names in guardChecks
+	Attack   []*legacy.Attack // at the guard, where that is another than the row's
+	Topology string           // sole-path or bypassable
+	Checks   []string         // by their names in guardChecks
 }
 
 // A Parts is what a device is made of, and what is published about that.
@@ -129,7 +130,10 @@ func readRow(r *strictyaml.Reader, n ast.Node) Row {
 		row.Channel.Checks = words(r, c.Need("checks", "what the channel is held to"), "checks", names(channelChecks))
 	}
 	if s.Has("guard") {
-		g := r.Section(s.Get("guard"), "guard", "topology", "checks")
+		g := r.Section(s.Get("guard"), "guard", "attack", "topology", "checks")
+		for i, a := range r.List(g.Get("attack"), "attack", 8) {
+			row.Guard.Attack = append(row.Guard.Attack, readAttack(r, a, row.ID, i))
+		}
 		topologies := []string{"", "sole-path", "bypassable"}
 		row.Guard.Topology = topologies[r.Word(g.Need("topology", "sole-path or bypassable"), "topology", topologies)]
 		row.Guard.Checks = words(r, g.Need("checks", "what the guard is held to"), "checks", names(guardChecks))

@@ -18,6 +18,7 @@ import (
 	"github.com/myelin-health/myelin/device"
 	"github.com/myelin-health/myelin/link/coap"
 	"github.com/myelin-health/myelin/link/edhoc"
+	"github.com/myelin-health/myelin/link/therapy"
 	wire "github.com/myelin-health/myelin/proto/coap"
 	"github.com/myelin-health/myelin/report"
 	"github.com/myelin-health/myelin/sim/implant"
@@ -25,29 +26,29 @@ import (
 
 // A usual is what a kind of implant is asked for in a drill.
 type usual struct {
-	legal  implant.Request // within what it may be asked for
-	absurd implant.Request // authorised, and beyond what any patient survives
-	rescue implant.Request // what has to pass all the same
+	legal  therapy.Request // within what it may be asked for
+	absurd therapy.Request // authorised, and beyond what any patient survives
+	rescue therapy.Request // what has to pass all the same
 	verbs  []device.Verb   // what a clinician is granted
 }
 
 var usuals = map[implant.Kind]usual{
 	implant.Pump: {
-		legal:  implant.Request{Verb: device.DeliverBolus, Value: quantity("1 [iU]")},
-		absurd: implant.Request{Verb: device.DeliverBolus, Value: quantity("400 [iU]")},
-		rescue: implant.Request{Verb: device.CancelBolus},
+		legal:  therapy.Request{Verb: device.DeliverBolus, Value: quantity("1 [iU]")},
+		absurd: therapy.Request{Verb: device.DeliverBolus, Value: quantity("400 [iU]")},
+		rescue: therapy.Request{Verb: device.CancelBolus},
 		verbs:  []device.Verb{device.DeliverBolus, device.CancelBolus, device.SetBasalRate},
 	},
 	implant.Defibrillator: {
-		legal:  implant.Request{Verb: device.SetPacingRate, Value: quantity("70 {pulses}/min")},
-		absurd: implant.Request{Verb: device.SetPacingRate, Value: quantity("400 {pulses}/min")},
-		rescue: implant.Request{Verb: device.EmergencyPreset},
+		legal:  therapy.Request{Verb: device.SetPacingRate, Value: quantity("70 {pulses}/min")},
+		absurd: therapy.Request{Verb: device.SetPacingRate, Value: quantity("400 {pulses}/min")},
+		rescue: therapy.Request{Verb: device.EmergencyPreset},
 		verbs:  []device.Verb{device.SetPacingRate, device.EmergencyPreset},
 	},
 	implant.Neurostimulator: {
-		legal:  implant.Request{Verb: device.SetAmplitude, Value: quantity("2.2 mA")},
-		absurd: implant.Request{Verb: device.SetAmplitude, Value: quantity("90 mA")},
-		rescue: implant.Request{Verb: device.StimulationOff},
+		legal:  therapy.Request{Verb: device.SetAmplitude, Value: quantity("2.2 mA")},
+		absurd: therapy.Request{Verb: device.SetAmplitude, Value: quantity("90 mA")},
+		rescue: therapy.Request{Verb: device.StimulationOff},
 		verbs:  []device.Verb{device.SetAmplitude, device.StimulationOff},
 	},
 }
@@ -225,26 +226,8 @@ func channelReplay(ctx context.Context, _ *world, _ *Row, s *secured) (string, e
 // role without the right.
 func channelStranger(ctx context.Context, _ *world, _ *Row, s *secured) (string, error) {
 	legal := usuals[s.kind].legal
-	thief, err := newHolder("x")
-	if err != nil {
+	if err := strange(ctx, s.addr, s.device, &legal); err != nil {
 		return "", err
-	}
-	open, err := coap.New(coap.Config{EDHOC: trusting(thief.own, s.device)})
-	if err != nil {
-		return "", err
-	}
-	defer open.Close()
-	conn, err := open.Dial(ctx, s.addr)
-	if err != nil {
-		return "", err
-	}
-	m, err := conn.DoUnprotected(ctx, coap.Request(wire.POST, "/therapy", cborFormat, legal.Append(nil)))
-	if err == nil && m.Code.Class() == 2 {
-		return "", errors.New("a command without protection was answered with success")
-	}
-	if p, err := connect(ctx, s.addr, thief.own, s.device, nil); err == nil {
-		p.Close()
-		return "", errors.New("a key that is not enrolled has a session")
 	}
 	technician := s.people[device.Technician]
 	p, err := connect(ctx, s.addr, technician.own, s.device, technician.token)

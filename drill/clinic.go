@@ -17,8 +17,8 @@ import (
 	"github.com/myelin-health/myelin/link/cose"
 	"github.com/myelin-health/myelin/link/cwt"
 	"github.com/myelin-health/myelin/link/edhoc"
+	"github.com/myelin-health/myelin/link/therapy"
 	wire "github.com/myelin-health/myelin/proto/coap"
-	"github.com/myelin-health/myelin/sim/implant"
 )
 
 // A clinic issues tokens to those who may command a device: a clinician, a
@@ -27,6 +27,7 @@ type clinic struct {
 	authority *cwt.Authority
 	anchors   []cwt.Anchor
 	device    *edhoc.Authenticator // who is behind the channel: the device, or the guard before it
+	it        holder               // whose that is
 	people    map[device.Role]holder
 }
 
@@ -46,7 +47,13 @@ func newHolder(id string) (holder, error) {
 		return holder{}, err
 	}
 	k.ID = []byte(id)
-	cred, err := edhoc.NewCCS(k.Public(), "", k.ID)
+	public := k.Public()
+	public.ID = nil
+	var kid []byte // people send their credential, devices are known by a name
+	if id == "!" {
+		kid = k.ID
+	}
+	cred, err := edhoc.NewCCS(public, "", kid)
 	if err != nil {
 		return holder{}, err
 	}
@@ -80,7 +87,7 @@ func newClinic(verbs ...device.Verb) (*clinic, error) {
 	if err != nil {
 		return nil, err
 	}
-	c.device = it.own
+	c.device, c.it = it.own, it
 	reads := []cwt.VerbGrant{{Verb: device.ReadSettings}, {Verb: device.ReadTelemetry}}
 	for role, grants := range map[device.Role][]cwt.VerbGrant{device.Technician: reads, device.Clinician: reads} {
 		h, err := newHolder(role.String())
@@ -209,7 +216,7 @@ func connect(ctx context.Context, addr string, own, it *edhoc.Authenticator, tok
 }
 
 // order posts a command, and returns the code of the answer.
-func (p *programmer) order(ctx context.Context, q *implant.Request) (wire.Code, error) {
+func (p *programmer) order(ctx context.Context, q *therapy.Request) (wire.Code, error) {
 	m, err := p.conn.Post(ctx, p.session, "/therapy", cborFormat, q.Append(nil))
 	return m.Code, err
 }
@@ -226,4 +233,90 @@ func quantity(s string) device.Quantity {
 		panic(err)
 	}
 	return q
+}
+
+// A relay is a path between two, at which somebody listens.
+type relay struct {
+	addr   string
+	outer  *tap
+	closed chan struct{}
+}
+
+// newRelay relays datagrams of one peer to an address of this machine.
+func newRelay(to string) (*relay, error) {
+	outer, err := listenTapped()
+	if err != nil {
+		return nil, err
+	}
+	inner, err := net.Dial("udp", to)
+	if err != nil {
+		outer.Close()
+		return nil, err
+	}
+	r := &relay{addr: outer.LocalAddr().String(), outer: outer, closed: make(chan struct{})}
+	var mu sync.Mutex
+	var peer net.Addr
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		defer inner.Close()
+		b := make([]byte, coap.MaxMessage)
+		for {
+			n, addr, err := outer.ReadFrom(b)
+			if err != nil {
+				return
+			}
+			mu.Lock()
+			peer = addr
+			mu.Unlock()
+			_, _ = inner.Write(b[:n])
+		}
+	})
+	wg.Go(func() {
+		b := make([]byte, coap.MaxMessage)
+		for {
+			n, err := inner.Read(b)
+			if errors.Is(err, net.ErrClosed) {
+				return
+			}
+			mu.Lock()
+			addr := peer
+			mu.Unlock()
+			if err == nil && addr != nil {
+				_, _ = outer.WriteTo(b[:n], addr)
+			}
+		}
+	})
+	go func() { wg.Wait(); close(r.closed) }()
+	return r, nil
+}
+
+func (r *relay) heard() [][]byte { came, _ := r.outer.heard(); return came }
+
+func (r *relay) close() { r.outer.Close(); <-r.closed }
+
+// strange asks for a command without a proof, and with a key that nobody enrolled. An error is that
+// one of them was let in.
+func strange(ctx context.Context, addr string, it *edhoc.Authenticator, q *therapy.Request) error {
+	thief, err := newHolder("x")
+	if err != nil {
+		return err
+	}
+	open, err := coap.New(coap.Config{EDHOC: trusting(thief.own, it)})
+	if err != nil {
+		return err
+	}
+	defer open.Close()
+	conn, err := open.Dial(ctx, addr)
+	if err != nil {
+		return err
+	}
+	m, err := conn.DoUnprotected(ctx, coap.Request(wire.POST, "/therapy", cborFormat, q.Append(nil)))
+	if err == nil && m.Code.Class() == 2 {
+		return errors.New("a command without protection was answered with success")
+	}
+	if p, err := connect(ctx, addr, thief.own, it, nil); err == nil {
+		p.Close()
+		return errors.New("a key that is not enrolled has a session")
+	}
+	return nil
 }

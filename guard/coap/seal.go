@@ -25,8 +25,8 @@ const (
 //	+----------------+---------+--------- - -
 //
 // where the tag is the front of HMAC-SHA-256, under the secret, of one byte (1 to the
-// device, 2 from it), the counter of eight bytes, which is higher in each message of a
-// direction, and the message. It is for one goroutine at a time.
+// device, 2 from it), the counter of eight bytes, and the message. The guard's counter is higher in each
+// message; what the device says has that of what it opened last. It is for one goroutine at a time.
 type seal struct {
 	secret        [secretBytes]byte
 	sent, highest uint64
@@ -51,14 +51,14 @@ func (s *seal) append(dst, message []byte) []byte {
 	return append(append(dst, s.tag(toDevice, b)...), b...)
 }
 
-// open returns the message in b, and whether the device sealed it, later than the ones
-// before.
+// open returns the message in b, and whether the device sealed it, not before what was
+// heard of it last.
 func (s *seal) open(b []byte) (message []byte, ok bool) {
 	if len(b) < sealBytes || !hmac.Equal(b[:tagBytes], s.tag(fromDevice, b[tagBytes:])) {
 		return b, false
 	}
 	n := binary.BigEndian.Uint64(b[tagBytes:])
-	ok = n > s.highest
+	ok = s.highest <= n && n <= s.sent // an answer has the counter of what it answers, and a report that of the last
 	s.highest = max(s.highest, n)
 	return b[sealBytes:], ok
 }
