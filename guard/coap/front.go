@@ -166,6 +166,13 @@ func (f *Front) adopt(p *Policy) {
 
 func (f *Front) policy() *Policy { return f.now.Load() }
 
+// Restarts reports whether a policy needs the front to be started anew: another
+// key, device address, carrier or secret.
+func (p *Policy) Restarts(was front.Policy) bool {
+	old, ok := was.(*Policy)
+	return !ok || p.public != old.public || p.address != old.address || p.carrier != old.carrier || string(p.secret) != string(old.secret)
+}
+
 // Update takes over another policy: whom it trusts, what is revoked, limits and the words
 // of the device, from the next request on. Another key, device address, carrier or secret
 // needs a restart, and is told and left as it was.
@@ -175,7 +182,7 @@ func (f *Front) Update(to front.Policy) {
 		return
 	}
 	old := f.policy()
-	if p.public != old.public || p.address != old.address || p.carrier != old.carrier || string(p.secret) != string(old.secret) {
+	if p.Restarts(old) {
 		f.env.Log.Warn("another key, secret or address of the device needs a restart of the front; the old one holds", "front", p.Name)
 		n := *p
 		n.key, n.public, n.address, n.carrier, n.secret = old.key, old.public, old.address, old.carrier, old.secret
