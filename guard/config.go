@@ -293,27 +293,30 @@ func (c *Configuration) readFront(r *strictyaml.Reader, n ast.Node, dir string) 
 		r.Fail(s.Get("name"), "name has to be a word of small letters, digits, points and dashes, such as archive")
 	case slices.ContainsFunc(c.Fronts, func(q front.Policy) bool { return q.Common().Name == set.Name }):
 		r.Fail(s.Get("name"), "there are two fronts with the name %s", strictyaml.Quoted(set.Name))
-	case slices.ContainsFunc(c.Fronts, func(q front.Policy) bool { return q.Common().Listen.Address == set.Listen.Address }):
-		r.Fail(s.Get("listen"), "two fronts listen on %s", strictyaml.Quoted(set.Listen.Address))
-	case c.Page != nil && c.Page.Listen == set.Listen.Address:
-		r.Fail(s.Get("listen"), "the page listens on %s", strictyaml.Quoted(set.Listen.Address))
+	}
+	for i, a := range listensOf(p) {
+		same := func(q front.Policy) bool {
+			return slices.Contains(listensOf(q), a) && kinds[q.Common().Kind].network == k.network
+		}
+		switch {
+		case slices.ContainsFunc(c.Fronts, same):
+			r.Fail(s.Get("listen"), "two fronts listen on %s", strictyaml.Quoted(a))
+		case slices.Contains(listensOf(p)[:i], a):
+			r.Fail(s.Get("listen"), "this front listens on %s twice", strictyaml.Quoted(a))
+		case c.Page != nil && c.Page.Listen == a && k.network == "":
+			r.Fail(s.Get("listen"), "the page listens on %s", strictyaml.Quoted(a))
+		}
 	}
 	for _, id := range devicesOf(p) {
 		if _, ok := c.Device(id); !ok {
-			r.Fail(s.Get("device"), "no device has the id %s; devices has %s", strictyaml.Quoted(id), strictyaml.Words(c.deviceIDs()))
+			at := s.Get("device")
+			if id != set.Device {
+				at = n
+			}
+			r.Fail(at, "no device has the id %s; devices has %s", strictyaml.Quoted(id), strictyaml.Words(c.deviceIDs()))
 		}
 	}
 	c.Fronts = append(c.Fronts, p)
-}
-
-// devicesOf are the ids of the devices for which a front asks the gate.
-func devicesOf(p front.Policy) []string {
-	ids := []string{p.Common().Device}
-	if more, ok := p.(interface{ Devices() []string }); ok {
-		ids = append(ids, more.Devices()...)
-	}
-	slices.Sort(ids)
-	return slices.Compact(ids)
 }
 
 // Device returns a device by its id.

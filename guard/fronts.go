@@ -6,23 +6,57 @@ package guard
 import (
 	"maps"
 	"slices"
+	"time"
 
+	"github.com/myelin-health/myelin/guard/coap"
+	"github.com/myelin-health/myelin/guard/dicom"
 	"github.com/myelin-health/myelin/guard/front"
+	"github.com/myelin-health/myelin/guard/http"
+	"github.com/myelin-health/myelin/guard/tcp"
 	"github.com/myelin-health/myelin/internal/strictyaml"
 )
 
 // A kind is a kind of front: how its part of guard.yaml is read, how it is made,
-// and how allow-lists are proposed from what it learned.
+// and what else the guard has to know of it.
 type kind struct {
 	keys    []string // of its section
-	alone   bool     // two of one name cannot run side by side: the old one stops first
+	network string   // on which it listens; "" is tcp
+	alone   bool     // it has files that two of one name would spoil: a moved one begins when the old one has ended
 	read    func(r *strictyaml.Reader, s *strictyaml.Section, dir string) front.Policy
 	make    func(env *front.Env, p front.Policy) front.Front
-	propose func(uses []front.Counted) []string // lines of its section
+	propose func(uses []front.Counted) []string // lines of its section, from what it learned; nil: it has no lists
+
+	devices     func(front.Policy) []string   // for which it asks the gate, beside its own; nil: none
+	listens     func(front.Policy) []string   // where else it listens; nil: nowhere
+	emergencies func(front.Front) []emergency // that are open; nil: it has no break-glass
+}
+
+// An emergency is a break-glass session that is open.
+type emergency struct {
+	device, actor string
+	until         time.Time
 }
 
 // kinds is the one table of kinds of front.
-var kinds = map[string]kind{}
+var kinds = map[string]kind{
+	"coap":   coapKind(),
+	"dicom":  kindOf(dicom.Keys, dicom.Read, dicom.New, proposeDICOM),
+	"egress": kindOf(tcp.EgressKeys, tcp.ReadEgress, tcp.NewEgress, proposeEgress),
+	"http":   kindOf(http.Keys, http.Read, http.New, proposeHTTP),
+	"tcp":    kindOf(tcp.Keys, tcp.Read, tcp.New, proposeTCP),
+}
+
+func coapKind() kind {
+	k := kindOf(coap.Keys, coap.Read, coap.New, nil)
+	k.network, k.alone = "udp", true
+	k.emergencies = func(f front.Front) (all []emergency) {
+		for _, e := range f.(*coap.Front).Emergencies() {
+			all = append(all, emergency{e.Device, e.Actor, e.Until})
+		}
+		return all
+	}
+	return k
+}
 
 func kindNames() []string { return slices.Sorted(maps.Keys(kinds)) }
 
@@ -40,4 +74,23 @@ func kindOf[P front.Policy, F front.Front](keys []string, read func(*strictyaml.
 		make:    func(env *front.Env, p front.Policy) front.Front { return make(env, p.(P)) },
 		propose: propose,
 	}
+}
+
+// devicesOf are the ids of the devices for which a front asks the gate.
+func devicesOf(p front.Policy) []string {
+	ids := []string{p.Common().Device}
+	if more := kinds[p.Common().Kind].devices; more != nil {
+		ids = append(ids, more(p)...)
+	}
+	slices.Sort(ids)
+	return slices.Compact(ids)
+}
+
+// listensOf are the addresses on which a front listens.
+func listensOf(p front.Policy) []string {
+	all := []string{p.Common().Listen.Address}
+	if more := kinds[p.Common().Kind].listens; more != nil {
+		all = append(all, more(p)...)
+	}
+	return all
 }

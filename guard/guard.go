@@ -9,6 +9,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"os"
@@ -135,7 +136,6 @@ func (g *Guard) record(e *event.Event) error {
 
 // A running front.
 type running struct {
-	kind   string
 	policy front.Policy
 	front  front.Front
 	cancel context.CancelFunc
@@ -159,7 +159,7 @@ const (
 func (g *Guard) Run(ctx context.Context) error {
 	conf := g.conf.Load()
 	for _, p := range conf.Fronts {
-		if err := free(p.Common()); err != nil {
+		if err := free(p, nil); err != nil {
 			return fmt.Errorf("front %s: %w", p.Common().Name, err)
 		}
 	}
@@ -173,7 +173,7 @@ func (g *Guard) Run(ctx context.Context) error {
 	g.seen = look(conf)
 	g.mu.Lock()
 	for _, p := range conf.Fronts {
-		g.start(ctx, p)
+		g.start(ctx, p, nil)
 	}
 	g.mu.Unlock()
 	g.cfg.Log.Info("the guard runs", "fronts", len(conf.Fronts), "devices", len(conf.Devices), "site", conf.Site)
@@ -227,16 +227,24 @@ func (g *Guard) keep() error {
 	return err
 }
 
-// start starts a front. The caller holds the lock.
-func (g *Guard) start(ctx context.Context, p front.Policy) {
+// start starts a front, once after is closed if it is a channel. The caller
+// holds the lock.
+func (g *Guard) start(ctx context.Context, p front.Policy, after <-chan struct{}) {
 	name := p.Common().Name
 	ctx, cancel := context.WithCancel(ctx)
-	r := &running{kind: p.Common().Kind, policy: p, cancel: cancel, done: make(chan struct{}), began: g.cfg.Now()}
+	r := &running{policy: p, cancel: cancel, done: make(chan struct{}), began: g.cfg.Now()}
 	r.front = g.make(p)
 	g.fronts[name] = r
 	g.draining.Go(func() {
 		defer close(r.done)
 		defer cancel()
+		if after != nil {
+			select {
+			case <-after:
+			case <-ctx.Done():
+				return
+			}
+		}
 		g.serve(ctx, name, r)
 	})
 }
@@ -290,20 +298,26 @@ func (g *Guard) serve(ctx context.Context, name string, r *running) {
 	}
 }
 
-// free reports whether nobody listens yet where a front is to.
-func free(s *front.Settings) error {
-	if s.Kind == "coap" {
-		c, err := net.ListenPacket("udp", s.Listen.Address)
+// free reports whether nobody listens yet where a front is to, but for the
+// addresses given, which are ours.
+func free(p front.Policy, ours []string) error {
+	for _, a := range listensOf(p) {
+		if slices.Contains(ours, a) {
+			continue
+		}
+		var l io.Closer
+		var err error
+		if kinds[p.Common().Kind].network == "udp" {
+			l, err = net.ListenPacket("udp", a)
+		} else {
+			l, err = net.Listen("tcp", a)
+		}
 		if err != nil {
 			return err
 		}
-		return c.Close()
+		l.Close()
 	}
-	l, err := net.Listen("tcp", s.Listen.Address)
-	if err != nil {
-		return err
-	}
-	return l.Close()
+	return nil
 }
 
 // announce records that other rules hold from now on, before they do.
@@ -342,6 +356,19 @@ func (g *Guard) announce(old, new *Configuration, reason string) error {
 
 // short is the number under which an event has a digest.
 func short(sum [32]byte) int64 { return int64(binary.BigEndian.Uint64(sum[:8])) }
+
+// emergencies are the break-glass sessions that are open.
+func (g *Guard) emergencies() (all []emergency) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, r := range g.fronts {
+		if open := kinds[r.policy.Common().Kind].emergencies; open != nil {
+			all = append(all, open(r.front)...)
+		}
+	}
+	slices.SortFunc(all, func(a, b emergency) int { return cmp.Or(cmp.Compare(a.device, b.device), a.until.Compare(b.until)) })
+	return all
+}
 
 // A FrontState is how a front does, for the page.
 type FrontState struct {

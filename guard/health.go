@@ -33,7 +33,7 @@ func (g *Guard) register() {
 		}
 		return 0
 	})
-	gauge("emergencies_open", "Break-glass sessions that are open.", func() float64 { return float64(len(g.news.open(g.cfg.Now()))) })
+	gauge("emergencies_open", "Break-glass sessions that are open.", func() float64 { return float64(len(g.emergencies())) })
 	g.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 }
 

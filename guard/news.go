@@ -49,18 +49,12 @@ func (n *news) newest(list *[]event.Event) []event.Event {
 	return out
 }
 
-// open are the emergencies that are open now: opened, and neither closed nor over.
-func (n *news) open(now time.Time) (out []event.Event) {
-	closed := map[string]bool{}
+// why is the reason that was told last of an emergency, and when.
+func (n *news) why(device, actor string) (reason string, at time.Time) {
 	for _, e := range n.newest(&n.emergencies) {
-		key := e.Device.Value + "\x00" + e.Text(event.Actor) + "\x00" + e.Text(event.Target)
-		if closed[key] {
-			continue
-		}
-		closed[key] = true // only the newest of a session says how it is
-		if event.Result(e.Int(event.Outcome)) == event.Succeeded && (e.Int(event.NotAfter) == 0 || now.Unix() < e.Int(event.NotAfter)) {
-			out = append(out, e)
+		if e.Device.Value == device && e.Text(event.Actor) == actor && event.Result(e.Int(event.Outcome)) == event.Succeeded {
+			return e.Text(event.Reason), time.Unix(0, e.Time)
 		}
 	}
-	return out
+	return "", time.Time{}
 }

@@ -103,15 +103,19 @@ type change struct {
 
 // same reports whether a running front can take over a policy without being
 // started anew.
-func same(a, b *front.Settings) bool {
+func same(old, next front.Policy) bool {
+	a, b := old.Common(), next.Common()
+	if r, ok := next.(interface{ Restarts(old front.Policy) bool }); ok && a.Kind == b.Kind && r.Restarts(old) {
+		return false
+	}
 	return a.Kind == b.Kind && a.Listen.Address == b.Listen.Address && a.Server == b.Server
 }
 
 // compare says what becomes of the fronts.
 func compare(old, next *Configuration) (c change) {
-	before := map[string]*front.Settings{}
+	before := map[string]front.Policy{}
 	for _, p := range old.Fronts {
-		before[p.Common().Name] = p.Common()
+		before[p.Common().Name] = p
 	}
 	for _, p := range next.Fronts {
 		name := p.Common().Name
@@ -119,7 +123,7 @@ func compare(old, next *Configuration) (c change) {
 		switch {
 		case !ok:
 			c.begin = append(c.begin, p)
-		case same(b, p.Common()):
+		case same(b, p):
 			c.keep = append(c.keep, p)
 		default:
 			c.begin = append(c.begin, p)
@@ -137,17 +141,15 @@ func (g *Guard) takeOver(ctx context.Context, old, next *Configuration) error {
 		return errors.New("the folders of state and ledger change with a restart only")
 	}
 	c := compare(old, next)
-	ours := map[string]bool{} // addresses that a front of ours is leaving
+	var ours []string // where fronts of ours listen that end, or may listen again
 	for _, p := range old.Fronts {
-		if slices.Contains(c.end, p.Common().Name) {
-			ours[p.Common().Listen.Address] = true
+		if name := p.Common().Name; slices.Contains(c.end, name) || slices.ContainsFunc(c.keep, func(q front.Policy) bool { return q.Common().Name == name }) {
+			ours = append(ours, listensOf(p)...)
 		}
 	}
-	for _, p := range c.begin {
-		if a := p.Common(); !ours[a.Listen.Address] {
-			if err := free(a); err != nil {
-				return fmt.Errorf("front %s: %w", a.Name, err)
-			}
+	for _, p := range slices.Concat(c.begin, c.keep) {
+		if err := free(p, ours); err != nil {
+			return fmt.Errorf("front %s: %w", p.Common().Name, err)
 		}
 	}
 	moved, err := g.page.move(next.Page)
@@ -171,20 +173,24 @@ func (g *Guard) takeOver(ctx context.Context, old, next *Configuration) error {
 		r.policy = p
 		r.front.Update(p)
 	}
-	var ending []*running
+	ending := map[string]*running{}
 	for _, name := range c.end {
-		ending = append(ending, g.fronts[name])
+		ending[name] = g.fronts[name]
 		delete(g.fronts, name)
 	}
-	for _, p := range c.begin { // before the old one is told to stop, where the place is another
-		if ours[p.Common().Listen.Address] || kinds[p.Common().Kind].alone {
-			for _, r := range ending {
-				if s := r.policy.Common(); s.Listen.Address == p.Common().Listen.Address || s.Name == p.Common().Name {
-					r.cancel() // it gives up the place at once, and drains
-				}
+	for _, p := range c.begin { // before the old one is told to stop, where that can be
+		var after <-chan struct{}
+		for name, r := range ending {
+			here := slices.ContainsFunc(listensOf(r.policy), func(a string) bool { return slices.Contains(listensOf(p), a) })
+			same := name == p.Common().Name && kinds[p.Common().Kind].alone
+			if here || same {
+				r.cancel() // it gives up its place at once, and drains
+			}
+			if same {
+				after = r.done
 			}
 		}
-		g.start(ctx, p)
+		g.start(ctx, p, after)
 	}
 	for _, r := range ending {
 		r.cancel()

@@ -387,6 +387,20 @@ func (g *Guard) emergencyRows(events []event.Event) []emergencyRow {
 	return rows
 }
 
+// openRows are the emergencies that are open now.
+func (g *Guard) openRows() []emergencyRow {
+	now := g.cfg.Now()
+	rows := []emergencyRow{}
+	for _, e := range g.emergencies() {
+		why, at := g.news.why(e.device, e.actor)
+		rows = append(rows, emergencyRow{
+			Time: at, Device: e.device, Actor: e.actor, Target: e.device, Reason: why, Outcome: "open", Until: e.until,
+			When: whenOf(at, now), Left: left(e.until.Sub(now)),
+		})
+	}
+	return rows
+}
+
 func ip(address string) device.Address { return device.Address{Kind: device.IP, Value: address} }
 
 // commandWords says a command in a few words: "set-infusion-rate norepinephrine 0.8 ug/kg/min".
@@ -446,9 +460,8 @@ const todayRows = 12 // of verdicts and refusals on the first page
 
 func (p *page) today(w http.ResponseWriter, r *http.Request, v *viewer) error {
 	g := p.g
-	now := g.cfg.Now()
 	t := &todayPage{
-		frame: p.frame(v, "Guard"), Emergencies: g.emergencyRows(g.news.open(now)), Held: g.heldRows(v), Doubts: g.doubtRows(), Devices: g.deviceRows(),
+		frame: p.frame(v, "Guard"), Emergencies: g.openRows(), Held: g.heldRows(v), Doubts: g.doubtRows(), Devices: g.deviceRows(),
 		Verdicts: g.verdictRows(todayRows), Fronts: g.frontRows(), Refusals: g.refusalRows(), Trouble: g.Unready(),
 	}
 	t.Refusals = t.Refusals[:min(len(t.Refusals), todayRows)]
