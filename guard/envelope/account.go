@@ -116,6 +116,12 @@ func (e *entry) ends(now moment) moment {
 	return moment{later(from.Least, e.Takes), later(from.Most, e.Takes)}
 }
 
+// begun reports whether the command was begun for certain, if it ever was or will be.
+func (e *entry) begun(now moment) bool {
+	end := e.ends(now)
+	return end.Least <= now.Least && end.Most <= now.Most
+}
+
 // dose is what the command gives at some time, if it is a dose.
 func (e *entry) dose(now moment) dose {
 	d := dose{ID: e.ID, Verb: e.Shape.Verb, From: e.Begin, Hi: e.Shape.Hi}
@@ -233,6 +239,11 @@ func (a *account) reserve(now moment, e *entry) {
 		e.Before = a.note(e, now)
 		if e.Shape.ends() {
 			a.cut(now)
+		}
+		for _, f := range a.Open { // what was asked for before may be done after
+			if f.Shape.ends() && !f.begun(now) && e.Shape.Kind == doses {
+				e.Shape.Lo = 0
+			}
 		}
 		a.Open = append(a.Open, e)
 	})
@@ -409,8 +420,7 @@ func (a *account) settledBy(now moment) (n int) {
 
 // outdated: whatever came of the command, what the device says now is newer.
 func (a *account) outdated(e *entry, now moment) bool {
-	end := e.ends(now)
-	return e.Doubt != "" && e.Shape.runs() && end.Least <= now.Least && end.Most <= now.Most
+	return e.Doubt != "" && e.Shape.runs() && e.begun(now)
 }
 
 // says takes what the device says that runs: until it said so last, perhaps the
@@ -422,11 +432,8 @@ func (a *account) says(now moment, r rate) {
 			a.Past[i].rate = a.Past[i].rate.or(r)
 		}
 		a.Open = slices.DeleteFunc(a.Open, func(e *entry) bool { return a.outdated(e, now) })
-		p := a.Sure
-		if expected := p.ahead(now, 0); expected != r {
-			p = nothing
-			p[base].rate = r
-		}
+		p := a.Runs
+		p.shows(r, now)
 		a.replace(now, p, nil)
 		a.Confirmed = now
 	})

@@ -41,6 +41,8 @@ type Config struct {
 	// Tell is called, outside of all locks, whenever somebody has to know something: a
 	// dose in doubt, and its settling; a doubt about the clock; nil: nobody.
 	Tell func(Notice)
+
+	quick bool // tests: the disk is not waited for
 }
 
 // A Notice tells a person something about the doses of a device.
@@ -157,7 +159,7 @@ func OpenBook(cfg Config) (*Book, error) {
 }
 
 func (b *Book) open() error {
-	j, texts, err := openJournal(b.cfg.Path)
+	j, texts, err := openJournal(b.cfg.Path, b.cfg.quick)
 	if err != nil {
 		return err
 	}

@@ -103,6 +103,15 @@ func newWorld(t testing.TB) *world {
 	return w
 }
 
+// newWorldQuick is one whose journal does not wait for the disk.
+func newWorldQuick(t testing.TB) *world {
+	t.Helper()
+	w := &world{TB: t, now: Reading{Wall: 1772521200e9, Uptime: int64(time.Hour), Boot: "a"}}
+	w.cfg = Config{Path: filepath.Join(t.TempDir(), "doses"), Clock: func() Reading { return w.now }, quick: true}
+	w.start()
+	return w
+}
+
 func (w *world) start() {
 	w.Helper()
 	b, err := OpenBook(w.cfg)
@@ -130,6 +139,12 @@ func (w *world) flush() {
 func (w *world) kill() {
 	w.Helper()
 	w.flush()
+	w.stopHard()
+	w.start()
+}
+
+// stopHard is the end of a process that is not told.
+func (w *world) stopHard() {
 	w.mu.Lock()
 	w.queue, w.closed = nil, true
 	w.broken = ErrBroken // the writer writes no end
@@ -138,7 +153,6 @@ func (w *world) kill() {
 	w.writer.Wait()
 	w.journal.close()
 	w.lock.Close()
-	w.start()
 }
 
 // ask is a request of a clinician who is proven.

@@ -25,6 +25,7 @@ type journal struct {
 	path  string
 	file  *os.File
 	bytes int64
+	quick bool // tests: the disk is not waited for
 }
 
 const (
@@ -37,12 +38,12 @@ const (
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // openJournal opens or makes a journal and returns its texts.
-func openJournal(path string) (*journal, [][]byte, error) {
+func openJournal(path string, quick bool) (*journal, [][]byte, error) {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_APPEND, 0o600)
 	if err != nil {
 		return nil, nil, err
 	}
-	j := &journal{path: path, file: f}
+	j := &journal{path: path, file: f, quick: quick}
 	texts, err := j.load()
 	if err == nil {
 		err = errors.Join(f.Chmod(0o600), syncFolder(path))
@@ -120,6 +121,9 @@ func (j *journal) write(text []byte) error {
 		return err
 	}
 	j.bytes += int64(len(b))
+	if j.quick {
+		return nil
+	}
 	return j.file.Sync()
 }
 

@@ -128,6 +128,29 @@ func (p *program) expire(now moment) {
 	}
 }
 
+// shows takes in what the device says that runs now. Of what the program can have it
+// is the first that fits, and what lies above is over; unless that was certain, it
+// may as well be that somebody has set it at the device, for ever. What does not fit
+// was set there.
+func (p *program) shows(r rate, now moment) {
+	for i := range p {
+		l := &p[i]
+		if l.Until == never || r.Lo < l.Lo || l.Hi < r.Hi {
+			continue
+		}
+		for j := range p[:i] {
+			p[j] = layer{Until: never}
+		}
+		if i < base && (l.rate != r || l.Until.Most <= now.Most) {
+			p[base].rate = p[base].rate.or(r)
+		}
+		l.rate = r
+		return
+	}
+	*p = nothing
+	p[base].rate = r
+}
+
 // perhaps says of a layer that it may be over.
 func (p *program) perhaps(i int, now moment) {
 	p[i].Until.Most = min(p[i].Until.Most, now.Most)
