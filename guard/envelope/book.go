@@ -58,7 +58,8 @@ const (
 	maxBatch     = 1 << 20 // bytes of records that are made durable together
 	compactBytes = 1 << 20 // after so many, and eight times what holds, the journal is written anew
 	compactTimes = 8
-	sameAgain    = time.Minute // a device that says the same again is written down this often
+	stampEvery   = int64(10 * time.Minute) // the clock is written down, so that what passed is not lost with the machine
+	sameAgain    = time.Minute             // a device that says the same again is written down this often
 )
 
 // A Book is the one journal of the doses of all devices. Several goroutines may
@@ -78,6 +79,8 @@ type Book struct {
 	broken   error
 	written  *sync.Cond // durable or broken changed
 	closed   bool
+	stamped  moment // when the clock was last written
+	stamp    bool   // it is to be written
 
 	wake    chan struct{}
 	writer  sync.WaitGroup
@@ -230,6 +233,10 @@ func (b *Book) Close() error {
 func (b *Book) tick() moment {
 	if b.clock.read(b.cfg.Clock()) {
 		b.notices = append(b.notices, Notice{Text: b.clock.Doubt})
+	}
+	if b.clock.Now.Least-b.stamped.Least >= stampEvery && !b.stamp {
+		b.stamp = true
+		b.signal()
 	}
 	return b.clock.Now
 }
@@ -418,9 +425,10 @@ func (b *Book) write() {
 func (b *Book) commit(last bool) (more bool) {
 	b.mu.Lock()
 	defer b.unlock()
-	if b.broken != nil || len(b.queue) == 0 && !last {
+	if b.broken != nil || len(b.queue) == 0 && !last && !b.stamp {
 		return false
 	}
+	b.stamp, b.stamped = false, b.clock.Now
 	var (
 		texts  [][]byte
 		err    error
@@ -474,6 +482,11 @@ func (b *Book) batch(records [][]byte, closed bool) ([]byte, error) {
 
 // snapshot is the journal as it would be if only what holds had ever been written.
 func (b *Book) snapshot() (texts [][]byte, err error) {
+	first, err := b.batch(nil, false) // the clock, whether there are devices or not
+	if err != nil {
+		return nil, err
+	}
+	texts = append(texts, first)
 	for _, name := range slices.Sorted(maps.Keys(b.accounts)) {
 		r, err := json.Marshal(&record{Op: opSnapshot, Device: name, At: b.clock.Now, Account: b.accounts[name]})
 		if err != nil {
@@ -831,6 +844,7 @@ func (b *Book) SignedTime(t time.Time, within time.Duration) error {
 	if s != (shift{}) {
 		b.do(&record{Op: opShift, Shift: &s})
 	}
+	b.stamp = true
 	b.signal()
 	return nil
 }

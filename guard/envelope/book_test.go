@@ -155,6 +155,16 @@ func (w *world) stopHard() {
 	w.lock.Close()
 }
 
+// stopDisk makes the writer wait for ever, as long as the test runs: what passes then
+// has waited for no disk.
+func (w *world) stopDisk() {
+	block := make(chan struct{})
+	w.mu.Lock()
+	w.journal.hold = block
+	w.mu.Unlock()
+	w.Cleanup(func() { close(block) })
+}
+
 // ask is a request of a clinician who is proven.
 func ask(t testing.TB, verb device.Verb, value, limit string) *Request {
 	t.Helper()
