@@ -44,7 +44,8 @@ const (
 	implementation = "2.25.189474329165093742650127738419563270914"
 )
 
-// Reasons of an A-ABORT by the provider (PS3.8 section 9.3.8).
+// Reasons of an A-ABORT by the provider (PS3.8 section 9.3.8), and what an
+// A-ASSOCIATE-RJ says (section 9.3.4).
 const (
 	notSpecified   = 0
 	unrecognized   = 1
@@ -55,6 +56,8 @@ const (
 	transient      = 2
 	byUser         = 1
 	byPresentation = 3
+	unknownCalling = 3 // reasons of an A-ASSOCIATE-RJ by the user
+	unknownCalled  = 7
 )
 
 // Results of a presentation context (PS3.8 section 9.3.3.2).
@@ -295,6 +298,10 @@ func (a *association) negotiate() bool {
 
 	if !a.permit() {
 		return false
+	}
+	if _, ok := a.p.routes[a.called]; !ok && len(a.p.routes) > 0 {
+		a.refused("A-ASSOCIATE", a.called, "no route has the called AE title") // in every mode: there is nowhere to go
+		return a.reject(permanent, byUser, unknownCalled)
 	}
 	if why := a.f.enter(a.p, a.calling); why != "" {
 		a.refused("A-ASSOCIATE", a.called, why) // a bound holds in every mode

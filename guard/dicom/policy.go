@@ -25,7 +25,7 @@ type Policy struct {
 
 	rules  []rule
 	usual  lists             // of a rule that has none of its own
-	routes map[string]string // address by called AE title; the others go where forward says
+	routes map[string]string // address by called AE title; none: all go where forward says
 
 	pduBytes     int     // longest P-DATA-TF towards the device
 	objectBytes  int64   // longest data set towards the device
@@ -160,6 +160,11 @@ func Read(r *strictyaml.Reader, s *strictyaml.Section, dir string) *Policy {
 		}
 		p.routes[name] = address
 	})
+	for i, n := range rules {
+		if _, ok := p.routes[p.rules[i].called]; !ok && len(p.routes) > 0 && r.Err() == nil {
+			r.Fail(n, "no route has %s; give all that are called a route, or none", strictyaml.Quoted(p.rules[i].called))
+		}
+	}
 	b := r.Section(s.Get("bounds"), "bounds", "pdu-bytes", "object-bytes", "associations", "per-ae", "requests")
 	number := func(key string, usual, least, most int64) int64 {
 		if !b.Has(key) {
@@ -289,7 +294,6 @@ func readUIDs(r *strictyaml.Reader, n ast.Node, what string, groups []string) (u
 // ruleOf returns the rule for a pair of AE titles, or how the association is to
 // be rejected and why (PS3.8 section 9.3.4).
 func (p *Policy) ruleOf(calling, called string, c *x509.Certificate) (u *rule, reject uint8, why string) {
-	const unknownCalling, unknownCalled = 3, 7
 	var caller, callee, pair bool
 	for i := range p.rules {
 		u := &p.rules[i]

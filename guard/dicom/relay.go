@@ -304,7 +304,7 @@ func (d *direction) fragment(b []byte, flush func(int) error, off int, start *in
 		d.size += int64(n - 2)
 		if d.size > d.a.p.objectBytes && d.toDevice && !d.large {
 			d.large = true
-			if d.a.refused(d.op, "", "the object is longer than its bound") {
+			if d.a.refused(d.label(), "", "the object is longer than its bound") {
 				flush(cut)
 				return d.a.abort(notSpecified)
 			}
@@ -503,13 +503,13 @@ func classRefused(f dicom.CommandField) uint16 {
 func (d *direction) request(c *dicom.Command) []byte {
 	a := d.a
 	destination := c.MoveDestination.String()
+	if d.toDevice {
+		a.limiter.Wait(a.ctx) // a sender that is too fast waits
+	}
 	if d.held(c) {
 		if status, why := d.judge(c); status != 0 && a.refused(d.label(), destination, why) {
 			return refusal(c, d.context, status)
 		}
-	}
-	if d.toDevice {
-		a.limiter.Wait(a.ctx) // a sender that is too fast waits
 	}
 	if c.Field == dicom.CCancelRQ {
 		return nil

@@ -216,6 +216,7 @@ func TestDrain(t *testing.T) {
 		b.caller.associate("CT1", "ADAPACS", usual...)
 		b.listens()
 		b.caller.write(store[:30000])
+		synctest.Wait() // it has begun
 		b.stop()
 		time.Sleep(5 * time.Second)
 		synctest.Wait()
@@ -242,6 +243,7 @@ func TestDrain(t *testing.T) {
 		b.caller.associate("CT1", "ADAPACS", usual...)
 		b.listens()
 		b.caller.write(store[:30000])
+		synctest.Wait() // it has begun
 		b.stop()
 		begun := time.Now()
 		b.ends()
