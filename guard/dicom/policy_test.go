@@ -5,6 +5,8 @@ package dicom
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -78,6 +80,43 @@ func TestReadPolicyErrors(t *testing.T) {
 		_, err := read(tt.text, ".")
 		if err == nil || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%v\nwant %q of\n%s", err, tt.want, tt.text)
+		}
+	}
+}
+
+// TestDocumentation reads the configuration that docs/guard-dicom.md shows.
+func TestDocumentation(t *testing.T) {
+	page, err := os.ReadFile("../../docs/guard-dicom.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert, key := testpeer.Certificate(t)
+	dir := filepath.Dir(cert)
+	for from, to := range map[string]string{cert: "front.pem", key: "front.key"} {
+		b, err := os.ReadFile(from)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range []string{to, strings.Replace(to, "front.pem", "hospital.pem", 1)} {
+			if err := os.WriteFile(filepath.Join(dir, name), b, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	var fronts []string
+	for line := range strings.Lines(string(page)) {
+		if text, ok := strings.CutPrefix(line, "    - name"); ok {
+			fronts = append(fronts, "name"+text)
+		} else if text, ok = strings.CutPrefix(line, "      "); ok && len(fronts) > 0 {
+			fronts[len(fronts)-1] += text
+		}
+	}
+	if len(fronts) != 2 {
+		t.Fatalf("%d fronts", len(fronts))
+	}
+	for _, text := range fronts {
+		if _, err := read(text, dir); err != nil {
+			t.Errorf("%v\n%s", err, text)
 		}
 	}
 }

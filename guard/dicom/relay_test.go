@@ -378,3 +378,48 @@ func FuzzRelay(f *testing.F) {
 		}
 	})
 }
+
+// FuzzAssociate has a whole connection: what both sides say from their first byte.
+func FuzzAssociate(f *testing.F) {
+	s := &store{t: f, port: 1}
+	ask := request("CT1", "ADAPACS", usual[:4]...)
+	take := s.accept(ask)
+	f.Add(slices.Concat(ask, said(1, rq(dicom.CStoreRQ, ctStorage), make([]byte, 30), 10), releaseRQ), append(take, dicom.Control{Type: dicom.ReleaseRP}.Append(nil)...), uint8(0))
+	f.Add(ask[:200], take[:50], uint8(1))
+	f.Add([]byte("GET / HTTP/1.1\r\n"), []byte("HTTP/1.1 200"), uint8(2))
+	f.Add(ask, dicom.Control{Type: dicom.AssociateRJ, Result: 1, Source: 1, Reason: 7}.Append(nil), uint8(0))
+	policies := []*Policy{
+		s.policy(readers + "\n  - {calling: CT1, called: ADAPACS, verbs: C-STORE, sop-classes: storage, transfer-syntaxes: uncompressed}"),
+		s.policy("mode: observe\n" + readers), client(f, 1, readersOfClient),
+	}
+	policies[0].rules = policies[0].rules[len(policies[0].rules)-1:] // the last one
+	g := newGuard(f)
+	f.Fuzz(func(t *testing.T, said, answered []byte, how uint8) {
+		p := policies[int(how)%len(policies)]
+		fr := New(g.env, p)
+		caller, acceptor := &tape{pieces: slices.Collect(slices.Chunk(slices.Clone(said), 1+int(how)))}, &tape{pieces: whole(slices.Clone(answered))}
+		called := false
+		fr.dial = func(context.Context, *front.Settings) (net.Conn, error) { called = true; return acceptor, nil }
+		fr.handle(t.Context(), front.NewConn(caller, &p.Settings, g.env.Now))
+		if !called || p != policies[0] {
+			return
+		}
+		var rq dicom.Association
+		if _, err := rq.Parse(acceptor.told.Bytes()); err != nil {
+			t.Fatal(err)
+		}
+		for _, c := range rq.Contexts {
+			if dicom.ServiceOf(c.AbstractSyntax) != dicom.Storage && dicom.ServiceOf(c.AbstractSyntax) != dicom.ResultStorage {
+				t.Fatalf("proposed %q", c.AbstractSyntax)
+			}
+			for _, ts := range c.TransferSyntaxes {
+				if !slices.Contains(uncompressed, string(ts)) {
+					t.Fatalf("proposed %q", ts)
+				}
+			}
+		}
+		if fr.open[""] != 0 {
+			t.Fatal("an association is not counted out")
+		}
+	})
+}

@@ -277,3 +277,21 @@ func TestUpdate(t *testing.T) {
 	first.c.Close()
 	<-s.ended
 }
+
+// TestRate: who asks faster than its bound waits, and loses nothing.
+func TestRate(t *testing.T) {
+	inBubble(t, "\nbounds: {requests: 2}", func(t *testing.T, b *bubble) {
+		b.caller.associate("CT1", "ADAPACS", usual...)
+		begun := time.Now()
+		for i := range 10 { // four at once, and then two a second
+			if got := b.caller.ask(7, rq(dicom.CEchoRQ, echo), nil); got != 0 {
+				t.Errorf("C-ECHO: %#04x", got)
+			}
+			if d, want := time.Since(begun), time.Duration(max(0, i-3))*time.Second/2; d != want {
+				t.Errorf("the answer to request %d came after %v, want %v", i+1, d, want)
+			}
+		}
+		b.caller.c.Close()
+		<-b.store.ended
+	})
+}
