@@ -170,9 +170,7 @@ func (s *side) abort(reason uint8, tell bool) {
 		s.conn.Write(dicom.Control{Type: dicom.Abort, Source: byProvider, Reason: reason}.Append(nil))
 	}
 	s.closed = true
-	if c, ok := s.conn.Conn.(interface{ CloseWrite() error }); ok {
-		c.CloseWrite()
-	}
+	s.conn.CloseWrite()
 }
 
 // abort ends the association, and tells both sides. Nothing that was begun is

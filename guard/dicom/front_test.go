@@ -7,6 +7,7 @@ import (
 	"context"
 	"log/slog"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -52,7 +53,7 @@ func read(text, dir string) (*Policy, error) {
 	r := strictyaml.New("guard.yaml", strictyaml.Format{Name: "guard configuration", Marker: "guard: 1"})
 	doc := r.Document([]byte("guard: 1\nfront:\n" + indent(text)))
 	s := r.Section(doc, "the file", "guard", "front")
-	p := Read(r, r.Section(s.Get("front"), "front", Keys...), dir)
+	p := Read(r, r.Section(s.Get("front"), "front", slices.Concat(front.Keys, Keys)...), dir)
 	return p, r.Err()
 }
 

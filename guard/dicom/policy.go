@@ -9,6 +9,7 @@ import (
 	"crypto/x509"
 	"encoding/hex"
 	"net"
+	"net/url"
 	"slices"
 	"strings"
 
@@ -122,11 +123,12 @@ func (b binding) fits(c *x509.Certificate) bool {
 	}
 	ip := net.ParseIP(b.value)
 	return slices.Contains(c.DNSNames, b.value) || slices.Contains(c.EmailAddresses, b.value) ||
-		ip != nil && slices.ContainsFunc(c.IPAddresses, ip.Equal)
+		ip != nil && slices.ContainsFunc(c.IPAddresses, ip.Equal) ||
+		slices.ContainsFunc(c.URIs, func(u *url.URL) bool { return u.String() == b.value })
 }
 
-// Keys are those of a DICOM front.
-var Keys = append(slices.Clone(front.Keys), append([]string{"associations", "routes", "bounds"}, listKeys...)...)
+// Keys are those of a DICOM front, beside those of every front.
+var Keys = append([]string{"associations", "routes", "bounds"}, listKeys...)
 
 var listKeys = []string{"verbs", "access", "sop-classes", "transfer-syntaxes", "destinations"}
 
@@ -137,7 +139,7 @@ const (
 
 // Read reads a DICOM front's section, whose files are relative to dir.
 func Read(r *strictyaml.Reader, s *strictyaml.Section, dir string) *Policy {
-	s.Only("a dicom front", Keys)
+	s.Only("a dicom front", slices.Concat(front.Keys, Keys))
 	p := &Policy{
 		Settings: front.ReadSettings(r, s, dir), routes: map[string]string{},
 		pduBytes: 128 << 10, objectBytes: 4 << 30, associations: 128, perAE: 32, requests: 500,
