@@ -277,18 +277,57 @@ func (l *Listener) serve(ctx context.Context, raw net.Conn) {
 	l.Handle(ctx, c)
 }
 
-// An ending is a connection below TLS that notes its end.
+// An ending is a connection below TLS that notes its end, and may read ahead.
 type ending struct {
 	net.Conn
-	seen atomic.Bool
+	seen  atomic.Bool
+	ahead []byte // what was read and not yet asked for; nil reads nothing ahead
+	room  []byte
 }
 
-func (e *ending) Read(b []byte) (int, error) {
-	n, err := e.Conn.Read(b)
-	if errors.Is(err, io.EOF) {
-		e.seen.Store(true)
+func (e *ending) Read(b []byte) (n int, err error) {
+	if len(e.ahead) == 0 {
+		into := b
+		if len(b) < len(e.room) {
+			into = e.room
+		}
+		n, err = e.Conn.Read(into)
+		if errors.Is(err, io.EOF) {
+			e.seen.Store(true)
+		}
+		if len(b) >= len(e.room) {
+			return n, err
+		}
+		e.ahead = e.room[:n]
 	}
+	n = copy(b, e.ahead)
+	e.ahead = e.ahead[n:]
 	return n, err
+}
+
+// maxRecord is more than the longest TLS record (RFC 8446 section 5.2).
+const maxRecord = 5 + 1<<14 + 256
+
+// ReadAhead lets a connection with TLS read into room, as long as it is used,
+// what comes behind the record in hand: crypto/tls asks the system for each record
+// alone. It is called before whoever reads next. Without TLS it does nothing.
+func (c *Conn) ReadAhead(room []byte) {
+	if t, ok := c.Conn.(*tls.Conn); ok {
+		if e, ok := t.NetConn().(*ending); ok {
+			e.room = room
+		}
+	}
+}
+
+// Ahead reports whether a further record is there, so that the next Read does
+// not wait. It is for who reads.
+func (c *Conn) Ahead() bool {
+	if t, ok := c.Conn.(*tls.Conn); ok {
+		if e, ok := t.NetConn().(*ending); ok {
+			return len(e.ahead) >= maxRecord
+		}
+	}
+	return false
 }
 
 // NetConn returns the connection itself.

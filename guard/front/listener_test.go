@@ -5,6 +5,7 @@ package front
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -311,4 +312,63 @@ func TestTLS(t *testing.T) {
 	c := s.dial(t)
 	_, _ = c.Read(make([]byte, 1))
 	s.refused(t, "took too long")
+}
+
+// TestReadAhead: with TLS what comes behind a record is read ahead, and nothing
+// of it is lost, nor the end of the stream.
+func TestReadAhead(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	ours := testpeer.NewAuthority(t)
+	said := make([]byte, 100_000) // a socket has room for it
+	for i := range said {
+		said[i] = byte(i >> 8)
+	}
+	written := make(chan error)
+	go func() {
+		far, err := tls.Dial("tcp", ln.Addr().String(), &tls.Config{RootCAs: ours.Pool(), ServerName: "127.0.0.1"})
+		if err == nil {
+			_, err = far.Write(said)
+			far.Close()
+		}
+		written <- err
+	}()
+	near, err := ln.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer near.Close()
+	secure := tls.Server(&ending{Conn: near}, &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{ours.Issue(t, "127.0.0.1")}})
+	if err := secure.HandshakeContext(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-written; err != nil {
+		t.Fatal(err)
+	}
+	c := NewConn(secure, &Settings{Limits: DefaultLimits}, time.Now)
+	c.ReadAhead(make([]byte, 64<<10))
+	var got []byte
+	b, records := make([]byte, 1<<14), 0
+	for {
+		ahead := c.Ahead()
+		n, err := c.Read(b)
+		if got = append(got, b[:n]...); err != nil {
+			if err != io.EOF || Cut(c) || ahead {
+				t.Errorf("%v, cut %t, ahead %t", err, Cut(c), ahead)
+			}
+			break
+		}
+		if ahead {
+			records++
+		}
+	}
+	if records == 0 {
+		t.Error("nothing was read ahead")
+	}
+	if !bytes.Equal(got, said) {
+		t.Errorf("%d of %d bytes", len(got), len(said))
+	}
 }
