@@ -20,7 +20,8 @@ import (
 )
 
 const (
-	// bufferBytes is what one direction reads into. Two of them and the command sets
+	// bufferBytes is what one direction reads into. Two of them, one for TLS to read
+	// ahead into, and the command sets
 	// that are kept, 64 KiB each at most, are what an association takes.
 	bufferBytes = 128 << 10
 	// headerBytes is a PDU's header, and likewise that of a fragment in it.
@@ -80,6 +81,7 @@ type association struct {
 	lists           *lists
 	expected        bool // it follows from another, and is for nothing else
 	limiter         *rate.Limiter
+	ahead           []byte // for the acceptor's TLS to read into
 	caller          side
 	acceptor        side
 	forth, back     direction // from the caller, and to it
@@ -209,6 +211,10 @@ func (f *Front) handle(ctx context.Context, c *front.Conn) {
 		defer buffers.Put(buf)
 		d.buf = buf[:]
 	}
+	ahead := buffers.Get().(*[bufferBytes]byte)
+	defer buffers.Put(ahead)
+	a.caller.conn.ReadAhead(ahead[:bufferBytes/2])
+	a.ahead = ahead[bufferBytes/2:]
 	stop := context.AfterFunc(ctx, func() { a.abort(notSpecified); a.close() })
 	defer stop()
 	defer a.over()
@@ -408,6 +414,7 @@ func (a *association) dial() error {
 		return err
 	}
 	a.acceptor.conn = front.NewConn(c, &a.p.Settings, a.env.Now)
+	a.acceptor.conn.ReadAhead(a.ahead)
 	return nil
 }
 

@@ -113,9 +113,13 @@ func (d *direction) run() {
 			d.src.conn.SetReadDeadline(a.env.Now().Add(a.p.Limits.Idle))
 			read = d.src.conn.Conn.Read
 		}
+		before := d.n
 		n, err := read(d.buf[d.n:])
-		if d.n += n; n > 0 || err == nil {
-			continue
+		for d.n += n; err == nil && len(d.buf)-d.n >= 1<<14 && d.src.conn.Ahead(); d.n += n {
+			n, err = read(d.buf[d.n:]) // a record; several are written at once
+		}
+		if d.n > before || err == nil {
+			continue // an error comes again
 		}
 		var e net.Error
 		timeout := errors.As(err, &e) && e.Timeout()
