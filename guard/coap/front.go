@@ -107,8 +107,9 @@ type said struct {
 	alarms []string
 	fields therapy.Document
 	values map[string]device.Quantity
-	at     time.Time // of the values; zero when something may have changed them
-	body   []byte    // of /telemetry of a device that speaks CoAP
+	at     time.Time                 // of the values; zero when something may have changed them
+	told   map[device.Verb]time.Time // when it answered a read
+	body   []byte                    // of /telemetry of a device that speaks CoAP
 	last   time.Time
 }
 
@@ -153,6 +154,7 @@ func New(env *front.Env, p *Policy) *Front {
 		stops: map[device.Verb]time.Time{}, budgets: map[string]*budget{},
 		quickly: map[*coap.Session]*session{}, alike: map[string]uint64{},
 	}
+	f.said.told = map[device.Verb]time.Time{}
 	f.adopt(p)
 	return f
 }

@@ -295,9 +295,9 @@ func (f *Front) reads(q *request, v device.Verb) (protocol.Message, bool) {
 // what it said last has to do.
 func (f *Front) read(q *request, v device.Verb) {
 	f.quick.Lock()
-	recent := !f.said.last.IsZero() && f.env.Now().Sub(f.said.last) < cacheWithin
+	at, ok := f.said.told[v]
 	f.quick.Unlock()
-	if recent {
+	if ok && f.env.Now().Sub(at) < cacheWithin {
 		return
 	}
 	role := device.NoRole
@@ -317,8 +317,10 @@ func (f *Front) read(q *request, v device.Verb) {
 		return
 	}
 	defer f.give()
-	if ask, err := f.send(b, fits, func() {}); err == nil {
-		f.wait(ask)
+	if ask, err := f.send(b, fits, func() {}); err == nil && f.wait(ask) != nil {
+		f.quick.Lock()
+		defer f.quick.Unlock()
+		f.said.told[v] = f.env.Now()
 	}
 }
 
@@ -843,6 +845,7 @@ func (f *Front) moved(c *device.Command) {
 	defer f.quick.Unlock()
 	if device.EffectOf(c) != device.Reads {
 		f.said.at = time.Time{}
+		clear(f.said.told)
 	}
 	if c.Verb == device.Suspend || c.Verb == device.StimulationOff {
 		f.stops[c.Verb] = f.env.Now()
