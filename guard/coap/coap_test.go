@@ -156,6 +156,12 @@ func (w *world) write(name string, b []byte) string {
 
 func newWorld(t testing.TB, p plant) *world {
 	t.Helper()
+	return newWorldWith(t, p, func(*world) {})
+}
+
+// newWorldWith makes one, and does something before the front starts.
+func newWorldWith(t testing.TB, p plant, before func(*world)) *world {
+	t.Helper()
 	w := &world{t: t, plant: p, dir: t.TempDir(), holders: map[string]cose.Key{}}
 	root := newKey(t, "clinic")
 	w.authority = &cwt.Authority{Name: "clinic.example", KID: root.ID, Signer: signer(t, root), Random: rand.Reader}
@@ -183,6 +189,7 @@ func newWorld(t testing.TB, p plant) *world {
 	rand.Read(w.secret)
 	w.write("secret", []byte(hex.EncodeToString(w.secret)+"\n"))
 	w.plug()
+	before(w)
 	w.start()
 	t.Cleanup(w.stop)
 	return w
@@ -318,6 +325,7 @@ func (w *world) start() {
 	ctx, cancel := context.WithCancel(context.Background())
 	w.end, w.ended = cancel, make(chan error, 1)
 	go func() { w.ended <- w.front.Run(ctx) }()
+	w.until(w.front.Ready, func() string { return "the front does not start" })
 }
 
 func (w *world) stop() {
@@ -394,7 +402,7 @@ func quantity(t testing.TB, s string) (q device.Quantity) {
 func (w *world) token(name string, verbs ...device.Verb) []byte {
 	w.t.Helper()
 	all := grants(w.t, w.plant)
-	if roles[name] == device.Emergency || verbs != nil {
+	if roles[name] == device.Emergency || roles[name] == device.Technician || verbs != nil {
 		if verbs == nil {
 			verbs = []device.Verb{device.ReadSettings, device.ReadTelemetry}
 		}

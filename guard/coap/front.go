@@ -76,6 +76,7 @@ type Front struct {
 	turn     chan struct{} // holds one: a command that waits for its answer
 	busy     sync.WaitGroup
 	inside   context.Context // ends when nothing more may go to the device
+	ready    atomic.Bool
 	draining atomic.Bool
 
 	mu       sync.Mutex // guards what follows; it is held over the disk
@@ -461,6 +462,7 @@ func (f *Front) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	wg.Go(func() { f.link.run(inside) })
 	wg.Go(func() { f.tick(outside) })
+	f.ready.Store(true)
 	served := make(chan error, 1)
 	go func() { served <- f.endpoint.Serve(outside, &watched{socket, f}) }()
 	select {
@@ -478,6 +480,10 @@ func (f *Front) Run(ctx context.Context) error {
 	wg.Wait()
 	return err
 }
+
+// Ready reports whether the front listens, and is connected to the device as far as can
+// be told.
+func (f *Front) Ready() bool { return f.ready.Load() && f.link.connectedNow() }
 
 // drain waits for what was begun, and not for longer than d.
 func (f *Front) drain(d time.Duration) {

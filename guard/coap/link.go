@@ -104,6 +104,13 @@ func (l *link) run(ctx context.Context) {
 	}
 }
 
+// connectedNow reports whether there is a connection.
+func (l *link) connectedNow() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.conn != nil
+}
+
 // drop closes the connection, so that nothing more is written to it.
 func (l *link) drop(c io.Closer) {
 	c.Close()
