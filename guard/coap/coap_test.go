@@ -79,7 +79,7 @@ var mics = plant{
 	secret: true, carrier: "tcp", therapy: "[pacing, defibrillation]", verbs: `
 verbs:
   set-output: {min: 1 V, max: 5 V}
-  set-pacing-rate: {min: 50 "{pulses}/min", max: 110 "{pulses}/min"}
+  set-pacing-rate: {min: "50 {pulses}/min", max: "110 {pulses}/min"}
 emergency: {verbs: [read-settings, read-telemetry, emergency-preset]}
 `,
 }
@@ -116,7 +116,7 @@ type world struct {
 	mu     sync.Mutex // guards what follows
 	events []event.Event
 	late   time.Duration // of the clock
-	fails  bool          // Record
+	disk   sync.Mutex    // held: recording waits
 }
 
 var roles = map[string]device.Role{
@@ -238,6 +238,13 @@ func (w *world) plug() {
 	}
 	w.t.Cleanup(func() { cancel(); <-done })
 	w.address = free(w.t)
+	w.forward(inside)
+	w.write("envelope.yaml", []byte(envelopeHead+"therapy: "+w.plant.therapy+"\n"+w.plant.verbs))
+}
+
+// forward writes guard.yaml for a device at an address.
+func (w *world) forward(inside string) {
+	w.t.Helper()
 	w.write("guard.yaml", fmt.Appendf(nil, `guard: 1
 front:
   name: radio
@@ -251,7 +258,19 @@ front:
   trust: [trust.json]
   inside: %s
 %s`, w.address, inside, w.plant.inside, w.plant.more))
-	w.write("envelope.yaml", []byte(envelopeHead+"therapy: "+w.plant.therapy+"\n"+w.plant.verbs))
+}
+
+func (w *world) envelope() *envelope.Envelope {
+	w.t.Helper()
+	src, err := os.ReadFile(filepath.Join(w.dir, "envelope.yaml"))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	e, err := envelope.Load("envelope.yaml", src)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return e
 }
 
 var guardFormat = strictyaml.Format{Name: "guard configuration", Marker: "guard: 1"}
@@ -282,7 +301,11 @@ func guard(dir string, therapies device.Therapy, env *front.Env) (*Front, *gate.
 		return nil, nil, nil, err
 	}
 	var g *gate.Gate
-	b, err := envelope.OpenBook(envelope.Config{Path: filepath.Join(dir, "doses")})
+	b, err := envelope.OpenBook(envelope.Config{Path: filepath.Join(dir, "doses"), Tell: func(n envelope.Notice) {
+		if g != nil {
+			g.Notice(n)
+		}
+	}})
 	if err != nil {
 		return nil, nil, nil, err
 	}
@@ -308,7 +331,18 @@ func (w *world) later(d time.Duration) {
 	w.late += d
 }
 
+// block lets recording wait, or go on.
+func (w *world) block(on bool) {
+	if on {
+		w.disk.Lock()
+	} else {
+		w.disk.Unlock()
+	}
+}
+
 func (w *world) record(e *event.Event) error {
+	w.disk.Lock()
+	defer w.disk.Unlock()
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.events = append(w.events, *e)
@@ -346,7 +380,7 @@ func (w *world) recorded(k event.Kind) (all []string) {
 	defer w.mu.Unlock()
 	for i := range w.events {
 		if e := &w.events[i]; e.Kind == k {
-			all = append(all, strings.Trim(fmt.Sprint(e.Text(event.Operation), " ", device.Verb(e.Int(event.Verb)), " ", device.Verdict(e.Int(event.Verdict)), " ", e.Text(event.Reason)), " "))
+			all = append(all, strings.Join(strings.Fields(fmt.Sprint(e.Text(event.Operation), " ", device.Verb(e.Int(event.Verb)), " ", device.Verdict(e.Int(event.Verdict)), " ", e.Text(event.Reason))), " "))
 		}
 	}
 	return all

@@ -1,0 +1,389 @@
+// SPDX-FileCopyrightText: 2026 The Myelin authors
+// SPDX-License-Identifier: Apache-2.0
+
+package coap
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"io"
+	"net"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/myelin-health/myelin/device"
+	"github.com/myelin-health/myelin/event"
+	"github.com/myelin-health/myelin/link/coap"
+	protocol "github.com/myelin-health/myelin/proto/coap"
+	dialect "github.com/myelin-health/myelin/proto/radio"
+	"github.com/myelin-health/myelin/sim/radio"
+)
+
+// A puppet is a pump whose answers a test decides on. It has no secret.
+type puppet struct {
+	net.PacketConn
+	t  testing.TB
+	mu sync.Mutex // guards what follows
+	at net.Addr   // of the guard
+
+	asked chan string // words for what was asked
+}
+
+func (p *puppet) run(silent bool) {
+	d := radio.Sample("okapi-classic")
+	b := make([]byte, 1<<16)
+	for {
+		n, from, err := p.ReadFrom(b)
+		if err != nil {
+			return
+		}
+		p.mu.Lock()
+		p.at = from
+		p.mu.Unlock()
+		var m dialect.Message
+		if d.Parse(b[:n], &m) == nil && m.Opcode != nil {
+			p.asked <- m.Opcode.Name
+			if !silent {
+				p.say("done")
+			}
+		}
+	}
+}
+
+// say sends a frame to the guard.
+func (p *puppet) say(opcode string, fields ...any) {
+	p.t.Helper()
+	b, err := radio.Compose(radio.Sample("okapi-classic"), opcode, append([]any{"serial", int64(0x3b1f06)}, fields...)...)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	p.raw(b)
+}
+
+func (p *puppet) raw(b []byte) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	_, _ = p.WriteTo(b, p.at)
+}
+
+// asks returns what it was asked next.
+func (p *puppet) asks() string {
+	p.t.Helper()
+	select {
+	case s := <-p.asked:
+		return s
+	case <-time.After(10 * time.Second):
+		p.t.Fatal("the device was not asked")
+	}
+	return ""
+}
+
+// withPuppet makes a world whose device is one.
+func withPuppet(t testing.TB, silent bool) (*world, *puppet) {
+	t.Helper()
+	s, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &puppet{PacketConn: s, t: t, asked: make(chan string, 64)}
+	done := make(chan struct{})
+	go func() { defer close(done); p.run(silent) }()
+	t.Cleanup(func() { s.Close(); <-done })
+	plan := classic
+	plan.secret = false
+	plan.inside = "{carrier: udp, dialect: okapi-classic, address: 0x3b1f06, rate: basal, topology: bypassable, answer-within: 2s}"
+	return newWorldWith(t, plan, func(w *world) { w.forward(s.LocalAddr().String()) }), p
+}
+
+// TestSilence: a command that is not answered is unknown, counts as given, and is not
+// sent again, not after a restart either.
+func TestSilence(t *testing.T) {
+	w, p := withPuppet(t, true)
+	nurse := w.connect("nurse")
+	text := nurse.order(protocol.GatewayTimeout, device.DeliverBolus, "6 [iU]", "")
+	if !strings.Contains(text, "nothing is sent again") {
+		t.Error(text)
+	}
+	if p.asks() != "bolus" {
+		t.Error("not asked for a bolus")
+	}
+	if d := w.book.Doubts(); len(d) != 1 || d[0].Verb != device.DeliverBolus {
+		t.Errorf("%+v", d)
+	}
+	w.wants(event.DoseDoubted, "")
+	w.stop()
+	w.start()
+	if d := w.book.Doubts(); len(d) != 1 {
+		t.Errorf("after a restart: %+v", d)
+	}
+	// It counts: 12 U in four hours.
+	nurse = w.connect("nurse")
+	nurse.order(protocol.Forbidden, device.DeliverBolus, "6.5 [iU]", "")
+	if len(p.asked) != 0 {
+		t.Errorf("the device was asked for %s", <-p.asked)
+	}
+}
+
+// TestLateAnswer: an answer that comes too late is not taken for that of another command.
+func TestLateAnswer(t *testing.T) {
+	w, p := withPuppet(t, true)
+	nurse := w.connect("nurse")
+	nurse.order(protocol.GatewayTimeout, device.DeliverBolus, "1 [iU]", "")
+	p.asks()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		p.asks()
+		p.say("done") // to the first
+	}()
+	nurse.order(protocol.GatewayTimeout, device.DeliverBolus, "2 [iU]", "")
+	<-done
+	if d := w.book.Doubts(); len(d) != 2 {
+		t.Errorf("%+v", d)
+	}
+}
+
+// TestRescueWaitsForNothing: a rescue goes out while another command waits for its answer, and while nothing can be recorded.
+func TestRescueWaitsForNothing(t *testing.T) {
+	w, p := withPuppet(t, true)
+	nurse := w.connect("nurse")
+	wg := sync.WaitGroup{}
+	wg.Go(func() { nurse.order(protocol.Conflict, device.DeliverBolus, "6 [iU]", "") })
+	if s := p.asks(); s != "bolus" {
+		t.Fatal(s)
+	}
+	// Of one connection a client sends one request at a time (RFC 7252 section 4.7).
+	other := *nurse
+	var err error
+	if other.c, err = nurse.e.Dial(t.Context(), w.address); err != nil {
+		t.Fatal(err)
+	}
+	w.front.mu.Lock() // as if somebody waited for the disk
+	w.block(true)
+	began := time.Now()
+	wg.Go(func() { other.order(protocol.Changed, device.CancelBolus, "", "") })
+	select {
+	case s := <-p.asked:
+		if s != "cancel-bolus" {
+			t.Error(s)
+		}
+	case <-time.After(5 * time.Second):
+		t.Error("no rescue")
+	}
+	if d := time.Since(began); d > time.Second {
+		t.Errorf("it waited %v", d)
+	}
+	p.say("refused") // to the bolus
+	p.say("done")    // to the rescue
+	w.block(false)
+	w.front.mu.Unlock()
+	wg.Wait()
+}
+
+// TestFromTheDevice: what it says reaches people whether it can be read or not, and an
+// alarm those who observe.
+func TestFromTheDevice(t *testing.T) {
+	w, p := withPuppet(t, false)
+	nurse := w.connect("nurse")
+	nurse.order(protocol.Changed, device.DeliverBolus, "1 [iU]", "")
+	p.asks()
+	o, err := nurse.c.Observe(t.Context(), nurse.s, "/telemetry")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	if _, err := o.Next(ctx); err != nil {
+		t.Fatal(err)
+	}
+	garbage := []byte("\x00\xffno frame of anybody's")
+	p.raw(garbage)
+	p.say("alarm", "cause", 1)
+	p.say("bolus-given", "amount", 40)
+	p.say("status", "reservoir", 1500, "basal", 34, "glucose", 61)
+	for {
+		m, err := o.Next(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if bytes.Contains(m.Payload, []byte("occlusion")) {
+			break
+		}
+	}
+	w.until(func() bool { return strings.Contains(nurse.get("/telemetry"), "glucose: 61 mg/dL") }, func() string { return nurse.get("/telemetry") })
+	raw := nurse.get("/raw")
+	for _, words := range []string{"frame 00ff6e6f206672616d65", "alarm alarm", "delivered bolus-given", "report status"} {
+		if !strings.Contains(raw, words) {
+			t.Errorf("no %q in %s", words, raw)
+		}
+	}
+	if v := w.book.View("device-7", w.envelope()); v.Reported.IsZero() {
+		t.Errorf("%+v", v)
+	}
+	// As much as is kept, and by pages.
+	for range maxFrames {
+		p.raw(bytes.Repeat(garbage, 4))
+	}
+	var payload []byte
+	w.until(func() bool {
+		p.raw(make([]byte, 4000))
+		payload = nurse.do(coap.Request(protocol.GET, "/raw", 0, nil)).Payload
+		return bytes.Contains(payload, make([]byte, maxFrame))
+	}, func() string { return "the last one is not there" })
+	if bytes.Contains(payload, make([]byte, maxFrame+1)) {
+		t.Error("more of a frame is kept than is said")
+	}
+	w.front.quick.Lock()
+	if n := len(w.front.said.frames); n > maxFrames {
+		t.Errorf("%d frames are kept", n)
+	}
+	w.front.quick.Unlock()
+	if err := o.Close(ctx); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestUnsealed: what is not sealed with the device's secret reaches people, as that, and
+// is believed in nothing.
+func TestUnsealed(t *testing.T) {
+	w := newWorld(t, classic)
+	nurse := w.connect("nurse")
+	nurse.order(protocol.Changed, device.DeliverBolus, "1 [iU]", "")
+	before := w.book.View("device-7", w.envelope()).Reported
+	given, err := radio.Compose(radio.Sample("okapi-classic"), "status", "serial", int64(0x3b1f06), "basal", 400)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.front.hear(given, false)
+	if !strings.Contains(nurse.get("/raw"), "sealed false") {
+		t.Error(nurse.get("/raw"))
+	}
+	if v := w.book.View("device-7", w.envelope()); v.Reported != before {
+		t.Errorf("%+v", v)
+	}
+	// Received before: the same.
+	s := &seal{secret: [secretBytes]byte(w.secret)}
+	first := sealOfDevice(s, 1, []byte("one"))
+	if _, ok := s.open(first); !ok {
+		t.Fatal("not opened")
+	}
+	if b, ok := s.open(first); ok || string(b) != "one" {
+		t.Errorf("%q %v", b, ok)
+	}
+	for i := range first {
+		b := bytes.Clone(first)
+		b[i] ^= 4
+		if _, ok := (&seal{secret: s.secret}).open(b); ok {
+			t.Fatalf("byte %d changed, and it is sealed", i)
+		}
+	}
+}
+
+func sealOfDevice(s *seal, n uint64, message []byte) []byte {
+	b := append(binary.BigEndian.AppendUint64(nil, n), message...)
+	return append(s.tag(fromDevice, b), b...)
+}
+
+// TestPipe: messages on a byte pipe are whole, or nothing; one that could not be written to
+// the end is never completed.
+func TestPipe(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "radio")
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	heard := make(chan []byte, 16)
+	k := &link{carrier: unix, address: path, within: 50 * time.Millisecond, hear: func(b []byte, _ bool) { heard <- b }}
+	ctx, cancel := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	wg.Go(func() { k.run(ctx) })
+	defer wg.Wait()
+	defer cancel()
+	c, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	most := bytes.Repeat([]byte{7}, maxMessage-2)
+	for _, b := range [][]byte{nil, most, []byte("two")} {
+		m := append(binary.BigEndian.AppendUint16(nil, uint16(len(b))), b...)
+		for _, part := range [][]byte{m[:1], m[1:]} {
+			if _, err := c.Write(part); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got := <-heard; !bytes.Equal(got, b) {
+			t.Fatalf("%d bytes, not %d", len(got), len(b))
+		}
+	}
+	// Nobody reads: a message is cut, and the pipe is over.
+	big := make([]byte, maxMessage-2)
+	for range 4096 {
+		k.mu.Lock()
+		over := k.conn == nil
+		k.mu.Unlock()
+		if over {
+			break
+		}
+		if _, err := k.send(big, nil, func() {}); err != nil {
+			break
+		}
+	}
+	all, _ := io.ReadAll(c)
+	if len(all)%maxMessage == 0 {
+		t.Log("it ended between two messages")
+	}
+	c.Close()
+	// The next is a new pipe; a message that is too long ends it, and is told.
+	if c, err = l.Accept(); err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if _, err := c.Write([]byte{0xff, 0xff, 'a', 'b'}); err != nil {
+		t.Fatal(err)
+	}
+	if got := <-heard; string(got) != "ab" {
+		t.Errorf("%q", got)
+	}
+	if n, err := c.Read(make([]byte, 1)); err == nil {
+		t.Errorf("%d bytes", n)
+	}
+}
+
+// TestSpeaksCoAP: a device that speaks CoAP in clear.
+func TestSpeaksCoAP(t *testing.T) {
+	w := newWorld(t, plant{
+		model: "dose-one", inside: "{carrier: udp, therapy: insulin infusion, secret: secret, topology: sole-path, answer-within: 500ms}",
+		secret: true, carrier: "udp", therapy: "insulin infusion", verbs: classic.verbs,
+	})
+	nurse := w.connect("nurse")
+	nurse.order(protocol.Changed, device.DeliverBolus, "2 [iU]", "")
+	nurse.order(protocol.Forbidden, device.DeliverBolus, "9 [iU]", "")
+	nurse.order(protocol.Changed, device.Suspend, "", "30 min")
+	nurse.order(protocol.Conflict, device.DeliverBolus, "1 [iU]", "") // the device itself
+	if s := nurse.get("/therapy"); !strings.Contains(s, "basal-rate") {
+		t.Error(s)
+	}
+	if s := nurse.get("/telemetry"); !strings.Contains(s, "reservoir") {
+		t.Error(s)
+	}
+}
+
+// TestImplant: an implant at the end of a TCP bridge.
+func TestImplant(t *testing.T) {
+	w := newWorld(t, mics)
+	nurse := w.connect("nurse")
+	nurse.order(protocol.Changed, device.EmergencyPreset, "", "")
+	nurse.order(protocol.Forbidden, device.SetTherapies, "0", "") // nobody is proven to be at the patient
+	nurse.order(protocol.Forbidden, device.SetOutput, "6 V", "")
+	nurse.order(protocol.Conflict, device.SetOutput, "3 V", "")        // it wants a session first
+	nurse.order(protocol.NotImplemented, device.SetPacingMode, "", "") // which one?
+	if s := nurse.get("/therapy"); !strings.Contains(s, "mode: vvi") {
+		t.Error(s)
+	}
+}
