@@ -364,6 +364,10 @@ func (w *world) start() {
 
 func (w *world) stop() {
 	w.t.Helper()
+	if w.front == nil {
+		return
+	}
+	defer func() { w.front = nil }()
 	w.end()
 	if err := <-w.ended; err != nil {
 		w.t.Error(err)
