@@ -387,3 +387,48 @@ func TestImplant(t *testing.T) {
 		t.Error(s)
 	}
 }
+
+// TestDrain: a front that is stopped lets a command that is in flight end, and takes no
+// other.
+func TestDrain(t *testing.T) {
+	w, p := withPuppet(t, true)
+	nurse := w.connect("nurse")
+	var wg sync.WaitGroup
+	wg.Go(func() { nurse.order(protocol.Changed, device.DeliverBolus, "1 [iU]", "") })
+	p.asks()
+	wg.Go(w.stop)
+	w.until(w.front.draining.Load, func() string { return "it does not drain" })
+	other, err := nurse.e.Dial(t.Context(), w.address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := other.Get(t.Context(), nurse.s, "/log")
+	if err != nil || m.Code != protocol.ServiceUnavailable {
+		t.Error(m.Code, err)
+	}
+	p.say("done")
+	wg.Wait()
+}
+
+// TestAway: what cannot be sent was not given, and is not sent later.
+func TestAway(t *testing.T) {
+	w := newWorld(t, mics)
+	nurse := w.connect("nurse")
+	w.front.link.mu.Lock()
+	c := w.front.link.conn
+	w.front.link.conn = nil
+	w.front.link.mu.Unlock()
+	before := len(w.device.Journal())
+	nurse.order(protocol.GatewayTimeout, device.SetOutput, "3 V", "")
+	nurse.order(protocol.GatewayTimeout, device.EmergencyPreset, "", "")
+	w.front.link.mu.Lock()
+	w.front.link.conn = c
+	w.front.link.mu.Unlock()
+	if d := w.book.Doubts(); len(d) != 0 {
+		t.Errorf("%+v", d)
+	}
+	nurse.order(protocol.Changed, device.EmergencyPreset, "", "")
+	if j := w.device.Journal(); len(j) != before+1 {
+		t.Errorf("%v", j[before:])
+	}
+}

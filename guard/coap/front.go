@@ -610,11 +610,11 @@ type budget struct {
 
 func (b *budget) spend(perMinute int, now time.Time) bool {
 	if b.at.IsZero() {
-		b.left = float64(perMinute)
-	} else {
-		b.left = min(float64(perMinute), b.left+max(0, now.Sub(b.at).Minutes())*float64(perMinute))
+		b.left, b.at = float64(perMinute), now
 	}
-	b.at = now
+	if d := now.Sub(b.at); d > 0 { // a clock that goes back gives nothing
+		b.left, b.at = min(float64(perMinute), b.left+d.Minutes()*float64(perMinute)), now
+	}
 	if b.left < 1 {
 		return false
 	}
