@@ -266,7 +266,7 @@ func TestUnsealed(t *testing.T) {
 		t.Errorf("%+v", v)
 	}
 	// Received before: the same.
-	s := &seal{secret: [secretBytes]byte(w.secret)}
+	s := &seal{secret: [secretBytes]byte(w.secret), sent: 1}
 	first := sealOfDevice(s, 1, []byte("one"))
 	if _, ok := s.open(first); !ok {
 		t.Fatal("not opened")
@@ -277,7 +277,7 @@ func TestUnsealed(t *testing.T) {
 	for i := range first {
 		b := bytes.Clone(first)
 		b[i] ^= 4
-		if _, ok := (&seal{secret: s.secret}).open(b); ok {
+		if _, ok := (&seal{secret: s.secret, sent: 1}).open(b); ok {
 			t.Fatalf("byte %d changed, and it is sealed", i)
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/binary"
+	"slices"
 )
 
 // Sizes of what a secret puts in front of a message.
@@ -14,6 +15,7 @@ const (
 	secretBytes = 16
 	tagBytes    = 16
 	sealBytes   = tagBytes + 8
+	maxSeen     = 256 // messages of the device under one counter; what is beyond is not believed
 )
 
 // A seal is the guard's end of a link on which a device listens to nobody but to who
@@ -30,6 +32,7 @@ const (
 type seal struct {
 	secret        [secretBytes]byte
 	sent, highest uint64
+	seen          [][tagBytes]byte // tags of what was opened under the highest counter
 }
 
 const (
@@ -52,13 +55,21 @@ func (s *seal) append(dst, message []byte) []byte {
 }
 
 // open returns the message in b, and whether the device sealed it, not before what was
-// heard of it last.
+// heard of it last, and not twice.
 func (s *seal) open(b []byte) (message []byte, ok bool) {
 	if len(b) < sealBytes || !hmac.Equal(b[:tagBytes], s.tag(fromDevice, b[tagBytes:])) {
 		return b, false
 	}
 	n := binary.BigEndian.Uint64(b[tagBytes:])
-	ok = s.highest <= n && n <= s.sent // an answer has the counter of what it answers, and a report that of the last
-	s.highest = max(s.highest, n)
+	if n < s.highest || n > s.sent { // an answer has the counter of what it answers, and a report that of the last
+		return b[sealBytes:], false
+	}
+	if n > s.highest {
+		s.highest, s.seen = n, s.seen[:0]
+	}
+	tag := [tagBytes]byte(b)
+	if ok = len(s.seen) < maxSeen && !slices.Contains(s.seen, tag); ok {
+		s.seen = append(s.seen, tag)
+	}
 	return b[sealBytes:], ok
 }
