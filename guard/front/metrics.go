@@ -19,6 +19,7 @@ type Metrics struct {
 	refused     *prometheus.CounterVec
 	verdicts    *prometheus.CounterVec
 	bytes       *prometheus.CounterVec
+	messages    *prometheus.CounterVec
 }
 
 // NewMetrics registers them.
@@ -29,7 +30,8 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 		verdicts:    prometheus.NewCounterVec(prometheus.CounterOpts{Name: "myelin_guard_verdicts_total", Help: "Commands, by what the guard said."}, []string{"front", "verb", "verdict"}),
 		bytes:       prometheus.NewCounterVec(prometheus.CounterOpts{Name: "myelin_guard_bytes_total", Help: "Bytes that were forwarded."}, []string{"front", "direction"}),
 	}
-	r.MustRegister(m.connections, m.refused, m.verdicts, m.bytes)
+	m.messages = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "myelin_guard_messages_total", Help: "Messages that were seen, by what they are for."}, []string{"front", "direction", "kind"})
+	r.MustRegister(m.connections, m.refused, m.verdicts, m.bytes, m.messages)
 	return m
 }
 
@@ -48,11 +50,19 @@ func (m *Metrics) Verdict(front string, verb device.Verb, v device.Verdict) {
 
 // Bytes counts what was forwarded, to the device or from it.
 func (m *Metrics) Bytes(front string, toDevice bool, n int) {
-	direction := "from-device"
+	m.bytes.WithLabelValues(front, direction(toDevice)).Add(float64(n))
+}
+
+// Message counts a message by its kind, which is of a small set of the front's own.
+func (m *Metrics) Message(front string, toDevice bool, kind string) {
+	m.messages.WithLabelValues(front, direction(toDevice), kind).Inc()
+}
+
+func direction(toDevice bool) string {
 	if toDevice {
-		direction = "to-device"
+		return "to-device"
 	}
-	m.bytes.WithLabelValues(front, direction).Add(float64(n))
+	return "from-device"
 }
 
 // Learned are the different uses of the fronts that were seen, with how often,

@@ -83,9 +83,9 @@ func ReadSettings(r *strictyaml.Reader, s *strictyaml.Section, dir string) Setti
 	set.Device = r.Text(s.Need("device", "the id of the device that it protects, from devices"), "device")
 	set.Server = r.Word(s.Need("protects", "server or client"), "protects", []string{"client", "server"}) == 1
 	set.Mode = Mode(r.Word(s.Get("mode"), "mode", []string{"enforce", "observe"}))
-	set.Listen = readSide(r, s.Need("listen", "where the front listens"), "listen", dir, true)
+	set.Listen = ReadSide(r, s.Need("listen", "where the front listens"), "listen", dir, true)
 	if set.Kind != "egress" && set.Kind != "coap" || s.Has("forward") { // an egress front is told each time, a coap front may have a serial line
-		set.Forward = readSide(r, s.Need("forward", "where it forwards to"), "forward", dir, false)
+		set.Forward = ReadSide(r, s.Need("forward", "where it forwards to"), "forward", dir, false)
 	}
 	set.Bypass = r.Text(s.Need("bypass", "in words, what people do when the guard is away"), "bypass")
 	set.Limits = readLimits(r, s.Get("limits"), set.Limits)
@@ -124,8 +124,8 @@ func readLimits(r *strictyaml.Reader, n ast.Node, l Limits) Limits {
 	return l
 }
 
-// readSide reads an address with its TLS, or an address alone.
-func readSide(r *strictyaml.Reader, n ast.Node, what, dir string, listens bool) Side {
+// ReadSide reads an address with its TLS, or an address alone.
+func ReadSide(r *strictyaml.Reader, n ast.Node, what, dir string, listens bool) Side {
 	if n == nil || r.Err() != nil {
 		return Side{}
 	}

@@ -1,0 +1,236 @@
+// SPDX-FileCopyrightText: 2026 The Myelin authors
+// SPDX-License-Identifier: Apache-2.0
+
+package hl7
+
+import (
+	"context"
+	"errors"
+	"net"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/time/rate"
+
+	"github.com/myelin-health/myelin/device"
+	"github.com/myelin-health/myelin/guard/envelope"
+	"github.com/myelin-health/myelin/guard/front"
+	"github.com/myelin-health/myelin/guard/gate"
+	"github.com/myelin-health/myelin/proto/hl7"
+)
+
+// A Front is one front. It is for one [Front.Run].
+type Front struct {
+	env     *front.Env
+	policy  atomic.Pointer[Policy]
+	changed chan struct{}
+	answers answerer
+	memory  *memory // of a front that protects a server
+	ask     func(context.Context, *gate.Ask) *gate.Answer
+	report  func(string, *envelope.Report)
+
+	delivering chan struct{} // a token for each answer under way
+	reports    chan reported
+	work       sync.WaitGroup
+	ending     context.Context // over when the drain time is
+	listening  chan net.Addr   // told where it listens; for tests
+
+	mu      sync.Mutex
+	pending map[pendingKey]*pending
+	rates   map[string]*rate.Limiter // by sender
+}
+
+// A reported is what a pump says that it gives.
+type reported struct {
+	device string
+	report envelope.Report
+}
+
+// maxReports wait to be counted. What is beyond is not: no report waits itself.
+const maxReports = 1024
+
+// New makes a front.
+func New(env *front.Env, p *Policy) *Front {
+	f := &Front{
+		env: env, changed: make(chan struct{}, 1), ask: env.Gate.Ask, report: env.Gate.Report,
+		delivering: make(chan struct{}, maxDelivering), reports: make(chan reported, maxReports), ending: context.Background(),
+		pending: map[pendingKey]*pending{}, rates: map[string]*rate.Limiter{},
+		listening: make(chan net.Addr, 1),
+	}
+	var last atomic.Uint64
+	last.Store(uint64(env.Now().UnixNano()))
+	f.answers = answerer{now: env.Now, next: func() uint64 { return last.Add(1) }}
+	f.policy.Store(p)
+	return f
+}
+
+// Update takes over another policy: what is begun from now on follows it.
+func (f *Front) Update(p front.Policy) {
+	f.policy.Store(p.(*Policy))
+	f.mu.Lock()
+	clear(f.rates)
+	f.mu.Unlock()
+	select {
+	case f.changed <- struct{}{}:
+	default:
+	}
+}
+
+// Run serves until ctx ends, and then lets what was begun end.
+func (f *Front) Run(ctx context.Context) (err error) {
+	p := f.policy.Load()
+	if p.Server {
+		if f.memory, err = openMemory(filepath.Join(f.env.State, p.Name+".orders"), f.env.Now); err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, f.memory.close()) }()
+	}
+	ln, err := net.Listen("tcp", p.Listen.Address)
+	if err != nil {
+		return err
+	}
+	f.listening <- ln.Addr()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var end context.CancelFunc
+	f.ending, end = context.WithCancel(context.Background())
+	defer end()
+
+	counted := make(chan struct{})
+	go func() {
+		defer close(counted)
+		for r := range f.reports {
+			f.report(r.device, &r.report)
+		}
+	}()
+	handle := f.serve
+	if !p.Server {
+		handle = func(ctx context.Context, c *front.Conn) { f.pass(ctx, c, &f.policy.Load().Settings, nil) }
+	}
+	var returns sync.WaitGroup
+	returns.Go(func() { f.serveReturns(ctx) })
+	l := front.Listener{Env: f.env, Settings: func() *front.Settings { return f.policy.Load().Common() }, Handle: handle}
+	err = l.Serve(ctx, ln)
+	cancel() // a listener that failed ends the rest
+	returns.Wait()
+	stop := time.AfterFunc(f.policy.Load().Limits.Drain, end)
+	defer stop.Stop()
+	f.forget()
+	end()
+	f.work.Wait()
+	close(f.reports)
+	<-counted
+	return err
+}
+
+// serveReturns listens for the device's own connections to the senders' side, where
+// the policy that holds now has them.
+func (f *Front) serveReturns(ctx context.Context) {
+	type running struct {
+		stop context.CancelFunc
+		done chan struct{}
+	}
+	open := map[string]running{} // by name and address
+	var all sync.WaitGroup
+	defer all.Wait()
+	for {
+		p := f.policy.Load()
+		wanted := map[string]bool{}
+		for name, ret := range p.Returns {
+			key := name + " " + ret.Listen.Address
+			wanted[key] = true
+			if _, ok := open[key]; ok {
+				continue
+			}
+			ln, err := net.Listen("tcp", ret.Listen.Address)
+			if err != nil {
+				f.env.Log.Error("no way back", "front", p.Name, "returns", name, "err", err)
+				continue
+			}
+			own, stop := context.WithCancel(ctx)
+			r := running{stop, make(chan struct{})}
+			open[key] = r
+			last := ret
+			settings := func() *Return {
+				if now, ok := f.policy.Load().Returns[name]; ok {
+					return &now
+				}
+				return &last // it is being stopped
+			}
+			l := front.Listener{Env: f.env, Settings: func() *front.Settings { return &settings().Settings }, Handle: func(ctx context.Context, c *front.Conn) {
+				ret := settings()
+				f.pass(ctx, c, &ret.Settings, ret)
+			}}
+			all.Go(func() {
+				defer stop()
+				l.Serve(own, ln)
+			})
+		}
+		for key, r := range open {
+			if !wanted[key] {
+				r.stop()
+				delete(open, key)
+			}
+		}
+		select {
+		case <-f.changed:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// protected is the device behind the front, for events about nobody else.
+func (f *Front) protected() device.Address { return f.policy.Load().Protected() }
+
+// limiter is the rate of a sender's orders.
+func (f *Front) limiter(p *Policy, sender string) *rate.Limiter {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	l := f.rates[sender]
+	if l == nil {
+		l = rate.NewLimiter(rate.Limit(p.OrderRate), p.OrderBurst)
+		f.rates[sender] = l
+	}
+	return l
+}
+
+// heard takes a message that has passed from the device. When it is believed,
+// what it says of orders and of what is given counts.
+func (f *Front) heard(msg []byte, believed bool) {
+	m, err := hl7.Parse(msg)
+	if err != nil {
+		return
+	}
+	p := f.policy.Load()
+	h := m.Header()
+	kind := m.Kind()
+	f.env.Metrics.Message(p.Name, false, kind.String())
+	if !believed {
+		return
+	}
+	if a, ok := m.Answer(); ok {
+		f.answered(pendingKey{string(h.ReceivingApplication.Namespace.Raw()), string(a.ControlID.Raw())}, string(a.Code.Raw()))
+	}
+	if kind != hl7.PCD01 && kind != hl7.PCD10 || len(p.Pumps) == 0 {
+		return
+	}
+	devices := hl7.Devices(&m, nil)
+	for _, d := range hl7.Deliveries(&m, devices, nil) {
+		id, doubt := p.pump(devices[d.Device].ID)
+		if id == "" || doubt != "" {
+			continue
+		}
+		r := envelope.Report{Rate: d.DoseRate, Time: f.env.Now()}
+		if r.Rate.IsNone() {
+			r.Rate = d.Flow
+		}
+		select {
+		case f.reports <- reported{id, r}:
+		default:
+			f.env.Log.Warn("too many reports at once; one is not counted", "front", p.Name, "device", id)
+		}
+	}
+}

@@ -1,0 +1,718 @@
+// SPDX-FileCopyrightText: 2026 The Myelin authors
+// SPDX-License-Identifier: Apache-2.0
+
+package hl7
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net"
+	"time"
+
+	"github.com/myelin-health/myelin/device"
+	"github.com/myelin-health/myelin/guard/front"
+	"github.com/myelin-health/myelin/guard/gate"
+	"github.com/myelin-health/myelin/proto/hl7"
+)
+
+// A session is one connection of a sender.
+type session struct {
+	f    *Front
+	c    *front.Conn
+	in   *inside       // to the device; nil until something may pass
+	turn chan struct{} // a token for whoever writes to the sender: one block at a time
+}
+
+// An inside is a connection to the device.
+type inside struct {
+	net.Conn
+	gone chan struct{} // closed when the device says no more
+}
+
+// dead reports whether the device has closed it.
+func (in *inside) dead() bool {
+	select {
+	case <-in.gone:
+		return true
+	default:
+		return false
+	}
+}
+
+// A received message, whole, with the place it came in at.
+type received struct {
+	p        *Policy
+	raw, msg []byte
+	quirks   hl7.Quirks
+	m        hl7.Message
+	h        hl7.Header
+	sender   *Sender // that it names; nil: none of the list
+	proven   bool
+	by       time.Time // when its sender is told something
+}
+
+// actor is who sent it as proven, or "".
+func (r *received) actor() string {
+	if r.proven {
+		return r.sender.Name
+	}
+	return ""
+}
+
+// from is the sender for answers: nil when it is not proven.
+func (r *received) from() *Sender {
+	if r.proven {
+		return r.sender
+	}
+	return nil
+}
+
+// serve is the life of a sender's connection.
+func (f *Front) serve(ctx context.Context, c *front.Conn) {
+	s := &session{f: f, c: c, turn: make(chan struct{}, 1)}
+	r := blockReader{from: c, raw: c.Conn, most: f.policy.Load().MessageBytes}
+	defer r.free()
+	defer s.hangUp()
+	for {
+		raw, msg, quirks, err := r.next()
+		p := f.policy.Load()
+		r.most = p.MessageBytes
+		switch {
+		case errors.Is(err, errTooLong):
+			f.env.Refused(&p.Settings, c.Peer, "size", "", err.Error())
+			if m, bad := hl7.Parse(msg[:min(len(msg), hl7.MaxMessage)]); bad == nil {
+				h := m.Header()
+				s.answer(p, &m, &h, nil, err.Error())
+			}
+			return
+		case errors.Is(err, errCut), errors.Is(err, errFraming), errors.Is(err, errTooQuiet):
+			f.env.Refused(&p.Settings, c.Peer, "framing", "", err.Error())
+			return
+		case err != nil:
+			return
+		}
+		if !s.take(ctx, &received{p: p, raw: raw, msg: msg, quirks: quirks, by: f.env.Now().Add(p.AnswerWithin)}) {
+			return
+		}
+	}
+}
+
+func (s *session) hangUp() {
+	if s.in != nil {
+		s.in.Close()
+		<-s.in.gone
+	}
+}
+
+// take deals with one message, and reports whether there can be another.
+func (s *session) take(ctx context.Context, r *received) bool {
+	var err error
+	if r.m, err = hl7.Parse(r.msg); err != nil {
+		return s.unreadable(ctx, r)
+	}
+	r.h = r.m.Header()
+	r.sender = r.p.sender(&r.h)
+	r.proven = r.sender != nil && r.sender.proves(s.c)
+	kind := r.m.Kind()
+	s.f.env.Metrics.Message(r.p.Name, true, kind.String())
+	s.f.learn(r, s.c)
+
+	order := mayOrder(&r.m, &r.h, r.msg)
+	operation, why := r.listed()
+	if why != "" && s.f.env.Refused(&r.p.Settings, s.c.Peer, operation, "", why) {
+		s.answer(r.p, &r.m, &r.h, r.from(), why)
+		return true
+	}
+	if order {
+		return s.order(ctx, r)
+	}
+	why = ""
+	switch {
+	case !r.proven:
+		operation, why = "sender", unproven
+	case r.quirks != 0 || r.m.Quirks&^(hl7.LineFeedEnds|hl7.MissingLastCR|hl7.EmptyLine) != 0:
+		operation, why = "framing", "the message is ambiguous"
+	}
+	if why != "" && s.f.env.Refused(&r.p.Settings, s.c.Peer, operation, "", why) {
+		s.answer(r.p, &r.m, &r.h, r.from(), why)
+		return true
+	}
+	return s.forward(ctx, r, nil, nil)
+}
+
+const unproven = "the sender is only claimed: its certificate is not that of the application"
+
+// listed says which list a message is not in, or "", "".
+func (r *received) listed() (operation, why string) {
+	switch {
+	case r.sender == nil:
+		return "sender", "the sending application is on no list"
+	case !allows(r.sender.Messages, &r.h):
+		return "message", "the type of message is not one that this sender may send"
+	case !r.p.receives(&r.h):
+		return "receiver", "the receiving application is on no list"
+	}
+	return "", ""
+}
+
+// unreadable deals with what is no message. A receiver may still read one in it.
+func (s *session) unreadable(ctx context.Context, r *received) bool {
+	const why = "it is no message of HL7 version 2"
+	if s.f.env.Refused(&r.p.Settings, s.c.Peer, "message", "", why) {
+		return false // there is nothing to answer to
+	}
+	answers, refusal := s.put(ctx, r, r.p.all(why), nil, nil)
+	if refusal != nil {
+		return false
+	}
+	return s.forward(ctx, r, answers, nil)
+}
+
+// learn tells what was used, for lists to be proposed from.
+func (f *Front) learn(r *received, c *front.Conn) {
+	const most = 64
+	text := func(v hl7.Value) string {
+		t := v.Text()
+		if len(t) > most {
+			return ""
+		}
+		for _, b := range []byte(t) {
+			if b < ' ' || b > '~' {
+				return ""
+			}
+		}
+		return t
+	}
+	f.env.Learned.Saw(r.p.Name, text(r.h.SendingApplication.Namespace), text(r.h.SendingFacility.Namespace),
+		text(r.h.ReceivingApplication.Namespace), text(r.h.ReceivingFacility.Namespace),
+		text(r.h.Code)+"^"+text(r.h.Trigger), c.Actor())
+}
+
+// order deals with what may be an order.
+func (s *session) order(ctx context.Context, r *received) bool {
+	f, p := s.f, r.p
+	actor := r.actor()
+	if !f.limiter(p, actor).AllowN(f.env.Now(), 1) {
+		const why = "too many orders at once"
+		if f.env.Refused(&p.Settings, s.c.Peer, "rate", "", why) {
+			s.answer(p, &r.m, &r.h, r.from(), why)
+			return true
+		}
+	}
+	asks, why := p.read(&r.m, &r.h, r.quirks)
+	if why == "" && len(asks) == 0 {
+		why = "there is no pump for it at this front"
+	}
+	if why != "" {
+		if f.env.Refused(&p.Settings, s.c.Peer, "device", "", why) {
+			s.answer(p, &r.m, &r.h, r.from(), why)
+			return true
+		}
+		asks = p.all(why)
+	}
+
+	// What came before: an order is told by its number, and its sender by its name.
+	orc := r.m.Segment("ORC")
+	key := digest(r.h.SendingApplication.Namespace.Raw(), r.h.SendingApplication.UniversalID.Raw(), r.h.ControlID.Raw(), orc.Field(2).Raw())
+	body := digest(afterHeader(r.msg)).half()
+	var n note
+	if r.proven {
+		n = f.memory.begin(key, digest([]byte(actor)).half(), body)
+	} else {
+		n = f.memory.look(key, 0, body)
+	}
+	known := n.known
+	switch {
+	case known == nil:
+	case !n.same: // section 8 of the rules of therapy safety
+		for i := range asks {
+			asks[i].request.Replayed = true
+		}
+	case n.equal:
+		if known.state == begun {
+			known = f.await(n.key, known, r.by)
+		}
+		s.again(p, &r.m, &r.h, r.from(), known)
+		return true
+	default:
+		for i := range asks {
+			asks[i].request.Undecided = "its number was that of another order before"
+		}
+	}
+	mine := r.proven && known == nil // it is in the memory
+
+	var written chan error
+	if mine { // the disk is waited for once: the dose is written down in the meantime
+		written = make(chan error, 1)
+		go func() { written <- f.memory.durable(n) }()
+	}
+	release := f.releaser(r, key, mine)
+	gone := func(why string) {
+		if mine {
+			f.memory.end(key, refused, "refused: "+why)
+		}
+	}
+	answers, refusal := s.put(ctx, r, asks, release, gone)
+	if mine {
+		if err := <-written; err != nil && refusal == nil {
+			f.env.Log.Error("an order could not be written down", "front", p.Name, "err", err)
+			for _, a := range answers {
+				a.Abandon()
+			}
+			refusal = &gate.Answer{Verdict: device.Deny, Reason: "the guard cannot write it down; ask at the device itself"}
+		}
+	}
+	if refusal == nil && !r.proven && f.env.Refused(&p.Settings, s.c.Peer, "sender", "", unproven) {
+		for _, a := range answers {
+			a.Abandon()
+		}
+		refusal = &gate.Answer{Verdict: device.Deny, Reason: unproven}
+	}
+	if refusal != nil {
+		reason, came := "refused: "+refusal.Reason, refused
+		if refusal.Hold != "" {
+			reason, came = "not given yet: confirm at "+f.env.Gate.Page()+" (number "+refusal.Hold+"): "+refusal.Reason, held
+		}
+		if mine {
+			f.memory.judged(key, came, reason)
+		}
+		s.answer(p, &r.m, &r.h, r.from(), reason)
+		return true
+	}
+	var remember *orderKey
+	if mine {
+		remember = &key
+	}
+	return s.forward(ctx, r, answers, remember)
+}
+
+// afterHeader is a message without its first segment: a sender that sends again
+// may write another time there.
+func afterHeader(msg []byte) []byte {
+	if i := bytes.IndexByte(msg, '\r'); i >= 0 {
+		return msg[i:]
+	}
+	return nil
+}
+
+// put puts what an order asks before the gate: all of it passes, or nothing does,
+// and then the refusal says why. Only an order of a single command can wait for a
+// person: of several, the others would wait with it.
+func (s *session) put(ctx context.Context, r *received, asks []asking, release func(context.Context, *gate.Answer), gone func(string)) (answers []*gate.Answer, refusal *gate.Answer) {
+	if len(asks) > 1 {
+		release = nil
+	}
+	protection, role := s.c.Protection(), device.NoRole
+	if r.proven {
+		role = r.sender.Role
+	} else {
+		protection &^= device.Authenticated | device.Fresh
+	}
+	for i := range asks {
+		a := &gate.Ask{
+			Front: r.p.Name, Device: asks[i].device, Actor: r.actor(), Peer: s.c.Peer,
+			Request: asks[i].request, Release: release, Gone: gone,
+		}
+		c := &a.Request.Command
+		c.Actor, c.Role, c.Channel, c.Time = r.actor(), role, protection, s.f.env.Now().UnixNano()
+		answer := s.f.ask(ctx, a)
+		if !answer.Pass {
+			for _, before := range answers {
+				before.Abandon()
+			}
+			return nil, answer
+		}
+		answers = append(answers, answer)
+	}
+	return answers, nil
+}
+
+// forward sends a message to the device, byte for byte, and waits until the
+// device has answered, or the sender has to be told something.
+func (s *session) forward(ctx context.Context, r *received, answers []*gate.Answer, key *orderKey) bool {
+	f := s.f
+	if err := s.reach(ctx, r.p); err != nil {
+		f.env.Log.Warn("cannot reach the device", "front", r.p.Name, "err", err)
+		for _, a := range answers {
+			a.Abandon()
+		}
+		const why = "the device cannot be reached; this was not given"
+		if key != nil {
+			f.memory.end(*key, dropped, why)
+		}
+		s.unreached(r, why)
+		return true
+	}
+	w := f.expect(&r.m, &r.h, answers, key)
+	if w == nil {
+		const why = "too many orders wait for an answer of the device"
+		for _, a := range answers {
+			a.Abandon()
+		}
+		if key != nil {
+			f.memory.end(*key, dropped, why)
+		}
+		s.unreached(r, why)
+		return true
+	}
+	for _, a := range answers {
+		a.Sent()
+	}
+	s.in.SetWriteDeadline(time.Now().Add(r.p.Limits.Unfinished))
+	_, err := s.in.Write(r.raw)
+	f.env.Metrics.Bytes(r.p.Name, true, len(r.raw))
+	if err == nil && !f.wanted(w) {
+		return true
+	}
+	if err == nil {
+		wait := time.NewTimer(r.by.Sub(f.env.Now()))
+		defer wait.Stop()
+		select {
+		case <-w.told:
+			return true
+		case <-wait.C:
+		case <-s.in.gone:
+			select { // it answered, and closed
+			case <-w.told:
+				return true
+			default:
+			}
+		case <-ctx.Done():
+		}
+	}
+	if len(answers) == 0 && key == nil {
+		return !s.in.dead() && err == nil // nothing was ordered: its sender asks again
+	}
+	if key != nil {
+		f.memory.end(*key, doubted, inDoubt)
+	}
+	s.answer(r.p, &r.m, &r.h, r.from(), inDoubt)
+	return err == nil
+}
+
+// unreached answers a message that did not go to the device and may be sent again.
+func (s *session) unreached(r *received, why string) {
+	switch w := &s.f.answers; {
+	case !r.h.Enhanced():
+		s.say(w.application(&r.m, &r.h, "AE", why, ""))
+	case wants(r.h.AcceptAck, false):
+		s.say(w.accept(&r.m, &r.h, "CE", why))
+	default:
+		s.answer(r.p, &r.m, &r.h, r.from(), why)
+	}
+}
+
+// reach connects to the device, unless the connection there was still stands.
+func (s *session) reach(ctx context.Context, p *Policy) error {
+	if s.in != nil && !s.in.dead() {
+		return nil
+	}
+	s.hangUp()
+	s.in = nil
+	c, err := p.Dial(ctx)
+	if err != nil {
+		return err
+	}
+	in := &inside{Conn: c, gone: make(chan struct{})}
+	s.in = in
+	go s.back(in)
+	return nil
+}
+
+// back carries to the sender what the device says, as it comes.
+func (s *session) back(in *inside) {
+	defer close(in.gone)
+	t := tap{heard: func(msg []byte) { s.f.heard(msg, true) }}
+	mine := false
+	defer func() {
+		if mine {
+			<-s.turn
+		}
+	}()
+	name := s.c.Settings.Name
+	carry(in.Conn, func(b []byte) error {
+		if !mine {
+			mine = s.claim()
+		}
+		_, err := s.c.Write(b)
+		s.f.env.Metrics.Bytes(name, false, len(b))
+		t.pass(b)
+		if mine && !t.open() && b[len(b)-1] != 0x1c {
+			<-s.turn
+			mine = false
+		}
+		return err
+	})
+}
+
+// patience is how long one who writes to a sender waits for another.
+const patience = time.Second
+
+// claim takes the turn to write to the sender. It reports false when another
+// does not end its block; then nobody waits any longer.
+func (s *session) claim() bool {
+	select {
+	case s.turn <- struct{}{}:
+		return true
+	default:
+	}
+	t := time.NewTimer(patience)
+	defer t.Stop()
+	select {
+	case s.turn <- struct{}{}:
+		return true
+	case <-t.C:
+		return false
+	}
+}
+
+// say sends a block of the guard's own to the sender.
+func (s *session) say(block []byte) {
+	if s.claim() {
+		defer func() { <-s.turn }()
+	}
+	if _, err := s.c.Write(block); err != nil && !errors.Is(err, io.EOF) {
+		s.f.env.Log.Debug("an answer could not be written", "front", s.c.Settings.Name)
+	}
+}
+
+// releaser forwards an order that waited for a person. Its answer does not go
+// to the connection it came by, which has had one: what the device answers as an
+// application goes to the sender's side.
+func (f *Front) releaser(r *received, key orderKey, mine bool) func(context.Context, *gate.Answer) {
+	raw := bytes.Clone(r.raw)
+	sender := r.from()
+	return func(ctx context.Context, a *gate.Answer) {
+		p := f.policy.Load()
+		quit := func(why string, err error) {
+			a.Abandon()
+			if mine {
+				f.memory.end(key, dropped, why)
+			}
+			f.env.Log.Error("a confirmed order did not go out", "front", p.Name, "why", why, "err", err)
+			f.env.Refused(&p.Settings, f.protected(), "release", "", why)
+		}
+		if mine {
+			if err := f.memory.again(key); err != nil {
+				quit("a confirmed order could not be written down", err)
+				return
+			}
+		}
+		c, err := p.Dial(ctx)
+		if err != nil {
+			quit("a confirmed order could not be sent: the device cannot be reached", err)
+			return
+		}
+		msg := raw[1 : len(raw)-2]
+		m, err := hl7.Parse(msg)
+		if err != nil { // it was read once
+			c.Close()
+			quit("a confirmed order cannot be read", err)
+			return
+		}
+		h := m.Header()
+		var remember *orderKey
+		if mine {
+			remember = &key
+		}
+		w := f.expect(&m, &h, []*gate.Answer{a}, remember)
+		if w == nil {
+			c.Close()
+			quit("a confirmed order could not be sent: too many wait for an answer", nil)
+			return
+		}
+		a.Sent()
+		c.SetDeadline(time.Now().Add(p.Limits.Unfinished))
+		_, err = c.Write(raw)
+		if err != nil || !f.wanted(w) {
+			c.Close()
+			return
+		}
+		f.work.Go(func() {
+			defer c.Close()
+			stop := context.AfterFunc(f.ending, func() { c.Close() })
+			defer stop()
+			t := tap{heard: func(msg []byte) {
+				f.heard(msg, true)
+				answer, err := hl7.Parse(msg)
+				if err != nil || sender == nil {
+					return
+				}
+				said, ok := answer.Answer()
+				if ret, way := p.Returns[sender.Returns]; ok && way && len(said.Code.Raw()) > 0 && said.Code.Raw()[0] == 'A' {
+					done := make(chan struct{})
+					close(done)
+					f.deliver(&ret, hl7.AppendBlock(nil, msg), done)
+				}
+			}}
+			carry(c, func(b []byte) error { t.pass(b); return nil })
+		})
+		select {
+		case <-w.told:
+		case <-ctx.Done():
+		case <-time.After(p.AnswerWithin):
+		}
+	}
+}
+
+// A pendingKey is what an answer is told by: for which application, to which
+// message.
+type pendingKey struct{ application, control string }
+
+// A pending message waits for what the device's system says to it.
+type pending struct {
+	key         pendingKey
+	answers     []*gate.Answer
+	order       *orderKey
+	accept, app bool          // what is to come; app: unless it is no error
+	told        chan struct{} // closed with the first answer
+	taken       bool          // the accept acknowledgement was good
+	timer       *time.Timer
+}
+
+const (
+	maxPending = 4096             // messages without an answer
+	answerBy   = 10 * time.Minute // for the application's answer, after which it is in doubt what came of an order
+)
+
+// expect waits for the answers to a message that is about to go to the device. It
+// returns nil when too many orders wait.
+func (f *Front) expect(m *hl7.Message, h *hl7.Header, answers []*gate.Answer, order *orderKey) *pending {
+	w := &pending{
+		key:     pendingKey{string(h.SendingApplication.Namespace.Raw()), string(h.ControlID.Raw())},
+		answers: answers, order: order, told: make(chan struct{}),
+		accept: !h.Enhanced() || wants(h.AcceptAck, true), app: h.Enhanced() && wants(h.ApplicationAck, true),
+	}
+	if h.ControlID.IsEmpty() {
+		w.accept, w.app = false, false
+	}
+	f.mu.Lock()
+	old := f.pending[w.key]
+	if old == nil && len(f.pending) >= maxPending {
+		f.mu.Unlock()
+		return nil
+	}
+	f.pending[w.key] = w
+	w.timer = time.AfterFunc(answerBy, func() { f.expire(w) })
+	f.mu.Unlock()
+	if old != nil {
+		old.timer.Stop()
+		old.finish(f, gate.Unknown)
+	}
+	return w
+}
+
+// wanted reports whether an answer on the same connection is to come. When none
+// ever will, nobody knows what came of it.
+func (f *Front) wanted(w *pending) bool {
+	if !w.accept && !w.app {
+		f.expire(w)
+	}
+	return w.accept
+}
+
+// expire ends the wait for an answer.
+func (f *Front) expire(w *pending) {
+	if f.drop(w) {
+		w.finish(f, gate.Unknown)
+	}
+}
+
+// drop takes a message off the list, once.
+func (f *Front) drop(w *pending) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.pending[w.key] != w {
+		return false
+	}
+	delete(f.pending, w.key)
+	w.timer.Stop()
+	return true
+}
+
+// forget ends all waits, as the front does.
+func (f *Front) forget() {
+	f.mu.Lock()
+	var all []*pending
+	for _, w := range f.pending {
+		all = append(all, w)
+	}
+	f.mu.Unlock()
+	for _, w := range all {
+		f.expire(w)
+	}
+}
+
+func (w *pending) finish(f *Front, o gate.Outcome) {
+	for _, a := range w.answers {
+		a.Outcome(o)
+	}
+	if w.order != nil && !(o == gate.Unknown && w.taken) {
+		f.memory.end(*w.order, map[gate.Outcome]state{gate.Accepted: accepted, gate.Rejected: rejected, gate.Unknown: doubted}[o], "")
+	}
+}
+
+// answered takes what the device's system says to a message.
+func (f *Front) answered(k pendingKey, code string) {
+	f.mu.Lock()
+	w := f.pending[k]
+	f.mu.Unlock()
+	if w == nil {
+		return
+	}
+	outcome := gate.Accepted
+	switch code {
+	case "CA":
+		if w.app {
+			f.mu.Lock()
+			first := !w.taken
+			w.taken = true
+			f.mu.Unlock()
+			if first {
+				if w.order != nil {
+					f.memory.end(*w.order, accepted, "")
+				}
+				close(w.told)
+			}
+			return
+		}
+	case "AA":
+	case "CE", "CR", "AE", "AR":
+		outcome = gate.Rejected
+	default:
+		return
+	}
+	if f.drop(w) {
+		w.finish(f, outcome)
+		f.mu.Lock()
+		first := !w.taken
+		w.taken = true
+		f.mu.Unlock()
+		if first {
+			close(w.told)
+		}
+	}
+}
+
+// await waits for what comes of an order that is under way, as one that came again does.
+func (f *Front) await(k orderKey, known *remembered, by time.Time) *remembered {
+	if known.ended == nil {
+		return known
+	}
+	t := time.NewTimer(by.Sub(f.env.Now()))
+	defer t.Stop()
+	select {
+	case <-known.ended:
+	case <-t.C:
+		return known
+	}
+	f.memory.mu.Lock()
+	defer f.memory.mu.Unlock()
+	if e := f.memory.orders[k]; e != nil {
+		now := *e
+		return &now
+	}
+	return known
+}
