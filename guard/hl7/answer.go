@@ -137,8 +137,8 @@ func (plainSource) End()   {}
 // application's answer AE on a connection of its own, or, when it wants no such
 // answer or there is no way to it, CE. Never AR or CR: engines send again then.
 //
-// Who is not proven gets its answer where it came from: the one it names did not
-// ask, and would take the refusal for that of an order of its own.
+// Who is not proven gets AE where it came from: the application that it names did
+// not ask, and would take the refusal for that of an order of its own.
 func (s *session) answer(p *Policy, m *hl7.Message, h *hl7.Header, sender *Sender, reason string) {
 	w := &s.f.answers
 	switch {
@@ -147,9 +147,6 @@ func (s *session) answer(p *Policy, m *hl7.Message, h *hl7.Header, sender *Sende
 		return
 	case !wants(h.ApplicationAck, false):
 	case sender == nil:
-		if wants(h.AcceptAck, true) {
-			s.say(w.accept(m, h, "CA", ""))
-		}
 		s.say(w.application(m, h, "AE", reason, "NE"))
 		return
 	default:

@@ -89,7 +89,12 @@ type gatewayPeer struct {
 
 func newGateway(t testing.TB) *gatewayPeer {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	return listenGateway(t, "127.0.0.1:0")
+}
+
+func listenGateway(t testing.TB, addr string) *gatewayPeer {
+	t.Helper()
+	ln, err := net.Listen("tcp", addr)
 	if err != nil {
 		t.Fatal(err)
 	}

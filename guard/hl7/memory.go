@@ -66,7 +66,7 @@ type remembered struct {
 	at           int64
 	reason       string        // for its sender; not after a restart
 	ended        chan struct{} // closed when it is begun no more
-	released     bool          // by a person, after it was held
+	decided      bool          // by a person or by time, after it was held
 }
 
 const (
@@ -267,10 +267,12 @@ func (m *memory) durable(n note) error {
 func (m *memory) end(k orderKey, s state, reason string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	e := m.orders[k]
-	if e == nil {
-		return
+	if e := m.orders[k]; e != nil {
+		m.become(k, e, s, reason)
 	}
+}
+
+func (m *memory) become(k orderKey, e *remembered, s state, reason string) {
 	e.state, e.reason = s, reason
 	if e.ended != nil {
 		close(e.ended)
@@ -279,14 +281,23 @@ func (m *memory) end(k orderKey, s state, reason string) {
 	m.write(k, e)
 }
 
-// judged says that an order was refused or held, unless it was released since.
+// judged says that an order was refused or held, unless what was held is decided
+// already.
 func (m *memory) judged(k orderKey, s state, reason string) {
 	m.mu.Lock()
-	e := m.orders[k]
-	released := e != nil && e.released
-	m.mu.Unlock()
-	if !released {
-		m.end(k, s, reason)
+	defer m.mu.Unlock()
+	if e := m.orders[k]; e != nil && !e.decided {
+		m.become(k, e, s, reason)
+	}
+}
+
+// gone says that a held order will never go out.
+func (m *memory) gone(k orderKey, reason string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if e := m.orders[k]; e != nil {
+		e.decided = true
+		m.become(k, e, refused, reason)
 	}
 }
 
@@ -298,7 +309,7 @@ func (m *memory) again(k orderKey) error {
 		if e.ended != nil { // its hold is told to nobody yet
 			close(e.ended)
 		}
-		e.state, e.reason, e.ended, e.released = begun, "", make(chan struct{}), true
+		e.state, e.reason, e.ended, e.decided = begun, "", make(chan struct{}), true
 		m.write(k, e)
 	}
 	n.offset = m.wrote

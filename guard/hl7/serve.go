@@ -251,7 +251,7 @@ func (s *session) order(ctx context.Context, r *received) bool {
 	release := f.releaser(r, key, mine)
 	gone := func(why string) {
 		if mine {
-			f.memory.end(key, refused, "refused: "+why)
+			f.memory.gone(key, "refused: "+why)
 		}
 	}
 	answers, refusal := s.put(ctx, r, asks, release, gone)
@@ -436,9 +436,9 @@ func (s *session) back(in *inside) {
 		if !mine {
 			mine = s.claim()
 		}
+		t.pass(b) // first, so that a sender that sends again is told the same
 		_, err := s.c.Write(b)
 		s.f.env.Metrics.Bytes(name, false, len(b))
-		t.pass(b)
 		if mine && !t.open() && b[len(b)-1] != 0x1c {
 			<-s.turn
 			mine = false
