@@ -68,6 +68,8 @@ func (r *blockReader) next() (raw, msg []byte, quirks hl7.Quirks, err error) {
 		m, n, err := f.Next(r.buf[at:])
 		at += n
 		switch {
+		case f.Quirks&hl7.BareMessage != 0: // it ends where it seems to
+			return nil, nil, f.Quirks, errFraming
 		case err == nil && len(m) > r.most:
 			return nil, m, f.Quirks, errTooLong
 		case err == nil:
@@ -77,7 +79,7 @@ func (r *blockReader) next() (raw, msg []byte, quirks hl7.Quirks, err error) {
 			return r.buf[:at:at], m, quirks, nil
 		case errors.Is(err, wire.ErrTooLong):
 			return nil, m, f.Quirks, errTooLong
-		case !errors.Is(err, wire.ErrTruncated), f.Quirks&hl7.BareMessage != 0:
+		case !errors.Is(err, wire.ErrTruncated):
 			return nil, nil, f.Quirks, errFraming
 		case len(r.buf) >= most:
 			return nil, r.buf, f.Quirks, errTooLong

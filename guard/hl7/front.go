@@ -91,7 +91,6 @@ func (f *Front) Run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	f.listening <- ln.Addr()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var end context.CancelFunc
@@ -110,9 +109,15 @@ func (f *Front) Run(ctx context.Context) (err error) {
 		handle = func(ctx context.Context, c *front.Conn) { f.pass(ctx, c, &f.policy.Load().Settings, nil) }
 	}
 	var returns sync.WaitGroup
-	returns.Go(func() { f.serveReturns(ctx) })
+	opened := make(chan error, 1)
+	returns.Go(func() { f.serveReturns(ctx, opened) })
+	if err = <-opened; err != nil {
+		ln.Close()
+		cancel()
+	}
+	f.listening <- ln.Addr()
 	l := front.Listener{Env: f.env, Settings: func() *front.Settings { return f.policy.Load().Common() }, Handle: handle}
-	err = l.Serve(ctx, ln)
+	err = errors.Join(err, l.Serve(ctx, ln))
 	cancel() // a listener that failed ends the rest
 	returns.Wait()
 	stop := time.AfterFunc(f.policy.Load().Limits.Drain, end)
@@ -126,13 +131,11 @@ func (f *Front) Run(ctx context.Context) (err error) {
 }
 
 // serveReturns listens for the device's own connections to the senders' side, where
-// the policy that holds now has them.
-func (f *Front) serveReturns(ctx context.Context) {
-	type running struct {
-		stop context.CancelFunc
-		done chan struct{}
-	}
-	open := map[string]running{} // by name and address
+// the policy that holds now has them. Opened is told once whether all of them could
+// be opened at first.
+func (f *Front) serveReturns(ctx context.Context, opened chan<- error) {
+	open := map[string]context.CancelFunc{} // by name and address
+	var failed error
 	var all sync.WaitGroup
 	defer all.Wait()
 	for {
@@ -147,11 +150,11 @@ func (f *Front) serveReturns(ctx context.Context) {
 			ln, err := net.Listen("tcp", ret.Listen.Address)
 			if err != nil {
 				f.env.Log.Error("no way back", "front", p.Name, "returns", name, "err", err)
+				failed = errors.Join(failed, err)
 				continue
 			}
 			own, stop := context.WithCancel(ctx)
-			r := running{stop, make(chan struct{})}
-			open[key] = r
+			open[key] = stop
 			last := ret
 			settings := func() *Return {
 				if now, ok := f.policy.Load().Returns[name]; ok {
@@ -168,11 +171,15 @@ func (f *Front) serveReturns(ctx context.Context) {
 				l.Serve(own, ln)
 			})
 		}
-		for key, r := range open {
+		for key, stop := range open {
 			if !wanted[key] {
-				r.stop()
+				stop()
 				delete(open, key)
 			}
+		}
+		if opened != nil {
+			opened <- failed
+			opened = nil
 		}
 		select {
 		case <-f.changed:

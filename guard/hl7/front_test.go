@@ -82,9 +82,10 @@ type gatewayPeer struct {
 	answer func(m *hl7.Message, raw []byte) []byte // a block, or nil
 	wg     sync.WaitGroup
 
-	mu    sync.Mutex
-	got   [][]byte
-	conns map[net.Conn]bool
+	mu      sync.Mutex
+	got     [][]byte
+	conns   map[net.Conn]bool
+	arrived chan struct{}
 }
 
 func newGateway(t testing.TB) *gatewayPeer {
@@ -98,7 +99,7 @@ func listenGateway(t testing.TB, addr string) *gatewayPeer {
 	if err != nil {
 		t.Fatal(err)
 	}
-	g := &gatewayPeer{ln: ln, conns: map[net.Conn]bool{}, answer: commit("CA")}
+	g := &gatewayPeer{ln: ln, conns: map[net.Conn]bool{}, arrived: make(chan struct{}, 1<<16), answer: commit("CA")}
 	g.wg.Go(func() {
 		for {
 			c, err := ln.Accept()
@@ -140,6 +141,7 @@ func (g *gatewayPeer) serve(c net.Conn) {
 		}
 		g.mu.Lock()
 		g.got = append(g.got, bytes.Clone(raw))
+		g.arrived <- struct{}{}
 		answer := g.answer
 		g.mu.Unlock()
 		m, err := hl7.Parse(msg)
@@ -237,7 +239,7 @@ func newBench(t testing.TB, change func(*Policy)) *bench {
 	b.ehr = newEHR(t, b.ca)
 	guard := b.ca.issue(t, "guard.stada.example")
 	limits := front.DefaultLimits
-	limits.Drain = 5 * time.Second
+	limits.Drain = time.Second
 	limits.Rate = 1e6
 	limits.PerPeer = 4096
 	limits.Connections = 4096
