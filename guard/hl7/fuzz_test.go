@@ -145,4 +145,3 @@ func FuzzAnswer(f *testing.F) {
 		}
 	})
 }
-

@@ -182,8 +182,8 @@ func TestCommands(t *testing.T) {
 // TestOthers: what no receiver takes for an order.
 func TestOthers(t *testing.T) {
 	for text, order := range map[string]bool{
-		"MSH|^~\\&|A|B|C|D|2026||ADT^A01|1|P|2.6\rPID|||ORC RXG RGV MSH\r":       false,
-		"MSH|^~\\&|A|B|C|D|2026||ORU^R01|1|P|2.6\rORC|RE\rOBR|1\r":               false,
+		"MSH|^~\\&|A|B|C|D|2026||ADT^A01|1|P|2.6\rPID|||ORC RXG RGV MSH\r":      false,
+		"MSH|^~\\&|A|B|C|D|2026||ORU^R01|1|P|2.6\rORC|RE\rOBR|1\r":              false,
 		"MSH|^~\\&|A|B|C|D|2026||ADT^A01|1|P|2.6\rRXG|1\r":                      true,
 		"MSH|^~\\&|A|B|C|D|2026||ADT^A01|1|P|2.6\rNTE|||a\nRXG|1\r":             true,
 		"MSH|^~\\&|A|B|C|D|2026||ADT^A01~RGV^O15|1|P|2.6\rPID|1\r":              true,

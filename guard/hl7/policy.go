@@ -4,7 +4,6 @@
 package hl7
 
 import (
-	"crypto/x509"
 	"net"
 	"regexp"
 	"slices"
@@ -48,7 +47,7 @@ type Party struct {
 type Sender struct {
 	Name string // by which events call it
 	Party
-	Certificates []string // "cert-" and a fingerprint, or a DNS name of a certificate from the trusted authorities
+	Certificates []string // names that its certificate, from a trusted authority, may bear ([front.Conn.Names])
 	Role         device.Role
 	Messages     []string // MSH-9: "RGV^O15"
 	Returns      string   // where its application answers go
@@ -244,14 +243,9 @@ func (p *Policy) sender(h *hl7.Header) *Sender {
 
 // proves reports whether a connection's certificate is the sender's.
 func (q *Sender) proves(c *front.Conn) bool {
-	actor := c.Actor()
-	return actor != "" && slices.ContainsFunc(q.Certificates, func(name string) bool {
-		return name == actor || !strings.HasPrefix(name, "cert-") && named(c.Certificate, name)
+	return slices.ContainsFunc(c.Names(), func(name string) bool {
+		return slices.ContainsFunc(q.Certificates, func(of string) bool { return strings.EqualFold(of, name) })
 	})
-}
-
-func named(c *x509.Certificate, name string) bool {
-	return slices.ContainsFunc(c.DNSNames, func(n string) bool { return strings.EqualFold(n, name) })
 }
 
 // receives reports whether what a header names may be addressed.
