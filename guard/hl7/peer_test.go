@@ -204,4 +204,3 @@ func TestPython(t *testing.T) {
 		t.Errorf("%d sent", n)
 	}
 }
-
