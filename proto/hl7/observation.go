@@ -3,7 +3,11 @@
 
 package hl7
 
-import "github.com/myelin-health/myelin/device"
+import (
+	"slices"
+
+	"github.com/myelin-health/myelin/device"
+)
 
 // An Observation is what OBX says (v2.7 section 7.4.2, PCD TF-2 section B.8).
 type Observation struct {
@@ -84,6 +88,7 @@ const (
 	mdcFlow             = 157784 // MDC_FLOW_FLUID_PUMP
 	mdcDoseRate         = 157924 // MDC_RATE_DOSE
 	mdcFlowCurrent      = 158014 // MDC_FLOW_FLUID_PUMP_CURRENT
+	mdcPumpStatus       = 184508 // MDC_PUMP_STAT
 	mdcAlertSource      = 68480  // MDC_ATTR_ALERT_SOURCE
 	mdcDoseLimit        = 157985 // MDC_DOSE_PCA_LIMIT
 	mdcVolumeLimit      = 157986 // MDC_VOL_PCA_DOSE_LIMIT
@@ -108,6 +113,7 @@ var terms = map[string]uint32{
 	"MDC_DEV_PUMP_INFUS_VMD":          mdcPumpVMD,
 	"MDC_FLOW_FLUID_PUMP":             mdcFlow,
 	"MDC_RATE_DOSE":                   mdcDoseRate,
+	"MDC_PUMP_STAT":                   mdcPumpStatus,
 	"MDC_FLOW_FLUID_PUMP_CURRENT":     mdcFlowCurrent,
 	"MDC_DOSE_PCA_LIMIT":              mdcDoseLimit,
 	"MDC_VOL_PCA_DOSE_LIMIT":          mdcVolumeLimit,
@@ -278,10 +284,15 @@ type Delivery struct {
 	Device   int             // index of the pump among the devices
 	Flow     device.Quantity // zero when unknown, or when its channels differ
 	DoseRate device.Quantity
+	Weight   device.Quantity // of the patient, as the pump has it
+	State    Value           // of the pump, as in "pump-status-infusing"; the last that it reports
+
+	gives bool // there was a rate, even if two differ
 }
 
 // Deliveries appends what the devices, those that [Devices] found in m,
 // report to deliver (PCD-01 and PCD-10). The flow now goes before the flow set.
+// A device that reports no rate is left out.
 func Deliveries(m *Message, devices []Device, out []Delivery) []Delivery {
 	start, group := len(out), 0
 	for s := range m.Segments() {
@@ -295,7 +306,9 @@ func Deliveries(m *Message, devices []Device, out []Delivery) []Delivery {
 		}
 		o := ReadObservation(s)
 		term := o.term()
-		if term != mdcFlow && term != mdcFlowCurrent && term != mdcDoseRate {
+		switch term {
+		case mdcFlow, mdcFlowCurrent, mdcDoseRate, mdcWeight, mdcPumpStatus:
+		default:
 			continue
 		}
 		place, _ := o.Containment()
@@ -304,7 +317,7 @@ func Deliveries(m *Message, devices []Device, out []Delivery) []Delivery {
 			i--
 		}
 		q, err := o.Quantity()
-		if i < 0 || err != nil {
+		if i < 0 || err != nil && term != mdcPumpStatus {
 			continue
 		}
 		j := start
@@ -314,9 +327,23 @@ func Deliveries(m *Message, devices []Device, out []Delivery) []Delivery {
 		if j == len(out) {
 			out = append(out, Delivery{Device: i})
 		}
-		have := &out[j].Flow
+		d := &out[j]
+		switch term {
+		case mdcWeight:
+			if q.Unit.IsMass() {
+				d.Weight = q
+			}
+			continue
+		case mdcPumpStatus: // CWE, of which the text may stand alone
+			if d.State = o.Value.Component(1); d.State.IsEmpty() {
+				d.State = o.Value.Component(2)
+			}
+			continue
+		}
+		d.gives = true
+		have := &d.Flow
 		if term == mdcDoseRate {
-			have = &out[j].DoseRate
+			have = &d.DoseRate
 		}
 		switch c, ok := have.Cmp(q); {
 		case have.IsNone() || term == mdcFlowCurrent:
@@ -325,7 +352,7 @@ func Deliveries(m *Message, devices []Device, out []Delivery) []Delivery {
 			*have = device.Quantity{} // two drugs: neither is the rate now
 		}
 	}
-	return out
+	return slices.DeleteFunc(out, func(d Delivery) bool { return !d.gives })
 }
 
 // Quantity reads OBX-5 and OBX-6 of a numeric observation.

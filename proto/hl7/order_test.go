@@ -465,7 +465,14 @@ func TestDevices(t *testing.T) {
 		t.Errorf("%+v, %v", u, err)
 	}
 	v := hl7.Deliveries(&m, devices, nil)
-	if len(v) != 1 || v[0].Device != 0 || v[0].Flow.String() != "10.5 mL/h" || v[0].DoseRate.String() != "0.2 ug/kg/min" {
+	if len(v) != 1 || v[0].Device != 0 || v[0].Flow.String() != "10.5 mL/h" || v[0].DoseRate.String() != "0.2 ug/kg/min" || !v[0].Weight.IsNone() {
+		t.Errorf("%+v", v)
+	}
+	m = parse(t, strings.TrimSuffix(pcd01, "\r")+"\rOBX|90|CWE|184508^MDC_PUMP_STAT^MDC|1.1.1.5|^pump-status-infusing||||||R\r"+
+		"OBX|91|NM|68063^MDC_ATTR_PT_WEIGHT^MDC|1.1.2.8|70|263875^MDC_DIM_KILO_G^MDC|||||R\r"+
+		"OBX|92|CWE|184508^MDC_PUMP_STAT^MDC|1.9.1.5|^pump-status-off||||||R\r")
+	v = hl7.Deliveries(&m, devices, nil)
+	if len(v) != 1 || !v[0].State.Is("pump-status-off") || v[0].Weight.String() != "70 kg" {
 		t.Errorf("%+v", v)
 	}
 
