@@ -40,6 +40,26 @@ type Front struct {
 	mu      sync.Mutex
 	pending map[pendingKey]*pending
 	rates   map[string]*rate.Limiter // by sender
+	gives   map[string]given         // by pump
+}
+
+// A given is what a pump reported last.
+type given struct {
+	at                   time.Time
+	flow, dose, weightOf device.Quantity
+}
+
+// reportAge is how long a report holds: gateways report once a minute, or at each change.
+const reportAge = 5 * time.Minute
+
+// last is what a pump reported, unless that is too long ago.
+func (f *Front) last(pump string) given {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if g := f.gives[pump]; f.env.Now().Sub(g.at) <= reportAge {
+		return g
+	}
+	return given{}
 }
 
 // A reported is what a pump says that it gives.
@@ -56,19 +76,19 @@ func New(env *front.Env, p *Policy) *Front {
 	f := &Front{
 		env: env, changed: make(chan struct{}, 1), ask: env.Gate.Ask, report: env.Gate.Report,
 		delivering: make(chan struct{}, maxDelivering), reports: make(chan reported, maxReports), ending: context.Background(),
-		pending: map[pendingKey]*pending{}, rates: map[string]*rate.Limiter{},
+		pending: map[pendingKey]*pending{}, rates: map[string]*rate.Limiter{}, gives: map[string]given{},
 		listening: make(chan net.Addr, 1),
 	}
 	var last atomic.Uint64
 	last.Store(uint64(env.Now().UnixNano()))
 	f.answers = answerer{now: env.Now, next: func() uint64 { return last.Add(1) }}
-	f.policy.Store(p)
+	f.policy.Store(p.index())
 	return f
 }
 
 // Update takes over another policy: what is begun from now on follows it.
 func (f *Front) Update(p front.Policy) {
-	f.policy.Store(p.(*Policy))
+	f.policy.Store(p.(*Policy).index())
 	f.mu.Lock()
 	clear(f.rates)
 	f.mu.Unlock()
@@ -230,7 +250,10 @@ func (f *Front) heard(msg []byte, believed bool) {
 		if id == "" || doubt != "" {
 			continue
 		}
-		r := envelope.Report{Rate: d.DoseRate, Time: f.env.Now()}
+		f.mu.Lock()
+		f.gives[id] = given{f.env.Now(), d.Flow, d.DoseRate, d.Weight}
+		f.mu.Unlock()
+		r := envelope.Report{Rate: d.DoseRate, Weight: d.Weight, State: word(d.State.Raw()), Time: f.env.Now()}
 		if r.Rate.IsNone() {
 			r.Rate = d.Flow
 		}
@@ -240,4 +263,18 @@ func (f *Front) heard(msg []byte, believed bool) {
 			f.env.Log.Warn("too many reports at once; one is not counted", "front", p.Name, "device", id)
 		}
 	}
+}
+
+// word is a code as text, or "": what is no code may be a patient's name.
+func word(b []byte) string {
+	const most = 48
+	if len(b) > most {
+		return ""
+	}
+	for _, c := range b {
+		if c |= 0x20; (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '-' {
+			return ""
+		}
+	}
+	return string(b)
 }

@@ -115,15 +115,15 @@ func (p *Policy) all(doubt string) (asks []asking) {
 // OBX-18 (PCD TF-2 section 3.3.4.4.9) that a reader may take have to name the
 // same one.
 func (p *Policy) pump(e hl7.EntityID) (id, doubt string) {
-	names := []string{plain(e.ID.Text()), plain(e.UniversalID.Text()), plain(e.Name()), plain(e.Unique())}
-	for of, known := range p.Pumps {
-		if !slices.ContainsFunc(known, func(n string) bool { return slices.Contains(names, plain(n)) }) {
-			continue
-		}
-		if id != "" {
+	for _, name := range [...]string{e.ID.Text(), e.UniversalID.Text(), e.Name(), e.Unique()} {
+		of, ok := p.pumpOf[plain(name)]
+		switch {
+		case !ok:
+		case id != "" && id != of:
 			return "", "it names two pumps"
+		default:
+			id = of
 		}
-		id = of
 	}
 	return id, ""
 }

@@ -14,7 +14,7 @@ import (
 
 // testPolicy has the pumps of the ward.
 func testPolicy() *Policy {
-	return &Policy{Pumps: map[string][]string{"pump-3": {"ACDE48FFFE000303"}, "pump-4": {"AC-DE-48-FF-FE-00-03-04"}}}
+	return (&Policy{Pumps: map[string][]string{"pump-3": {"ACDE48FFFE000303"}, "pump-4": {"AC-DE-48-FF-FE-00-03-04"}}}).index()
 }
 
 // readText reads an order, and the pumps it asks with why nothing can be decided.

@@ -52,11 +52,52 @@ func TestReturns(t *testing.T) {
 		}
 	}
 	b.stop()
-	if len(b.told) != 2 || b.told[0].device != "pump-3" || b.told[0].report.Rate.String() != "0.2 ug/kg/min" {
-		t.Errorf("reported %+v", b.told)
+	if len(b.told) != 2 {
+		t.Fatalf("reported %+v", b.told)
+	}
+	for _, told := range b.told {
+		r := told.report
+		if told.device != "pump-3" || r.Rate.String() != "0.2 ug/kg/min" || r.Weight.String() != "70 kg" || r.State != "pump-status-infusing" {
+			t.Errorf("reported %+v", told)
+		}
 	}
 	if len(b.events) != 0 {
 		t.Errorf("%d events", len(b.events))
+	}
+}
+
+// TestLast: what the pump reported is the value now, and the weight that an order
+// has to have.
+func TestLast(t *testing.T) {
+	b := newBench(t, nil)
+	c := b.dial("ehr.stada.example")
+	order := func(control, weight string) (now, undecided string) {
+		t.Helper()
+		c.send(strings.Replace(noradrenaline(control, "0.3").String(), "||70|", "||"+weight+"|", 1))
+		c.answer()
+		r := b.asked[len(b.asked)-1].Request
+		return r.Command.Now.String(), r.Undecided
+	}
+	if now, doubt := order("1", "700"); now != "" || doubt != "" {
+		t.Errorf("before any report: now %q, %q", now, doubt)
+	}
+	gw := b.wayBack()
+	three, _ := ward.Pumps()
+	gw.send(string(ward.Report(time.Now(), "FL-1", three)))
+	gw.answer()
+	if now, doubt := order("2", "70.0"); now != "0.2 ug/kg/min" || doubt != "" {
+		t.Errorf("as reported: now %q, %q", now, doubt)
+	}
+	if now, doubt := order("3", "700"); now != "0.2 ug/kg/min" || doubt == "" {
+		t.Errorf("ten times the weight: now %q, %q", now, doubt)
+	}
+	b.front.mu.Lock()
+	g := b.front.gives["pump-3"]
+	g.at = g.at.Add(-reportAge - time.Second)
+	b.front.gives["pump-3"] = g
+	b.front.mu.Unlock()
+	if now, doubt := order("4", "700"); now != "" || doubt != "" {
+		t.Errorf("too long ago: now %q, %q", now, doubt)
 	}
 }
 

@@ -35,6 +35,8 @@ type Policy struct {
 	MessageBytes int           // of the largest message to the device
 	OrderRate    float64       // orders a second of one sender
 	OrderBurst   int
+
+	pumpOf map[string]string // id by name, as names are compared; see index
 }
 
 // A Party is an application, or one in a facility, as MSH names it.
@@ -216,6 +218,17 @@ func readMessages(r *strictyaml.Reader, n ast.Node, what string) (types []string
 func orders(t string) bool {
 	code, _, _ := strings.Cut(t, "^")
 	return slices.Contains([]string{"RGV", "ORM", "OMG", "OML", "OMP", "OMI", "OMN", "OMS", "OMD", "RDE", "RDS", "RAS", "OPL"}, code)
+}
+
+// index has the pumps found by name, however many there are.
+func (p *Policy) index() *Policy {
+	p.pumpOf = make(map[string]string, len(p.Pumps))
+	for id, names := range p.Pumps {
+		for _, n := range names {
+			p.pumpOf[plain(n)] = id
+		}
+	}
+	return p
 }
 
 // plain is a name of a device as it is compared: EUI-64 identifiers have many spellings.

@@ -315,7 +315,19 @@ func (s *session) put(ctx context.Context, r *received, asks []asking, release f
 			Front: r.p.Name, Device: asks[i].device, Actor: r.actor(), Peer: s.c.Peer,
 			Request: asks[i].request, Release: release, Gone: gone,
 		}
+		known := s.f.last(asks[i].device)
 		c := &a.Request.Command
+		if c.Now = known.flow; c.Value.Unit.IsDoseRate() {
+			c.Now = known.dose
+		}
+		if c.Verb != device.SetInfusionRate {
+			c.Now = device.Quantity{}
+		}
+		if w := a.Request.Weight; a.Request.Undecided == "" && !w.IsNone() && !known.weightOf.IsNone() {
+			if order, ok := w.Cmp(known.weightOf); !ok || order != 0 { // ten times the weight is ten times the flow
+				a.Request.Undecided = "its weight of the patient is not the one that the pump reports"
+			}
+		}
 		c.Actor, c.Role, c.Channel, c.Time = r.actor(), role, protection, s.f.env.Now().UnixNano()
 		answer := s.f.ask(ctx, a)
 		if !answer.Pass {
