@@ -13,10 +13,10 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"fmt"
-	"io"
 	"log/slog"
 	"math/big"
 	"net"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -33,7 +33,16 @@ import (
 	"github.com/myelin-health/myelin/proto/hl7"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if dir := os.Getenv(asGuard); dir != "" {
+		if err := guardProcess(dir); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // An authority gives out certificates.
 type authority struct {
@@ -477,5 +486,3 @@ func TestRelay(t *testing.T) {
 		t.Errorf("asked %+v", a)
 	}
 }
-
-var _ = io.EOF
