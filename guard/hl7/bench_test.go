@@ -50,7 +50,7 @@ name: bench
 version: 1
 author: {id: MH, role: prescriber}
 approver: {id: JR, role: nurse}
-risk: {record: RM-2026-014, manufacturer: "letter of 2 February 2026: no objection", accepted: {id: MH, role: prescriber}}
+risk: {record: RM-2026-014, manufacturer: "letter of 2 February 2026: no objection"}
 enforce: true
 therapy: drug infusion
 drug: noradrenaline
