@@ -77,7 +77,7 @@ func TestTorn(t *testing.T) {
 			if cut := slices.Contains(ends, at) || at == whole; r.Torn == 0 != (cut && how == 0) {
 				t.Fatalf("cut at %d, %d: %d bytes are said to be cut off", at, how, r.Torn)
 			}
-			if at%16 != 0 && how > 0 || at%4 != 0 && !slices.Contains(ends, at) { // opening takes a few fsyncs
+			if at%16 != 0 && how > 0 || at%8 != 0 && !slices.Contains(ends, at) { // opening takes a few fsyncs
 				continue
 			}
 			to := dir
@@ -448,7 +448,7 @@ func TestProperty(t *testing.T) {
 	// Each of its steps waits for the disk: a hundred rounds are for who asks for them.
 	if checks := flag.Lookup("rapid.checks"); checks.Value.String() == checks.DefValue {
 		defer checks.Value.Set(checks.DefValue)
-		checks.Value.Set("20")
+		checks.Value.Set("10")
 	}
 	rapid.Check(t, func(t *rapid.T) {
 		round++
@@ -590,4 +590,38 @@ func TestDisk(t *testing.T) {
 	}
 	l.Close()
 	wantOK(t, dir, k, 5, 0)
+}
+
+// TestHostileFolder: who signs that there is more than there is keeps nobody busy.
+func TestHostileFolder(t *testing.T) {
+	dir, k := t.TempDir(), newKey(t, "hostile", false)
+	c, err := sign(1<<47+300, (&tree{}).root(), k.Signer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	os.WriteFile(filepath.Join(dir, "checkpoint"), c.Note, 0o600)
+	os.MkdirAll(filepath.Join(dir, "journal"), 0o700)
+	if r := verify(t, dir, k); r.OK() || len(r.Problems) != maxProblems || r.More < maxMore {
+		t.Error(len(r.Problems), r.More)
+	}
+	if _, err := Open(dir, k.config()); err == nil {
+		t.Error("it is opened")
+	}
+	r, err := Read(dir, k.Verifier)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, i := range []int64{0, 1 << 47} {
+		if _, err := r.Prove(i); err == nil {
+			t.Error("a proof of what is not there")
+		}
+	}
+	if _, err := r.ProveGrowth(1 << 46); err == nil {
+		t.Error("a proof of what is not there")
+	}
+	os.Remove(filepath.Join(dir, "checkpoint"))
+	os.Mkdir(filepath.Join(dir, "checkpoint"), 0o700)
+	if r := verify(t, dir, k); r.OK() {
+		t.Error("a folder is a checkpoint")
+	}
 }

@@ -99,18 +99,19 @@ type folder string
 
 // read reads a file that may have so many bytes.
 func (d folder) read(path string, most int64) ([]byte, error) {
-	f, err := os.Open(filepath.Join(string(d), filepath.FromSlash(path)))
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	st, err := f.Stat()
+	name := filepath.Join(string(d), filepath.FromSlash(path))
+	st, err := os.Stat(name) // before it is opened: who opens a pipe waits
 	if err != nil {
 		return nil, err
 	}
 	if !st.Mode().IsRegular() || st.Size() > most {
 		return nil, &DamageError{path, -1, -1, fmt.Sprintf("no file of at most %d bytes", most)}
 	}
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
 	b := make([]byte, st.Size())
 	n, err := io.ReadFull(f, b)
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {

@@ -64,11 +64,11 @@ shown: the ones with these numbers, counted from 0, or the last ones.`,
 						return err
 					}
 				}
-				return r.Entries(from, r.Checkpoint.Size, say)
+				return more(args[0], r.Entries(from, r.Checkpoint.Size, say))
 			}
 			for _, n := range numbers {
 				if err := r.Entries(n, n+1, say); err != nil {
-					return noEntry(err, n, r)
+					return more(args[0], noEntry(err, n, r))
 				}
 			}
 			return nil
@@ -86,7 +86,17 @@ func openLedger(flags *ledgerFlags, dir string) (*ledger.Reader, error) {
 	if err != nil {
 		return nil, err
 	}
-	return ledger.Read(dir, k, witnesses...)
+	r, err := ledger.Read(dir, k, witnesses...)
+	return r, more(dir, err)
+}
+
+// more says of damage that was met where to read on.
+func more(dir string, err error) error {
+	var d *ledger.DamageError
+	if errors.As(err, &d) {
+		return fmt.Errorf("%w; 'myelin ledger verify %s' says what else is not as it was signed", err, dir)
+	}
+	return err
 }
 
 func entryNumbers(args []string) (numbers []int64, err error) {
@@ -102,7 +112,7 @@ func entryNumbers(args []string) (numbers []int64, err error) {
 
 func noEntry(err error, n int64, r *ledger.Reader) error {
 	if errors.Is(err, ledger.ErrNoEntry) {
-		return fmt.Errorf("no entry %d: the checkpoint shows %s, counted from 0", n, entriesOf(r.Checkpoint.Size))
+		err = fmt.Errorf("no entry %d: the checkpoint shows %s, counted from 0", n, entriesOf(r.Checkpoint.Size))
 	}
 	return err
 }
@@ -191,7 +201,7 @@ func ledgerExportVerb(c *console) *cobra.Command {
 			if err := c.to(out, func(w io.Writer) error {
 				b := bufio.NewWriterSize(w, 64<<10)
 				if err := r.Entries(from, to, func(i int64, entry []byte) error { return exportEntry(b, i, entry) }); err != nil {
-					return err
+					return more(args[0], err)
 				}
 				return b.Flush()
 			}); err != nil {
@@ -278,7 +288,7 @@ shows. Whoever has the ledger's public key checks it offline with
 			} else {
 				p, err := r.Prove(numbers[0])
 				if err != nil {
-					return noEntry(err, numbers[0], r)
+					return more(args[0], noEntry(err, numbers[0], r))
 				}
 				text, _ = p.AppendText(nil)
 			}
