@@ -55,6 +55,7 @@ type Log struct {
 	err     error      // no more is written
 	backlog []*group   // durable, and not in tiles
 	bytes   int        // of these
+	usual   int        // bytes of the last group
 	files   []int64    // of the journal
 
 	commit  sync.Mutex // guards the journal: one group is written at a time
@@ -92,7 +93,7 @@ func Open(dir string, cfg Config) (*Log, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if err := makeFolder(dir); err != nil {
 		return nil, err
 	}
 	l := &Log{
@@ -107,6 +108,20 @@ func Open(dir string, cfg Config) (*Log, error) {
 	}
 	go l.run()
 	return l, nil
+}
+
+// makeFolder makes a folder, and those around it, durable.
+func makeFolder(dir string) error {
+	if _, err := os.Stat(dir); err == nil {
+		return nil
+	}
+	if err := makeFolder(filepath.Dir(dir)); err != nil {
+		return err
+	}
+	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	return syncFolder(filepath.Dir(dir))
 }
 
 func (l *Log) release() error {
@@ -128,16 +143,24 @@ func (l *Log) load() error {
 	if l.checkpoint, err = ParseCheckpoint(b, l.cfg.Verifier); err != nil {
 		return &DamageError{"checkpoint", -1, -1, err.Error()}
 	}
-	if l.files, err = d.segments(); err != nil {
+	if l.files, err = d.segments(); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	if l.tree, err = d.edge(l.checkpoint.Size, l.checkpoint.Size); err != nil {
 		return err
 	}
 	begin := l.tree.size
-	if err := l.startAt(begin); err != nil {
-		return err
+	// Files of the journal that are older were to be removed: a loss of power may have
+	// kept any of them.
+	needed := len(l.files) - 1
+	for needed >= 0 && l.files[needed] > begin {
+		needed--
 	}
+	if needed < 0 {
+		return &DamageError{segmentPath(begin), begin, -1, "is missing: the journal does not begin where whole bundles end"}
+	}
+	old := l.files[:needed]
+	l.files = l.files[needed:]
 	// Up to the checkpoint the entries must be those that were signed.
 	tail := &group{first: l.checkpoint.Size}
 	last, _, err := d.journal(l.files, func(g group) {
@@ -168,29 +191,15 @@ func (l *Log) load() error {
 	if err := l.journal.resume(last); err != nil {
 		return err
 	}
+	for _, first := range old {
+		l.out.remove(segmentPath(first))
+	}
 	// The names may be younger than the last time that this folder was durable.
 	if err := errors.Join(syncFolder(filepath.Join(l.dir, "journal")), syncFolder(l.dir)); err != nil {
 		return err
 	}
 	_, err = l.publish()
 	return err
-}
-
-// startAt finds the file of the journal that has the entry from which on it is needed.
-// Older ones were to be removed: a loss of power may have kept any of them.
-func (l *Log) startAt(entry int64) error {
-	i := len(l.files) - 1
-	for i >= 0 && l.files[i] > entry {
-		i--
-	}
-	if i < 0 {
-		return &DamageError{segmentPath(entry), entry, -1, "is missing: the journal does not begin where whole bundles end"}
-	}
-	for _, first := range l.files[:i] {
-		l.out.remove(segmentPath(first))
-	}
-	l.files = l.files[i:]
-	return nil
 }
 
 // begin makes an empty ledger.
@@ -285,7 +294,7 @@ func (l *Log) join(entry []byte) (int64, error) {
 	g := l.open
 	leads := g == nil
 	if leads {
-		g = &group{first: l.next, done: make(chan struct{})}
+		g = &group{first: l.next, entries: make([]byte, 0, l.usual), done: make(chan struct{})}
 		l.open = g
 	}
 	index := l.next
@@ -329,6 +338,7 @@ func (l *Log) write(g *group) {
 	if g.err = err; err == nil {
 		l.backlog = append(l.backlog, g)
 		l.bytes += len(g.entries)
+		l.usual = len(g.entries)
 		if l.bytes > backlogBytes/2 {
 			signal(l.hurry)
 		}
