@@ -1,6 +1,8 @@
 // SPDX-FileCopyrightText: 2026 The Myelin authors
 // SPDX-License-Identifier: Apache-2.0
 
+//go:build unix
+
 package ledger
 
 import (
@@ -10,24 +12,10 @@ import (
 	"runtime"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
-
-	"github.com/myelin-health/myelin/device"
-	"github.com/myelin-health/myelin/event"
 )
-
-// A verdict as the guard records it: some 350 bytes.
-func verdict() *event.Event {
-	e := &event.Event{
-		Kind: event.VerdictGiven, Time: time.Date(2026, 3, 3, 6, 9, 0, 123456789, time.UTC).UnixNano(),
-		Device: device.Address{Kind: device.Host, Value: "pump-3"}, Peer: device.Address{Kind: device.IP, Value: "10.20.8.11"},
-	}
-	e.Add(event.Text(event.Front, "gw-icu-front"), event.Int(event.Verb, device.SetInfusionRate), event.Int(event.Effect, device.Increases),
-		event.Text(event.Value, "4 ug/kg/min"), event.Text(event.Actor, "CastorEHR"), event.Int(event.Verdict, device.Deny),
-		event.Text(event.Reason, "envelope line 12: set-infusion-rate max 1.0 ug/kg/min"), event.Bool(event.Enforced, true))
-	return e
-}
 
 // BenchmarkRecord is one event after another by so many callers, each of whom waits until
 // its own is durable. The checkpoints that are written meanwhile, and the last, are in it.
@@ -45,6 +33,7 @@ func BenchmarkRecord(b *testing.B) {
 			left.Store(int64(b.N))
 			b.SetBytes(int64(len(AppendEvent(nil, verdict()))))
 			b.ResetTimer()
+			before := spent(b)
 			var wg sync.WaitGroup
 			for range callers {
 				wg.Go(func() {
@@ -62,8 +51,18 @@ func BenchmarkRecord(b *testing.B) {
 				b.Fatal(err)
 			}
 			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "entries/s")
+			b.ReportMetric(float64(b.N)/(spent(b)-before).Seconds(), "entries/cpu-s")
 		})
 	}
+}
+
+// spent is the CPU time of this process, which others on the machine do not change much.
+func spent(b *testing.B) time.Duration {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
 // BenchmarkFsync is the floor: one caller writes as many bytes and waits for the disk.

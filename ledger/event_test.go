@@ -12,12 +12,25 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"pgregory.net/rapid"
 
 	"github.com/myelin-health/myelin/device"
 	"github.com/myelin-health/myelin/event"
 )
+
+// A verdict as the guard records it: some 350 bytes.
+func verdict() *event.Event {
+	e := &event.Event{
+		Kind: event.VerdictGiven, Time: time.Date(2026, 3, 3, 6, 9, 0, 123456789, time.UTC).UnixNano(),
+		Device: device.Address{Kind: device.Host, Value: "pump-3"}, Peer: device.Address{Kind: device.IP, Value: "10.20.8.11"},
+	}
+	e.Add(event.Text(event.Front, "gw-icu-front"), event.Int(event.Verb, device.SetInfusionRate), event.Int(event.Effect, device.Increases),
+		event.Text(event.Value, "4 ug/kg/min"), event.Text(event.Actor, "CastorEHR"), event.Int(event.Verdict, device.Deny),
+		event.Text(event.Reason, "envelope line 12: set-infusion-rate max 1.0 ug/kg/min"), event.Bool(event.Enforced, true))
+	return e
+}
 
 func TestRecord(t *testing.T) {
 	dir, k := t.TempDir(), newKey(t, "events", false)

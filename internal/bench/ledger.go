@@ -18,7 +18,7 @@ func ledger(dir string) error {
 	if out, err := exec.Command("go", "test", "-c", "-o", binary, "./ledger").CombinedOutput(); err != nil {
 		return fmt.Errorf("go test -c: %w: %s", err, out)
 	}
-	fmt.Printf("\nthe ledger, on one core\n%-30s %12s %12s\n", "", "us", "entries/s")
+	fmt.Printf("\nthe ledger, on one core\n%-30s %12s %12s %14s\n", "", "us", "entries/s", "entries/cpu-s")
 	for _, m := range []struct {
 		match  string
 		rounds int
@@ -38,7 +38,11 @@ func ledger(dir string) error {
 		if v["entries/s"] == 0 {
 			v["entries/s"] = 1e9 / v["ns/op"]
 		}
-		fmt.Printf("%-30s %12.1f %12.0f\n", name, v["ns/op"]/1e3, v["entries/s"])
+		cpu := ""
+		if n := v["entries/cpu-s"]; n > 0 {
+			cpu = fmt.Sprintf(" %14.0f", n)
+		}
+		fmt.Printf("%-30s %12.1f %12.0f%s\n", name, v["ns/op"]/1e3, v["entries/s"], cpu)
 	}
 	return nil
 }
