@@ -268,6 +268,18 @@ func (t *target) shown(listed bool) string {
 	return "a name that is not listed, port " + port
 }
 
+// learned is the target for a list to be proposed from.
+func (t *target) learned(listed bool) string {
+	port := strconv.Itoa(int(t.port))
+	switch {
+	case t.addr.IsValid():
+		return net.JoinHostPort(t.addr.WithZone("").String(), port)
+	case listed:
+		return net.JoinHostPort(t.host, port)
+	}
+	return t.shown(false)
+}
+
 func (f *Egress) handle(ctx context.Context, c *front.Conn) {
 	p := f.policy.Load()
 	if a, err := netip.ParseAddr(c.Peer.Value); len(p.Peers) > 0 && (err != nil || !within(p.Peers, a)) {
@@ -339,7 +351,7 @@ func (p *EgressPolicy) enforced() *front.Settings {
 // allows it and could not be reached.
 func (f *Egress) open(ctx context.Context, p *EgressPolicy, c *front.Conn, t *target) (net.Conn, *Destination, string) {
 	row := p.row(t.host, t.addr, t.port)
-	f.env.Learned.Saw(p.Name, "connect", t.shown(row != nil))
+	f.env.Learned.Saw(p.Name, "connect", t.learned(row != nil))
 	if row == nil {
 		why := "it is on no list of what this device may open"
 		if f.env.Refused(&p.Settings, c.Peer, "open", t.shown(false), why) {
