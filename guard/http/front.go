@@ -33,6 +33,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -44,6 +45,7 @@ import (
 	"github.com/myelin-health/myelin/guard/envelope"
 	"github.com/myelin-health/myelin/guard/front"
 	"github.com/myelin-health/myelin/guard/gate"
+	"github.com/myelin-health/myelin/proto/fhir"
 )
 
 // A Front is an HTTP front.
@@ -181,6 +183,8 @@ func (f *Front) handle(ctx context.Context, c *front.Conn) {
 		default:
 		}
 		if !again {
+			s.leave()
+			s.linger()
 			return
 		}
 	}
@@ -241,6 +245,19 @@ func (s *session) refused(in *interaction, reason string) bool {
 	return s.f.env.Refused(&s.p.Settings, s.c.Peer, operation, target, reason)
 }
 
+// learn counts a use, for a list to be proposed from. What a list cannot have is
+// left out, as is what may be anything: a path, the name of an operation that
+// nobody knows.
+func (s *session) learn(in *interaction) {
+	known := slices.Contains(interactions[1:], in.word) && (in.word != "batch" || in.sure) || in.word != "" && in.word[0] == '$' &&
+		(fhir.ParseInteraction([]byte("GET"), []byte("/Patient/"+in.word)).Operation == in.word || slices.ContainsFunc(s.p.Allow, func(r Rule) bool {
+			return slices.Contains(r.Interactions, in.word)
+		}))
+	if known && in.target() == in.typ {
+		s.f.env.Learned.Saw(s.p.Name, s.client, in.word, in.typ)
+	}
+}
+
 // always records what is refused even where the lists only observe, because it
 // could not be forwarded with one meaning.
 func (s *session) always(in *interaction, reason string) {
@@ -259,7 +276,7 @@ func (s *session) always(in *interaction, reason string) {
 // serve is a request to the device.
 func (s *session) serve(r *request) bool {
 	again := !r.closes
-	if !contains(s.p.Hosts, strings.ToLower(r.get("Host"))) {
+	if !slices.Contains(s.p.Hosts, strings.ToLower(r.get("Host"))) {
 		no := &refusal{421, "not-found", "this is not the host that the request names"}
 		s.always(nil, no.why)
 		return s.lastly(no)
@@ -268,7 +285,7 @@ func (s *session) serve(r *request) bool {
 		return s.lastly(&refusal{429, "throttled", "too many requests a second; wait, and ask again"})
 	}
 	in, why := parseInteraction(s.p.Base, r.method, r.path, r.query)
-	s.f.env.Learned.Saw(s.p.Name, s.client, in.operation(), in.target())
+	s.learn(&in)
 	if why != "" {
 		if s.refused(&in, why) {
 			return s.lastly(&refusal{400, "not-supported", why})
@@ -302,15 +319,6 @@ func (s *session) serve(r *request) bool {
 		return s.answer(no, again)
 	}
 	return s.forward(r, &in, body, answers) && again
-}
-
-func contains(list []string, s string) bool {
-	for _, l := range list {
-		if l == s {
-			return true
-		}
-	}
-	return false
 }
 
 func forbidden(in *interaction) *refusal {
@@ -367,13 +375,14 @@ func (s *session) judge(r *request, in *interaction, body []byte) ([]order, *ref
 		c = *got
 	}
 	if in.word == "batch" && c.bundle != "" {
-		in.word = c.bundle
+		in.word, in.sure = c.bundle, true
+		s.learn(in)
 		if !s.p.allows(s.client, in) && s.refused(in, "no rule allows it to this client") {
 			return nil, forbidden(in)
 		}
 		for i := range c.entries {
 			e := &c.entries[i].interaction
-			s.f.env.Learned.Saw(s.p.Name, s.client, e.operation(), e.target())
+			s.learn(e)
 			if !s.p.allows(s.client, e) && s.refused(e, "no rule allows an entry of a "+c.bundle+" to this client") {
 				return nil, forbidden(e)
 			}
@@ -575,15 +584,21 @@ func (s *session) answer(no *refusal, again bool) bool {
 	return err == nil && again
 }
 
-// lastly tells why not and ends the connection, whose next bytes may be
-// anything. What still comes is read for a while, or the answer would be lost
-// with a reset.
+// lastly tells why not and ends the connection, whose next bytes may be anything.
 func (s *session) lastly(no *refusal) bool {
 	s.answer(no, false)
+	return false
+}
+
+// linger ends a connection after its last answer. What the other side still
+// sends is read for a while: an answer is lost with the reset that unread bytes
+// would cause.
+func (s *session) linger() {
+	s.c.End()
+	s.c.Begin()
 	if s.c.CloseWrite() == nil {
 		_, _ = io.CopyN(io.Discard, s.src.br, maxLinger)
 	}
-	return false
 }
 
 const maxLinger = 256 << 10 // bytes

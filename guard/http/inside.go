@@ -70,9 +70,17 @@ func (in *inside) wake() bool {
 	}
 	_ = in.SetReadDeadline(time.Unix(1, 0))
 	err := <-in.resting
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		// Its end may have come, and the reader been woken before it looked.
+		_ = in.SetReadDeadline(time.Now().Add(glance))
+		_, err = in.br.Peek(1)
+	}
 	in.resting = nil
 	return errors.Is(err, os.ErrDeadlineExceeded)
 }
+
+// glance is how long a read waits that only looks what is there.
+const glance = 250 * time.Microsecond
 
 func (in *inside) close() {
 	in.Conn.Close()

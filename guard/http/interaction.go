@@ -18,7 +18,7 @@ type interaction struct {
 	id      string // of one resource, or ""
 	path    string // of pathWord
 	include bool   // a search that draws in resources of other types
-	reads   bool   // it changes nothing
+	sure    bool   // of a batch: its body says that it is one, and no transaction
 }
 
 // pathWord is the word for what is not FHIR.
@@ -43,7 +43,7 @@ func parseInteraction(base, method, path, query string) (in interaction, why str
 		if method != "GET" && method != "HEAD" {
 			return in, "this is no interaction of FHIR that has one meaning; outside FHIR this front only reads"
 		}
-		in = interaction{word: pathWord, path: path, reads: true}
+		in = interaction{word: pathWord, path: path}
 	}
 	if in.include, why = parameters(query); why != "" {
 		return in, why
@@ -53,7 +53,6 @@ func parseInteraction(base, method, path, query string) (in interaction, why str
 
 func fhirInteraction(method string, seg []string, query string) (in interaction, ok bool) {
 	get := method == "GET" || method == "HEAD"
-	in.reads = get
 	if typeName.MatchString(seg[0]) {
 		in.typ, seg = seg[0], seg[1:]
 	} else if seg[0] == "" { // the base itself
@@ -101,7 +100,6 @@ func fhirInteraction(method string, seg []string, query string) (in interaction,
 	case len(seg) == 1 && seg[0] == "_history":
 		return one("history", "")
 	case len(seg) == 1 && seg[0] == "_search":
-		in.reads = true
 		return one("", "search")
 	case len(seg) == 1 && operationName.MatchString(seg[0]):
 		return one(seg[0], seg[0])
@@ -136,7 +134,7 @@ func fhirInteraction(method string, seg []string, query string) (in interaction,
 		in.typ, in.id = seg[0], ""
 		return one("search", "")
 	case len(seg) == 2 && typeName.MatchString(seg[0]) && seg[1] == "_search":
-		in.typ, in.id, in.reads = seg[0], "", true
+		in.typ, in.id = seg[0], ""
 		return one("", "search")
 	}
 	return in, false

@@ -21,7 +21,7 @@ import (
 // deletes, has to be on the list.
 func (s *session) report(r *request) bool {
 	in, why := parseInteraction(s.p.Base, r.method, r.path, r.query)
-	s.f.env.Learned.Saw(s.p.Name, s.client, in.operation(), in.target())
+	s.learn(&in)
 	writes := r.method == "POST" || r.method == "PUT" || r.method == "PATCH"
 	listed := why == "" && (in.word == "batch" || s.p.allows(s.client, &in))
 	if !writes || in.word == "search" {
@@ -72,11 +72,12 @@ func (s *session) listed(r *request, in *interaction, body []byte, listed bool) 
 		c, why := readContent(r.get("Content-Type"), body, s.p.Base)
 		<-s.f.judges
 		if listed = why == "" && c.bundle != ""; listed {
-			in.word = c.bundle
+			in.word, in.sure = c.bundle, true
+			s.learn(in)
 			listed = s.p.allows(s.client, in)
 			for i := range c.entries {
 				e := &c.entries[i].interaction
-				s.f.env.Learned.Saw(s.p.Name, s.client, e.operation(), e.target())
+				s.learn(e)
 				listed = listed && s.p.allows(s.client, e)
 			}
 		} else if why != "" {
