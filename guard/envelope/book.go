@@ -176,12 +176,17 @@ func (b *Book) open() error {
 		b.clock.Reading = b.cfg.Clock()
 		return nil
 	}
-	b.tick()
-	for name, a := range b.accounts {
-		b.do(&record{Op: opDied, Device: name, At: b.clock.Now, Given: closed})
-		a.forget(b.clock.Now)
-	}
+	b.died(closed)
 	return nil
+}
+
+// died says of every device that nobody knows what was in flight when the book was
+// last written.
+func (b *Book) died(closed bool) {
+	now := b.tick()
+	for _, name := range slices.Sorted(maps.Keys(b.accounts)) {
+		b.do(&record{Op: opDied, Device: name, At: now, Given: closed})
+	}
 }
 
 // begin makes durable that the book was opened.
@@ -208,6 +213,9 @@ func (b *Book) replay(texts [][]byte) (closed bool, err error) {
 			if err := b.apply(r); err != nil {
 				return false, fmt.Errorf("%w: batch %d: %w", ErrDamaged, n, err)
 			}
+		}
+		if !t.Clock.Now.sane() || t.Clock.Now.Least < b.clock.Now.Least {
+			return false, fmt.Errorf("%w: batch %d: its time", ErrDamaged, n)
 		}
 		b.clock, b.next, closed = t.Clock, max(b.next, t.Next), t.Closed
 	}
@@ -290,11 +298,14 @@ func (b *Book) apply(r *record) error {
 		}
 		for _, a := range b.accounts {
 			a.shift(*r.Shift)
+			if !a.sane() {
+				return errRecord
+			}
 		}
 		return nil
 	}
 	if r.Op == opSnapshot {
-		if r.Account == nil {
+		if r.Account == nil || !r.Account.sane() {
 			return errRecord
 		}
 		known := r.Account.Known
@@ -304,7 +315,7 @@ func (b *Book) apply(r *record) error {
 		return err
 	}
 	a := b.account(r.Device, r.At)
-	if a == nil || r.At.Least < a.Mark.Least || r.At.Most < a.Mark.Most {
+	if a == nil || !r.At.sane() || r.At.Least < a.Mark.Least || r.At.Most < a.Mark.Most {
 		return errRecord
 	}
 	return a.apply(r)
@@ -385,6 +396,55 @@ func (a *account) apply(r *record) error {
 // sane reports whether a shape is one that a command can have.
 func (s *shape) sane() bool {
 	return s.Kind < kindCount && s.Lo >= 0 && s.Lo <= s.Hi && s.Hi <= maxAmount && s.Least >= 0 && s.Most >= 0 && s.Least <= forever && s.Most <= forever
+}
+
+// sane reports whether a moment is one that a clock can have come to.
+func (m moment) sane() bool {
+	return m.Least >= 0 && m.Least <= m.Most && m.Most < forever/2
+}
+
+// sane reports whether an account that was read has no number that would not fit.
+func (a *account) sane() bool {
+	ok := true
+	moments := func(ms ...moment) {
+		for _, m := range ms {
+			ok = ok && m.Least >= -forever && m.Least <= forever && m.Most >= -forever && m.Most <= forever
+		}
+	}
+	amounts := func(lo, hi int64) { ok = ok && lo >= 0 && lo <= hi && hi <= maxAmount }
+	programs := func(p *program) {
+		for i := range p {
+			moments(p[i].Until)
+			amounts(p[i].Lo, p[i].Hi)
+		}
+		ok = ok && p[base].Until == always
+	}
+	moments(a.Since, a.Mark, a.Confirmed)
+	programs(&a.Sure)
+	programs(&a.Runs)
+	for _, s := range a.Past {
+		moments(s.Begin)
+		amounts(s.Lo, s.Hi)
+	}
+	for _, d := range a.Doses {
+		moments(d.From, d.To)
+		amounts(d.Lo, d.Hi)
+	}
+	for _, l := range a.Last {
+		moments(l.At, l.Until)
+	}
+	for _, e := range a.Open {
+		if e == nil || !e.Shape.sane() || e.Takes < 0 || e.Takes > gap {
+			return false
+		}
+		moments(e.Begin, e.Sent)
+		programs(&e.Under)
+		programs(&e.Program)
+		for _, l := range e.Before {
+			moments(l.At, l.Until)
+		}
+	}
+	return ok && len(a.Past) <= 2*maxSections && len(a.Doses) <= 2*maxDoses && len(a.Open) <= 2*maxOpen && a.Mark.sane()
 }
 
 // signal wakes the writer.
