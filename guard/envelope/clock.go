@@ -99,6 +99,18 @@ func (s shift) ofEnd(m *moment) {
 	}
 }
 
+const rebaseAfter = forever / 8
+
+// rebase begins both scales anew: what was before now is negative. A time that was
+// proven before is forgotten.
+func (c *clock) rebase() shift {
+	s := shift{From: moment{1 - forever, 1 - forever}, Least: -c.Now.Least, Most: -c.Now.Most}
+	s.of(&c.Now)
+	s.of(&c.At)
+	c.Signed = anchor{}
+	return s
+}
+
 // sign takes a proven time: now is from first to last. When one was proven before
 // the machine was started, once, then it is known how long that took.
 func (c *clock) sign(first, last int64) (s shift, err error) {

@@ -360,3 +360,166 @@ func TestClock(t *testing.T) {
 	w.wait(5 * time.Hour)
 	w.has(e, 0, "4..4, planned 4")
 }
+
+// TestManyReboots: the scales do not run over.
+func TestManyReboots(t *testing.T) {
+	w := newWorldQuick(t)
+	defer func() { w.Book.Close() }()
+	e := load(t, insulin)
+	w.give(e, device.SetBasalRate, "1 U/h", "")
+	w.give(e, device.SetTemporaryBasal, "2 U/h", "90 min")
+	for i := range 500 {
+		w.Book.Close()
+		w.now = Reading{Wall: w.now.Wall, Uptime: 1e9, Boot: fmt.Sprint(i)}
+		w.start()
+		if v := w.View(ward, e); v.Sums[0].Counted.Coefficient < 1e6 || w.broken != nil {
+			t.Fatal(i, v.Sums, w.broken)
+		}
+		w.wait(time.Hour)
+		if i == 3 {
+			w.give(e, device.SetBasalRate, "1 U/h", "")
+		}
+	}
+	w.wait(4 * time.Hour)
+	w.has(e, 0, "4..4, planned 4")
+	if w.clock.Now.Most > forever/4 {
+		t.Fatal(w.clock.Now)
+	}
+}
+
+// TestLostRescue: a rescue waits for no record, and may be forgotten when the guard is
+// killed: then nothing is sure that runs, until the device says so.
+func TestLostRescue(t *testing.T) {
+	w := newWorldQuick(t)
+	defer func() { w.Book.Close() }()
+	e := load(t, insulin)
+	w.give(e, device.SetBasalRate, "1 U/h", "")
+	w.give(e, device.DeliverBolus, "1 U", "")
+	w.flush()
+	w.stopHard() // before the record of: suspend 30 min
+	w.start()
+	w.wait(30 * time.Minute)
+	w.has(e, 0, "0..1.5, planned 5")
+	if err := w.Report(ward, e, &Report{Rate: quantity(t, "1 U/h")}); err != nil {
+		t.Fatal(err)
+	}
+	w.wait(30 * time.Minute)
+	w.has(e, 0, "0.5..2, planned 5")
+}
+
+// TestReportedLater: what the device says now may have run since it said so last, and
+// not before.
+func TestReportedLater(t *testing.T) {
+	w := newWorldQuick(t)
+	defer func() { w.Book.Close() }()
+	e := load(t, insulin)
+	report := func(rate string) {
+		t.Helper()
+		if err := w.Report(ward, e, &Report{Rate: quantity(t, rate)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	report("1 U/h")
+	w.wait(time.Hour)
+	report("1 U/h")
+	w.wait(time.Hour)
+	report("2 U/h")
+	w.has(e, 0, "2..3, planned 8")
+	w.wait(time.Hour)
+	report("0.5 U/h")
+	w.has(e, 0, "2.5..5, planned 5.5")
+	for range 2 {
+		w.kill()
+		w.has(e, 0, "2.5..5, planned 5.5")
+	}
+	// What cannot be counted is said, and no number is made up.
+	if err := w.Report(ward, e, &Report{Rate: quantity(t, "1 mL/h")}); !errors.Is(err, ErrNotCounted) || w.View(ward, e).NotCounted == "" {
+		t.Fatal(err)
+	}
+	if err := w.Report(ward, e, &Report{Rate: quantity(t, "1 mL/h"), Concentration: quantity(t, "100 U/mL")}); err != nil {
+		t.Fatal(err)
+	}
+	if v := w.View(ward, e); v.Rate[0].String() != "100.000000 [iU]/h" {
+		t.Fatal(v.Rate)
+	}
+}
+
+// TestReportedDoses: a dose that the device names is exactly what it says, and each
+// record of its history counts once.
+func TestReportedDoses(t *testing.T) {
+	w := newWorldQuick(t)
+	defer func() { w.Book.Close() }()
+	e := load(t, insulin)
+	w.Report(ward, e, &Report{Rate: quantity(t, "0 U/h")})
+	_, res, err := w.Reserve(ward, e, ask(t, device.DeliverBolus, "4 U", ""))
+	if err != nil {
+		t.Fatal(err)
+	}
+	res.Sent()
+	res.Doubted()
+	w.has(e, 0, "0..4, planned 4")
+	if d := w.Doubts(); len(d) != 1 || d[0].Value.String() != "4 [iU]" || d[0].Verb != device.DeliverBolus || d[0].Actor != "ehr" || d[0].ID != res.ID() {
+		t.Fatal(d)
+	}
+	w.Report(ward, e, &Report{Amount: quantity(t, "1 U"), Reservation: res.ID()})
+	w.wait(10 * time.Minute)
+	w.has(e, 0, "1..4, planned 4")
+	w.Report(ward, e, &Report{Amount: quantity(t, "1.5 U"), Reservation: res.ID(), Final: true})
+	w.has(e, 0, "1.5..1.5, planned 1.5")
+	for range 2 {
+		w.Report(ward, e, &Report{Amount: quantity(t, "2 U"), Record: 7}) // at the keypad
+		w.Report(ward, e, &Report{Amount: quantity(t, "9 U"), Record: 6})
+		w.has(e, 0, "1.5..3.5, planned 3.5")
+		w.kill()
+	}
+}
+
+// TestSuperseded: a rate in doubt matters until another one was taken that was asked
+// for after it.
+func TestSuperseded(t *testing.T) {
+	w := newWorldQuick(t)
+	defer func() { w.Book.Close() }()
+	e := load(t, insulin)
+	w.give(e, device.SetBasalRate, "0.5 U/h", "")
+	_, res, _ := w.Reserve(ward, e, ask(t, device.SetBasalRate, "2 U/h", ""))
+	res.Sent()
+	res.Doubted()
+	w.wait(time.Hour)
+	w.has(e, 0, "0.5..2, planned 8")
+	w.give(e, device.SetBasalRate, "1 U/h", "")
+	w.has(e, 0, "0.5..2, planned 5")
+	if err := w.Settle(res.ID(), true, "JR"); err != nil { // too late to matter
+		t.Fatal(err)
+	}
+	w.has(e, 0, "0.5..2, planned 5")
+	if err := w.Settle(res.ID(), true, "JR"); !errors.Is(err, ErrUnknown) {
+		t.Fatal(err)
+	}
+}
+
+// TestTooManyOpen: what waits for an answer has to be told apart; when there is no
+// room changes are refused, and rescues pass.
+func TestTooManyOpen(t *testing.T) {
+	w := newWorldQuick(t)
+	defer func() { w.Book.Close() }()
+	e := load(t, insulin)
+	for range maxOpen {
+		_, res, err := w.Reserve(ward, e, ask(t, device.DeliverBolus, "0.1 U", ""))
+		if res == nil || err != nil {
+			t.Fatal(err)
+		}
+		res.Sent()
+		res.Doubted()
+	}
+	d, res, _ := w.Reserve(ward, e, ask(t, device.DeliverBolus, "0.1 U", ""))
+	if d.Verdict != device.Deny || d.Reason != reasonOpen || res != nil {
+		t.Fatal(d)
+	}
+	if d, _, err := w.Reserve(ward, e, ask(t, device.CancelBolus, "", "")); !d.Rescue || err != nil {
+		t.Fatal(d, err)
+	}
+	w.kill()
+	if n := len(w.Doubts()); n != maxOpen {
+		t.Fatal(n)
+	}
+}
