@@ -17,6 +17,7 @@ import (
 	"math/big"
 	"net"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -196,6 +197,48 @@ type bench struct {
 	events []event.Event
 	ask    func(*gate.Ask) *gate.Answer
 	told   []reported
+
+	// With a book, the gate decides by envelopes.
+	book    *envelope.Book
+	devices map[string]gate.Device
+	people  []gate.Person
+	gate    *gate.Gate
+	counted chan struct{} // a token for each report
+}
+
+const noradrenalineEnvelope = `envelope: 1
+name: noradrenaline, intensive care
+version: 3
+author: {id: MH, role: prescriber}
+approver: {id: JR, role: nurse}
+risk: {record: RM-2026-014, manufacturer: "letter of 2 February 2026: no objection"}
+enforce: true
+therapy: drug infusion
+drug: noradrenaline
+sums:
+  unit: ug/kg
+  windows:
+    - {window: 1h, highest: 48 ug/kg}
+verbs:
+  set-infusion-rate: {min: 0.02 ug/kg/min, max: 1.0 ug/kg/min, confirm: second-person, above: 0.5 ug/kg/min, hold: 5m, takes: 1m}
+`
+
+// enveloped has pump-3 and pump-4 judged by the envelope, from the next start on.
+func (b *bench) enveloped() {
+	b.t.Helper()
+	b.stop()
+	e, err := envelope.Load("noradrenaline.yaml", []byte(noradrenalineEnvelope))
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	if b.book, err = envelope.OpenBook(envelope.Config{Path: filepath.Join(b.state, "doses")}); err != nil {
+		b.t.Fatal(err)
+	}
+	b.t.Cleanup(func() { b.stop(); b.book.Close() })
+	d := gate.Device{Therapy: device.DrugInfusion, Envelope: e}
+	b.devices = map[string]gate.Device{"pump-3": d, "pump-4": d}
+	b.people = []gate.Person{{ID: "MH", Role: envelope.Prescriber}}
+	b.start()
 }
 
 // An ehrPeer takes application answers on connections of their own.
@@ -244,7 +287,7 @@ func newEHR(t testing.TB, ca *authority) *ehrPeer {
 
 func newBench(t testing.TB, change func(*Policy)) *bench {
 	t.Helper()
-	b := &bench{t: t, ca: newAuthority(t), gateway: newGateway(t), state: t.TempDir()}
+	b := &bench{t: t, ca: newAuthority(t), gateway: newGateway(t), state: t.TempDir(), counted: make(chan struct{}, 1024)}
 	b.ehr = newEHR(t, b.ca)
 	guard := b.ca.issue(t, "guard.stada.example")
 	limits := front.DefaultLimits
@@ -301,13 +344,16 @@ func (b *bench) start() {
 		b.events = append(b.events, *e)
 		return nil
 	}
-	g := gate.New(gate.Config{Record: record, Now: time.Now, Page: "https://guard.icu:8443/"})
+	g := gate.New(gate.Config{Record: record, Now: time.Now, Page: "https://guard.icu:8443/", Devices: b.devices, Book: b.book, People: b.people})
+	b.gate = g
 	env := &front.Env{
 		Gate: g, Record: record, Metrics: front.NewMetrics(prometheus.NewRegistry()), Learned: &front.Learned{},
 		Log: slog.New(slog.DiscardHandler), Now: time.Now, State: b.state,
 	}
 	b.front = New(env, b.policy)
-	b.front.ask = func(_ context.Context, a *gate.Ask) *gate.Answer {
+	decided := b.front.ask
+	count := b.front.report
+	b.front.ask = func(ctx context.Context, a *gate.Ask) *gate.Answer {
 		b.mu.Lock()
 		b.asked = append(b.asked, *a)
 		decide := b.ask
@@ -317,12 +363,19 @@ func (b *bench) start() {
 				return d
 			}
 		}
+		if b.book != nil {
+			return decided(ctx, a)
+		}
 		return &gate.Answer{Verdict: device.Allow, Pass: true, Enforced: true}
 	}
 	b.front.report = func(id string, r *envelope.Report) {
+		if b.book != nil {
+			count(id, r)
+		}
 		b.mu.Lock()
 		defer b.mu.Unlock()
 		b.told = append(b.told, reported{id, *r})
+		b.counted <- struct{}{}
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)

@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"github.com/myelin-health/myelin/device"
+	"github.com/myelin-health/myelin/event"
 	"github.com/myelin-health/myelin/guard/front"
 	"github.com/myelin-health/myelin/guard/gate"
 	"github.com/myelin-health/myelin/internal/testpeer"
@@ -72,7 +73,7 @@ func storyBench(t *testing.T) (b *bench, castor *legacy.Castor, gw *legacy.FlowL
 		r.Listen, r.Forward = front.Side{Address: way}, front.Side{Address: castorAddr, Clear: "a test"}
 		p.Returns["ehr"] = r
 	})
-	b.ask = noradrenalineLimit
+	b.enveloped()
 	return b, castor, gw, heard
 }
 
@@ -113,6 +114,13 @@ func TestStory(t *testing.T) {
 		t.Errorf("the gateway %+v\nthe hospital information system %+v", s, h)
 	}
 	b.stop()
+	var said []string
+	for _, e := range b.events {
+		said = append(said, e.Kind.String()+" "+e.Text(event.Actor)+": "+e.Text(event.Reason))
+	}
+	if want := []string{"verdict-given : who asks is not proven", "verdict-given ehr: it asks for more than the most of 1.0 ug/kg/min", "verdicts-counted : "}; !slices.Equal(said, want) {
+		t.Errorf("recorded %q", said)
+	}
 	if len(b.told) != 2 || b.told[1].device != "pump-3" || b.told[1].report.Rate.String() != "0.2 ug/kg/min" {
 		t.Errorf("what is given counts as %+v", b.told)
 	}

@@ -1,0 +1,102 @@
+// SPDX-FileCopyrightText: 2026 The Myelin authors
+// SPDX-License-Identifier: Apache-2.0
+
+package hl7
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/myelin-health/myelin/proto/hl7"
+	"github.com/myelin-health/myelin/sim/ward"
+)
+
+// TestOutcomes: what the device's system answers settles the dose.
+func TestOutcomes(t *testing.T) {
+	b := newBench(t, nil)
+	b.enveloped()
+	counted := func() string {
+		t.Helper()
+		v := b.book.View("pump-3", b.devices["pump-3"].Envelope)
+		return fmt.Sprint(v.Rate[1], ", doubts: ", len(v.Doubts))
+	}
+	gw := b.wayBack()
+	three, _ := ward.Pumps()
+	gw.send(string(ward.Report(time.Now(), "FL-1", three)))
+	gw.answer()
+	<-b.ehr.got
+	<-b.counted
+	before := counted()
+	c := b.dial("ehr.stada.example")
+	send := func(control string) {
+		t.Helper()
+		c.send(noradrenaline(control, "0.4").String())
+		if a := c.answer(); a.control != control {
+			t.Fatalf("told %v", a)
+		}
+	}
+	b.gateway.answer = commit("CE")
+	send("1")
+	if got := counted(); got != before {
+		t.Errorf("not accepted: %s, before %s", got, before)
+	}
+	// Accepted, and then its application answers on a connection of its own that it
+	// could not.
+	b.gateway.answer = commit("CA")
+	send("2")
+	if got := counted(); got == before {
+		t.Error("accepted, and not counted")
+	}
+	m, _ := hl7.Parse([]byte(noradrenaline("2", "0.4").String()))
+	h := m.Header()
+	gw.Write(testAnswers.application(&m, &h, "AE", "", "AL"))
+	gw.answer()
+	<-b.ehr.got
+	if got := counted(); got != before {
+		t.Errorf("rejected: %s, before %s", got, before)
+	}
+	send("3")
+	if got := counted(); got == before {
+		t.Error("accepted, and not counted")
+	}
+	b.stop() // with no answer of its application: in doubt
+	if n := len(b.book.Doubts()); n != 1 {
+		t.Errorf("%d doubts", n)
+	}
+}
+
+// TestConfirm: a prescriber confirms at the guard's page, and the order goes out.
+func TestConfirm(t *testing.T) {
+	b := newBench(t, nil)
+	b.enveloped()
+	c := b.dial("ehr.stada.example")
+	o := noradrenaline("RGV-1", "0.7").String()
+	c.send(o)
+	c.answer()
+	if a := b.returned(); a.code != "AE" {
+		t.Fatalf("told %v", a)
+	}
+	held := b.gate.Held()
+	if len(held) != 1 || len(b.gateway.received()) != 0 {
+		t.Fatalf("%d held, %d sent", len(held), len(b.gateway.received()))
+	}
+	if err := b.gate.Confirm(t.Context(), b.people[0], held[0].ID); err != nil {
+		t.Fatal(err)
+	}
+	if got := b.gateway.received(); len(got) != 1 || string(got[0]) != string(hl7.AppendBlock(nil, []byte(o))) {
+		t.Errorf("%d sent", len(got))
+	}
+	// Another, that the person refuses.
+	c.send(noradrenaline("RGV-2", "0.8").String())
+	c.answer()
+	b.returned()
+	if err := b.gate.Refuse(b.people[0], b.gate.Held()[0].ID, "too early"); err != nil {
+		t.Fatal(err)
+	}
+	c.send(noradrenaline("RGV-2", "0.8").String())
+	c.answer()
+	if a := b.returned(); a.code != "AE" || len(b.gateway.received()) != 1 {
+		t.Errorf("told %v", a)
+	}
+}
