@@ -4,6 +4,7 @@
 package hl7
 
 import (
+	"maps"
 	"net"
 	"regexp"
 	"slices"
@@ -229,6 +230,18 @@ func (p *Policy) index() *Policy {
 		}
 	}
 	return p
+}
+
+// Devices are the ids of the pumps for which the gate is asked.
+func (p *Policy) Devices() []string { return slices.Sorted(maps.Keys(p.Pumps)) }
+
+// Listens are the addresses on which the front listens beside its own.
+func (p *Policy) Listens() (all []string) {
+	for _, r := range p.Returns {
+		all = append(all, r.Listen.Address)
+	}
+	slices.Sort(all)
+	return all
 }
 
 // plain is a name of a device as it is compared: EUI-64 identifiers have many spellings.

@@ -121,6 +121,9 @@ func bench(captures, keep, osv, only string, size, radio int64, boms, pairs, run
 		if err := holdDICOM(dir, runs); err != nil {
 			return err
 		}
+		if err := holdHL7(dir, runs); err != nil {
+			return err
+		}
 	}
 	if boms > 0 {
 		if err := know(dir, program, osv, only, boms, runs); err != nil {
