@@ -11,6 +11,7 @@ import (
 	"github.com/myelin-health/myelin/guard/coap"
 	"github.com/myelin-health/myelin/guard/dicom"
 	"github.com/myelin-health/myelin/guard/front"
+	"github.com/myelin-health/myelin/guard/hl7"
 	"github.com/myelin-health/myelin/guard/http"
 	"github.com/myelin-health/myelin/guard/tcp"
 	"github.com/myelin-health/myelin/internal/strictyaml"
@@ -42,6 +43,7 @@ var kinds = map[string]kind{
 	"coap":   coapKind(),
 	"dicom":  kindOf(dicom.Keys, dicom.Read, dicom.New, proposeDICOM),
 	"egress": kindOf(tcp.EgressKeys, tcp.ReadEgress, tcp.NewEgress, proposeEgress),
+	"hl7":    hl7Kind(),
 	"http":   kindOf(http.Keys, http.Read, http.New, proposeHTTP),
 	"tcp":    kindOf(tcp.Keys, tcp.Read, tcp.New, proposeTCP),
 }
@@ -55,6 +57,14 @@ func coapKind() kind {
 		}
 		return all
 	}
+	return k
+}
+
+func hl7Kind() kind {
+	k := kindOf(hl7.Keys, hl7.Read, hl7.New, proposeHL7)
+	k.alone = true
+	k.devices = func(p front.Policy) []string { return p.(*hl7.Policy).Devices() }
+	k.listens = func(p front.Policy) []string { return p.(*hl7.Policy).Listens() }
 	return k
 }
 
