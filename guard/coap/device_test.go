@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"fmt"
 	"io"
 	"net"
 	"path/filepath"
@@ -17,7 +18,6 @@ import (
 
 	"github.com/myelin-health/myelin/device"
 	"github.com/myelin-health/myelin/event"
-	"github.com/myelin-health/myelin/link/coap"
 	protocol "github.com/myelin-health/myelin/proto/coap"
 	dialect "github.com/myelin-health/myelin/proto/radio"
 	"github.com/myelin-health/myelin/sim/radio"
@@ -231,7 +231,11 @@ func TestFromTheDevice(t *testing.T) {
 	var payload []byte
 	w.until(func() bool {
 		p.raw(bytes.Repeat([]byte{0xaa}, 4000))
-		payload = nurse.do(coap.Request(protocol.GET, "/raw", 0, nil)).Payload
+		m, err := nurse.c.Get(ctx, nurse.s, "/raw")
+		if err != nil {
+			return false // it changed between two blocks
+		}
+		payload = m.Payload
 		return bytes.Contains(payload, bytes.Repeat([]byte{0xaa}, maxFrame))
 	}, func() string { return "the last one is not there" })
 	if bytes.Contains(payload, bytes.Repeat([]byte{0xaa}, maxFrame+1)) {
@@ -397,7 +401,11 @@ func TestDrain(t *testing.T) {
 	wg.Go(func() { nurse.order(protocol.Changed, device.DeliverBolus, "1 [iU]", "") })
 	p.asks()
 	wg.Go(w.stop)
-	w.until(w.front.draining.Load, func() string { return "it does not drain" })
+	w.until(func() bool {
+		w.front.quick.Lock()
+		defer w.front.quick.Unlock()
+		return w.front.draining
+	}, func() string { return "it does not drain" })
 	other, err := nurse.e.Dial(t.Context(), w.address)
 	if err != nil {
 		t.Fatal(err)
@@ -431,4 +439,33 @@ func TestAway(t *testing.T) {
 	if j := w.device.Journal(); len(j) != before+1 {
 		t.Errorf("%v", j[before:])
 	}
+}
+
+// TestGiven: what the device says it gave is told apart from what was given at it, and
+// counted once.
+func TestGiven(t *testing.T) {
+	w, p := withPuppet(t, false)
+	nurse := w.connect("nurse")
+	sums := func() string { return fmt.Sprintf("%+v", w.book.View("device-7", w.envelope()).Sums) }
+	is := func(want string) func() bool {
+		q := quantity(t, want)
+		return func() bool {
+			all := w.book.View("device-7", w.envelope()).Sums
+			if len(all) == 0 {
+				return false
+			}
+			most, ok := all[0].Counted.Cmp(q)
+			return ok && most == 0
+		}
+	}
+	nurse.order(protocol.Changed, device.DeliverBolus, "2 [iU]", "")
+	p.say("bolus-given", "amount", 80)
+	w.until(is("2 [iU]"), sums)
+	p.say("bolus-given", "amount", 80) // said again, until it is heard
+	p.say("bolus-given", "amount", 40) // at the pump
+	w.until(is("3 [iU]"), sums)
+	nurse.order(protocol.Changed, device.DeliverBolus, "4 [iU]", "")
+	nurse.order(protocol.Changed, device.CancelBolus, "", "")
+	p.say("bolus-given", "amount", 20)
+	w.until(is("3.5 [iU]"), sums)
 }

@@ -77,28 +77,30 @@ type Front struct {
 	busy     sync.WaitGroup
 	inside   context.Context // ends when nothing more may go to the device
 	ready    atomic.Bool
-	draining atomic.Bool
 
 	mu       sync.Mutex // guards what follows; it is held over the disk
 	door     cwt.Door
 	journal  *journal.Journal
 	boot     uint64
-	lists    [][]byte
 	sessions map[*coap.Session]*session
 	kept     map[*coap.Session][]byte // tokens from before a restart, until their holders come
 	records  []*cwt.Record            // of break-glass, to be told before anybody is answered
 	behind   [][]byte                 // of the door, to be recorded when a rescue has gone
 	rescuing bool
 
-	quick   sync.Mutex                 // guards what follows; it is never held over anything that waits
-	quickly map[*coap.Session]*session // as sessions, where the token was looked at
-	stops   map[device.Verb]time.Time
-	budgets map[string]*budget
-	all     budget
-	said    said
-	log     [][]byte
-	number  uint64            // of the next entry
-	alike   map[string]uint64 // refusals, by what is alike
+	quick    sync.Mutex                 // guards what follows; it is never held over anything that waits
+	quickly  map[*coap.Session]*session // as sessions, where the token was looked at
+	stops    map[device.Verb]time.Time
+	budgets  map[string]*budget
+	all      budget
+	said     said
+	last     []byte // that was delivered
+	lastAt   time.Time
+	boluses  []bolus // that were sent, and not reported as given yet
+	draining bool
+	log      [][]byte
+	number   uint64            // of the next entry
+	alike    map[string]uint64 // refusals, by what is alike
 }
 
 // said is what the device said.
@@ -170,10 +172,10 @@ func (f *Front) adopt(p *Policy) {
 func (f *Front) policy() *Policy { return f.now.Load() }
 
 // Restarts reports whether a policy needs the front to be started anew: another
-// key, device address, carrier or secret.
+// device, key, address, carrier or secret.
 func (p *Policy) Restarts(was front.Policy) bool {
 	old, ok := was.(*Policy)
-	return !ok || p.public != old.public || p.address != old.address || p.carrier != old.carrier || string(p.secret) != string(old.secret)
+	return !ok || p.Device != old.Device || p.public != old.public || p.address != old.address || p.carrier != old.carrier || string(p.secret) != string(old.secret)
 }
 
 // Update takes over another policy: whom it trusts, what is revoked, limits and the words
@@ -186,9 +188,9 @@ func (f *Front) Update(to front.Policy) {
 	}
 	old := f.policy()
 	if p.Restarts(old) {
-		f.env.Log.Warn("another key, secret or address of the device needs a restart of the front; the old one holds", "front", p.Name)
+		f.env.Log.Warn("another device, key, secret or address of the device needs a restart of the front; the old one holds", "front", p.Name)
 		n := *p
-		n.key, n.public, n.address, n.carrier, n.secret = old.key, old.public, old.address, old.carrier, old.secret
+		n.Device, n.key, n.public, n.address, n.carrier, n.secret = old.Device, old.key, old.public, old.address, old.carrier, old.secret
 		p = &n
 	}
 	f.mu.Lock()
@@ -229,6 +231,7 @@ const (
 	recordBoot  = 1 + iota // [1, boot, counter]: a start, and up to where the seal may count
 	recordDoor             // [2, record of link/cwt]
 	recordMeter            // [3, state of a meter of link/cwt]
+	recordStop             // [4, number of the verb, nanoseconds since 1970]: a rescue that is none again
 )
 
 const journalOf = "myelin guard coap 1"
@@ -239,6 +242,10 @@ func appendRecord(kind uint64, b []byte) []byte {
 
 func bootRecord(boot, counter uint64) []byte {
 	return cbor.AppendUint(cbor.AppendUint(cbor.AppendUint(cbor.AppendArray(nil, 3), recordBoot), boot), counter)
+}
+
+func stopRecord(v device.Verb, at time.Time) []byte {
+	return cbor.AppendInt(cbor.AppendUint(cbor.AppendUint(cbor.AppendArray(nil, 3), recordStop), uint64(cwt.VerbNumber(v))), at.UnixNano())
 }
 
 // counterRoom is how far the seal may count within one start.
@@ -296,6 +303,13 @@ func (f *Front) restore(records [][]byte) (counter uint64, err error) {
 				return 0, err
 			}
 			f.door.Meter = m
+		case kind == recordStop && n == 3:
+			number, at := r.Uint(), r.Int()
+			for _, v := range []device.Verb{device.Suspend, device.StimulationOff} {
+				if uint64(cwt.VerbNumber(v)) == number {
+					f.stops[v] = time.Unix(0, at)
+				}
+			}
 		default:
 			r.Fail(cbor.ErrRange)
 		}
@@ -350,6 +364,11 @@ func (f *Front) compact() {
 		}
 		f.link.mu.Unlock()
 		records = append(records, bootRecord(f.boot, counter+counterRoom), appendRecord(recordMeter, f.door.Meter.Append(nil)))
+		f.quick.Lock()
+		for v, at := range f.stops {
+			records = append(records, stopRecord(v, at))
+		}
+		f.quick.Unlock()
 		err = f.journal.Replace(records)
 	}
 	if err != nil {
@@ -468,7 +487,9 @@ func (f *Front) Run(ctx context.Context) error {
 	select {
 	case err = <-served:
 	case <-ctx.Done():
-		f.draining.Store(true)
+		f.quick.Lock()
+		f.draining = true
+		f.quick.Unlock()
 		f.drain(p.Limits.Drain)
 		closed()
 		err = <-served
@@ -533,21 +554,93 @@ func (f *Front) sweep() {
 	f.tell()
 }
 
+// A bolus that was sent.
+type bolus struct {
+	reservation uint64
+	value       device.Quantity
+	cancelled   bool
+}
+
+const maxBoluses = 64
+
+// cancelled says that no bolus is under way any more: less than what was asked for may be
+// all that there will be.
+func (f *Front) cancelled() {
+	f.quick.Lock()
+	defer f.quick.Unlock()
+	for i := range f.boluses {
+		f.boluses[i].cancelled = true
+	}
+}
+
+// rejected says that a bolus is not given.
+func (f *Front) rejected(reservation uint64) {
+	f.quick.Lock()
+	defer f.quick.Unlock()
+	f.boluses = slices.DeleteFunc(f.boluses, func(b bolus) bool { return b.reservation == reservation })
+}
+
+// given finds out of which boluses that the front sent an amount is that the device says
+// it gave; what is left was somebody's at the device. The oldest comes first.
+func (f *Front) given(amount device.Quantity, now time.Time) (all []envelope.Report) {
+	f.quick.Lock()
+	defer f.quick.Unlock()
+	for len(f.boluses) > 0 && amount.Coefficient > 0 {
+		b := f.boluses[0]
+		order, ok := amount.Cmp(b.value)
+		if !ok {
+			break
+		}
+		part, final := b.value, order >= 0 || b.cancelled
+		if order < 0 {
+			part = amount
+		}
+		all = append(all, envelope.Report{Amount: part, Time: now, Reservation: b.reservation, Final: final})
+		if f.boluses = f.boluses[1:]; !final { // more of it may come
+			b.value = less(b.value, part)
+			f.boluses = slices.Insert(f.boluses, 0, b)
+		}
+		amount = less(amount, part)
+	}
+	if amount.Coefficient > 0 {
+		all = append(all, envelope.Report{Amount: amount, Time: now})
+	}
+	return all
+}
+
+// less is a without b, which is not more; without an exact answer it is a.
+func less(a, b device.Quantity) device.Quantity {
+	b.Coefficient = -b.Coefficient
+	if d, err := a.Add(b); err == nil {
+		return d
+	}
+	return a
+}
+
 // report takes what the device says that it gives, or does.
-func (f *Front) report(h *heard, now time.Time) {
+func (f *Front) report(b []byte, h *heard, now time.Time) {
+	p := f.policy()
 	r := envelope.Report{Rate: h.rate, State: h.state, Time: now}
 	if h.kind == radio.Delivered {
+		f.quick.Lock()
+		repeats := p.dialect != nil && string(f.last) == string(b) && now.Sub(f.lastAt) < p.dialect.Repeats
+		f.last, f.lastAt = b, now
+		f.quick.Unlock()
+		if repeats {
+			return // a sender says it again until it is heard
+		}
 		switch h.command.Verb {
 		case device.DeliverBolus:
-			r.Amount = h.command.Value
+			for _, r := range f.given(h.command.Value, now) {
+				f.env.Gate.Report(p.Device, &r)
+			}
 		case device.SetBasalRate, device.SetTemporaryBasal, device.SetInfusionRate:
 			r.Rate = h.command.Value
 		}
 	}
-	if r.Rate.IsNone() && r.Amount.IsNone() && r.State == "" {
-		return
+	if !r.Rate.IsNone() || r.State != "" {
+		f.env.Gate.Report(p.Device, &r)
 	}
-	f.env.Gate.Report(f.policy().Device, &r)
 }
 
 // hear takes a message of the device. It reaches people whatever it is.
@@ -561,7 +654,7 @@ func (f *Front) hear(b []byte, sealed bool) {
 		if h.reply != nil {
 			_, _ = f.link.send(h.reply, nil, func() {})
 		}
-		f.report(h, now)
+		f.report(b, h, now)
 	}
 	f.endpoint.Notify("/telemetry")
 	f.endpoint.Notify("/raw")

@@ -108,11 +108,10 @@ func (f *Front) accept(s *coap.Session, _ []edhoc.EAD) error {
 
 // handle answers a request from outside.
 func (f *Front) handle(s *coap.Session, m *protocol.Message) protocol.Message {
-	f.busy.Add(1)
-	defer f.busy.Done()
-	if f.draining.Load() {
+	if !f.begin() {
 		return refusal(protocol.ServiceUnavailable, errStopped)
 	}
+	defer f.busy.Done()
 	r, ok := resources[coap.Path(m)]
 	q := &request{m, s, nil}
 	switch {
@@ -131,6 +130,17 @@ func (f *Front) handle(s *coap.Session, m *protocol.Message) protocol.Message {
 		}
 	}
 	return h(f, q)
+}
+
+// begin reports whether something new may begin, which the drain then waits for.
+func (f *Front) begin() bool {
+	f.quick.Lock()
+	defer f.quick.Unlock()
+	if f.draining {
+		return false
+	}
+	f.busy.Add(1)
+	return true
 }
 
 // sessionOf returns the front's session; a token from before a restart is looked at
@@ -662,10 +672,13 @@ type exchange struct {
 	reason   string // of the gate
 }
 
+// stops reports whether a verb is a rescue that is none again.
+func stops(v device.Verb) bool { return v == device.Suspend || v == device.StimulationOff }
+
 // again reports whether a command stops what was stopped not long ago: then it is no
 // rescue but a change.
 func (f *Front) again(c *device.Command) bool {
-	if c.Verb != device.Suspend && c.Verb != device.StimulationOff {
+	if !stops(c.Verb) {
 		return false
 	}
 	f.quick.Lock()
@@ -737,6 +750,11 @@ func (x *exchange) permitted() (protocol.Code, error) {
 			return protocol.ServiceUnavailable, errRecord
 		}
 	}
+	if stops(c.Verb) {
+		if err := f.write(stopRecord(c.Verb, f.env.Now())); err != nil {
+			return protocol.ServiceUnavailable, errRecord
+		}
+	}
 	return 0, nil
 }
 
@@ -750,6 +768,9 @@ func (x *exchange) remember() {
 		f.rescuing = true
 		_ = held.Permits(&x.command, f.instant()) // it has passed
 		f.rescuing = false
+		if c := &x.command; stops(c.Verb) {
+			f.behind = append(f.behind, stopRecord(c.Verb, f.env.Now()))
+		}
 		if len(f.behind) > 0 {
 			_ = f.write() // or with the next record
 		}
@@ -777,11 +798,14 @@ func (x *exchange) decide(rescue bool) *gate.Answer {
 // release delivers a command that was held, if its sender may still ask for it.
 func (x *exchange) release(answer *gate.Answer) {
 	f := x.front
-	f.busy.Add(1)
+	if !f.begin() {
+		answer.Abandon()
+		return
+	}
 	defer f.busy.Done()
 	f.mu.Lock()
 	held := x.request.from.held
-	ok := held != nil && held.Left(f.instant()) > 0 && !f.draining.Load()
+	ok := held != nil && held.Left(f.instant()) > 0
 	f.mu.Unlock()
 	if !ok {
 		answer.Abandon()
@@ -804,7 +828,7 @@ func (x *exchange) deliver(answer *gate.Answer, rescue bool) protocol.Message {
 	}
 	ask, err := f.send(x.message, x.fits, func() {
 		answer.Sent()
-		f.moved(c)
+		f.moved(c, answer.Reservation())
 	})
 	if err != nil {
 		answer.Abandon()
@@ -820,12 +844,16 @@ func (x *exchange) deliver(answer *gate.Answer, rescue bool) protocol.Message {
 		return refusal(protocol.GatewayTimeout, errSilent)
 	case h.outcome == gate.Rejected:
 		answer.Outcome(gate.Rejected)
+		f.rejected(answer.Reservation())
 		e.verdict, e.why = "refused", errRefused.Error()
 		f.note(e)
 		return refusal(protocol.Conflict, errRefused)
 	}
 	answer.Outcome(gate.Accepted)
 	f.note(e)
+	if c.Verb == device.CancelBolus {
+		f.cancelled()
+	}
 	return content(protocol.Changed, therapy.Document{
 		therapy.Verb.Is(uint64(cwt.VerbNumber(c.Verb))), therapy.Stage.Is(device.Accepted.String()), therapy.Effect.Is(device.EffectOf(c).String()),
 	})
@@ -840,14 +868,20 @@ func (x *exchange) failed(err error) protocol.Message {
 
 // moved says that a command is about to go out: what the device told before may not hold
 // any more.
-func (f *Front) moved(c *device.Command) {
+func (f *Front) moved(c *device.Command, reservation uint64) {
 	f.quick.Lock()
 	defer f.quick.Unlock()
+	if c.Verb == device.DeliverBolus && reservation != 0 {
+		if len(f.boluses) == maxBoluses {
+			f.boluses = slices.Delete(f.boluses, 0, 1)
+		}
+		f.boluses = append(f.boluses, bolus{reservation, c.Value, false})
+	}
 	if device.EffectOf(c) != device.Reads {
 		f.said.at = time.Time{}
 		clear(f.said.told)
 	}
-	if c.Verb == device.Suspend || c.Verb == device.StimulationOff {
+	if stops(c.Verb) {
 		f.stops[c.Verb] = f.env.Now()
 	}
 }
