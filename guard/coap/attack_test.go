@@ -5,7 +5,9 @@ package coap
 
 import (
 	"bytes"
+	"context"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -16,8 +18,10 @@ import (
 	"github.com/myelin-health/myelin/guard/envelope"
 	"github.com/myelin-health/myelin/guard/gate"
 	"github.com/myelin-health/myelin/link/coap"
+	"github.com/myelin-health/myelin/link/edhoc"
 	"github.com/myelin-health/myelin/link/therapy"
 	protocol "github.com/myelin-health/myelin/proto/coap"
+	"github.com/myelin-health/myelin/sim/implant"
 )
 
 // A tap is somebody between the programmers and the front who has all that they sent.
@@ -334,4 +338,77 @@ func TestWakeUps(t *testing.T) {
 	}
 	w.wants(event.AccessRefused, "too many wake-ups")
 	w.wants(event.AccessRefused, "in clear")
+}
+
+// TestLikeAnImplant: a programmer sees no difference between a device that has the secure
+// channel itself and one behind the front: the same requests have the same answers.
+func TestLikeAnImplant(t *testing.T) {
+	w := newWorld(t, classic)
+	anchors, err := w.trust.Anchors()
+	if err != nil {
+		t.Fatal(err)
+	}
+	began := time.Now()
+	i, err := implant.Open(implant.Config{
+		Kind: implant.Pump, ID: "device-7", Journal: w.dir + "/implant", Anchors: anchors,
+		Clock: func() (time.Duration, int64) { return time.Since(began), time.Now().Unix() },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer i.Close()
+	own, err := authenticator(&w.guardKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	radio, err := i.Radio(coap.Config{EDHOC: &edhoc.Config{
+		Methods: []edhoc.Method{edhoc.DHDH}, Suites: []edhoc.Suite{2, 3}, Own: []*edhoc.Authenticator{own}, Peers: new(Policy).credentials,
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer radio.Close()
+	s, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	wg.Go(func() { _ = radio.Serve(ctx, s) })
+	defer wg.Wait()
+	defer cancel()
+	var codes [2][]string
+	for n, address := range []string{s.LocalAddr().String(), w.address} {
+		a, err := w.through(address, w.holders["nurse"])
+		if err != nil {
+			t.Fatal(err)
+		}
+		ask := func(m protocol.Message) { codes[n] = append(codes[n], a.do(m).Code.String()) }
+		order := func(v device.Verb, value, limit string) {
+			r := therapy.Request{Verb: v, Value: quantity(t, value), Limit: quantity(t, limit)}
+			ask(coap.Request(protocol.POST, "/therapy", 60, r.Append(nil)))
+		}
+		order(device.CancelBolus, "", "")
+		ask(coap.Request(protocol.POST, "/authz-info", 61, []byte("no token")))
+		ask(coap.Request(protocol.POST, "/authz-info", 61, w.token("nurse")))
+		order(device.DeliverBolus, "2 [iU]", "")
+		order(device.CancelBolus, "", "")
+		order(device.DeliverBolus, "26 [iU]", "")
+		order(device.Suspend, "", "30 min")
+		order(device.Suspend, "", "30 min")
+		order(device.Resume, "", "")
+		order(device.SetPacingRate, "60 {pulses}/min", "")
+		ask(coap.Request(protocol.POST, "/therapy", 60, []byte{0xff}))
+		for _, path := range []string{"/therapy", "/telemetry", "/limits", "/log", "/nothing"} {
+			ask(coap.Request(protocol.GET, path, 0, nil))
+		}
+		ask(coap.Request(protocol.PUT, "/therapy", 60, nil))
+		ask(coap.Request(protocol.DELETE, "/authz-info", 0, nil))
+		order(device.CancelBolus, "", "")
+	}
+	// But for a bolus that the device itself has a limit for, and says so.
+	codes[0][5] = codes[1][5]
+	if !slices.Equal(codes[0], codes[1]) {
+		t.Errorf("an implant:\n%q\nbehind the front:\n%q", codes[0], codes[1])
+	}
 }
