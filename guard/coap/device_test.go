@@ -262,7 +262,7 @@ func TestUnsealed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.front.hear(given, false)
+	w.front.hear(given, 0, false)
 	if !strings.Contains(nurse.get("/raw"), "sealed false") {
 		t.Error(nurse.get("/raw"))
 	}
@@ -272,16 +272,16 @@ func TestUnsealed(t *testing.T) {
 	// Received before: the same.
 	s := &seal{secret: [secretBytes]byte(w.secret), sent: 1}
 	first := sealOfDevice(s, 1, []byte("one"))
-	if _, ok := s.open(first); !ok {
+	if _, _, ok := s.open(first); !ok {
 		t.Fatal("not opened")
 	}
-	if b, ok := s.open(first); ok || string(b) != "one" {
+	if b, _, ok := s.open(first); ok || string(b) != "one" {
 		t.Errorf("%q %v", b, ok)
 	}
 	for i := range first {
 		b := bytes.Clone(first)
 		b[i] ^= 4
-		if _, ok := (&seal{secret: s.secret, sent: 1}).open(b); ok {
+		if _, _, ok := (&seal{secret: s.secret, sent: 1}).open(b); ok {
 			t.Fatalf("byte %d changed, and it is sealed", i)
 		}
 	}
@@ -303,7 +303,7 @@ func TestPipe(t *testing.T) {
 	}
 	defer l.Close()
 	heard := make(chan []byte, 16)
-	k := &link{carrier: unix, address: path, within: 50 * time.Millisecond, hear: func(b []byte, _ bool) { heard <- b }}
+	k := &link{carrier: unix, address: path, within: 50 * time.Millisecond, hear: func(b []byte, _ uint64, _ bool) { heard <- b }}
 	ctx, cancel := context.WithCancel(t.Context())
 	var wg sync.WaitGroup
 	wg.Go(func() { k.run(ctx) })

@@ -644,13 +644,13 @@ func (f *Front) report(b []byte, h *heard, now time.Time) {
 }
 
 // hear takes a message of the device. It reaches people whatever it is.
-func (f *Front) hear(b []byte, sealed bool) {
+func (f *Front) hear(b []byte, counter uint64, sealed bool) {
 	p, now := f.policy(), f.env.Now()
 	f.env.Metrics.Bytes(p.Name, false, len(b))
 	h := (*f.speaks.Load()).understand(b)
 	f.keep(b, h, sealed, now)
 	if sealed { // else anybody may have said it: people are told, and nothing is counted or answered by it
-		f.link.answered(h)
+		f.link.answered(h, counter)
 		if h.reply != nil {
 			_, _ = f.link.send(h.reply, nil, func() {})
 		}

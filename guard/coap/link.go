@@ -40,7 +40,7 @@ type link struct {
 	carrier carrier
 	address string
 	within  time.Duration // of a write
-	hear    func(message []byte, sealed bool)
+	hear    func(message []byte, counter uint64, sealed bool)
 
 	connected func() // nil: nothing is to be said then
 
@@ -68,6 +68,8 @@ type question struct {
 	fits   func(*heard) bool
 	answer chan *heard // holds one
 	until  time.Time
+
+	counter uint64 // that the answer has under the seal; 0: it has none
 }
 
 func (l *link) dial(ctx context.Context) (io.ReadWriteCloser, error) {
@@ -168,13 +170,13 @@ func readMessage(r *bufio.Reader) ([]byte, error) {
 }
 
 func (l *link) heard(b []byte) {
-	sealed := true
+	counter, sealed := uint64(0), true
 	l.mu.Lock()
 	if l.seal != nil {
-		b, sealed = l.seal.open(b)
+		b, counter, sealed = l.seal.open(b)
 	}
 	l.mu.Unlock()
-	l.hear(slices.Clone(b), sealed)
+	l.hear(slices.Clone(b), counter, sealed)
 }
 
 // send sends a message, whole, and returns the question that its answer will be found
@@ -201,7 +203,10 @@ func (l *link) send(b []byte, fits func(*heard) bool, sending func()) (*question
 		_ = d.SetWriteDeadline(now.Add(l.within)) // a file that has none is written without
 	}
 	sending()
-	q := &question{fits, make(chan *heard, 1), now.Add(lateAnswer)}
+	q := &question{fits: fits, answer: make(chan *heard, 1), until: now.Add(lateAnswer)}
+	if l.seal != nil {
+		q.counter = l.seal.sent
+	}
 	if fits != nil {
 		l.waiting = append(l.waiting, q)
 	}
@@ -216,14 +221,14 @@ func (l *link) send(b []byte, fits func(*heard) bool, sending func()) (*question
 	return q, nil
 }
 
-// answered gives what was heard to the question that it may be the answer to: the
-// oldest one.
-func (l *link) answered(h *heard) {
+// answered gives what was heard to the question that it is the answer to, by the counter
+// of the seal, or else may be the answer to: the oldest one.
+func (l *link) answered(h *heard, counter uint64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	now := time.Now()
 	for i, q := range l.waiting {
-		if now.Before(q.until) && q.fits(h) {
+		if now.Before(q.until) && q.counter == counter && q.fits(h) {
 			q.answer <- h
 			l.waiting = slices.Delete(l.waiting, i, i+1)
 			return

@@ -54,15 +54,15 @@ func (s *seal) append(dst, message []byte) []byte {
 	return append(append(dst, s.tag(toDevice, b)...), b...)
 }
 
-// open returns the message in b, and whether the device sealed it, not before what was
-// heard of it last, and not twice.
-func (s *seal) open(b []byte) (message []byte, ok bool) {
+// open returns the message in b, the counter that it has, and whether the device sealed
+// it, not before what was heard of it last, and not twice.
+func (s *seal) open(b []byte) (message []byte, counter uint64, ok bool) {
 	if len(b) < sealBytes || !hmac.Equal(b[:tagBytes], s.tag(fromDevice, b[tagBytes:])) {
-		return b, false
+		return b, 0, false
 	}
 	n := binary.BigEndian.Uint64(b[tagBytes:])
 	if n < s.highest || n > s.sent { // an answer has the counter of what it answers, and a report that of the last
-		return b[sealBytes:], false
+		return b[sealBytes:], n, false
 	}
 	if n > s.highest {
 		s.highest, s.seen = n, s.seen[:0]
@@ -71,5 +71,5 @@ func (s *seal) open(b []byte) (message []byte, ok bool) {
 	if ok = len(s.seen) < maxSeen && !slices.Contains(s.seen, tag); ok {
 		s.seen = append(s.seen, tag)
 	}
-	return b[sealBytes:], ok
+	return b[sealBytes:], n, ok
 }
