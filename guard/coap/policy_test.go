@@ -155,3 +155,33 @@ func TestBudget(t *testing.T) {
 		t.Error("one of a clock that went back")
 	}
 }
+
+// TestDocumentation reads the example that the documentation has.
+func TestDocumentation(t *testing.T) {
+	doc, err := os.ReadFile("../../docs/guard-coap.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, example, ok := strings.Cut(string(doc), "    fronts:\n")
+	example, _, _ = strings.Cut(example, "\n\n")
+	if !ok {
+		t.Fatal("no example")
+	}
+	w := newWorld(t, classic)
+	k := w.holders["nurse"]
+	w.write("prog-1.key.pub", k.AppendPublic(nil))
+	w.write("radio.secret", []byte(strings.Repeat("0a", secretBytes)))
+	w.write("revoked.cwt", nil)
+	src := "guard: 1\nfront:\n"
+	for line := range strings.Lines(example) {
+		src += strings.NewReplacer("      - ", "  ", "        ", "  ", "clinic/", "").Replace(line)
+	}
+	file := w.write("doc.yaml", []byte(src))
+	p, err := readPolicy(file)
+	if err != nil {
+		t.Fatalf("%v in\n%s", err, src)
+	}
+	if p.dialect.Name != "halden-mics" || p.state != "mode" || p.quorum != 2 || p.window != 30*time.Minute || p.bypassed {
+		t.Errorf("%+v", p)
+	}
+}
