@@ -47,6 +47,9 @@ type Risk struct {
 	Text string `json:"text"`
 }
 
+// sampleSalt is in the hashes of examples/guard.
+const sampleSalt = "VU8yHCmH1tumGOErEFYDDg"
+
 // fewWords is how short a bypass is that nobody could follow at night.
 const fewWords = 4
 
@@ -77,6 +80,9 @@ func (c *Configuration) Risks() (risks []Risk) {
 	}
 	var clinical []string
 	for _, p := range c.People {
+		if phc.EncodeToString(p.password.salt) == sampleSalt {
+			add(p.line, "person %s has the password of the sample, which everybody knows", p.ID)
+		}
 		if p.Clinical != envelope.NoClinicalRole {
 			clinical = append(clinical, p.ID)
 		}

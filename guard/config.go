@@ -33,7 +33,7 @@ const (
 	maxFronts  = 64
 	maxDevices = 512
 	maxPeople  = 256
-	maxNames   = 16      // of one device, or actors of one person
+	maxNames   = 16      // actors of one person
 	maxFile    = 1 << 20 // bytes of a file that the configuration names
 )
 
@@ -86,7 +86,6 @@ type Device struct {
 	Therapy  device.Therapy
 	Envelope *envelope.Envelope // nil: none
 	File     string             // of the envelope
-	Names    []string           // by which messages call it
 	line     int
 }
 
@@ -219,7 +218,7 @@ func (c *Configuration) readPerson(r *strictyaml.Reader, n ast.Node) {
 }
 
 func (c *Configuration) readDevice(r *strictyaml.Reader, n ast.Node, dir string) {
-	s := r.Section(n, "a device", "id", "therapy", "envelope", "names")
+	s := r.Section(n, "a device", "id", "therapy", "envelope")
 	d := Device{line: strictyaml.Line(n)}
 	d.ID = readID(r, s.Need("id", "a word for the device, such as pump-3"), "id")
 	if _, ok := c.Device(d.ID); ok {
@@ -250,13 +249,6 @@ func (c *Configuration) readDevice(r *strictyaml.Reader, n ast.Node, dir string)
 		case d.Envelope != nil && !d.Envelope.Therapies.Has(d.Therapy):
 			r.Fail(s.Get("envelope"), "the envelope is for %s, and the device is for %s", d.Envelope.Therapies.String(), d.Therapy.String())
 		}
-	}
-	for _, a := range r.List(s.Get("names"), "names", maxNames) {
-		name := r.Text(a, "names")
-		if slices.ContainsFunc(c.Devices, func(o Device) bool { return slices.Contains(o.Names, name) }) {
-			r.Fail(a, "two devices have the name %s", strictyaml.Quoted(name))
-		}
-		d.Names = append(d.Names, name)
 	}
 	c.Devices = append(c.Devices, d)
 }

@@ -121,7 +121,7 @@ people:
   - {id: jr, role: nurse, password: "HASH"}
   - {id: te, role: analyst, password: "HASH"}
 devices:
-  - {id: pump-3, therapy: drug infusion, names: [00091EFFFE000003]}
+  - {id: pump-3, therapy: drug infusion}
 fronts:
   - name: one
     kind: stub
@@ -202,7 +202,7 @@ func TestLoadRefuses(t *testing.T) {
 		{"m=65536,t=3", "m=4000000,t=3", "its parameters are weak or very costly"},
 		{"id: pump-3", "id: <script>", "id has to be a word"},
 		{"therapy: drug infusion", "therapy: homeopathy", "therapy is one of pacing, defibrillation"},
-		{"names: [00091EFFFE000003]", "envelope: none.yaml", "the envelope cannot be read: no such file"},
+		{"therapy: drug infusion}", "therapy: drug infusion, envelope: none.yaml}", "the envelope cannot be read: no such file"},
 		{"device: pump-3", "device: pump-9", `:18:13: no device has the id "pump-9"; devices has pump-3`},
 		{"kind: stub", "kind: fax", `there is no kind of front "fax"`},
 		{"word: old", "sentence: old", `:24:5: a front of this kind has no key "sentence"`},

@@ -19,7 +19,7 @@
 //	people:
 //	  - {id: mh, role: prescriber, password: "$argon2id$...", actors: [prog-1]}
 //	devices:
-//	  - {id: pump-3, therapy: drug infusion, envelope: pump-3.yaml, names: [00091EFFFE000003]}
+//	  - {id: pump-3, therapy: drug infusion, envelope: pump-3.yaml}
 //	fronts:
 //	  - name: gw-icu
 //	    kind: hl7                  # dicom, hl7, coap, http, tcp, egress; each has keys of its own

@@ -148,7 +148,7 @@ type running struct {
 const (
 	lookEvery  = 2 * time.Second // at the files of the configuration
 	sweepEvery = time.Second
-	keepEvery  = time.Minute // what was learned
+	keepEvery  = 10 * time.Second // what was learned
 	restartMin = 100 * time.Millisecond
 	restartMax = 30 * time.Second
 )

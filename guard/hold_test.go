@@ -45,7 +45,7 @@ func guarded(t *testing.T) string {
 	t.Helper()
 	file := ward(t)
 	write(t, filepath.Join(filepath.Dir(file), "pump-3.yaml"), pumpEnvelope)
-	edit(t, file, "names: [00091EFFFE000003]", "envelope: pump-3.yaml")
+	edit(t, file, "therapy: drug infusion}", "therapy: drug infusion, envelope: pump-3.yaml}")
 	return file
 }
 

@@ -135,7 +135,7 @@ type (
 		Because   string    `json:"because,omitempty"` // why it is only observed
 		Since     time.Time `json:"since"`
 		State     string    `json:"state,omitempty"` // of the therapy, as the device reported it
-		Rate      string    `json:"rate"`
+		Rate      string    `json:"rate,omitempty"`
 		Reported  time.Time `json:"reported,omitzero"`
 		Sums      []sumRow  `json:"sums"`
 
@@ -294,6 +294,12 @@ func (g *Guard) deviceRow(d *Device) deviceRow {
 	row := deviceRow{
 		ID: d.ID, Therapy: d.Therapy.String(), Since: since, State: g.gate.State(d.ID), Rate: rateWords(&v), Reported: v.Reported, Sums: []sumRow{},
 		NotCounted: v.NotCounted, ClockDoubt: v.ClockDoubt, When: whenOf(since, now), Heard: whenOf(v.Reported, now),
+	}
+	if d.Envelope == nil || len(d.Envelope.Sums) == 0 {
+		row.NotCounted = "" // nothing is counted of it at all
+		if !v.RateKnown {
+			row.Rate = ""
+		}
 	}
 	row.Harm, row.Bars = harmOf(d.Therapy)
 	row.Enforcing, row.Because = d.Envelope.Enforcing()

@@ -32,6 +32,7 @@ type explainFlags struct {
 	proven, attended, emergency, replayed bool
 	entry                                 int64
 	event                                 string
+	assumed                               string // of a recorded verdict
 }
 
 func guardExplainVerb(c *console) *cobra.Command {
@@ -74,6 +75,11 @@ again with what the record has and what the flags add.`,
 					return err
 				}
 				recorded = &e
+				// Who asked by a name was proven; the record does not have the role.
+				if e.Text(event.Actor) != "" && x.role == "" {
+					x.role, x.proven = device.Clinician.String(), true
+					x.assumed = "a clinician, proven; --role says another"
+				}
 			}
 			if err := x.request(&r); err != nil {
 				return usageError{err}
@@ -85,7 +91,7 @@ again with what the record has and what the flags add.`,
 			if err != nil {
 				return err
 			}
-			return c.explained(id, &r, e, recorded)
+			return c.explained(id, &r, e, recorded, x.assumed)
 		},
 	}
 	configFlag(v, &file)
@@ -189,7 +195,7 @@ func (c *console) recorded(conf *guard.Configuration, x *explainFlags) (e event.
 const maxEventFile = 64 << 10
 
 // explained says why.
-func (c *console) explained(id string, r *envelope.Request, x *guard.Explanation, recorded *event.Event) error {
+func (c *console) explained(id string, r *envelope.Request, x *guard.Explanation, recorded *event.Event, assumed string) error {
 	d := &x.Decision
 	t := tabwriter.NewWriter(c.out, 0, 0, 2, ' ', 0)
 	say := func(key, format string, args ...any) {
@@ -204,8 +210,9 @@ func (c *console) explained(id string, r *envelope.Request, x *guard.Explanation
 	}
 	fmt.Fprintf(c.out, "%s for %s %s: %s.\n\n", report.Plain(what), report.Plain(id), word, report.Plain(d.Reason))
 	if recorded != nil {
-		say("recorded", "%s on %s: %s", device.Verdict(recorded.Int(event.Verdict)), time.Unix(0, recorded.Time).UTC().Format(time.RFC3339), recorded.Text(event.Reason))
+		say("recorded", "%s, %s %s: %s", device.Verdict(recorded.Int(event.Verdict)), map[bool]string{true: "enforced,", false: "only observed,"}[recorded.Int(event.Enforced) == 1], time.Unix(0, recorded.Time).UTC().Format(time.RFC3339), recorded.Text(event.Reason))
 	}
+	say("assumed", "%s", assumed)
 	say("verdict", "%s", d.Verdict)
 	say("effect", "%s", d.Effect)
 	say("rescue", "%s", map[bool]string{true: "yes: it waits for nothing"}[d.Rescue])
