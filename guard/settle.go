@@ -4,6 +4,9 @@
 package guard
 
 import (
+	"errors"
+	"io/fs"
+	"os"
 	"time"
 
 	"github.com/myelin-health/myelin/event"
@@ -14,6 +17,9 @@ import (
 // Doubts are the doses in doubt of a guard that does not run; one that does has
 // them on its page.
 func Doubts(c *Configuration) ([]envelope.Doubt, error) {
+	if _, err := os.Stat(BookPath(c)); errors.Is(err, fs.ErrNotExist) {
+		return nil, nil // it never ran
+	}
 	b, err := envelope.OpenBook(envelope.Config{Path: BookPath(c)})
 	if err != nil {
 		return nil, err

@@ -4,7 +4,9 @@
 package main
 
 import (
+	"bytes"
 	"crypto/rand"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -174,6 +176,11 @@ func (c *console) recorded(conf *guard.Configuration, x *explainFlags) (e event.
 		}
 		if err != nil {
 			return e, err
+		}
+		b = bytes.TrimSpace(b)
+		var line struct{ Entry json.RawMessage } // as 'myelin ledger show --format json' prints one
+		if json.Unmarshal(b, &line) == nil && line.Entry != nil {
+			b = line.Entry
 		}
 		return ledger.ParseEvent(b)
 	}
