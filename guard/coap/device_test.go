@@ -203,17 +203,22 @@ func TestFromTheDevice(t *testing.T) {
 	garbage := []byte("\x00\xffno frame of anybody's")
 	p.raw(garbage)
 	p.say("alarm", "cause", 1)
-	p.say("bolus-given", "amount", 40)
-	p.say("status", "reservoir", 1500, "basal", 34, "glucose", 61)
+	// Somebody waits for a disk: no alarm does.
+	w.front.mu.Lock()
+	w.block(true)
 	for {
 		m, err := o.Next(ctx)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if bytes.Contains(m.Payload, []byte("occlusion")) {
+		if err != nil || bytes.Contains(m.Payload, []byte("occlusion")) {
+			if err != nil {
+				t.Error(err)
+			}
 			break
 		}
 	}
+	w.block(false)
+	w.front.mu.Unlock()
+	p.say("bolus-given", "amount", 40)
+	p.say("status", "reservoir", 1500, "basal", 34, "glucose", 61)
 	w.until(func() bool { return strings.Contains(nurse.get("/telemetry"), "glucose: 61 mg/dL") }, func() string { return nurse.get("/telemetry") })
 	raw := nurse.get("/raw")
 	for _, words := range []string{"frame 00ff6e6f206672616d65", "alarm alarm", "delivered bolus-given", "report status"} {
@@ -270,7 +275,7 @@ func TestUnsealed(t *testing.T) {
 		t.Errorf("%+v", v)
 	}
 	// Received before: the same.
-	s := &seal{secret: [secretBytes]byte(w.secret), sent: 1}
+	s := newSeal(w.secret, 1)
 	first := sealOfDevice(s, 1, []byte("one"))
 	if _, _, ok := s.open(first); !ok {
 		t.Fatal("not opened")
@@ -281,7 +286,7 @@ func TestUnsealed(t *testing.T) {
 	for i := range first {
 		b := bytes.Clone(first)
 		b[i] ^= 4
-		if _, _, ok := (&seal{secret: s.secret, sent: 1}).open(b); ok {
+		if _, _, ok := newSeal(w.secret, 1).open(b); ok {
 			t.Fatalf("byte %d changed, and it is sealed", i)
 		}
 	}

@@ -358,11 +358,9 @@ func (f *Front) compact() {
 			records = records[len(records)-1:]
 		}
 		counter := uint64(0)
-		f.link.mu.Lock()
 		if f.link.seal != nil {
-			counter = f.link.seal.sent
+			counter = f.link.seal.sent.Load()
 		}
-		f.link.mu.Unlock()
 		records = append(records, bootRecord(f.boot, counter+counterRoom), appendRecord(recordMeter, f.door.Meter.Append(nil)))
 		f.quick.Lock()
 		for v, at := range f.stops {
@@ -444,7 +442,7 @@ func (f *Front) Run(ctx context.Context) error {
 	defer f.journal.Close()
 	f.link = &link{carrier: p.carrier, address: p.address, within: p.answer, hear: f.hear}
 	if p.secret != nil {
-		f.link.seal = &seal{secret: [secretBytes]byte(p.secret), sent: counter}
+		f.link.seal = newSeal(p.secret, counter)
 	}
 	if s, ok := (*f.speaks.Load()).(*speakCoAP); ok {
 		f.link.connected = func() { _, _ = f.link.send(s.observe(), nil, func() {}) } // else it is asked when somebody asks
@@ -649,6 +647,8 @@ func (f *Front) hear(b []byte, counter uint64, sealed bool) {
 	f.env.Metrics.Bytes(p.Name, false, len(b))
 	h := (*f.speaks.Load()).understand(b)
 	f.keep(b, h, sealed, now)
+	f.endpoint.Notify("/telemetry")
+	f.endpoint.Notify("/raw")
 	if sealed { // else anybody may have said it: people are told, and nothing is counted or answered by it
 		f.link.answered(h, counter)
 		if h.reply != nil {
@@ -656,8 +656,6 @@ func (f *Front) hear(b []byte, counter uint64, sealed bool) {
 		}
 		f.report(b, h, now)
 	}
-	f.endpoint.Notify("/telemetry")
-	f.endpoint.Notify("/raw")
 }
 
 // keep keeps what the device said.

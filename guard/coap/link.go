@@ -40,13 +40,13 @@ type link struct {
 	carrier carrier
 	address string
 	within  time.Duration // of a write
+	seal    *seal         // nil: the device has no secret
 	hear    func(message []byte, counter uint64, sealed bool)
 
 	connected func() // nil: nothing is to be said then
 
 	mu      sync.Mutex // guards what follows
 	conn    io.ReadWriteCloser
-	seal    *seal // nil: the device has no secret
 	waiting []*question
 }
 
@@ -171,11 +171,9 @@ func readMessage(r *bufio.Reader) ([]byte, error) {
 
 func (l *link) heard(b []byte) {
 	counter, sealed := uint64(0), true
-	l.mu.Lock()
 	if l.seal != nil {
 		b, counter, sealed = l.seal.open(b)
 	}
-	l.mu.Unlock()
 	l.hear(slices.Clone(b), counter, sealed)
 }
 
@@ -205,7 +203,7 @@ func (l *link) send(b []byte, fits func(*heard) bool, sending func()) (*question
 	sending()
 	q := &question{fits: fits, answer: make(chan *heard, 1), until: now.Add(lateAnswer)}
 	if l.seal != nil {
-		q.counter = l.seal.sent
+		q.counter = l.seal.sent.Load()
 	}
 	if fits != nil {
 		l.waiting = append(l.waiting, q)

@@ -8,6 +8,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"slices"
+	"sync/atomic"
 )
 
 // Sizes of what a secret puts in front of a message.
@@ -28,11 +29,19 @@ const (
 //
 // where the tag is the front of HMAC-SHA-256, under the secret, of one byte (1 to the
 // device, 2 from it), the counter of eight bytes, and the message. The guard's counter is higher in each
-// message; what the device says has that of what it opened last. It is for one goroutine at a time.
+// message; what the device says has that of what it opened last. One goroutine at a time seals, and one opens.
 type seal struct {
-	secret        [secretBytes]byte
-	sent, highest uint64
-	seen          [][tagBytes]byte // tags of what was opened under the highest counter
+	secret  [secretBytes]byte
+	sent    atomic.Uint64
+	highest uint64
+	seen    [][tagBytes]byte // tags of what was opened under the highest counter
+}
+
+// newSeal makes a seal whose first counter is the one after last.
+func newSeal(secret []byte, last uint64) *seal {
+	s := &seal{secret: [secretBytes]byte(secret)}
+	s.sent.Store(last)
+	return s
 }
 
 const (
@@ -49,8 +58,7 @@ func (s *seal) tag(direction byte, b []byte) []byte {
 
 // append seals a message under the next counter.
 func (s *seal) append(dst, message []byte) []byte {
-	s.sent++
-	b := append(binary.BigEndian.AppendUint64(nil, s.sent), message...)
+	b := append(binary.BigEndian.AppendUint64(nil, s.sent.Add(1)), message...)
 	return append(append(dst, s.tag(toDevice, b)...), b...)
 }
 
@@ -61,7 +69,7 @@ func (s *seal) open(b []byte) (message []byte, counter uint64, ok bool) {
 		return b, 0, false
 	}
 	n := binary.BigEndian.Uint64(b[tagBytes:])
-	if n < s.highest || n > s.sent { // an answer has the counter of what it answers, and a report that of the last
+	if n < s.highest || n > s.sent.Load() { // an answer has the counter of what it answers, and a report that of the last
 		return b[sealBytes:], n, false
 	}
 	if n > s.highest {
