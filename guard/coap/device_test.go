@@ -474,3 +474,25 @@ func TestGiven(t *testing.T) {
 	p.say("bolus-given", "amount", 20)
 	w.until(is("3.5 [iU]"), sums)
 }
+
+// TestRejectedStop: a suspend that the device refused leaves the next one a rescue; one
+// that it may have done does not.
+func TestRejectedStop(t *testing.T) {
+	w, p := withPuppet(t, true)
+	technician := w.connect("technician")
+	for _, test := range []struct {
+		answer string
+		code   protocol.Code
+	}{{"refused", protocol.Conflict}, {"", protocol.GatewayTimeout}} {
+		var wg sync.WaitGroup
+		wg.Go(func() { technician.order(test.code, device.Suspend, "", "30 min") })
+		if s := p.asks(); s != "delivery" {
+			t.Error(s)
+		}
+		if test.answer != "" {
+			p.say(test.answer)
+		}
+		wg.Wait()
+	}
+	technician.order(protocol.Forbidden, device.Suspend, "", "30 min")
+}

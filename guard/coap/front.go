@@ -571,10 +571,14 @@ func (f *Front) cancelled() {
 	}
 }
 
-// rejected says that a bolus is not given.
-func (f *Front) rejected(reservation uint64) {
+// rejected says that the device did not do it: a bolus is not given, and a stop that was
+// none leaves the next one a rescue.
+func (f *Front) rejected(v device.Verb, before time.Time, reservation uint64) {
 	f.quick.Lock()
 	defer f.quick.Unlock()
+	if delete(f.stops, v); !before.IsZero() {
+		f.stops[v] = before
+	}
 	f.boluses = slices.DeleteFunc(f.boluses, func(b bolus) bool { return b.reservation == reservation })
 }
 

@@ -759,11 +759,6 @@ func (x *exchange) permitted() (protocol.Code, error) {
 			return protocol.ServiceUnavailable, errRecord
 		}
 	}
-	if stops(c.Verb) {
-		if err := f.write(stopRecord(c.Verb, f.env.Now())); err != nil {
-			return protocol.ServiceUnavailable, errRecord
-		}
-	}
 	return 0, nil
 }
 
@@ -777,9 +772,6 @@ func (x *exchange) remember() {
 		f.rescuing = true
 		_ = held.Permits(&x.command, f.instant()) // it has passed
 		f.rescuing = false
-		if c := &x.command; stops(c.Verb) {
-			f.behind = append(f.behind, stopRecord(c.Verb, f.env.Now()))
-		}
 		if len(f.behind) > 0 {
 			_ = f.write() // or with the next record
 		}
@@ -835,15 +827,23 @@ func (x *exchange) deliver(answer *gate.Answer, rescue bool) protocol.Message {
 		}
 		defer f.give()
 	}
+	var before time.Time
 	ask, err := f.send(x.message, x.fits, func() {
 		answer.Sent()
-		f.moved(c, answer.Reservation())
+		before = f.moved(c, answer.Reservation())
 	})
 	if err != nil {
 		answer.Abandon()
 		return x.failed(err)
 	}
 	h := f.wait(ask)
+	if stops(c.Verb) && (h == nil || h.outcome != gate.Rejected) {
+		f.busy.Go(func() {
+			f.mu.Lock()
+			defer f.mu.Unlock()
+			_ = f.write(stopRecord(c.Verb, f.env.Now())) // the gate's book knows it, too
+		})
+	}
 	e := entry{event: "command", actor: c.Actor, role: c.Role, verb: c.Verb, value: c.Value, verdict: "accepted", why: x.reason}
 	switch {
 	case h == nil || h.outcome == gate.Unknown && h.kind == radio.Answer:
@@ -853,7 +853,7 @@ func (x *exchange) deliver(answer *gate.Answer, rescue bool) protocol.Message {
 		return refusal(protocol.GatewayTimeout, errSilent)
 	case h.outcome == gate.Rejected:
 		answer.Outcome(gate.Rejected)
-		f.rejected(answer.Reservation())
+		f.rejected(c.Verb, before, answer.Reservation())
 		e.verdict, e.why = "refused", errRefused.Error()
 		f.note(e)
 		return refusal(protocol.Conflict, errRefused)
@@ -876,8 +876,8 @@ func (x *exchange) failed(err error) protocol.Message {
 }
 
 // moved says that a command is about to go out: what the device told before may not hold
-// any more.
-func (f *Front) moved(c *device.Command, reservation uint64) {
+// any more. It returns when a stop was sent before this one.
+func (f *Front) moved(c *device.Command, reservation uint64) (before time.Time) {
 	f.quick.Lock()
 	defer f.quick.Unlock()
 	if c.Verb == device.DeliverBolus && reservation != 0 {
@@ -891,8 +891,10 @@ func (f *Front) moved(c *device.Command, reservation uint64) {
 		clear(f.said.told)
 	}
 	if stops(c.Verb) {
+		before = f.stops[c.Verb]
 		f.stops[c.Verb] = f.env.Now()
 	}
+	return before
 }
 
 // A watched socket records what the endpoint refuses of strangers, before it is
