@@ -8,13 +8,13 @@ import (
 	_ "embed"
 	"fmt"
 	"io"
-	"regexp"
 	"slices"
 	"strings"
 
 	"github.com/goccy/go-yaml/ast"
 
 	"github.com/myelin-health/myelin/finding"
+	"github.com/myelin-health/myelin/internal/lazyregexp"
 	"github.com/myelin-health/myelin/internal/strictyaml"
 	"github.com/myelin-health/myelin/report"
 	"github.com/myelin-health/myelin/sim/implant"
@@ -80,7 +80,7 @@ func Catalogue() []Row {
 	return rows
 }
 
-var rowID = regexp.MustCompile(`^[A-Z][0-9]{2,3}$`)
+var rowID = lazyregexp.New(`^[A-Z][0-9]{2,3}$`)
 
 // Load reads a catalogue. An error names line and column.
 func Load(file string, src []byte) ([]Row, error) {
@@ -104,7 +104,7 @@ func readRow(r *strictyaml.Reader, n ast.Node) Row {
 	s := r.Section(n, "a row", "id", "title", "device", "stake", "reference", "promises", "attack", "sensor", "channel", "guard", "sbom")
 	row := Row{Promises: map[string]string{}}
 	id := s.Need("id", "such as A44")
-	if row.ID = r.Text(id, "id"); r.Err() == nil && !rowID.MatchString(row.ID) {
+	if row.ID = r.Text(id, "id"); r.Err() == nil && !rowID().MatchString(row.ID) {
 		r.Fail(id, "id has to be a letter and two or three digits, such as A44")
 	}
 	row.Title = r.Text(s.Need("title", "the attack in a few words"), "title")

@@ -15,7 +15,6 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -25,6 +24,7 @@ import (
 	"github.com/myelin-health/myelin/guard/envelope"
 	"github.com/myelin-health/myelin/guard/front"
 	"github.com/myelin-health/myelin/guard/gate"
+	"github.com/myelin-health/myelin/internal/lazyregexp"
 	"github.com/myelin-health/myelin/internal/strictyaml"
 )
 
@@ -94,7 +94,7 @@ var otherRoles = []string{"engineer", "analyst", "administrator", "auditor"}
 
 // Names of the file's own: what stands on pages, in logs and in addresses.
 var (
-	idWord    = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{0,47}$`)
+	idWord    = lazyregexp.New(`^[a-z0-9][a-z0-9._-]{0,47}$`)
 	maxPerson = 16 // initials or a staff number: a name does not fit
 )
 
@@ -281,7 +281,7 @@ func (c *Configuration) readFront(r *strictyaml.Reader, n ast.Node, dir string) 
 	}
 	set := p.Common()
 	switch {
-	case !idWord.MatchString(set.Name):
+	case !idWord().MatchString(set.Name):
 		r.Fail(s.Get("name"), "name has to be a word of small letters, digits, points and dashes, such as archive")
 	case slices.ContainsFunc(c.Fronts, func(q front.Policy) bool { return q.Common().Name == set.Name }):
 		r.Fail(s.Get("name"), "there are two fronts with the name %s", strictyaml.Quoted(set.Name))
@@ -355,7 +355,7 @@ func (p *Person) gated() gate.Person { return gate.Person{ID: p.ID, Role: p.Clin
 
 func readID(r *strictyaml.Reader, n ast.Node, what string) string {
 	id := r.Text(n, what)
-	if r.Err() == nil && !idWord.MatchString(id) {
+	if r.Err() == nil && !idWord().MatchString(id) {
 		r.Fail(n, "%s has to be a word of at most 48 small letters, digits, points and dashes, such as pump-3", what)
 	}
 	return id

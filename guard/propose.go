@@ -6,12 +6,12 @@ package guard
 import (
 	"fmt"
 	"maps"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/myelin-health/myelin/guard/front"
+	"github.com/myelin-health/myelin/internal/lazyregexp"
 )
 
 // What each kind of front tells of a use stands at its call of Learned.Saw; here
@@ -36,11 +36,11 @@ func (t tally) add(word string, n int64) {
 	}
 }
 
-var plainWord = regexp.MustCompile(`^[A-Za-z0-9$][A-Za-z0-9._^$-]*$`)
+var plainWord = lazyregexp.New(`^[A-Za-z0-9$][A-Za-z0-9._^$-]*$`)
 
 // yamlText writes a word that came from a wire.
 func yamlText(s string) string {
-	if plainWord.MatchString(s) {
+	if plainWord().MatchString(s) {
 		return s
 	}
 	return strconv.QuoteToASCII(s)

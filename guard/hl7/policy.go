@@ -6,7 +6,6 @@ package hl7
 import (
 	"maps"
 	"net"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -15,6 +14,7 @@ import (
 
 	"github.com/myelin-health/myelin/device"
 	"github.com/myelin-health/myelin/guard/front"
+	"github.com/myelin-health/myelin/internal/lazyregexp"
 	"github.com/myelin-health/myelin/internal/strictyaml"
 	"github.com/myelin-health/myelin/proto/hl7"
 )
@@ -75,7 +75,7 @@ const (
 	maxReturns  = 16
 )
 
-var messageType = regexp.MustCompile(`^[A-Z][A-Z0-9]{2}(\^[A-Z][A-Z0-9]{2})?$`)
+var messageType = lazyregexp.New(`^[A-Z][A-Z0-9]{2}(\^[A-Z][A-Z0-9]{2})?$`)
 
 // Read reads the policy from a front's section; names of files are relative to dir.
 func Read(r *strictyaml.Reader, s *strictyaml.Section, dir string) *Policy {
@@ -207,7 +207,7 @@ func readParty(r *strictyaml.Reader, s *strictyaml.Section) Party {
 func readMessages(r *strictyaml.Reader, n ast.Node, what string) (types []string) {
 	for _, n := range r.List(n, what, maxMessages) {
 		t := r.Text(n, what)
-		if !messageType.MatchString(t) && r.Err() == nil {
+		if !messageType().MatchString(t) && r.Err() == nil {
 			r.Fail(n, "%s has to have types of message as MSH-9 has them, such as RGV^O15", what)
 		}
 		types = append(types, t)

@@ -5,9 +5,9 @@ package http
 
 import (
 	"net/url"
-	"regexp"
 	"strings"
 
+	"github.com/myelin-health/myelin/internal/lazyregexp"
 	"github.com/myelin-health/myelin/proto/fhir"
 )
 
@@ -25,7 +25,7 @@ type interaction struct {
 const pathWord = "get"
 
 // idName is R4 section 2.24.0.1, id; not a name of dots, which a path takes for a folder.
-var idName = regexp.MustCompile(`^[A-Za-z0-9-][A-Za-z0-9.-]{0,63}$`)
+var idName = lazyregexp.New(`^[A-Za-z0-9-][A-Za-z0-9.-]{0,63}$`)
 
 // parseInteraction reads what a request asks for (R4 section 3.1.0). Unlike
 // [fhir.ParseInteraction], which guesses for a watcher, it takes only what has
@@ -53,7 +53,7 @@ func parseInteraction(base, method, path, query string) (in interaction, why str
 
 func fhirInteraction(method string, seg []string, query string) (in interaction, ok bool) {
 	get := method == "GET" || method == "HEAD"
-	if typeName.MatchString(seg[0]) {
+	if typeName().MatchString(seg[0]) {
 		in.typ, seg = seg[0], seg[1:]
 	} else if seg[0] == "" { // the base itself
 		seg = seg[1:]
@@ -101,10 +101,10 @@ func fhirInteraction(method string, seg []string, query string) (in interaction,
 		return one("history", "")
 	case len(seg) == 1 && seg[0] == "_search":
 		return one("", "search")
-	case len(seg) == 1 && operationName.MatchString(seg[0]):
+	case len(seg) == 1 && operationName().MatchString(seg[0]):
 		return one(seg[0], seg[0])
 	}
-	if in.typ == "" || !idName.MatchString(seg[0]) {
+	if in.typ == "" || !idName().MatchString(seg[0]) {
 		return in, false
 	}
 	in.id, seg = seg[0], seg[1:]
@@ -126,14 +126,14 @@ func fhirInteraction(method string, seg []string, query string) (in interaction,
 	switch {
 	case len(seg) == 1 && seg[0] == "_history":
 		return one("history", "")
-	case len(seg) == 2 && seg[0] == "_history" && idName.MatchString(seg[1]):
+	case len(seg) == 2 && seg[0] == "_history" && idName().MatchString(seg[1]):
 		return one("vread", "")
-	case len(seg) == 1 && operationName.MatchString(seg[0]):
+	case len(seg) == 1 && operationName().MatchString(seg[0]):
 		return one(seg[0], seg[0])
-	case len(seg) == 1 && typeName.MatchString(seg[0]): // a compartment (R4 section 3.1.0.9.2)
+	case len(seg) == 1 && typeName().MatchString(seg[0]): // a compartment (R4 section 3.1.0.9.2)
 		in.typ, in.id = seg[0], ""
 		return one("search", "")
-	case len(seg) == 2 && typeName.MatchString(seg[0]) && seg[1] == "_search":
+	case len(seg) == 2 && typeName().MatchString(seg[0]) && seg[1] == "_search":
 		in.typ, in.id = seg[0], ""
 		return one("", "search")
 	}

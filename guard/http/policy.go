@@ -4,7 +4,6 @@
 package http
 
 import (
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -13,6 +12,7 @@ import (
 
 	"github.com/myelin-health/myelin/device"
 	"github.com/myelin-health/myelin/guard/front"
+	"github.com/myelin-health/myelin/internal/lazyregexp"
 	"github.com/myelin-health/myelin/internal/strictyaml"
 )
 
@@ -65,10 +65,10 @@ var interactions = []string{
 }
 
 var (
-	operationName = regexp.MustCompile(`^\$[A-Za-z][A-Za-z0-9_-]{0,63}$`)
-	typeName      = regexp.MustCompile(`^[A-Z][A-Za-z]{1,63}$`)
-	pathName      = regexp.MustCompile(`^(/[A-Za-z0-9_~$-][A-Za-z0-9._~$-]*)+/?$`)
-	hostName      = regexp.MustCompile(`^[A-Za-z0-9.:\[\]-]{1,255}$`)
+	operationName = lazyregexp.New(`^\$[A-Za-z][A-Za-z0-9_-]{0,63}$`)
+	typeName      = lazyregexp.New(`^[A-Z][A-Za-z]{1,63}$`)
+	pathName      = lazyregexp.New(`^(/[A-Za-z0-9_~$-][A-Za-z0-9._~$-]*)+/?$`)
+	hostName      = lazyregexp.New(`^[A-Za-z0-9.:\[\]-]{1,255}$`)
 )
 
 // Keys are those of an http front, beside [front.Keys].
@@ -82,7 +82,7 @@ func Read(r *strictyaml.Reader, s *strictyaml.Section, dir string) *Policy {
 	}
 	for _, n := range r.List(s.Need("host", "the host that requests name, such as fhir.ada.example"), "host", 8) {
 		h := r.Text(n, "host")
-		if r.Err() == nil && !hostName.MatchString(h) {
+		if r.Err() == nil && !hostName().MatchString(h) {
 			r.Fail(n, "host has to be a name, or a name and a port, such as fhir.ada.example:8443")
 		}
 		p.Hosts = append(p.Hosts, strings.ToLower(h))
@@ -90,7 +90,7 @@ func Read(r *strictyaml.Reader, s *strictyaml.Section, dir string) *Policy {
 	if p.Base = r.Text(s.Get("base"), "base"); p.Base == "/" {
 		p.Base = ""
 	}
-	if p.Base != "" && (!pathName.MatchString(p.Base) || strings.HasSuffix(p.Base, "/")) {
+	if p.Base != "" && (!pathName().MatchString(p.Base) || strings.HasSuffix(p.Base, "/")) {
 		r.Fail(s.Get("base"), "base has to be a path that begins with a slash and does not end with one, such as /fhir")
 	}
 	if s.Has("body") {
@@ -154,11 +154,11 @@ func (p *Policy) readRule(r *strictyaml.Reader, n ast.Node) Rule {
 	}
 	rule := Rule{
 		Clients: words("clients", func(w string) bool { return p.Clients[w] != nil }, "it has names that stand in clients"),
-		Interactions: words("interactions", func(w string) bool { return slices.Contains(interactions, w) || operationName.MatchString(w) },
+		Interactions: words("interactions", func(w string) bool { return slices.Contains(interactions, w) || operationName().MatchString(w) },
 			"it has some of "+strictyaml.Words(interactions)+", or an operation with its $"),
-		Types:   words("types", func(w string) bool { return w == "*" || typeName.MatchString(w) }, "it has resource types, such as Observation, or *"),
+		Types:   words("types", func(w string) bool { return w == "*" || typeName().MatchString(w) }, "it has resource types, such as Observation, or *"),
 		Include: r.Truth(s.Get("include"), "include", false),
-		Paths:   words("paths", pathName.MatchString, "it has paths that begin with a slash, such as /system, or /studies/ with all below it"),
+		Paths:   words("paths", pathName().MatchString, "it has paths that begin with a slash, such as /system, or /studies/ with all below it"),
 	}
 	if r.Err() == nil && len(rule.Interactions) == 0 && len(rule.Paths) == 0 {
 		r.Fail(n, "a rule of allow has interactions or paths")

@@ -12,7 +12,6 @@ import (
 	"io"
 	"net"
 	"net/netip"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -23,6 +22,7 @@ import (
 	"github.com/goccy/go-yaml/ast"
 
 	"github.com/myelin-health/myelin/guard/front"
+	"github.com/myelin-health/myelin/internal/lazyregexp"
 	"github.com/myelin-health/myelin/internal/strictyaml"
 )
 
@@ -59,9 +59,9 @@ var EgressKeys = []string{"peers", "allow", "private", "resolver", "pin", "zone"
 
 // hostPattern is a name of letters, digits and hyphens (RFC 1123 section 2.1)
 // whose last label is no number, so that it is no address in disguise.
-var hostPattern = regexp.MustCompile(`^([a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9])?\.)*[a-z]([a-z0-9-]{0,61}[a-z0-9])?$`)
+var hostPattern = lazyregexp.New(`^([a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9])?\.)*[a-z]([a-z0-9-]{0,61}[a-z0-9])?$`)
 
-func isHost(h string) bool { return len(h) <= 253 && hostPattern.MatchString(h) }
+func isHost(h string) bool { return len(h) <= 253 && hostPattern().MatchString(h) }
 
 // ReadEgress reads a front of kind egress.
 func ReadEgress(r *strictyaml.Reader, s *strictyaml.Section, dir string) *EgressPolicy {

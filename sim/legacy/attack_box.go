@@ -157,7 +157,7 @@ func selfSigned(now time.Time) (tls.Certificate, error) {
 
 // asCloud is the run of an attack that has a home monitor report to the attacker, who gives
 // it a self-signed certificate and, perhaps, a command for the implant.
-func asCloud(how string, command []byte) func(context.Context, *Env) (Result, error) {
+func asCloud(how string, command func() []byte) func(context.Context, *Env) (Result, error) {
 	return at(func(t *terminal) (string, []byte, error) {
 		cert, err := selfSigned(time.Now())
 		if err != nil {
@@ -176,7 +176,7 @@ func asCloud(how string, command []byte) func(context.Context, *Env) (Result, er
 			s := tls.Server(&bufferedConn{c, r}, &tls.Config{Certificates: []tls.Certificate{cert}})
 			defer s.Close()
 			if report, err = bufio.NewReader(s).ReadString('\n'); err == nil {
-				_, _ = fmt.Fprintf(s, "program %x\n", command)
+				_, _ = fmt.Fprintf(s, "program %x\n", command())
 			}
 		})
 		if err != nil {
@@ -221,7 +221,7 @@ func altered(f FirmwareState) bool { return !f.Genuine && f.Runs > 0 }
 var boxAttacks = []Attack{
 	{
 		Row: "A25", Name: "impostor", Device: "homelink", Realism: Wire, About: "an impostor is the monitor's cloud, and commands the implant",
-		Run: asCloud("the monitor reported to an impostor, and passed on 'therapies off'", therapiesOff()),
+		Run: asCloud("the monitor reported to an impostor, and passed on 'therapies off'", therapiesOff),
 		hurt: hurt(func(b, a HomeLinkState, loot []byte) (bool, string) {
 			return a.Unproven > b.Unproven && !a.Implant.Therapies && has(loot, radio.AnnaRecord), "a report to an impostor, whose command turned therapies off"
 		}),
@@ -290,8 +290,10 @@ var boxAttacks = []Attack{
 	},
 	{
 		Row: "A32", Name: "race", Device: "reader", Realism: Wire, About: "the program is changed between the check and the installation",
-		Run: tries("an altered program that passed the check of a genuine one", "stage "+hex.EncodeToString(GenuineImage()), "verify",
-			"stage "+hex.EncodeToString(alteredImage(therapiesOff())), "install"),
+		Run: at(func(t *terminal) (string, []byte, error) {
+			return "an altered program that passed the check of a genuine one", nil, t.all("stage "+hex.EncodeToString(GenuineImage()), "verify",
+				"stage "+hex.EncodeToString(alteredImage(therapiesOff())), "install")
+		}),
 		hurt: hurt(func(_, a ReaderState, _ []byte) (bool, string) {
 			return altered(a.Firmware) && !a.Implant.Therapies, "a program that nobody signed runs, and turned therapies off"
 		}),
