@@ -136,26 +136,41 @@ func (s *shape) runs() bool { return s.Kind != noKind && s.Kind != doses && s.Ki
 
 // advance brings the account up to now: what ended by itself closes a section.
 func (a *account) advance(now moment) {
-	for {
-		cut := now
-		for i := range a.Runs[:base] {
-			u := a.Runs[i].Until
-			if a.Mark.Least < u.Least && u.Least < cut.Least && a.Mark.Most < u.Most && u.Most < cut.Most {
-				cut = u
-			}
-		}
-		if cut == now {
-			break
-		}
+	for cut := a.nextEnd(now); cut != now; cut = a.nextEnd(now) {
 		a.close(cut)
 	}
 	for i := range a.Runs[:base] {
-		if u := a.Runs[i].Until; u != never && u.Least <= now.Least {
-			a.close(now) // until now it may have run
+		if u := a.Runs[i].Until; u.Least > a.Mark.Least && u.Least <= now.Least {
+			a.close(now) // it is over just now
 		}
 	}
 	a.Runs.expire(now)
 	a.Sure.expire(now)
+}
+
+// nextEnd is the moment of the next end of a layer, or now.
+func (a *account) nextEnd(now moment) moment {
+	cut := now
+	for i := range a.Runs[:base] {
+		if u := a.ended(a.Runs[i].Until, now); u.Least < cut.Least && u.Most <= cut.Most {
+			cut = u
+		}
+	}
+	return cut
+}
+
+// ended is the moment by which a layer was over that ended since the last section
+// was closed, or now. Where it may have been over long ago all that passed on the
+// faster scale only is told before that moment: so more counts as what the layer
+// was.
+func (a *account) ended(u, now moment) moment {
+	if u.Least <= a.Mark.Least || u.Least >= now.Least {
+		return now
+	}
+	if u.Most <= a.Mark.Most || u.Most >= now.Most {
+		u.Most = now.Most - (now.Least - u.Least)
+	}
+	return u
 }
 
 // close ends the section that is under way.
@@ -360,10 +375,20 @@ func (a *account) remove(e *entry) {
 	a.Open = slices.DeleteFunc(a.Open, func(f *entry) bool { return e == f })
 }
 
-// died says that the guard was stopped: nobody knows what came of all that is open;
-// nor, unless it ended in order, whether a rescue, which waits for no record, was
-// done since.
-func (a *account) died(now moment, inOrder bool) {
+// died says that the guard was stopped, and that its journal ends with a moment:
+// nobody knows what came of all that is open; nor, unless it ended in order, whether
+// a rescue, which waits for no record, was done since.
+func (a *account) died(from, now moment, inOrder bool) {
+	if !inOrder {
+		a.change(from, func() {
+			a.Sure.unsure()
+			a.cut(from)
+			for _, e := range a.Open {
+				e.Under.unsure()
+				e.Program.unsure()
+			}
+		})
+	}
 	a.change(now, func() {
 		for _, e := range a.Open {
 			if e.Doubt == "" {
@@ -371,16 +396,6 @@ func (a *account) died(now moment, inOrder bool) {
 			}
 			if e.Sent == never {
 				e.Sent = now
-			}
-		}
-		if !inOrder {
-			a.Sure.unsure()
-			a.cut(now)
-		}
-		for _, e := range a.Open {
-			if !inOrder {
-				e.Under.unsure()
-				e.Shape.Lo = 0
 			}
 			e.Program = e.Under.apply(&e.Shape, e.Begin, e.ends(now))
 		}
@@ -480,20 +495,21 @@ func (a *account) gave(now moment, id uint64, lo, hi int64, final bool) {
 // high tells a curve what was, is, and may be given at most, when a program runs
 // from now on and a dose is added.
 func (a *account) high(c *curve, now moment, s *Sum, p *program, extra *dose) {
+	given := a.Doses
 	if s.rates() {
-		begin := a.Mark
-		for i, x := range a.Past {
-			end := begin
-			if i+1 < len(a.Past) {
-				end = a.Past[i+1].Begin
+		for i := range a.Past {
+			end := a.end(i)
+			for len(given) > 0 && given[0].To.Least < end.Least { // so that all comes in order
+				c.highDose(now, s, &given[0])
+				given = given[1:]
 			}
-			c.highSection(now, x.Begin, end, x.Hi)
+			c.highSection(now, a.Past[i].Begin, end, a.Past[i].Hi)
 		}
-		c.highSection(now, begin, now, a.Runs.over(begin, now).Hi)
+		c.highSection(now, a.Mark, now, a.Runs.over(a.Mark, now).Hi)
 		c.ahead(now, p, func(r rate) int64 { return r.Hi })
 	}
-	for i := range a.Doses {
-		c.highDose(now, s, &a.Doses[i])
+	for i := range given {
+		c.highDose(now, s, &given[i])
 	}
 	for _, e := range a.Open {
 		if e.Shape.Kind == doses {
@@ -504,6 +520,50 @@ func (a *account) high(c *curve, now moment, s *Sum, p *program, extra *dose) {
 	if extra != nil {
 		c.highDose(now, s, extra)
 	}
+}
+
+// glance is more than any window can have: all doses that one reaches, and all the
+// time the highest rate. Mostly that is within the limit, and nothing has to slide.
+func (a *account) glance(now moment, s *Sum, p *program, extra *dose) (most area) {
+	window := int64(s.Window)
+	reached := func(d *dose) bool { return s.dosesOf(d.Verb) && d.To.Least-now.Least >= -window }
+	for i := range a.Doses {
+		if d := &a.Doses[i]; reached(d) {
+			most = most.plus(areaOfAmount(d.Hi))
+		}
+	}
+	for _, e := range a.Open {
+		if e.Shape.Kind == doses && s.dosesOf(e.Shape.Verb) {
+			most = most.plus(areaOfAmount(e.Shape.Hi))
+		}
+	}
+	if extra != nil && s.dosesOf(extra.Verb) {
+		most = most.plus(areaOfAmount(extra.Hi))
+	}
+	if !s.rates() {
+		return most
+	}
+	highest := a.Runs.over(a.Mark, now).Hi
+	for i := range p {
+		highest = max(highest, p[i].Hi)
+	}
+	_, doubtful := now.since(a.Mark)
+	doubtful -= now.Least - a.Mark.Least
+	for i := len(a.Past) - 1; i >= 0 && a.end(i).Least-now.Least >= -window; i-- {
+		begin, end := a.Past[i].Begin, a.end(i)
+		_, longest := end.since(begin)
+		doubtful += longest - (end.Least - begin.Least)
+		highest = max(highest, a.Past[i].Hi)
+	}
+	return most.plus(areaOf(highest, window+min(doubtful, forever/2)))
+}
+
+// end is when a section of the past ended.
+func (a *account) end(i int) moment {
+	if i+1 < len(a.Past) {
+		return a.Past[i+1].Begin
+	}
+	return a.Mark
 }
 
 // highSection: on the slower scale old doses leave late. What passed more on the
@@ -525,15 +585,10 @@ func (c *curve) highDose(now moment, s *Sum, d *dose) {
 // low tells a curve what was, is, and will be given at least.
 func (a *account) low(c *curve, now moment, s *Sum, p *program, cut bool) {
 	if s.rates() {
-		begin := a.Mark
 		for i, x := range a.Past {
-			end := begin
-			if i+1 < len(a.Past) {
-				end = a.Past[i+1].Begin
-			}
-			c.lowSection(now, x.Begin, end, x.Lo)
+			c.lowSection(now, x.Begin, a.end(i), x.Lo)
 		}
-		c.lowSection(now, begin, now, a.Runs.over(begin, now).Lo)
+		c.lowSection(now, a.Mark, now, a.Runs.over(a.Mark, now).Lo)
 		c.ahead(now, p, func(r rate) int64 { return r.Lo })
 	}
 	for i := range a.Doses {

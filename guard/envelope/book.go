@@ -107,8 +107,9 @@ type record struct {
 	Record uint64 `json:"record,omitempty"`
 	Wall   int64  `json:"wall,omitempty"`
 
-	Why   string `json:"why,omitempty"`
-	Given bool   `json:"given,omitempty"`
+	Why   string  `json:"why,omitempty"`
+	Given bool    `json:"given,omitempty"` // of died: it had ended in order
+	From  *moment `json:"from,omitempty"`
 
 	Shift   *shift   `json:"shift,omitempty"`
 	Account *account `json:"account,omitempty"`
@@ -183,9 +184,10 @@ func (b *Book) open() error {
 // died says of every device that nobody knows what was in flight when the book was
 // last written.
 func (b *Book) died(closed bool) {
+	from := b.clock.Now
 	now := b.tick()
 	for _, name := range slices.Sorted(maps.Keys(b.accounts)) {
-		b.do(&record{Op: opDied, Device: name, At: now, Given: closed})
+		b.do(&record{Op: opDied, Device: name, At: now, From: &from, Given: closed})
 	}
 	if now.Most > rebaseAfter { // each start of the machine took a month of the faster scale
 		s := b.clock.rebase()
@@ -377,7 +379,10 @@ func (a *account) apply(r *record) error {
 	case opLost:
 		a.lose(r.At, r.Why)
 	case opDied:
-		a.died(r.At, r.Given)
+		if r.From == nil || r.From.Least < a.Mark.Least || r.From.Most < a.Mark.Most || r.From.Least > r.At.Least || r.From.Most > r.At.Most {
+			return errRecord
+		}
+		a.died(*r.From, r.At, r.Given)
 	case opSent, opAccept, opRelease, opDoubt, opSettle:
 		if e == nil {
 			return errRecord

@@ -396,9 +396,10 @@ func TestLostRescue(t *testing.T) {
 	w.give(e, device.SetBasalRate, "1 U/h", "")
 	w.give(e, device.DeliverBolus, "1 U", "")
 	w.flush()
-	w.stopHard() // before the record of: suspend 30 min
+	w.wait(15 * time.Minute) // and then: suspend 30 min
+	w.stopHard()             // before the record of that
+	w.wait(15 * time.Minute)
 	w.start()
-	w.wait(30 * time.Minute)
 	w.has(e, 0, "0..1.5, planned 5")
 	if err := w.Report(ward, e, &Report{Rate: quantity(t, "1 U/h")}); err != nil {
 		t.Fatal(err)
@@ -522,4 +523,20 @@ func TestTooManyOpen(t *testing.T) {
 	if n := len(w.Doubts()); n != maxOpen {
 		t.Fatal(n)
 	}
+}
+
+// TestIdle: a temporary rate that was perhaps over before its time counts until then,
+// and not until somebody looks again.
+func TestIdle(t *testing.T) {
+	w := newWorldQuick(t)
+	defer func() { w.Book.Close() }()
+	e := load(t, insulin)
+	w.give(e, device.SetBasalRate, "0.5 U/h", "")
+	w.give(e, device.SetTemporaryBasal, "2 U/h", "1 h")
+	w.give(e, device.Resume, "", "") // perhaps it ended the temporary rate
+	w.wait(3 * time.Hour)
+	w.has(e, 0, "1.5..3, planned 3.5")
+	w.Book.Close()
+	w.start()
+	w.has(e, 0, "1.5..3, planned 3.5")
 }

@@ -320,6 +320,10 @@ func (e *Envelope) highest(a *account, now moment, q *candidate, s *Sum, mixed *
 	} else if !q.shape.runs() || !s.rates() || mixed.noMore(&a.Runs, now) {
 		return Decision{}
 	}
+	limit := areaOfAmount(s.most)
+	if !limit.less(a.glance(now, s, mixed, extra)) {
+		return Decision{}
+	}
 	c := &a.curve
 	c.reset(s.Window)
 	a.high(c, now, s, mixed, extra)

@@ -104,7 +104,7 @@ func TestTherapyTable(t *testing.T) {
 // TestStopRefused: what the table refuses from afar no envelope lets pass.
 func TestStopRefused(t *testing.T) {
 	w := newWorldQuick(t)
-	defer w.Book.Close()
+	defer func() { w.Book.Close() }()
 	for _, therapy := range everyTherapy {
 		if !therapy.Info().StopRefused {
 			continue
@@ -223,7 +223,7 @@ verbs:
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			w := newWorldQuick(t)
-			defer w.Book.Close()
+			defer func() { w.Book.Close() }()
 			r := base()
 			test.do(r)
 			d := w.Judge(ward, e, r)
@@ -246,7 +246,7 @@ verbs:
 	}
 
 	w := newWorldQuick(t)
-	defer w.Book.Close()
+	defer func() { w.Book.Close() }()
 	w.verdict(w.order(e, base()), device.Allow, "set-infusion-rate")
 	w.wait(5*time.Minute - 1)
 	w.verdict(w.order(e, base()), device.Deny, "set-infusion-rate interval 5m")
@@ -257,7 +257,7 @@ verbs:
 // TestConfirmation: who may be the second person, and when nobody has to.
 func TestConfirmation(t *testing.T) {
 	w := newWorldQuick(t)
-	defer w.Book.Close()
+	defer func() { w.Book.Close() }()
 	e := load(t, head+`therapy: drug infusion
 verbs:
   deliver-bolus: {confirm: second-person, above: 2 mg, confirmers: [prescriber, nurse], hold: 90s}
@@ -299,7 +299,7 @@ verbs:
 
 func TestEmergency(t *testing.T) {
 	w := newWorldQuick(t)
-	defer w.Book.Close()
+	defer func() { w.Book.Close() }()
 	e := load(t, head+`therapy: [defibrillation, pacing]
 verbs: {set-pacing-rate: {roles: [emergency]}}
 emergency: {verbs: [read-settings, emergency-preset, deliver-shock]}
@@ -331,7 +331,7 @@ emergency: {verbs: [read-settings, emergency-preset, deliver-shock]}
 // TestAlone: a defibrillator is not switched off, and shocks nobody, unattended.
 func TestAlone(t *testing.T) {
 	w := newWorldQuick(t)
-	defer w.Book.Close()
+	defer func() { w.Book.Close() }()
 	e := load(t, head+"therapy: defibrillation\nverbs: {set-detection: {confirm: second-person}, induce: {}}\n")
 	for _, v := range []device.Verb{device.SetDetection, device.Induce} {
 		r := ask(t, v, "0 1", "30 min")
@@ -379,7 +379,7 @@ func TestObserves(t *testing.T) {
 // TestInterruption: a stop with what is stopped already.
 func TestInterruption(t *testing.T) {
 	w := newWorldQuick(t)
-	defer w.Book.Close()
+	defer func() { w.Book.Close() }()
 	e := load(t, head+"therapy: drug infusion\ninterruption: 10m\nverbs: {suspend: {takes: 1s}, resume: {takes: 1s}, set-infusion-rate: {takes: 1s}}\n")
 	suspend := func(limit string) Decision { return w.give(e, device.Suspend, "", limit) }
 	w.verdict(suspend(""), device.Deny, "interruption 10m")

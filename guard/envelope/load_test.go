@@ -5,6 +5,7 @@ package envelope
 
 import (
 	"crypto/sha256"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -141,4 +142,48 @@ func FuzzLoad(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestDocumentation: the examples of docs/envelope.md are envelopes that enforce, and
+// answer as its table says.
+func TestDocumentation(t *testing.T) {
+	b, err := os.ReadFile("../../docs/envelope.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var list []*Envelope
+	for i, part := range strings.Split(string(b), "```") {
+		if src, ok := strings.CutPrefix(part, "yaml\n"); ok && i%2 == 1 {
+			e := load(t, src)
+			if ok, why := e.Enforcing(); !ok {
+				t.Error(e.Name, why)
+			}
+			list = append(list, e)
+		}
+	}
+	if len(list) != 2 {
+		t.Fatal(len(list))
+	}
+	e := list[0]
+	for _, row := range []struct {
+		value, weight, concentration string
+		want                         device.Verdict
+		limit                        string
+	}{
+		{"4 ug/kg/min", "", "", device.Deny, "set-infusion-rate max 1.0 ug/kg/min"},
+		{"0.9 ug/kg/min", "", "", device.Deny, "set-infusion-rate step 0.5 ug/kg/min"},
+		{"0.6 ug/kg/min", "", "", device.Allow, "set-infusion-rate"},
+		{"24 mL/h", "80 kg", "0.08 mg/mL", device.Allow, "set-infusion-rate"},
+		{"24 mL/h", "", "0.08 mg/mL", device.Deny, "set-infusion-rate"},
+		{"0.01 ug/kg/min", "", "", device.Deny, "set-infusion-rate min 0.02 ug/kg/min"},
+	} {
+		w := newWorldQuick(t)
+		w.Report("pump-3", e, &Report{Rate: quantity(t, "0.2 ug/kg/min")})
+		r := ask(t, device.SetInfusionRate, row.value, "")
+		r.Command.Now, r.Weight, r.Concentration = quantity(t, "0.2 ug/kg/min"), quantity(t, row.weight), quantity(t, row.concentration)
+		r.Confirmed = &Confirmation{OnDevice: true}
+		w.verdict(w.Judge("pump-3", e, r), row.want, row.limit)
+		w.verdict(w.Judge("pump-3", e, ask(t, device.StopInfusion, "", "")), device.Deny, "interruption 2m")
+		w.Book.Close()
+	}
 }

@@ -220,6 +220,10 @@ func (w *twin) check() {
 			}
 			w.rt.Fatalf("minute %d: %s in %v: %v given, %v to %v counted, %v allowed", w.p.now(), what, s.Sum.Window, given.FloatString(4), s.Delivered, s.Counted, s.Sum.Highest)
 		}
+		a := w.accounts[ward]
+		if _, glance := a.glance(w.clock.Now, &s.Sum, &a.Runs, nil).amount(); glance < s.Planned.Coefficient {
+			fail(fmt.Sprintf("at a glance %d, and looked at %v", glance, s.Planned))
+		}
 		switch {
 		case given.Cmp(hi) > 0:
 			fail("more was given than is counted")
@@ -340,8 +344,7 @@ func TestBookAgainstTwin(t *testing.T) {
 	e := load(t, modelEnvelope)
 	rapid.Check(t, func(rt *rapid.T) {
 		w := &twin{world: newWorldQuick(t), rt: rt, e: e, p: newPump(rapid.IntRange(0, 15).Draw(rt, "device"))}
-		defer w.Book.Close()
-		w.wait(0)
+		defer func() { w.Book.Close() }()
 		w.report()
 		signed := func() {
 			at := time.Unix(0, 1772521200e9).Add(time.Duration(w.p.now()) * time.Minute)

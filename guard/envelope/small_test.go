@@ -98,7 +98,7 @@ func (s *small) crash(reboot bool) {
 		s.now = Reading{Wall: s.now.Wall, Uptime: 0, Boot: s.now.Boot + "'"}
 		s.exact = false
 	}
-	a.died(s.tick(), false)
+	a.died(s.clockAt.Now, s.tick(), false)
 }
 
 func (s *small) minute() {
@@ -140,6 +140,9 @@ func (s *small) check(t *testing.T, e *Envelope) {
 	now := s.tick()
 	s.account.advance(now)
 	lo, hi, planned := s.account.sums(now, &e.Sums[0])
+	if _, glance := s.account.glance(now, &e.Sums[0], &s.account.Runs, nil).amount(); glance < planned {
+		s.fail(t, "at a glance %d, and looked at %d", glance, planned)
+	}
 	given := 0
 	for _, n := range s.given[max(0, len(s.given)-3):] {
 		given += n
