@@ -44,7 +44,7 @@ func TestMain(m *testing.M) {
 //	kept FILE          wants the last output to have each entry that FILE says was recorded
 //	flip FILE N        flips a bit of byte N
 //
-// $WARD is the sample ward, and text is 100 columns wide.
+// $WARD is the sample ward, $EXAMPLES are the examples, and text is 100 columns wide.
 func TestScript(t *testing.T) {
 	ward, err := filepath.Abs("../../testdata/ward")
 	if err != nil {
@@ -55,6 +55,7 @@ func TestScript(t *testing.T) {
 		RequireExplicitExec: true,
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("WARD", ward)
+			e.Setenv("EXAMPLES", filepath.Join(ward, "../../examples"))
 			e.Setenv("COLUMNS", "100") // of text
 			return nil
 		},
