@@ -144,12 +144,27 @@ func (k *talk) again() string {
 	return k.word()
 }
 
-// changed asks for the files to be read, and waits until that is taken over or refused.
+// changed asks for the files to be read, and waits until all of that is taken over or refused.
 func (r *rig) changed() {
 	r.t.Helper()
-	before := len(r.told.reasons(event.ConfigurationChanged))
-	r.hup <- syscall.SIGHUP
-	until(r.t, "the change was not seen", func() bool { return len(r.told.reasons(event.ConfigurationChanged)) > before })
+	r.changes(func() { r.hup <- syscall.SIGHUP })
+}
+
+// changes waits until what was done to the files is taken over or refused.
+func (r *rig) changes(do func()) {
+	r.t.Helper()
+	taken := func() (time.Time, string) {
+		r.g.mu.Lock()
+		defer r.g.mu.Unlock()
+		return r.g.taken, r.g.refused
+	}
+	recorded := len(r.told.reasons(event.ConfigurationChanged))
+	before, _ := taken()
+	do()
+	until(r.t, "the change was not seen", func() bool {
+		now, refused := taken()
+		return len(r.told.reasons(event.ConfigurationChanged)) > recorded && (now != before || refused != "")
+	})
 }
 
 func (r *rig) last() string {
@@ -166,8 +181,7 @@ func TestReload(t *testing.T) {
 	if word != "old" {
 		t.Fatalf("it says %q", word)
 	}
-	edit(t, r.file, "word: old", "word: new") // nobody says so: it is seen
-	until(t, "the change was not seen", func() bool { return len(r.told.reasons(event.ConfigurationChanged)) > 1 })
+	r.changes(func() { edit(t, r.file, "word: old", "word: new") }) // nobody says so: it is seen
 	if got := c.again(); got != "new" {
 		t.Errorf("a connection that stood says %q", got)
 	}
