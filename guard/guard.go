@@ -45,6 +45,7 @@ type Guard struct {
 	counted  *prometheus.Registry // of its fronts
 	metrics  *front.Metrics
 	learned  front.Learned
+	expected front.Expected
 	book     *envelope.Book
 	gate     *gate.Gate
 	conf     atomic.Pointer[Configuration]
@@ -138,6 +139,7 @@ func (g *Guard) record(e *event.Event) error {
 type running struct {
 	policy front.Policy
 	front  front.Front
+	env    *front.Env
 	cancel context.CancelFunc
 	done   chan struct{}
 	began  time.Time
@@ -233,7 +235,7 @@ func (g *Guard) start(ctx context.Context, p front.Policy, after <-chan struct{}
 	name := p.Common().Name
 	ctx, cancel := context.WithCancel(ctx)
 	r := &running{policy: p, cancel: cancel, done: make(chan struct{}), began: g.cfg.Now()}
-	r.front = g.make(p)
+	r.front, r.env = g.make(p)
 	g.fronts[name] = r
 	g.draining.Go(func() {
 		defer close(r.done)
@@ -249,16 +251,17 @@ func (g *Guard) start(ctx context.Context, p front.Policy, after <-chan struct{}
 	})
 }
 
-func (g *Guard) make(p front.Policy) front.Front {
+func (g *Guard) make(p front.Policy) (front.Front, *front.Env) {
 	s := p.Common()
 	state := filepath.Join(g.conf.Load().State, "fronts", s.Name)
 	if err := os.MkdirAll(state, 0o700); err != nil {
 		g.cfg.Log.Error("no folder for a front", "front", s.Name, "err", err)
 	}
-	return kinds[s.Kind].make(&front.Env{
+	env := &front.Env{
 		Gate: g.gate, Record: g.record, Metrics: g.metrics, Learned: &g.learned,
-		Log: g.cfg.Log.With("front", s.Name), Now: g.cfg.Now, State: state,
-	}, p)
+		Log: g.cfg.Log.With("front", s.Name), Now: g.cfg.Now, State: state, Expected: &g.expected,
+	}
+	return kinds[s.Kind].make(env, p), env
 }
 
 // serve runs a front, and starts it again when it ended by itself: others
@@ -292,7 +295,7 @@ func (g *Guard) serve(ctx context.Context, name string, r *running) {
 			return
 		}
 		g.mu.Lock()
-		r.front = g.make(r.policy)
+		r.front, r.env = g.make(r.policy)
 		r.began, r.err = g.cfg.Now(), nil
 		g.mu.Unlock()
 	}
@@ -373,6 +376,7 @@ func (g *Guard) emergencies() (all []emergency) {
 // A FrontState is how a front does, for the page.
 type FrontState struct {
 	Settings    *front.Settings
+	Serving     bool // it listens
 	Since       time.Time
 	Trouble     string // it ended by itself: why
 	Restarts    int
@@ -387,7 +391,7 @@ func (g *Guard) Fronts() []FrontState {
 	defer g.mu.Unlock()
 	var out []FrontState
 	for name, r := range g.fronts {
-		f := FrontState{Settings: r.policy.Common(), Since: r.began, Restarts: r.times, Connections: int(open[name]), Refused: int64(refused[name])}
+		f := FrontState{Settings: r.policy.Common(), Serving: r.env.Serving(), Since: r.began, Restarts: r.times, Connections: int(open[name]), Refused: int64(refused[name])}
 		if r.err != nil {
 			f.Trouble = r.err.Error()
 		}

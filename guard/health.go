@@ -44,10 +44,16 @@ const settled = 10 * time.Second
 // Unready says why not all is as it should be; nothing when it is.
 func (g *Guard) Unready() (why []string) {
 	now := g.cfg.Now()
-	for _, f := range g.Fronts() {
+	fronts := g.Fronts()
+	if len(fronts) < len(g.conf.Load().Fronts) {
+		why = append(why, "not all fronts have begun yet")
+	}
+	for _, f := range fronts {
 		switch {
 		case f.Trouble != "":
 			why = append(why, fmt.Sprintf("front %s does not serve: %s", f.Settings.Name, f.Trouble))
+		case !f.Serving:
+			why = append(why, fmt.Sprintf("front %s does not listen yet", f.Settings.Name))
 		case f.Restarts > 0 && now.Sub(f.Since) < settled:
 			why = append(why, fmt.Sprintf("front %s was started again %d times", f.Settings.Name, f.Restarts))
 		}

@@ -480,6 +480,8 @@ func (f *Front) Run(ctx context.Context) error {
 	wg.Go(func() { f.link.run(inside) })
 	wg.Go(func() { f.tick(outside) })
 	f.ready.Store(true)
+	f.env.Serves(true)
+	defer f.env.Serves(false)
 	served := make(chan error, 1)
 	go func() { served <- f.endpoint.Serve(outside, &watched{socket, f}) }()
 	select {

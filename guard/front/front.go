@@ -20,6 +20,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"github.com/myelin-health/myelin/device"
@@ -55,8 +56,16 @@ type Env struct {
 	Now     func() time.Time
 	State   string // folder of the front's own files
 
+	serving atomic.Bool // the front listens
+
 	Expected *Expected // shared by all fronts: what one front was asked for and comes through another
 }
+
+// Serves says whether the front listens. [Listener.Serve] says so itself.
+func (e *Env) Serves(yes bool) { e.serving.Store(yes) }
+
+// Serving reports whether the front listens.
+func (e *Env) Serving() bool { return e.serving.Load() }
 
 // Mode is whether a front's lists are enforced.
 type Mode uint8

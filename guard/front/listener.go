@@ -181,6 +181,8 @@ const maxPeers = 4096 // addresses remembered
 func (l *Listener) Serve(ctx context.Context, ln net.Listener) error {
 	l.peers, l.open = map[string]*peer{}, map[*Conn]struct{}{}
 	defer ln.Close()
+	l.Env.Serves(true)
+	defer l.Env.Serves(false)
 	stop := context.AfterFunc(ctx, func() { ln.Close() })
 	defer stop()
 	work, cancel := context.WithCancel(context.WithValue(context.WithoutCancel(ctx), drainKey{}, ctx.Done()))

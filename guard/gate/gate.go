@@ -35,6 +35,7 @@ package gate
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"strconv"
 	"sync"
@@ -97,6 +98,7 @@ type Answer struct {
 	Hold     string    // id of what waits for a person, or ""
 	Expires  time.Time // of what waits
 
+	by   string                // the line that decided: "noradrenaline at bed 3 v4, line 22, set-infusion-rate max 1.0 ug/kg/min"
 	dose *envelope.Reservation // nil: nothing is delivered
 }
 
@@ -183,7 +185,7 @@ func (g *Gate) Ask(ctx context.Context, a *Ask) *Answer {
 		return g.refuse(a, &Answer{Verdict: device.Deny, Enforced: true, Reason: "no device of this name is guarded here"})
 	}
 	d, dose, err := g.cfg.Book.Reserve(a.Device, dev.Envelope, &a.Request)
-	out := &Answer{Verdict: d.Verdict, Enforced: d.Enforced, Reason: d.Reason, dose: dose}
+	out := &Answer{Verdict: d.Verdict, Enforced: d.Enforced, Reason: d.Reason, by: lineOf(dev.Envelope, &d), dose: dose}
 	if err != nil && !d.Rescue {
 		g.cfg.Log.Error("a dose could not be reserved", "front", a.Front, "device", a.Device, "err", err)
 		out.Verdict, out.Reason = device.Deny, "the guard cannot write down what would be given; ask at the device itself"
@@ -207,6 +209,14 @@ func (g *Gate) Ask(ctx context.Context, a *Ask) *Answer {
 		return g.refuse(a, out)
 	}
 	return out
+}
+
+// lineOf names the line of an envelope that decided, or is "".
+func lineOf(e *envelope.Envelope, d *envelope.Decision) string {
+	if e == nil || d.Line == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%s v%d, line %d, %s", e.Name, e.Version, d.Line, d.Limit)
 }
 
 // device returns the device that is asked, and fills in what is known of it.

@@ -155,7 +155,7 @@ func TestVerdicts(t *testing.T) {
 	if a.Pass || a.Verdict != device.Deny {
 		t.Fatalf("%+v", a)
 	}
-	if got := b.entries(event.VerdictGiven); len(got) != 1 || !strings.HasPrefix(got[0], "deny: ") {
+	if got := b.entries(event.VerdictGiven); len(got) != 1 || !strings.HasPrefix(got[0], "deny: ") || !strings.HasSuffix(got[0], "(noradrenaline at bed 3 v4, line 13, set-infusion-rate max 1.0 ug/kg/min)") {
 		t.Errorf("%q", got)
 	}
 	unproven := order("0.2")

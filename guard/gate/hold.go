@@ -137,7 +137,7 @@ func (g *Gate) Confirm(ctx context.Context, p Person, id string) error {
 		return ErrGone
 	}
 	d, dose, err := g.cfg.Book.Reserve(a.Device, dev.Envelope, &a.Request)
-	out := &Answer{Verdict: d.Verdict, Enforced: d.Enforced, Reason: d.Reason, dose: dose, Pass: true}
+	out := &Answer{Verdict: d.Verdict, Enforced: d.Enforced, Reason: d.Reason, by: lineOf(dev.Envelope, &d), dose: dose, Pass: true}
 	if err == nil && d.Verdict == device.Allow {
 		out.Reason = "confirmed by " + p.ID + " (" + p.Role.String() + "); " + d.Reason
 		err = g.cfg.Record(g.verdict(&a, out))
