@@ -357,8 +357,22 @@ func channelWake(ctx context.Context, _ *world, _ *Row, s *secured) (string, err
 
 const wakeUps = 1000 // in a minute, by the catalogue; here as fast as they go
 
-// flood sends a datagram so many times, each as another message, from somewhere else.
+// flood sends a datagram so many times, each as another message of CoAP.
 func flood(addr string, datagram []byte, times int) error {
+	b := bytes.Clone(datagram)
+	return send(addr, times, func(i int) []byte {
+		binary.BigEndian.PutUint16(b[2:], uint16(i)) // the Message ID, RFC 7252 section 3
+		return b
+	})
+}
+
+// repeat sends a datagram so many times, as it is.
+func repeat(addr string, datagram []byte, times int) error {
+	return send(addr, times, func(int) []byte { return datagram })
+}
+
+// send sends datagrams from somewhere else, not faster than a socket is read.
+func send(addr string, times int, datagram func(i int) []byte) error {
 	to, err := net.ResolveUDPAddr("udp", addr)
 	if err != nil {
 		return err
@@ -368,11 +382,12 @@ func flood(addr string, datagram []byte, times int) error {
 		return err
 	}
 	defer c.Close()
-	b := bytes.Clone(datagram)
 	for i := range times {
-		binary.BigEndian.PutUint16(b[2:], uint16(i)) // the Message ID, RFC 7252 section 3
-		if _, err := c.Write(b); err != nil {
+		if _, err := c.Write(datagram(i)); err != nil {
 			return err
+		}
+		if i%50 == 49 {
+			time.Sleep(time.Millisecond)
 		}
 	}
 	return nil
