@@ -136,10 +136,21 @@ func (s *side) write(b []byte, midPDU, midMessage bool) error {
 	if len(b) == 0 {
 		return nil
 	}
-	_, err := s.conn.Write(b)
+	err := s.send(b)
 	if err != nil {
 		s.midPDU = true // nobody knows how much was sent
 	}
+	return err
+}
+
+// send writes. A device may take its time.
+func (s *side) send(b []byte) error {
+	if !s.device {
+		_, err := s.conn.Write(b)
+		return err
+	}
+	s.conn.SetWriteDeadline(time.Now().Add(s.conn.Settings.Limits.Idle))
+	_, err := s.conn.Conn.Write(b)
 	return err
 }
 
@@ -151,8 +162,7 @@ func (s *side) inject(b []byte) error {
 	case s.closed:
 		return errEnded
 	case !s.midMessage:
-		_, err := s.conn.Write(b)
-		return err
+		return s.send(b)
 	case len(s.pending)+len(b) > maxPending:
 		return errEnded
 	}
@@ -169,7 +179,7 @@ func (s *side) abort(reason uint8, tell bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if tell && !s.midPDU && !s.closed {
-		s.conn.Write(dicom.Control{Type: dicom.Abort, Source: byProvider, Reason: reason}.Append(nil))
+		s.conn.Conn.Write(dicom.Control{Type: dicom.Abort, Source: byProvider, Reason: reason}.Append(nil))
 	}
 	s.closed = true
 	s.conn.CloseWrite()
@@ -180,8 +190,12 @@ func (s *side) abort(reason uint8, tell bool) {
 func (a *association) abort(reason uint8) error {
 	if a.ended.CompareAndSwap(false, true) {
 		tell := !a.released.Load()
-		a.caller.abort(reason, tell)
-		a.acceptor.abort(reason, tell)
+		device, other := &a.caller, &a.acceptor
+		if a.p.Server {
+			device, other = other, device
+		}
+		device.abort(reason, tell)
+		other.abort(reason, tell)
 		a.mu.Lock()
 		defer a.mu.Unlock()
 		a.closing = time.AfterFunc(artim, a.close)
@@ -379,7 +393,7 @@ func (a *association) permit() bool {
 		a.lists = &u.lists
 		return true
 	}
-	if v := a.follows(); v != 0 {
+	if v := a.follows(); v != 0 && why != otherCertificate {
 		a.lists = &lists{verbs: v | verbsOf("C-ECHO"), commitments: true, classes: uids{any: true}, syntaxes: a.p.usual.syntaxes}
 		a.expected = true
 		return true

@@ -9,6 +9,7 @@ import (
 	"net"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/myelin-health/myelin/guard/front"
 	"github.com/myelin-health/myelin/proto/dicom"
@@ -244,5 +245,26 @@ func TestObserved(t *testing.T) {
 	want := [6]string{"EVIL", "ADAPACS", "C-MOVE", studyMove, "XFER1", implicitLE}
 	if !slices.ContainsFunc(uses, func(u front.Counted) bool { return u.Fields == want && u.Count == 1 }) {
 		t.Errorf("learned %v", uses)
+	}
+}
+
+// TestExpectedByAnother: whoever says the name of an archive that is expected, and
+// has another certificate than the archive's, is not let in.
+func TestExpectedByAnother(t *testing.T) {
+	g := newGuard(t)
+	p := policy(t, head+"associations: [{calling: ADAPACS, called: CT1, verbs: C-ECHO, sop-classes: any}]")
+	for _, bound := range []bool{false, true} {
+		g.env.Expected = new(front.Expected)
+		f := New(g.env, p)
+		p.rules[0].calling = "OTHER"
+		if bound {
+			p.rules[0].calling, p.rules[0].certificates = "ADAPACS", []binding{{"san", "pacs.example"}}
+		}
+		g.env.Expected.Expect(front.Expectation{Device: "pacs", From: "ADAPACS", To: "CT1", Operation: "C-STORE"}, time.Now, 0)
+		a := &association{f: f, env: g.env, p: p, calling: "ADAPACS", called: "CT1"}
+		a.caller.conn = front.NewConn(&tape{}, &p.Settings, time.Now)
+		if got := a.permit(); got == bound {
+			t.Errorf("bound to a certificate %t: let in %t", bound, got)
+		}
 	}
 }

@@ -293,6 +293,8 @@ func readUIDs(r *strictyaml.Reader, n ast.Node, what string, groups []string) (u
 	return u
 }
 
+const otherCertificate = "the certificate is not that of the calling AE title"
+
 // ruleOf returns the rule for a pair of AE titles, or how the association is to
 // be rejected and why (PS3.8 section 9.3.4).
 func (p *Policy) ruleOf(calling, called string, c *x509.Certificate) (u *rule, reject uint8, why string) {
@@ -311,7 +313,7 @@ func (p *Policy) ruleOf(calling, called string, c *x509.Certificate) (u *rule, r
 	}
 	switch {
 	case pair:
-		return nil, unknownCalling, "the certificate is not that of the calling AE title"
+		return nil, unknownCalling, otherCertificate
 	case !callee:
 		return nil, unknownCalled, "no list has the called AE title"
 	case !caller:

@@ -106,6 +106,9 @@ func (d *direction) run() {
 		d.src.conn.Begin()
 		d.src.conn.End()
 	}
+	if d.raw {
+		d.passing()
+	}
 	drained := false
 	for d.take() == nil && !a.ended.Load() {
 		read := d.src.conn.Read
@@ -127,10 +130,10 @@ func (d *direction) run() {
 			drained = true // the answer to what was asked may come still; then [association.settle] ends it
 			continue
 		}
-		if timeout && !d.begun && a.env.Now().Sub(time.Unix(0, a.last.Load())) < a.p.Limits.Idle {
+		if timeout && (!d.begun || d.raw) && a.env.Now().Sub(time.Unix(0, a.last.Load())) < a.p.Limits.Idle {
 			continue // the other direction is at work
 		}
-		if timeout && d.begun && !a.ended.Load() {
+		if timeout && d.begun && !d.raw && !a.ended.Load() {
 			a.refused("P-DATA-TF", "", "a message came too slowly")
 		}
 		break
@@ -399,8 +402,15 @@ func (d *direction) pass() error {
 	}
 	d.command = nil
 	d.raw = true
-	d.end()
+	d.passing()
 	return d.forward(h)
+}
+
+// passing counts a direction that is not read as under way until the end: where
+// its messages end is not known.
+func (d *direction) passing() {
+	d.begin()
+	d.src.conn.End()
 }
 
 // emit sends a command set on, in fragments that the side takes.
