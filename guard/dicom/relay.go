@@ -211,7 +211,7 @@ func (d *direction) take() error {
 		case d.pdu > 0:
 		case len(b) > 0:
 			var n int
-			if n, err = d.unit(b, off); n > 0 {
+			if n, err = d.unit(b, flush, off); n > 0 {
 				off += n
 				continue
 			}
@@ -233,8 +233,14 @@ func (d *direction) take() error {
 
 // unit reads the header of a P-DATA-TF PDU, or another PDU whole, and returns
 // its length; 0 when more has to come.
-func (d *direction) unit(b []byte, off int) (int, error) {
+func (d *direction) unit(b []byte, flush func(int) error, off int) (int, error) {
 	d.begin()
+	lost := func(reason uint8, why string) error {
+		if err := flush(off); err != nil { // what came before it was in order
+			return err
+		}
+		return d.lost(reason, why)
+	}
 	if len(b) < headerBytes {
 		return 0, nil
 	}
@@ -245,6 +251,9 @@ func (d *direction) unit(b []byte, off int) (int, error) {
 			return 0, nil
 		}
 		if d.toDevice && n > d.a.p.pduBytes && d.a.refused("P-DATA-TF", "", "a PDU is longer than its bound") {
+			if err := flush(off); err != nil {
+				return 0, err
+			}
 			return 0, d.a.abort(invalidPDU)
 		}
 		d.pdu, d.header = n, off
@@ -255,7 +264,7 @@ func (d *direction) unit(b []byte, off int) (int, error) {
 			return 0, nil
 		}
 		if d.state != between && t != dicom.Abort {
-			return 0, d.lost(unexpected, "a message is not whole")
+			return 0, lost(unexpected, "a message is not whole")
 		}
 		d.command, d.state, d.swallow = nil, between, false
 		if t != dicom.ReleaseRQ {
@@ -271,9 +280,9 @@ func (d *direction) unit(b []byte, off int) (int, error) {
 		d.end()
 		return headerBytes + n, nil
 	case t >= dicom.AssociateRQ && t <= dicom.Abort:
-		return 0, d.lost(unexpected, "a PDU has no place here")
+		return 0, lost(unexpected, "a PDU has no place here")
 	}
-	return 0, d.lost(unrecognized, "not DICOM")
+	return 0, lost(unrecognized, "not DICOM")
 }
 
 // fragment reads the header of a fragment, at off of buf.
