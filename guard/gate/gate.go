@@ -301,14 +301,15 @@ func (g *Gate) Settle(p Person, id uint64, given bool, why string) error {
 		return errors.New("a doubt is settled with a reason: what was looked at, and what it said")
 	}
 	g.mu.Lock()
-	g.why[id] = why
+	g.why[id] = why // until the book tells that it is settled, which may be after it returns
 	g.mu.Unlock()
-	defer func() {
+	err := g.cfg.Book.Settle(id, given, p.ID)
+	if err != nil {
 		g.mu.Lock()
-		defer g.mu.Unlock()
 		delete(g.why, id)
-	}()
-	return g.cfg.Book.Settle(id, given, p.ID)
+		g.mu.Unlock()
+	}
+	return err
 }
 
 // Notice records what the book tells: a dose in doubt, and how that ended. It is
@@ -326,6 +327,7 @@ func (g *Gate) Notice(n envelope.Notice) {
 			g.mu.Lock()
 			if why := g.why[d.ID]; why != "" {
 				reason = why
+				delete(g.why, d.ID)
 			}
 			g.mu.Unlock()
 		}

@@ -118,7 +118,7 @@ func TestStory(t *testing.T) {
 	for _, e := range b.events {
 		said = append(said, e.Kind.String()+" "+e.Text(event.Actor)+": "+e.Text(event.Reason))
 	}
-	if want := []string{"verdict-given : who asks is not proven", "verdict-given ehr: it asks for more than the most of 1.0 ug/kg/min", "verdicts-counted : "}; !slices.Equal(said, want) {
+	if want := []string{"verdict-given : who asks is not proven", "verdict-given ehr: it asks for more than the most of 1.0 ug/kg/min (noradrenaline, intensive care v3, line 15, set-infusion-rate max 1.0 ug/kg/min)", "verdicts-counted : "}; !slices.Equal(said, want) {
 		t.Errorf("recorded %q", said)
 	}
 	if len(b.told) != 2 || b.told[1].device != "pump-3" || b.told[1].report.Rate.String() != "0.2 ug/kg/min" {
