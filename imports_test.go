@@ -71,7 +71,7 @@ var rooms = []room{
 	{"link/therapy", []string{"link/cwt", "internal/cbor", "device"}, nil},
 	{"link/coap", []string{"link", "internal/cbor", "proto/coap", "wire", "device"}, []string{"github.com/plgd-dev/go-coap"}},
 
-	{"guard/envelope", []string{"device", "internal/strictyaml"}, []string{"github.com/goccy/go-yaml"}},
+	{"guard/envelope", []string{"device", "internal/flock", "internal/strictyaml"}, []string{"github.com/goccy/go-yaml"}},
 	{"guard/gate", []string{"device", "event", "guard/envelope", "link/cwt"}, nil},
 	{"guard/front", []string{"device", "event", "guard/gate", "internal/strictyaml"}, []string{"github.com/goccy/go-yaml", "github.com/prometheus/client_golang", "golang.org/x/time"}},
 	{"guard/hl7", []string{"device", "event", "wire", "guard/envelope", "guard/front", "guard/gate", "proto/hl7", "internal/lazyregexp", "internal/strictyaml"}, []string{"github.com/goccy/go-yaml", "golang.org/x/time"}},
@@ -80,7 +80,7 @@ var rooms = []room{
 	{"guard/dicom", []string{"device", "guard/front", "internal/lazyregexp", "internal/strictyaml", "proto/dicom", "wire"}, []string{"github.com/goccy/go-yaml", "golang.org/x/time"}},
 	{"guard", []string{"ble", "device", "event", "internal/cbor", "internal/journal", "internal/lazyregexp", "internal/strictyaml", "link", "proto", "wire"}, []string{"github.com/goccy/go-yaml", "github.com/prometheus/client_golang", "golang.org/x/crypto"}},
 	{"guard/coap", []string{"guard/envelope", "guard/gate", "guard/front", "device", "event", "link", "proto/coap", "proto/radio", "internal/cbor", "internal/journal", "internal/lazyregexp", "internal/strictyaml"}, []string{"github.com/goccy/go-yaml"}},
-	{"ledger", []string{"device", "event"}, []string{"golang.org/x/mod"}},
+	{"ledger", []string{"device", "event", "internal/flock"}, []string{"golang.org/x/mod"}},
 
 	{"sim", []string{"link", "internal/cbor", "internal/journal", "assess", "ble", "capture", "wire", "flow", "proto", "device", "event", "finding", "inventory", "watch", "match", "risk", "report", "internal/testpeer"}, nil},
 	{"drill", []string{"sim", "guard", "assess", "capture", "watch", "match", "link", "ledger", "report", "device", "event", "finding", "wire", "proto", "internal/cbor", "internal/lazyregexp", "internal/strictyaml"}, []string{"github.com/goccy/go-yaml"}},
@@ -88,6 +88,7 @@ var rooms = []room{
 	{"internal/cbor", nil, nil},
 	{"internal/journal", nil, nil},
 	{"internal/strictyaml", []string{"device"}, []string{"github.com/goccy/go-yaml"}},
+	{"internal/flock", nil, nil},
 	{"internal/lazyregexp", nil, nil},
 	{"internal/vector", nil, nil},
 	{"internal/bench", []string{"capture", "ble", "proto"}, nil},

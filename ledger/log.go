@@ -18,6 +18,7 @@ import (
 	"golang.org/x/mod/sumdb/tlog"
 
 	"github.com/myelin-health/myelin/event"
+	"github.com/myelin-health/myelin/internal/flock"
 )
 
 // The errors that callers branch on.
@@ -513,4 +514,13 @@ func (l *Log) Close() error {
 	defer l.commit.Unlock()
 	_, err := l.publish()
 	return errors.Join(err, l.release())
+}
+
+// lock takes a file for this process alone.
+func lock(path string) (*os.File, error) {
+	f, err := flock.Take(path)
+	if errors.Is(err, flock.ErrHeld) {
+		err = ErrLocked
+	}
+	return f, err
 }

@@ -12,6 +12,8 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+
+	"github.com/myelin-health/myelin/internal/flock"
 )
 
 // A journal is a file of frames. Each is
@@ -167,4 +169,13 @@ func syncFolder(path string) error {
 		return err
 	}
 	return errors.Join(d.Sync(), d.Close())
+}
+
+// lock takes a file for this process alone.
+func lock(path string) (*os.File, error) {
+	f, err := flock.Take(path)
+	if errors.Is(err, flock.ErrHeld) {
+		err = ErrLocked
+	}
+	return f, err
 }

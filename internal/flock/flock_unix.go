@@ -3,7 +3,7 @@
 
 //go:build darwin || dragonfly || freebsd || linux || netbsd || openbsd
 
-package ledger
+package flock
 
 import (
 	"errors"
@@ -11,8 +11,9 @@ import (
 	"syscall"
 )
 
-// lock takes a lock that ends with the process, however it ends.
-func lock(path string) (*os.File, error) {
+// Take takes a file for this process alone, until it is closed or the process ends,
+// however it ends. [ErrHeld] is another one's.
+func Take(path string) (*os.File, error) {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, err
@@ -20,7 +21,7 @@ func lock(path string) (*os.File, error) {
 	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
 		f.Close()
 		if errors.Is(err, syscall.EWOULDBLOCK) {
-			err = ErrLocked
+			err = ErrHeld
 		}
 		return nil, err
 	}

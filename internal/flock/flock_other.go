@@ -3,12 +3,12 @@
 
 //go:build !(darwin || dragonfly || freebsd || linux || netbsd || openbsd)
 
-package ledger
+package flock
 
 import (
 	"errors"
 	"os"
 )
 
-// lock refuses: without a lock that ends with the process two could write.
-func lock(string) (*os.File, error) { return nil, errors.ErrUnsupported }
+// Take refuses: without a lock that ends with the process two could write.
+func Take(string) (*os.File, error) { return nil, errors.ErrUnsupported }
