@@ -309,5 +309,9 @@ func TestEverySmallSequence(t *testing.T) {
 	s.account.adopt("mL")
 	s.account.says(moment{}, rate{Off: true})
 	s.save()
+	if testing.Short() {
+		t.Log(s.walk(t, e, wide, 2), "wide,", s.walk(t, e, deep, 4), "deep")
+		return
+	}
 	t.Log(s.walk(t, e, wide, 3), "wide,", s.walk(t, e, deep, 5), "deep")
 }
