@@ -410,10 +410,19 @@ func (p *program) unsure() {
 }
 
 // lose says that a command was done which cannot be counted: the sums lack it, and
-// nothing is sure that runs.
-func (a *account) lose(now moment, why string) {
+// nothing is sure that runs. When it was asked for is known all the same, and that
+// it may have stopped what ran: a stop again is a change.
+func (a *account) lose(now moment, why string, e *entry) {
 	a.change(now, func() {
 		a.Lost = why
+		if e != nil {
+			a.note(e, now)
+		}
+		if e != nil && e.Shape.Kind == stops {
+			stopped := a.Sure.apply(&e.Shape, now, e.ends(now))
+			a.Sure = a.Sure.or(&stopped)
+			a.Turn++
+		}
 		a.Sure.unsure()
 		a.cut(now)
 		for _, e := range a.Open {

@@ -377,7 +377,14 @@ func (a *account) apply(r *record) error {
 		}
 		a.Reported = r.Wall
 	case opLost:
-		a.lose(r.At, r.Why)
+		var lost *entry
+		if r.Shape != nil {
+			if !r.Shape.sane() || r.Takes < 0 || r.Takes > gap {
+				return errRecord
+			}
+			lost = &entry{Shape: *r.Shape, Takes: r.Takes, Sent: never}
+		}
+		a.lose(r.At, r.Why, lost)
 	case opDied:
 		if r.From == nil || r.From.Least < a.Mark.Least || r.From.Most < a.Mark.Most || r.From.Least > r.At.Least || r.From.Most > r.At.Most {
 			return errRecord
@@ -650,7 +657,7 @@ func (b *Book) reserve(name string, e *Envelope, q *candidate, now moment) (id, 
 		why = reasonOpen
 	}
 	if why != "" { // observed, or a rescue
-		return 0, b.do(&record{Op: opLost, Device: name, At: now, Why: why})
+		return 0, b.do(&record{Op: opLost, Device: name, At: now, Why: why, Shape: &q.shape, Takes: q.limits.takes(q.shape.Kind)})
 	}
 	r := &record{
 		Op: opReserve, Device: name, At: now, ID: b.next, Shape: &q.shape, Takes: q.limits.takes(q.shape.Kind),

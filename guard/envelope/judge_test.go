@@ -150,6 +150,37 @@ func TestRepeated(t *testing.T) {
 	}
 }
 
+// TestRepeatedUncounted: a suspend again is a change, and the time without insulin adds
+// up, when there is no room to follow the first one, too.
+func TestRepeatedUncounted(t *testing.T) {
+	w := newWorldQuick(t)
+	defer func() { w.Book.Close() }()
+	e := load(t, insulin)
+	if err := w.Report(ward, e, &Report{Rate: quantity(t, "1 U/h")}); err != nil {
+		t.Fatal(err)
+	}
+	for range maxOpen {
+		_, res, _ := w.Reserve(ward, e, ask(t, device.CancelBolus, "", ""))
+		res.Sent()
+		res.Doubted()
+	}
+	suspend := ask(t, device.Suspend, "", "2 h")
+	if d, _, err := w.Reserve(ward, e, suspend); !d.Rescue || err != nil {
+		t.Fatal(d, err)
+	}
+	w.wait(2 * time.Hour)
+	w.kill()
+	if d := w.Judge(ward, e, suspend); d.Rescue || d.Verdict != device.Deny {
+		t.Fatal(d)
+	}
+	for _, x := range w.Doubts() {
+		if err := w.Settle(x.ID, false, "MH"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.verdict(w.Judge(ward, e, suspend), device.Deny, "interruption 3h")
+}
+
 // TestLimits: each limit of a verb at its edges, and what cannot be decided.
 func TestLimits(t *testing.T) {
 	e := load(t, head+`therapy: drug infusion
