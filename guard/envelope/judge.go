@@ -164,7 +164,7 @@ func alone(c *device.Command, e device.Effect) bool {
 // emergencyOf judges in a break-glass session.
 func (e *Envelope) emergencyOf(q *candidate) Decision {
 	c := &q.command
-	narrow := q.effect == device.Reads || q.effect == device.Rescues || c.Verb == device.EmergencyPreset
+	narrow := q.effect == device.Reads || q.effect == device.Rescues && !q.repeated || c.Verb == device.EmergencyPreset
 	if e == nil || !narrow || !slices.Contains(e.Emergency.Verbs, c.Verb) {
 		return deny(reasonNarrow)
 	}

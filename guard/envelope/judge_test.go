@@ -359,6 +359,23 @@ emergency: {verbs: [read-settings, emergency-preset, deliver-shock]}
 	}
 }
 
+// TestEmergencyRepeated: a suspend again is a change, and a break-glass session makes
+// none.
+func TestEmergencyRepeated(t *testing.T) {
+	w := newWorldQuick(t)
+	defer func() { w.Book.Close() }()
+	e := load(t, insulin)
+	suspend := ask(t, device.Suspend, "", "2 h")
+	suspend.Emergency = true
+	if d := w.order(e, suspend); !d.Rescue {
+		t.Fatal(d)
+	}
+	w.wait(2 * time.Hour)
+	if d := w.Judge(ward, e, suspend); d.Verdict != device.Deny || d.Reason != reasonNarrow {
+		t.Fatal(d)
+	}
+}
+
 // TestAlone: a defibrillator is not switched off, and shocks nobody, unattended.
 func TestAlone(t *testing.T) {
 	w := newWorldQuick(t)
