@@ -789,6 +789,7 @@ func (x *exchange) decide(rescue bool) *gate.Answer {
 	}
 	if !rescue {
 		a.Release = func(_ context.Context, answer *gate.Answer) { x.release(answer) }
+		a.Renew = func(r *envelope.Request) { f.complete(&r.Command) }
 	}
 	answer := f.env.Gate.Ask(f.inside, a)
 	x.reason = answer.Reason

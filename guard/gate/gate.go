@@ -85,6 +85,10 @@ type Ask struct {
 	// refused instead.
 	Release func(ctx context.Context, a *Answer)
 
+	// Renew fills in what holds now beside what is asked for, the value now above all,
+	// when a held command is judged again. Nil: the value now is not known then.
+	Renew func(*envelope.Request)
+
 	// Gone is called instead when it is refused, or its time is over. Nil is allowed.
 	Gone func(reason string)
 }

@@ -310,6 +310,25 @@ func TestNeverLate(t *testing.T) {
 			t.Errorf("%v, released %d, gone %d", err, released.Load(), gone.Load())
 		}
 	})
+	t.Run("another value now", func(t *testing.T) {
+		b := newBed(t, func(s string) string { return strings.Replace(s, "    max:", "    step: 0.5 ug/kg/min\n    max:", 1) })
+		for now, want := range map[string]int{"0.4": 1, "0.1": 0, "": 0} {
+			o := order("0.8")
+			o.Request.Command.Now = order("0.4").Request.Command.Value
+			released := 0
+			o.Release = func(_ context.Context, a *Answer) { released++; a.Abandon() }
+			if now != "" {
+				o.Renew = func(r *envelope.Request) { r.Command.Now = order(now).Request.Command.Value }
+			}
+			a := b.Ask(context.Background(), o)
+			if a.Hold == "" {
+				t.Fatal(a.Reason)
+			}
+			if err := b.Confirm(context.Background(), reyes, a.Hold); released != want {
+				t.Errorf("at %q now: %v, released %d times", now, err, released)
+			}
+		}
+	})
 	t.Run("a ledger that fails", func(t *testing.T) {
 		b := newBed(t, nil)
 		a, released, gone := b.waiting()

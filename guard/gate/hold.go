@@ -129,7 +129,10 @@ func (g *Gate) Confirm(ctx context.Context, p Person, id string) error {
 		return ErrGone
 	}
 	a := *w.ask // the same request, confirmed, and what is known now
-	a.Request.State = ""
+	a.Request.State, a.Request.Command.Now = "", device.Quantity{}
+	if a.Renew != nil {
+		a.Renew(&a.Request)
+	}
 	a.Request.Confirmed = &envelope.Confirmation{Person: p.ID, Role: p.Role, Time: now}
 	dev, known := g.device(&a)
 	if !known {

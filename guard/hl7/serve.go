@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/myelin-health/myelin/device"
+	"github.com/myelin-health/myelin/guard/envelope"
 	"github.com/myelin-health/myelin/guard/front"
 	"github.com/myelin-health/myelin/guard/gate"
 	"github.com/myelin-health/myelin/proto/hl7"
@@ -319,19 +320,10 @@ func (s *session) put(ctx context.Context, r *received, asks []asking, release f
 			Front: r.p.Name, Device: asks[i].device, Actor: r.actor(), Peer: s.c.Peer,
 			Request: asks[i].request, Release: release, Gone: gone,
 		}
-		known := s.f.last(asks[i].device)
+		pump := asks[i].device
+		a.Renew = func(r *envelope.Request) { s.f.reported(pump, r) }
+		a.Renew(&a.Request)
 		c := &a.Request.Command
-		if c.Now = known.flow; c.Value.Unit.IsDoseRate() {
-			c.Now = known.dose
-		}
-		if c.Verb != device.SetInfusionRate {
-			c.Now = device.Quantity{}
-		}
-		if w := a.Request.Weight; a.Request.Undecided == "" && !w.IsNone() && !known.weightOf.IsNone() {
-			if order, ok := w.Cmp(known.weightOf); !ok || order != 0 { // ten times the weight is ten times the flow
-				a.Request.Undecided = "its weight of the patient is not the one that the pump reports"
-			}
-		}
 		c.Actor, c.Role, c.Channel, c.Time = r.actor(), role, protection, s.f.env.Now().UnixNano()
 		answer := s.f.ask(ctx, a)
 		if !answer.Pass {
@@ -343,6 +335,23 @@ func (s *session) put(ctx context.Context, r *received, asks []asking, release f
 		answers = append(answers, answer)
 	}
 	return answers, nil
+}
+
+// reported fills in what a pump reported last beside what is asked of it.
+func (f *Front) reported(pump string, r *envelope.Request) {
+	known := f.last(pump)
+	c := &r.Command
+	if c.Now = known.flow; c.Value.Unit.IsDoseRate() {
+		c.Now = known.dose
+	}
+	if c.Verb != device.SetInfusionRate {
+		c.Now = device.Quantity{}
+	}
+	if w := r.Weight; r.Undecided == "" && !w.IsNone() && !known.weightOf.IsNone() {
+		if order, ok := w.Cmp(known.weightOf); !ok || order != 0 { // ten times the weight is ten times the flow
+			r.Undecided = "its weight of the patient is not the one that the pump reports"
+		}
+	}
 }
 
 // forward sends a message to the device, byte for byte, and waits until the
