@@ -41,6 +41,7 @@ type Front struct {
 	pending map[pendingKey]*pending
 	rates   map[string]*rate.Limiter // by sender
 	gives   map[string]given         // by pump
+	numbers numbers
 }
 
 // A given is what a pump reported last.

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/myelin-health/myelin/guard/gate"
 	"github.com/myelin-health/myelin/proto/hl7"
 	"github.com/myelin-health/myelin/sim/ward"
 )
@@ -63,6 +64,60 @@ func TestOutcomes(t *testing.T) {
 	b.stop() // with no answer of its application: in doubt
 	if n := len(b.book.Doubts()); n != 1 {
 		t.Errorf("%d doubts", n)
+	}
+}
+
+// TestSharedNumber: what is answered to another message of the same number gives no
+// dose back, whether its sender waits for the answer or wants none.
+func TestSharedNumber(t *testing.T) {
+	b := newBench(t, nil)
+	defer b.stop()
+	f := b.front
+	ended := func(control, before string) state {
+		t.Helper()
+		if before != "" {
+			m, err := hl7.Parse([]byte("MSH|^~\\&|CastorEHR|StAda|FlowLink|StAda|2026||ADT^A01|" + control + "|P|2.6|||" + before + "|NE\r"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			h := m.Header()
+			f.wanted(f.expect(&m, &h, nil, nil))
+		}
+		m, _ := hl7.Parse([]byte(noradrenaline(control, "0.4").String()))
+		h := m.Header()
+		key := digest([]byte(control))
+		f.memory.begin(key, 1, 1)
+		f.expect(&m, &h, []*gate.Answer{{}}, &key)
+		f.answered(pendingKey{"CastorEHR", control}, "CE")
+		f.memory.mu.Lock()
+		defer f.memory.mu.Unlock()
+		return f.memory.orders[key].state
+	}
+	for control, x := range map[string]struct {
+		before string
+		want   state
+	}{"1": {"", rejected}, "2": {"NE", doubted}, "3": {"AL", doubted}} {
+		if got := ended(control, x.before); got != x.want {
+			t.Errorf("after another message %q: %d, want %d", x.before, got, x.want)
+		}
+	}
+}
+
+// TestRoomForOrders: messages that are never answered leave room for orders.
+func TestRoomForOrders(t *testing.T) {
+	b := newBench(t, nil)
+	defer b.stop()
+	expect := func(control string, answers []*gate.Answer) *pending {
+		m, _ := hl7.Parse([]byte(noradrenaline(control, "0.4").String()))
+		h := m.Header()
+		return b.front.expect(&m, &h, answers, nil)
+	}
+	n := 0
+	for expect(fmt.Sprint("ADT-", n), nil) != nil {
+		n++
+	}
+	if n > maxPending/2 || expect("RGV-1", []*gate.Answer{{}}) == nil {
+		t.Errorf("no room for an order behind %d others", n)
 	}
 }
 

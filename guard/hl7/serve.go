@@ -594,11 +594,13 @@ type pending struct {
 	accept, app bool          // what is to come; app: unless it is no error
 	told        chan struct{} // closed with the first answer
 	taken       bool          // the accept acknowledgement was good
+	shared      bool          // another message had its number: nobody knows what an answer is to
 	timer       *time.Timer
 }
 
 const (
-	maxPending = 4096             // messages without an answer
+	maxPending = 4096             // messages without an answer; half of them are for orders
+	maxNumbers = 1 << 14          // numbers of messages that went to the device
 	answerBy   = 10 * time.Minute // for the application's answer, after which it is in doubt what came of an order
 )
 
@@ -615,11 +617,16 @@ func (f *Front) expect(m *hl7.Message, h *hl7.Header, answers []*gate.Answer, or
 	}
 	f.mu.Lock()
 	old := f.pending[w.key]
-	if old == nil && len(f.pending) >= maxPending {
+	room := maxPending
+	if len(answers) == 0 {
+		room /= 2
+	}
+	if old == nil && len(f.pending) >= room {
 		f.mu.Unlock()
 		return nil
 	}
 	f.pending[w.key] = w
+	w.shared = f.numbers.seen(digest([]byte(w.key.application), []byte(w.key.control)), f.env.Now()) || old != nil
 	w.timer = time.AfterFunc(answerBy, func() { f.expire(w) })
 	f.mu.Unlock()
 	if old != nil {
@@ -627,6 +634,33 @@ func (f *Front) expect(m *hl7.Message, h *hl7.Header, answers []*gate.Answer, or
 		old.finish(f, gate.Unknown)
 	}
 	return w
+}
+
+// numbers are those of the last messages that went to the device, with the time.
+type numbers struct {
+	at   map[orderKey]time.Time
+	ring []orderKey
+	next int // of ring
+}
+
+// seen adds a number, and reports whether an answer to another message of that number
+// may still come.
+func (n *numbers) seen(k orderKey, now time.Time) bool {
+	before, ok := n.at[k]
+	switch {
+	case ok:
+	case n.at == nil:
+		n.at = map[orderKey]time.Time{}
+		fallthrough
+	case len(n.ring) < maxNumbers:
+		n.ring = append(n.ring, k)
+	default:
+		delete(n.at, n.ring[n.next])
+		n.ring[n.next] = k
+		n.next = (n.next + 1) % maxNumbers
+	}
+	n.at[k] = now
+	return ok && now.Sub(before) < answerBy
 }
 
 // wanted reports whether an answer on the same connection is to come. When none
@@ -708,6 +742,9 @@ func (f *Front) answered(k pendingKey, code string) {
 		outcome = gate.Rejected
 	default:
 		return
+	}
+	if w.shared {
+		outcome = gate.Unknown
 	}
 	if f.drop(w) {
 		w.finish(f, outcome)
