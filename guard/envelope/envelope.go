@@ -126,7 +126,11 @@ type Envelope struct {
 	Name    string
 	Version int
 	Therapy device.Therapy
-	Drug    string // generic name, or ""
+	Drug    string // as orders name it, or ""
+
+	// By which a flow is a dose, when the envelope states them: then no order's own count.
+	Weight        device.Quantity // of the patient
+	Concentration device.Quantity // of the drug
 
 	Author, Approver Person
 	Risk             Risk

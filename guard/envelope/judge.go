@@ -20,6 +20,9 @@ const (
 	reasonStop      = "this therapy is not stopped from afar"
 	reasonNone      = "the device has no envelope"
 	reasonTherapy   = "the envelope is of another therapy"
+	reasonDrug      = "it is for another drug than the envelope"
+	reasonWeight    = "its weight of the patient is not that of the envelope"
+	reasonStrength  = "its concentration of the drug is not that of the envelope"
 	reasonUnnamed   = "the envelope does not name it, and what is not named is refused"
 	reasonEmergency = "a break-glass session may do this"
 	reasonNarrow    = "a break-glass session may read, rescue and set the emergency preset, and nothing else"
@@ -63,6 +66,12 @@ func (e *Envelope) prepare(a *account, now moment, q *candidate) {
 	}
 	q.effect = device.EffectOf(&q.command)
 	q.basis = device.Basis{Weight: q.Weight, Concentration: q.Concentration}
+	if e != nil && !e.Weight.IsNone() {
+		q.basis.Weight = e.Weight
+	}
+	if e != nil && !e.Concentration.IsNone() {
+		q.basis.Concentration = e.Concentration
+	}
 	q.limits = e.limitsOf(q.command.Verb)
 	q.shape, q.uncount = e.shapeOf(&q.command, q.limits, q.basis)
 	q.repeated = q.effect == device.Rescues && a.repeated(&q.command, now)
@@ -94,6 +103,12 @@ func (e *Envelope) judge(a *account, now moment, q *candidate) Decision {
 		return deny(q.Undecided)
 	case c.Verb == device.NoVerb:
 		return deny(reasonUnread)
+	case differs(e.Weight, q.Weight):
+		return deny(reasonWeight)
+	case differs(e.Concentration, q.Concentration):
+		return deny(reasonStrength)
+	case e.Drug != "" && c.Drug != "" && !strings.EqualFold(e.Drug, strings.TrimSpace(c.Drug)):
+		return deny(reasonDrug)
 	case q.limits == nil:
 		return deny(reasonUnnamed)
 	case alone(c, q.effect):
@@ -111,6 +126,15 @@ func (e *Envelope) judge(a *account, now moment, q *candidate) Decision {
 		return d
 	}
 	return q.limits.rules[keyNamed].of(device.Allow)
+}
+
+// differs reports whether an order states another quantity than the envelope.
+func differs(of, says device.Quantity) bool {
+	if of.IsNone() || says.IsNone() {
+		return false
+	}
+	order, ok := says.Cmp(of)
+	return !ok || order != 0
 }
 
 func deny(reason string) Decision { return Decision{Verdict: device.Deny, Reason: reason} }

@@ -150,6 +150,41 @@ func TestRepeated(t *testing.T) {
 	}
 }
 
+// TestStated: an order that says another weight, concentration or drug than the
+// envelope states is refused: ten times the weight would make a tenth of each flow.
+func TestStated(t *testing.T) {
+	w := newWorldQuick(t)
+	defer func() { w.Book.Close() }()
+	e := load(t, head+`therapy: drug infusion
+drug: noradrenaline
+weight: 80 kg
+concentration: 0.08 mg/mL
+verbs: {set-infusion-rate: {max: 1.0 ug/kg/min}}
+`)
+	for _, x := range []struct {
+		flow, weight, concentration, drug string
+		want                              device.Verdict
+		reason                            string
+	}{
+		{"24 mL/h", "80 kg", "0.08 mg/mL", "Noradrenaline", device.Allow, "it is within the envelope"},
+		{"24 mL/h", "80000 g", "80 ug/mL", "", device.Allow, "it is within the envelope"},
+		{"24 mL/h", "", "", "", device.Allow, "it is within the envelope"},
+		{"240 mL/h", "80 kg", "0.08 mg/mL", "", device.Deny, "it asks for more than the most of 1.0 ug/kg/min"},
+		{"240 mL/h", "", "", "", device.Deny, "it asks for more than the most of 1.0 ug/kg/min"},
+		{"240 mL/h", "800 kg", "0.08 mg/mL", "", device.Deny, reasonWeight},
+		{"240 mL/h", "80 kg", "0.008 mg/mL", "", device.Deny, reasonStrength},
+		{"24 mL/h", "80 kg", "0.08 [iU]/mL", "", device.Deny, reasonStrength},
+		{"24 mL/h", "80 kg", "0.08 mg/mL", "Potassium chloride", device.Deny, reasonDrug},
+	} {
+		r := ask(t, device.SetInfusionRate, x.flow, "")
+		r.Weight, r.Command.Drug = quantity(t, x.weight), x.drug
+		r.Concentration = quantity(t, x.concentration)
+		if d := w.Judge(ward, e, r); d.Verdict != x.want || d.Reason != x.reason {
+			t.Errorf("%+v: %v, %s", x, d.Verdict, d.Reason)
+		}
+	}
+}
+
 // TestRepeatedUncounted: a suspend again is a change, and the time without insulin adds
 // up, when there is no room to follow the first one, too.
 func TestRepeatedUncounted(t *testing.T) {

@@ -42,7 +42,7 @@ const (
 
 var (
 	fileKeys = []string{
-		"envelope", "name", "version", "therapy", "drug", "author", "approver", "risk", "enforce", "sums", "interruption", "verbs", "emergency",
+		"envelope", "name", "version", "therapy", "drug", "weight", "concentration", "author", "approver", "risk", "enforce", "sums", "interruption", "verbs", "emergency",
 	}
 	verbKeys = []string{
 		"unit", "min", "max", "step", "longest", "interval", "roles", "confirm", "above", "confirmers", "refused-in", "hold", "takes", "counts",
@@ -85,6 +85,16 @@ func (l *loader) file(s *strictyaml.Section) {
 		e.Therapies |= device.TherapiesOf(t)
 	}
 	e.Drug = l.text(s.Get("drug"), "drug")
+	if n := s.Get("weight"); n != nil {
+		if e.Weight = l.Quantity(n, "weight"); !e.Weight.Unit.IsMass() || e.Weight.Coefficient <= 0 {
+			l.Fail(n, "weight is the patient's, such as 80 kg")
+		}
+	}
+	if n := s.Get("concentration"); n != nil {
+		if e.Concentration = l.Quantity(n, "concentration"); !e.Concentration.Unit.IsConcentration() || e.Concentration.Coefficient <= 0 {
+			l.Fail(n, "concentration is the drug's, such as 0.08 mg/mL")
+		}
+	}
 	e.Author = l.person(s.Get("author"), "author")
 	e.Approver = l.person(s.Get("approver"), "approver")
 	if n := s.Get("risk"); n != nil {
