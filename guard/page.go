@@ -38,6 +38,7 @@ const (
 	pageHeader = 16 << 10
 	pageForm   = 8 << 10
 	pageConns  = 128
+	pagePeer   = 32 // of pageConns, from one address
 	pageDrain  = 5 * time.Second
 	maxReason  = 200 // characters of a reason that somebody types
 	renewEvery = 10  // seconds
@@ -166,7 +167,7 @@ func (p *page) serve(ln net.Listener) {
 		},
 	}
 	p.serving.Go(func() {
-		if err := s.Serve(tls.NewListener(&bounded{Listener: ln, room: make(chan struct{}, pageConns)}, config)); !errors.Is(err, http.ErrServerClosed) {
+		if err := s.Serve(tls.NewListener(&bounded{Listener: ln, room: make(chan struct{}, pageConns), of: map[string]int{}}, config)); !errors.Is(err, http.ErrServerClosed) {
 			p.g.cfg.Log.Error("the page does not serve any more", "err", err)
 		}
 	})
@@ -195,20 +196,43 @@ func (p *page) close() {
 	p.serving.Wait()
 }
 
-// A bounded listener has so many connections at once; more of them wait.
+// A bounded listener has so many connections at once; more of them wait. One address
+// has fewer, so that nobody alone keeps people from the page.
 type bounded struct {
 	net.Listener
 	room chan struct{}
+
+	mu sync.Mutex
+	of map[string]int // by address
 }
 
 func (b *bounded) Accept() (net.Conn, error) {
-	b.room <- struct{}{}
-	c, err := b.Listener.Accept()
-	if err != nil {
+	for {
+		b.room <- struct{}{}
+		c, err := b.Listener.Accept()
+		if err != nil {
+			<-b.room
+			return nil, err
+		}
+		host, _, _ := net.SplitHostPort(c.RemoteAddr().String())
+		if b.count(host, 1) <= pagePeer {
+			return &boundedConn{Conn: c, leave: sync.OnceFunc(func() { b.count(host, -1); <-b.room })}, nil
+		}
+		b.count(host, -1)
+		c.Close()
 		<-b.room
-		return nil, err
 	}
-	return &boundedConn{Conn: c, leave: sync.OnceFunc(func() { <-b.room })}, nil
+}
+
+// count adds to the connections of an address.
+func (b *bounded) count(host string, n int) int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.of[host] += n
+	if b.of[host] == 0 {
+		delete(b.of, host)
+	}
+	return b.of[host]
 }
 
 type boundedConn struct {

@@ -16,6 +16,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"syscall"
@@ -563,5 +564,86 @@ func TestTries(t *testing.T) {
 	}
 	if len(s.tries) > maxTries {
 		t.Errorf("%d tries are kept", len(s.tries))
+	}
+}
+
+// TestPageRoom: who opens as many connections to the page as there may be keeps nobody
+// else from it.
+func TestPageRoom(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := &bounded{Listener: ln, room: make(chan struct{}, pageConns), of: map[string]int{}}
+	from := make(chan net.Conn, 2*pageConns)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for {
+			c, err := b.Accept()
+			if err != nil {
+				return
+			}
+			from <- c
+		}
+	}()
+	defer func() { ln.Close(); <-done }()
+	for range pageConns + 1 {
+		c, err := net.Dial("tcp", ln.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+	}
+	other := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 2)}}
+	c, err := other.Dial("tcp", ln.Addr().String())
+	if err != nil {
+		t.Skip("no second address of loopback:", err)
+	}
+	defer c.Close()
+	late := time.After(10 * time.Second)
+	for n := 0; ; n++ {
+		select {
+		case got := <-from:
+			defer got.Close()
+			if host, _, _ := net.SplitHostPort(got.RemoteAddr().String()); host == "127.0.0.2" {
+				if n > pagePeer {
+					t.Errorf("%d connections of one address before", n)
+				}
+				return
+			}
+		case <-late:
+			t.Fatal("another address is not let in")
+		}
+	}
+}
+
+// TestTriesForgotten: a login whose tries were forgotten while it was looked at, as
+// there were many others, is a login.
+func TestTriesForgotten(t *testing.T) {
+	h := hash{19 << 10, 2, 1, make([]byte, saltBytes), nil}
+	h.sum = h.of("right", sumBytes)
+	c := &Configuration{People: []Person{{ID: "mh", password: h}}}
+	s := newSessions()
+	for range maxHashes {
+		s.hashN <- struct{}{}
+	}
+	done := make(chan error, 1)
+	go func() {
+		_, err := s.check(c, "mh", "right", "10.20.1.9", noon)
+		done <- err
+	}()
+	for forgotten := false; !forgotten; runtime.Gosched() {
+		s.mu.Lock()
+		if forgotten = len(s.tries) == 2; forgotten {
+			clear(s.tries)
+		}
+		s.mu.Unlock()
+	}
+	for range maxHashes {
+		<-s.hashN
+	}
+	if err := <-done; err != nil {
+		t.Error(err)
 	}
 }

@@ -92,7 +92,9 @@ func (s *sessions) check(c *Configuration, id, password, address string, now tim
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.tries, idKey)
-	s.tries[addrKey].n--
+	if t := s.tries[addrKey]; t != nil { // else forgotten meanwhile, as there are many
+		t.n--
+	}
 	return p, nil
 }
 
