@@ -390,6 +390,37 @@ func TestRescue(t *testing.T) {
 	}
 }
 
+// TestManyRescues: more rescues than the ledger can follow are not forgotten by it.
+func TestManyRescues(t *testing.T) {
+	b := newBed(t, nil)
+	b.wait = make(chan struct{})
+	const times = 2 * maxBehind
+	for range times {
+		o := order("0")
+		o.Request.Command.Verb, o.Request.Command.Value = device.CancelBolus, device.Quantity{}
+		if a := b.Ask(context.Background(), o); !a.Pass {
+			t.Fatalf("%+v", a)
+		}
+	}
+	close(b.wait)
+	b.Close()
+	b.mu.Lock()
+	var n int64
+	for i := range b.led {
+		switch e := &b.led[i]; e.Kind {
+		case event.VerdictGiven:
+			n++
+		case event.VerdictsCounted:
+			n += e.Int(event.Count)
+		}
+	}
+	b.mu.Unlock()
+	if n != times {
+		t.Errorf("%d are in the ledger, want %d", n, times)
+	}
+	b.Gate = New(b.cfg)
+}
+
 // TestFlood: nobody fills a disk with refusals, and none of them is forgotten.
 func TestFlood(t *testing.T) {
 	b := newBed(t, nil)

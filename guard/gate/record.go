@@ -71,7 +71,10 @@ func (g *Gate) say(a *Ask, out *Answer, behind bool) {
 		select {
 		case g.behind <- e:
 		default: // the disk is a thousand rescues behind; none of them may wait
-			g.cfg.Log.Error("the ledger does not follow; a rescue is not in it", "front", a.Front, "device", a.Device)
+			g.mu.Lock()
+			g.counter(summaryOf(e)).more++
+			g.mu.Unlock()
+			g.cfg.Log.Error("the ledger does not follow; a rescue is only counted in it", "front", a.Front, "device", a.Device)
 		}
 		return
 	}
