@@ -83,13 +83,22 @@ func (s *sink) Close() error                { return nil }
 func TestBounds(t *testing.T) {
 	k := &link{carrier: udp, conn: new(sink)}
 	for i := range maxWaiting + 1 {
-		_, err := k.send(nil, func(*heard) bool { return true }, func() {})
+		_, err := k.send(nil, func(*heard) bool { return true }, false, func() {})
 		if got, want := errors.Is(err, errBusy), i == maxWaiting; got != want {
 			t.Errorf("%d questions: %v", i+1, err)
 		}
 	}
+	for i := range 2 * maxRescues {
+		if _, err := k.send(nil, func(*heard) bool { return true }, true, func() {}); err != nil {
+			t.Fatalf("%d rescues: %v", i+1, err)
+		}
+	}
+	if n := len(k.waiting); n != maxRescues {
+		t.Errorf("%d questions are kept", n)
+	}
+	k.waiting = k.waiting[:maxWaiting]
 	k.waiting[0].until = time.Now().Add(-time.Second) // nobody answers that any more
-	if _, err := k.send(nil, func(*heard) bool { return true }, func() {}); err != nil {
+	if _, err := k.send(nil, func(*heard) bool { return true }, false, func() {}); err != nil {
 		t.Error(err)
 	}
 	w := newWorld(t, classic)

@@ -339,7 +339,7 @@ func TestPipe(t *testing.T) {
 		if over {
 			break
 		}
-		if _, err := k.send(big, nil, func() {}); err != nil {
+		if _, err := k.send(big, nil, false, func() {}); err != nil {
 			break
 		}
 	}

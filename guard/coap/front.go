@@ -445,7 +445,7 @@ func (f *Front) Run(ctx context.Context) error {
 		f.link.seal = newSeal(p.secret, counter)
 	}
 	if s, ok := (*f.speaks.Load()).(*speakCoAP); ok {
-		f.link.connected = func() { _, _ = f.link.send(s.observe(), nil, func() {}) } // else it is asked when somebody asks
+		f.link.connected = func() { _, _ = f.link.send(s.observe(), nil, false, func() {}) } // else it is asked when somebody asks
 	}
 	store, err := coap.OpenStore(filepath.Join(dir, "sessions"))
 	if err != nil {
@@ -658,7 +658,7 @@ func (f *Front) hear(b []byte, counter uint64, sealed bool) {
 	if sealed { // else anybody may have said it: people are told, and nothing is counted or answered by it
 		f.link.answered(h, counter)
 		if h.reply != nil {
-			_, _ = f.link.send(h.reply, nil, func() {})
+			_, _ = f.link.send(h.reply, nil, false, func() {})
 		}
 		f.report(b, h, now)
 	}

@@ -336,7 +336,7 @@ func (f *Front) read(q *request, v device.Verb) {
 		return
 	}
 	defer f.give()
-	if ask, err := f.send(b, fits, func() {}); err == nil && f.wait(ask) != nil {
+	if ask, err := f.send(b, fits, false, func() {}); err == nil && f.wait(ask) != nil {
 		f.quick.Lock()
 		defer f.quick.Unlock()
 		f.said.told[v] = f.env.Now()
@@ -359,9 +359,9 @@ func (f *Front) take() bool {
 func (f *Front) give() { <-f.turn }
 
 // send sends one whole message to the device.
-func (f *Front) send(b []byte, fits func(*heard) bool, sending func()) (*question, error) {
+func (f *Front) send(b []byte, fits func(*heard) bool, rescue bool, sending func()) (*question, error) {
 	p := f.policy()
-	ask, err := f.link.send(b, fits, sending)
+	ask, err := f.link.send(b, fits, rescue, sending)
 	if err == nil {
 		f.env.Metrics.Bytes(p.Name, true, len(b))
 	}
@@ -431,7 +431,7 @@ func (f *Front) relay(q *request) protocol.Message {
 	if err != nil {
 		return refusal(protocol.NotImplemented, err)
 	}
-	ask, err := f.send(b, fits, func() {})
+	ask, err := f.send(b, fits, false, func() {})
 	if err != nil {
 		return refusal(protocol.GatewayTimeout, err)
 	}
@@ -829,7 +829,7 @@ func (x *exchange) deliver(answer *gate.Answer, rescue bool) protocol.Message {
 		defer f.give()
 	}
 	var before time.Time
-	ask, err := f.send(x.message, x.fits, func() {
+	ask, err := f.send(x.message, x.fits, rescue, func() {
 		answer.Sent()
 		before = f.moved(c, answer.Reservation())
 	})

@@ -19,8 +19,9 @@ import (
 
 // Bounds of the link to the device.
 const (
-	maxMessage  = 4096 // bytes of a message on a byte pipe
-	maxWaiting  = 32   // questions whose answers may still come
+	maxMessage  = 4096           // bytes of a message on a byte pipe
+	maxWaiting  = 32             // questions whose answers may still come
+	maxRescues  = 8 * maxWaiting // the same, when rescues are among them
 	lateAnswer  = 10 * time.Second
 	dialEvery   = time.Second // and twice as long after each failure, up to
 	dialSlowest = 30 * time.Second
@@ -179,8 +180,8 @@ func (l *link) heard(b []byte) {
 
 // send sends a message, whole, and returns the question that its answer will be found
 // by, if it may have one. With an error nothing was sent. Sending is called when the first byte is about to
-// go out.
-func (l *link) send(b []byte, fits func(*heard) bool, sending func()) (*question, error) {
+// go out. A rescue goes out however many answers are waited for.
+func (l *link) send(b []byte, fits func(*heard) bool, rescue bool, sending func()) (*question, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.conn == nil {
@@ -188,8 +189,12 @@ func (l *link) send(b []byte, fits func(*heard) bool, sending func()) (*question
 	}
 	now := time.Now()
 	l.waiting = slices.DeleteFunc(l.waiting, func(q *question) bool { return now.After(q.until) })
-	if len(l.waiting) == maxWaiting {
+	switch n := len(l.waiting); {
+	case fits == nil || n < maxWaiting:
+	case !rescue:
 		return nil, errBusy
+	case n >= maxRescues:
+		fits = nil // it goes out, and nobody knows what came of it
 	}
 	if l.seal != nil {
 		b = l.seal.append(nil, b)
