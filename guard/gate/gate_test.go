@@ -246,6 +246,20 @@ func TestConfirm(t *testing.T) {
 	}
 }
 
+// TestConfirmers: who may not confirm ends nothing; who may, still can.
+func TestConfirmers(t *testing.T) {
+	b := newBed(t, func(s string) string {
+		return strings.Replace(s, "    above:", "    confirmers: [prescriber]\n    above:", 1)
+	})
+	a, released, gone := b.waiting()
+	if err := b.Confirm(context.Background(), reyes, a.Hold); err == nil || released.Load() != 0 || gone.Load() != 0 || len(b.Held()) != 1 {
+		t.Fatalf("a nurse: %v, released %d, gone %d", err, released.Load(), gone.Load())
+	}
+	if err := b.Confirm(context.Background(), holm, a.Hold); err != nil || released.Load() != 1 {
+		t.Errorf("a prescriber: %v, released %d", err, released.Load())
+	}
+}
+
 // TestOnce: many people at once, and one release.
 func TestOnce(t *testing.T) {
 	b := newBed(t, nil)

@@ -141,6 +141,12 @@ func (g *Gate) Confirm(ctx context.Context, p Person, id string) error {
 	}
 	d, dose, err := g.cfg.Book.Reserve(a.Device, dev.Envelope, &a.Request)
 	out := &Answer{Verdict: d.Verdict, Enforced: d.Enforced, Reason: d.Reason, by: lineOf(dev.Envelope, &d), dose: dose, Pass: true}
+	if err == nil && d.Verdict == device.Hold && d.Enforced { // it is not for this person to confirm: it goes on waiting
+		g.mu.Lock()
+		g.held[w.ID] = w
+		g.mu.Unlock()
+		return errors.New(d.Reason)
+	}
 	if err == nil && d.Verdict == device.Allow {
 		out.Reason = "confirmed by " + p.ID + " (" + p.Role.String() + "); " + d.Reason
 		err = g.cfg.Record(g.verdict(&a, out))
