@@ -205,6 +205,7 @@ func TestLoadRefuses(t *testing.T) {
 		{"therapy: drug infusion}", "therapy: drug infusion, envelope: none.yaml}", "the envelope cannot be read: no such file"},
 		{"device: pump-3", "device: pump-9", `:18:13: no device has the id "pump-9"; devices has pump-3`},
 		{"kind: stub", "kind: fax", `there is no kind of front "fax"`},
+		{`", clear: this is a test}`, `9999", clear: this is a test}`, "has to be host:port"},
 		{"word: old", "sentence: old", `:24:5: a front of this kind has no key "sentence"`},
 		{"    word: old\n", "", "lacks the key word"},
 		{"name: one", "name: One Two", "name has to be a word"},

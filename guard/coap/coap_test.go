@@ -282,7 +282,7 @@ func readPolicy(file string) (*Policy, error) {
 	}
 	r := strictyaml.New(filepath.Base(file), guardFormat)
 	s := r.Section(r.Document(src), "the file", "guard", "front")
-	p := Read(r, r.Section(s.Get("front"), "front", Keys...), filepath.Dir(file))
+	p := Read(r, r.Section(s.Get("front"), "front", slices.Concat(front.Keys, Keys)...), filepath.Dir(file))
 	return p, r.Err()
 }
 

@@ -52,8 +52,8 @@ type Policy struct {
 	wakePeer, wakeAll int // a minute
 }
 
-// Keys are those of a CoAP front in guard.yaml.
-var Keys = slices.Concat(front.Keys, []string{"key", "trust", "peers", "revoked", "break-glass", "inside", "wake-ups"})
+// Keys are those of a CoAP front in guard.yaml, beside [front.Keys].
+var Keys = []string{"key", "trust", "peers", "revoked", "break-glass", "inside", "wake-ups"}
 
 var insideKeys = []string{"carrier", "path", "dialect", "therapy", "address", "own-address", "secret", "answer-within", "rate", "state", "topology"}
 
@@ -64,7 +64,7 @@ const (
 
 // Read reads a front's part of guard.yaml. File names in it are relative to dir.
 func Read(r *strictyaml.Reader, s *strictyaml.Section, dir string) *Policy {
-	s.Only("a coap front", Keys)
+	s.Only("a coap front", slices.Concat(front.Keys, Keys))
 	p := &Policy{Settings: front.ReadSettings(r, s, dir), quorum: 2, window: time.Hour, answer: 2 * time.Second, wakePeer: 12, wakeAll: 60}
 	if !p.Server && r.Err() == nil {
 		r.Fail(s.Get("protects"), "a coap front protects a server: an implant listens, and its alarms go back the way that was asked")

@@ -12,6 +12,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"time"
 
 	"github.com/goccy/go-yaml/ast"
@@ -143,7 +144,11 @@ func ReadSide(r *strictyaml.Reader, n ast.Node, what, dir string, listens bool) 
 func readAddress(r *strictyaml.Reader, n ast.Node, what string) string {
 	a := r.Text(n, what)
 	if r.Err() == nil {
-		if _, _, err := net.SplitHostPort(a); err != nil {
+		_, port, err := net.SplitHostPort(a)
+		if err == nil {
+			_, err = strconv.ParseUint(port, 10, 16)
+		}
+		if err != nil {
 			r.Fail(n, "%s has to be host:port, such as 10.20.8.20:11112", what)
 		}
 	}
