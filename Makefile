@@ -3,7 +3,7 @@
 
 # The long runs. `go test ./...` needs none of this.
 
-.PHONY: test fuzz bench ward docs
+.PHONY: test fuzz chaos soak bench ward docs
 
 test:
 	go test ./...
@@ -11,6 +11,14 @@ test:
 # A minute for every parser.
 fuzz:
 	bash .ci/fuzz 100000 60
+
+# Kills the guard 200 times under load.
+chaos:
+	go run ./internal/trial chaos -kills 200
+
+# Uses the guard for ten minutes, on 200 connections.
+soak:
+	go run ./internal/trial soak -for 10m -connections 200
 
 # One run beside the peers that are installed; see docs/PERFORMANCE.md.
 bench:

@@ -1,0 +1,108 @@
+// SPDX-FileCopyrightText: 2026 The Myelin authors
+// SPDX-License-Identifier: Apache-2.0
+
+// Trial is for what takes too long for a test: the real program, run from files that it
+// writes, is killed again and again under load, or used for long, and what came of it is held
+// against what all sides saw. Everything is on loopback, and invented.
+//
+//	go run ./internal/trial chaos -kills 200
+//	go run ./internal/trial soak -for 10m -connections 200
+//
+// Chaos kills a guard by SIGKILL at random moments, while orders go to a gateway of infusion
+// pumps and boluses to an insulin pump. No entry of the ledger that somebody relied on may be
+// lost, what the devices gave is never more than what is counted, nothing reaches a device twice or that was not
+// sent whole, and each guard serves again at once.
+//
+// Soak uses a guard for a time. Its memory, its goroutines and its file descriptors are
+// then what they were.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	os.Exit(execute(ctx, os.Args[1:], os.Stdout, os.Stderr))
+}
+
+// execute is the program, with its exit status.
+func execute(ctx context.Context, args []string, out, errs io.Writer) int {
+	const usage = "usage: trial chaos [-kills N] [-for TIME] [-seed N] | soak [-for TIME] [-connections N]"
+	if len(args) == 0 {
+		fmt.Fprintln(errs, usage)
+		return 2
+	}
+	f := flag.NewFlagSet(args[0], flag.ContinueOnError)
+	f.SetOutput(errs)
+	length := f.Duration("for", 10*time.Minute, "`TIME` after which it ends")
+	binary := f.String("binary", "", "`FILE` of the program; else it is built")
+	kept := f.Bool("keep", false, "keep the folder")
+	var kills, connections *int
+	var seed *uint64
+	var late, runs, forget *bool
+	switch args[0] {
+	case "chaos":
+		kills = f.Int("kills", 200, "how often the guard is killed, if there is time")
+		seed = f.Uint64("seed", uint64(time.Now().UnixNano()), "of all that is random")
+		late = f.Bool("late", false, "orders are confirmed at the pump after a while, not at once")
+		runs = f.Bool("runs", false, "hold the rate that runs against the book, too: a report that was sent before a later order was accepted, and comes after, is believed")
+		forget = f.Bool("forget", false, "break it: the guard's disk forgets what was written since the kill before")
+	case "soak":
+		connections = f.Int("connections", 200, "how many talk at the same time")
+	default:
+		fmt.Fprintln(errs, usage)
+		return 2
+	}
+	if err := f.Parse(args[1:]); err != nil || f.NArg() > 0 {
+		return 2
+	}
+	dir, err := os.MkdirTemp("", "myelin-trial-")
+	if err != nil {
+		fmt.Fprintln(errs, "trial:", err)
+		return 1
+	}
+	if *kept {
+		fmt.Fprintln(errs, "trial: in", dir)
+	} else {
+		defer os.RemoveAll(dir)
+	}
+	var problems []string
+	if kills != nil {
+		fmt.Fprintf(out, "chaos: seed %d\n", *seed)
+		var e *Evidence
+		e, err = chaos(ctx, dir, chaosConfig{kills: *kills, most: *length, seed: *seed, binary: *binary, late: *late, forget: *forget, out: out})
+		if err == nil {
+			e.Runs = *runs
+			problems = e.Problems()
+		}
+	} else {
+		problems, err = soak(ctx, dir, soakConfig{length: *length, connections: *connections, binary: *binary, out: out})
+	}
+	const most = 30
+	for i, p := range problems {
+		if i == most {
+			fmt.Fprintf(out, "... and %d more\n", len(problems)-most)
+			break
+		}
+		fmt.Fprintln(out, "FAILED:", p)
+	}
+	switch {
+	case err != nil:
+		fmt.Fprintln(errs, "trial:", errors.Join(err))
+		return 1
+	case len(problems) > 0:
+		return 3
+	}
+	fmt.Fprintln(out, "all holds")
+	return 0
+}

@@ -1,0 +1,196 @@
+// SPDX-FileCopyrightText: 2026 The Myelin authors
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/myelin-health/myelin/device"
+	"github.com/myelin-health/myelin/event"
+)
+
+// build builds the program once for a test.
+func build(t *testing.T) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "myelin")
+	if out, err := exec.Command("go", "build", "-o", file, "github.com/myelin-health/myelin/cmd/myelin").CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	return file
+}
+
+// TestChaos kills a guard a few times, and then a guard whose disk forgets, which
+// has to be found.
+func TestChaos(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it builds the whole program")
+	}
+	binary := build(t)
+	var out bytes.Buffer
+	e, err := chaos(t.Context(), t.TempDir(), chaosConfig{kills: 6, most: 30 * time.Second, seed: 7, binary: binary, out: &out})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if problems := e.Problems(); len(problems) > 0 {
+		t.Errorf("%s\n%s", &out, strings.Join(problems, "\n"))
+	}
+	if len(e.Blocks) == 0 || len(e.Taken) == 0 || len(e.Seen) == 0 || !slices.ContainsFunc(e.Boluses, func(b *Bolus) bool { return b.Refused }) && len(e.Orders) == 0 {
+		t.Errorf("nothing happened: %s", &out)
+	}
+	out.Reset()
+	e, err = chaos(t.Context(), t.TempDir(), chaosConfig{kills: 6, most: 30 * time.Second, seed: 7, binary: binary, forget: true, out: &out})
+	if err != nil {
+		t.Logf("the guard itself: %v", err) // it may see that its own files do not fit
+		return
+	}
+	problems := e.Problems()
+	if !slices.ContainsFunc(problems, func(p string) bool { return strings.HasPrefix(p, "ledger: order") }) {
+		t.Errorf("a disk that forgets is not found: %s\n%s", &out, strings.Join(problems, "\n"))
+	}
+}
+
+// sound is what all sides saw of a guard that is as it should be.
+func sound() *Evidence {
+	at := time.Date(2026, 3, 3, 7, 0, 0, 0, time.UTC)
+	e := &Evidence{Orders: map[string]*Order{}, Runs: true, Lives: 1, Starts: []time.Duration{time.Second}, Handled: 2, Given: 1}
+	for i, o := range []*Order{
+		{ID: "T-1", Value: "0.2 ug/kg/min", Whole: true, Accepted: true},
+		{ID: "T-2", Value: "4 ug/kg/min", Whole: true, Refused: true},
+		{ID: "T-3", Value: "0.3 ug/kg/min"},
+		{ID: "T-4", Value: "0.4 ug/kg/min", Whole: true}, // never answered
+	} {
+		o.Block = fmt.Appendf(nil, "\vblock %d\x1c\r", i+1)
+		o.Sum = sum(o.Block)
+		e.Orders[o.ID] = o
+	}
+	e.Blocks = []block{{e.Orders["T-1"].Sum, "T-1"}, {e.Orders["T-4"].Sum, "T-4"}}
+	e.Boluses = []*Bolus{
+		{Value: "0.025 [iU]", From: at, To: at.Add(time.Second), Accepted: true},
+		{Value: "9 [iU]", From: at.Add(2 * time.Second), To: at.Add(3 * time.Second), Refused: true},
+	}
+	e.Taken = []taken{{at.Add(time.Second / 2), "0.025 [iU]"}}
+	e.Audits = []Audit{{Kill: 1, Device: insulinPump, Delivered: 10, Counted: 40, Planned: 50, Highest: 60, Least: 20, Most: 30, Told: 45, Unknown: 5, Doubts: []uint64{17}}}
+	verdict := func(front, value string) {
+		v := event.Event{Kind: event.VerdictGiven}
+		v.Add(event.Text(event.Front, front), event.Text(event.Value, value), event.Int(event.Verdict, device.Deny))
+		e.Entries = append(e.Entries, v)
+	}
+	verdict(infusionFront, "4 ug/kg/min")
+	verdict(insulinFront, "9 [iU]")
+	start := event.Event{Kind: event.ConfigurationChanged}
+	start.Add(event.Text(event.Reason, "the guard starts"))
+	doubt := event.Event{Kind: event.DoseDoubted, Device: device.Address{Kind: device.Host, Value: insulinPump}}
+	doubt.Add(event.Text(event.Target, "17"))
+	e.Entries = append(e.Entries, start, doubt)
+	return e
+}
+
+// TestChecksFail: each check fails when what it is for is broken, and only then.
+func TestChecksFail(t *testing.T) {
+	if p := sound().Problems(); len(p) > 0 {
+		t.Fatalf("what is sound has problems: %q", p)
+	}
+	lose := func(n int) func(*Evidence) {
+		return func(e *Evidence) { e.Entries = slices.Delete(e.Entries, n, n+1) }
+	}
+	for _, test := range []struct {
+		want   string
+		break_ func(*Evidence)
+	}{
+		{"order T-2 of 4 ug/kg/min: its sender was told", lose(0)}, // acknowledged before it was recorded
+		{"a bolus of 9 [iU] at 07:00:02: the clinician was told", lose(1)},
+		{"1 guards served, and the ledger has the start of 0", lose(2)},
+		{"dose 17 of ipump-ben is in doubt after kill 1, and nobody was told", lose(3)},
+		{"ledger: shrunk", func(e *Evidence) { e.Shrunk = []string{"shrunk"} }},
+		{"ledger: damage", func(e *Evidence) { e.Ledger = []string{"damage"} }},
+		{"1 entries are no events", func(e *Evidence) { e.Unreadable = 1 }},
+		{"41 are given and 40 counted", func(e *Evidence) { e.Audits[0].Least = 41 }},
+		{"1 an hour run, and 0 are counted", func(e *Evidence) { e.Audits[0].Runs = 1 }},
+		{"10 count as delivered for sure, and 9 are given", func(e *Evidence) { e.Audits[0].Most = 9 }},
+		{"delivered 41, counted 40", func(e *Evidence) { e.Audits[0].Delivered, e.Audits[0].Most = 41, 41 }},
+		{"50 are planned, and the limit is 49", func(e *Evidence) { e.Audits[0].Highest = 49 }},
+		{"the device accepted 51 and 50 are counted", func(e *Evidence) { e.Audits[0].Told = 51 }},
+		{"50 are counted, of which the device accepted 45 and 4 are unknown", func(e *Evidence) { e.Audits[0].Unknown = 4 }},
+		{"reached the pump 2 times", func(e *Evidence) { e.Taken, e.Given = append(e.Taken, e.Taken[0]), 2 }},
+		{"which nobody asked for then", func(e *Evidence) { e.Taken[0].Units = "25 [iU]" }},
+		{"the pump counts 3 boluses and noted 1", func(e *Evidence) { e.Given = 3 }},
+		{"is refused, and the pump took it", func(e *Evidence) {
+			e.Boluses[0].Refused, e.Boluses[0].Value, e.Taken[0].Units = true, "9 [iU]", "9 [iU]"
+		}},
+		{"is said to be accepted, and the pump did not", func(e *Evidence) { e.Taken, e.Given = nil, 0 }},
+		{"FlowLink was told order T-3, which was not sent like that, or not to its end", func(e *Evidence) { // completed by the guard
+			e.Blocks = append(e.Blocks, block{e.Orders["T-3"].Sum, "T-3"})
+		}},
+		{"FlowLink was told order T-1, which was not sent like that", func(e *Evidence) { e.Blocks[0].Sum[0]++ }},
+		{"a message that nobody sent", func(e *Evidence) { e.Blocks[0] = block{[32]byte{1}, "X-1"} }},
+		{"FlowLink was told order T-2, which the guard says it refused", func(e *Evidence) {
+			e.Blocks = append(e.Blocks, block{e.Orders["T-2"].Sum, "T-2"})
+		}},
+		{"order T-1 reached FlowLink twice", func(e *Evidence) { e.Blocks = append(e.Blocks, e.Blocks[0]) }},
+		{"order T-1 is said to be accepted, and FlowLink was not told", func(e *Evidence) { e.Blocks = e.Blocks[1:] }},
+		{"3 bytes that begin no message that was sent whole", func(e *Evidence) { e.Leftovers = [][]byte{[]byte("\vxy")} }},
+		{"8 bytes that begin no message that was sent whole", func(e *Evidence) { e.Leftovers = [][]byte{e.Orders["T-3"].Block[:8]} }},
+		{"FlowLink handled 3 messages, and 2 whole ones came", func(e *Evidence) { e.Handled = 3 }},
+		{"guard 0 served after 11s", func(e *Evidence) { e.Starts[0] = 11 * time.Second }},
+	} {
+		e := sound()
+		test.break_(e)
+		if p := e.Problems(); !slices.ContainsFunc(p, func(s string) bool { return strings.Contains(s, test.want) }) {
+			t.Errorf("no problem with %q in %q", test.want, p)
+		}
+	}
+	e := sound()
+	e.Orders["T-3"].Refused, e.Orders["T-3"].Why = true, "refused: its framing is ambiguous" // all but the last byte
+	if p := e.Problems(); len(p) != 1 {
+		t.Errorf("an order whose amount nobody reads is refused, and that is not recorded: %q", p)
+	}
+	v := event.Event{Kind: event.VerdictGiven}
+	v.Add(event.Text(event.Front, infusionFront), event.Int(event.Verdict, device.Deny), event.Text(event.Reason, "its framing is ambiguous"))
+	e.Entries = append(e.Entries, v)
+	e.Leftovers = [][]byte{e.Orders["T-4"].Block[:8]}
+	if p := e.Problems(); len(p) > 0 {
+		t.Errorf("a message that was sent whole and written in part: %q", p)
+	}
+}
+
+// TestSoak uses a guard for two seconds.
+func TestSoak(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it builds the whole program")
+	}
+	var out bytes.Buffer
+	problems, err := soak(t.Context(), t.TempDir(), soakConfig{length: 2 * time.Second, connections: 16, binary: build(t), out: &out})
+	if err != nil || len(problems) > 0 {
+		t.Errorf("%v %q %s", err, problems, &out)
+	}
+}
+
+// TestSlope: memory that grows has a slope.
+func TestSlope(t *testing.T) {
+	var all []sample
+	for i := range 100 {
+		all = append(all, sample{at: time.Duration(i) * time.Minute, heap: float64(1000*i + i%7)})
+	}
+	if got := slope(all, func(s sample) float64 { return s.heap }); got < 59_000 || got > 61_000 {
+		t.Errorf("%f an hour, not 60000", got)
+	}
+}
+
+// TestUsage: what is no trial is told.
+func TestUsage(t *testing.T) {
+	for _, args := range [][]string{nil, {"peace"}, {"chaos", "-kills"}, {"soak", "more"}} {
+		var errs bytes.Buffer
+		if got := execute(context.Background(), args, &errs, &errs); got != 2 || errs.Len() == 0 && len(args) != 2 {
+			t.Errorf("%q: %d %s", args, got, &errs)
+		}
+	}
+}
