@@ -184,10 +184,8 @@ func (r *run) begun(ctx context.Context) error {
 	r.base.before = r.infused()
 	r.base.delivered = r.p.pump.State().(legacy.PumpState).Delivered
 	r.p.flowlink.Report(ctx)
-	r.p.gateway.mu.Lock()
-	defer r.p.gateway.mu.Unlock()
 	// A report is acknowledged by who it is for when it has passed; it is counted a moment later.
-	time.Sleep(100 * time.Millisecond)
+	pause(ctx, 100*time.Millisecond)
 	r.base.infused, r.base.at = r.infused(), time.Now()
 	return nil
 }
@@ -352,7 +350,7 @@ func (r *run) close(kills int, took time.Duration) error {
 	s := r.p.flowlink.State().(legacy.FlowLinkState)
 	r.ev.Handled = s.Orders + s.Refused
 	r.ev.Given = r.p.pump.State().(legacy.PumpState).Boluses
-	r.ev.Blocks, r.ev.Leftovers = orders(r.p.gateway)
+	r.ev.Blocks, r.ev.Leftovers = r.p.gateway.all()
 	sent, cut, refused, accepted := 0, 0, 0, 0
 	for _, o := range r.ev.Orders {
 		for n, yes := range map[*int]bool{&sent: o.Whole, &cut: !o.Whole, &refused: o.Refused, &accepted: o.Accepted} {
@@ -387,11 +385,4 @@ func slowest(all []time.Duration) (d time.Duration) {
 		d = max(d, x)
 	}
 	return d
-}
-
-// orders are what a gateway was told, without answers to its own messages.
-func orders(r *recorder) ([]block, [][]byte) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.blocks, r.cut
 }

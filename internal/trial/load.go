@@ -87,7 +87,7 @@ func (l *load) random(n uint64) *rand.Rand { return rand.New(rand.NewPCG(l.seed,
 
 // order makes the next order. One that is refused asks for more than the limit of a
 // single order, or of the sum.
-func (l *load) order(rng *rand.Rand, refused bool) (*Order, []byte) {
+func (l *load) order(rng *rand.Rand, refused bool) *Order {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.number++
@@ -102,11 +102,10 @@ func (l *load) order(rng *rand.Rand, refused bool) (*Order, []byte) {
 	if rng.IntN(10) < 3 {
 		m.Accept, m.Application = "AL", "AL"
 	}
-	msg := m.Message(time.Now())
-	o := &Order{ID: m.ID, Block: hl7.AppendBlock(nil, msg), Value: quantity(m.Rate + " ug/kg/min").String()}
+	o := &Order{ID: m.ID, Block: hl7.AppendBlock(nil, m.Message(time.Now())), Value: quantity(m.Rate + " ug/kg/min").String()}
 	o.Sum = sum(o.Block)
 	l.ev.Orders[o.ID] = o
-	return o, msg
+	return o
 }
 
 func quantity(s string) device.Quantity {
@@ -141,7 +140,7 @@ func (l *load) orders(ctx context.Context, worker uint64) {
 			refused := rng.IntN(100) < 25 && n.refused[0].Load() < mostRefused/2
 			o := again
 			if again = nil; o == nil || rng.IntN(2) == 0 {
-				o, _ = l.order(rng, refused)
+				o = l.order(rng, refused)
 			}
 			if rng.IntN(100) < 12 { // cut, at any byte
 				if !l.whole(o) {

@@ -91,6 +91,13 @@ func (r *recorder) take(b []byte) {
 	}
 }
 
+// all is what came, whole and not.
+func (r *recorder) all() ([]block, [][]byte) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.blocks, r.cut
+}
+
 // reason is ERR-8 of an answer.
 func reason(m *hl7.Message) string { return m.Segment("ERR").Field(8).Text() }
 

@@ -14,14 +14,12 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"github.com/myelin-health/myelin/guard"
 	"github.com/myelin-health/myelin/proto/hl7"
 	"github.com/myelin-health/myelin/sim/legacy"
 )
@@ -81,7 +79,7 @@ func soak(ctx context.Context, dir string, cfg soakConfig) (problems []string, e
 		return nil, err
 	}
 	warm, cancel := context.WithTimeout(ctx, 2*time.Second)
-	s.talk(warm, 8, true)
+	s.talk(warm, 8)
 	cancel()
 	if err := p.idle(ctx, g); err != nil {
 		return nil, err
@@ -96,7 +94,7 @@ func soak(ctx context.Context, dir string, cfg soakConfig) (problems []string, e
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		s.talk(talking, cfg.connections, true)
+		s.talk(talking, cfg.connections)
 	}()
 	var samples []sample
 	every := time.NewTicker(max(250*time.Millisecond, cfg.length/400))
@@ -151,19 +149,10 @@ resident %.1f MB before, %.1f MB in the middle, %.1f MB at the end; second half 
 goroutines %.0f before, %.0f at most, %.0f after; file descriptors %.0f before, %.0f after
 `, cfg.connections, cfg.length, s.answers.Load(), before.rss/1e6, last[0].rss/1e6, last[len(last)-1].rss/1e6,
 		rss*within.Hours()/1e6, heap*within.Hours()/1e6, before.goroutines, busy, after.goroutines, before.handles, after.handles)
-	return problems, errors.Join(g.stop(30*time.Second), s.judged(dir))
-}
-
-// judged holds the program to have decided: a guard that refused all was not used.
-func (s *soaking) judged(dir string) error {
-	if _, err := guard.Load(filepath.Join(dir, "guard.yaml")); err != nil {
-		return err
+	if p.flowlink.State().(legacy.FlowLinkState).Orders == 0 {
+		bad("no order came to the gateway")
 	}
-	st := s.p.flowlink.State().(legacy.FlowLinkState)
-	if st.Orders == 0 {
-		return errors.New("no order came to the gateway")
-	}
-	return nil
+	return problems, g.stop(30 * time.Second)
 }
 
 // slope is how much a value grows in an hour, by least squares.
@@ -201,11 +190,9 @@ func (s *soaking) failed(ctx context.Context, what string, err error) {
 }
 
 // talk has connections of all kinds talk until ctx ends.
-func (s *soaking) talk(ctx context.Context, connections int, reports bool) {
+func (s *soaking) talk(ctx context.Context, connections int) {
 	var all sync.WaitGroup
-	if reports {
-		all.Go(func() { s.reports(ctx) })
-	}
+	all.Go(func() { s.reports(ctx) })
 	for i := range connections {
 		pause(ctx, 5*time.Millisecond)
 		switch i % 8 {
@@ -261,7 +248,7 @@ func (s *soaking) hl7(_ context.Context, c net.Conn, r *bufio.Reader) error {
 	s.mu.Lock()
 	refused := s.number%4 == 3
 	s.mu.Unlock()
-	o, _ := s.order(s.random(0), refused)
+	o := s.order(s.random(0), refused)
 	defer func() { // what is asked is not looked at later
 		s.mu.Lock()
 		defer s.mu.Unlock()
