@@ -59,7 +59,7 @@ func (a *DoseApp) sync(ctx context.Context, _ []string) string {
 		a.note("a pump that does not prove who it is")
 		return "no pump that proves who it is"
 	}
-	p, err := (&Env{Target: address{"udp", a.pump}, Patience: cloudPatience, Rand: a.cfg.Rand}).phone(ctx)
+	p, err := (&Env{Target: address{"udp", a.pump, a.cfg.Tap, Itself}, Patience: cloudPatience, Rand: a.cfg.Rand}).phone(ctx)
 	if err != nil {
 		return "no pump"
 	}

@@ -61,7 +61,11 @@ type Target interface {
 	Dial(ctx context.Context) (net.Conn, error)
 }
 
-type address struct{ network, addr string }
+type address struct {
+	network, addr string
+	tap           *Tap
+	by            Party // as the tap hears
+}
 
 // At is what listens at an address of this machine's loopback; the network is udp or tcp.
 func At(network, addr string) (Target, error) {
@@ -71,11 +75,11 @@ func At(network, addr string) (Target, error) {
 	if err := hereText(addr); err != nil {
 		return nil, err
 	}
-	return address{network, addr}, nil
+	return address{network: network, addr: addr}, nil
 }
 
 func (a address) Dial(ctx context.Context) (net.Conn, error) {
-	return new(net.Dialer).DialContext(ctx, a.network, a.addr)
+	return a.tap.dial(ctx, a.by, a.network, a.addr)
 }
 
 // An Env is what an attack has.
@@ -332,12 +336,13 @@ func (a *Attack) Try(ctx context.Context, cfg Config, env *Env) (Outcome, error)
 		addr = s.LocalAddr()
 		wg.Go(func() { _ = d.Serve(ctx, s) })
 	}
-	env.Target = address{addr.Network(), addr.String()}
+	env.Target = address{addr.Network(), addr.String(), cfg.Tap, User}
 	if p, ok := d.(interface{ sealed() bool }); ok && p.sealed() {
 		env.Overheard = nil // its link is a short wire, to which nobody listens
 	} else if err := a.Record(ctx, env); err != nil && !errors.Is(err, errSilent) && !errors.Is(err, errRefused) {
 		return Outcome{}, err
 	}
+	env.Target = address{addr.Network(), addr.String(), cfg.Tap, Attacker}
 	before := d.State()
 	r, err := a.Run(ctx, env)
 	if err != nil {

@@ -26,6 +26,7 @@ import (
 	"time"
 
 	"github.com/myelin-health/myelin/sim/radio"
+	"github.com/myelin-health/myelin/wire"
 )
 
 // A terminal is somebody at a box.
@@ -148,7 +149,7 @@ func selfSigned(now time.Time) (tls.Certificate, error) {
 		return tls.Certificate{}, err
 	}
 	t := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "cloud.halden.example"}, DNSNames: []string{"cloud.halden.example"},
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: cloudName}, DNSNames: []string{cloudName},
 		NotBefore: now.Add(-time.Hour), NotAfter: now.Add(time.Hour),
 	}
 	der, err := x509.CreateCertificate(rand.Reader, t, t, key.Public(), key)
@@ -170,8 +171,9 @@ func asCloud(how string, command func() []byte) func(context.Context, *Env) (Res
 			if err != nil {
 				return
 			}
-			if first[0] == 'h' { // a line in clear, before anything is encrypted
-				login, _ = r.ReadString('\n')
+			if first[0] == 'O' { // OPTIONS in clear, before anything is encrypted
+				login = overheardLogin(r)
+				_, _ = fmt.Fprintf(c, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: %s, HTTP/1.1\r\nConnection: Upgrade\r\n\r\n", upgradeToken)
 			}
 			s := tls.Server(&bufferedConn{c, r}, &tls.Config{Certificates: []tls.Certificate{cert}})
 			defer s.Close()
@@ -186,6 +188,17 @@ func asCloud(how string, command func() []byte) func(context.Context, *Env) (Res
 		i.close()
 		return how, []byte(login + report), err
 	})
+}
+
+// overheardLogin is the name and password of a request in clear, or "".
+func overheardLogin(r *bufio.Reader) string {
+	q, err := http.ReadRequest(r)
+	if err != nil {
+		return ""
+	}
+	q.Body.Close()
+	user, password, _ := q.BasicAuth()
+	return strings.TrimSpace(user + " " + password)
 }
 
 // A bufferedConn is a connection of which something was read ahead.
@@ -217,6 +230,13 @@ func asUpdates(t *terminal) (string, []byte, error) {
 // altered says that a program runs that the maker did not sign, and what it did.
 func altered(f FirmwareState) bool { return !f.Genuine && f.Runs > 0 }
 
+// urgentZero is a TCP segment (RFC 9293 section 3.1) whose urgent data end before they begin: IPnet takes one away
+// from the pointer, and so has 65,535 bytes of them.
+var urgentZero = []byte{
+	0xc0, 0x31, 0, 23, 0, 0, 0x10, 0, 0, 0, 0x20, 0, 5 << 4, wire.ACK | wire.URG, 0x01, 0xf5, 0, 0, 0, 0,
+	'x',
+}
+
 // boxAttacks are those on devices that are asked in lines.
 var boxAttacks = []Attack{
 	{
@@ -231,7 +251,7 @@ var boxAttacks = []Attack{
 		Run: at(func(t *terminal) (string, []byte, error) {
 			var login string
 			i, err := pretend(t.env, func(c net.Conn) {
-				login, _ = bufio.NewReader(c).ReadString('\n')
+				login = overheardLogin(bufio.NewReader(c))
 			})
 			if err != nil {
 				return "", nil, err
@@ -241,7 +261,7 @@ var boxAttacks = []Attack{
 				_, _ = t.do("report") // of which nothing comes
 			}
 			i.close()
-			if !strings.HasPrefix(login, "hello ") {
+			if login == "" {
 				return "", nil, errSilent
 			}
 			return "the monitor's password heard", []byte(login), err
@@ -411,8 +431,8 @@ var boxAttacks = []Attack{
 		}),
 	},
 	{
-		Row: "A42", Name: "urgent-pointer", Device: "ip-stack", Realism: Modelled, About: "an urgent pointer that points behind the packet",
-		Run: tries("a packet with an urgent pointer of 65,535", "packet "+strings.Repeat("00", 13)+"20"+strings.Repeat("00", 4)+"ffff"),
+		Row: "A42", Name: "urgent-pointer", Device: "ip-stack", Realism: Modelled, About: "a TCP segment with urgent data that end at zero",
+		Run: tries("a segment with the urgent flag, and an urgent pointer of zero", "packet "+hex.EncodeToString(urgentZero)),
 		hurt: hurt(func(b, a StackState, _ []byte) (bool, string) {
 			return !b.Overrun && a.Overrun, "memory behind a packet overrun"
 		}),

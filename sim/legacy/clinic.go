@@ -12,6 +12,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"io"
+	"net"
 	"net/http"
 	"strconv"
 	"strings"
@@ -94,7 +95,11 @@ func (s *Studio) update(ctx context.Context, _ []string) string {
 	if err != nil {
 		return "no updates"
 	}
-	transport := &http.Transport{DisableKeepAlives: true} // and no proxy: nothing leaves this machine
+	transport := &http.Transport{ // and no proxy: nothing leaves this machine
+		DisableKeepAlives: true, DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
+			return s.cfg.Tap.dial(ctx, Itself, network, addr)
+		},
+	}
 	client := &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	a, err := client.Do(req)
 	if err != nil {
@@ -442,7 +447,8 @@ func (s *Stack) State() any {
 	return s.s
 }
 
-// packet is "packet BYTES": a TCP header (RFC 9293 section 3.1) and what is behind it.
+// packet is "packet BYTES": a TCP segment (RFC 9293 section 3.1). The last urgent byte is taken for the one
+// before where the pointer points.
 func (s *Stack) packet(_ context.Context, args []string) string {
 	const header, urgent = 20, 0x20
 	b, good := bytesAt(args, 0)
@@ -450,12 +456,12 @@ func (s *Stack) packet(_ context.Context, args []string) string {
 		return "no"
 	}
 	s.s.Packets++
-	if b[13]&urgent != 0 && int(binary.BigEndian.Uint16(b[18:])) > len(b)-header {
+	if last := binary.BigEndian.Uint16(b[18:]) - 1; b[13]&urgent != 0 && int(last) >= len(b)-header { // it wraps below zero
 		if s.cfg.Mended {
 			return "no"
 		}
 		s.s.Overrun = true
-		s.note("an urgent pointer behind the packet: memory would be overrun")
+		s.note("urgent data behind the packet: memory would be overrun")
 	}
 	return "ok"
 }

@@ -74,6 +74,10 @@ type Config struct {
 	// Confirms: a clinician stands at the pumps of a FlowLink who starts whatever is ordered.
 	Confirms bool
 
+	// Tap hears what goes to the device that [Attack.Try] makes, and what the device itself says to what
+	// it connects to. Nil: nobody does.
+	Tap *Tap
+
 	// Noted is told of each entry of the journal, while the device is locked.
 	Noted func(Entry)
 }

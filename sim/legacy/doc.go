@@ -97,6 +97,9 @@
 //	meter            subscribe
 //	ecg              listen
 //
+// "report" of homelink goes to its cloud as a real protocol does: a request in HTTP to go over to TLS (RFC 2817), with name and password in clear, then TLS 1.2 with
+// whatever certificate comes. "update" of studio is HTTP. packet is a TCP segment. A [Tap] hears these.
+//
 // An image is an Ed25519 signature and what it signs; lines in it that are "send BYTES" go to the implant behind the device. "cloud", "updates" and "heard" are
 // what a network answers to the question where these are, or what an advertisement says, which anybody in it may answer. What no Go program can suffer is a flag in the state: rows A31, A38, A41
 // and A42 are [Modelled].

@@ -15,6 +15,8 @@ import (
 	"crypto/x509"
 	"encoding/hex"
 	"net"
+	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -24,6 +26,8 @@ import (
 
 // The logins of the home monitor. The first is that of every unit.
 const (
+	cloudName       = "cloud.halden.example"
+	upgradeToken    = "TLS/1.0" // RFC 2817 section 3.1: whatever version it comes to
 	monitorRoot     = "hl-root-2014"
 	monitorUser     = "homelink-anna"
 	monitorPassword = "Larch-Ford-62"
@@ -110,22 +114,23 @@ func (h *HomeLink) resolve(_ context.Context, args []string) string {
 	return "ok"
 }
 
-// report connects to the cloud: name and password in a line in clear, then TLS 1.2 or 1.3, then a
-// line about the patient. The line that comes back may have a frame for the implant.
+// report connects to the cloud: a request to go over to TLS (RFC 2817 section 3.2) that has name and
+// password in clear, then TLS 1.2, whose certificate nobody looks at, then a line about the patient. The
+// line that comes back may have a frame for the implant. Mended, TLS begins at once.
 func (h *HomeLink) report(ctx context.Context, _ []string) string {
 	ctx, stop := context.WithTimeout(ctx, cloudPatience)
 	defer stop()
-	c, err := new(net.Dialer).DialContext(ctx, "tcp", h.cloud)
+	c, err := h.cfg.Tap.dial(ctx, Itself, "tcp", h.cloud)
 	if err != nil {
 		return "no cloud"
 	}
 	defer c.Close()
 	defer context.AfterFunc(ctx, func() { c.Close() })()
-	cfg := &tls.Config{ServerName: "cloud.halden.example", RootCAs: x509.NewCertPool()} // of its own cloud alone: the attacker has none
+	cfg := &tls.Config{ServerName: cloudName, RootCAs: x509.NewCertPool()} // of its own cloud alone: the attacker has none
 	if !h.cfg.Mended {
-		cfg.InsecureSkipVerify = true
+		cfg.InsecureSkipVerify, cfg.MaxVersion = true, tls.VersionTLS12
 		h.s.InClear++
-		if _, err := c.Write([]byte("hello " + monitorUser + " " + monitorPassword + "\n")); err != nil {
+		if c, err = upgrade(c); err != nil {
 			return "no cloud"
 		}
 	}
@@ -152,6 +157,28 @@ func (h *HomeLink) report(ctx context.Context, _ []string) string {
 		}
 	}
 	return "ok"
+}
+
+// upgrade asks the cloud to go over to TLS, with name and password.
+func upgrade(c net.Conn) (net.Conn, error) {
+	q := &http.Request{
+		Method: http.MethodOptions, URL: &url.URL{Opaque: "*"}, Host: cloudName,
+		Header: http.Header{"Upgrade": {upgradeToken}, "Connection": {"Upgrade"}},
+	}
+	q.SetBasicAuth(monitorUser, monitorPassword)
+	if err := q.Write(c); err != nil {
+		return nil, err
+	}
+	r := bufio.NewReader(c)
+	a, err := http.ReadResponse(r, q)
+	if err != nil {
+		return nil, err
+	}
+	a.Body.Close()
+	if a.StatusCode != http.StatusSwitchingProtocols {
+		return nil, errRefused
+	}
+	return &bufferedConn{c, r}, nil
 }
 
 // login opens the operating system.
