@@ -146,7 +146,12 @@ func (s *span) side(h *host, port uint16) *side {
 
 // tcp writes a connection in which the lines are said, and returns when it ended.
 func (s *span) tcp(t talk, lines []line) time.Duration {
-	c := &tcp{s: s, on: tapOf(t.server.ip), now: clock(t.at) + s.between(0, time.Millisecond)}
+	return s.tcpOn(tapOf(t.server.ip), clock(t.at)+s.between(0, time.Millisecond), t, lines)
+}
+
+// tcpOn is tcp through a given port, at a given time.
+func (s *span) tcpOn(on tap, at time.Duration, t talk, lines []line) time.Duration {
+	c := &tcp{s: s, on: on, now: at}
 	c.sides = [2]*side{s.side(t.client, s.port(t.client)), s.side(t.server, t.port)}
 	c.segment(0, wire.SYN, synOptions, nil)
 	c.now += distance(t.server) + s.between(10*time.Microsecond, 200*time.Microsecond)
