@@ -88,7 +88,7 @@ func Run(ctx context.Context, paths []string, c Config) (*report.Assessment, err
 		}
 		return w, w.Flush()
 	}
-	wc := watch.Config{Jobs: c.Jobs, Key: c.Key, Baseline: c.Baseline, Catalogue: catalogue, Dialects: dialects}
+	wc := watch.Config{Jobs: c.Jobs, Key: c.Key, Baseline: c.Baseline, Register: inputs.introduced(), Catalogue: catalogue, Dialects: dialects}
 	if len(c.Dialects) == 0 && inputs.dialects.set == nil {
 		wc.Makes = radio.MayBeOf
 	}

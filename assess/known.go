@@ -90,6 +90,21 @@ func registered(devices []device.Device, entries []register.Entry, ends []int) (
 	return devices, of
 }
 
+// introduced returns what gives devices the therapy that the registers say of them, so that what is said of
+// medical devices alone is said of those too that do not tell what they are; nil without a register.
+func (d *documents) introduced() func([]device.Device) {
+	if len(d.entries) == 0 {
+		return nil
+	}
+	return func(devices []device.Device) {
+		known, _ := registered(slices.Clone(devices), d.entries, d.ends)
+		for i := range devices {
+			d := &devices[i]
+			d.Therapy, d.Harm, d.Medical = known[i].Therapy, known[i].Harm, known[i].Medical
+		}
+	}
+}
+
 // agree reports whether nothing speaks against a device being an entry's whose
 // name it has.
 func agree(d *device.Device, e *register.Entry) bool {

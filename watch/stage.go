@@ -24,6 +24,7 @@ type stage struct {
 	record   func(*event.Event) error
 	keyed    bool // pseudonyms may be shown
 	baseline *Baseline
+	listed   func([]device.Device) // [Config.Register]
 	register *inventory.Register
 	nodes    nodes
 	sessions table[sessionKey, Session]
@@ -68,7 +69,7 @@ func comparePlaces(a, b place) int {
 
 func newStage(c Config) *stage {
 	s := &stage{
-		record: c.Record, keyed: c.Key != nil, baseline: c.Baseline,
+		record: c.Record, keyed: c.Key != nil, baseline: c.Baseline, listed: c.Register,
 		register: inventory.NewRegister(),
 		nodes:    nodes{slab: []*[nodeSlab]node{new([nodeSlab]node)}, index: make(map[wire.Addr]uint32), radio: make(map[string]uint32)},
 		claims:   claims{m: make(map[claimKey]*claim)},
@@ -301,6 +302,9 @@ func (s *stage) result() Result {
 	s.introduce()
 	var index map[device.Address]int
 	r.Devices, index, r.Joins = s.register.Devices(nil)
+	if s.listed != nil {
+		s.listed(r.Devices)
+	}
 	found = append(found, s.judgeMedical(r.Devices, index)...)
 	s.reach(found, r.Devices, index)
 	r.Findings = findings(found, r.Devices, index)

@@ -23,6 +23,7 @@ type Config struct {
 	Jobs      int                            // workers; below 2 everything runs in the caller's goroutine
 	Key       []byte                         // of patients' pseudonyms; nil: a random one, and nobody sees the pseudonyms
 	Baseline  *Baseline                      // what is expected here; nil: nothing is known to be
+	Register  func([]device.Device)          // gives devices that were seen the therapy that the hospital's own list says, before findings are made of them; nil: there is no list
 	Catalogue *device.Catalogue              // what products and their FDA codes mean; nil: what Myelin knows
 	Dialects  func() *radio.Set              // of proprietary radios, asked for once, when there is a frame of one; nil: none is known
 	Makes     func(maker, model string) bool // whether a dialect may be of a product, so that Dialects is to be asked; nil: it may
