@@ -41,11 +41,12 @@ type Row struct {
 	SBOM    Parts
 }
 
-// A Heard is a recording of sim/radio and the kinds of finding that have to be in
-// its assessment.
+// A Heard is a recording of sim/radio, or an attack that is recorded as it goes over IP, and the
+// kinds of finding that have to be in its assessment.
 type Heard struct {
-	Take  radio.Take
-	Finds []finding.Kind
+	Take    radio.Take
+	Capture *legacy.Attack // nil: Take is played
+	Finds   []finding.Kind
 }
 
 // A Channelled is a device that has the secure channel, and what it is held to.
@@ -157,9 +158,27 @@ func readRow(r *strictyaml.Reader, n ast.Node) Row {
 }
 
 func readHeard(r *strictyaml.Reader, n ast.Node) Heard {
-	s := r.Section(n, "sensor", "play", "layer", "form", "decrypted", "finds")
-	var h Heard
-	play := s.Need("play", "a recording of sim/radio, such as pump/replay")
+	s := r.Section(n, "sensor", "play", "layer", "form", "decrypted", "capture", "finds")
+	h := Heard{Finds: kinds(r, s.Need("finds", "kinds of finding"))}
+	if s.Has("capture") {
+		c := s.Get("capture")
+		name := r.Text(c, "capture")
+		if a, ok := legacy.Find(name); ok {
+			h.Capture = a
+		} else if r.Err() == nil {
+			r.Fail(c, "there is no attack %s; 'myelin drill --list' names them", strictyaml.Quoted(name))
+		}
+		if h.Capture != nil && !places[h.Capture.Device].at.IsValid() {
+			r.Fail(c, "%s is against %s, which has no place in a network", strictyaml.Quoted(name), h.Capture.Device)
+		}
+		for _, key := range []string{"play", "layer", "form", "decrypted"} {
+			if s.Has(key) {
+				r.Fail(s.Get(key), "%s belongs to play, not to capture", key)
+			}
+		}
+		return h
+	}
+	play := s.Need("play", "a recording of sim/radio, such as pump/replay, or capture, an attack over IP")
 	h.Take.Device, h.Take.Scenario, _ = strings.Cut(r.Text(play, "play"), "/")
 	if r.Err() == nil {
 		if _, err := radio.Find(h.Take.Device, h.Take.Scenario); err != nil {
@@ -169,15 +188,20 @@ func readHeard(r *strictyaml.Reader, n ast.Node) Heard {
 	h.Take.Layer = radio.Layer(r.Word(s.Need("layer", "hci, air or frames"), "layer", []string{radio.HCI.String(), radio.Air.String(), radio.Frames.String()}))
 	h.Take.Form = radio.Form(r.Word(s.Get("form"), "form", []string{radio.Legacy.String(), radio.Protected.String()}))
 	h.Take.Decrypted = r.Truth(s.Get("decrypted"), "decrypted", false)
-	for _, f := range r.List(s.Need("finds", "kinds of finding"), "finds", 16) {
+	return h
+}
+
+// kinds reads a list of kinds of finding.
+func kinds(r *strictyaml.Reader, n ast.Node) (out []finding.Kind) {
+	for _, f := range r.List(n, "finds", 16) {
 		name := r.Text(f, "finds")
 		k, ok := finding.ParseKind(name)
 		if r.Err() == nil && !ok {
 			r.Fail(f, "there is no kind of finding %s; 'myelin kinds' lists them", strictyaml.Quoted(name))
 		}
-		h.Finds = append(h.Finds, k)
+		out = append(out, k)
 	}
-	return h
+	return out
 }
 
 // words reads a list of words out of those that are known.

@@ -1,0 +1,138 @@
+// SPDX-FileCopyrightText: 2026 The Myelin authors
+// SPDX-License-Identifier: Apache-2.0
+
+package drill
+
+import (
+	"bytes"
+	"context"
+	"encoding/hex"
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/myelin-health/myelin/assess"
+	"github.com/myelin-health/myelin/report"
+	"github.com/myelin-health/myelin/sim/legacy"
+	"github.com/myelin-health/myelin/sim/ward"
+	"github.com/myelin-health/myelin/watch"
+)
+
+// A place is where a device of sim/legacy stands in the sample ward's network, and what the
+// hospital wrote down of it.
+type place struct {
+	at       netip.AddrPort // where it listens
+	upstream netip.AddrPort // what it should connect to, where it does; an impostor listens at the same port
+	from     netip.Addr     // of who attacks it
+	segments bool           // it is told of TCP segments, which a sensor sees as such
+	register string         // its row, without its address: maker, model, version, what it is, its FDA code
+}
+
+// Who should not be in that network: a laptop inside, an address outside.
+var (
+	laptop   = netip.MustParseAddr("10.20.8.99")
+	stranger = netip.MustParseAddr("198.51.100.66")
+)
+
+// linePort is where devices listen that are asked in lines of their own: no protocol has it.
+const linePort = "7011"
+
+var places = map[string]place{
+	"homelink": {
+		netip.MustParseAddrPort("10.20.9.21:" + linePort), netip.MustParseAddrPort("203.0.113.40:80"), laptop, false,
+		"Halden Cardio,HomeLink,2.0,home monitor,OSR",
+	},
+	"studio": {
+		netip.MustParseAddrPort("10.20.9.4:" + linePort), netip.MustParseAddrPort("203.0.113.41:80"), laptop, false,
+		"Halden Cardio,Studio,7,clinician programmer,OSR",
+	},
+	"cloud":         {at: netip.MustParseAddrPort("10.20.9.30:" + linePort), from: stranger, register: "Halden Cardio,HomeLink Clinic,3.1,home monitor,OSR"},
+	"reader":        {at: netip.MustParseAddrPort("10.20.9.22:" + linePort), from: laptop, register: "Halden Cardio,HomeLink Reader,2.2,home monitor,OSR"},
+	"clinic-app":    {at: netip.MustParseAddrPort("10.20.9.23:" + linePort), from: laptop, register: "Tessel Neuro,Calm App,1.3,clinician programmer,"},
+	"clinic-server": {at: netip.MustParseAddrPort("10.20.9.31:" + linePort), from: laptop, register: "Halden Cardio,Courier,1.11,clinic server,"},
+	"insulin-cloud": {at: netip.MustParseAddrPort("203.0.113.42:" + linePort), from: laptop, register: "Okapi Health,Dose Cloud,3.0,app cloud,"},
+	"ip-stack":      {at: netip.MustParseAddrPort("10.20.3.31:23"), from: laptop, segments: true, register: "Veltis,M9,5.0,patient monitor,"},
+	"dose-one":      {at: netip.MustParseAddrPort("10.20.3.45:5683"), from: laptop, register: "Okapi Health,Dose One,1.8,insulin pump,OZP"},
+	"flowlink":      {at: netip.MustParseAddrPort("10.20.3.10:24000"), upstream: netip.MustParseAddrPort("10.20.1.5:24001"), from: laptop, register: "Norra Medical,FlowLink,1.8,infusion pump gateway,PHC"},
+}
+
+// recorded runs an attack on the unprotected device and returns what a port that mirrors the network would have
+// seen of it.
+func recorded(ctx context.Context, a *legacy.Attack, cfg legacy.Config) ([]ward.Conversation, error) {
+	cfg.Tap = new(legacy.Tap)
+	if _, err := a.Try(ctx, cfg, &legacy.Env{Clock: legacy.NewClock(story)}); err != nil {
+		return nil, err
+	}
+	p := places[a.Device]
+	var out []ward.Conversation
+	for _, talk := range cfg.Tap.Talks() {
+		c := ward.Conversation{Client: p.from, Server: p.at}
+		if talk.By == legacy.Itself { // it was told to come to somebody else
+			c.Client, c.Server = p.at.Addr(), netip.AddrPortFrom(stranger, p.upstream.Port())
+		}
+		if talk.Network == "udp" {
+			c.Form = ward.Datagrams
+		}
+		for _, said := range talk.Said {
+			c.Said = append(c.Said, ward.Said(said))
+		}
+		if p.segments {
+			c.Form, c.Said = ward.Segments, segments(c.Said)
+		}
+		out = append(out, c)
+	}
+	return out, nil
+}
+
+// segments are those that the lines of a conversation stand for.
+func segments(lines []ward.Said) (out []ward.Said) {
+	for _, l := range lines {
+		if text, ok := bytes.CutPrefix(l.Bytes, []byte("packet ")); ok {
+			if b, err := hex.DecodeString(string(bytes.TrimSpace(text))); err == nil {
+				out = append(out, ward.Said{Bytes: b})
+			}
+		}
+	}
+	return out
+}
+
+// watched assesses a capture as a hospital would: beside its register, with a baseline of what
+// its devices connect to.
+func (w *world) watched(ctx context.Context, name string, a *legacy.Attack, heard []ward.Conversation) (*report.Assessment, error) {
+	p := places[a.Device]
+	dir := filepath.Join(w.dir, name)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, err
+	}
+	var pcap bytes.Buffer
+	if err := ward.Mirror(&pcap, heard); err != nil {
+		return nil, err
+	}
+	register := fmt.Sprintf("Asset tag,Manufacturer,Model,Software version,Device type,Product code,IP address\n%s,%s,%s\n", a.Device, p.register, p.at.Addr())
+	for file, b := range map[string][]byte{"mirror.pcap": pcap.Bytes(), "register.csv": []byte(register)} {
+		if err := os.WriteFile(filepath.Join(dir, file), b, 0o600); err != nil {
+			return nil, err
+		}
+	}
+	expected := map[watch.Link]bool{}
+	if p.upstream.IsValid() {
+		expected[watch.Link{Client: p.at.Addr().String(), Server: p.upstream.Addr().String()}] = true
+	}
+	return assess.Run(ctx, []string{dir}, assess.Config{Baseline: &watch.Baseline{Links: expected}})
+}
+
+// unheard says what of an assessment a sensor understood, in the way of a reason for what it did not find.
+func unheard(a *report.Assessment) string {
+	var known []string
+	for _, s := range a.Sessions {
+		if s.Protocol != "unknown" {
+			known = append(known, s.Protocol)
+		}
+	}
+	if len(known) == 0 {
+		return "the lines are this device's own, and no protocol or dialect is of them"
+	}
+	return "heard was " + strings.Join(known, ", ")
+}
