@@ -4,6 +4,7 @@
 package hl7
 
 import (
+	"container/list"
 	"context"
 	"errors"
 	"net"
@@ -39,6 +40,7 @@ type Front struct {
 
 	mu      sync.Mutex
 	pending map[pendingKey]*pending
+	queues  map[string]*list.List    // of what is pending, by sender, the oldest first
 	rates   map[string]*rate.Limiter // by sender
 	gives   map[string]given         // by pump
 	numbers numbers
@@ -77,7 +79,7 @@ func New(env *front.Env, p *Policy) *Front {
 	f := &Front{
 		env: env, changed: make(chan struct{}, 1), ask: env.Gate.Ask, report: env.Gate.Report,
 		delivering: make(chan struct{}, maxDelivering), reports: make(chan reported, maxReports), ending: context.Background(),
-		pending: map[pendingKey]*pending{}, rates: map[string]*rate.Limiter{}, gives: map[string]given{},
+		pending: map[pendingKey]*pending{}, queues: map[string]*list.List{}, rates: map[string]*rate.Limiter{}, gives: map[string]given{},
 		listening: make(chan net.Addr, 1),
 	}
 	var last atomic.Uint64

@@ -81,13 +81,13 @@ func TestSharedNumber(t *testing.T) {
 				t.Fatal(err)
 			}
 			h := m.Header()
-			f.wanted(f.expect(&m, &h, nil, nil))
+			f.wanted(f.expect("ehr", &m, &h, nil, nil))
 		}
 		m, _ := hl7.Parse([]byte(noradrenaline(control, "0.4").String()))
 		h := m.Header()
 		key := digest([]byte(control))
 		f.memory.begin(key, 1, 1)
-		f.expect(&m, &h, []*gate.Answer{{}}, &key)
+		f.expect("ehr", &m, &h, []*gate.Answer{{}}, &key)
 		f.answered(pendingKey{"CastorEHR", control}, "CE")
 		f.memory.mu.Lock()
 		defer f.memory.mu.Unlock()
@@ -110,14 +110,16 @@ func TestRoomForOrders(t *testing.T) {
 	expect := func(control string, answers []*gate.Answer) *pending {
 		m, _ := hl7.Parse([]byte(noradrenaline(control, "0.4").String()))
 		h := m.Header()
-		return b.front.expect(&m, &h, answers, nil)
+		return b.front.expect("ehr", &m, &h, answers, nil)
 	}
-	n := 0
-	for expect(fmt.Sprint("ADT-", n), nil) != nil {
-		n++
+	order := expect("RGV-1", []*gate.Answer{{}})
+	for n := range maxPending + 10 {
+		expect(fmt.Sprint("ADT-", n), nil)
 	}
-	if n > maxPending/2 || expect("RGV-1", []*gate.Answer{{}}) == nil {
-		t.Errorf("no room for an order behind %d others", n)
+	b.front.mu.Lock()
+	defer b.front.mu.Unlock()
+	if b.front.pending[order.key] != order || len(b.front.pending) != maxPending+1 {
+		t.Errorf("%d wait, and the order: %v", len(b.front.pending), b.front.pending[order.key] == order)
 	}
 }
 

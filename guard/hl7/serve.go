@@ -5,6 +5,7 @@ package hl7
 
 import (
 	"bytes"
+	"container/list"
 	"context"
 	"errors"
 	"io"
@@ -370,18 +371,7 @@ func (s *session) forward(ctx context.Context, r *received, answers []*gate.Answ
 		s.unreached(r, why)
 		return true
 	}
-	w := f.expect(&r.m, &r.h, answers, key)
-	if w == nil {
-		const why = "too many orders wait for an answer of the device"
-		for _, a := range answers {
-			a.Abandon()
-		}
-		if key != nil {
-			f.memory.end(*key, dropped, why)
-		}
-		s.unreached(r, why)
-		return true
-	}
+	w := f.expect(r.actor(), &r.m, &r.h, answers, key)
 	for _, a := range answers {
 		a.Sent()
 	}
@@ -508,7 +498,7 @@ func (s *session) say(block []byte) {
 // application goes to the sender's side.
 func (f *Front) releaser(r *received, key orderKey, mine bool) func(context.Context, *gate.Answer) {
 	raw := bytes.Clone(r.raw)
-	sender := r.from()
+	sender, actor := r.from(), r.actor()
 	return func(ctx context.Context, a *gate.Answer) {
 		p := f.policy.Load()
 		quit := func(why string, err error) {
@@ -542,12 +532,7 @@ func (f *Front) releaser(r *received, key orderKey, mine bool) func(context.Cont
 		if mine {
 			remember = &key
 		}
-		w := f.expect(&m, &h, []*gate.Answer{a}, remember)
-		if w == nil {
-			c.Close()
-			quit("a confirmed order could not be sent: too many wait for an answer", nil)
-			return
-		}
+		w := f.expect(actor, &m, &h, []*gate.Answer{a}, remember)
 		a.Sent()
 		c.SetDeadline(time.Now().Add(p.Limits.Unfinished))
 		_, err = c.Write(raw)
@@ -589,6 +574,9 @@ type pendingKey struct{ application, control string }
 // A pending message waits for what the device's system says to it.
 type pending struct {
 	key         pendingKey
+	queue       *list.List    // of what is like it and of its sender
+	place       *list.Element // in it
+	sender      string        // as proven, or ""
 	answers     []*gate.Answer
 	order       *orderKey
 	accept, app bool          // what is to come; app: unless it is no error
@@ -599,15 +587,17 @@ type pending struct {
 }
 
 const (
-	maxPending = 4096             // messages without an answer; half of them are for orders
+	maxPending = 4096             // messages of one sender without an answer, orders and others apart; of more, the oldest is in doubt
 	maxNumbers = 1 << 14          // numbers of messages that went to the device
 	answerBy   = 10 * time.Minute // for the application's answer, after which it is in doubt what came of an order
 )
 
-// expect waits for the answers to a message that is about to go to the device. It
-// returns nil when too many orders wait.
-func (f *Front) expect(m *hl7.Message, h *hl7.Header, answers []*gate.Answer, order *orderKey) *pending {
+// expect waits for the answers to a message that is about to go to the device. A
+// device that never sends the answers it owes costs nobody the next order: the sender's
+// oldest message makes room, and what came of it is in doubt.
+func (f *Front) expect(sender string, m *hl7.Message, h *hl7.Header, answers []*gate.Answer, order *orderKey) *pending {
 	w := &pending{
+		sender:  sender,
 		key:     pendingKey{string(h.SendingApplication.Namespace.Raw()), string(h.ControlID.Raw())},
 		answers: answers, order: order, told: make(chan struct{}),
 		accept: !h.Enhanced() || wants(h.AcceptAck, true), app: h.Enhanced() && wants(h.ApplicationAck, true),
@@ -616,21 +606,31 @@ func (f *Front) expect(m *hl7.Message, h *hl7.Header, answers []*gate.Answer, or
 		w.accept, w.app = false, false
 	}
 	f.mu.Lock()
+	var gone []*pending
 	old := f.pending[w.key]
-	room := maxPending
-	if len(answers) == 0 {
-		room /= 2
+	if old != nil {
+		f.remove(old)
+		gone = append(gone, old)
 	}
-	if old == nil && len(f.pending) >= room {
-		f.mu.Unlock()
-		return nil
+	if len(answers) > 0 {
+		sender += "\x00orders" // what a sender of admissions makes is not in their way
+	}
+	queue := f.queues[sender]
+	if queue == nil {
+		queue = list.New()
+		f.queues[sender] = queue
+	}
+	if queue.Len() >= maxPending {
+		oldest := queue.Front().Value.(*pending)
+		f.remove(oldest)
+		gone = append(gone, oldest)
 	}
 	f.pending[w.key] = w
+	w.queue, w.place = queue, queue.PushBack(w)
 	w.shared = f.numbers.seen(digest([]byte(w.key.application), []byte(w.key.control)), f.env.Now()) || old != nil
 	w.timer = time.AfterFunc(answerBy, func() { f.expire(w) })
 	f.mu.Unlock()
-	if old != nil {
-		old.timer.Stop()
+	for _, old := range gone {
 		old.finish(f, gate.Unknown)
 	}
 	return w
@@ -686,9 +686,16 @@ func (f *Front) drop(w *pending) bool {
 	if f.pending[w.key] != w {
 		return false
 	}
-	delete(f.pending, w.key)
-	w.timer.Stop()
+	f.remove(w)
 	return true
+}
+
+// remove takes a message off its lists. The caller holds the lock. A queue stays
+// when it is empty: there is one for each sender of the policy.
+func (f *Front) remove(w *pending) {
+	delete(f.pending, w.key)
+	w.queue.Remove(w.place)
+	w.timer.Stop()
 }
 
 // forget ends all waits, as the front does.
