@@ -436,7 +436,7 @@ func (o *hl7Observer) report(x *exchange, off int, m *hl7.Message, h *hl7.Header
 		}
 		o.identity(x, off+d.Off, addr, d, id, class, t)
 		for _, v := range running {
-			if v.Device == i && t != device.NoTherapy {
+			if v.Device == i && v.Rated() && t != device.NoTherapy {
 				o.gives(x, off+d.Off, addr, id, t, v)
 			}
 		}

@@ -205,9 +205,11 @@ func (q *candidate) own(a *account, now moment) Decision {
 		if q.State == "" {
 			return l.rules[keyRefusedIn].because(reasonState)
 		}
-		for _, s := range l.RefusedIn {
-			if strings.EqualFold(s, q.State) {
-				return l.rules[keyRefusedIn].of(device.Deny)
+		for state := range strings.SplitSeq(q.State, StateSeparator) { // the worst of them holds
+			for _, s := range l.RefusedIn {
+				if strings.EqualFold(s, state) {
+					return l.rules[keyRefusedIn].of(device.Deny)
+				}
 			}
 		}
 	}

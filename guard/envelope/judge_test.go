@@ -274,6 +274,8 @@ verbs:
 		}, "set-infusion-rate max 10 mL/h"},
 		{"another role", func(r *Request) { r.Command.Role = device.Technician }, "set-infusion-rate roles clinician, controller"},
 		{"in that state", func(r *Request) { r.State = "standby" }, "set-infusion-rate refused-in Standby"},
+		{"in that state, said first of two", func(r *Request) { r.State = "standby, running" }, "set-infusion-rate refused-in Standby"},
+		{"in that state, said last of two", func(r *Request) { r.State = "running, standby" }, "set-infusion-rate refused-in Standby"},
 		{"in no state", func(r *Request) { r.State = "" }, "set-infusion-rate refused-in Standby"},
 		{"unread", func(r *Request) { r.Undecided = "the order has two rates" }, "?"},
 		{"unnamed", func(r *Request) { r.Command.Verb = device.SetProfile }, "?"},

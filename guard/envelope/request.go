@@ -17,6 +17,10 @@ type Confirmation struct {
 	Time     time.Time
 }
 
+// StateSeparator stands between the states of a device that reports more than one,
+// as of its channels: a command is refused in any of them.
+const StateSeparator = ", "
+
 // A Request is a command to be judged, with what is known beside it.
 type Request struct {
 	Command       device.Command

@@ -44,12 +44,11 @@ type Front struct {
 	rates   map[string]*rate.Limiter // by sender
 	gives   map[string]given         // by pump
 	numbers numbers
-}
+	meters  map[string]*meter // by pump
 
-// A given is what a pump reported last.
-type given struct {
-	at                   time.Time
-	flow, dose, weightOf device.Quantity
+	heardOf   map[orderKey]bool // the reports in heardRing, of which heardNext is the oldest
+	heardRing []orderKey
+	heardNext int
 }
 
 // reportAge is how long a report holds: gateways report once a minute, or at each change.
@@ -79,7 +78,7 @@ func New(env *front.Env, p *Policy) *Front {
 	f := &Front{
 		env: env, changed: make(chan struct{}, 1), ask: env.Gate.Ask, report: env.Gate.Report,
 		delivering: make(chan struct{}, maxDelivering), reports: make(chan reported, maxReports), ending: context.Background(),
-		pending: map[pendingKey]*pending{}, queues: map[string]*list.List{}, rates: map[string]*rate.Limiter{}, gives: map[string]given{},
+		pending: map[pendingKey]*pending{}, queues: map[string]*list.List{}, rates: map[string]*rate.Limiter{}, gives: map[string]given{}, meters: map[string]*meter{}, heardOf: map[orderKey]bool{},
 		listening: make(chan net.Addr, 1),
 	}
 	var last atomic.Uint64
@@ -244,27 +243,21 @@ func (f *Front) heard(msg []byte, believed bool) {
 	if a, ok := m.Answer(); ok {
 		f.answered(pendingKey{string(h.ReceivingApplication.Namespace.Raw()), string(a.ControlID.Raw())}, string(a.Code.Raw()))
 	}
-	if kind != hl7.PCD01 && kind != hl7.PCD10 || len(p.Pumps) == 0 {
+	f.reportOf(p, &m, &h, msg)
+}
+
+// reportOf counts what a message says that pumps give, and gave.
+func (f *Front) reportOf(p *Policy, m *hl7.Message, h *hl7.Header, msg []byte) {
+	if kind := m.Kind(); kind != hl7.PCD01 && kind != hl7.PCD10 || len(p.Pumps) == 0 || f.again(h, msg) {
 		return
 	}
-	devices := hl7.Devices(&m, nil)
-	for _, d := range hl7.Deliveries(&m, devices, nil) {
+	devices := hl7.Devices(m, nil)
+	for _, d := range hl7.Deliveries(m, devices, nil) {
 		id, doubt := p.pump(devices[d.Device].ID)
 		if id == "" || doubt != "" {
 			continue
 		}
-		f.mu.Lock()
-		f.gives[id] = given{f.env.Now(), d.Flow, d.DoseRate, d.Weight}
-		f.mu.Unlock()
-		r := envelope.Report{Rate: d.DoseRate, Weight: d.Weight, State: word(d.State.Raw()), Time: f.env.Now()}
-		if r.Rate.IsNone() {
-			r.Rate = d.Flow
-		}
-		select {
-		case f.reports <- reported{id, r}:
-		default:
-			f.env.Log.Warn("too many reports at once; one is not counted", "front", p.Name, "device", id)
-		}
+		f.delivered(p, id, &d)
 	}
 }
 

@@ -85,7 +85,7 @@ func TestLast(t *testing.T) {
 	three, _ := ward.Pumps()
 	gw.send(string(ward.Report(time.Now(), "FL-1", three)))
 	gw.answer()
-	<-b.counted
+	<-b.counted // it goes on first, and is heard then
 	if now, doubt := order("2", "70.0"); now != "0.2 ug/kg/min" || doubt != "" {
 		t.Errorf("as reported: now %q, %q", now, doubt)
 	}

@@ -254,7 +254,7 @@ func (s *session) order(ctx context.Context, r *received) bool {
 		written = make(chan error, 1)
 		go func() { written <- f.memory.durable(n) }()
 	}
-	release := f.releaser(r, key, mine)
+	release := f.releaser(r, asks, key, mine)
 	gone := func(why string) {
 		if mine {
 			f.memory.gone(key, "refused: "+why)
@@ -334,6 +334,9 @@ func (s *session) put(ctx context.Context, r *received, asks []asking, release f
 			return nil, answer
 		}
 		answers = append(answers, answer)
+	}
+	for i, answer := range answers {
+		s.f.passed(&r.m, &asks[i], answer)
 	}
 	return answers, nil
 }
@@ -496,9 +499,10 @@ func (s *session) say(block []byte) {
 // releaser forwards an order that waited for a person. Its answer does not go
 // to the connection it came by, which has had one: what the device answers as an
 // application goes to the sender's side.
-func (f *Front) releaser(r *received, key orderKey, mine bool) func(context.Context, *gate.Answer) {
+func (f *Front) releaser(r *received, asks []asking, key orderKey, mine bool) func(context.Context, *gate.Answer) {
 	raw := bytes.Clone(r.raw)
 	sender, actor := r.from(), r.actor()
+	asked := asks[0] // one of several is never released
 	return func(ctx context.Context, a *gate.Answer) {
 		p := f.policy.Load()
 		quit := func(why string, err error) {
@@ -532,6 +536,7 @@ func (f *Front) releaser(r *received, key orderKey, mine bool) func(context.Cont
 		if mine {
 			remember = &key
 		}
+		f.passed(&m, &asked, a)
 		w := f.expect(actor, &m, &h, []*gate.Answer{a}, remember)
 		a.Sent()
 		c.SetDeadline(time.Now().Add(p.Limits.Unfinished))

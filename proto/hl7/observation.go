@@ -4,6 +4,7 @@
 package hl7
 
 import (
+	"bytes"
 	"slices"
 
 	"github.com/myelin-health/myelin/device"
@@ -89,6 +90,11 @@ const (
 	mdcDoseRate         = 157924 // MDC_RATE_DOSE
 	mdcFlowCurrent      = 158014 // MDC_FLOW_FLUID_PUMP_CURRENT
 	mdcPumpStatus       = 184508 // MDC_PUMP_STAT
+	mdcVolumeDelivered  = 157864 // MDC_VOL_FLUID_DELIV
+	mdcVolumeSegment    = 157992 // MDC_VOL_FLUID_DELIV_SEGMENT
+	mdcVolumeTotal      = 157993 // MDC_VOL_FLUID_DELIV_TOTAL
+	mdcConcentration    = 157760 // MDC_CONC_DRUG
+	mdcEvent            = 68487  // MDC_ATTR_EVT_COND
 	mdcAlertSource      = 68480  // MDC_ATTR_ALERT_SOURCE
 	mdcDoseLimit        = 157985 // MDC_DOSE_PCA_LIMIT
 	mdcVolumeLimit      = 157986 // MDC_VOL_PCA_DOSE_LIMIT
@@ -115,6 +121,12 @@ var terms = map[string]uint32{
 	"MDC_RATE_DOSE":                   mdcDoseRate,
 	"MDC_PUMP_STAT":                   mdcPumpStatus,
 	"MDC_FLOW_FLUID_PUMP_CURRENT":     mdcFlowCurrent,
+	"MDC_VOL_FLUID_DELIV":             mdcVolumeDelivered,
+	"MDC_VOL_FLUID_DELIV_SEGMENT":     mdcVolumeSegment,
+	"MDC_VOL_FLUID_DELIV_TOTAL":       mdcVolumeTotal,
+	"MDC_CONC_DRUG":                   mdcConcentration,
+	"MDC_ATTR_EVT_COND":               mdcEvent,
+	"MDCX_ATTR_EVT_COND":              mdcEvent,
 	"MDC_DOSE_PCA_LIMIT":              mdcDoseLimit,
 	"MDC_VOL_PCA_DOSE_LIMIT":          mdcVolumeLimit,
 	"MDC_TIME_PD_PCA_DOSE_LIMIT":      mdcLimitPeriod,
@@ -279,26 +291,81 @@ func describe(devices []Device, o *Observation, place Containment) {
 	}
 }
 
-// A Delivery is what a pump reports of the rate that it is set to or gives.
+// A Delivery is what a pump reports of the rate that it is set to or gives, and of
+// what it gave. The profile's own text on the volumes of PCD-10 was not seen: which of
+// them there are, and what each of them sums, is read from messages that pumps send.
 type Delivery struct {
-	Device   int             // index of the pump among the devices
-	Flow     device.Quantity // zero when unknown, or when its channels differ
-	DoseRate device.Quantity
-	Weight   device.Quantity // of the patient, as the pump has it
-	State    Value           // of the pump, as in "pump-status-infusing"; the last that it reports
+	Device        int             // index of the pump among the devices
+	Flow          device.Quantity // zero when unknown, or when its channels differ
+	DoseRate      device.Quantity
+	Weight        device.Quantity // of the patient, as the pump has it
+	Concentration device.Quantity // of the drug; zero when unknown, or of two drugs
 
-	gives bool // there was a rate, even if two differ
+	Total   device.Quantity // given since its counters were cleared, of all its channels; it only grows until then
+	Segment device.Quantity // given since it started last, or its rate or dose changed last (doubt)
+	Event   Value           // of PCD-10, what happened: "MDC_EVT_PUMP_DELIV_START", "MDC_EVT_PUMP_DELIV_STOP"
+	Mode    Value           // in which it gives: "pump-program-delivery-mode-clinician-dose" (doubt)
+	Placer  EntityID        // OBR-2: ORC-2 of the order that it is about
+	Filler  EntityID        // OBR-3
+
+	states [maxStates]Value
+	n      int
+	rated  bool // there was a rate, even if two differ
+	mixed  bool // there were two concentrations
+	total  uint32
+}
+
+// maxStates bounds the states of a pump that are told apart, of its channels.
+const maxStates = 4
+
+// States returns the states that it reports, of itself and of its channels, as in
+// "pump-status-infusing", each once. Which is the worst is for the reader to say; an
+// empty one stands for all that are too many.
+func (d *Delivery) States() []Value { return d.states[:d.n:d.n] }
+
+// Rated reports whether there was a rate, even if its channels differ in it.
+func (d *Delivery) Rated() bool { return d.rated }
+
+// Ended reports whether the event is the end of what was being given.
+func (d *Delivery) Ended() bool {
+	return d.Event.Is("MDC_EVT_PUMP_DELIV_STOP") || d.Event.Is("MDC_EVT_PUMP_DELIV_COMP")
+}
+
+// Bolus reports whether the pump gives a single dose, and no continuous infusion.
+func (d *Delivery) Bolus() bool {
+	for _, mode := range [...]string{"bolus", "clinician-dose", "loading-dose", "patient-dose"} { // doubt
+		if bytes.HasSuffix(d.Mode.b, []byte(mode)) {
+			return true
+		}
+	}
+	return false
+}
+
+func (d *Delivery) state(v Value) {
+	for _, have := range d.States() {
+		if string(have.b) == string(v.b) {
+			return
+		}
+	}
+	if d.n == maxStates {
+		d.states[maxStates-1] = Value{}
+		return
+	}
+	d.states[d.n] = v
+	d.n++
 }
 
 // Deliveries appends what the devices, those that [Devices] found in m,
-// report to deliver (PCD-01 and PCD-10). The flow now goes before the flow set.
-// A device that reports no rate is left out.
+// report to deliver and to have delivered (PCD-01 and PCD-10). The flow now goes before the flow set.
+// A device that reports nothing of either is left out.
 func Deliveries(m *Message, devices []Device, out []Delivery) []Delivery {
 	start, group := len(out), 0
+	var obr Segment
 	for s := range m.Segments() {
 		switch string(s.ID()) {
 		case "OBR":
 			group++
+			obr = s
 			continue
 		case "OBX":
 		default:
@@ -307,9 +374,13 @@ func Deliveries(m *Message, devices []Device, out []Delivery) []Delivery {
 		o := ReadObservation(s)
 		term := o.term()
 		switch term {
-		case mdcFlow, mdcFlowCurrent, mdcDoseRate, mdcWeight, mdcPumpStatus:
+		case mdcFlow, mdcFlowCurrent, mdcDoseRate, mdcWeight, mdcPumpStatus, mdcVolumeDelivered, mdcVolumeSegment, mdcVolumeTotal,
+			mdcConcentration, mdcEvent:
 		default:
-			continue
+			if _, ref := o.ID.MDC(); !modes[string(ref.b)] {
+				continue
+			}
+			term = 0
 		}
 		place, _ := o.Containment()
 		i := len(devices) - 1
@@ -317,7 +388,8 @@ func Deliveries(m *Message, devices []Device, out []Delivery) []Delivery {
 			i--
 		}
 		q, err := o.Quantity()
-		if i < 0 || err != nil && term != mdcPumpStatus {
+		coded := term == mdcPumpStatus || term == mdcEvent || term == 0
+		if i < 0 || err != nil && !coded {
 			continue
 		}
 		j := start
@@ -325,34 +397,83 @@ func Deliveries(m *Message, devices []Device, out []Delivery) []Delivery {
 			j++
 		}
 		if j == len(out) {
-			out = append(out, Delivery{Device: i})
+			out = append(out, Delivery{Device: i, Placer: entityID(obr.Field(2)), Filler: entityID(obr.Field(3))})
 		}
 		d := &out[j]
-		switch term {
-		case mdcWeight:
-			if q.Unit.IsMass() {
-				d.Weight = q
+		if coded {
+			text := o.Value.Component(1) // CWE, of which the text may stand alone
+			if ref := o.Value.Component(2); text.IsEmpty() || term == mdcEvent && !ref.IsEmpty() {
+				text = ref
+			}
+			switch term {
+			case mdcPumpStatus:
+				d.state(text)
+			case mdcEvent:
+				d.Event = text
+			default:
+				d.Mode = text
 			}
 			continue
-		case mdcPumpStatus: // CWE, of which the text may stand alone
-			if d.State = o.Value.Component(1); d.State.IsEmpty() {
-				d.State = o.Value.Component(2)
-			}
-			continue
 		}
-		d.gives = true
-		have := &d.Flow
-		if term == mdcDoseRate {
-			have = &d.DoseRate
-		}
-		switch c, ok := have.Cmp(q); {
-		case have.IsNone() || term == mdcFlowCurrent:
-			*have = q
-		case (!ok || c != 0) && term == mdcDoseRate:
-			*have = device.Quantity{} // two drugs: neither is the rate now
-		}
+		d.take(term, q)
 	}
-	return slices.DeleteFunc(out, func(d Delivery) bool { return !d.gives })
+	return slices.DeleteFunc(out, func(d Delivery) bool {
+		return !d.rated && d.Total.IsNone() && d.Segment.IsNone() && d.n == 0
+	})
+}
+
+// modes are the reference ids of the mode of delivery (doubt: of messages that were
+// seen, some have the longer name).
+var modes = map[string]bool{"MDC_PUMP_PROGRAM_DELIVERY_MODE": true, "MDC_DEV_PUMP_PROGRAM_DELIVERY_MODE": true}
+
+// take takes a number of a pump.
+func (d *Delivery) take(term uint32, q device.Quantity) {
+	switch term {
+	case mdcWeight:
+		if q.Unit.IsMass() {
+			d.Weight = q
+		}
+		return
+	case mdcConcentration:
+		if c, ok := d.Concentration.Cmp(q); d.Concentration.IsNone() && !d.mixed {
+			d.Concentration = q
+		} else if !ok || c != 0 {
+			d.Concentration, d.mixed = device.Quantity{}, true
+		}
+		return
+	case mdcVolumeTotal, mdcVolumeDelivered, mdcVolumeSegment:
+		if q.Coefficient < 0 {
+			return
+		}
+		have := &d.Total
+		if term == mdcVolumeSegment {
+			have = &d.Segment
+		} else if d.total == mdcVolumeTotal && term == mdcVolumeDelivered {
+			return // the same, said less exactly
+		} else if d.total == mdcVolumeDelivered && term == mdcVolumeTotal {
+			d.Total = device.Quantity{}
+		}
+		if sum, err := have.Add(q); err == nil && !have.IsNone() {
+			*have = sum // of its channels
+		} else if have.IsNone() {
+			*have = q
+		}
+		if term != mdcVolumeSegment {
+			d.total = term
+		}
+		return
+	}
+	d.rated = true
+	have := &d.Flow
+	if term == mdcDoseRate {
+		have = &d.DoseRate
+	}
+	switch c, ok := have.Cmp(q); {
+	case have.IsNone() || term == mdcFlowCurrent:
+		*have = q
+	case (!ok || c != 0) && term == mdcDoseRate:
+		*have = device.Quantity{} // two drugs: neither is the rate now
+	}
 }
 
 // Quantity reads OBX-5 and OBX-6 of a numeric observation.

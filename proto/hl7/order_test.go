@@ -472,7 +472,7 @@ func TestDevices(t *testing.T) {
 		"OBX|91|NM|68063^MDC_ATTR_PT_WEIGHT^MDC|1.1.2.8|70|263875^MDC_DIM_KILO_G^MDC|||||R\r"+
 		"OBX|92|CWE|184508^MDC_PUMP_STAT^MDC|1.9.1.5|^pump-status-off||||||R\r")
 	v = hl7.Deliveries(&m, devices, nil)
-	if len(v) != 1 || !v[0].State.Is("pump-status-off") || v[0].Weight.String() != "70 kg" {
+	if len(v) != 1 || len(v[0].States()) != 2 || !v[0].States()[0].Is("pump-status-infusing") || !v[0].States()[1].Is("pump-status-off") || v[0].Weight.String() != "70 kg" {
 		t.Errorf("%+v", v)
 	}
 
@@ -511,6 +511,57 @@ func TestDevices(t *testing.T) {
 	m = parse(t, many)
 	if n := len(hl7.Devices(&m, nil)); n != hl7.MaxDevices {
 		t.Errorf("%d devices", n)
+	}
+}
+
+// TestDelivered: what a pump says that it gave, of which order, and how that ended.
+func TestDelivered(t *testing.T) {
+	const mds = "OBX|1||69985^MDC_DEV_PUMP_INFUS_MDS^MDC|1.0.0.0|||||||X|||||||P1^^ACDE480000000000^EUI-64\r"
+	for _, test := range []struct {
+		name, obx                     string
+		total, segment, concentration string
+		bolus, ended                  bool
+		states                        int
+	}{
+		{"nothing", "", "", "", "", false, false, -1},
+		{"an event alone", "OBX|2|CWE|68487^MDC_ATTR_EVT_COND^MDC|1.1.1.1|197292^MDC_EVT_PUMP_DELIV_COMP^MDC\r", "", "", "", false, false, -1},
+		{"a total", "OBX|2|NM|157993^MDC_VOL_FLUID_DELIV_TOTAL^MDC|1.1.1.1|31.25|mL\r", "31.25 mL", "", "", false, false, 0},
+		{"by its name", "OBX|2|NM|0^MDC_VOL_FLUID_DELIV_TOTAL^MDC|1.1.1.1|31.25|mL\r", "31.25 mL", "", "", false, false, 0},
+		{"of two channels", "OBX|2|NM|157993^^MDC|1.1.1.1|31.25|mL\rOBX|3|NM|157993^^MDC|1.1.2.1|2|mL\r", "33.25 mL", "", "", false, false, 0},
+		{"said twice", "OBX|2|NM|157864^^MDC|1.1.1.1|31.2|mL\rOBX|3|NM|157993^^MDC|1.1.2.1|31.25|mL\rOBX|4|NM|157864^^MDC|1.1.1.1|31.2|mL\r", "31.25 mL", "", "", false, false, 0},
+		{"below zero", "OBX|2|NM|157993^^MDC|1.1.1.1|-1|mL\r", "", "", "", false, false, -1},
+		{"no unit", "OBX|2|NM|157993^^MDC|1.1.1.1|1|\r", "", "", "", false, false, -1},
+		{"two concentrations", "OBX|2|NM|157993^^MDC|1.1.1.1|1|mL\rOBX|3|NM|157760^^MDC|1.1.1.2|1|mg/mL\rOBX|4|NM|157760^^MDC|1.1.2.2|2|mg/mL\rOBX|5|NM|157760^^MDC|1.1.3.2|1|mg/mL\r", "1 mL", "", "", false, false, 0},
+		{
+			"a bolus ends", "OBX|2|CWE|68487^MDC_ATTR_EVT_COND^MDC|1.1.1.1|197292^MDC_EVT_PUMP_DELIV_COMP^MDC\rOBX|3|NM|157992^^MDC|1.1.1.1|5|mL\r" +
+				"OBX|4|CWE|184518^MDC_PUMP_PROGRAM_DELIVERY_MODE^MDC|1.1.1.2|^pump-program-delivery-mode-loading-dose\rOBX|5|NM|157760^^MDC|1.1.1.2|0.08|mg/mL\r",
+			"", "5 mL", "0.08 mg/mL", true, true, 0,
+		},
+		{"five states", strings.Join([]string{"", "a", "b", "a", "c", "d", "e\r"}, "\rOBX|2|CWE|184508^^MDC|1.1.1.5|^")[1:], "", "", "", false, false, 4},
+	} {
+		m := parse(t, head+"OBR|1|RX-1^Castor|INF-1^FlowLink\r"+mds+test.obx)
+		v := hl7.Deliveries(&m, hl7.Devices(&m, nil), nil)
+		if test.states < 0 {
+			if len(v) != 0 {
+				t.Errorf("%s: %+v", test.name, v)
+			}
+			continue
+		}
+		if len(v) != 1 {
+			t.Errorf("%s: %d deliveries", test.name, len(v))
+			continue
+		}
+		d := &v[0]
+		if d.Total.String() != test.total || d.Segment.String() != test.segment || d.Concentration.String() != test.concentration ||
+			d.Bolus() != test.bolus || d.Ended() != test.ended || len(d.States()) != test.states || d.Rated() {
+			t.Errorf("%s: %+v", test.name, d)
+		}
+		if !d.Placer.ID.Is("RX-1") || !d.Filler.ID.Is("INF-1") {
+			t.Errorf("%s: order %q, %q", test.name, d.Placer.ID.Text(), d.Filler.ID.Text())
+		}
+		if test.states == 4 && !d.States()[3].IsEmpty() {
+			t.Errorf("%s: the last is %q, and not that there are more", test.name, d.States()[3].Text())
+		}
 	}
 }
 

@@ -1,0 +1,206 @@
+// SPDX-FileCopyrightText: 2026 The Myelin authors
+// SPDX-License-Identifier: Apache-2.0
+
+package hl7
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/myelin-health/myelin/device"
+	"github.com/myelin-health/myelin/guard/envelope"
+	"github.com/myelin-health/myelin/proto/hl7"
+)
+
+// A listener is a front of which the reports are read without a network.
+type listener struct {
+	t   *testing.T
+	f   *Front
+	now time.Time
+}
+
+func newListener(t *testing.T) *listener {
+	b := newBench(t, nil)
+	b.stop()
+	l := &listener{t: t, now: time.Date(2026, 3, 3, 6, 0, 0, 0, time.UTC)}
+	l.f = b.front
+	l.f.env.Now = func() time.Time { return l.now }
+	l.f.reports = make(chan reported, maxReports)
+	return l
+}
+
+const (
+	inMillilitres = "263762^MDC_DIM_MILLI_L^MDC^mL^mL^UCUM"
+	perHour       = "265266^MDC_DIM_MILLI_L_PER_HR^MDC^mL/h^mL/h^UCUM"
+)
+
+// report is a PCD-10 about pump-3: of an order, with observations.
+func report(control, placer string, obx ...string) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "MSH|^~\\&|FlowLink^ACDE48FFFE000310^EUI-64|StAda|CastorEHR|StAda|20260303070914+0100||ORU^R42^ORU_R01|%s|P|2.6|||AL|NE|||||IHE_PCD_010^IHE PCD^1.3.6.1.4.1.19376.1.6.1.10.1^ISO\r", control)
+	fmt.Fprintf(&b, "OBR|1|%s^CastorEHR|INF-1^FlowLink|3628^Noradrenaline^RXNORM|||20260303070914\r", placer)
+	b.WriteString("OBX|1||69985^MDC_DEV_PUMP_INFUS_MDS^MDC|1.0.0.0|||||||X|||||||ACDE48FFFE000303^^ACDE48FFFE000303^EUI-64\r")
+	for i, o := range obx {
+		fmt.Fprintf(&b, "OBX|%d|%s||||||R\r", i+2, o)
+	}
+	return b.String()
+}
+
+func flows(n string) string { return "NM|157784^MDC_FLOW_FLUID_PUMP^MDC|1.1.2.6|" + n + "|" + perHour }
+
+func delivered(n string) string {
+	return "NM|157993^MDC_VOL_FLUID_DELIV_TOTAL^MDC|1.1.2.9|" + n + "|" + inMillilitres
+}
+
+func segment(n string) string {
+	return "NM|157992^MDC_VOL_FLUID_DELIV_SEGMENT^MDC|1.1.2.10|" + n + "|" + inMillilitres
+}
+
+func happened(event string) string {
+	return "CWE|68487^MDC_ATTR_EVT_COND^MDC|1.1.1.4|0^" + event + "^MDC|"
+}
+
+func (l *listener) hears(after time.Duration, msg string) (told []envelope.Report) {
+	l.t.Helper()
+	l.now = l.now.Add(after)
+	l.f.heardReport(l.t, msg)
+	for {
+		select {
+		case r := <-l.f.reports:
+			told = append(told, r.report)
+		default:
+			return told
+		}
+	}
+}
+
+// heardReport is heard, without metrics.
+func (f *Front) heardReport(t *testing.T, msg string) {
+	t.Helper()
+	m, err := hl7.Parse([]byte(msg))
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := m.Header()
+	f.reportOf(f.policy.Load(), &m, &h, []byte(msg))
+}
+
+// TestTotals: of a total only what is beyond the rate is an amount, once.
+func TestTotals(t *testing.T) {
+	l := newListener(t)
+	minute := time.Minute
+	for _, test := range []struct {
+		name          string
+		after         time.Duration
+		control, flow string
+		total         string
+		want          string // "" is no amount, "-" no report at all
+	}{
+		{"the first only begins", 0, "1", "60", "100", ""},
+		{"what the rate gave", minute, "2", "60", "101", ""},
+		{"and a bolus at the keypad", minute, "3", "60", "107", "5.000000 mL"},
+		{"the same message again", time.Second, "3", "60", "107", "-"},
+		{"what was told is not told again", minute - time.Second, "4", "60", "108", ""},
+		{"an older one again, which is no reset", time.Second, "2", "60", "101", "-"},
+		{"after twenty minutes", 20*minute - time.Second, "5", "60", "129", "1.000000 mL"},
+		{"the rate went up: the higher counts already", minute, "6", "120", "131", ""},
+		{"the rate went down", minute, "7", "60", "133", ""},
+		{"less than the rate: it was late", minute, "8", "60", "133.6", ""},
+		{"and came after", minute, "9", "60", "135", ""},
+		{"much less than the rate: it stood", 10 * minute, "10", "60", "135", ""},
+		{"what it may catch up with is bounded", minute, "11", "60", "138", "1.500000 mL"},
+		{"its counters are cleared, and a bolus since", minute, "12", "60", "4", "3.000000 mL"},
+		{"cleared, and nothing since", minute, "13", "60", "0", ""},
+		{"without a total", minute, "14", "60", "", ""},
+		{"two minutes after the last total, and it was behind", minute, "15", "60", "3", "0.500000 mL"},
+		{"without a rate the last one holds", minute, "16", "", "5", "1.000000 mL"},
+		{"stopped, after a minute at most of it", minute, "17", "0", "6", ""},
+		{"stopped, and something is given", minute, "18", "0", "8", "2.000000 mL"},
+		{"the clock went back", -minute, "19", "0", "9", "1.000000 mL"},
+		{"a number beyond all bounds", minute, "20", "0", "99999999999999999", ""},
+	} {
+		var obx []string
+		if test.flow != "" {
+			obx = append(obx, flows(test.flow))
+		}
+		if test.total != "" {
+			obx = append(obx, delivered(test.total))
+		}
+		told := l.hears(test.after, report(test.control, "RX-1", obx...))
+		switch {
+		case test.want == "-":
+			if len(told) != 0 {
+				t.Errorf("%s: %+v", test.name, told)
+			}
+		case len(told) != 1:
+			t.Errorf("%s: %d reports", test.name, len(told))
+		case told[0].Amount.String() != test.want || told[0].Reservation != 0:
+			t.Errorf("%s: amount %q, want %q", test.name, told[0].Amount, test.want)
+		}
+	}
+}
+
+// TestOwnBolus: what a report says of an order that came through the guard is told of
+// its reservation, and ends it.
+func TestOwnBolus(t *testing.T) {
+	l := newListener(t)
+	m := l.f.meter("pump-3")
+	m.own = []ownBolus{{placer: "RX-9", namespace: "CastorEHR", reservation: 7}}
+	m.concentration = device.Quantity{Coefficient: 8, Exponent: -2, Unit: unitOf("mg/mL")}
+	l.hears(0, report("1", "RX-1", flows("60"), delivered("100")))
+	r := l.hears(time.Minute, report("2", "RX-9", happened("MDC_EVT_PUMP_DELIV_START"), flows("60"), delivered("103")))[0]
+	if r.Amount.String() != "2.000000 mL" || r.Reservation != 7 || r.Final || r.Concentration.String() != "0.08 mg/mL" {
+		t.Errorf("begun: %+v", r)
+	}
+	r = l.hears(time.Minute, report("3", "RX-1", flows("60"), delivered("105")))[0]
+	if r.Amount.String() != "1.000000 mL" || r.Reservation != 0 {
+		t.Errorf("of another order: %+v", r)
+	}
+	r = l.hears(time.Minute, report("4", "RX-9", happened("MDC_EVT_PUMP_DELIV_COMP"), flows("60"), delivered("109")))[0]
+	if r.Amount.String() != "5.000000 mL" || r.Reservation != 7 || !r.Final {
+		t.Errorf("all of it so far, and over: %+v", r)
+	}
+
+	// Of a pump without totals, the volume of the bolus itself.
+	l.f.meters["pump-3"] = &meter{own: []ownBolus{{placer: "RX-9", reservation: 7}}}
+	r = l.hears(0, report("5", "RX-9", happened("MDC_EVT_PUMP_DELIV_STOP"), segment("3.5")))[0]
+	if r.Amount.String() != "3.5 mL" || r.Reservation != 7 || !r.Final || !r.Rate.IsNone() {
+		t.Errorf("cut short: %+v", r)
+	}
+	if r := l.hears(0, report("6", "RX-9", happened("MDC_EVT_PUMP_DELIV_STOP"), flows("60")))[0]; r.Reservation != 0 || r.Final {
+		t.Errorf("it ended, and nobody says with how much: %+v", r)
+	}
+	loading := "CWE|184518^MDC_PUMP_PROGRAM_DELIVERY_MODE^MDC|1.1.1.2|^pump-program-delivery-mode-loading-dose|"
+	if r := l.hears(0, report("7", "RX-1", loading, happened("MDC_EVT_PUMP_DELIV_COMP"), segment("2")))[0]; r.Amount.String() != "2 mL" || r.Reservation != 0 {
+		t.Errorf("a loading dose at the keypad: %+v", r)
+	}
+	if r := l.hears(0, report("8", "RX-1", happened("MDC_EVT_PUMP_DELIV_COMP"), segment("2"), flows("60")))[0]; !r.Amount.IsNone() {
+		t.Errorf("what the rate gave is an amount: %+v", r)
+	}
+}
+
+// TestStates: of two states both are told, whatever their order.
+func TestStates(t *testing.T) {
+	l := newListener(t)
+	const infusing, alarm = "CWE|184508^MDC_PUMP_STAT^MDC|1.1.1.5|^pump-status-infusing|", "CWE|184508^MDC_PUMP_STAT^MDC|1.2.1.5|^pump-status-alarm|"
+	for i, obx := range [][]string{{infusing, alarm}, {alarm, infusing}} {
+		state := l.hears(0, report(fmt.Sprint(i), "RX-1", append(obx, flows("60"))...))[0].State
+		if !strings.Contains(state, "infusing") || !strings.Contains(state, "alarm") {
+			t.Errorf("state %q", state)
+		}
+	}
+}
+
+// TestFullReports: a report for which there is no room is in the next one's total.
+func TestFullReports(t *testing.T) {
+	l := newListener(t)
+	l.f.reports = make(chan reported, 1)
+	l.f.heardReport(t, report("1", "RX-1", flows("0"), delivered("1")))
+	l.f.heardReport(t, report("2", "RX-1", flows("0"), delivered("4")))
+	<-l.f.reports
+	if r := l.hears(0, report("3", "RX-1", flows("0"), delivered("5"))); len(r) != 1 || r[0].Amount.String() != "4.000000 mL" {
+		t.Errorf("%+v", r)
+	}
+}
