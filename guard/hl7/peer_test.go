@@ -126,6 +126,72 @@ func TestStory(t *testing.T) {
 	}
 }
 
+// TestKeypad: a bolus that a nurse gives at the keypad counts, as the gateway reports it. An
+// order that passes without it does not pass with it.
+func TestKeypad(t *testing.T) {
+	for _, bolus := range []int64{0, 25_000} { // 25 mL of 0.08 mg/mL are 28.6 ug/kg, of at most 48 in an hour
+		b, castor, gw, answered := storyBench(t)
+		e := b.devices["pump-3"].Envelope
+		if v := b.book.View("pump-3", e); v.NotCounted == "" {
+			t.Error("the page calls all counted, before the pump said anything")
+		}
+		gw.Report(t.Context())
+		<-b.counted
+		<-b.counted
+		if v := b.book.View("pump-3", e); v.NotCounted != "" {
+			t.Errorf("not counted of pump-3: %s", v.NotCounted)
+		}
+		reports := 2
+		if bolus > 0 {
+			for _, pump := range []string{"pump-3", "pump-4"} {
+				if err := gw.Bolus(t.Context(), pump, bolus); err != nil {
+					t.Fatal(err)
+				}
+				<-b.counted
+			}
+			gw.Report(t.Context()) // the same totals: nothing more
+			<-b.counted
+			<-b.counted
+			reports += 2
+		}
+		v := b.book.View("pump-3", e)
+		low, high := 0.0, 0.2
+		if bolus > 0 {
+			low, high = 28.57, 28.8
+		}
+		if got := float64(v.Sums[0].Counted.Coefficient) / 1e6; got < low || got > high {
+			t.Errorf("%s counted with a bolus of %d uL", v.Sums[0].Counted, bolus)
+		}
+		if v := b.book.View("pump-4", e); v.NotCounted == "" {
+			t.Error("heparin counts as noradrenaline")
+		}
+
+		c := b.dial("ehr.stada.example")
+		three, _ := ward.Pumps()
+		o := ward.Order{ID: "RGV-1", Pump: three, Rate: "0.4", Unit: ward.MicrogPerKgM, Accept: "AL", Application: "AL"}
+		c.send(string(o.Message(time.Now())))
+		if a := c.answer(); a.code != "CA" {
+			t.Errorf("told %v", a)
+		}
+		<-answered
+		s, h := gw.State().(legacy.FlowLinkState), castor.State().(legacy.CastorState)
+		want := []string{"AA RGV-1"}
+		if bolus > 0 {
+			want = []string{"AE RGV-1"}
+		}
+		if (s.Orders == 1) != (bolus == 0) || !slices.Equal(h.Answers, want) {
+			t.Errorf("after a bolus of %d uL: %d orders, answers %q", bolus, s.Orders, h.Answers)
+		}
+		if h.Reports != reports || h.Events != int(min(bolus, 2)) {
+			t.Errorf("castor was told %d reports and %d events", h.Reports, h.Events)
+		}
+		b.stop()
+		if last := b.events[len(b.events)-1]; bolus > 0 && !strings.Contains(last.Text(event.Reason), "highest 48 ug/kg") {
+			t.Errorf("recorded %q", last.Text(event.Reason))
+		}
+	}
+}
+
 // TestPython has the client and server of python3-hl7 for the hospital information system.
 func TestPython(t *testing.T) {
 	python := testpeer.Tool(t, "/usr/bin/python3", "python3-hl7")

@@ -239,7 +239,8 @@ func (g *FlowLink) start(p *bedside) [][]byte {
 }
 
 func (p *bedside) now() ward.Pump {
-	return p.is.Giving(fmt.Sprint(device.Quantity{Coefficient: p.s.Flow, Exponent: -3}), p.dose)
+	return p.is.Giving(fmt.Sprint(device.Quantity{Coefficient: p.s.Flow, Exponent: -3}), p.dose).
+		Delivered(fmt.Sprintf("%d.%03d", p.s.Infused/1000, p.s.Infused%1000)) // a total of zero, too
 }
 
 func (g *FlowLink) report(p *bedside) []byte {
@@ -278,6 +279,24 @@ func (g *FlowLink) decide(ctx context.Context, pump string, do func(*bedside) []
 	reports := do(p)
 	g.mu.Unlock()
 	g.deliver(ctx, reports)
+	return nil
+}
+
+// Bolus is a nurse who gives so many microlitres at the keypad of a pump, beside what it
+// infuses. It is reported upstream as its end, PCD-10 with the total of the pump.
+func (g *FlowLink) Bolus(ctx context.Context, pump string, n int64) error {
+	g.mu.Lock()
+	g.advance()
+	p := g.pump(pump)
+	if p == nil || n <= 0 || n > highestFlow {
+		g.mu.Unlock()
+		return fmt.Errorf("legacy: no bolus of %d microlitres at %q; want %s", n, pump, pumpNames)
+	}
+	p.s.Infused += n
+	g.note("%s: a bolus of %d.%03d mL at the keypad", g.name(p), n/1000, n%1000)
+	event := g.event(p, "MDC_EVT_PUMP_DELIV_COMP")
+	g.mu.Unlock()
+	g.deliver(ctx, [][]byte{event})
 	return nil
 }
 

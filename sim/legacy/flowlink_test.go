@@ -110,8 +110,17 @@ func TestFlowLink(t *testing.T) {
 	if s.Orders != 4 {
 		t.Errorf("%d orders were taken, want 4", s.Orders)
 	}
+	if err := g.Bolus(t.Context(), "pump-3", 5_000); err != nil {
+		t.Fatal(err)
+	}
+	if err := g.Bolus(t.Context(), "pump-3", -5_000); err == nil {
+		t.Error("a bolus was taken back")
+	}
+	if n := g.State().(FlowLinkState).Pump3.Infused; n != 20_750 {
+		t.Errorf("%d microlitres with a bolus at the keypad", n)
+	}
 	c := castor.State().(CastorState)
-	if c.Events != 1 || c.Reports != 3 {
+	if c.Events != 2 || c.Reports != 3 {
 		t.Errorf("castor was told %+v", c)
 	}
 	for _, want := range []string{"AA 1", "AE 3", "AA 6"} {
@@ -129,7 +138,7 @@ func TestReports(t *testing.T) {
 	three, _ := ward.Pumps()
 	for _, b := range [][]byte{
 		ward.Report(morning, "FL-1", three.Giving("15.750", "0.3")),
-		ward.InfusionEvent(morning, "FLE-1", three.Giving("15.750", "0.3"), "MDC_EVT_PUMP_DELIV_START"),
+		ward.InfusionEvent(morning, "FLE-1", three.Giving("15.750", "0.3").Delivered("20.750"), "MDC_EVT_PUMP_DELIV_COMP"),
 	} {
 		m, err := hl7.Parse(b)
 		if err != nil {
@@ -142,6 +151,8 @@ func TestReports(t *testing.T) {
 		list := hl7.Deliveries(&m, devices, nil)
 		if len(list) != 1 || list[0].Flow.String() != "15.750 mL/h" || list[0].DoseRate.String() != "0.3 ug/kg/min" {
 			t.Errorf("%v: deliveries %+v", m.Kind(), list)
+		} else if d := &list[0]; m.Kind() == hl7.PCD10 && (d.Total.String() != "20.750 mL" || d.Concentration.String() != "0.08 mg/mL" || !d.Ended()) {
+			t.Errorf("what it has given: %+v", d)
 		}
 	}
 }

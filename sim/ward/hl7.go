@@ -117,25 +117,27 @@ type pump struct {
 	patient                       *person
 	order, drug, drugName         string
 	flow, dose                    string // mL/h; dose rate in mcg/kg/min, or empty
+	total                         string // mL that it has given; empty: it does not say
 }
 
 var (
-	pump3 = pump{euiPump3, "F5-203377", "2.1.4", "1", "3", &dana, "RX-77120", "3628", "Noradrenaline", "10.5", "0.2"}
-	pump4 = pump{euiPump4, "F5-219042", "2.2.0", "1", "4", &emil, "RX-77089", "5224", "Heparin", "11", ""}
+	pump3 = pump{euiPump3, "F5-203377", "2.1.4", "1", "3", &dana, "RX-77120", "3628", "Noradrenaline", "10.5", "0.2", ""}
+	pump4 = pump{euiPump4, "F5-219042", "2.2.0", "1", "4", &emil, "RX-77089", "5224", "Heparin", "11", "", ""}
 )
 
 func (p *pump) noradrenaline() bool { return p.dose != "" }
 
 const (
-	mdcMLPerHour    = "265266^MDC_DIM_MILLI_L_PER_HR^MDC^mL/h^mL/h^UCUM"
-	mdcMcgPerKgMin  = "265619^MDC_DIM_MICRO_G_PER_KG_PER_MIN^MDC^ug/kg/min^ug/kg/min^UCUM"
-	mdcMillilitre   = "263762^MDC_DIM_MILLI_L^MDC^mL^mL^UCUM"
-	mdcMilligram    = "263890^MDC_DIM_MILLI_G^MDC^mg^mg^UCUM"
-	mdcKilogram     = "263875^MDC_DIM_KILO_G^MDC^kg^kg^UCUM"
-	pcd01Profile    = "IHE_PCD_001^IHE PCD^1.3.6.1.4.1.19376.1.6.1.1.1^ISO"
-	pcd10Profile    = "IHE_PCD_010^IHE PCD^1.3.6.1.4.1.19376.1.6.1.10.1^ISO"
-	pcd03Profile    = "IHE_PCD_003^IHE PCD^1.3.6.1.4.1.19376.1.6.1.3.1^ISO"
-	weightOfPatient = "70"
+	mdcMLPerHour      = "265266^MDC_DIM_MILLI_L_PER_HR^MDC^mL/h^mL/h^UCUM"
+	mdcMcgPerKgMin    = "265619^MDC_DIM_MICRO_G_PER_KG_PER_MIN^MDC^ug/kg/min^ug/kg/min^UCUM"
+	mdcMillilitre     = "263762^MDC_DIM_MILLI_L^MDC^mL^mL^UCUM"
+	mdcMilligram      = "263890^MDC_DIM_MILLI_G^MDC^mg^mg^UCUM"
+	mdcMilligramPerML = "264306^MDC_DIM_MILLI_G_PER_ML^MDC^mg/mL^mg/mL^UCUM"
+	mdcKilogram       = "263875^MDC_DIM_KILO_G^MDC^kg^kg^UCUM"
+	pcd01Profile      = "IHE_PCD_001^IHE PCD^1.3.6.1.4.1.19376.1.6.1.1.1^ISO"
+	pcd10Profile      = "IHE_PCD_010^IHE PCD^1.3.6.1.4.1.19376.1.6.1.10.1^ISO"
+	pcd03Profile      = "IHE_PCD_003^IHE PCD^1.3.6.1.4.1.19376.1.6.1.3.1^ISO"
+	weightOfPatient   = "70"
 )
 
 // report is PCD-01 (PCD TF-2 section 3.1): what each pump is and does.
@@ -176,6 +178,12 @@ func (m *message) observations(at time.Duration, p *pump, event string) *message
 	if p.dose != "" {
 		obx("NM", "157924^MDC_RATE_DOSE^MDC", "1.1.2.7", p.dose, mdcMcgPerKgMin, "R")
 		obx("NM", "68063^MDC_ATTR_PT_WEIGHT^MDC", "1.1.2.8", weightOfPatient, mdcKilogram, "R")
+	}
+	if p.total != "" {
+		obx("NM", "157993^MDC_VOL_FLUID_DELIV_TOTAL^MDC", "1.1.2.9", p.total, mdcMillilitre, "R")
+	}
+	if p.total != "" && p.noradrenaline() {
+		obx("NM", "157760^MDC_CONC_DRUG^MDC", "1.1.2.10", "0.08", mdcMilligramPerML, "R")
 	}
 	return m
 }

@@ -31,6 +31,13 @@ func (p Pump) Giving(flow, dose string) Pump {
 	return p
 }
 
+// Delivered returns the pump with what it has given since its counters were cleared, in mL. It
+// then says so, and of what concentration, in its reports.
+func (p Pump) Delivered(total string) Pump {
+	p.p.total = total
+	return p
+}
+
 // Units of orders, as an order writes them.
 const (
 	MLPerHour    = mdcMLPerHour
