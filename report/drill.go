@@ -106,9 +106,9 @@ func (d *Drill) answer() string {
 			}
 		}
 	}
-	attacks := fmt.Sprintf("%d attacks", len(d.Rows))
+	attacks, were := fmt.Sprintf("%d attacks", len(d.Rows)), "were"
 	if len(d.Rows) == 1 {
-		attacks = "1 attack"
+		attacks, were = "1 attack", "was"
 	}
 	switch {
 	case len(worthless) > 0:
@@ -116,7 +116,11 @@ func (d *Drill) answer() string {
 	case len(broken) > 0:
 		return fmt.Sprintf("%d of %d promises do not hold: %s.", len(broken), promised, strings.Join(broken, ", "))
 	}
-	return fmt.Sprintf("All %d promises hold: %s succeeded on the unprotected device, and was stopped or detected wherever that is promised.", kept, attacks)
+	hold := fmt.Sprintf("All %d promises hold", kept)
+	if kept == 1 {
+		hold = "The one promise holds"
+	}
+	return fmt.Sprintf("%s: %s succeeded on the unprotected device, and %s stopped or detected wherever that is promised.", hold, attacks, were)
 }
 
 // DrillJSON writes a drill as JSON.
