@@ -368,14 +368,15 @@ func (g *guardedDevice) unchanged(before any, what string) error {
 	return nil
 }
 
-// radioUse are the fields of a device's state that its radio changes.
-var radioUse = []string{"WakeUps", "Used", "BatteryMV", "Told"}
+// passing are the fields of a device's state that its radio changes, or the time: a bolus that was legally
+// ordered is still being given. One that was ordered again would stand in Ordered and Boluses.
+var passing = []string{"WakeUps", "Used", "BatteryMV", "Told", "Delivered", "BolusGiven", "BolusLeft", "Reservoir"}
 
-// still is a device's state without what its radio did.
+// still is a device's state without what its radio did and what goes on by itself.
 func still(state any) any {
 	v := reflect.New(reflect.TypeOf(state)).Elem()
 	v.Set(reflect.ValueOf(state))
-	for _, name := range radioUse {
+	for _, name := range passing {
 		if f := v.FieldByName(name); f.IsValid() {
 			f.SetZero()
 		}

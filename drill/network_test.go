@@ -103,3 +103,15 @@ func TestPlaces(t *testing.T) {
 		}
 	}
 }
+
+// TestStill holds that insulin which goes on being given is no change by somebody, and a bolus that was ordered is.
+func TestStill(t *testing.T) {
+	before := legacy.PumpState{Ordered: 1000, Boluses: 1, BolusLeft: 900, BolusGiven: 100, Delivered: 100, Reservoir: 5000}
+	later := before
+	later.BolusLeft, later.BolusGiven, later.Delivered, later.Reservoir = 800, 200, 210, 4890
+	again := later
+	again.Ordered, again.Boluses = 2000, 2
+	if still(before) != still(later) || still(before) == still(again) {
+		t.Errorf("%+v\n%+v", still(before), still(again))
+	}
+}
