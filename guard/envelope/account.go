@@ -40,7 +40,8 @@ type account struct {
 	Doses []dose    `json:"doses,omitempty"`
 	Open  []*entry  `json:"open,omitempty"` // in flight or in doubt, oldest first
 	Last  []latest  `json:"last,omitempty"`
-	Turn  int       `json:"turn"` // how often Sure was replaced
+	Waits []waits   `json:"waits,omitempty"` // for a person at the device, oldest first
+	Turn  int       `json:"turn"`            // how often Sure was replaced
 
 	Confirmed moment `json:"confirmed"`          // when the device last said what runs
 	Reported  int64  `json:"reported,omitempty"` // the same by the machine's clock
@@ -93,6 +94,14 @@ type entry struct {
 	Stale   bool     `json:"stale,omitempty"` // what came later has replaced its program
 	Doubt   string   `json:"doubt,omitempty"` // why nobody knows; "": an answer may still come
 	Before  []latest `json:"before,omitempty"`
+}
+
+// A waits is a command that the device's system took, and that a person at the device
+// begins, or does not (IHE PCD-03): until it is over a report of the device may be of
+// before that.
+type waits struct {
+	Program program `json:"program"`
+	Until   moment  `json:"until"`
 }
 
 // A wording is the command as a person reads it.
@@ -343,6 +352,33 @@ func (a *account) accepted(now moment, e *entry) {
 	})
 }
 
+// proposed says that the device's system took the command, and that somebody there
+// decides: what ran before and what it asks for both may run, until a report says which.
+func (a *account) proposed(now moment, e *entry) {
+	a.change(now, func() {
+		a.remove(e)
+		switch {
+		case e.Shape.Kind == doses:
+			a.Doses = append(a.Doses, e.dose(now)) // perhaps
+		case e.Shape.runs() && !e.Stale:
+			p := e.Program
+			if a.Turn != e.Turn {
+				p = p.or(&a.Sure)
+			}
+			a.Sure = a.Sure.or(&p)
+			a.Turn++
+			w := waits{p, e.ends(now)}
+			if n := len(a.Waits); n == maxOpen {
+				last := &a.Waits[n-1]
+				w.Program = w.Program.or(&last.Program)
+				w.Until = moment{max(w.Until.Least, last.Until.Least), max(w.Until.Most, last.Until.Most)}
+				a.Waits = a.Waits[:n-1]
+			}
+			a.Waits = append(a.Waits, w)
+		}
+	})
+}
+
 // replace says what runs. What was surely done before that, if ever, no longer matters.
 func (a *account) replace(now moment, p program, by *entry) {
 	from := now
@@ -383,6 +419,11 @@ func (a *account) died(from, now moment, inOrder bool) {
 		a.change(from, func() {
 			a.Sure.unsure()
 			a.cut(from)
+			for i := range a.Waits {
+				for k := range a.Waits[i].Program {
+					a.Waits[i].Program[k].Lo = 0
+				}
+			}
 			for _, e := range a.Open {
 				e.Under.unsure()
 				e.Program.unsure()
@@ -458,6 +499,10 @@ func (a *account) says(now moment, r rate) {
 		a.Open = slices.DeleteFunc(a.Open, func(e *entry) bool { return a.outdated(e, now) })
 		p := a.Runs
 		p.shows(r, now)
+		a.Waits = slices.DeleteFunc(a.Waits, func(w waits) bool { return w.Until.Least <= now.Least && w.Until.Most <= now.Most })
+		for i := range a.Waits { // what it says may be of before that
+			p = p.or(&a.Waits[i].Program)
+		}
 		a.replace(now, p, nil)
 		a.Confirmed = now
 	})

@@ -120,6 +120,7 @@ const (
 	opReserve  = "reserve"
 	opSent     = "sent"
 	opAccept   = "accept"
+	opPropose  = "propose"
 	opRelease  = "release"
 	opDoubt    = "doubt"
 	opSettle   = "settle"
@@ -390,7 +391,7 @@ func (a *account) apply(r *record) error {
 			return errRecord
 		}
 		a.died(*r.From, r.At, r.Given)
-	case opSent, opAccept, opRelease, opDoubt, opSettle:
+	case opSent, opAccept, opPropose, opRelease, opDoubt, opSettle:
 		if e == nil {
 			return errRecord
 		}
@@ -399,6 +400,8 @@ func (a *account) apply(r *record) error {
 			a.sent(r.At, e)
 		case r.Op == opDoubt:
 			e.Doubt = r.Why
+		case r.Op == opPropose:
+			a.proposed(r.At, e)
 		case r.Op == opAccept, r.Op == opSettle && r.Given:
 			a.accepted(r.At, e)
 		default:
@@ -437,6 +440,11 @@ func (a *account) sane() bool {
 		ok = ok && p[base].Until == always
 	}
 	moments(a.Since, a.Mark, a.Confirmed)
+	ok = ok && len(a.Waits) <= maxOpen
+	for i := range a.Waits {
+		moments(a.Waits[i].Until)
+		programs(&a.Waits[i].Program)
+	}
 	programs(&a.Sure)
 	programs(&a.Runs)
 	for _, s := range a.Past {
@@ -670,7 +678,7 @@ func (b *Book) reserve(name string, e *Envelope, q *candidate, now moment) (id, 
 	return r.ID, b.do(r)
 }
 
-// A Reservation is a command that may have been given. Exactly one of Accepted,
+// A Reservation is a command that may have been given. Exactly one of Accepted, Proposed,
 // Rejected, Doubted and Withdrawn ends it; whoever forgets leaves it counted until
 // somebody settles it. They do not wait for the disk: an outcome that is lost
 // leaves a doubt. A nil reservation may be used, and does nothing.
@@ -697,6 +705,11 @@ func (r *Reservation) Withdrawn() { r.end("") }
 
 // Accepted says that the device took the command.
 func (r *Reservation) Accepted() { r.end(opAccept) }
+
+// Proposed says that the device's system took the command and that a person at the
+// device begins it, or does not (IHE PCD-03): what ran and what was asked for both
+// may run until the device reports.
+func (r *Reservation) Proposed() { r.end(opPropose) }
 
 // Rejected says that the device itself answered that it did not.
 func (r *Reservation) Rejected() { r.end(opRelease) }

@@ -289,3 +289,58 @@ func TestInsulin(t *testing.T) {
 		t.Fatal("five hours later it is none")
 	}
 }
+
+// TestProposed: an order that a person at the pump begins, or does not, runs perhaps, and what
+// ran before it perhaps, until a report that cannot be of before that.
+func TestProposed(t *testing.T) {
+	w := newWorld(t)
+	defer func() { w.Book.Close() }()
+	e := load(t, insulin)
+	report := func(rate string) {
+		t.Helper()
+		if err := w.Report(ward, e, &Report{Rate: quantity(t, rate)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	rates := func(least, most string) {
+		t.Helper()
+		v := w.View(ward, e)
+		for i, want := range []string{least, most} {
+			if c, ok := v.Rate[i].Cmp(quantity(t, want)); !ok || c != 0 {
+				t.Fatalf("from %v to %v runs; want %s to %s", v.Rate[0], v.Rate[1], least, most)
+			}
+		}
+	}
+	propose := func(rate string) {
+		t.Helper()
+		d, res, err := w.Reserve(ward, e, ask(t, device.SetBasalRate, rate, ""))
+		if err != nil || d.Verdict != device.Allow {
+			t.Fatal(d, err)
+		}
+		res.Sent()
+		res.Proposed()
+	}
+	report("1 U/h")
+	w.wait(10 * time.Minute)
+	propose("0.5 U/h")
+	rates("0.5 U/h", "1 U/h")
+	if n := len(w.Doubts()); n != 0 {
+		t.Errorf("%d doubts: what a person decides is none", n)
+	}
+	w.wait(30 * time.Second)
+	report("1 U/h") // sent before she began it, perhaps
+	rates("0.5 U/h", "1 U/h")
+	w.flush()
+	w.kill()
+	v := w.View(ward, e) // after a kill nothing is sure
+	if c, _ := v.Rate[1].Cmp(quantity(t, "1 U/h")); c != 0 {
+		t.Fatal(v.Rate)
+	}
+	w.wait(3 * time.Minute)
+	report("1 U/h") // she did not
+	rates("1 U/h", "1 U/h")
+	propose("0.5 U/h")
+	w.wait(3 * time.Minute)
+	report("0.5 U/h") // she did
+	rates("0.5 U/h", "0.5 U/h")
+}

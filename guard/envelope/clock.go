@@ -143,6 +143,10 @@ func (a *account) shift(s shift) {
 		s.of(m)
 	}
 	programs := []*program{&a.Sure, &a.Runs}
+	for i := range a.Waits {
+		s.of(&a.Waits[i].Until)
+		programs = append(programs, &a.Waits[i].Program)
+	}
 	for i := range a.Past {
 		s.of(&a.Past[i].Begin)
 	}

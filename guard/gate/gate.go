@@ -114,6 +114,7 @@ const (
 	Unknown  Outcome = iota // no answer, or none that says
 	Accepted                // the device took it
 	Rejected                // the device did not
+	Proposed                // its system took it, and a person at the device decides
 )
 
 // Bounds of what a gate keeps.
@@ -262,6 +263,8 @@ func (a *Answer) Outcome(o Outcome) {
 		a.dose.Accepted()
 	case Rejected:
 		a.dose.Rejected()
+	case Proposed:
+		a.dose.Proposed()
 	default:
 		a.dose.Doubted()
 	}

@@ -721,7 +721,7 @@ func (w *pending) finish(f *Front, o gate.Outcome) {
 		a.Outcome(o)
 	}
 	if w.order != nil && !(o == gate.Unknown && w.taken) {
-		f.memory.end(*w.order, map[gate.Outcome]state{gate.Accepted: accepted, gate.Rejected: rejected, gate.Unknown: doubted}[o], "")
+		f.memory.end(*w.order, map[gate.Outcome]state{gate.Proposed: accepted, gate.Rejected: rejected, gate.Unknown: doubted}[o], "")
 	}
 }
 
@@ -733,7 +733,7 @@ func (f *Front) answered(k pendingKey, code string) {
 	if w == nil {
 		return
 	}
-	outcome := gate.Accepted
+	outcome := gate.Proposed // PCD-03 asks a person at the pump, whatever the answer
 	switch code {
 	case "CA":
 		if w.app {
