@@ -34,6 +34,7 @@ type Conn struct {
 	received atomic.Int64 // bytes of the message under way
 	first    atomic.Bool  // a message has begun
 	drained  atomic.Bool  // the front stops: nothing new begins
+	own      bool         // of [Listener.Own]; guarded by the listener
 	now      func() time.Time
 }
 
@@ -156,9 +157,14 @@ type Listener struct {
 	Settings func() *Settings // those that hold now
 	Handle   func(ctx context.Context, c *Conn)
 
+	// Own reports whether an address is the device's own, whose alarms nobody else may
+	// keep out: its connections are never refused, and take nobody's place. Nil: none is.
+	Own func(host string) bool
+
 	mu      sync.Mutex
 	peers   map[string]*peer
 	open    map[*Conn]struct{}
+	own     int  // of these, the device\'s own
 	stopped bool // nothing new begins
 }
 
@@ -383,8 +389,11 @@ func (l *Listener) enter(c *Conn, host string) string {
 		l.peers[host] = p
 	}
 	p.last = now
+	own := l.Own != nil && l.Own(host)
 	switch {
-	case len(l.open) >= c.Settings.Limits.Connections:
+	case own:
+		l.own++
+	case len(l.open)-l.own >= c.Settings.Limits.Connections:
 		return "too many connections"
 	case p.open >= c.Settings.Limits.PerPeer:
 		return "too many connections of this address"
@@ -392,6 +401,7 @@ func (l *Listener) enter(c *Conn, host string) string {
 		return "too many new connections a second of this address"
 	}
 	p.open++
+	c.own = own
 	l.open[c] = struct{}{}
 	c.drained.Store(l.stopped)
 	l.Env.Metrics.Connections(c.Settings.Name, 1)
@@ -414,6 +424,9 @@ func (l *Listener) leave(c *Conn, host string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	delete(l.open, c)
+	if c.own {
+		l.own--
+	}
 	if p := l.peers[host]; p != nil {
 		p.open--
 	}

@@ -59,7 +59,7 @@ func start(t *testing.T, change func(*Settings)) *stand {
 		t.Fatal(err)
 	}
 	s.addr = ln.Addr().String()
-	l := &Listener{Env: env, Settings: func() *Settings { return s.Settings }, Handle: s.echo}
+	l := &Listener{Env: env, Settings: func() *Settings { return s.Settings }, Handle: s.echo, Own: func(host string) bool { return host == "127.0.0.3" }}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() { defer close(done); _ = l.Serve(ctx, ln) }()

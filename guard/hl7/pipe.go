@@ -71,9 +71,15 @@ func (p *passing) outward() {
 		}
 	}()
 	defer func() { close(stopping); <-stopped }()
+	if !p.believed { // none of the device's own addresses: it keeps nobody's place
+		p.c.Conn.SetReadDeadline(time.Now().Add(p.settings.Limits.First))
+	}
 	var patience int
 	for {
 		err := carry(p.c.Conn, func(b []byte) error {
+			if !p.believed {
+				p.c.Conn.SetReadDeadline(time.Now().Add(p.settings.Limits.Idle))
+			}
 			_, err := p.out.Write(b)
 			p.f.env.Metrics.Bytes(p.settings.Name, false, len(b))
 			t.pass(b)
@@ -81,6 +87,10 @@ func (p *passing) outward() {
 		})
 		var late net.Error
 		if errors.As(err, &late) && late.Timeout() { // the front stops
+			if !p.believed && !drains(p.drain) {
+				p.out.Close()
+				return
+			}
 			if patience++; !t.open() && (p.owed.Load() <= 0 || patience > 20) {
 				p.out.Close()
 				return
@@ -96,6 +106,16 @@ func (p *passing) outward() {
 		}
 		p.out.Close()
 		return
+	}
+}
+
+// drains reports whether the front stops.
+func drains(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
 	}
 }
 
