@@ -249,6 +249,14 @@ func (g *Gate) refuse(a *Ask, out *Answer) *Answer {
 	return out
 }
 
+// Why is the reason with the line of the envelope that decided, for who may see it.
+func (a *Answer) Why() string {
+	if a.by == "" {
+		return a.Reason
+	}
+	return a.Reason + " (" + a.by + ")"
+}
+
 // Sent says that the first byte is about to go to the device: from now on the
 // dose may be given.
 func (a *Answer) Sent() { a.dose.Sent() }

@@ -36,13 +36,9 @@ func (g *Gate) Recent() []Said {
 // verdict is the event of an answer.
 func (g *Gate) verdict(a *Ask, out *Answer) *event.Event {
 	c := &a.Request.Command
-	reason := out.Reason
-	if out.by != "" {
-		reason += " (" + out.by + ")"
-	}
 	e := &event.Event{Kind: event.VerdictGiven, Time: g.cfg.Now().UnixNano(), Device: device.Address{Kind: device.Host, Value: a.Device}, Peer: a.Peer}
 	e.Add(event.Text(event.Front, a.Front), event.Int(event.Verb, c.Verb), event.Int(event.Effect, device.EffectOf(c)), event.Text(event.Value, c.Value.String()),
-		event.Text(event.Actor, a.Actor), event.Int(event.Verdict, out.Verdict), event.Text(event.Reason, reason), event.Bool(event.Enforced, out.Enforced))
+		event.Text(event.Actor, a.Actor), event.Int(event.Verdict, out.Verdict), event.Text(event.Reason, out.Why()), event.Bool(event.Enforced, out.Enforced))
 	return e
 }
 

@@ -67,6 +67,7 @@ type Front struct {
 type held struct {
 	id      string // "" while it is decided
 	expires time.Time
+	done    string // what came of it, once a person has confirmed it: it is remembered until it would have expired
 }
 
 // maxJudges is how many bodies are understood at once: each takes up to 16 MB beside its bytes.
@@ -449,12 +450,12 @@ func (s *session) askAll(r *request, orders []order, body []byte) ([]*gate.Answe
 		}
 		if answer.Hold != "" {
 			s.reserved -= reserved // it is the held request's now
-			h := held{answer.Hold, answer.Expires}
+			h := held{id: answer.Hold, expires: answer.Expires}
 			s.f.wait(key, h)
 			return nil, s.waits(h)
 		}
 		s.f.unclaim(key, 0)
-		return nil, &refusal{403, "business-rule", "the guard refused the order: " + answer.Reason + "; nothing of this request was done"}
+		return nil, &refusal{403, "business-rule", "the guard refused the order: " + answer.Why() + "; nothing of this request was done"}
 	}
 	s.f.unclaim(key, 0)
 	return answers, nil
@@ -478,6 +479,9 @@ func (s *session) command(o *order) *gate.Ask {
 // which clients take for done (RFC 9110 section 15.3.3; R4 knows it for
 // asynchronous requests alone), nor is the sender kept waiting.
 func (s *session) waits(h held) *refusal {
+	if h.done != "" {
+		return &refusal{409, "duplicate", "this order was confirmed and sent once, " + h.done + "; it is not sent again"}
+	}
 	if h.id == "" {
 		return &refusal{409, "duplicate", "the same order is being decided on right now"}
 	}
@@ -497,19 +501,48 @@ func (s *session) waits(h held) *refusal {
 func (f *Front) claim(key [32]byte) (h held, waits bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if h, waits = f.held[key]; !waits {
-		f.held[key] = held{}
+	if h, waits = f.held[key]; waits && (h.done == "" || f.env.Now().Before(h.expires)) {
+		return h, true
 	}
-	return h, waits
+	f.held[key] = held{}
+	return held{}, false
 }
 
 func (f *Front) wait(key [32]byte, h held) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if _, there := f.held[key]; there { // else it was decided on already
+	if before, there := f.held[key]; there && before.done == "" { // else it was decided on already
 		f.held[key] = h
 	}
 }
+
+// finish ends a request that was confirmed. One that was sent is not sent again when its
+// sender repeats it in the time in which it would have waited: it was told to wait, and
+// does not know that it was given. (The same order later is another one.)
+func (f *Front) finish(key [32]byte, reserved int, done string) {
+	f.budget.give(reserved)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	now := f.env.Now()
+	for k, h := range f.held {
+		if h.done != "" && !now.Before(h.expires) {
+			delete(f.held, k)
+		}
+	}
+	h := f.held[key]
+	if done == "" || len(f.held) > maxHeld {
+		delete(f.held, key)
+		return
+	}
+	if h.expires.IsZero() { // it was confirmed before its sender was told to wait
+		h.expires = now.Add(time.Minute)
+	}
+	h.done = done
+	f.held[key] = h
+}
+
+// maxHeld bounds what waits, of which the gate has few, and what is remembered of it.
+const maxHeld = 4096
 
 func (f *Front) unclaim(key [32]byte, reserved int) {
 	f.mu.Lock()
@@ -523,7 +556,8 @@ func (f *Front) unclaim(key [32]byte, reserved int) {
 func (s *session) release(r *request, body []byte, key [32]byte, reserved int) func(context.Context, *gate.Answer) {
 	f, p := s.f, s.p
 	return func(ctx context.Context, a *gate.Answer) {
-		defer f.unclaim(key, reserved)
+		done := ""
+		defer func() { f.finish(key, reserved, done) }()
 		f.mu.Lock()
 		stopped := f.stopped
 		if !stopped {
@@ -544,9 +578,13 @@ func (s *session) release(r *request, body []byte, key [32]byte, reserved int) f
 		defer in.close()
 		defer in.closeAfter(ctx)()
 		a.Sent()
+		done = "and it is in doubt what came of it: look at the device"
 		status := 0
 		if err := in.send(r.head(p.insideHost(), int64(len(body))), body); err == nil {
 			status, _ = in.status()
+		}
+		if status != 0 {
+			done = fmt.Sprintf("and the device answered %d", status)
 		}
 		a.Outcome(outcome(status, false))
 	}

@@ -72,6 +72,7 @@ type ward struct {
 	end    chan struct{} // the front has ended
 	verify func(a *gate.Ask) *gate.Answer
 	now    func() time.Time // nil: the machine's clock
+	gate   *gate.Gate       // decides; nil: verify does
 
 	mu      sync.Mutex
 	events  []event.Event
@@ -149,19 +150,26 @@ func (w *ward) start(t testing.TB, config, forward string) {
 		w.events = append(w.events, *e)
 		return nil
 	}})
+	decides := g
+	if w.gate != nil {
+		decides = w.gate
+	}
 	env := &front.Env{
-		Gate: g, Metrics: front.NewMetrics(prometheus.NewRegistry()), Learned: &front.Learned{},
+		Gate: decides, Metrics: front.NewMetrics(prometheus.NewRegistry()), Learned: &front.Learned{},
 		Log: slog.New(slog.DiscardHandler), Now: time.Now,
 	}
 	if w.now != nil {
 		env.Now = w.now
 	}
 	w.front = New(env, p)
-	w.front.ask = func(_ context.Context, a *gate.Ask) *gate.Answer {
+	w.front.ask = func(ctx context.Context, a *gate.Ask) *gate.Answer {
 		w.mu.Lock()
 		w.asked = append(w.asked, *a)
 		w.mu.Unlock()
-		if w.verify != nil {
+		switch {
+		case w.gate != nil:
+			return w.gate.Ask(ctx, a)
+		case w.verify != nil:
 			return w.verify(a)
 		}
 		return &gate.Answer{Verdict: device.Allow, Pass: true, Enforced: true}

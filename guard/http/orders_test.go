@@ -200,9 +200,10 @@ func TestHold(t *testing.T) {
 		asked++
 		return &gate.Answer{Verdict: device.Hold, Enforced: true, Hold: fmt.Sprint(asked), Expires: time.Now().Add(time.Minute)}
 	}
+	dosage := paced
 	post := func() {
 		t.Helper()
-		got, text := w.do(c, "POST", "/fhir/MedicationRequest", fhirJSON, orderOf(paced, ""))
+		got, text := w.do(c, "POST", "/fhir/MedicationRequest", fhirJSON, orderOf(dosage, ""))
 		if got != 409 || !strings.Contains(text, "a second person has to confirm it at https://guard.icu:8443/ before ") {
 			t.Fatalf("%d %s", got, text)
 		}
@@ -219,7 +220,8 @@ func TestHold(t *testing.T) {
 	if saw := w.saw(); len(saw) != 1 || saw[0].body != orderOf(paced, "") {
 		t.Errorf("released: %v", saw)
 	}
-	post() // another order of the same kind, once the first is done
+	dosage = strings.Replace(paced, "0.2", "0.3", 1)
+	post() // another order, once the first is done
 	held.Gone("nobody confirmed it in time")
 	if len(w.saw()) != 1 {
 		t.Error("it reached the device after its time")
@@ -238,7 +240,7 @@ func TestHold(t *testing.T) {
 	}
 	w.stop()
 	<-w.end
-	if w.front.budget.used != 0 || len(w.front.held) != 0 {
+	if w.front.budget.used != 0 || len(w.front.held) != 1 { // what came of the first is remembered
 		t.Errorf("%d bytes and %d orders are still kept", w.front.budget.used, len(w.front.held))
 	}
 	held.Release(context.Background(), &gate.Answer{Verdict: device.Allow, Pass: true})
