@@ -801,7 +801,8 @@ func (b *Book) Report(name string, e *Envelope, r *Report) error {
 		if why := plain(r.Rate); why != "" {
 			return b.lose(&v, why)
 		}
-		if sums {
+		nothing := v.Rate.Off && (r.Rate.Unit.IsRate() || r.Rate.Unit.IsDoseRate()) // whatever the weight and the concentration
+		if sums && !nothing {
 			var why string
 			if v.Rate.Lo, v.Rate.Hi, why = e.rate(r.Rate, basis); why != "" {
 				return b.lose(&v, why)

@@ -441,6 +441,9 @@ func TestReportedLater(t *testing.T) {
 		w.has(e, 0, "2.5..5, planned 5.5")
 	}
 	// What cannot be counted is said, and no number is made up.
+	if err := w.Report(ward, e, &Report{Rate: quantity(t, "0 mL/h")}); err != nil { // nothing is nothing, of whatever concentration
+		t.Error(err)
+	}
 	if err := w.Report(ward, e, &Report{Rate: quantity(t, "1 mL/h")}); !errors.Is(err, ErrNotCounted) || w.View(ward, e).NotCounted == "" {
 		t.Fatal(err)
 	}
