@@ -11,6 +11,7 @@ import (
 
 	"github.com/myelin-health/myelin/device"
 	"github.com/myelin-health/myelin/guard/envelope"
+	"github.com/myelin-health/myelin/guard/gate"
 	"github.com/myelin-health/myelin/proto/hl7"
 )
 
@@ -178,6 +179,49 @@ func TestOwnBolus(t *testing.T) {
 	}
 	if r := l.hears(0, report("8", "RX-1", happened("MDC_EVT_PUMP_DELIV_COMP"), segment("2"), flows("60")))[0]; !r.Amount.IsNone() {
 		t.Errorf("what the rate gave is an amount: %+v", r)
+	}
+}
+
+// TestOrderedBolus: a bolus that is ordered through the guard and stopped at the pump counts as
+// what was given of it, and not once more.
+func TestOrderedBolus(t *testing.T) {
+	b := newBench(t, nil)
+	b.enveloped()
+	b.stop()
+	text := strings.Replace(noradrenalineEnvelope, "verbs:\n", "verbs:\n  deliver-bolus: {max: 10 ug/kg, takes: 10m}\n", 1)
+	e, err := envelope.Load("noradrenaline.yaml", []byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.devices["pump-3"] = gate.Device{Therapy: device.DrugInfusion, Envelope: e}
+	b.start()
+	gw := b.wayBack()
+	weight := "NM|68063^MDC_ATTR_PT_WEIGHT^MDC|1.1.2.8|70|263875^MDC_DIM_KILO_G^MDC^kg^kg^UCUM"
+	says := func(msg string) {
+		t.Helper()
+		gw.send(msg)
+		gw.answer()
+		<-b.counted
+	}
+	counted := func() string { return b.book.View("pump-3", e).Sums[0].Counted.String() }
+	says(report("1", "RX-1", weight, flows("0")))
+	c := b.dial("ehr.stada.example")
+	o := noradrenaline("RGV-1", "2")
+	o.orc, o.unit = "CH", inMillilitres
+	c.send(strings.Replace(o.String(), "\rRXR", "\rTQ1|||||||||||||10^min&&UCUM\rRXR", 1))
+	if a := c.answer(); a.code != "CA" {
+		t.Fatalf("told %v", a)
+	}
+	if got := counted(); got != "2.285715 ug/kg" { // 2 mL of 0.08 mg/mL for 70 kg
+		t.Errorf("ordered: %s", got)
+	}
+	says(report("2", "RX-77120", weight, happened("MDC_EVT_PUMP_DELIV_STOP"), segment("1.5")))
+	if v := b.book.View("pump-3", e); counted() != "1.714286 ug/kg" || v.Sums[0].Delivered.String() != "1.714285 ug/kg" || v.NotCounted != "" {
+		t.Errorf("stopped: %s counted, %s delivered, not counted: %q", counted(), v.Sums[0].Delivered, v.NotCounted)
+	}
+	says(report("3", "RX-77120", weight, happened("MDC_EVT_PUMP_DELIV_STOP"), segment("1.5")))
+	if got := counted(); got != "1.714286 ug/kg" {
+		t.Errorf("said again: %s", got)
 	}
 }
 
