@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/myelin-health/myelin/device"
 	"github.com/myelin-health/myelin/guard/envelope"
 	"github.com/myelin-health/myelin/guard/front"
 )
@@ -91,6 +92,14 @@ func (c *Configuration) Risks() (risks []Risk) {
 		if len(s.Fronts) == 0 {
 			add(s.Device.line, "device %s stands behind no front", s.Device.ID)
 		}
+		if e := s.Device.Envelope; e != nil {
+			if e.Therapies.Has(device.DrugInfusion) && (e.Weight.IsNone() || e.Concentration.IsNone()) {
+				add(s.Device.line, "device %s: its envelope states no weight or no concentration, so that each order's own count: who says ten times the weight, or a tenth of the concentration, has ten times the flow pass", s.Device.ID)
+			}
+			if e.Interruption != 0 && !withholds(e) {
+				add(s.Device.line, "device %s: its envelope has an interruption, and neither a lowest sum nor a least rate: what is nearly nothing is no interruption", s.Device.ID)
+			}
+		}
 		if e := s.Device.Envelope; e != nil && waits(e) {
 			switch {
 			case c.Page == nil:
@@ -132,4 +141,22 @@ func everywhere(address string) bool {
 	}
 	a, err := netip.ParseAddr(host)
 	return err == nil && a.IsUnspecified()
+}
+
+// withholds reports whether an envelope refuses a rate that is nearly nothing.
+func withholds(e *envelope.Envelope) bool {
+	for _, s := range e.Sums {
+		if !s.Lowest.IsNone() {
+			return true
+		}
+	}
+	for _, l := range e.Verbs {
+		switch l.Verb {
+		case device.SetInfusionRate, device.SetBasalRate, device.SetTemporaryBasal:
+			if l.Min.IsNone() {
+				return false
+			}
+		}
+	}
+	return true
 }
