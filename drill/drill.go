@@ -74,16 +74,18 @@ func (w *world) run(ctx context.Context, row *Row, chosen []string) (report.Dril
 	for _, name := range report.DrillParts {
 		mark := row.Promises[name]
 		c := report.DrillCell{Result: report.DrillNotRun}
+		asked := slices.Contains(chosen, name)
 		switch run := parts[name]; {
-		case !slices.Contains(chosen, name) || mark == "-":
+		case mark == "-":
 		case run == nil:
 			c.Result = report.DrillNotBuilt
+		case !asked:
 		default:
 			if c, err = run(ctx, w, row); err != nil {
 				return out, fmt.Errorf("%s: %w", name, err)
 			}
 		}
-		c.Mark, c.Promised = mark, mark == "Y"
+		c.Mark, c.Promised, c.Chosen = mark, mark == "Y", asked
 		out.Parts[name] = c
 	}
 	return out, ctx.Err()

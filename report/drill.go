@@ -63,6 +63,8 @@ type DrillCell struct {
 	// attack comes to where it is not.
 	Topology string `json:"topology,omitempty"` // sole-path or bypassable
 	Residual string `json:"residual,omitempty"` // succeeded or failed
+
+	Chosen bool `json:"-"` // the part was asked for
 }
 
 // Holds reports whether the part did something about the attack.
@@ -72,7 +74,7 @@ func (c *DrillCell) Holds() bool {
 
 // broken reports whether a promise was run and does not hold.
 func (c *DrillCell) broken() bool {
-	return c.Promised && (c.Result == DrillFailed || c.Result == DrillNotBuilt)
+	return c.Promised && c.Chosen && (c.Result == DrillFailed || c.Result == DrillNotBuilt)
 }
 
 // Broken returns what does not hold, as in "A05 guard", and the rows whose attack
@@ -98,7 +100,7 @@ func (d *Drill) answer() string {
 	promised, kept := 0, 0
 	for i := range d.Rows {
 		for _, c := range d.Rows[i].Parts {
-			if c.Promised && c.Result != DrillNotRun {
+			if c.Promised && c.Chosen && c.Result != DrillNotRun {
 				promised++
 				if c.Holds() {
 					kept++
@@ -189,10 +191,10 @@ func DrillText(w io.Writer, d *Drill, width int) error {
 	return b.Flush()
 }
 
-// run are the parts that were run at all.
+// run are the parts that were asked for.
 func (d *Drill) run() []string {
 	return slices.DeleteFunc(slices.Clone(DrillParts), func(p string) bool {
-		return !slices.ContainsFunc(d.Rows, func(r DrillRow) bool { return r.Parts[p].Result != DrillNotRun })
+		return !slices.ContainsFunc(d.Rows, func(r DrillRow) bool { return r.Parts[p].Chosen })
 	})
 }
 
@@ -225,7 +227,7 @@ func (r *DrillRow) text(b *bufio.Writer, width int) {
 	say("bare", r.Unprotected, r.How)
 	for _, p := range DrillParts {
 		c := r.Parts[p]
-		if c.Result == DrillNotRun {
+		if c.Result == DrillNotRun || !c.Chosen {
 			continue
 		}
 		how := c.How
@@ -295,7 +297,7 @@ func DrillHTML(w io.Writer, d *Drill) error {
 			case c.Holds():
 				cell.Class = "holds"
 			}
-			if c.Promised && c.Result != DrillNotRun {
+			if c.Promised && c.Chosen && c.Result != DrillNotRun {
 				promised[i]++
 				if c.Holds() {
 					kept[i]++

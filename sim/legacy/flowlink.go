@@ -392,7 +392,7 @@ var forgedOrder = Attack{
 		case err == nil && !accepted:
 			err = errRefused
 		}
-		return result("an order of 4 ug/kg/min accepted", nil, broken(err))
+		return result("an order of 4 ug/kg/min received (whether it is given, the pump or the application answer says)", nil, broken(err))
 	},
 	hurt: hurt(func(b, a FlowLinkState, _ []byte) (bool, string) {
 		highest := max(a.Pump3.Flow, a.Pump3.Proposed)
