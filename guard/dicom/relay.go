@@ -122,6 +122,9 @@ func (d *direction) run() {
 			n, err = read(d.buf[d.n:]) // a record; several are written at once
 		}
 		if d.n > before || err == nil {
+			if d.n-before < 1<<14 { // the peer may wait for it; of a stream that runs it would make more and smaller segments
+				d.src.conn.Acknowledge()
+			}
 			continue // an error comes again
 		}
 		var e net.Error
@@ -247,7 +250,7 @@ func (d *direction) unit(b []byte, flush func(int) error, off int) (int, error) 
 	n := int(binary.BigEndian.Uint32(b[2:]))
 	switch t := dicom.PDUType(b[0]); {
 	case t == dicom.PDataTF && n >= headerBytes:
-		if len(b) < 2*headerBytes {
+		if len(b) < min(n, headerBytes+1)+headerBytes { // the headers go on together with what follows them
 			return 0, nil
 		}
 		if d.toDevice && n > d.a.p.pduBytes && d.a.refused("P-DATA-TF", "", "a PDU is longer than its bound") {

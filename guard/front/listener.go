@@ -14,6 +14,7 @@ import (
 	"net"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -36,6 +37,7 @@ type Conn struct {
 	drained  atomic.Bool  // the front stops: nothing new begins
 	own      bool         // of [Listener.Own]; guarded by the listener
 	now      func() time.Time
+	system   syscall.RawConn // below TLS
 }
 
 // ErrDraining is what a connection reads between two messages when its front stops.
@@ -45,7 +47,23 @@ var ErrDraining = errors.New("front: the guard stops")
 // front's limits.
 func NewConn(c net.Conn, s *Settings, now func() time.Time) *Conn {
 	host, _, _ := net.SplitHostPort(c.RemoteAddr().String())
-	return &Conn{Conn: c, Peer: device.Address{Kind: device.IP, Value: host}, Settings: s, now: now}
+	return &Conn{Conn: c, Peer: device.Address{Kind: device.IP, Value: host}, Settings: s, now: now, system: system(c)}
+}
+
+// system is the connection as the operating system has it, below whatever is made
+// of it here; nil when it is none of its.
+func system(c net.Conn) (raw syscall.RawConn) {
+	for {
+		outer, ok := c.(interface{ NetConn() net.Conn })
+		if !ok {
+			break
+		}
+		c = outer.NetConn()
+	}
+	if s, ok := c.(syscall.Conn); ok {
+		raw, _ = s.SyscallConn()
+	}
+	return raw
 }
 
 // Actor names who is at the other end by what it proved: "cert-" and sixteen
@@ -72,6 +90,16 @@ func (c *Conn) Names() []string {
 		names = append(names, cn)
 	}
 	return names
+}
+
+// Acknowledge has the system acknowledge what was read at once. It delays that
+// otherwise (RFC 1122 section 4.2.3.2), in the hope of an answer that carries it, and a
+// peer whose own system waits for it before it sends another small segment (RFC 896),
+// as DCMTK's does between the header of a PDU and its body, stands still for 40 ms.
+func (c *Conn) Acknowledge() {
+	if c.system != nil {
+		c.system.Control(acknowledge)
+	}
 }
 
 // CloseWrite says that nothing more will be sent, by the end of TLS's stream or of TCP's.
@@ -256,9 +284,9 @@ func Draining(ctx context.Context) <-chan struct{} {
 
 func (l *Listener) serve(ctx context.Context, raw net.Conn) {
 	s := l.Settings()
-	host, _, _ := net.SplitHostPort(raw.RemoteAddr().String())
-	c := &Conn{Conn: raw, Peer: device.Address{Kind: device.IP, Value: host}, Settings: s, now: l.Env.Now}
+	c := NewConn(raw, s, l.Env.Now)
 	defer raw.Close()
+	host := c.Peer.Value
 	if why := l.enter(c, host); why != "" {
 		l.Env.Refused(s, c.Peer, "connect", "", why)
 		return

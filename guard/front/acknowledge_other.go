@@ -1,0 +1,9 @@
+// SPDX-FileCopyrightText: 2026 The Myelin authors
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build !linux
+
+package front
+
+// acknowledge does nothing: the system acknowledges in its own time.
+func acknowledge(uintptr) {}
