@@ -20,9 +20,9 @@ import (
 )
 
 const (
-	// bufferBytes is what one direction reads into. Two of them, one for TLS to read
-	// ahead into, and the command sets
-	// that are kept, 64 KiB each at most, are what an association takes.
+	// bufferBytes is what one direction reads into, and likewise what its TLS reads
+	// ahead into. Four of them, and the command sets that are kept, 64 KiB each at most,
+	// are what an association takes.
 	bufferBytes = 128 << 10
 	// headerBytes is a PDU's header, and likewise that of a fragment in it.
 	headerBytes = 6
@@ -81,7 +81,6 @@ type association struct {
 	lists           *lists
 	expected        bool // it follows from another, and is for nothing else
 	limiter         *rate.Limiter
-	ahead           []byte // for the acceptor's TLS to read into
 	caller          side
 	acceptor        side
 	forth, back     direction // from the caller, and to it
@@ -111,6 +110,7 @@ type side struct {
 	conn    *front.Conn
 	device  bool
 	maximum uint32 // longest P-DATA-TF that it receives; 0 is no limit
+	ahead   []byte // for its TLS to read into
 
 	mu         sync.Mutex // what follows
 	midPDU     bool       // a PDU of which not all is sent
@@ -220,15 +220,12 @@ func (f *Front) handle(ctx context.Context, c *front.Conn) {
 	a.forth = direction{a: a, src: &a.caller, dst: &a.acceptor, toDevice: p.Server, requests: &a.requests[0], answers: &a.requests[1]}
 	a.back = direction{a: a, src: &a.acceptor, dst: &a.caller, toDevice: !p.Server, requests: &a.requests[1], answers: &a.requests[0]}
 	a.touch()
-	for _, d := range []*direction{&a.forth, &a.back} {
+	for _, b := range []*[]byte{&a.forth.buf, &a.back.buf, &a.caller.ahead, &a.acceptor.ahead} {
 		buf := buffers.Get().(*[bufferBytes]byte)
 		defer buffers.Put(buf)
-		d.buf = buf[:]
+		*b = buf[:]
 	}
-	ahead := buffers.Get().(*[bufferBytes]byte)
-	defer buffers.Put(ahead)
-	a.caller.conn.ReadAhead(ahead[:bufferBytes/2])
-	a.ahead = ahead[bufferBytes/2:]
+	c.ReadAhead(a.caller.ahead)
 	stop := context.AfterFunc(ctx, func() { a.abort(notSpecified); a.close() })
 	defer stop()
 	defer a.over()
@@ -428,7 +425,7 @@ func (a *association) dial() error {
 		return err
 	}
 	a.acceptor.conn = front.NewConn(c, &a.p.Settings, a.env.Now)
-	a.acceptor.conn.ReadAhead(a.ahead)
+	a.acceptor.conn.ReadAhead(a.acceptor.ahead)
 	return nil
 }
 
