@@ -44,6 +44,8 @@ type direction struct {
 	answers  *map[uint16]func() // that wait for what goes this way
 	buf      []byte
 	n        int // bytes of buf that were read and are not dealt with
+	off      int // those before it are being dealt with
+	kept     int // those from here to off are to go on as they are
 
 	raw     bool // it is not understood any more, and passes as it is
 	pdu     int  // bytes of the P-DATA-TF PDU behind the fragment in hand
@@ -170,126 +172,112 @@ func (d *direction) forward(b []byte) error {
 
 // take deals with what was read.
 func (d *direction) take() error {
-	start, off := 0, 0 // buf[start:off] is to go on as it is
-	flush := func(to int) error {
-		b := d.buf[start:to]
-		start = to
-		if len(b) == 0 {
-			return nil
+	d.kept, d.off = 0, 0
+	for more := true; more; {
+		var err error
+		if more, err = d.step(); err != nil {
+			return err
 		}
-		return d.forward(b)
 	}
-	var err error
-	for err == nil {
-		b := d.buf[off:d.n]
-		switch {
-		case d.raw:
-			off = d.n
-			b = nil
-		case d.pdv > 0 && len(b) > 0:
-			n := min(len(b), d.pdv)
-			held := d.control&isCommand != 0 || d.swallow
-			if d.control&isCommand != 0 {
-				d.command = append(d.command, b[:n]...)
-			}
-			off += n
-			if held {
-				start = off
-			}
-			if d.pdv -= n; d.pdv == 0 {
-				err = d.fragmentEnd(flush, off)
-			}
-			continue
-		case d.pdv > 0:
-		case d.pdu > 0 && len(b) >= headerBytes:
-			if err = d.fragment(b, flush, off, &start); err == nil {
-				off += headerBytes
-				if d.raw {
-					off -= headerBytes
-				} else if d.pdv == 0 {
-					err = d.fragmentEnd(flush, off)
-				}
-			}
-			continue
-		case d.pdu > 0:
-		case len(b) > 0:
-			var n int
-			if n, err = d.unit(b, flush, off); n > 0 {
-				off += n
-				continue
-			}
-			if d.raw {
-				continue
-			}
-		}
-		break
-	}
-	if err == nil {
-		err = flush(off)
-	}
-	if err != nil {
+	if err := d.flush(d.off); err != nil {
 		return err
 	}
-	d.consume(off)
+	d.consume(d.off)
 	return nil
 }
 
-// unit reads the header of a P-DATA-TF PDU, or another PDU whole, and returns
-// its length; 0 when more has to come.
-func (d *direction) unit(b []byte, flush func(int) error, off int) (int, error) {
-	d.begin()
-	lost := func(reason uint8, why string) error {
-		if err := flush(off); err != nil { // what came before it was in order
-			return err
-		}
-		return d.lost(reason, why)
+// flush sends on what was kept before an offset of buf.
+func (d *direction) flush(to int) error {
+	b := d.buf[d.kept:to]
+	d.kept = to
+	if len(b) == 0 {
+		return nil
 	}
+	return d.forward(b)
+}
+
+// step deals with a PDU's header, a fragment's, or what there is of a fragment. It
+// reports false when more has to come first.
+func (d *direction) step() (bool, error) {
+	b := d.buf[d.off:d.n]
+	switch {
+	case d.raw:
+		d.off = d.n
+		return false, nil
+	case len(b) == 0:
+		return false, nil
+	case d.pdv > 0:
+		n := min(len(b), d.pdv)
+		d.off += n
+		if d.control&isCommand != 0 {
+			d.command = append(d.command, b[:n]...)
+		}
+		if d.control&isCommand != 0 || d.swallow {
+			d.kept = d.off
+		}
+		if d.pdv -= n; d.pdv == 0 {
+			return true, d.fragmentEnd()
+		}
+		return true, nil
+	case d.pdu == 0:
+		return d.unit(b)
+	case len(b) < headerBytes:
+		return false, nil
+	}
+	return true, d.fragment(b)
+}
+
+// unit reads the header of a P-DATA-TF PDU, or another PDU whole. It reports
+// false when more has to come first.
+func (d *direction) unit(b []byte) (bool, error) {
+	d.begin()
 	if len(b) < headerBytes {
-		return 0, nil
+		return false, nil
 	}
 	n := int(binary.BigEndian.Uint32(b[2:]))
 	switch t := dicom.PDUType(b[0]); {
 	case t == dicom.PDataTF && n >= headerBytes:
 		if len(b) < min(n, headerBytes+1)+headerBytes { // the headers go on together with what follows them
-			return 0, nil
+			return false, nil
 		}
 		if d.toDevice && n > d.a.p.pduBytes && d.a.refused("P-DATA-TF", "", "a PDU is longer than its bound") {
-			if err := flush(off); err != nil {
-				return 0, err
+			if err := d.flush(d.off); err != nil {
+				return false, err
 			}
-			return 0, d.a.abort(invalidPDU)
+			return false, d.a.abort(invalidPDU)
 		}
-		d.pdu, d.header = n, off
+		d.pdu, d.header = n, d.off
 		d.single = int(binary.BigEndian.Uint32(b[headerBytes:]))+4 == n
-		return headerBytes, nil
+		d.off += headerBytes
+		return true, nil
 	case (t == dicom.ReleaseRQ || t == dicom.ReleaseRP || t == dicom.Abort) && n == 4:
 		if len(b) < headerBytes+n {
-			return 0, nil
+			return false, nil
 		}
 		if d.state != between && t != dicom.Abort {
-			return 0, lost(unexpected, "a message is not whole")
+			return true, d.lost(d.off, unexpected, "a message is not whole")
 		}
 		d.command, d.state, d.swallow = nil, between, false
 		if t != dicom.ReleaseRQ {
 			d.a.released.Store(true)
 		}
-		d.end()
-		return headerBytes + n, nil
 	case (t == dicom.AssociateAC || t == dicom.AssociateRJ) && !d.a.known && d == &d.a.back && n <= maxAssociate:
 		// The answer to a request of the device that nobody could read.
 		if len(b) < headerBytes+n {
-			return 0, nil
+			return false, nil
 		}
-		d.end()
-		return headerBytes + n, nil
 	case t >= dicom.AssociateRQ && t <= dicom.Abort:
-		return 0, lost(unexpected, "a PDU has no place here")
+		return true, d.lost(d.off, unexpected, "a PDU has no place here")
+	default:
+		return true, d.lost(d.off, unrecognized, "not DICOM")
 	}
-	return 0, lost(unrecognized, "not DICOM")
+	d.end()
+	d.off += headerBytes + n
+	return true, nil
 }
 
-// fragment reads the header of a fragment, at off of buf.
-func (d *direction) fragment(b []byte, flush func(int) error, off int, start *int) error {
+// fragment reads the header of a fragment.
+func (d *direction) fragment(b []byte) error {
 	n := int(binary.BigEndian.Uint32(b))
 	id, control := b[4], b[5]
 	command := control&isCommand != 0
@@ -308,15 +296,12 @@ func (d *direction) fragment(b []byte, flush func(int) error, off int, start *in
 	case command && len(d.command)+n-2 > maxCommand:
 		why = "a command set is too long"
 	}
-	cut := off
+	cut := d.off
 	if d.header >= 0 {
 		cut = d.header
 	}
 	if why != "" {
-		if err := flush(cut); err != nil {
-			return err
-		}
-		return d.lost(invalidPDU, why)
+		return d.lost(cut, invalidPDU, why)
 	}
 	d.begin()
 	if !command {
@@ -324,17 +309,18 @@ func (d *direction) fragment(b []byte, flush func(int) error, off int, start *in
 		if d.size > d.a.p.objectBytes && d.toDevice && !d.large {
 			d.large = true
 			if d.a.refused(d.label(), "", "the object is longer than its bound") {
-				flush(cut)
+				d.flush(cut)
 				return d.a.abort(notSpecified)
 			}
 		}
 	}
 	if command || d.swallow || !d.single {
-		if err := flush(cut); err != nil {
+		if err := d.flush(cut); err != nil {
 			return err
 		}
-		*start = off + headerBytes
+		d.kept = d.off + headerBytes
 	}
+	d.off += headerBytes
 	if d.state == between {
 		d.state, d.context, d.size, d.large = inCommand, id, 0, false
 	}
@@ -344,28 +330,30 @@ func (d *direction) fragment(b []byte, flush func(int) error, off int, start *in
 		h := dicom.AppendData(make([]byte, 0, 2*headerBytes), id, false, control&isLast != 0, nil)
 		binary.BigEndian.PutUint32(h[2:], uint32(4+n))
 		binary.BigEndian.PutUint32(h[6:], uint32(n))
-		return d.forward(h)
+		if err := d.forward(h); err != nil {
+			return err
+		}
+	}
+	if d.pdv == 0 {
+		return d.fragmentEnd()
 	}
 	return nil
 }
 
 // fragmentEnd is called behind the last byte of a fragment.
-func (d *direction) fragmentEnd(flush func(int) error, off int) error {
+func (d *direction) fragmentEnd() error {
 	if d.control&isLast == 0 {
 		return nil
 	}
 	if d.control&isCommand != 0 {
 		return d.whole()
 	}
-	// What is before off is written while it is still known to be inside a message;
-	// that the message is over lets answers of ours follow.
-	if !d.swallow {
-		d.state = between
-		if err := flush(off); err != nil {
-			return err
-		}
+	// That the message is over lets answers of ours follow.
+	d.state = between
+	if err := d.flush(d.off); err != nil {
+		return err
 	}
-	d.state, d.swallow = between, false
+	d.swallow = false
 	d.end()
 	return nil
 }
@@ -391,9 +379,13 @@ func (d *direction) end() {
 	d.a.settle(-1)
 }
 
-// lost is called at a PDU that has no place. Towards the device that is the end
-// of the association; from it, everything passes as it is from now on.
-func (d *direction) lost(reason uint8, why string) error {
+// lost is called at a PDU that has no place, which begins at an offset of buf; what
+// came before it was in order. Towards the device that is the end of the
+// association; from it, everything passes as it is from now on.
+func (d *direction) lost(at int, reason uint8, why string) error {
+	if err := d.flush(at); err != nil {
+		return err
+	}
 	if d.toDevice && d.a.refused("P-DATA-TF", "", why) {
 		return d.a.abort(reason)
 	}
@@ -455,7 +447,7 @@ func (d *direction) whole() error {
 		}
 	}
 	if err != nil {
-		return d.lost(invalidPDU, "a command set cannot be read")
+		return d.lost(d.off, invalidPDU, "a command set cannot be read")
 	}
 	d.op = c.Field.Operation()
 	d.swallow = false
