@@ -8,6 +8,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/hex"
+	"maps"
 	"net"
 	"net/url"
 	"slices"
@@ -102,7 +103,7 @@ var services = map[string][]dicom.Service{
 	"unified-procedure-step": {dicom.UnifiedProcess},
 }
 
-var serviceNames = []string{"verification", "storage", "results", "query-retrieve", "worklist", "procedure-step", "storage-commitment", "printing", "unified-procedure-step"}
+var serviceNames = slices.Sorted(maps.Keys(services))
 
 // uncompressed are the transfer syntaxes of native pixel data.
 var uncompressed = []string{"1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2"}
