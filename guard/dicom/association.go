@@ -24,6 +24,8 @@ const (
 	// ahead into. Four of them, and the command sets that are kept, 64 KiB each at most,
 	// are what an association takes.
 	bufferBytes = 128 << 10
+	// recordBytes is the longest content of a TLS record (RFC 8446 section 5.1).
+	recordBytes = 1 << 14
 	// headerBytes is a PDU's header, and likewise that of a fragment in it.
 	headerBytes = 6
 	// maxAssociate bounds an A-ASSOCIATE PDU, as in proto/dicom.
@@ -59,6 +61,8 @@ const (
 	byPresentation = 3
 	unknownCalling = 3 // reasons of an A-ASSOCIATE-RJ by the user
 	unknownCalled  = 7
+	congestion     = 1 // reasons by the presentation-related provider: temporary congestion
+	localLimit     = 2 // local limit exceeded
 )
 
 // Results of a presentation context (PS3.8 section 9.3.3.2).
@@ -320,7 +324,7 @@ func (a *association) negotiate() bool {
 	}
 	if why := a.f.enter(a.p, a.calling); why != "" {
 		a.refused("A-ASSOCIATE", a.called, why) // a bound holds in every mode
-		return a.reject(transient, byPresentation, 2)
+		return a.reject(transient, byPresentation, localLimit)
 	}
 	ok := a.accept(pdu, &rq)
 	if !ok {
@@ -459,14 +463,14 @@ func (a *association) accept(pdu []byte, rq *dicom.Association) bool {
 		return false
 	}
 	if a.dial() != nil {
-		return a.reject(transient, byPresentation, 1)
+		return a.reject(transient, byPresentation, congestion)
 	}
 	out := pdu
 	if limit := a.lower(a.caller.device, rq.MaximumLength); changed || limit != 0 {
 		out = dicom.AppendRevised(nil, pdu, proposed, limit)
 	}
 	if _, err := a.acceptor.conn.Write(out); err != nil {
-		return a.reject(transient, byPresentation, 1)
+		return a.reject(transient, byPresentation, congestion)
 	}
 	ids := make([]uint8, len(rq.Contexts)) // rq aliases the buffer: consume it last
 	for i := range rq.Contexts {
@@ -549,7 +553,7 @@ func (a *association) answer(ids, left []uint8) bool {
 	if err != nil {
 		if a.back.n == 0 || !errors.Is(err, errNotDICOM) && !isSyntax(err) {
 			a.acceptor.abort(notSpecified, true)
-			return a.reject(transient, byPresentation, 1) // no answer
+			return a.reject(transient, byPresentation, congestion) // no answer
 		}
 		if a.back.toDevice && a.refused("A-ASSOCIATE", a.called, "not DICOM") {
 			a.abort(unrecognized)

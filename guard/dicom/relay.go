@@ -120,13 +120,10 @@ func (d *direction) run() {
 		}
 		before := d.n
 		n, err := read(d.buf[d.n:])
-		for d.n += n; err == nil && len(d.buf)-d.n >= 1<<14 && d.src.conn.Ahead(); d.n += n {
+		for d.n += n; err == nil && len(d.buf)-d.n >= recordBytes && d.src.conn.Ahead(); d.n += n {
 			n, err = read(d.buf[d.n:]) // a record; several are written at once
 		}
 		if d.n > before || err == nil {
-			if d.n-before < 1<<14 { // the peer may wait for it; of a stream that runs it would make more and smaller segments
-				d.src.conn.Acknowledge()
-			}
 			continue // an error comes again
 		}
 		var e net.Error

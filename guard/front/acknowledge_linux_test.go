@@ -4,31 +4,33 @@
 package front
 
 import (
-	"crypto/tls"
+	"io"
 	"net"
 	"syscall"
 	"testing"
-	"time"
 )
 
-// TestAcknowledge: below TLS it is the socket that is told, and a connection that
-// is none of the system's does without.
-func TestAcknowledge(t *testing.T) {
-	s := start(t, nil)
-	c := NewConn(tls.Client(&ending{Conn: s.dial(t)}, &tls.Config{ServerName: "peer"}), &Settings{}, time.Now)
+// TestAcknowledgeSocket: it is a socket's own option that says so.
+func TestAcknowledgeSocket(t *testing.T) {
+	st := start(t, nil)
+	c := st.dial(t)
+	s := newSocket(c)
 	quick := func() (v int) {
-		c.system.Control(func(fd uintptr) { v, _ = syscall.GetsockoptInt(int(fd), syscall.IPPROTO_TCP, syscall.TCP_QUICKACK) })
+		s.system.Control(func(fd uintptr) { v, _ = syscall.GetsockoptInt(int(fd), syscall.IPPROTO_TCP, syscall.TCP_QUICKACK) })
 		return v
 	}
-	c.system.Control(func(fd uintptr) { syscall.SetsockoptInt(int(fd), syscall.IPPROTO_TCP, syscall.TCP_QUICKACK, 0) })
+	s.system.Control(func(fd uintptr) { syscall.SetsockoptInt(int(fd), syscall.IPPROTO_TCP, syscall.TCP_QUICKACK, 0) })
 	if quick() != 0 {
 		t.Fatal("acknowledgements were not delayed")
 	}
-	if c.Acknowledge(); quick() != 1 {
-		t.Error("acknowledgements are delayed still")
+	io.WriteString(s, "hello\n")
+	if _, err := s.Read(make([]byte, 16)); err != nil || quick() != 1 {
+		t.Errorf("%v, or acknowledgements are delayed still", err)
 	}
 	near, far := net.Pipe()
 	defer near.Close()
 	defer far.Close()
-	NewConn(near, &Settings{}, time.Now).Acknowledge()
+	if newSocket(near).system != nil {
+		t.Error("a pipe is none of the system's")
+	}
 }

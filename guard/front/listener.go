@@ -37,7 +37,6 @@ type Conn struct {
 	drained  atomic.Bool  // the front stops: nothing new begins
 	own      bool         // of [Listener.Own]; guarded by the listener
 	now      func() time.Time
-	system   syscall.RawConn // below TLS
 }
 
 // ErrDraining is what a connection reads between two messages when its front stops.
@@ -47,23 +46,7 @@ var ErrDraining = errors.New("front: the guard stops")
 // front's limits.
 func NewConn(c net.Conn, s *Settings, now func() time.Time) *Conn {
 	host, _, _ := net.SplitHostPort(c.RemoteAddr().String())
-	return &Conn{Conn: c, Peer: device.Address{Kind: device.IP, Value: host}, Settings: s, now: now, system: system(c)}
-}
-
-// system is the connection as the operating system has it, below whatever is made
-// of it here; nil when it is none of its.
-func system(c net.Conn) (raw syscall.RawConn) {
-	for {
-		outer, ok := c.(interface{ NetConn() net.Conn })
-		if !ok {
-			break
-		}
-		c = outer.NetConn()
-	}
-	if s, ok := c.(syscall.Conn); ok {
-		raw, _ = s.SyscallConn()
-	}
-	return raw
+	return &Conn{Conn: c, Peer: device.Address{Kind: device.IP, Value: host}, Settings: s, now: now}
 }
 
 // Actor names who is at the other end by what it proved: "cert-" and sixteen
@@ -90,16 +73,6 @@ func (c *Conn) Names() []string {
 		names = append(names, cn)
 	}
 	return names
-}
-
-// Acknowledge has the system acknowledge what was read at once. It delays that
-// otherwise (RFC 1122 section 4.2.3.2), in the hope of an answer that carries it, and a
-// peer whose own system waits for it before it sends another small segment (RFC 896),
-// as DCMTK's does between the header of a PDU and its body, stands still for 40 ms.
-func (c *Conn) Acknowledge() {
-	if c.system != nil {
-		c.system.Control(acknowledge)
-	}
 }
 
 // CloseWrite says that nothing more will be sent, by the end of TLS's stream or of TCP's.
@@ -284,16 +257,17 @@ func Draining(ctx context.Context) <-chan struct{} {
 
 func (l *Listener) serve(ctx context.Context, raw net.Conn) {
 	s := l.Settings()
-	c := NewConn(raw, s, l.Env.Now)
-	defer raw.Close()
+	below := newSocket(raw)
+	c := NewConn(below, s, l.Env.Now)
 	host := c.Peer.Value
+	defer raw.Close()
 	if why := l.enter(c, host); why != "" {
 		l.Env.Refused(s, c.Peer, "connect", "", why)
 		return
 	}
 	defer l.leave(c, host)
 	if s.Listen.TLS != nil {
-		t := tls.Server(&ending{Conn: raw}, s.Listen.TLS)
+		t := tls.Server(below, s.Listen.TLS)
 		hs, cancel := context.WithTimeout(ctx, s.Limits.Handshake)
 		err := t.HandshakeContext(hs)
 		cancel()
@@ -313,33 +287,61 @@ func (l *Listener) serve(ctx context.Context, raw net.Conn) {
 	l.Handle(ctx, c)
 }
 
-// An ending is a connection below TLS that notes its end, and may read ahead.
-type ending struct {
+// A socket is a connection as the system has it, below TLS if there is TLS. It
+// notes its end, has what it read acknowledged, and may read ahead.
+type socket struct {
 	net.Conn
-	seen  atomic.Bool
-	ahead []byte // what was read and not yet asked for; nil reads nothing ahead
-	room  []byte
+	system syscall.RawConn // nil: it is none of the system's
+	seen   atomic.Bool     // its end
+	ahead  []byte          // what was read and not yet asked for; nil reads nothing ahead
+	room   []byte
 }
 
-func (e *ending) Read(b []byte) (n int, err error) {
-	if len(e.ahead) == 0 {
+func newSocket(c net.Conn) *socket {
+	s := &socket{Conn: c}
+	if of, ok := c.(syscall.Conn); ok {
+		s.system, _ = of.SyscallConn()
+	}
+	return s
+}
+
+// Read has the system acknowledge at once what was all that had come. It delays that
+// otherwise (RFC 1122 section 4.2.3.2), in the hope of an answer that carries it, and a
+// peer whose own system waits for it before it sends another small segment (RFC 896),
+// as DCMTK's does between the header of a PDU and its body, stands still for 40 ms.
+func (s *socket) Read(b []byte) (n int, err error) {
+	if len(s.ahead) == 0 {
 		into := b
-		if len(b) < len(e.room) {
-			into = e.room
+		if len(b) < len(s.room) {
+			into = s.room
 		}
-		n, err = e.Conn.Read(into)
+		n, err = s.Conn.Read(into)
+		if s.system != nil && 0 < n && n < len(into) {
+			s.system.Control(acknowledge)
+		}
 		if errors.Is(err, io.EOF) {
-			e.seen.Store(true)
+			s.seen.Store(true)
 		}
-		if len(b) >= len(e.room) {
+		if len(b) >= len(s.room) {
 			return n, err
 		}
-		e.ahead = e.room[:n]
+		s.ahead = s.room[:n]
 	}
-	n = copy(b, e.ahead)
-	e.ahead = e.ahead[n:]
+	n = copy(b, s.ahead)
+	s.ahead = s.ahead[n:]
 	return n, err
 }
+
+// CloseWrite ends what is sent, where the connection can do that by itself.
+func (s *socket) CloseWrite() error {
+	if h, ok := s.Conn.(interface{ CloseWrite() error }); ok {
+		return h.CloseWrite()
+	}
+	return s.Close()
+}
+
+// NetConn returns the connection itself.
+func (s *socket) NetConn() net.Conn { return s.Conn }
 
 // maxRecord is more than the longest TLS record (RFC 8446 section 5.2).
 const maxRecord = 5 + 1<<14 + 256
@@ -349,8 +351,8 @@ const maxRecord = 5 + 1<<14 + 256
 // alone. It is called before whoever reads next. Without TLS it does nothing.
 func (c *Conn) ReadAhead(room []byte) {
 	if t, ok := c.Conn.(*tls.Conn); ok {
-		if e, ok := t.NetConn().(*ending); ok {
-			e.room = room
+		if s, ok := t.NetConn().(*socket); ok {
+			s.room = room
 		}
 	}
 }
@@ -359,15 +361,12 @@ func (c *Conn) ReadAhead(room []byte) {
 // not wait. It is for who reads.
 func (c *Conn) Ahead() bool {
 	if t, ok := c.Conn.(*tls.Conn); ok {
-		if e, ok := t.NetConn().(*ending); ok {
-			return len(e.ahead) >= maxRecord
+		if s, ok := t.NetConn().(*socket); ok {
+			return len(s.ahead) >= maxRecord
 		}
 	}
 	return false
 }
-
-// NetConn returns the connection itself.
-func (e *ending) NetConn() net.Conn { return e.Conn }
 
 // Cut reports whether the other side's stream, which ended with [io.EOF], was
 // cut: its connection ended and its TLS did not. crypto/tls takes both for an end,
@@ -380,8 +379,8 @@ func Cut(c net.Conn) bool {
 	if !ok {
 		return false
 	}
-	e, ok := t.NetConn().(*ending)
-	return ok && e.seen.Load()
+	s, ok := t.NetConn().(*socket)
+	return ok && s.seen.Load()
 }
 
 // tlsReason is why a handshake failed, in words of ours: the peer's bytes are not repeated.

@@ -15,6 +15,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -341,7 +342,7 @@ func TestReadAhead(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer near.Close()
-	secure := tls.Server(&ending{Conn: near}, &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{ours.Issue(t, "127.0.0.1")}})
+	secure := tls.Server(newSocket(near), &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{ours.Issue(t, "127.0.0.1")}})
 	if err := secure.HandshakeContext(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -370,5 +371,52 @@ func TestReadAhead(t *testing.T) {
 	}
 	if !bytes.Equal(got, said) {
 		t.Errorf("%d of %d bytes", len(got), len(said))
+	}
+}
+
+// A tape says what it was given, a piece a time, and counts how often the system is
+// told to acknowledge.
+type tape struct {
+	net.Conn
+	pieces []string
+	system
+}
+
+type system struct {
+	syscall.RawConn
+	acknowledged int
+}
+
+func (s *system) Control(func(uintptr)) error         { s.acknowledged++; return nil }
+func (c *tape) SyscallConn() (syscall.RawConn, error) { return &c.system, nil }
+func (*tape) Write([]byte) (int, error)               { return 0, io.ErrClosedPipe }
+func (c *tape) Read(b []byte) (int, error) {
+	if len(c.pieces) == 0 {
+		return 0, io.EOF
+	}
+	n := copy(b, c.pieces[0])
+	c.pieces = c.pieces[1:]
+	return n, nil
+}
+
+// TestAcknowledge: what is all that has come is acknowledged at once, and what
+// fills the room is not, as more is there.
+func TestAcknowledge(t *testing.T) {
+	c := &tape{pieces: []string{"four", "eight---", "three", "end"}}
+	s := newSocket(c)
+	b := make([]byte, 8)
+	for i, want := range []int{1, 1, 2, 3, 3} {
+		s.Read(b)
+		if c.acknowledged != want {
+			t.Errorf("after read %d: acknowledged %d times, want %d", i, c.acknowledged, want)
+		}
+	}
+	c.pieces = []string{"four", "sixteen---------"}
+	s.room = make([]byte, 16)
+	for i, want := range []int{4, 4, 4} { // the last has what was read ahead
+		s.Read(b)
+		if c.acknowledged != want {
+			t.Errorf("after read %d ahead: acknowledged %d times, want %d", i, c.acknowledged, want)
+		}
 	}
 }

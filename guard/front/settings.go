@@ -217,15 +217,19 @@ func (s *Settings) Dial(ctx context.Context) (net.Conn, error) {
 	defer cancel()
 	var d net.Dialer
 	c, err := d.DialContext(ctx, "tcp", s.Forward.Address)
-	if err != nil || s.Forward.TLS == nil {
-		return c, err
+	if err != nil {
+		return nil, err
+	}
+	below := newSocket(c)
+	if s.Forward.TLS == nil {
+		return below, nil
 	}
 	config := s.Forward.TLS
 	if config.ServerName == "" {
 		config = config.Clone()
 		config.ServerName, _, _ = net.SplitHostPort(s.Forward.Address)
 	}
-	t := tls.Client(&ending{Conn: c}, config)
+	t := tls.Client(below, config)
 	if err := t.HandshakeContext(ctx); err != nil {
 		c.Close()
 		return nil, fmt.Errorf("tls: %w", err)
