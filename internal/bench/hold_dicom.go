@@ -35,7 +35,7 @@ func holdDICOM(dir string, rounds int) error {
 		rate := v[way+"-MB/s"]
 		fmt.Printf("%-22s %10.0f %9.0f%%\n", way, rate, 100*rate/v["direct-MB/s"])
 	}
-	fmt.Printf("memory of the front for an association under way: %.0f KB; beside %s\n", v["KB/association"], version("stunnel4", "-version"))
+	fmt.Printf("the front: %.0f ms of the processor for an object, %.0f KB of memory for an association under way; beside %s\n", v["CPU-ms/object"], v["KB/association"], version("stunnel4", "-version"))
 	return nil
 }
 
