@@ -52,7 +52,11 @@ func coapKind() kind {
 	k := kindOf(coap.Keys, coap.Read, coap.New, nil)
 	k.network, k.alone = "udp", true
 	k.emergencies = func(f front.Front) (all []emergency) {
-		for _, e := range f.(*coap.Front).Emergencies() {
+		s, ok := f.(*coap.Front)
+		if !ok { // before a device that calls nothing is opened
+			return nil
+		}
+		for _, e := range s.Emergencies() {
 			all = append(all, emergency{e.Device, e.Actor, e.Until})
 		}
 		return all

@@ -357,7 +357,7 @@ func TestLikeAnImplant(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer i.Close()
-	own, err := authenticator(&w.guardKey)
+	own, err := authenticator(&w.guardKey, false)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -315,7 +315,7 @@ func guard(dir string, therapies device.Therapy, env *front.Env) (*Front, *gate.
 		People: []gate.Person{{ID: "JR", Role: envelope.Nurse}},
 	})
 	env.Gate, env.Metrics, env.Learned, env.State = g, front.NewMetrics(prometheus.NewRegistry()), new(front.Learned), filepath.Join(dir, "state")
-	return New(env, p), g, b, nil
+	return newFront(env, p), g, b, nil
 }
 
 func (w *world) now() time.Time {

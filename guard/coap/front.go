@@ -150,8 +150,16 @@ type Emergency struct {
 	Until  time.Time
 }
 
-// New makes a front of a policy that [Read] read.
-func New(env *front.Env, p *Policy) *Front {
+// New makes a front of a policy that [Read] read: a [*Front] before a device that is a
+// server, a [*Client] before one that is a client.
+func New(env *front.Env, p *Policy) front.Front {
+	if p.calls != nil {
+		return newClient(env, p)
+	}
+	return newFront(env, p)
+}
+
+func newFront(env *front.Env, p *Policy) *Front {
 	f := &Front{
 		env: env, began: env.Now(), turn: make(chan struct{}, 1), sessions: map[*coap.Session]*session{}, kept: map[*coap.Session][]byte{},
 		stops: map[device.Verb]time.Time{}, budgets: map[string]*budget{},
@@ -172,10 +180,13 @@ func (f *Front) adopt(p *Policy) {
 func (f *Front) policy() *Policy { return f.now.Load() }
 
 // Restarts reports whether a policy needs the front to be started anew: another
-// device, key, address, carrier or secret.
+// device, direction, key, server, address, carrier or secret.
 func (p *Policy) Restarts(was front.Policy) bool {
 	old, ok := was.(*Policy)
-	return !ok || p.Device != old.Device || p.public != old.public || p.address != old.address || p.carrier != old.carrier || string(p.secret) != string(old.secret)
+	if !ok || (p.calls == nil) != (old.calls == nil) || p.calls != nil && p.calls.server != old.calls.server {
+		return true
+	}
+	return p.Device != old.Device || p.public != old.public || p.address != old.address || p.carrier != old.carrier || string(p.secret) != string(old.secret)
 }
 
 // Update takes over another policy: whom it trusts, what is revoked, limits and the words

@@ -7,7 +7,9 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/binary"
+	"net"
 	"reflect"
+	"slices"
 	"testing"
 
 	"github.com/myelin-health/myelin/device"
@@ -99,6 +101,66 @@ func FuzzRequest(f *testing.F) {
 		}
 		if len(a.Payload) > maxFrame+pageBytes {
 			t.Fatalf("%d bytes", len(a.Payload))
+		}
+	})
+}
+
+// FuzzCalls has a front take whatever a device that is a client sends, and pass on
+// whatever its server answers.
+func FuzzCalls(f *testing.F) {
+	w := newWard(f)
+	addr := &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 9}
+	order := therapy.Request{Verb: device.CancelBolus}
+	seed := func(m, a protocol.Message) {
+		m.Token = []byte("t")
+		b, err := m.Append(nil)
+		if err != nil {
+			f.Fatal(err)
+		}
+		a.Type, a.Token = protocol.NonConfirmable, m.Token
+		c, err := a.Append(nil)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(b, c)
+	}
+	seed(post("/alarm", "low"), protocol.Message{Code: protocol.Changed})
+	seed(observe(0, "/settings"), coap.Response(protocol.Content, 60, []byte{0xa0}))
+	seed(get("/orders"), coap.Response(protocol.Content, 60, order.Append(nil)))
+	seed(post("/telemetry", "x"), coap.Response(protocol.NotFound, 0, []byte("words")))
+	f.Add([]byte("\x00"), []byte("\x50\x45\x00\x00\xff"))
+	f.Fuzz(func(t *testing.T, b, answer []byte) {
+		w.client.take(bytes.Clone(b), addr)
+		w.client.mu.Lock()
+		asked := len(w.client.asked)
+		w.client.mu.Unlock()
+		if asked > maxAnswered+maxKept+2*maxReadings {
+			t.Fatalf("%d requests are remembered", asked)
+		}
+		var m, a protocol.Message
+		if m.Parse(b) == nil && m.Code.Request() {
+			whole := forward(&m)
+			if _, err := whole.Append(nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if a.Parse(answer) != nil {
+			return
+		}
+		for _, d := range append(w.client.policy().calls.resources, declared{}) {
+			out, why := bounded(&d, &a)
+			if why == "" && len(out.Payload) > 0 {
+				o, ok := out.Options.Get(protocol.ContentFormat)
+				if n, _ := o.Uint(); !ok || !slices.Contains(d.formats, n) {
+					t.Fatalf("a payload of format %d passes at %s", n, d.path)
+				}
+			}
+			if _, err := out.Append(nil); why == "" && err != nil {
+				t.Fatal(err)
+			}
+		}
+		if out, why := bounded(nil, &a); why == "" && len(out.Payload) > 0 {
+			t.Fatal("a payload passes, and nothing is declared")
 		}
 	})
 }

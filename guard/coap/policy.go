@@ -50,12 +50,21 @@ type Policy struct {
 	bypassed  bool // the device listens to others, too
 
 	wakePeer, wakeAll int // a minute
+
+	calls *calls // of a device that is a client; nil: it is a server
 }
 
 // Keys are those of a CoAP front in guard.yaml, beside [front.Keys].
-var Keys = []string{"key", "trust", "peers", "revoked", "break-glass", "inside", "wake-ups"}
+var Keys = slices.Concat([]string{"key", "inside"}, serverKeys, clientKeys)
 
-var insideKeys = []string{"carrier", "path", "dialect", "therapy", "address", "own-address", "secret", "answer-within", "rate", "state", "topology"}
+var (
+	serverKeys = []string{"trust", "peers", "revoked", "break-glass", "wake-ups"}
+	clientKeys = []string{"server", "resources"}
+
+	insideKeys       = []string{"therapy", "topology"}
+	insideServerKeys = []string{"carrier", "path", "dialect", "address", "own-address", "secret", "answer-within", "rate", "state"}
+	insideClientKeys = []string{"from"}
+)
 
 const (
 	maxFile  = 64 << 10
@@ -66,9 +75,6 @@ const (
 func Read(r *strictyaml.Reader, s *strictyaml.Section, dir string) *Policy {
 	s.Only("a coap front", slices.Concat(front.Keys, Keys))
 	p := &Policy{Settings: front.ReadSettings(r, s, dir), quorum: 2, window: time.Hour, answer: 2 * time.Second, wakePeer: 12, wakeAll: 60}
-	if !p.Server && r.Err() == nil {
-		r.Fail(s.Get("protects"), "a coap front protects a server: an implant listens, and its alarms go back the way that was asked")
-	}
 	if p.Mode != front.Enforce && r.Err() == nil {
 		r.Fail(s.Get("mode"), "a coap front has nothing to observe: nobody spoke to the device this way before; leave mode out, and let the envelope say whether it enforces")
 	}
@@ -84,10 +90,16 @@ func Read(r *strictyaml.Reader, s *strictyaml.Section, dir string) *Policy {
 		if err != nil {
 			return err
 		}
-		p.key, err = authenticator(&k)
+		p.key, err = authenticator(&k, !p.Server)
 		p.public = k.Thumbprint()
 		return err
 	})
+	if !p.Server {
+		misplaced(r, s, serverKeys, "is of protects: server: a device that calls is asked nothing, and no token opens it")
+		p.readCalls(r, s, files)
+		return p
+	}
+	misplaced(r, s, clientKeys, "is of protects: client; with protects: server tokens say who may do what")
 	files.each(s.Need("trust", "the trust.json files of the authorities whose tokens count"), "trust", func(b []byte) error {
 		t, err := cwt.ParseTrust(b)
 		if err != nil {
@@ -134,8 +146,18 @@ func Read(r *strictyaml.Reader, s *strictyaml.Section, dir string) *Policy {
 	return p
 }
 
+// misplaced refuses keys that belong to the other direction.
+func misplaced(r *strictyaml.Reader, s *strictyaml.Section, keys []string, why string) {
+	for _, key := range keys {
+		if s.Has(key) && r.Err() == nil {
+			r.Fail(s.Get(key), "%s %s", key, why)
+		}
+	}
+}
+
 func (p *Policy) readInside(r *strictyaml.Reader, s *strictyaml.Section, files *files) {
-	in := r.Section(s.Need("inside", "how the device is reached"), "inside", insideKeys...)
+	in := r.Section(s.Need("inside", "how the device is reached"), "inside", slices.Concat(insideKeys, insideServerKeys, insideClientKeys)...)
+	misplaced(r, in, insideClientKeys, "is of protects: client; a device that is a server is at forward")
 	p.carrier = carrier(r.Word(in.Get("carrier"), "carrier", carriers))
 	p.address = p.Forward.Address
 	if pipe := p.carrier == unix || p.carrier == serial; pipe {
@@ -154,7 +176,7 @@ func (p *Policy) readInside(r *strictyaml.Reader, s *strictyaml.Section, files *
 	if in.Has("answer-within") {
 		p.answer = r.Duration(in.Get("answer-within"), "answer-within", 50*time.Millisecond, 8*time.Second)
 	}
-	p.bypassed = r.Word(in.Need("topology", "sole-path when the device listens to nobody but the guard, else bypassable"), "topology", []string{"sole-path", "bypassable"}) == 1
+	p.readTopology(r, in, "sole-path when the device listens to nobody but the guard, else bypassable")
 	if in.Has("secret") {
 		files.one(in.Get("secret"), "secret", true, func(b []byte) error {
 			if text, err := hex.DecodeString(string(bytes.TrimSpace(b))); err == nil {
@@ -171,18 +193,26 @@ func (p *Policy) readInside(r *strictyaml.Reader, s *strictyaml.Section, files *
 	case n != nil:
 		p.readDialect(r, n, in, files)
 	default:
-		for _, n := range r.List(in.Need("therapy", "what the device does, or a dialect that says so"), "therapy", 4) {
-			t, ok := device.ParseTherapy(r.Text(n, "therapy"))
-			if !ok && r.Err() == nil {
-				r.Fail(n, "no such therapy; insulin infusion and pacing are two")
-			}
-			p.therapies |= device.TherapiesOf(t)
-		}
+		p.readTherapies(r, in, "what the device does, or a dialect that says so")
 		for _, key := range []string{"address", "own-address", "rate", "state"} {
 			if in.Has(key) {
 				r.Fail(in.Get(key), "%s is of a dialect, and there is none: the device speaks CoAP", key)
 			}
 		}
+	}
+}
+
+func (p *Policy) readTopology(r *strictyaml.Reader, in *strictyaml.Section, hint string) {
+	p.bypassed = r.Word(in.Need("topology", hint), "topology", []string{"sole-path", "bypassable"}) == 1
+}
+
+func (p *Policy) readTherapies(r *strictyaml.Reader, in *strictyaml.Section, hint string) {
+	for _, n := range r.List(in.Need("therapy", hint), "therapy", 4) {
+		t, ok := device.ParseTherapy(r.Text(n, "therapy"))
+		if !ok && r.Err() == nil {
+			r.Fail(n, "no such therapy; insulin infusion and pacing are two")
+		}
+		p.therapies |= device.TherapiesOf(t)
 	}
 }
 
@@ -283,12 +313,16 @@ func read(name string, private bool) ([]byte, error) {
 	return b, err
 }
 
-// authenticator dresses the front's own key, which goes by its kid.
-func authenticator(k *cose.Key) (*edhoc.Authenticator, error) {
+// authenticator dresses the front's own key, which goes by its kid, or by its value where
+// it begins handshakes: a server need not have it in a list to read who calls.
+func authenticator(k *cose.Key, byValue bool) (*edhoc.Authenticator, error) {
 	kid := k.ID
 	if kid == nil {
 		t := k.Thumbprint()
 		kid = t[:8]
+	}
+	if byValue {
+		kid = nil
 	}
 	public := k.Public()
 	public.ID = nil

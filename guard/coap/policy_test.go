@@ -4,6 +4,7 @@
 package coap
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -38,7 +39,9 @@ func TestRead(t *testing.T) {
 	}
 	for _, test := range []struct{ from, to, want string }{
 		{"", "", ""},
-		{"protects: server", "protects: client", "6:13: a coap front protects a server"},
+		{"protects: server", "protects: client", "11:10: trust is of protects: server"},
+		{"trust: [trust.json]", "trust: [trust.json]\n  resources: [{path: /x}]", "12:14: resources is of protects: client"},
+		{"carrier: udp", "carrier: udp, from: [127.0.0.1]", "from is of protects: client"},
 		{"bypass: the wand", "bypass: the wand\n  mode: observe", "10:9: a coap front has nothing to observe"},
 		{"key: guard.key", "key: nowhere.key", "10:8: key cannot be used: no such file"},
 		{"key: guard.key", "key: others.key", "10:8: key cannot be used: others may read it (mode 0644)"},
@@ -85,6 +88,49 @@ func TestRead(t *testing.T) {
 		}
 		if err != nil && (strings.Contains(err.Error(), "3b1f06") || strings.Contains(err.Error(), "abcd")) {
 			t.Errorf("the error tells a secret or an address: %v", err)
+		}
+	}
+}
+
+// TestReadCalls: the same of a front before a client.
+func TestReadCalls(t *testing.T) {
+	w := newWard(t)
+	good := fmt.Sprintf(clientLines, "127.0.0.1:5683", "127.0.0.1:5684")
+	for _, test := range []struct{ from, to, want string }{
+		{"", "", ""},
+		{"{path: /telemetry}", "{path: telemetry}", "14:14: path has to begin with a slash"},
+		{"{path: /telemetry}", "{path: /alarm}", "15:14: there is a resource"},
+		{"observe: true", "observe: true, commands: true", "16:52: a notification may be kept back and come late"},
+		{"formats: [60], commands: true", "formats: [50], commands: true", "17:7: commands are read in content format 60 alone"},
+		{"formats: [60], commands: true", "commands: true", "17:7: commands are read in content format 60 alone"},
+		{"formats: [0, 60]", "formats: [70000]", "16:35: formats has to be a whole number from 0 to 65535"},
+		{", role: clinician", "", "12:11: server lacks the key role: there are commands"},
+		{"role: clinician", "role: king", "12:39: role has to be one of"},
+		{"key: server.key.pub", "key: nowhere", "12:17: key cannot be used: no such file"},
+		{"  server: {key: server.key.pub, role: clinician}\n", "", "lacks the key server"},
+		{"forward: 127.0.0.1:5684", "forward: {address: 127.0.0.1:5684, tls: {name: x}}", "8:12: EDHOC and OSCORE protect this front"},
+		{"  forward: 127.0.0.1:5684\n", "", "lacks the key forward"},
+		{"from: [127.0.0.1]", "from: [device.ward]", "18:19: from has to be an IP address"},
+		{"from: [127.0.0.1], ", "", "inside lacks the key from"},
+		{"therapy: insulin infusion, ", "", "inside lacks the key therapy"},
+		{"therapy: insulin infusion", "dialect: okapi-classic", "18:40: a dialect lays out what a radio tells its device"},
+		{"therapy: insulin infusion", "therapy: insulin infusion, carrier: serial", "18:67: a device that calls does so over udp"},
+		{"therapy: insulin infusion", "therapy: insulin infusion, carrier: udp", ""},
+		{"therapy: insulin infusion", "therapy: insulin infusion, secret: secret", "18:66: a secret is of a device that listens"},
+		{"therapy: insulin infusion", "therapy: insulin infusion, rate: basal", "18:64: rate is of protects: server"},
+		{"key: guard.key", "key: guard.key\n  wake-ups: {peer: 1}", "12:13: wake-ups is of protects: server"},
+		{"bypass: the wand in room 4", "bypass: the wand in room 4\n  mode: observe", "a coap front has nothing to observe"},
+	} {
+		file := w.write("other.yaml", []byte(strings.Replace(good, test.from, test.to, 1)))
+		p, err := readPolicy(file)
+		if test.want == "" {
+			if err != nil || p.Server || p.calls == nil || p.calls.role != device.Clinician || len(p.calls.resources) != 4 {
+				t.Errorf("%q: %+v, %v", test.to, p, err)
+			}
+			continue
+		}
+		if err == nil || !strings.Contains(err.Error(), test.want) {
+			t.Errorf("%q for %q: %v, without %q", test.to, test.from, err, test.want)
 		}
 	}
 }

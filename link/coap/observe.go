@@ -153,7 +153,14 @@ type Observation struct {
 // what [Observation.Next] returns first. When the peer does not offer that, the
 // first is the only one. It has to be closed.
 func (c *Conn) Observe(ctx context.Context, s *Session, path string) (*Observation, error) {
-	o := &Observation{c: c, s: s, plain: withOption(Request(coap.GET, path, 0, nil), coap.Observe, nil)}
+	return c.ObserveRequest(ctx, s, Request(coap.GET, path, 0, nil))
+}
+
+// ObserveRequest is [Conn.Observe] with a GET of the caller's: its options, but for an
+// Observe option, are those of the registration.
+func (c *Conn) ObserveRequest(ctx context.Context, s *Session, m coap.Message) (*Observation, error) {
+	m.Type, m.ID = coap.Confirmable, 0
+	o := &Observation{c: c, s: s, plain: withOption(m, coap.Observe, nil)}
 	token := make([]byte, tokenSize)
 	rand.Read(token)
 	o.plain.Token = token
