@@ -106,8 +106,14 @@ func (o *observer) run(ctx context.Context) {
 		case <-o.changed:
 		}
 		m := o.e.handle(o.s, o.request)
-		last := m.Code.Class() != 2
-		m = o.number(m)
+		// An answer that is no state of what can be observed is the last (RFC 7641 section 4.2).
+		_, observed := m.Options.Get(coap.Observe)
+		last := m.Code.Class() != 2 || !observed
+		if !last {
+			m = o.number(m)
+		} else {
+			m.Options = without(m.Options, coap.Observe)
+		}
 		m.Type, m.Token = coap.Confirmable, o.request.Token
 		b, err := m.Append(nil)
 		if err != nil {
