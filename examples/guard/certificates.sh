@@ -34,7 +34,7 @@ certificate view-1 view-1.ada.example
 
 [ -e ledger.key ] || "$myelin" ledger key --name ada.example/guard --out ledger.key
 [ -d clinic ] || "$myelin" link enrol --authority clinic --create clinic.ada.example
-for key in icd-front pump-front; do
+for key in icd-front pump-front hub-front monitor; do
 	[ -e "$key.key" ] || "$myelin" link keygen --out "$key.key"
 done
 for secret in icd pump; do

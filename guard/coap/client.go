@@ -400,6 +400,7 @@ func (c *Client) arrived(x *asked, a *protocol.Message, made time.Time) {
 			c.answer(x, a, made)
 		})
 	default:
+		c.later(func() { c.refused("answer", "too many answers wait for the disk") })
 		c.reply(x, withheld(x, a.Code), false, func() {})
 	}
 }

@@ -88,19 +88,20 @@ type Front struct {
 	behind   [][]byte                 // of the door, to be recorded when a rescue has gone
 	rescuing bool
 
-	quick    sync.Mutex                 // guards what follows; it is never held over anything that waits
-	quickly  map[*coap.Session]*session // as sessions, where the token was looked at
-	stops    map[device.Verb]time.Time
-	budgets  map[string]*budget
-	all      budget
-	said     said
-	last     []byte // that was delivered
-	lastAt   time.Time
-	boluses  []bolus // that were sent, and not reported as given yet
-	draining bool
-	log      [][]byte
-	number   uint64            // of the next entry
-	alike    map[string]uint64 // refusals, by what is alike
+	quick       sync.Mutex                 // guards what follows; it is never held over anything that waits
+	quickly     map[*coap.Session]*session // as sessions, where the token was looked at
+	stops       map[device.Verb]time.Time
+	budgets     map[string]*budget
+	all         budget
+	said        said
+	observation observation
+	last        []byte // that was delivered
+	lastAt      time.Time
+	boluses     []bolus // that were sent, and not reported as given yet
+	draining    bool
+	log         [][]byte
+	number      uint64            // of the next entry
+	alike       map[string]uint64 // refusals, by what is alike
 }
 
 // said is what the device said.
@@ -130,6 +131,7 @@ type session struct {
 	actor string
 	key   cose.Key
 	held  *cwt.Session // guarded by the front's mu
+	reads bool         // guarded by the front's mu: it could read when it was looked at last
 
 	// may is what a rescue looks at, which waits for no lock.
 	may atomic.Pointer[entitled]
@@ -166,13 +168,14 @@ func newFront(env *front.Env, p *Policy) *Front {
 		quickly: map[*coap.Session]*session{}, alike: map[string]uint64{},
 	}
 	f.said.told = map[device.Verb]time.Time{}
+	f.observation = newObservation()
 	f.adopt(p)
 	return f
 }
 
 // adopt makes a policy the one that holds.
 func (f *Front) adopt(p *Policy) {
-	s := p.speaker()
+	s := p.speaker(f.observation.token)
 	f.speaks.Store(&s)
 	f.now.Store(p)
 }
@@ -455,9 +458,7 @@ func (f *Front) Run(ctx context.Context) error {
 	if p.secret != nil {
 		f.link.seal = newSeal(p.secret, counter)
 	}
-	if s, ok := (*f.speaks.Load()).(*speakCoAP); ok {
-		f.link.connected = func() { _, _ = f.link.send(s.observe(), nil, false, func() {}) } // else it is asked when somebody asks
-	}
+	f.link.connected = f.register
 	store, err := coap.OpenStore(filepath.Join(dir, "sessions"))
 	if err != nil {
 		return fmt.Errorf("%v: %w", p, err)
@@ -537,6 +538,7 @@ func (f *Front) tick(ctx context.Context) {
 			return
 		case <-t.C:
 			f.sweep()
+			f.observe()
 		}
 	}
 }
@@ -563,6 +565,7 @@ func (f *Front) sweep() {
 	}
 	f.compact()
 	f.tell()
+	f.lapse()
 }
 
 // A bolus that was sent.
@@ -664,7 +667,9 @@ func (f *Front) hear(b []byte, counter uint64, sealed bool) {
 	f.env.Metrics.Bytes(p.Name, false, len(b))
 	h := (*f.speaks.Load()).understand(b)
 	f.keep(b, h, sealed, now)
-	f.endpoint.Notify("/telemetry")
+	if p.dialect != nil || h.kind == radio.Report { // else it is no other state, and asking for one would never end
+		f.endpoint.Notify("/telemetry")
+	}
 	f.endpoint.Notify("/raw")
 	if sealed { // else anybody may have said it: people are told, and nothing is counted or answered by it
 		f.link.answered(h, counter)
@@ -705,7 +710,7 @@ func (f *Front) keep(b []byte, h *heard, sealed bool, now time.Time) {
 	if len(h.values) > 0 {
 		s.values, s.at = h.values, now
 	}
-	if h.kind == radio.Report && h.body != nil {
+	if h.kind == radio.Report && h.token != "" && f.observation.take(&h.observed, now) {
 		s.body = h.body
 	}
 }

@@ -31,7 +31,7 @@ func FuzzDevice(f *testing.F) {
 		f.Add(b)
 	}
 	m := coap.Response(protocol.Content, 60, therapy.Document{therapy.Alarms.Is([]string{"low"})}.Append(nil))
-	m.Type, m.Token = protocol.Confirmable, []byte(observeToken)
+	m.Type, m.Token = protocol.Confirmable, []byte("observed")
 	b, err := m.Append(nil)
 	if err != nil {
 		f.Fatal(err)
@@ -41,7 +41,7 @@ func FuzzDevice(f *testing.F) {
 		&speakRadio{d: radio.Sample("okapi-classic"), to: 0x3b1f06, rate: "basal"},
 		&speakRadio{d: radio.Sample("okapi-patch"), to: 0x1f0c9a52, stateFrom: "running"},
 		&speakRadio{d: radio.Sample("halden-mics"), to: 0x5e2b90d4},
-		&speakCoAP{},
+		&speakCoAP{observed: "observed"},
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		for _, s := range speakers {

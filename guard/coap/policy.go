@@ -349,10 +349,10 @@ func (p *Policy) credentials(id *edhoc.ID, ead []edhoc.EAD) ([]*edhoc.Credential
 	return []*edhoc.Credential{c}, nil
 }
 
-// speaker returns what speaks the device's language.
-func (p *Policy) speaker() speaker {
+// speaker returns what speaks the device's language, and observes it under a token.
+func (p *Policy) speaker(token string) speaker {
 	if p.dialect == nil {
-		return &speakCoAP{therapies: p.therapies}
+		return &speakCoAP{therapies: p.therapies, observed: token}
 	}
 	return &speakRadio{d: p.dialect, to: p.to, from: p.from, rate: p.rate, stateFrom: p.state}
 }

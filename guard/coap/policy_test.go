@@ -202,32 +202,58 @@ func TestBudget(t *testing.T) {
 	}
 }
 
-// TestDocumentation reads the example that the documentation has.
+// section makes a file of a front as a list in a file has it.
+func section(lines string) string {
+	src := "guard: 1\nfront:\n"
+	for line := range strings.Lines(lines) {
+		line = strings.TrimPrefix(line, "    ")
+		if strings.HasPrefix(line, "  - ") {
+			line = "    " + line[4:]
+		}
+		src += strings.TrimPrefix(line, "  ")
+	}
+	return src
+}
+
+// TestDocumentation reads the examples that the documentation has.
 func TestDocumentation(t *testing.T) {
 	doc, err := os.ReadFile("../../docs/guard-coap.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, example, ok := strings.Cut(string(doc), "    fronts:\n")
-	example, _, _ = strings.Cut(example, "\n\n")
-	if !ok {
-		t.Fatal("no example")
+	sample, err := os.ReadFile("../../examples/guard/calls.yaml")
+	if err != nil {
+		t.Fatal(err)
 	}
 	w := newWorld(t, classic)
 	k := w.holders["nurse"]
 	w.write("prog-1.key.pub", k.AppendPublic(nil))
+	w.write("monitor.key.pub", k.AppendPublic(nil))
+	w.write("hub-front.key", w.guardKey.AppendSecret(nil))
 	w.write("radio.secret", []byte(strings.Repeat("0a", secretBytes)))
 	w.write("revoked.cwt", nil)
-	src := "guard: 1\nfront:\n"
-	for line := range strings.Lines(example) {
-		src += strings.NewReplacer("      - ", "  ", "        ", "  ", "clinic/", "").Replace(line)
+	read := func(text, before string) *Policy {
+		t.Helper()
+		_, example, ok := strings.Cut(text, before)
+		example, _, _ = strings.Cut(example, "\n\n")
+		if !ok {
+			t.Fatal("no example")
+		}
+		src := section(strings.ReplaceAll(example, "clinic/", "") + "\n")
+		p, err := readPolicy(w.write("doc.yaml", []byte(src)))
+		if err != nil {
+			t.Fatalf("%v in\n%s", err, src)
+		}
+		return p
 	}
-	file := w.write("doc.yaml", []byte(src))
-	p, err := readPolicy(file)
-	if err != nil {
-		t.Fatalf("%v in\n%s", err, src)
-	}
-	if p.dialect.Name != "halden-mics" || p.state != "mode" || p.quorum != 2 || p.window != 30*time.Minute || p.bypassed {
+	if p := read(string(doc), "    fronts:\n"); p.dialect.Name != "halden-mics" || p.state != "mode" || p.quorum != 2 || p.window != 30*time.Minute || p.bypassed {
 		t.Errorf("%+v", p)
+	}
+	_, calling, _ := strings.Cut(string(doc), "## A device that calls")
+	indented := strings.ReplaceAll(string(sample), "\n", "\n    ")
+	for _, p := range []*Policy{read(calling, "is one to begin with.\n\n"), read(indented, "    fronts:\n")} {
+		if p.calls.role != device.Controller || len(p.calls.resources) != 4 || !p.calls.at("/alarms").alarms || !p.calls.at("/orders").commands || p.bypassed {
+			t.Errorf("%+v", p)
+		}
 	}
 }

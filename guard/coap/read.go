@@ -139,26 +139,19 @@ func seconds(d time.Duration) device.Quantity {
 	return device.Quantity{Coefficient: int64(d / time.Millisecond), Exponent: -3, Unit: second}
 }
 
-// body is what a device that speaks CoAP said of itself, if it does.
-func (f *Front) body() []byte {
-	f.quick.Lock()
-	defer f.quick.Unlock()
-	return f.said.body
-}
-
 func (f *Front) getTherapy(q *request) protocol.Message {
 	if a, ok := f.reads(q, device.ReadSettings); !ok {
 		return a
 	}
 	if f.policy().dialect == nil {
-		return f.relay(q)
+		return f.relay(q, device.ReadSettings)
 	}
 	f.read(q, device.ReadSettings)
 	return content(protocol.Content, f.stamp())
 }
 
-// relay asks a device that speaks CoAP for its settings, and passes its answer on.
-func (f *Front) relay(q *request) protocol.Message {
+// relay asks a device that speaks CoAP, and passes its answer on.
+func (f *Front) relay(q *request, v device.Verb) protocol.Message {
 	e := q.from.may.Load()
 	if e == nil || !f.wakes(q.from.actor, e.grant.Role) {
 		f.refused(q.from, "wake", errWakes)
@@ -168,7 +161,7 @@ func (f *Front) relay(q *request) protocol.Message {
 		return refusal(protocol.GatewayTimeout, errBusy)
 	}
 	defer f.give()
-	b, fits, err := (*f.speaks.Load()).say(&device.Command{Verb: device.ReadSettings})
+	b, fits, err := (*f.speaks.Load()).say(&device.Command{Verb: v})
 	if err != nil {
 		return refusal(protocol.NotImplemented, err)
 	}
@@ -187,8 +180,11 @@ func (f *Front) getTelemetry(q *request) protocol.Message {
 	if a, ok := f.reads(q, device.ReadTelemetry); !ok {
 		return a
 	}
-	if b := f.body(); b != nil {
-		return observed(coap.Response(protocol.Content, formatCBOR, b))
+	if f.policy().dialect == nil {
+		if b := f.state(); b != nil {
+			return observed(coap.Response(protocol.Content, formatCBOR, b))
+		}
+		return f.relay(q, device.ReadTelemetry) // and nobody observes what does not tell by itself
 	}
 	d := f.stamp()
 	f.quick.Lock()

@@ -44,6 +44,8 @@ type heard struct {
 	fields  therapy.Document           // what people are told
 	values  map[string]device.Quantity // by the name of the field
 	reply   []byte                     // an acknowledgement that the device wants
+
+	observed notified // of an observation of CoAP
 }
 
 // speakRadio speaks a dialect.
@@ -148,13 +150,11 @@ func (s *speakRadio) understand(b []byte) *heard {
 // speakCoAP speaks CoAP in clear, with the resources of link/therapy.
 type speakCoAP struct {
 	therapies device.Therapies
+	observed  string // token of the observation of /telemetry
 
 	mu   sync.Mutex
 	next uint16
 }
-
-// observeToken is that of the observation of /telemetry.
-const observeToken = "observed"
 
 func (s *speakCoAP) request(code protocol.Code, path, token string, payload []byte) []byte {
 	m := coap.Request(code, path, formatCBOR, payload)
@@ -176,7 +176,7 @@ func (s *speakCoAP) number(m protocol.Message) []byte {
 
 // observe asks to be told of /telemetry whenever it changes.
 func (s *speakCoAP) observe() []byte {
-	m := protocol.Message{Type: protocol.NonConfirmable, Code: protocol.GET, Token: []byte(observeToken)}
+	m := protocol.Message{Type: protocol.NonConfirmable, Code: protocol.GET, Token: []byte(s.observed)}
 	m.Options = protocol.AppendOption(nil, 0, protocol.Option{Number: protocol.Observe})
 	m.Options = protocol.AppendOption(m.Options, protocol.Observe, protocol.Option{Number: protocol.URIPath, Value: []byte("telemetry")})
 	return s.number(m)
@@ -207,8 +207,9 @@ func (s *speakCoAP) understand(b []byte) *heard {
 		return h
 	}
 	h.kind, h.name, h.token, h.body = radio.Answer, m.Code.String(), string(m.Token), bytes.Clone(m.Payload)
-	if h.token == observeToken {
+	if h.token == s.observed && s.observed != "" {
 		h.kind, h.name = radio.Report, "/telemetry"
+		h.observed = stateOf(&m)
 	}
 	switch m.Code.Class() {
 	case 2:
