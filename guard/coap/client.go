@@ -25,10 +25,8 @@ import (
 
 // Bounds of a front before a client.
 const (
-	maxReadings   = 64   // that the device waits for, and answers that are looked at
-	maxAnswered   = 1024 // requests that are remembered, so that the same one is not done twice
-	deliverWithin = 12 * time.Second
-	readWithin    = 20 * time.Second
+	maxReadings   = 64                // that the device waits for, and answers that are looked at
+	maxAnswered   = 1024              // requests that are remembered, so that the same one is not done twice
 	exchangeLives = 247 * time.Second // EXCHANGE_LIFETIME (RFC 7252 section 4.8.2)
 	ackTimeout    = 2 * time.Second   // ACK_TIMEOUT (section 4.8)
 	deviceWaits   = 93 * time.Second  // MAX_TRANSMIT_WAIT
@@ -135,7 +133,7 @@ func (c *Client) Run(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("%v: %w", p, err)
 	}
-	c.out = newOutside(endpoint, p.address)
+	c.out = newOutside(endpoint, p.address, c.ack)
 	c.socket, err = net.ListenPacket("udp", p.Listen.Address)
 	if err != nil {
 		return errors.Join(fmt.Errorf("%v: %w", p, err), endpoint.Close())
@@ -363,7 +361,7 @@ func (c *Client) deliver(l lane) {
 			}
 			continue
 		}
-		ctx, cancel := context.WithTimeout(c.inside, deliverWithin)
+		ctx, cancel := context.WithTimeout(c.inside, deliverWithin*c.ack)
 		a, made, err := c.out.do(ctx, l, &r.message)
 		cancel()
 		switch {
@@ -417,7 +415,7 @@ func (c *Client) read(x *asked) {
 			c.unwatch(x)
 		}
 	}
-	ctx, cancel := context.WithTimeout(c.inside, readWithin)
+	ctx, cancel := context.WithTimeout(c.inside, readWithin*c.ack)
 	defer cancel()
 	m := forward(&x.message)
 	a, made, err := c.out.do(ctx, readings, &m)

@@ -38,6 +38,7 @@ import (
 type ward struct {
 	*world
 	client    *Client
+	ack       time.Duration
 	serverKey cose.Key
 	server    string // its address
 
@@ -72,7 +73,13 @@ front:
 
 func newWard(t testing.TB) *ward {
 	t.Helper()
-	w := &ward{world: &world{t: t, plant: classic, dir: t.TempDir()}}
+	return newSlowWard(t, 200*time.Millisecond)
+}
+
+// newSlowWard makes one that is in no hurry to send again.
+func newSlowWard(t testing.TB, ack time.Duration) *ward {
+	t.Helper()
+	w := &ward{ack: ack, world: &world{t: t, plant: classic, dir: t.TempDir()}}
 	w.guardKey, w.serverKey = newKey(t, ""), newKey(t, "")
 	w.write("guard.key", w.guardKey.AppendSecret(nil))
 	w.write("server.key.pub", w.serverKey.AppendPublic(nil))
@@ -109,7 +116,7 @@ func (w *ward) prepare() {
 	})
 	env.Gate = w.gate
 	w.client = New(env, p).(*Client)
-	w.client.ack = 50 * time.Millisecond
+	w.client.ack = w.ack
 }
 
 func (w *ward) start() {
@@ -456,15 +463,28 @@ func TestUnreadable(t *testing.T) {
 // once, and the device is told what was judged.
 func TestCommandsInAnswers(t *testing.T) {
 	w := newWard(t)
-	var order therapy.Request
-	payload := func() []byte { return order.Append(nil) }
-	w.handler = func(*protocol.Message) protocol.Message { return coap.Response(protocol.Content, 60, payload()) }
+	var payload []byte
+	says := func(b []byte) {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		payload = b
+	}
+	orders := func(r therapy.Request) []byte {
+		b := r.Append(nil)
+		says(b)
+		return b
+	}
+	w.handler = func(*protocol.Message) protocol.Message {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		return coap.Response(protocol.Content, 60, payload)
+	}
 	w.arrive(w.serverKey)
 	d := w.device()
-	order = therapy.Request{Verb: device.DeliverBolus, Value: quantity(t, "2 [iU]")}
+	want := orders(therapy.Request{Verb: device.DeliverBolus, Value: quantity(t, "2 [iU]")})
 	said := d.ask(get("/orders"))
 	a := d.wants(protocol.Content)
-	if !bytes.Equal(a.Payload, payload()) {
+	if !bytes.Equal(a.Payload, want) {
 		t.Errorf("%x", a.Payload)
 	}
 	// Said again: the same answer, and neither the server nor the gate is asked again.
@@ -488,7 +508,7 @@ func TestCommandsInAnswers(t *testing.T) {
 		{"a rescue", therapy.Request{Verb: device.CancelBolus}, protocol.Content, ""},
 		{"confirmed, by whom", therapy.Request{Verb: device.CancelBolus, Confirm: true}, protocol.BadGateway, "not at the bedside"},
 	} {
-		order = c.order
+		orders(c.order)
 		if a := d.does(get("/orders"), c.want); c.want != protocol.Content && len(a.Payload) > 0 {
 			t.Errorf("%s: %q", c.name, a.Payload)
 		}
@@ -498,13 +518,12 @@ func TestCommandsInAnswers(t *testing.T) {
 			}, func() string { return fmt.Sprintf("%s: %q", c.name, w.recorded(event.VerdictGiven)) })
 		}
 	}
-	payload = func() []byte { return []byte("no command") }
+	says([]byte("no command"))
 	d.does(get("/orders"), protocol.BadGateway)
-	payload = func() []byte { return nil }
+	says(nil)
 	d.does(get("/orders"), protocol.Content)
 	// A part of a command is none.
-	payload = func() []byte { return order.Append(nil) }
-	order = therapy.Request{Verb: device.DeliverBolus, Value: quantity(t, "1 [iU]")}
+	orders(therapy.Request{Verb: device.DeliverBolus, Value: quantity(t, "1 [iU]")})
 	for b, want := range map[protocol.Block]protocol.Code{{Num: 1, SZX: 6}: protocol.BadRequest, {Num: 0, SZX: 0}: protocol.BadGateway} {
 		m := get("/orders")
 		m.Options = protocol.AppendOption(m.Options, protocol.URIPath, protocol.Option{Number: protocol.Block2, Value: b.Append(nil)})
@@ -644,7 +663,7 @@ func TestClientBlocks(t *testing.T) {
 // TestClientBounds: readings beyond what may be under way are answered with that, and
 // what is remembered of the device is bounded.
 func TestClientBounds(t *testing.T) {
-	w := newWard(t)
+	w := newSlowWard(t, 10*time.Second)
 	d := w.device()
 	for range maxReadings {
 		d.ask(get("/settings"))

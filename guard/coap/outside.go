@@ -14,10 +14,12 @@ import (
 	protocol "github.com/myelin-health/myelin/proto/coap"
 )
 
+// In times of ACK_TIMEOUT (RFC 7252 section 4.8).
 const (
-	handshakeWithin  = 8 * time.Second
-	handshakeEvery   = time.Second // and twice as long after each that failed, up to
-	handshakeSlowest = 8 * time.Second
+	handshakeWithin  = 4
+	handshakeSlowest = 4 // between two, after some that failed; the first comes after one
+	deliverWithin    = 6
+	readWithin       = 10
 )
 
 // An outside is the way to the server of a device that is a client: one session, made
@@ -26,7 +28,8 @@ const (
 type outside struct {
 	endpoint *coap.Endpoint
 	address  string
-	ready    atomic.Bool // the server answered what was asked last
+	ack      time.Duration // ACK_TIMEOUT
+	ready    atomic.Bool   // the server answered what was asked last
 
 	turn chan struct{} // holds one: who shakes hands; it guards what follows
 	wait time.Duration
@@ -39,8 +42,8 @@ type outside struct {
 	}
 }
 
-func newOutside(e *coap.Endpoint, address string) *outside {
-	return &outside{endpoint: e, address: address, turn: make(chan struct{}, 1), wait: handshakeEvery}
+func newOutside(e *coap.Endpoint, address string, ack time.Duration) *outside {
+	return &outside{endpoint: e, address: address, ack: ack, turn: make(chan struct{}, 1), wait: ack / 2}
 }
 
 // conn is the connection of a lane.
@@ -78,14 +81,13 @@ func (o *outside) failed(s *coap.Session, c *coap.Conn, l lane, err error) {
 	}
 }
 
-// enter returns a session with the server, and the connection of a lane.
+// enter returns a session with the server, and the connection of a lane. It tries until
+// ctx ends.
 func (o *outside) enter(ctx context.Context, l lane) (*coap.Session, *coap.Conn, error) {
-	c, err := o.conn(ctx, l)
-	if err != nil {
-		return nil, nil, err
-	}
 	if s := o.session.Load(); s != nil {
-		return s, c, nil
+		if c, err := o.conn(ctx, l); err == nil {
+			return s, c, nil
+		}
 	}
 	select {
 	case o.turn <- struct{}{}:
@@ -93,28 +95,33 @@ func (o *outside) enter(ctx context.Context, l lane) (*coap.Session, *coap.Conn,
 		return nil, nil, ctx.Err()
 	}
 	defer func() { <-o.turn }()
-	if s := o.session.Load(); s != nil {
-		return s, c, nil
+	for {
+		c, err := o.conn(ctx, l)
+		if s := o.session.Load(); s != nil && err == nil {
+			return s, c, nil
+		}
+		t := time.NewTimer(time.Until(o.next))
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+			t.Stop()
+			return nil, nil, errors.Join(err, ctx.Err())
+		}
+		o.next = time.Now().Add(o.wait)
+		o.wait = min(2*o.wait, handshakeSlowest*o.ack)
+		if err != nil {
+			continue
+		}
+		hands, cancel := context.WithTimeout(ctx, handshakeWithin*o.ack)
+		s, err := c.Handshake(hands)
+		cancel()
+		if err != nil {
+			o.failed(nil, c, l, err)
+			continue
+		}
+		o.wait = o.ack / 2
+		o.session.Store(s)
 	}
-	t := time.NewTimer(time.Until(o.next))
-	defer t.Stop()
-	select {
-	case <-t.C:
-	case <-ctx.Done():
-		return nil, nil, ctx.Err()
-	}
-	hands, cancel := context.WithTimeout(ctx, handshakeWithin)
-	defer cancel()
-	s, err := c.Handshake(hands)
-	o.next = time.Now().Add(o.wait)
-	if err != nil {
-		o.wait = min(2*o.wait, handshakeSlowest)
-		o.failed(nil, c, l, err)
-		return nil, nil, err
-	}
-	o.wait = handshakeEvery
-	o.session.Store(s)
-	return s, c, nil
 }
 
 // do asks the server for something, and returns its answer and when it was asked.

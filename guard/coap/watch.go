@@ -85,7 +85,7 @@ func (w *watch) follow(ctx context.Context, states chan protocol.Message) {
 	m := forward(&w.asked.message)
 	heard, first := time.Now(), true
 	for ctx.Err() == nil {
-		begin, cancel := context.WithTimeout(ctx, readWithin)
+		begin, cancel := context.WithTimeout(ctx, readWithin*w.c.ack)
 		o, err := w.c.out.observe(begin, &m)
 		cancel()
 		if err != nil {

@@ -171,7 +171,7 @@ func TestWatchServerAway(t *testing.T) {
 	w.client.out.session.Store(nil)
 	start := time.Now()
 	other.ask(observe(0, "/settings"))
-	if a, ok := other.hears(2 * readWithin); !ok || a.Code != protocol.GatewayTimeout {
+	if a, ok := other.hears(2 * readWithin * w.ack); !ok || a.Code != protocol.GatewayTimeout {
 		t.Errorf("%v after %v", a.Code, time.Since(start))
 	}
 }
