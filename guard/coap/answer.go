@@ -69,10 +69,22 @@ func withheld(x *asked, code protocol.Code) protocol.Message {
 	return protocol.Message{Code: protocol.BadGateway}
 }
 
-// refused records what of the server does not reach the device.
+// refused records what of the server does not reach the device, before the device is
+// answered; a disk that hangs holds that up for ACK_TIMEOUT, and the record follows.
 func (c *Client) refused(operation, why string) {
 	p := c.policy()
-	c.env.Refused(&p.Settings, device.Address{Kind: device.Host, Value: actorOf(p.calls.server)}, operation, "", why)
+	done := make(chan struct{})
+	c.later(func() {
+		defer close(done)
+		c.env.Refused(&p.Settings, device.Address{Kind: device.Host, Value: actorOf(p.calls.server)}, operation, "", why)
+	})
+	t := time.NewTimer(c.ack)
+	defer t.Stop()
+	select {
+	case <-done:
+	case <-t.C:
+	case <-c.inside.Done():
+	}
 }
 
 // answer passes an answer of the server on, which was asked at a time.
@@ -121,9 +133,12 @@ func (c *Client) command(x *asked, out *protocol.Message, made time.Time) {
 	case time.Since(x.at) > deviceWaits:
 		why = "a command, and the device does not wait for it any more"
 	}
-	if why != "" {
+	no := func(why string) {
 		c.refused("command", why)
 		c.reply(x, withheld(x, out.Code), false, func() {})
+	}
+	if why != "" {
+		no(why)
 		return
 	}
 	k := device.Command{
@@ -133,15 +148,29 @@ func (c *Client) command(x *asked, out *protocol.Message, made time.Time) {
 	if time.Since(made) < commandFresh { // an answer belongs to what was asked (RFC 8613 section 7.4)
 		k.Channel |= device.Fresh
 	}
+	if !k.IsRescue() { // what waits for the disk keeps out no rescue
+		select {
+		case c.judged <- struct{}{}:
+			defer func() { <-c.judged }()
+		default:
+			no("too many commands are judged")
+			return
+		}
+	}
 	answer := c.env.Gate.Ask(c.inside, &gate.Ask{Front: p.Name, Device: p.Device, Actor: k.Actor, Request: envelope.Request{Command: k}})
 	c.env.Learned.Saw(p.Name, "command", k.Role.String(), k.Verb.String())
 	if !answer.Pass {
 		c.reply(x, withheld(x, out.Code), false, func() {})
 		return
 	}
+	if time.Since(made) > commandFresh && !k.IsRescue() { // the disk was slow
+		answer.Abandon()
+		no("a command that is too old when it was judged")
+		return
+	}
 	// Not what came, which could say more to the device than it does here.
-	judged := therapy.Request{Verb: r.Verb, Value: r.Value, Limit: r.Limit}
-	out.Payload = judged.Append(nil)
+	told := therapy.Request{Verb: r.Verb, Value: r.Value, Limit: r.Limit}
+	out.Payload = told.Append(nil)
 	if c.reply(x, *out, true, answer.Sent) {
 		answer.Outcome(gate.Proposed)
 	} else {

@@ -26,6 +26,7 @@ import (
 // Bounds of a front before a client.
 const (
 	maxReadings   = 64                // that the device waits for, and answers that are looked at
+	maxJudged     = 8                 // commands at once
 	maxAnswered   = 1024              // requests that are remembered, so that the same one is not done twice
 	exchangeLives = 247 * time.Second // EXCHANGE_LIFETIME (RFC 7252 section 4.8.2)
 	ackTimeout    = 2 * time.Second   // ACK_TIMEOUT (section 4.8)
@@ -57,6 +58,7 @@ type Client struct {
 	kept   *kept
 	bodies oscore.Assembler // of the device
 	reads  chan struct{}    // holds as many as may be under way
+	judged chan struct{}    // of these, those whose command is judged, but for rescues
 	behind chan func()      // records that nothing waits for
 	work   sync.WaitGroup
 	inside context.Context // ends when nothing more may go either way
@@ -91,7 +93,7 @@ func (x *asked) reads() bool {
 
 func newClient(env *front.Env, p *Policy) *Client {
 	c := &Client{
-		env: env, began: time.Now(), ack: ackTimeout, kept: newKept(), reads: make(chan struct{}, maxReadings), behind: make(chan func(), maxBehind), asked: map[[sha256.Size]byte]*asked{},
+		env: env, began: time.Now(), ack: ackTimeout, kept: newKept(), reads: make(chan struct{}, maxReadings), judged: make(chan struct{}, maxJudged), behind: make(chan func(), maxBehind), asked: map[[sha256.Size]byte]*asked{},
 		answered: list.New(), tells: map[uint16]chan bool{}, watches: map[string]*watch{},
 	}
 	c.now.Store(p)
@@ -133,7 +135,7 @@ func (c *Client) Run(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("%v: %w", p, err)
 	}
-	c.out = newOutside(endpoint, p.address, c.ack)
+	c.out = newOutside(endpoint, p.address, c.ack, c.reached)
 	c.socket, err = net.ListenPacket("udp", p.Listen.Address)
 	if err != nil {
 		return errors.Join(fmt.Errorf("%v: %w", p, err), endpoint.Close())
@@ -172,6 +174,18 @@ func (c *Client) Run(ctx context.Context) error {
 		(<-c.behind)()
 	}
 	return errors.Join(endpoint.Close(), c.socket.Close())
+}
+
+// reached tells people that the server cannot be reached, or can again.
+func (c *Client) reached(yes bool) {
+	p := c.policy()
+	if yes {
+		c.env.Log.Info("the server of the device answers again", "front", p.Name)
+		return
+	}
+	const why = "it does not answer, or cannot prove its key: what the device says is kept, and not acknowledged"
+	c.env.Log.Warn("the server of the device: "+why, "front", p.Name)
+	c.later(func() { c.env.Refused(&p.Settings, p.Protected(), "server", "", why) })
 }
 
 // drain waits until nothing is kept any more, and not for longer than d. What is left

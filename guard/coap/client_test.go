@@ -366,6 +366,7 @@ func TestServerKey(t *testing.T) {
 	if len(w.heard()) > 0 || w.client.Ready() {
 		t.Error(w.heard())
 	}
+	w.wants(event.AccessRefused, "cannot prove its key")
 	w.gone()
 	w.arrive(w.serverKey)
 	d.wants(protocol.Changed)
@@ -591,6 +592,39 @@ func TestAlarmsWaitForNothing(t *testing.T) {
 	w.until(func() bool {
 		return strings.Contains(strings.Join(w.heard(), "\n"), fmt.Sprintf("/alarm %d", n))
 	}, func() string { return fmt.Sprintf("%d", len(w.heard())) })
+	w.block(false)
+}
+
+// TestRescueInAnAnswer: while nothing can be recorded a rescue of the server reaches the
+// device, however many other commands wait for the disk.
+func TestRescueInAnAnswer(t *testing.T) {
+	w := newWard(t)
+	bolus, rescue := therapy.Request{Verb: device.DeliverBolus, Value: quantity(t, "9 [iU]")}, therapy.Request{Verb: device.CancelBolus}
+	w.handler = func(m *protocol.Message) protocol.Message {
+		if _, ok := m.Options.Get(protocol.URIQuery); ok {
+			return coap.Response(protocol.Content, 60, rescue.Append(nil))
+		}
+		return coap.Response(protocol.Content, 60, bolus.Append(nil))
+	}
+	w.arrive(w.serverKey)
+	d := w.device()
+	d.does(get("/settings"), protocol.Content)
+	w.block(true)
+	for range 2 * maxReadings {
+		d.ask(get("/orders"))
+	}
+	w.until(func() bool { return len(w.client.judged) == maxJudged }, func() string { return fmt.Sprint(len(w.client.judged)) })
+	m := get("/orders")
+	m.Options = protocol.AppendOption(m.Options, protocol.URIPath, protocol.Option{Number: protocol.URIQuery, Value: []byte("stop")})
+	w.until(func() bool {
+		d.ask(m)
+		for {
+			a, ok := d.hears(20 * time.Millisecond)
+			if !ok || a.Code == protocol.Content {
+				return ok && bytes.Equal(a.Payload, rescue.Append(nil))
+			}
+		}
+	}, func() string { return "no rescue" })
 	w.block(false)
 }
 

@@ -30,6 +30,8 @@ type outside struct {
 	address  string
 	ack      time.Duration // ACK_TIMEOUT
 	ready    atomic.Bool   // the server answered what was asked last
+	silent   atomic.Bool   // it did not
+	changed  func(reached bool)
 
 	turn chan struct{} // holds one: who shakes hands; it guards what follows
 	wait time.Duration
@@ -42,8 +44,8 @@ type outside struct {
 	}
 }
 
-func newOutside(e *coap.Endpoint, address string, ack time.Duration) *outside {
-	return &outside{endpoint: e, address: address, ack: ack, turn: make(chan struct{}, 1), wait: ack / 2}
+func newOutside(e *coap.Endpoint, address string, ack time.Duration, changed func(reached bool)) *outside {
+	return &outside{endpoint: e, address: address, ack: ack, changed: changed, turn: make(chan struct{}, 1), wait: ack / 2}
 }
 
 // conn is the connection of a lane.
@@ -61,13 +63,22 @@ func (o *outside) conn(ctx context.Context, l lane) (*coap.Conn, error) {
 	return k.conn, nil
 }
 
+func (o *outside) answered() {
+	o.ready.Store(true)
+	if o.silent.Swap(false) {
+		o.changed(true)
+	}
+}
+
 // failed says what became of what was asked in a session. Whatever it was, another
 // session is made: what is not protected proves nothing, and a server that was started
 // again cannot say so otherwise.
 func (o *outside) failed(s *coap.Session, c *coap.Conn, l lane, err error) {
-	o.ready.Store(false)
 	if errors.Is(err, coap.ErrStale) || errors.Is(err, context.Canceled) {
 		return
+	}
+	if o.ready.Store(false); !o.silent.Swap(true) {
+		o.changed(false)
 	}
 	if s != nil && o.session.CompareAndSwap(s, nil) {
 		_ = o.endpoint.Remove(s) // it is not kept on a disk
@@ -135,7 +146,7 @@ func (o *outside) do(ctx context.Context, l lane, m *protocol.Message) (a protoc
 		o.failed(s, c, l, err)
 		return a, made, err
 	}
-	o.ready.Store(true)
+	o.answered()
 	return a, made, nil
 }
 
@@ -150,6 +161,6 @@ func (o *outside) observe(ctx context.Context, m *protocol.Message) (*coap.Obser
 		o.failed(s, c, readings, err)
 		return nil, err
 	}
-	o.ready.Store(true)
+	o.answered()
 	return n, nil
 }
