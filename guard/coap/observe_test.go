@@ -55,7 +55,7 @@ func (d *teller) run() {
 
 // say sends a notification. The caller holds the mutex.
 func (d *teller) say(number uint32, state string) {
-	m := withObserve(coap.Response(protocol.Content, 60, therapy.Document{therapy.Alarms.Is([]string{state})}.Append(nil)), protocol.AppendUint(nil, number))
+	m := coap.WithOption(coap.Response(protocol.Content, 60, therapy.Document{therapy.Alarms.Is([]string{state})}.Append(nil)), protocol.Observe, protocol.AppendUint(nil, number))
 	m.Type, m.Token = protocol.NonConfirmable, d.token
 	b, err := m.Append(nil)
 	if err != nil {

@@ -197,25 +197,8 @@ func (f *Front) getTelemetry(q *request) protocol.Message {
 }
 
 // observed says that a resource can be observed, if somebody asked for that.
-func observed(m protocol.Message) protocol.Message { return withObserve(m, nil) }
-
-// withObserve is m, which has none, with an Observe option of a value.
-func withObserve(m protocol.Message, value []byte) protocol.Message {
-	var out protocol.Options
-	last, done := protocol.OptionNumber(0), false
-	add := func(o protocol.Option) { out = protocol.AppendOption(out, last, o); last = o.Number }
-	for o := range m.Options.All() {
-		if o.Number > protocol.Observe && !done {
-			add(protocol.Option{Number: protocol.Observe, Value: value})
-			done = true
-		}
-		add(o)
-	}
-	if !done {
-		add(protocol.Option{Number: protocol.Observe, Value: value})
-	}
-	m.Options = out
-	return m
+func observed(m protocol.Message) protocol.Message {
+	return coap.WithOption(m, protocol.Observe, nil)
 }
 
 // from is the number in a query "from=17", and otherwise that of the first that fits

@@ -7,6 +7,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/myelin-health/myelin/link/coap"
 	protocol "github.com/myelin-health/myelin/proto/coap"
 )
 
@@ -148,7 +149,7 @@ func (w *watch) tell(ctx context.Context, states <-chan protocol.Message) {
 		}
 		on = on && out.Code.Class() == 2
 		if on {
-			out = withObserve(out, protocol.AppendUint(nil, w.c.count()))
+			out = coap.WithOption(out, protocol.Observe, protocol.AppendUint(nil, w.c.count()))
 		}
 		if first && !w.c.reply(w.asked, out, false, func() {}) || !first && !w.c.notify(ctx, w.asked, out) || !on {
 			return

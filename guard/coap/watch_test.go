@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/myelin-health/myelin/link/coap"
 	protocol "github.com/myelin-health/myelin/proto/coap"
 )
 
@@ -42,7 +43,7 @@ func (c *counting) change() {
 }
 
 func observe(value uint32, path string) protocol.Message {
-	return withObserve(get(path), protocol.AppendUint(nil, value))
+	return coap.WithOption(get(path), protocol.Observe, protocol.AppendUint(nil, value))
 }
 
 // state takes a notification, and acknowledges it.

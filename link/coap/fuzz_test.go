@@ -33,9 +33,9 @@ func FuzzServe(f *testing.F) {
 		Request(coap.POST, edhoc.Path, edhoc.CIDContentFormat, edhoc.AppendStart(nil, message1)),
 		Request(coap.POST, edhoc.Path, edhoc.CIDContentFormat, edhoc.AppendPrefixed(nil, []byte{1}, []byte{0x41, 1})),
 		Request(coap.POST, edhoc.Path, 0, nil),
-		withOption(Request(coap.POST, "", 42, []byte("ciphertext")), coap.OSCOREOption, kid),
-		withOption(withOption(Request(coap.POST, "", 42, []byte("\x52message_3 and the ciphertext")), coap.OSCOREOption, kid), coap.EDHOC, nil),
-		withOption(Request(coap.GET, "/telemetry", 0, nil), coap.Observe, nil),
+		WithOption(Request(coap.POST, "", 42, []byte("ciphertext")), coap.OSCOREOption, kid),
+		WithOption(WithOption(Request(coap.POST, "", 42, []byte("\x52message_3 and the ciphertext")), coap.OSCOREOption, kid), coap.EDHOC, nil),
+		WithOption(Request(coap.GET, "/telemetry", 0, nil), coap.Observe, nil),
 		Response(coap.Content, 0, []byte("unasked")),
 	} {
 		m.Token = []byte{1, 2}

@@ -280,11 +280,11 @@ func TestOpen(t *testing.T) {
 			b.Open = func(m *coap.Message) bool { return m.Code == coap.GET && Path(m) == "/.well-known/core" }
 			b.Handler = func(s *Session, m *coap.Message) coap.Message {
 				seen = append(seen, s)
-				return withOption(echoes(s, m), coap.Observe, nil)
+				return WithOption(echoes(s, m), coap.Observe, nil)
 			}
 		})
 		for path, want := range map[string]coap.Code{"/.well-known/core": coap.Content, "/therapy": coap.Unauthorized, "/": coap.Unauthorized} {
-			m, err := ca.DoUnprotected(within(t, time.Minute), withOption(Request(coap.GET, path, 0, nil), coap.Observe, nil))
+			m, err := ca.DoUnprotected(within(t, time.Minute), WithOption(Request(coap.GET, path, 0, nil), coap.Observe, nil))
 			if want != coap.Content {
 				if err != nil || m.Code != want {
 					t.Errorf("%s: %v %v", path, m.Code, err)
@@ -366,7 +366,7 @@ func TestObserve(t *testing.T) {
 			b.Handler = func(s *Session, m *coap.Message) coap.Message {
 				mu.Lock()
 				defer mu.Unlock()
-				return withOption(Response(coap.Content, 0, fmt.Append(nil, state)), coap.Observe, nil)
+				return WithOption(Response(coap.Content, 0, fmt.Append(nil, state)), coap.Observe, nil)
 			}
 			ea, eb, ca, _, _, lb := joined(t, a, b, 7, bad, bad, bad)
 			s, err := ca.Handshake(within(t, 5*time.Minute))
@@ -410,7 +410,7 @@ func TestObservers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ea, eb, ca, _, _, _, s := shaken(t, func(_, b *Config) {
 			b.Handler = func(s *Session, m *coap.Message) coap.Message {
-				return withOption(echoes(s, m), coap.Observe, nil)
+				return WithOption(echoes(s, m), coap.Observe, nil)
 			}
 		})
 		for i := range maxObserved + 1 {

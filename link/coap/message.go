@@ -105,8 +105,8 @@ func withPayload(m coap.Message, last coap.OptionNumber, format uint32, payload 
 // Path is the path of a request, as in "/sensors/glucose".
 func Path(m *coap.Message) string { return string(m.Options.AppendPath(nil)) }
 
-// withOption is m with an option in its place, instead of any of its number.
-func withOption(m coap.Message, n coap.OptionNumber, value []byte) coap.Message {
+// WithOption is m with an option in its place, instead of any of its number.
+func WithOption(m coap.Message, n coap.OptionNumber, value []byte) coap.Message {
 	var out coap.Options
 	last, done := coap.OptionNumber(0), false
 	add := func(o coap.Option) {

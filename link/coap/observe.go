@@ -35,7 +35,7 @@ func (o *observer) number(m coap.Message) coap.Message {
 		return m
 	}
 	o.count++
-	return withOption(m, coap.Observe, coap.AppendUint(nil, o.count&(1<<24-1)))
+	return WithOption(m, coap.Observe, coap.AppendUint(nil, o.count&(1<<24-1)))
 }
 
 // maxObserved is how many observations one session may have, so that one peer does
@@ -166,7 +166,7 @@ func (c *Conn) Observe(ctx context.Context, s *Session, path string) (*Observati
 // Observe option, are those of the registration.
 func (c *Conn) ObserveRequest(ctx context.Context, s *Session, m coap.Message) (*Observation, error) {
 	m.Type, m.ID = coap.Confirmable, 0
-	o := &Observation{c: c, s: s, plain: withOption(m, coap.Observe, nil)}
+	o := &Observation{c: c, s: s, plain: WithOption(m, coap.Observe, nil)}
 	token := make([]byte, tokenSize)
 	rand.Read(token)
 	o.plain.Token = token
@@ -174,7 +174,7 @@ func (c *Conn) ObserveRequest(ctx context.Context, s *Session, m coap.Message) (
 	for range 2 {
 		m := o.plain
 		if proof != nil {
-			m = withOption(m, coap.Echo, proof)
+			m = WithOption(m, coap.Echo, proof)
 		}
 		b, err := m.Append(nil)
 		if err != nil {
@@ -233,7 +233,7 @@ func (o *Observation) Next(ctx context.Context) (coap.Message, error) {
 // Close tells the peer, once and without waiting long, that nobody observes any more.
 func (o *Observation) Close(ctx context.Context) error {
 	o.k.end()
-	m := withOption(o.plain, coap.Observe, []byte{1})
+	m := WithOption(o.plain, coap.Observe, []byte{1})
 	b, err := m.Append(nil)
 	if err != nil {
 		return err

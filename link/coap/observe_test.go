@@ -30,7 +30,7 @@ func (r *resource) handle(*Session, *coap.Message) coap.Message {
 	if r.plain {
 		return m
 	}
-	return withOption(m, coap.Observe, nil)
+	return WithOption(m, coap.Observe, nil)
 }
 
 func (r *resource) change(e *Endpoint, plain bool) {
@@ -117,9 +117,9 @@ func TestHostileNotifications(t *testing.T) {
 			o, _ := m.Options.Get(coap.OSCOREOption)
 			iv := bytes.Clone(o.Value)
 			iv[1] += 9
-			hear(fmt.Sprintf("%d, a Partial IV to come", i), withOption(m, coap.OSCOREOption, iv))
+			hear(fmt.Sprintf("%d, a Partial IV to come", i), WithOption(m, coap.OSCOREOption, iv))
 		}
-		lie := withOption(Response(coap.Content, 0, []byte("4")), coap.Observe, []byte{0xff})
+		lie := WithOption(Response(coap.Content, 0, []byte("4")), coap.Observe, []byte{0xff})
 		lie.Type, lie.Token = coap.NonConfirmable, one.k.request.Token
 		hear("in clear", lie)
 		over := coap.Message{Type: coap.NonConfirmable, Code: coap.NotFound, Token: one.k.request.Token}
@@ -203,10 +203,10 @@ func TestObserveRequest(t *testing.T) {
 		ea, eb, ca, _, _, _, s := shaken(t, func(_, b *Config) {
 			b.Handler = func(_ *Session, m *coap.Message) coap.Message {
 				q, _ := m.Options.Get(coap.URIQuery)
-				return withOption(Response(coap.Content, 0, q.Value), coap.Observe, nil)
+				return WithOption(Response(coap.Content, 0, q.Value), coap.Observe, nil)
 			}
 		})
-		m := withOption(Request(coap.GET, "/telemetry", 0, nil), coap.URIQuery, []byte("unit=mg"))
+		m := WithOption(Request(coap.GET, "/telemetry", 0, nil), coap.URIQuery, []byte("unit=mg"))
 		o, err := ca.ObserveRequest(within(t, time.Minute), s, m)
 		if err != nil {
 			t.Fatal(err)

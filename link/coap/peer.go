@@ -27,7 +27,7 @@ func PeerHandler(now func() time.Time) Handler {
 			return coap.Message{Code: coap.MethodNotAllowed}
 		case path == "/time":
 			a = Response(coap.Content, 0, []byte(now().UTC().Format(time.RFC3339)))
-			return withOption(a, coap.Observe, nil)
+			return WithOption(a, coap.Observe, nil)
 		}
 		return Response(coap.Content, linkFormat, []byte(`</time>;obs;ct=0;title="the time",</.well-known/core>;ct=40`))
 	}
