@@ -263,14 +263,16 @@ func (c *Client) request(b []byte, addr net.Addr) {
 			c.raw(b) // it is no block of a body here, and people may still make something of it
 		}
 		var m protocol.Message
-		if m.Parse(answer) == nil {
-			_ = x.message.Parse(b)
-			c.reply(x, m, false, func() {})
+		if m.Parse(answer) != nil || x.message.Parse(b) != nil {
+			c.forget(x) // not reached: both were read, or made, before
+			return
 		}
+		c.reply(x, m, false, func() {})
 		return
 	}
 	if x.message.Parse(whole) != nil {
-		return // not reached: it was put together here
+		c.forget(x) // not reached: it was put together here
+		return
 	}
 	p := c.policy()
 	x.path = coap.Path(&x.message)
@@ -325,13 +327,20 @@ func (c *Client) first(x *asked) bool {
 	return true
 }
 
+// forget forgets a request that was not answered, and will not be: it may come again.
+func (c *Client) forget(x *asked) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.asked[x.key] == x {
+		delete(c.asked, x.key)
+	}
+}
+
 // keep keeps a report until the server has answered it.
 func (c *Client) keep(r *report) {
 	for _, d := range c.kept.put(r) {
 		if d.asked != nil {
-			c.mu.Lock()
-			delete(c.asked, d.asked.key) // it did not arrive, and may come again
-			c.mu.Unlock()
+			c.forget(d.asked)
 		}
 		c.lost([...]string{"alarm", "report"}[d.lane], "the server is away, and there is no place to keep it: the oldest goes")
 	}
@@ -388,6 +397,7 @@ func (c *Client) deliver(l lane) {
 			}
 		case errors.Is(err, oscore.ErrMessage) && r.asked != nil: // it cannot be said as it is
 			c.kept.done(r)
+			c.forget(r.asked)
 			c.raw(r.asked.datagram)
 		case errors.Is(err, oscore.ErrMessage) || errors.Is(err, oscore.ErrTooLarge):
 			c.kept.done(r)
@@ -476,6 +486,7 @@ func (c *Client) reply(x *asked, m protocol.Message, command bool, sending func(
 	}
 	b, err := c.cut(x, m)
 	if err != nil {
+		c.forget(x)
 		return false
 	}
 	c.mu.Lock()

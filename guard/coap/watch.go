@@ -55,6 +55,7 @@ func (c *Client) watch(x *asked) bool {
 		stop()
 		for range states { // until follow has ended
 		}
+		c.forget(x) // when another took its place before it was answered
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		if c.watches[key] == w {

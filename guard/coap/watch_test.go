@@ -148,6 +148,24 @@ func TestWatchBounds(t *testing.T) {
 	}
 }
 
+// TestWatchAgain: of registrations that take each other's place while the server is away
+// nothing is left.
+func TestWatchAgain(t *testing.T) {
+	w := newWard(t)
+	d := w.device()
+	for i := range 2000 {
+		m := observe(0, "/settings")
+		m.ID, m.Token = uint16(i), []byte{7}
+		d.say(m)
+	}
+	remembered := func() int {
+		w.client.mu.Lock()
+		defer w.client.mu.Unlock()
+		return len(w.client.asked) - w.client.answered.Len()
+	}
+	w.until(func() bool { return remembered() == 0 }, func() string { return fmt.Sprintf("%d are not forgotten", remembered()) })
+}
+
 // TestWatchServerAway: a server that was started again is asked again when what it said is
 // too old, and the device notices nothing but the time.
 func TestWatchServerAway(t *testing.T) {
