@@ -356,6 +356,7 @@ func gateAsk(actor string, c device.Command, became chan string) *gate.Ask {
 			a.Outcome(gate.Accepted)
 			became <- "released"
 		},
-		Gone: func(reason string) { became <- "gone: " + reason },
+		Still: func() string { return "" },
+		Gone:  func(reason string) { became <- "gone: " + reason },
 	}
 }

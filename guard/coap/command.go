@@ -197,6 +197,7 @@ func (x *exchange) decide(rescue bool) *gate.Answer {
 	if !rescue {
 		a.Release = func(_ context.Context, answer *gate.Answer) { x.release(answer) }
 		a.Renew = func(r *envelope.Request) { f.complete(&r.Command) }
+		a.Still = x.still
 	}
 	answer := f.env.Gate.Ask(f.inside, a)
 	x.reason = answer.Reason
@@ -204,7 +205,25 @@ func (x *exchange) decide(rescue bool) *gate.Answer {
 	return answer
 }
 
-// release delivers a command that was held, if its sender may still ask for it.
+// still says why a command that was held may not be asked for any more.
+func (x *exchange) still() string {
+	f := x.front
+	if !f.begin() {
+		return "the front that it came by is gone"
+	}
+	defer f.busy.Done()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	switch held := x.request.from.held; {
+	case held == nil || held.Left(f.instant()) <= 0 || f.door.Check(held.Token, f.instant()) != nil:
+		return "the session of who asked is over"
+	case held.Token.Grant.Role != x.command.Role:
+		return "who asked has another role now"
+	}
+	return ""
+}
+
+// release delivers a command that was held.
 func (x *exchange) release(answer *gate.Answer) {
 	f := x.front
 	if !f.begin() {
@@ -212,15 +231,6 @@ func (x *exchange) release(answer *gate.Answer) {
 		return
 	}
 	defer f.busy.Done()
-	f.mu.Lock()
-	held := x.request.from.held
-	ok := held != nil && held.Left(f.instant()) > 0
-	f.mu.Unlock()
-	if !ok {
-		answer.Abandon()
-		f.refused(x.request.from, "command", fmt.Errorf("%v: the session of who asked is over", x.command.Verb))
-		return
-	}
 	x.deliver(answer, false)
 }
 

@@ -46,7 +46,7 @@ func BenchmarkJudge(b *testing.B) {
 	}{{"rate", device.SetBasalRate, "0.7 U/h"}, {"lower", device.SetBasalRate, "0.4 U/h"}, {"bolus", device.DeliverBolus, "1 U"}, {"beyond", device.DeliverBolus, "7.9 U"}, {"nothing", device.SetBasalRate, "0.05 U/h"}, {"unnamed", device.Prime, "1 U"}} {
 		b.Run(c.name, func(b *testing.B) {
 			w, e := busy(b)
-			w.Book.cfg.Clock = func() Reading { readClock(); return w.now } // for what that takes
+			w.Book.cfg.Clock = func() Reading { ReadClock(); return w.now } // for what that takes
 			r := ask(b, c.verb, c.value, "")
 			b.ReportAllocs()
 			for b.Loop() {

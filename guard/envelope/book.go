@@ -144,7 +144,7 @@ type batch struct {
 // last written is in doubt from now on.
 func OpenBook(cfg Config) (*Book, error) {
 	if cfg.Clock == nil {
-		cfg.Clock = readClock
+		cfg.Clock = ReadClock
 	}
 	locked, err := lock(cfg.Path + ".lock")
 	if err != nil {

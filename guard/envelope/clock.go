@@ -137,6 +137,26 @@ func (c *clock) sign(first, last int64) (s shift, err error) {
 	return s, nil
 }
 
+// A Lapse is how much time has passed: at least, for sure, and at most. It goes on as
+// the clock of a [Book] does, whatever is set on the machine. Written down with its
+// reading, it goes on when it is read again: over a restart of the machine Least stands
+// still. What is not to be forgotten too early ages by Least; what is not to be believed
+// too long, by Most.
+type Lapse struct {
+	Least, Most time.Duration
+	Reading     Reading // up to which it was brought; none: it begins
+}
+
+// Pass brings it up to a reading of the clocks.
+func (l *Lapse) Pass(r Reading) {
+	if l.Reading != (Reading{}) {
+		c := clock{Reading: l.Reading, Now: moment{int64(l.Least), int64(l.Most)}}
+		c.read(r)
+		l.Least, l.Most = time.Duration(c.Now.Least), time.Duration(c.Now.Most)
+	}
+	l.Reading = r
+}
+
 // shift moves all moments of an account.
 func (a *account) shift(s shift) {
 	for _, m := range []*moment{&a.Since, &a.Mark, &a.Confirmed} {

@@ -35,8 +35,8 @@ var looked struct {
 	uptime int64
 }
 
-// readClock is what this machine's clocks say.
-func readClock() Reading {
+// ReadClock is what this machine's clocks say.
+func ReadClock() Reading {
 	now := time.Now()
 	looked.Lock()
 	since := now.Sub(looked.at)

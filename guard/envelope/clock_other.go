@@ -12,9 +12,9 @@ import (
 
 var started = time.Now()
 
-// readClock is what this machine's clocks say. Where nothing tells one start of the
+// ReadClock is what this machine's clocks say. Where nothing tells one start of the
 // machine from another each process counts as one: doses age by what it sees.
-func readClock() Reading {
+func ReadClock() Reading {
 	now := time.Now()
 	return Reading{Wall: now.UnixNano(), Uptime: int64(now.Sub(started)), Boot: strconv.FormatInt(started.UnixNano(), 10)}
 }

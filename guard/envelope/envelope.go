@@ -142,6 +142,8 @@ type Envelope struct {
 	// Interruption is the longest time that nothing may be delivered for.
 	Interruption time.Duration
 	Emergency    Emergency
+	// StateHolds is how long the state that the device told last is believed.
+	StateHolds time.Duration
 
 	Therapies device.Therapies // all that the file names; Therapy is the first
 
@@ -151,6 +153,12 @@ type Envelope struct {
 	stays    rule        // of Interruption
 	orders   map[device.Verb]int
 }
+
+// StateHolds is how long a device's word about its therapy's state holds when the
+// envelope does not say: as long as a held command may wait without a word about that,
+// and several times what a gateway leaves between two reports of PCD-01. Afterwards the
+// state is unknown, and what depends on it is refused.
+const StateHolds = 5 * time.Minute
 
 // Enforcing reports whether the envelope may refuse anything, and if not why:
 // it does not ask for that, or lacks somebody's name who answers for it. What is
@@ -183,5 +191,10 @@ func (e *Envelope) Enforcing() (ok bool, why string) {
 	return true, ""
 }
 
-// Digest is the SHA-256 of the file.
-func (e *Envelope) Digest() [32]byte { return e.digest }
+// Digest is the SHA-256 of the file; zeros where there is none.
+func (e *Envelope) Digest() [32]byte {
+	if e == nil {
+		return [32]byte{}
+	}
+	return e.digest
+}

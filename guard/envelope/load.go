@@ -42,7 +42,7 @@ const (
 
 var (
 	fileKeys = []string{
-		"envelope", "name", "version", "therapy", "drug", "weight", "concentration", "author", "approver", "risk", "enforce", "sums", "interruption", "verbs", "emergency",
+		"envelope", "name", "version", "therapy", "drug", "weight", "concentration", "author", "approver", "risk", "enforce", "sums", "interruption", "state-holds", "verbs", "emergency",
 	}
 	verbKeys = []string{
 		"unit", "min", "max", "step", "longest", "interval", "roles", "confirm", "above", "confirmers", "refused-in", "hold", "takes", "counts",
@@ -107,6 +107,10 @@ func (l *loader) file(s *strictyaml.Section) {
 	if n := s.Get("interruption"); n != nil {
 		e.Interruption = l.Duration(n, "interruption", time.Second, MaxWindow)
 		e.stays = rule{strictyaml.Line(n), "interruption " + said(e.Interruption), "it would leave the patient without therapy for longer than " + said(e.Interruption)}
+	}
+	e.StateHolds = StateHolds
+	if n := s.Get("state-holds"); n != nil {
+		e.StateHolds = l.Duration(n, "state-holds", time.Second, 24*time.Hour)
 	}
 	e.orders = map[device.Verb]int{}
 	l.Each(s.Need("verbs", "what may be asked for; all else is refused"), "verbs", maxVerbs, l.verb)

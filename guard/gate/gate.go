@@ -52,6 +52,7 @@ type Config struct {
 	Book    *envelope.Book
 	Record  func(*event.Event) error // returns when durable
 	Now     func() time.Time
+	Clock   func() envelope.Reading // by which times run out; nil: the machine's, with the time of day of Now
 	Log     *slog.Logger
 	Count   func(front string, verb device.Verb, v device.Verdict) // for metrics; nil is none
 
@@ -84,6 +85,12 @@ type Ask struct {
 	// all when it was refused. Nil: a command of this front cannot be held, and is
 	// refused instead.
 	Release func(ctx context.Context, a *Answer)
+
+	// Still says why a held command may not be asked for any more, by the configuration
+	// and the sessions that hold when it is judged again, or "": its sender is on no list,
+	// its proof counts no longer, the front is gone. It is asked before the dose is
+	// reserved, and once more before Release. Nil: the command cannot be held.
+	Still func() (why string)
 
 	// Renew fills in what holds now beside what is asked for, the value now above all,
 	// when a held command is judged again. Nil: the value now is not known then.
@@ -133,7 +140,8 @@ type Gate struct {
 	mu      sync.Mutex
 	devices map[string]Device
 	people  []Person
-	states  map[string]string // therapy state by device
+	lapse   envelope.Lapse  // since the gate was made; see elapsed
+	states  map[string]told // therapy state by device
 	held    map[string]*waiting
 	next    uint64 // of the ids of what is held
 	recent  []Said // the newest last
@@ -144,13 +152,26 @@ type Gate struct {
 	done   sync.WaitGroup
 }
 
+// A told state is what a device said last of its therapy, and when.
+type told struct {
+	state string
+	at    time.Duration // elapsed
+}
+
 // New makes a gate.
 func New(cfg Config) *Gate {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
+	if cfg.Clock == nil {
+		cfg.Clock = func() envelope.Reading {
+			r := envelope.ReadClock()
+			r.Wall = cfg.Now().UnixNano()
+			return r
+		}
+	}
 	g := &Gate{
-		cfg: cfg, devices: cfg.Devices, people: cfg.People, states: map[string]string{}, held: map[string]*waiting{},
+		cfg: cfg, devices: cfg.Devices, people: cfg.People, states: map[string]told{}, held: map[string]*waiting{},
 		counted: map[summary]*count{}, why: map[uint64]string{}, behind: make(chan *event.Event, maxBehind),
 	}
 	g.done.Go(func() {
@@ -232,10 +253,31 @@ func (g *Gate) device(a *Ask) (Device, bool) {
 	if a.Request.Command.Therapy == device.NoTherapy {
 		a.Request.Command.Therapy = dev.Therapy
 	}
-	if s := g.states[a.Device]; a.Request.State == "" {
-		a.Request.State = s
+	if a.Request.State == "" {
+		a.Request.State = g.state(a.Device)
 	}
 	return dev, ok
+}
+
+// elapsed is the most time that may have passed since the gate was made: a clock that
+// is set back lets nothing last longer. The caller holds the lock.
+func (g *Gate) elapsed() time.Duration {
+	g.lapse.Pass(g.cfg.Clock())
+	return g.lapse.Most
+}
+
+// state is what a device said of its therapy, unless that is too long ago: then nobody
+// knows. The caller holds the lock.
+func (g *Gate) state(id string) string {
+	holds := envelope.StateHolds
+	if e := g.devices[id].Envelope; e != nil {
+		holds = e.StateHolds
+	}
+	s, ok := g.states[id]
+	if !ok || g.elapsed()-s.at > holds {
+		return ""
+	}
+	return s.state
 }
 
 // refuse records a refusal.
@@ -288,7 +330,7 @@ func (g *Gate) Report(id string, r *envelope.Report) {
 	g.mu.Lock()
 	dev, ok := g.devices[id]
 	if ok && r.State != "" {
-		g.states[id] = r.State
+		g.states[id] = told{r.State, g.elapsed()}
 	}
 	g.mu.Unlock()
 	if !ok {
@@ -299,11 +341,12 @@ func (g *Gate) Report(id string, r *envelope.Report) {
 	}
 }
 
-// State returns the therapy's state as the device reported it last, or "".
+// State returns the therapy's state as the device reported it last, or "": it did not
+// say, or longer ago than its envelope lets that hold.
 func (g *Gate) State(id string) string {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return g.states[id]
+	return g.state(id)
 }
 
 // Settle says what came of a dose that is in doubt, in the name of a person who

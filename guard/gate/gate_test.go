@@ -49,12 +49,14 @@ var (
 // A bed is a gate before one pump, with a clock and a ledger of its own.
 type bed struct {
 	*Gate
-	t    *testing.T
-	mu   sync.Mutex
-	now  time.Time
-	led  []event.Event
-	fail error         // of the ledger
-	wait chan struct{} // the ledger takes as long as this; nil: not at all
+	t      *testing.T
+	mu     sync.Mutex
+	now    time.Time
+	led    []event.Event
+	up     time.Duration // of the machine, beyond what now says
+	fail   error         // of the ledger
+	during func()        // the next record
+	wait   chan struct{} // the ledger takes as long as this; nil: not at all
 }
 
 func newBed(t *testing.T, change func(string) string) *bed {
@@ -66,7 +68,7 @@ func newBed(t *testing.T, change func(string) string) *bed {
 	}
 	b.Gate = New(Config{
 		Devices: map[string]Device{"pump-3": {Therapy: device.DrugInfusion, Envelope: load(t, change)}}, Book: book,
-		Record: b.record, Now: b.clock, Page: "https://guard.icu:8443/", People: []Person{holm, reyes, lea},
+		Record: b.record, Now: b.clock, Clock: b.reading, Page: "https://guard.icu:8443/", People: []Person{holm, reyes, lea},
 	})
 	t.Cleanup(func() { b.Close(); book.Close() })
 	return b
@@ -93,6 +95,20 @@ func (b *bed) clock() time.Time {
 	return b.now
 }
 
+func (b *bed) reading() envelope.Reading {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return envelope.Reading{Wall: b.now.UnixNano(), Uptime: b.now.UnixNano() + int64(b.up), Boot: "of the bed"}
+}
+
+// set moves the clock on the wall by so much, while so much time passes.
+func (b *bed) set(wall, passes time.Duration) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.now = b.now.Add(wall)
+	b.up += passes - wall
+}
+
 func (b *bed) pass(d time.Duration) {
 	b.mu.Lock()
 	b.now = b.now.Add(d)
@@ -103,6 +119,9 @@ func (b *bed) pass(d time.Duration) {
 func (b *bed) record(e *event.Event) error {
 	if b.wait != nil {
 		<-b.wait
+	}
+	if b.during != nil {
+		b.during()
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -207,6 +226,7 @@ func (b *bed) waiting() (a *Answer, released, gone *atomic.Int32) {
 	b.t.Helper()
 	released, gone = new(atomic.Int32), new(atomic.Int32)
 	o := order("0.8")
+	o.Still = func() string { return "" }
 	o.Release = func(_ context.Context, a *Answer) {
 		if !a.Pass {
 			b.t.Error("released without a pass")
@@ -331,6 +351,7 @@ func TestNeverLate(t *testing.T) {
 			o.Request.Command.Now = order("0.4").Request.Command.Value
 			released := 0
 			o.Release = func(_ context.Context, a *Answer) { released++; a.Abandon() }
+			o.Still = func() string { return "" }
 			if now != "" {
 				o.Renew = func(r *envelope.Request) { r.Command.Now = order(now).Request.Command.Value }
 			}
@@ -363,6 +384,7 @@ func TestHeldBound(t *testing.T) {
 	}
 	o := order("0.8")
 	o.Release = func(context.Context, *Answer) { t.Error("released") }
+	o.Still = func() string { return "" }
 	if a := b.Ask(context.Background(), o); a.Verdict != device.Deny || a.Pass || !strings.Contains(a.Reason, "too many") {
 		t.Errorf("%+v", a)
 	}

@@ -6,6 +6,7 @@ package gate
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -38,7 +39,8 @@ type Held struct {
 // A waiting command.
 type waiting struct {
 	Held
-	ask *Ask
+	ask   *Ask
+	until time.Duration // elapsed; Expires is for people, and their clock may be set
 }
 
 // hold lets a command wait.
@@ -56,8 +58,10 @@ func (g *Gate) hold(a *Ask, out *Answer, d time.Duration) *Answer {
 		}
 	}
 	full := len(g.held) >= maxHeld || of >= maxHeldDevice
-	if !full && a.Release != nil && d > 0 {
+	can := a.Release != nil && a.Still != nil && d > 0
+	if !full && can {
 		g.next++
+		w.until = g.elapsed() + d
 		w.ID = strconv.FormatUint(g.next, 10)
 		g.held[w.ID] = w
 	}
@@ -65,7 +69,7 @@ func (g *Gate) hold(a *Ask, out *Answer, d time.Duration) *Answer {
 	if w.ID == "" {
 		out.Verdict = device.Deny
 		switch {
-		case a.Release == nil || d <= 0:
+		case !can:
 			out.Reason += "; and it cannot wait for that here"
 		default:
 			out.Reason += "; and too many commands wait already"
@@ -106,9 +110,39 @@ func (g *Gate) take(id string) (*waiting, error) {
 	return w, nil
 }
 
+// over reports whether the time of a waiting command is over. The caller holds the lock.
+func (g *Gate) over(w *waiting) bool { return g.elapsed() >= w.until }
+
+// barred says why a person may not release a command now, whatever its envelope says,
+// as an error: by the configuration that holds, and by the time.
+func (g *Gate) barred(p Person, w *waiting) error {
+	if err := g.clinical(p); err != nil {
+		return err
+	}
+	g.mu.Lock()
+	_, known := g.devices[w.Device]
+	over := g.over(w)
+	g.mu.Unlock()
+	switch {
+	case over:
+		return errOver
+	case !known:
+		return errNoDevice
+	}
+	if why := w.ask.Still(); why != "" {
+		return errors.New(why)
+	}
+	return nil
+}
+
+var (
+	errOver     = fmt.Errorf("%w: it was not confirmed in time", ErrGone)
+	errNoDevice = fmt.Errorf("%w: the device is no longer guarded here", ErrGone)
+)
+
 // Confirm releases a held command in the name of a person who is not the one
-// who asked. It is judged again, against what holds now; it is never sent when
-// its time is over. It returns when the front has forwarded it.
+// who asked. It is judged again, against the configuration and all else that holds now; it
+// is never sent when its time is over. It returns when the front has forwarded it.
 func (g *Gate) Confirm(ctx context.Context, p Person, id string) error {
 	if err := g.clinical(p); err != nil {
 		return err
@@ -123,22 +157,16 @@ func (g *Gate) Confirm(ctx context.Context, p Person, id string) error {
 	if err != nil {
 		return err
 	}
-	now := g.cfg.Now()
-	if !now.Before(w.Expires) {
-		g.gone(w, "its time was over before it was confirmed")
-		return ErrGone
+	if err := g.barred(p, w); err != nil {
+		return g.bar(p, w, err)
 	}
 	a := *w.ask // the same request, confirmed, and what is known now
 	a.Request.State, a.Request.Command.Now = "", device.Quantity{}
 	if a.Renew != nil {
 		a.Renew(&a.Request)
 	}
-	a.Request.Confirmed = &envelope.Confirmation{Person: p.ID, Role: p.Role, Time: now}
-	dev, known := g.device(&a)
-	if !known {
-		g.gone(w, "the device is no longer guarded here")
-		return ErrGone
-	}
+	a.Request.Confirmed = &envelope.Confirmation{Person: p.ID, Role: p.Role, Time: g.cfg.Now()}
+	dev, _ := g.device(&a)
 	d, dose, err := g.cfg.Book.Reserve(a.Device, dev.Envelope, &a.Request)
 	out := &Answer{Verdict: d.Verdict, Enforced: d.Enforced, Reason: d.Reason, by: lineOf(dev.Envelope, &d), dose: dose, Pass: true}
 	if err == nil && d.Verdict == device.Hold && d.Enforced { // it is not for this person to confirm: it goes on waiting
@@ -153,21 +181,31 @@ func (g *Gate) Confirm(ctx context.Context, p Person, id string) error {
 	} else if err == nil {
 		err = errors.New(d.Reason)
 	}
+	if err == nil { // the disk took its time
+		err = g.barred(p, w)
+	}
+	if now, _ := g.device(&a); err == nil && (now.Therapy != dev.Therapy || now.Envelope.Digest() != dev.Envelope.Digest()) {
+		err = errors.New("the envelope was changed while it was released")
+	}
 	if err != nil {
 		out.Abandon()
-		g.gone(w, "confirmed by "+p.ID+", and refused when it was judged again: "+err.Error())
-		return err
+		return g.bar(p, w, err)
 	}
 	g.remember(&a, out)
-	if !g.cfg.Now().Before(w.Expires) { // a slow disk: never delivered late
-		out.Abandon()
-		g.gone(w, "its time was over before it could be sent")
-		return ErrGone
-	}
 	release, cancel := context.WithTimeout(ctx, releaseTime)
 	defer cancel()
 	w.ask.Release(release, out)
 	return nil
+}
+
+// bar ends a command that a person confirmed and that may not be released.
+func (g *Gate) bar(p Person, w *waiting, why error) error {
+	reason := "confirmed by " + p.ID + ", and refused when it was judged again: " + why.Error()
+	if errors.Is(why, errOver) {
+		reason = "its time was over before it was confirmed"
+	}
+	g.gone(w, reason)
+	return why
 }
 
 // Refuse ends a held command in the name of a person.
@@ -200,7 +238,7 @@ func (g *Gate) Sweep(now time.Time) {
 	g.mu.Lock()
 	var over []*waiting
 	for id, w := range g.held {
-		if !now.Before(w.Expires) {
+		if g.over(w) {
 			over = append(over, w)
 			delete(g.held, id)
 		}

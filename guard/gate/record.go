@@ -103,8 +103,10 @@ type summary struct {
 // A count is of one summary, in one minute.
 type count struct {
 	began time.Time
-	said  int   // recorded one by one
-	more  int64 // counted
+	at    time.Duration // the same, elapsed
+	said  int           // recorded one by one
+	more  int64         // counted, and not recorded yet
+	next  int64         // as soon as more comes to this, it is
 }
 
 const (
@@ -131,7 +133,7 @@ func (g *Gate) counter(s summary) *count {
 				return c
 			}
 		}
-		c = &count{began: g.cfg.Now()}
+		c = &count{began: g.cfg.Now(), at: g.elapsed(), next: oneByOne}
 		g.counted[s] = c
 	}
 	return c
@@ -149,16 +151,28 @@ func (g *Gate) routine(a *Ask, out *Answer) {
 }
 
 // crowded reports whether so many events like this one were recorded in this
-// minute that it is only counted: nobody fills a disk with refusals.
+// minute that it is only counted: nobody fills a disk with refusals. What was counted is
+// recorded each time that it has doubled, and when the minute is over: who kills the
+// guard takes away no more than half of it.
 func (g *Gate) crowded(e *event.Event) bool {
 	g.mu.Lock()
-	defer g.mu.Unlock()
-	c := g.counter(summaryOf(e))
+	s := summaryOf(e)
+	c := g.counter(s)
 	if c.said < oneByOne {
 		c.said++
+		g.mu.Unlock()
 		return false
 	}
 	c.more++
+	var sum *event.Event
+	if c.more >= c.next {
+		sum = s.event(g.cfg.Now(), c)
+		c.next, c.more = 2*c.next, 0
+	}
+	g.mu.Unlock()
+	if sum != nil {
+		g.record(sum)
+	}
 	return true
 }
 
@@ -174,9 +188,10 @@ func (g *Gate) Refused(e *event.Event) {
 // flush records what was counted for a minute, or all of it.
 func (g *Gate) flush(now time.Time, all bool) {
 	g.mu.Lock()
+	elapsed := g.elapsed()
 	var events []*event.Event
 	for s, c := range g.counted {
-		if !all && now.Sub(c.began) < every {
+		if !all && elapsed-c.at < every {
 			continue
 		}
 		delete(g.counted, s)

@@ -38,6 +38,7 @@ type Front struct {
 	work       sync.WaitGroup
 	ending     context.Context // over when the drain time is
 	listening  chan net.Addr   // told where it listens; for tests
+	stopping   <-chan struct{} // closed when nothing new begins
 
 	mu      sync.Mutex
 	pending map[pendingKey]*pending
@@ -116,6 +117,7 @@ func (f *Front) Run(ctx context.Context) (err error) {
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	f.stopping = ctx.Done()
 	var end context.CancelFunc
 	f.ending, end = context.WithCancel(context.Background())
 	defer end()

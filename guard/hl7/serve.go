@@ -254,13 +254,16 @@ func (s *session) order(ctx context.Context, r *received) bool {
 		written = make(chan error, 1)
 		go func() { written <- f.memory.durable(n) }()
 	}
-	release := f.releaser(r, asks, key, mine)
+	var kept *kept
+	if len(asks) == 1 { // of several, the others would wait with it
+		kept = f.keep(r, &asks[0], s.c, key, mine)
+	}
 	gone := func(why string) {
 		if mine {
 			f.memory.gone(key, "refused: "+why)
 		}
 	}
-	answers, refusal := s.put(ctx, r, asks, release, gone)
+	answers, refusal := s.put(ctx, r, asks, kept, gone)
 	if mine {
 		if err := <-written; err != nil && refusal == nil {
 			f.env.Log.Error("an order could not be written down", "front", p.Name, "err", err)
@@ -304,12 +307,8 @@ func afterHeader(msg []byte) []byte {
 }
 
 // put puts what an order asks before the gate: all of it passes, or nothing does,
-// and then the refusal says why. Only an order of a single command can wait for a
-// person: of several, the others would wait with it.
-func (s *session) put(ctx context.Context, r *received, asks []asking, release func(context.Context, *gate.Answer), gone func(string)) (answers []*gate.Answer, refusal *gate.Answer) {
-	if len(asks) > 1 {
-		release = nil
-	}
+// and then the refusal says why. It can wait for a person when it is kept.
+func (s *session) put(ctx context.Context, r *received, asks []asking, kept *kept, gone func(string)) (answers []*gate.Answer, refusal *gate.Answer) {
 	protection, role := s.c.Protection(), device.NoRole
 	if r.proven {
 		role = r.sender.Role
@@ -319,11 +318,12 @@ func (s *session) put(ctx context.Context, r *received, asks []asking, release f
 	for i := range asks {
 		a := &gate.Ask{
 			Front: r.p.Name, Device: asks[i].device, Actor: r.actor(), Peer: s.c.Peer,
-			Request: asks[i].request, Release: release, Gone: gone,
+			Request: asks[i].request, Gone: gone,
 		}
-		pump := asks[i].device
-		a.Renew = func(r *envelope.Request) { s.f.reported(pump, r) }
-		a.Renew(&a.Request)
+		if kept != nil {
+			a.Release, a.Still, a.Renew = kept.release, kept.still, kept.renew
+		}
+		s.f.reported(asks[i].device, &a.Request)
 		c := &a.Request.Command
 		c.Actor, c.Role, c.Channel, c.Time = r.actor(), role, protection, s.f.env.Now().UnixNano()
 		answer := s.f.ask(ctx, a)
@@ -496,79 +496,124 @@ func (s *session) say(block []byte) {
 	}
 }
 
-// releaser forwards an order that waited for a person. Its answer does not go
+// A kept order waits for a person, longer than the connection it came by.
+type kept struct {
+	*received             // of a copy of its bytes
+	f         *Front      // that it came by
+	c         *front.Conn // that is closed perhaps; for its certificate
+	asked     asking
+	key       orderKey
+	mine      bool // it is in the memory
+}
+
+// keep keeps an order; nil when it cannot be read once more.
+func (f *Front) keep(r *received, a *asking, c *front.Conn, key orderKey, mine bool) *kept {
+	again := &received{p: r.p, raw: bytes.Clone(r.raw), quirks: r.quirks, sender: r.sender, proven: r.proven}
+	if len(again.raw) < len(r.msg)+3 {
+		return nil
+	}
+	again.msg = again.raw[1 : len(again.raw)-2]
+	var err error
+	if again.m, err = hl7.Parse(again.msg); err != nil || !bytes.Equal(again.msg, r.msg) {
+		return nil
+	}
+	again.h = again.m.Header()
+	return &kept{again, f, c, *a, key, mine}
+}
+
+// still says why the order may not go out any more, by the policy of now: what it asks
+// for, and of which pump, has to be read in it as when it came.
+func (k *kept) still() string {
+	select {
+	case <-k.f.stopping:
+		return "the front that it came by is gone"
+	default:
+	}
+	now := &received{p: k.f.policy.Load(), raw: k.raw, msg: k.msg, quirks: k.quirks, m: k.m, h: k.h}
+	now.sender = now.p.sender(&now.h)
+	if _, why := now.listed(); why != "" && (now.sender == nil || now.p.Mode == front.Enforce) {
+		return why
+	}
+	asks, _ := now.p.read(&now.m, &now.h, now.quirks)
+	switch {
+	case now.sender.Name != k.sender.Name || !now.sender.proves(k.c):
+		return unproven
+	case len(asks) != 1 || asks[0] != k.asked:
+		return "what it asks for, or of which pump, is not the same any more"
+	}
+	return ""
+}
+
+// renew fills in the sender's role and what the pump says, as they are now.
+func (k *kept) renew(r *envelope.Request) {
+	r.Command.Role = device.NoRole
+	if sender := k.f.policy.Load().sender(&k.h); sender != nil {
+		r.Command.Role = sender.Role
+	}
+	r.Undecided = k.asked.request.Undecided
+	k.f.reported(k.asked.device, r)
+}
+
+// release forwards an order that waited for a person. Its answer does not go
 // to the connection it came by, which has had one: what the device answers as an
 // application goes to the sender's side.
-func (f *Front) releaser(r *received, asks []asking, key orderKey, mine bool) func(context.Context, *gate.Answer) {
-	raw := bytes.Clone(r.raw)
-	sender, actor := r.from(), r.actor()
-	asked := asks[0] // one of several is never released
-	return func(ctx context.Context, a *gate.Answer) {
-		p := f.policy.Load()
-		quit := func(why string, err error) {
-			a.Abandon()
-			if mine {
-				f.memory.end(key, dropped, why)
-			}
-			f.env.Log.Error("a confirmed order did not go out", "front", p.Name, "why", why, "err", err)
-			f.env.Refused(&p.Settings, f.protected(), "release", "", why)
+func (k *kept) release(ctx context.Context, a *gate.Answer) {
+	f, p, key := k.f, k.f.policy.Load(), k.key
+	quit := func(why string, err error) {
+		a.Abandon()
+		if k.mine {
+			f.memory.end(key, dropped, why)
 		}
-		if mine {
-			if err := f.memory.again(key); err != nil {
-				quit("a confirmed order could not be written down", err)
+		f.env.Log.Error("a confirmed order did not go out", "front", p.Name, "why", why, "err", err)
+		f.env.Refused(&p.Settings, f.protected(), "release", "", why)
+	}
+	if k.mine {
+		if err := f.memory.again(key); err != nil {
+			quit("a confirmed order could not be written down", err)
+			return
+		}
+	}
+	c, err := p.Dial(ctx)
+	if err != nil {
+		quit("a confirmed order could not be sent: the device cannot be reached", err)
+		return
+	}
+	var remember *orderKey
+	if k.mine {
+		remember = &key
+	}
+	f.passed(&k.m, &k.asked, a)
+	w := f.expect(k.actor(), &k.m, &k.h, []*gate.Answer{a}, remember)
+	a.Sent()
+	c.SetDeadline(time.Now().Add(p.Limits.Unfinished))
+	_, err = c.Write(k.raw)
+	if err != nil || !f.wanted(w) {
+		c.Close()
+		return
+	}
+	f.work.Go(func() {
+		defer c.Close()
+		stop := context.AfterFunc(f.ending, func() { c.Close() })
+		defer stop()
+		t := tap{heard: func(msg []byte) {
+			f.heard(msg, true)
+			answer, err := hl7.Parse(msg)
+			if err != nil || !k.proven {
 				return
 			}
-		}
-		c, err := p.Dial(ctx)
-		if err != nil {
-			quit("a confirmed order could not be sent: the device cannot be reached", err)
-			return
-		}
-		msg := raw[1 : len(raw)-2]
-		m, err := hl7.Parse(msg)
-		if err != nil { // it was read once
-			c.Close()
-			quit("a confirmed order cannot be read", err)
-			return
-		}
-		h := m.Header()
-		var remember *orderKey
-		if mine {
-			remember = &key
-		}
-		f.passed(&m, &asked, a)
-		w := f.expect(actor, &m, &h, []*gate.Answer{a}, remember)
-		a.Sent()
-		c.SetDeadline(time.Now().Add(p.Limits.Unfinished))
-		_, err = c.Write(raw)
-		if err != nil || !f.wanted(w) {
-			c.Close()
-			return
-		}
-		f.work.Go(func() {
-			defer c.Close()
-			stop := context.AfterFunc(f.ending, func() { c.Close() })
-			defer stop()
-			t := tap{heard: func(msg []byte) {
-				f.heard(msg, true)
-				answer, err := hl7.Parse(msg)
-				if err != nil || sender == nil {
-					return
-				}
-				said, ok := answer.Answer()
-				if ret, way := p.Returns[sender.Returns]; ok && way && len(said.Code.Raw()) > 0 && said.Code.Raw()[0] == 'A' {
-					done := make(chan struct{})
-					close(done)
-					f.deliver(&ret, hl7.AppendBlock(nil, msg), done)
-				}
-			}}
-			carry(c, func(b []byte) error { t.pass(b); return nil })
-		})
-		select {
-		case <-w.told:
-		case <-ctx.Done():
-		case <-time.After(p.AnswerWithin):
-		}
+			said, ok := answer.Answer()
+			if ret, way := p.Returns[k.sender.Returns]; ok && way && len(said.Code.Raw()) > 0 && said.Code.Raw()[0] == 'A' {
+				done := make(chan struct{})
+				close(done)
+				f.deliver(&ret, hl7.AppendBlock(nil, msg), done)
+			}
+		}}
+		carry(c, func(b []byte) error { t.pass(b); return nil })
+	})
+	select {
+	case <-w.told:
+	case <-ctx.Done():
+	case <-time.After(p.AnswerWithin):
 	}
 }
 

@@ -438,6 +438,8 @@ func (s *session) askAll(r *request, orders []order, body []byte) ([]*gate.Answe
 		if len(orders) == 1 && s.p.Server {
 			reserved = s.reserved
 			a.Release = s.release(r, body, key, reserved)
+			a.Still = s.still(r, body)
+			a.Renew = s.renew()
 			a.Gone = func(string) { s.f.unclaim(key, reserved) }
 		}
 		answer := s.f.ask(s.ctx, a)
@@ -551,11 +553,64 @@ func (f *Front) unclaim(key [32]byte, reserved int) {
 	f.budget.give(reserved)
 }
 
+// still returns what says why a held request may not be sent any more.
+func (s *session) still(r *request, body []byte) func() string {
+	f, c, client, protects := s.f, s.c, s.client, s.p.Device
+	return func() string {
+		f.mu.Lock()
+		stopped := f.stopped
+		f.mu.Unlock()
+		p := f.policy.Load()
+		id, who := p.client(c)
+		switch {
+		case stopped:
+			return "the front that it came by is gone"
+		case p.Device != protects:
+			return "the front stands before another device now"
+		case who == nil || id != client:
+			return "the certificate is of no client that is listed here"
+		case p.Mode != front.Enforce:
+			return ""
+		}
+		in, _ := parseInteraction(p.Base, r.method, r.path, r.query)
+		all := []interaction{in}
+		if in.word == "batch" {
+			f.judges <- struct{}{}
+			c, why := readContent(r.get("Content-Type"), body, p.Base)
+			<-f.judges
+			if why != "" {
+				return why
+			}
+			all[0].word, all[0].sure = c.bundle, true
+			for i := range c.entries {
+				all = append(all, c.entries[i].interaction)
+			}
+		}
+		for i := range all {
+			if !p.allows(client, &all[i]) {
+				return "no rule allows it to this client"
+			}
+		}
+		return ""
+	}
+}
+
+// renew returns what has a held request judged by the role that its client has now.
+func (s *session) renew() func(*envelope.Request) {
+	f, c := s.f, s.c
+	return func(r *envelope.Request) {
+		if _, who := f.policy.Load().client(c); who != nil {
+			r.Command.Role = who.Role
+		}
+	}
+}
+
 // release returns what forwards a held request when a person has confirmed it.
 // Its sender was answered already; what the device answers only settles the dose.
 func (s *session) release(r *request, body []byte, key [32]byte, reserved int) func(context.Context, *gate.Answer) {
-	f, p := s.f, s.p
+	f := s.f
 	return func(ctx context.Context, a *gate.Answer) {
+		p := f.policy.Load()
 		done := ""
 		defer func() { f.finish(key, reserved, done) }()
 		f.mu.Lock()
