@@ -378,7 +378,7 @@ type FrontState struct {
 	Settings    *front.Settings
 	Serving     bool // it listens
 	Since       time.Time
-	Trouble     string // it ended by itself: why
+	Trouble     string // it ended by itself, or does not do all of its work: why
 	Restarts    int
 	Connections int
 	Refused     int64
@@ -393,7 +393,9 @@ func (g *Guard) Fronts() []FrontState {
 	for name, r := range g.fronts {
 		f := FrontState{Settings: r.policy.Common(), Serving: r.env.Serving(), Since: r.began, Restarts: r.times, Connections: int(open[name]), Refused: int64(refused[name])}
 		if r.err != nil {
-			f.Trouble = r.err.Error()
+			f.Trouble = "it does not serve: " + r.err.Error()
+		} else {
+			f.Trouble = r.env.Trouble()
 		}
 		out = append(out, f)
 	}

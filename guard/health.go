@@ -51,7 +51,7 @@ func (g *Guard) Unready() (why []string) {
 	for _, f := range fronts {
 		switch {
 		case f.Trouble != "":
-			why = append(why, fmt.Sprintf("front %s does not serve: %s", f.Settings.Name, f.Trouble))
+			why = append(why, fmt.Sprintf("front %s: %s", f.Settings.Name, f.Trouble))
 		case !f.Serving:
 			why = append(why, fmt.Sprintf("front %s does not listen yet", f.Settings.Name))
 		case f.Restarts > 0 && now.Sub(f.Since) < settled:

@@ -25,6 +25,7 @@ import (
 
 	"github.com/myelin-health/myelin/device"
 	"github.com/myelin-health/myelin/event"
+	"github.com/myelin-health/myelin/guard/envelope"
 	"github.com/myelin-health/myelin/guard/gate"
 )
 
@@ -56,7 +57,8 @@ type Env struct {
 	Now     func() time.Time
 	State   string // folder of the front's own files
 
-	serving atomic.Bool // the front listens
+	serving atomic.Bool            // the front listens
+	trouble atomic.Pointer[string] // see Troubled
 
 	Expected *Expected // shared by all fronts: what one front was asked for and comes through another
 }
@@ -66,6 +68,23 @@ func (e *Env) Serves(yes bool) { e.serving.Store(yes) }
 
 // Serving reports whether the front listens.
 func (e *Env) Serving() bool { return e.serving.Load() }
+
+// Troubled says that the front does a part of its work no more until a person has
+// looked: loudly, in the log, as an event, and for as long as the front runs on the page and in
+// its health.
+func (e *Env) Troubled(s *Settings, why string) {
+	e.trouble.Store(&why)
+	e.Log.Error("a person is needed", "front", s.Name, "why", why)
+	e.Gate.Notice(envelope.Notice{Device: s.Device, Text: "front " + s.Name + ": " + why})
+}
+
+// Trouble is what [Env.Troubled] said last, or "".
+func (e *Env) Trouble() string {
+	if why := e.trouble.Load(); why != nil {
+		return *why
+	}
+	return ""
+}
 
 // Mode is whether a front's lists are enforced.
 type Mode uint8

@@ -166,9 +166,9 @@ func (s *session) answer(p *Policy, m *hl7.Message, h *hl7.Header, sender *Sende
 }
 
 // again gives the answer that an order had before.
-func (s *session) again(p *Policy, m *hl7.Message, h *hl7.Header, sender *Sender, known *remembered) {
+func (s *session) again(p *Policy, m *hl7.Message, h *hl7.Header, sender *Sender, known *front.Order) {
 	w := &s.f.answers
-	if known.state == accepted {
+	if known.Fate == front.Accepted {
 		switch {
 		case !h.Enhanced():
 			s.say(w.application(m, h, "AA", "", ""))
@@ -177,12 +177,12 @@ func (s *session) again(p *Policy, m *hl7.Message, h *hl7.Header, sender *Sender
 		}
 		return
 	}
-	reason := known.reason
+	reason := known.Reason
 	if reason == "" {
-		reason = map[state]string{
-			begun: inDoubt, doubted: inDoubt, rejected: "the device's own system refused this order before",
-			refused: "the guard refused this order before", held: "this order waits to be confirmed",
-		}[known.state]
+		reason = map[front.Fate]string{
+			front.Begun: inDoubt, front.Doubted: inDoubt, front.Rejected: "the device's own system refused this order before",
+			front.Refused: "the guard refused this order before", front.Held: "this order waits to be confirmed",
+		}[known.Fate]
 	}
 	s.answer(p, m, h, sender, reason)
 }

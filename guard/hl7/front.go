@@ -8,7 +8,6 @@ import (
 	"context"
 	"errors"
 	"net"
-	"path/filepath"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -29,7 +28,8 @@ type Front struct {
 	policy  atomic.Pointer[Policy]
 	changed chan struct{}
 	answers answerer
-	memory  *memory // of a front that protects a server
+	memory  *front.Memory // of a front that protects a server
+	clock   func() envelope.Reading
 	ask     func(context.Context, *gate.Ask) *gate.Answer
 	report  func(string, *envelope.Report)
 
@@ -106,10 +106,8 @@ func (f *Front) Update(p front.Policy) {
 func (f *Front) Run(ctx context.Context) (err error) {
 	p := f.policy.Load()
 	if p.Server {
-		if f.memory, err = openMemory(filepath.Join(f.env.State, p.Name+".orders"), f.env.Now); err != nil {
-			return err
-		}
-		defer func() { err = errors.Join(err, f.memory.close()) }()
+		f.remember(p)
+		defer func() { err = errors.Join(err, f.memory.Close()) }()
 	}
 	ln, err := net.Listen("tcp", p.Listen.Address)
 	if err != nil {

@@ -204,6 +204,8 @@ type bench struct {
 	people  []gate.Person
 	gate    *gate.Gate
 	counted chan struct{} // a token for each report
+
+	clock func() envelope.Reading // nil: the machine's
 }
 
 const noradrenalineEnvelope = `envelope: 1
@@ -351,6 +353,7 @@ func (b *bench) start() {
 		Log: slog.New(slog.DiscardHandler), Now: time.Now, State: b.state,
 	}
 	b.front = New(env, b.policy)
+	b.front.clock = b.clock
 	decided := b.front.ask
 	count := b.front.report
 	b.front.ask = func(ctx context.Context, a *gate.Ask) *gate.Answer {

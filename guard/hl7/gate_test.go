@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/myelin-health/myelin/guard/front"
 	"github.com/myelin-health/myelin/guard/gate"
 	"github.com/myelin-health/myelin/proto/hl7"
 	"github.com/myelin-health/myelin/sim/ward"
@@ -76,7 +77,7 @@ func TestSharedNumber(t *testing.T) {
 	b := newBench(t, nil)
 	defer b.stop()
 	f := b.front
-	ended := func(control, before string) state {
+	ended := func(control, before string) front.Fate {
 		t.Helper()
 		if before != "" {
 			m, err := hl7.Parse([]byte("MSH|^~\\&|CastorEHR|StAda|FlowLink|StAda|2026||ADT^A01|" + control + "|P|2.6|||" + before + "|NE\r"))
@@ -89,17 +90,15 @@ func TestSharedNumber(t *testing.T) {
 		m, _ := hl7.Parse([]byte(noradrenaline(control, "0.4").String()))
 		h := m.Header()
 		key := digest([]byte(control))
-		f.memory.begin(key, 1, 1)
+		f.memory.Begin(key, front.Order{Source: 1, Digest: 1, Keep: rememberFor})
 		f.expect("ehr", &m, &h, []*gate.Answer{{}}, &key)
 		f.answered(pendingKey{"CastorEHR", control}, "CE")
-		f.memory.mu.Lock()
-		defer f.memory.mu.Unlock()
-		return f.memory.orders[key].state
+		return f.memory.Look(key, front.Order{}).Known.Fate
 	}
 	for control, x := range map[string]struct {
 		before string
-		want   state
-	}{"1": {"", rejected}, "2": {"NE", doubted}, "3": {"AL", doubted}} {
+		want   front.Fate
+	}{"1": {"", front.Rejected}, "2": {"NE", front.Doubted}, "3": {"AL", front.Doubted}} {
 		if got := ended(control, x.before); got != x.want {
 			t.Errorf("after another message %q: %d, want %d", x.before, got, x.want)
 		}

@@ -4,14 +4,19 @@
 package hl7
 
 import (
-	"encoding/binary"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/myelin-health/myelin/device"
+	"github.com/myelin-health/myelin/event"
+	"github.com/myelin-health/myelin/guard/envelope"
 	"github.com/myelin-health/myelin/guard/gate"
+	"github.com/myelin-health/myelin/proto/hl7"
+	"github.com/myelin-health/myelin/sim/ward"
 )
 
 // TestDuplicate: what was acknowledged is not forwarded again, and is answered the
@@ -132,102 +137,141 @@ func TestKilled(t *testing.T) {
 	}
 }
 
-func key(n int) (k orderKey) {
-	binary.BigEndian.PutUint64(k[:], uint64(n)+1)
-	return k
+// TestClockSet: an order that was given is not given again because the clock of the guard is set,
+// nor when it comes again after it was forgotten.
+func TestClockSet(t *testing.T) {
+	b := newBench(t, nil)
+	b.stop()
+	now := envelope.ReadClock()
+	b.clock = func() envelope.Reading { return now }
+	b.ask = func(a *gate.Ask) *gate.Answer {
+		if a.Request.Undecided != "" || a.Request.Replayed {
+			return &gate.Answer{Verdict: device.Deny, Enforced: true, Reason: a.Request.Undecided}
+		}
+		return nil
+	}
+	b.start()
+	order := noradrenaline("RGV-1", "0.2").String()
+	ask := func(text string) answer {
+		t.Helper()
+		c := b.dial("ehr.stada.example")
+		defer c.Close()
+		c.send(text)
+		return c.answer()
+	}
+	first := ask(order)
+	for _, jump := range []time.Duration{25 * time.Hour, -50 * time.Hour, 1000 * time.Hour} {
+		now.Wall += int64(jump)
+		if a := ask(order); a != first {
+			t.Errorf("with the clock set by %v: %v", jump, a)
+		}
+		b.stop()
+		b.start()
+		if a := ask(order); a != first {
+			t.Errorf("with the clock set by %v, and a restart: %v", jump, a)
+		}
+	}
+	if n := len(b.gateway.received()); n != 1 {
+		t.Fatalf("%d sent", n)
+	}
+	// A day passes indeed, and the very same order comes again.
+	now.Wall, now.Uptime = now.Wall+int64(25*time.Hour), now.Uptime+int64(25*time.Hour)
+	ask(order)
+	if a := b.returned(); a.code != "AE" || !strings.Contains(a.reason, "may be one of them") || len(b.gateway.received()) != 1 {
+		t.Errorf("a day later: %v, %d sent", a, len(b.gateway.received()))
+	}
+	later := strings.Replace(noradrenaline("RGV-2", "0.2").String(), "20260303070914", "20260304081500", 1)
+	if a := ask(later); a.code != "CA" || len(b.gateway.received()) != 2 {
+		t.Errorf("a new one: %v", a)
+	}
+	// One without a time of its own cannot be told from an older one.
+	ask(strings.Replace(noradrenaline("RGV-3", "0.2").String(), "20260303070914+0100", "", 1))
+	if a := b.returned(); a.code != "AE" || !strings.Contains(a.reason, "MSH-7") {
+		t.Errorf("without its own time: %v", a)
+	}
 }
 
-// TestMemory: the memory at its bounds, and what a file leaves.
-func TestMemory(t *testing.T) {
-	now := time.Unix(1772517600, 0)
-	path := filepath.Join(t.TempDir(), "x.orders")
-	open := func() *memory {
-		t.Helper()
-		m, err := openMemory(path, func() time.Time { return now })
+// TestDamaged: when the memory is damaged, no order passes until a person has looked; what
+// the device says to people does, and it is said loudly.
+func TestDamaged(t *testing.T) {
+	b := newBench(t, nil)
+	c := b.dial("ehr.stada.example")
+	for _, control := range []string{"RGV-1", "RGV-2", "RGV-3"} {
+		c.send(noradrenaline(control, "0.2").String())
+		c.answer()
+	}
+	b.stop()
+	file := filepath.Join(b.state, "gw-icu.orders")
+	bad, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	bad[len(bad)/2] ^= 1
+	if err := os.WriteFile(file, bad, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	b.start()
+	if why := b.front.env.Trouble(); !strings.Contains(why, "damaged") {
+		t.Errorf("in trouble because of %q", why)
+	}
+	b.mu.Lock()
+	loud := slices.ContainsFunc(b.events, func(e event.Event) bool {
+		return e.Kind == event.DoseDoubted && strings.Contains(e.Text(event.Reason), "damaged")
+	})
+	b.mu.Unlock()
+	if !loud {
+		t.Error("it is not recorded")
+	}
+	c = b.dial("ehr.stada.example")
+	for _, control := range []string{"RGV-1", "RGV-3", "RGV-9"} {
+		c.send(noradrenaline(control, "0.2").String())
+		c.answer()
+		if a := b.returned(); a.code != "AE" || !strings.Contains(a.reason, "does not know what came before") {
+			t.Errorf("told %v", a)
+		}
+	}
+	if n := len(b.gateway.received()); n != 3 {
+		t.Errorf("%d sent", n)
+	}
+	// An admission passes, and so does what the pump reports.
+	c.send("MSH|^~\\&|CastorEHR|StAda|FlowLink|StAda|20260303071000||ADT^A01|ADT-1|P|2.6|||AL|NE\rPID|||ADA-1\r")
+	if a := c.answer(); a.code != "CA" || len(b.gateway.received()) != 4 {
+		t.Errorf("an admission: %v", a)
+	}
+	gw := b.wayBack()
+	three, _ := ward.Pumps()
+	gw.send(string(ward.Report(time.Now(), "FL-1", three)))
+	gw.answer()
+	<-b.ehr.got
+	// A person has looked, and put the file away.
+	b.stop()
+	os.Rename(file, file+".damaged")
+	b.start()
+	c = b.dial("ehr.stada.example")
+	c.send(noradrenaline("RGV-10", "0.2").String())
+	if a := c.answer(); a.code != "CA" || b.front.env.Trouble() != "" {
+		t.Errorf("told %v, in trouble because of %q", a, b.front.env.Trouble())
+	}
+}
+
+func TestTimeOf(t *testing.T) {
+	day := time.Date(2026, 3, 3, 6, 9, 0, 0, time.UTC)
+	for text, want := range map[string]time.Time{
+		"20260303070900+0100": day, "202603030709+0100": day, "20260303060900": day, "20260303060900.5": day.Add(500 * time.Millisecond),
+		"20260303060900.1234-0000": day.Add(123400 * time.Microsecond), "202603030609": day, "20260303010900-0500": day,
+		"20260303": {}, "2026030306": {}, "": {}, "20261303060900": {}, "20260303060900+0100x": {}, "00010303060900": {}, "20260303060900^x": day,
+		"99990303060900": {}, "yesterday": {},
+	} {
+		m, err := hl7.Parse([]byte("MSH|^~\\&|A|B|C|D|" + text + "||ADT^A01|1|P|2.6\r"))
 		if err != nil {
 			t.Fatal(err)
 		}
-		return m
-	}
-	m := open()
-	for s := accepted; s < lastState; s++ {
-		n := m.begin(key(int(s)), 1, 2)
-		if n.known != nil {
-			t.Fatal("known before")
+		n := int64(0)
+		if !want.IsZero() {
+			n = want.UnixNano()
 		}
-		if err := m.durable(n); err != nil {
-			t.Fatal(err)
+		if got := timeOf(m.Header().Time); got != n {
+			t.Errorf("%q: %v, want %v", text, time.Unix(0, got).UTC(), want)
 		}
-		m.end(n.key, s, "why")
-	}
-	m.begin(key(0), 1, 2)
-	m.close()
-	m = open()
-	for s := begun - 1; s < lastState; s++ {
-		want := map[state]state{0: doubted, dropped: 0, held: 0, accepted: accepted, rejected: rejected, refused: refused, doubted: doubted}[s]
-		if s == begun {
-			continue
-		}
-		n := m.look(key(int(s)), 1, 2)
-		if n.known == nil && want != 0 || n.known != nil && n.known.state != want {
-			t.Errorf("%d is %v after the restart, want %d", s, n.known, want)
-		}
-		if n.known != nil && (!n.same || !n.equal || m.look(n.key, 2, 2).same || m.look(n.key, 1, 3).equal) {
-			t.Error("source or contents are not told apart")
-		}
-	}
-	// A day later they may come again, and the file shrinks.
-	now = now.Add(rememberFor + 1)
-	if n := m.begin(key(int(accepted)), 1, 2); n.known != nil {
-		t.Error("remembered for more than a day")
-	}
-	m.close()
-	m = open()
-	if m.records != 1 { // what was begun again; the rest is a day old
-		t.Errorf("%d records", m.records)
-	}
-	m.close()
-
-	// As many as there is room for; one more, and the oldest is forgotten.
-	os.Remove(path)
-	m = open()
-	for i := range maxRemembered {
-		n := m.begin(key(i), 1, 2)
-		m.end(n.key, accepted, "")
-	}
-	if m.look(key(0), 1, 2).known == nil {
-		t.Error("forgotten too early")
-	}
-	m.end(m.begin(key(maxRemembered), 1, 2).key, accepted, "")
-	if m.look(key(0), 1, 2).known != nil || m.look(key(1), 1, 2).known == nil || m.look(key(maxRemembered), 1, 2).known == nil {
-		t.Error("not the oldest is forgotten")
-	}
-	if len(m.orders) != maxRemembered || m.records > 2*maxRemembered {
-		t.Errorf("%d orders, %d records", len(m.orders), m.records)
-	}
-	m.close()
-
-	// Each flipped bit cuts the file off there.
-	os.Remove(path)
-	m = open()
-	m.begin(key(1), 1, 2)
-	m.begin(key(2), 1, 2)
-	m.close()
-	good, _ := os.ReadFile(path)
-	for bit := range recordBytes * 8 {
-		if bit/8 >= 1 && bit/8 <= 3 {
-			continue // bytes of zero that are not read
-		}
-		bad := append([]byte(nil), good...)
-		bad[bit/8] ^= 1 << (bit % 8)
-		if _, _, ok := readRecord(bad); ok {
-			t.Errorf("bit %d may be flipped", bit)
-		}
-	}
-	// A disk that fails: nothing begins any more.
-	m = open()
-	m.file.Close()
-	if n := m.begin(key(9), 1, 2); m.durable(n) == nil {
-		t.Error("durable without a file")
 	}
 }

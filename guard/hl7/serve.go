@@ -5,6 +5,7 @@ package hl7
 
 import (
 	"bytes"
+	"cmp"
 	"container/list"
 	"context"
 	"errors"
@@ -219,26 +220,39 @@ func (s *session) order(ctx context.Context, r *received) bool {
 		asks = p.all(why)
 	}
 
+	if f.memory.Err() != nil { // whether it came before cannot be said
+		const why = "the guard does not know what came before; ask at the device itself"
+		settings := p.Settings
+		settings.Mode = front.Enforce
+		f.env.Refused(&settings, s.c.Peer, "memory", "", why)
+		s.answer(p, &r.m, &r.h, r.from(), why)
+		return true
+	}
+
 	// What came before: an order is told by its number, and its sender by its name.
 	orc := r.m.Segment("ORC")
 	key := digest(r.h.SendingApplication.Namespace.Raw(), r.h.SendingApplication.UniversalID.Raw(), r.h.ControlID.Raw(), orc.Field(2).Raw())
-	body := digest(afterHeader(r.msg)).half()
-	var n note
+	o := front.Order{Source: digest([]byte(actor)).Half(), Digest: digest(afterHeader(r.msg)).Half(), Time: timeOf(r.h.Time), Keep: rememberFor}
+	var n front.Note
 	if r.proven {
-		n = f.memory.begin(key, digest([]byte(actor)).half(), body)
+		n = f.memory.Begin(key, o)
 	} else {
-		n = f.memory.look(key, 0, body)
+		n = f.memory.Look(key, o)
 	}
-	known := n.known
+	known := n.Known
 	switch {
+	case known == nil && n.Late:
+		for i := range asks {
+			asks[i].request.Undecided = "its own time (MSH-7) is not after that of orders which are not remembered any more: it may be one of them"
+		}
 	case known == nil:
-	case !n.same: // section 8 of the rules of therapy safety
+	case !n.Same: // section 8 of the rules of therapy safety
 		for i := range asks {
 			asks[i].request.Replayed = true
 		}
-	case n.equal:
-		if known.state == begun {
-			known = f.await(n.key, known, r.by)
+	case n.Equal:
+		if known.Fate == front.Begun {
+			known = f.memory.Wait(&n, r.by.Sub(f.env.Now()))
 		}
 		s.again(p, &r.m, &r.h, r.from(), known)
 		return true
@@ -247,12 +261,17 @@ func (s *session) order(ctx context.Context, r *received) bool {
 			asks[i].request.Undecided = "its number was that of another order before"
 		}
 	}
+	if o.Time == 0 {
+		for i := range asks {
+			asks[i].request.Undecided = cmp.Or(asks[i].request.Undecided, "it has no time of its own (MSH-7), by which one that comes again late could be told")
+		}
+	}
 	mine := r.proven && known == nil // it is in the memory
 
 	var written chan error
 	if mine { // the disk is waited for once: the dose is written down in the meantime
 		written = make(chan error, 1)
-		go func() { written <- f.memory.durable(n) }()
+		go func() { written <- f.memory.Durable(n) }()
 	}
 	var kept *kept
 	if len(asks) == 1 { // of several, the others would wait with it
@@ -260,7 +279,7 @@ func (s *session) order(ctx context.Context, r *received) bool {
 	}
 	gone := func(why string) {
 		if mine {
-			f.memory.gone(key, "refused: "+why)
+			f.memory.Gone(key, "refused: "+why)
 		}
 	}
 	answers, refusal := s.put(ctx, r, asks, kept, gone)
@@ -280,12 +299,12 @@ func (s *session) order(ctx context.Context, r *received) bool {
 		refusal = &gate.Answer{Verdict: device.Deny, Reason: unproven}
 	}
 	if refusal != nil {
-		reason, came := "refused: "+refusal.Reason, refused
+		reason, came := "refused: "+refusal.Reason, front.Refused
 		if refusal.Hold != "" {
-			reason, came = "not given yet: confirm at "+f.env.Gate.Page()+" (number "+refusal.Hold+"): "+refusal.Reason, held
+			reason, came = "not given yet: confirm at "+f.env.Gate.Page()+" (number "+refusal.Hold+"): "+refusal.Reason, front.Held
 		}
 		if mine {
-			f.memory.judged(key, came, reason)
+			f.memory.Judged(key, came, reason)
 		}
 		s.answer(p, &r.m, &r.h, r.from(), reason)
 		return true
@@ -369,7 +388,7 @@ func (s *session) forward(ctx context.Context, r *received, answers []*gate.Answ
 		}
 		const why = "the device cannot be reached; this was not given"
 		if key != nil {
-			f.memory.end(*key, dropped, why)
+			f.memory.End(*key, front.Dropped, why)
 		}
 		s.unreached(r, why)
 		return true
@@ -404,7 +423,7 @@ func (s *session) forward(ctx context.Context, r *received, answers []*gate.Answ
 		return !s.in.dead() && err == nil // nothing was ordered: its sender asks again
 	}
 	if key != nil {
-		f.memory.end(*key, doubted, inDoubt)
+		f.memory.End(*key, front.Doubted, inDoubt)
 	}
 	s.answer(r.p, &r.m, &r.h, r.from(), inDoubt)
 	return err == nil
@@ -562,13 +581,13 @@ func (k *kept) release(ctx context.Context, a *gate.Answer) {
 	quit := func(why string, err error) {
 		a.Abandon()
 		if k.mine {
-			f.memory.end(key, dropped, why)
+			f.memory.End(key, front.Dropped, why)
 		}
 		f.env.Log.Error("a confirmed order did not go out", "front", p.Name, "why", why, "err", err)
 		f.env.Refused(&p.Settings, f.protected(), "release", "", why)
 	}
 	if k.mine {
-		if err := f.memory.again(key); err != nil {
+		if err := f.memory.Again(key); err != nil {
 			quit("a confirmed order could not be written down", err)
 			return
 		}
@@ -766,7 +785,7 @@ func (w *pending) finish(f *Front, o gate.Outcome) {
 		a.Outcome(o)
 	}
 	if w.order != nil && !(o == gate.Unknown && w.taken) {
-		f.memory.end(*w.order, map[gate.Outcome]state{gate.Proposed: accepted, gate.Rejected: rejected, gate.Unknown: doubted}[o], "")
+		f.memory.End(*w.order, map[gate.Outcome]front.Fate{gate.Proposed: front.Accepted, gate.Rejected: front.Rejected, gate.Unknown: front.Doubted}[o], "")
 	}
 }
 
@@ -788,7 +807,7 @@ func (f *Front) answered(k pendingKey, code string) {
 			f.mu.Unlock()
 			if first {
 				if w.order != nil {
-					f.memory.end(*w.order, accepted, "")
+					f.memory.End(*w.order, front.Accepted, "")
 				}
 				close(w.told)
 			}
@@ -813,25 +832,4 @@ func (f *Front) answered(k pendingKey, code string) {
 			close(w.told)
 		}
 	}
-}
-
-// await waits for what comes of an order that is under way, as one that came again does.
-func (f *Front) await(k orderKey, known *remembered, by time.Time) *remembered {
-	if known.ended == nil {
-		return known
-	}
-	t := time.NewTimer(by.Sub(f.env.Now()))
-	defer t.Stop()
-	select {
-	case <-known.ended:
-	case <-t.C:
-		return known
-	}
-	f.memory.mu.Lock()
-	defer f.memory.mu.Unlock()
-	if e := f.memory.orders[k]; e != nil {
-		now := *e
-		return &now
-	}
-	return known
 }

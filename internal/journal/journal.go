@@ -148,6 +148,19 @@ func appendRecord(dst []byte, head *[sha256.Size]byte, record []byte) []byte {
 // Write makes records durable, all or, if power is lost, the first few of them. After
 // an error nobody knows which: nothing more is written until a restart has read them.
 func (j *Journal) Write(records ...[]byte) error {
+	if err := j.Append(records...); err != nil {
+		return err
+	}
+	if err := j.Sync(); err != nil {
+		j.broken = true
+		return err
+	}
+	return nil
+}
+
+// Append is Write without waiting for the disk: what it wrote survives the process, and
+// the machine as soon as Sync has returned.
+func (j *Journal) Append(records ...[]byte) error {
 	if j.broken {
 		return ErrBroken
 	}
@@ -163,14 +176,14 @@ func (j *Journal) Write(records ...[]byte) error {
 		j.broken = true
 		return err
 	}
-	if err := j.file.Sync(); err != nil {
-		j.broken = true
-		return err
-	}
 	j.head = head
 	j.bytes += int64(len(b))
 	return nil
 }
+
+// Sync waits for the disk. Others may Append meanwhile; after an error the caller says
+// [Journal.Break].
+func (j *Journal) Sync() error { return j.file.Sync() }
 
 // Replace writes the journal anew with other records, in a chain of
 // their own.
