@@ -22,10 +22,10 @@ import (
 type kind struct {
 	keys    []string // of its section
 	network string   // on which it listens; "" is tcp
-	alone   bool     // it has files that two of one name would spoil: a moved one begins when the old one has ended
 	read    func(r *strictyaml.Reader, s *strictyaml.Section, dir string) front.Policy
 	make    func(env *front.Env, p front.Policy) front.Front
 	propose func(uses []front.Counted) []string // lines of its section, from what it learned; nil: it has no lists
+	alone   func(front.Policy) bool             // it has files that two of one name would spoil: a moved one begins when the old one has ended
 
 	devices     func(front.Policy) []string   // for which it asks the gate, beside its own; nil: none
 	listens     func(front.Policy) []string   // where else it listens; nil: nowhere
@@ -44,13 +44,14 @@ var kinds = map[string]kind{
 	"dicom":  kindOf(dicom.Keys, dicom.Read, dicom.New, proposeDICOM),
 	"egress": kindOf(tcp.EgressKeys, tcp.ReadEgress, tcp.NewEgress, proposeEgress),
 	"hl7":    hl7Kind(),
-	"http":   kindOf(http.Keys, http.Read, http.New, proposeHTTP),
+	"http":   httpKind(),
 	"tcp":    kindOf(tcp.Keys, tcp.Read, tcp.New, proposeTCP),
 }
 
 func coapKind() kind {
 	k := kindOf(coap.Keys, coap.Read, coap.New, nil)
-	k.network, k.alone = "udp", true
+	k.network = "udp"
+	k.alone = func(front.Policy) bool { return true }
 	k.emergencies = func(f front.Front) (all []emergency) {
 		s, ok := f.(*coap.Front)
 		if !ok { // before a device that calls nothing is opened
@@ -66,11 +67,20 @@ func coapKind() kind {
 
 func hl7Kind() kind {
 	k := kindOf(hl7.Keys, hl7.Read, hl7.New, proposeHL7)
-	k.alone = true
+	k.alone = remembers
 	k.devices = func(p front.Policy) []string { return p.(*hl7.Policy).Devices() }
 	k.listens = func(p front.Policy) []string { return p.(*hl7.Policy).Listens() }
 	return k
 }
+
+func httpKind() kind {
+	k := kindOf(http.Keys, http.Read, http.New, proposeHTTP)
+	k.alone = remembers
+	return k
+}
+
+// remembers reports whether a front has a memory of orders, which go to servers.
+func remembers(p front.Policy) bool { return p.Common().Server }
 
 func kindNames() []string { return slices.Sorted(maps.Keys(kinds)) }
 
@@ -87,6 +97,7 @@ func kindOf[P front.Policy, F front.Front](keys []string, read func(*strictyaml.
 		},
 		make:    func(env *front.Env, p front.Policy) front.Front { return make(env, p.(P)) },
 		propose: propose,
+		alone:   func(front.Policy) bool { return false },
 	}
 }
 

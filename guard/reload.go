@@ -182,7 +182,7 @@ func (g *Guard) takeOver(ctx context.Context, old, next *Configuration) error {
 		var after <-chan struct{}
 		for name, r := range ending {
 			here := slices.ContainsFunc(listensOf(r.policy), func(a string) bool { return slices.Contains(listensOf(p), a) })
-			same := name == p.Common().Name && kinds[p.Common().Kind].alone
+			same := name == p.Common().Name && kinds[p.Common().Kind].alone(p)
 			if here || same {
 				r.cancel() // it gives up its place at once, and drains
 			}

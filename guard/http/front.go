@@ -25,14 +25,15 @@ package http
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
-	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -58,8 +59,10 @@ type Front struct {
 
 	mu       sync.Mutex
 	rates    map[string]*rate.Limiter // by client
-	held     map[[32]byte]held        // what waits for a person, by what was sent
-	released sync.WaitGroup           // deliveries of what a person confirmed
+	held     map[front.OrderKey]held  // what waits for a person, by what was sent
+	memory   *front.Memory            // of what a person confirmed; of a front that protects a server
+	clock    func() envelope.Reading
+	released sync.WaitGroup // deliveries of what a person confirmed
 	stopped  bool
 }
 
@@ -67,7 +70,7 @@ type Front struct {
 type held struct {
 	id      string // "" while it is decided
 	expires time.Time
-	done    string // what came of it, once a person has confirmed it: it is remembered until it would have expired
+	done    *front.Order // what came of it, once a person has confirmed it
 }
 
 // maxJudges is how many bodies are understood at once: each takes up to 16 MB beside its bytes.
@@ -77,7 +80,7 @@ const maxJudges = 4
 func New(env *front.Env, p *Policy) *Front {
 	f := &Front{
 		env: env, ask: env.Gate.Ask, judges: make(chan struct{}, maxJudges),
-		rates: map[string]*rate.Limiter{}, held: map[[32]byte]held{},
+		rates: map[string]*rate.Limiter{}, held: map[front.OrderKey]held{},
 	}
 	f.policy.Store(p)
 	return f
@@ -97,11 +100,22 @@ func (f *Front) Serve(ctx context.Context, ln net.Listener) error {
 	l := front.Listener{
 		Env: f.env, Settings: func() *front.Settings { return &f.policy.Load().Settings }, Handle: f.handle,
 	}
+	if p := f.policy.Load(); p.Server {
+		f.memory = front.OpenMemory(front.MemoryConfig{
+			Path: filepath.Join(f.env.State, p.Name+".orders"), Clock: f.clock,
+			Tell: func(err error) {
+				f.env.Troubled(&p.Settings, "no order can wait for a person: what was given before is not known: "+err.Error())
+			},
+		})
+	}
 	err := l.Serve(ctx, ln)
 	f.mu.Lock()
 	f.stopped = true
 	f.mu.Unlock()
 	f.released.Wait()
+	if f.memory != nil {
+		err = errors.Join(err, f.memory.Close())
+	}
 	return err
 }
 
@@ -424,9 +438,9 @@ func (s *session) askAll(r *request, orders []order, body []byte) ([]*gate.Answe
 	if len(orders) == 0 {
 		return nil, nil
 	}
-	var key [32]byte
+	var key front.OrderKey
 	if s.p.Server {
-		key = sha256.Sum256(bytes.Join([][]byte{[]byte(s.client), []byte(r.method), []byte(r.path), []byte(r.query), body}, []byte{0}))
+		key = front.KeyOf([]byte(s.client), []byte(r.method), []byte(r.path), []byte(r.query), body)
 		if h, waits := s.f.claim(key); waits {
 			return nil, s.waits(h)
 		}
@@ -435,7 +449,7 @@ func (s *session) askAll(r *request, orders []order, body []byte) ([]*gate.Answe
 	for i := range orders {
 		a := s.command(&orders[i])
 		reserved := 0
-		if len(orders) == 1 && s.p.Server {
+		if len(orders) == 1 && s.p.Server && s.f.memory.Err() == nil {
 			reserved = s.reserved
 			a.Release = s.release(r, body, key, reserved)
 			a.Still = s.still(r, body)
@@ -481,8 +495,11 @@ func (s *session) command(o *order) *gate.Ask {
 // which clients take for done (RFC 9110 section 15.3.3; R4 knows it for
 // asynchronous requests alone), nor is the sender kept waiting.
 func (s *session) waits(h held) *refusal {
-	if h.done != "" {
-		return &refusal{409, "duplicate", "this order was confirmed and sent once, " + h.done + "; it is not sent again"}
+	if h.done != nil {
+		came := cmp.Or(h.done.Reason, map[front.Fate]string{
+			front.Accepted: "and the device took it", front.Rejected: "and the device did not take it",
+		}[h.done.Fate], inDoubt)
+		return &refusal{409, "duplicate", "this order was confirmed and sent once, " + came + "; it is not sent again"}
 	}
 	if h.id == "" {
 		return &refusal{409, "duplicate", "the same order is being decided on right now"}
@@ -499,54 +516,54 @@ func (s *session) waits(h held) *refusal {
 		"; then it is given once, and otherwise never; do not send it again"}
 }
 
-// claim takes a request for being decided, or returns the same one that waits.
-func (f *Front) claim(key [32]byte) (h held, waits bool) {
+const inDoubt = "and it is in doubt what came of it: look at the device"
+
+// claim takes a request for being decided, or returns the same one that waits, or
+// was confirmed and sent: its sender was told to wait, and does not know that it was given. (The
+// same order later is another one.)
+func (f *Front) claim(key front.OrderKey) (h held, waits bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if h, waits = f.held[key]; waits && (h.done == "" || f.env.Now().Before(h.expires)) {
+	if h, waits = f.held[key]; waits {
 		return h, true
+	}
+	if n := f.memory.Look(key, front.Order{}); n.Known != nil {
+		return held{done: n.Known}, true
 	}
 	f.held[key] = held{}
 	return held{}, false
 }
 
-func (f *Front) wait(key [32]byte, h held) {
+func (f *Front) wait(key front.OrderKey, h held) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if before, there := f.held[key]; there && before.done == "" { // else it was decided on already
+	if _, there := f.held[key]; there { // else it was decided on already
 		f.held[key] = h
 	}
 }
 
-// finish ends a request that was confirmed. One that was sent is not sent again when its
-// sender repeats it in the time in which it would have waited: it was told to wait, and
-// does not know that it was given. (The same order later is another one.)
-func (f *Front) finish(key [32]byte, reserved int, done string) {
-	f.budget.give(reserved)
+// confirmed has it remembered, before the request is sent, that it was: from then on for
+// as long as it might have waited, after a restart too.
+func (f *Front) confirmed(key front.OrderKey) error {
 	f.mu.Lock()
-	defer f.mu.Unlock()
-	now := f.env.Now()
-	for k, h := range f.held {
-		if h.done != "" && !now.Before(h.expires) {
-			delete(f.held, k)
-		}
-	}
 	h := f.held[key]
-	if done == "" || len(f.held) > maxHeld {
-		delete(f.held, key)
-		return
+	f.mu.Unlock()
+	keep := leastKept // it may be confirmed before its sender was told to wait
+	if left := h.expires.Sub(f.env.Now()); !h.expires.IsZero() && left > keep {
+		keep = left
 	}
-	if h.expires.IsZero() { // it was confirmed before its sender was told to wait
-		h.expires = now.Add(time.Minute)
+	n := f.memory.Begin(key, front.Order{Source: key.Half(), Keep: keep})
+	if n.Known != nil || n.Late {
+		return errors.New("it may have been sent before")
 	}
-	h.done = done
-	f.held[key] = h
+	return f.memory.Durable(n)
 }
 
-// maxHeld bounds what waits, of which the gate has few, and what is remembered of it.
-const maxHeld = 4096
+// leastKept is how long a request that was sent is known again at the least, as long as a
+// held command waits when its envelope does not say.
+const leastKept = 5 * time.Minute
 
-func (f *Front) unclaim(key [32]byte, reserved int) {
+func (f *Front) unclaim(key front.OrderKey, reserved int) {
 	f.mu.Lock()
 	delete(f.held, key)
 	f.mu.Unlock()
@@ -565,6 +582,8 @@ func (s *session) still(r *request, body []byte) func() string {
 		switch {
 		case stopped:
 			return "the front that it came by is gone"
+		case f.memory.Err() != nil:
+			return "what was given before is not known"
 		case p.Device != protects:
 			return "the front stands before another device now"
 		case who == nil || id != client:
@@ -607,12 +626,11 @@ func (s *session) renew() func(*envelope.Request) {
 
 // release returns what forwards a held request when a person has confirmed it.
 // Its sender was answered already; what the device answers only settles the dose.
-func (s *session) release(r *request, body []byte, key [32]byte, reserved int) func(context.Context, *gate.Answer) {
+func (s *session) release(r *request, body []byte, key front.OrderKey, reserved int) func(context.Context, *gate.Answer) {
 	f := s.f
 	return func(ctx context.Context, a *gate.Answer) {
 		p := f.policy.Load()
-		done := ""
-		defer func() { f.finish(key, reserved, done) }()
+		defer f.unclaim(key, reserved)
 		f.mu.Lock()
 		stopped := f.stopped
 		if !stopped {
@@ -625,23 +643,27 @@ func (s *session) release(r *request, body []byte, key [32]byte, reserved int) f
 		}
 		defer f.released.Done()
 		in, err := dial(ctx, f.env, p)
+		if err == nil {
+			defer in.close()
+			err = f.confirmed(key)
+		}
 		if err != nil {
 			a.Abandon()
 			f.env.Log.Error("a confirmed order could not be sent", "front", p.Name, "err", err)
 			return
 		}
-		defer in.close()
 		defer in.closeAfter(ctx)()
 		a.Sent()
-		done = "and it is in doubt what came of it: look at the device"
 		status := 0
 		if err := in.send(r.head(p.insideHost(), int64(len(body))), body); err == nil {
 			status, _ = in.status()
 		}
+		o, done := outcome(status, false), ""
 		if status != 0 {
 			done = fmt.Sprintf("and the device answered %d", status)
 		}
-		a.Outcome(outcome(status, false))
+		f.memory.End(key, map[gate.Outcome]front.Fate{gate.Accepted: front.Accepted, gate.Rejected: front.Rejected, gate.Unknown: front.Doubted}[o], done)
+		a.Outcome(o)
 	}
 }
 

@@ -4,6 +4,7 @@
 package http
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"fmt"
@@ -23,6 +24,7 @@ import (
 
 	"github.com/myelin-health/myelin/device"
 	"github.com/myelin-health/myelin/event"
+	"github.com/myelin-health/myelin/guard/envelope"
 	"github.com/myelin-health/myelin/guard/front"
 	"github.com/myelin-health/myelin/guard/gate"
 	"github.com/myelin-health/myelin/internal/strictyaml"
@@ -73,6 +75,7 @@ type ward struct {
 	verify func(a *gate.Ask) *gate.Answer
 	now    func() time.Time // nil: the machine's clock
 	gate   *gate.Gate       // decides; nil: verify does
+	state  string           // folder
 
 	mu      sync.Mutex
 	events  []event.Event
@@ -140,6 +143,7 @@ func guard(t testing.TB, config string, h http.Handler) *ward {
 func (w *ward) start(t testing.TB, config, forward string) {
 	t.Helper()
 	w.Authority = testpeer.NewAuthority(t)
+	w.state = cmp.Or(w.state, t.TempDir())
 	p, err := readPolicy(secured(t, w.Authority, fmt.Sprintf(config, forward)))
 	if err != nil {
 		t.Fatal(err)
@@ -156,12 +160,17 @@ func (w *ward) start(t testing.TB, config, forward string) {
 	}
 	env := &front.Env{
 		Gate: decides, Metrics: front.NewMetrics(prometheus.NewRegistry()), Learned: &front.Learned{},
-		Log: slog.New(slog.DiscardHandler), Now: time.Now,
+		Log: slog.New(slog.DiscardHandler), Now: time.Now, State: w.state,
 	}
 	if w.now != nil {
 		env.Now = w.now
 	}
-	w.front = New(env, p)
+	if w.front = New(env, p); w.now != nil {
+		w.front.clock = func() envelope.Reading {
+			n := w.now().UnixNano()
+			return envelope.Reading{Wall: n, Uptime: n, Boot: "of the ward"}
+		}
+	}
 	w.front.ask = func(ctx context.Context, a *gate.Ask) *gate.Answer {
 		w.mu.Lock()
 		w.asked = append(w.asked, *a)

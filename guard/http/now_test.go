@@ -4,7 +4,13 @@
 package http
 
 import (
+	"context"
 	"maps"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -60,5 +66,90 @@ func TestStill(t *testing.T) {
 	<-w.end
 	if held.Still() == "" {
 		t.Error("a front that has ended lets it go out")
+	}
+}
+
+// TestConfirmedAndRestarted: what a person confirmed and was sent is not sent again after a
+// restart, also when the guard was killed before the device answered.
+func TestConfirmedAndRestarted(t *testing.T) {
+	arrived, answers := make(chan struct{}, 8), make(chan struct{}, 8)
+	var w *ward
+	device201 := http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		arrived <- struct{}{}
+		<-answers
+		w.fhir(rw, r)
+	})
+	srv := httptest.NewServer(device201)
+	defer srv.Close()
+	w = &ward{t: t, state: t.TempDir()}
+	var held *gate.Ask
+	w.verify = func(a *gate.Ask) *gate.Answer {
+		if a.Release == nil {
+			return &gate.Answer{Verdict: device.Deny, Enforced: true, Reason: "it cannot wait for that here"}
+		}
+		held = a
+		return &gate.Answer{Verdict: device.Hold, Enforced: true, Hold: "1", Expires: time.Now().Add(time.Minute)}
+	}
+	w.start(t, serverSide, srv.Listener.Addr().String())
+	file := filepath.Join(w.state, "ehr.orders")
+	post := func(dosage string, want int, words string) {
+		t.Helper()
+		got, text := w.do(w.caller("castor.example"), "POST", "/fhir/MedicationRequest", fhirJSON, orderOf(dosage, ""))
+		if got != want || !strings.Contains(text, words) {
+			t.Fatalf("%d %s", got, text)
+		}
+	}
+	restart := func(leaves []byte) {
+		t.Helper()
+		w.stop()
+		<-w.end
+		if leaves != nil {
+			if err := os.WriteFile(file, leaves, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		w.certificates = nil
+		w.start(t, serverSide, srv.Listener.Addr().String())
+	}
+	post(paced, 409, "a second person")
+	answers <- struct{}{}
+	held.Release(t.Context(), &gate.Answer{Verdict: device.Allow, Pass: true})
+	<-arrived
+	post(paced, 409, "confirmed and sent once, and the device answered 201")
+	restart(nil)
+	post(paced, 409, "confirmed and sent once, and the device took it")
+
+	// Killed while it is sent.
+	other := strings.Replace(paced, "0.2", "0.3", 1)
+	post(other, 409, "a second person")
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		held.Release(context.Background(), &gate.Answer{Verdict: device.Allow, Pass: true})
+	}()
+	<-arrived
+	killed, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	answers <- struct{}{}
+	<-done
+	restart(killed)
+	post(other, 409, "confirmed and sent once, and it is in doubt what came of it")
+	post(paced, 409, "confirmed and sent once, and the device took it")
+	if n := len(arrived); n != 0 {
+		t.Errorf("%d more came to the device", n)
+	}
+
+	// What is damaged is not believed: no order can wait, and what needs no person passes.
+	killed[len(killed)/2] ^= 1
+	restart(killed)
+	post(paced, 403, "it cannot wait for that here")
+	if why := w.front.env.Trouble(); !strings.Contains(why, "damaged") {
+		t.Errorf("in trouble because of %q", why)
+	}
+	answers <- struct{}{}
+	if got, text := w.do(w.caller("castor.example"), "GET", "/fhir/Patient/1", "", ""); got != 200 {
+		t.Errorf("a read: %d %s", got, text)
 	}
 }
