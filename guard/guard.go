@@ -46,6 +46,7 @@ type Guard struct {
 	metrics  *front.Metrics
 	learned  front.Learned
 	expected front.Expected
+	forgot   string // why not all of expected is known, or ""
 	book     *envelope.Book
 	gate     *gate.Gate
 	conf     atomic.Pointer[Configuration]
@@ -84,6 +85,10 @@ func New(conf *Configuration, cfg Config) (*Guard, error) {
 		cfg.Log.Error("what was learned cannot be read, and begins anew", "err", err)
 	}
 	g.learned.Restore(rows, lost)
+	if err := g.expected.Open(filepath.Join(conf.State, expectedFile)); err != nil {
+		cfg.Log.Error("answers that were awaited before are not known", "file", expectedFile, "err", err)
+		g.forgot = "answers that devices owe are not known, and may be refused: " + expectedFile + ": " + err.Error()
+	}
 	// The book tells of doubts while it is opened, before there is a gate to hear.
 	var early []envelope.Notice
 	tell := func(n envelope.Notice) { early = append(early, n) }
@@ -109,6 +114,9 @@ func New(conf *Configuration, cfg Config) (*Guard, error) {
 	mu.Lock()
 	tell = g.gate.Notice
 	mu.Unlock()
+	if g.forgot != "" {
+		early = append(early, envelope.Notice{Text: g.forgot})
+	}
 	for _, n := range early {
 		g.gate.Notice(n)
 	}
@@ -122,10 +130,13 @@ func New(conf *Configuration, cfg Config) (*Guard, error) {
 // BookPath is the journal of doses of a configuration.
 func BookPath(c *Configuration) string { return filepath.Join(c.State, "doses") }
 
+// expectedFile has what a front is to let pass because another was asked for it.
+const expectedFile = "expected"
+
 // Close ends what New began.
 func (g *Guard) Close() error {
 	g.gate.Close()
-	return g.book.Close()
+	return errors.Join(g.book.Close(), g.expected.Close())
 }
 
 // record makes an event durable, and keeps it for the page.

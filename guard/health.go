@@ -60,6 +60,9 @@ func (g *Guard) Unready() (why []string) {
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	if g.forgot != "" {
+		why = append(why, g.forgot)
+	}
 	if g.refused != "" {
 		why = append(why, "the configuration on disk is refused: "+g.refused)
 	}

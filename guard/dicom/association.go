@@ -410,7 +410,7 @@ func (a *association) permit() bool {
 // that was let through.
 func (a *association) follows() (v verbs) {
 	for _, operation := range []string{"C-STORE", "N-EVENT-REPORT"} {
-		if a.env.Expected.Has(front.Expectation{Device: a.p.Device, From: a.calling, To: a.called, Operation: operation}, a.env.Now()) {
+		if a.env.Expected.Has(front.Expectation{Device: a.p.Device, From: a.calling, To: a.called, Operation: operation}) {
 			v |= verbsOf(operation)
 		}
 	}

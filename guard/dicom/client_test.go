@@ -7,6 +7,8 @@ import (
 	"bytes"
 	"fmt"
 	"net"
+	"os"
+	"path/filepath"
 	"slices"
 	"testing"
 	"time"
@@ -260,11 +262,72 @@ func TestExpectedByAnother(t *testing.T) {
 		if bound {
 			p.rules[0].calling, p.rules[0].certificates = "ADAPACS", []binding{{"san", "pacs.example"}}
 		}
-		g.env.Expected.Expect(front.Expectation{Device: "pacs", From: "ADAPACS", To: "CT1", Operation: "C-STORE"}, time.Now, 0)
+		g.env.Expected.Expect(front.Expectation{Device: "pacs", From: "ADAPACS", To: "CT1", Operation: "C-STORE"}, 0)
 		a := &association{f: f, env: g.env, p: p, calling: "ADAPACS", called: "CT1"}
 		a.caller.conn = front.NewConn(&tape{}, &p.Settings, time.Now)
 		if got := a.permit(); got == bound {
 			t.Errorf("bound to a certificate %t: let in %t", bound, got)
 		}
 	}
+}
+
+// TestCommitmentAfterRestart: an archive says that a scanner's images are safe when the
+// guard was killed and started again since it was asked, and on another day's clock.
+func TestCommitmentAfterRestart(t *testing.T) {
+	pacs, ct := newStore(t), newStore(t)
+	file := filepath.Join(t.TempDir(), "expected")
+	// start is a guard that knows what the file has.
+	start := func(b []byte) (g *guard) {
+		t.Helper()
+		if b != nil {
+			file = filepath.Join(t.TempDir(), "expected")
+			if err := os.WriteFile(file, b, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		g = newGuard(t)
+		g.env.Expected = new(front.Expected)
+		if err := g.env.Expected.Open(file); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { g.env.Expected.Close() })
+		return g
+	}
+	out := func(g *guard) int {
+		_, port := g.start(policy(t, fmt.Sprintf(`name: archive-out
+kind: dicom
+device: pacs
+protects: client
+listen: {address: "127.0.0.1:0", clear: a test}
+forward: {address: "127.0.0.1:%d", clear: a test}
+bypass: none
+associations: []`, ct.port)))
+		return port
+	}
+	g := start(nil)
+	p := dialTo(t, pacs.before(g, readers))
+	p.associate("CT1", "ADAPACS", usual...)
+	if got := p.ask(9, rq(dicom.NActionRQ, commitment), []byte{0, 0}); got != 0 {
+		t.Fatalf("N-ACTION: %#04x", got)
+	}
+	p.c.Close()
+	<-pacs.ended
+	killed, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p = dialTo(t, out(start(killed)))
+	p.associate("ADAPACS", "CT1", usual...)
+	if got := p.ask(9, rq(dicom.NEventReportRQ, commitment), []byte{0, 0}); got != 0 {
+		t.Errorf("N-EVENT-REPORT: %#04x", got)
+	}
+	if got := p.ask(1, rq(dicom.CStoreRQ, ctStorage), []byte{0, 0}); got == 0 {
+		t.Error("an image came with it")
+	}
+	p.c.Close()
+	<-ct.ended
+	p = dialTo(t, out(start([]byte{}))) // of which nobody asked anything
+	p.write(request("ADAPACS", "CT1", usual...))
+	p.expectControl(dicom.Control{Type: dicom.AssociateRJ, Result: 1, Source: 1, Reason: 7})
+	p.c.Close()
 }

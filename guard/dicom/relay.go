@@ -538,13 +538,13 @@ func (d *direction) request(c *dicom.Command) []byte {
 	}
 	switch {
 	case c.Field == dicom.CMoveRQ:
-		over = a.env.Expected.Expect(front.Expectation{Device: a.p.Device, From: from, To: destination, Operation: "C-STORE"}, a.env.Now, moved)
+		over = a.env.Expected.Expect(front.Expectation{Device: a.p.Device, From: from, To: destination, Operation: "C-STORE"}, moved)
 	case c.Field == dicom.NActionRQ && dicom.ServiceOf(c.SOPClass.Bytes()) == dicom.StorageCommit:
 		to := a.calling
 		if d == &a.back {
 			to = a.called
 		}
-		a.env.Expected.Expect(front.Expectation{Device: a.p.Device, From: from, To: to, Operation: "N-EVENT-REPORT"}, a.env.Now, committed)()
+		a.env.Expected.Expect(front.Expectation{Device: a.p.Device, From: from, To: to, Operation: "N-EVENT-REPORT"}, committed)()
 	}
 	a.asked(d.requests, c.MessageID, over)
 	return nil

@@ -175,13 +175,11 @@ func (m *Memory) read(r []byte) bool {
 		m.put(OrderKey(r[1:17]), e)
 	case len(r) == horizonBytes && r[0] == recordHorizon:
 		m.raise(number(1), int64(number(9)))
-	case len(r) >= clockBytes && r[0] == recordClock:
-		m.lapse = envelope.Lapse{
-			Least:   time.Duration(number(1)),
-			Reading: envelope.Reading{Wall: int64(number(9)), Uptime: int64(number(17)), Boot: string(r[25:])},
-		}
 	default:
-		return false
+		var ok bool
+		if m.lapse, ok = readClock(r); !ok {
+			return false
+		}
 	}
 	return true
 }
@@ -199,12 +197,22 @@ func appendHorizon(source uint64, own int64) []byte {
 	return binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64([]byte{recordHorizon}, source), uint64(own))
 }
 
-func (m *Memory) clockRecord() []byte {
+func clockRecord(l *envelope.Lapse) []byte {
 	b := []byte{recordClock}
-	for _, n := range [...]int64{int64(m.lapse.Least), m.lapse.Reading.Wall, m.lapse.Reading.Uptime} {
+	for _, n := range [...]int64{int64(l.Least), l.Reading.Wall, l.Reading.Uptime} {
 		b = binary.BigEndian.AppendUint64(b, uint64(n))
 	}
-	return append(b, m.lapse.Reading.Boot...)
+	return append(b, l.Reading.Boot...)
+}
+
+func readClock(r []byte) (l envelope.Lapse, ok bool) {
+	if len(r) < clockBytes || r[0] != recordClock {
+		return l, false
+	}
+	number := func(at int) int64 { return int64(binary.BigEndian.Uint64(r[at:])) }
+	l.Least = time.Duration(number(1))
+	l.Reading = envelope.Reading{Wall: number(9), Uptime: number(17), Boot: string(r[25:])}
+	return l, true
 }
 
 // now is the least time that has passed.
@@ -300,7 +308,7 @@ func (m *Memory) late(source uint64, own int64) bool {
 // rewrite writes a file with one record for each order that is remembered.
 func (m *Memory) rewrite() error {
 	m.now()
-	records := [][]byte{m.clockRecord()}
+	records := [][]byte{clockRecord(&m.lapse)}
 	for source, own := range m.horizon {
 		records = append(records, appendHorizon(source, own))
 	}
@@ -347,7 +355,7 @@ func (m *Memory) write(records ...[]byte) {
 	}
 	if m.lapse.Least-m.stamped >= stampEvery {
 		m.stamped = m.lapse.Least
-		records = append(records, m.clockRecord())
+		records = append(records, clockRecord(&m.lapse))
 	}
 	m.wrote += int64(len(records))
 	m.records += len(records)
