@@ -93,7 +93,7 @@ func New(conf *Configuration, cfg Config) (*Guard, error) {
 	var early []envelope.Notice
 	tell := func(n envelope.Notice) { early = append(early, n) }
 	var mu sync.Mutex
-	g.book, err = envelope.OpenBook(envelope.Config{Path: BookPath(conf), Tell: func(n envelope.Notice) {
+	g.book, err = envelope.OpenBook(envelope.Config{Path: BookPath(conf), Anyway: true, Tell: func(n envelope.Notice) {
 		mu.Lock()
 		t := tell
 		mu.Unlock()
@@ -101,6 +101,9 @@ func New(conf *Configuration, cfg Config) (*Guard, error) {
 	}})
 	if err != nil {
 		return nil, err
+	}
+	if err := g.book.Err(); err != nil { // alarms and rescues need a guard all the same
+		cfg.Log.Error("nothing but rescues is let through until a person has looked", "file", BookPath(conf), "err", err)
 	}
 	devices, people := conf.gated()
 	address := ""

@@ -58,6 +58,9 @@ func (g *Guard) Unready() (why []string) {
 			why = append(why, fmt.Sprintf("front %s was started again %d times", f.Settings.Name, f.Restarts))
 		}
 	}
+	if err := g.book.Err(); err != nil {
+		why = append(why, "nothing but rescues is let through: "+err.Error())
+	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.forgot != "" {

@@ -42,6 +42,11 @@ type Config struct {
 	// dose in doubt, and its settling; a doubt about the clock; nil: nobody.
 	Tell func(Notice)
 
+	// Anyway has a book opened whose journal is damaged: it is not read, not written, and
+	// left for a person. Rescues pass; all else is refused, as nobody knows what was given.
+	// [Book.Err] says why.
+	Anyway bool
+
 	quick bool // tests: the disk is not waited for
 }
 
@@ -153,8 +158,12 @@ func OpenBook(cfg Config) (*Book, error) {
 	b := &Book{cfg: cfg, lock: locked, accounts: map[string]*account{}, next: 1, wake: make(chan struct{}, 1)}
 	b.written = sync.NewCond(&b.mu)
 	if err := b.open(); err != nil {
-		locked.Close()
-		return nil, err
+		if !cfg.Anyway || !errors.Is(err, ErrDamaged) {
+			locked.Close()
+			return nil, err
+		}
+		b.accounts, b.clock, b.next, b.broken = map[string]*account{}, clock{Reading: cfg.Clock()}, 1, err
+		b.notices = append(b.notices, Notice{Text: err.Error() + ": nothing but rescues is let through until a person has looked"})
 	}
 	b.writer.Go(b.write)
 	b.mu.Lock()
@@ -242,7 +251,20 @@ func (b *Book) Close() error {
 	close(b.wake)
 	b.unlock()
 	b.writer.Wait()
+	if b.journal == nil {
+		return b.lock.Close()
+	}
 	return errors.Join(b.broken, b.journal.close(), b.lock.Close())
+}
+
+// Err is why nothing but rescues passes, or nil.
+func (b *Book) Err() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.closed {
+		return nil
+	}
+	return b.broken
 }
 
 // tick brings the clock up to now.
@@ -288,6 +310,8 @@ func (b *Book) do(r *record) uint64 {
 	}
 	if err != nil { // one of ours that cannot be written or applied: nothing is sure any more
 		b.broken = errors.Join(ErrBroken, err)
+	}
+	if b.broken != nil { // nobody will write it
 		return b.queued
 	}
 	b.queue = append(b.queue, text)
@@ -632,6 +656,13 @@ func (b *Book) Reserve(name string, e *Envelope, r *Request) (Decision, *Reserva
 	if b.broken == nil && b.closed {
 		b.broken = ErrBroken
 	}
+	no := Decision{Verdict: device.Deny, Effect: d.Effect, Enforced: d.Enforced, Reason: reasonJournal}
+	if b.broken != nil { // nothing is counted any more
+		if d.Rescue {
+			return d, nil, b.broken
+		}
+		return no, nil, b.broken
+	}
 	id, n := b.reserve(name, e, &q, now)
 	err := b.broken
 	if !d.Rescue {
@@ -639,7 +670,7 @@ func (b *Book) Reserve(name string, e *Envelope, r *Request) (Decision, *Reserva
 			err = b.wait(n)
 		}
 		if err != nil {
-			return Decision{Verdict: device.Deny, Effect: d.Effect, Enforced: d.Enforced, Reason: reasonJournal}, nil, err
+			return no, nil, err
 		}
 	}
 	b.signal()

@@ -137,6 +137,55 @@ func TestJournalChanged(t *testing.T) {
 	}
 }
 
+// TestDamagedAnyway: a book whose journal is damaged lets rescues pass and nothing else, says
+// why, and leaves the file for a person; what is told in an envelope that observes passes as ever.
+func TestDamagedAnyway(t *testing.T) {
+	w := newWorld(t)
+	e := load(t, insulin)
+	for range 3 {
+		w.give(e, device.DeliverBolus, "1 U", "")
+		w.flush()
+	}
+	w.Book.Close()
+	whole, err := os.ReadFile(w.cfg.Path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	whole[len(whole)/2] ^= 1
+	if err := os.WriteFile(w.cfg.Path, whole, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var told []string
+	cfg := w.cfg
+	cfg.Anyway, cfg.Tell = true, func(n Notice) { told = append(told, n.Text) }
+	b, err := OpenBook(cfg)
+	if err != nil || !errors.Is(b.Err(), ErrDamaged) || len(told) != 1 || !strings.Contains(told[0], "nothing but rescues") {
+		t.Fatal(err, b.Err(), told)
+	}
+	for range 100 {
+		d, res, err := b.Reserve(ward, e, ask(t, device.DeliverBolus, "0.1 U", ""))
+		if d.Verdict != device.Deny || !d.Enforced || res != nil || !errors.Is(err, ErrDamaged) {
+			t.Fatal(d, res, err)
+		}
+		if d, res, _ := b.Reserve(ward, e, ask(t, device.CancelBolus, "", "")); d.Verdict != device.Allow || !d.Rescue {
+			t.Fatal(d, res)
+		}
+		_ = b.Report(ward, e, &Report{Rate: quantity(t, "1 U/h")})
+	}
+	if len(b.queue) != 0 {
+		t.Errorf("%d records wait for a file that is never written", len(b.queue))
+	}
+	if v := b.View(ward, e); !strings.Contains(v.NotCounted, "damaged") || len(v.Sums) != 0 {
+		t.Errorf("%+v", v)
+	}
+	if err := b.Close(); err != nil {
+		t.Error(err)
+	}
+	if now, _ := os.ReadFile(w.cfg.Path); !bytes.Equal(now, whole) {
+		t.Error("it was written")
+	}
+}
+
 // TestJournalFile: one process, and nobody else reads it.
 func TestJournalFile(t *testing.T) {
 	w := newWorld(t)

@@ -4,6 +4,7 @@
 package envelope
 
 import (
+	"errors"
 	"time"
 
 	"github.com/myelin-health/myelin/device"
@@ -45,6 +46,10 @@ func (b *Book) View(name string, e *Envelope) View {
 		if d.Device == name {
 			v.Doubts = append(v.Doubts, d)
 		}
+	}
+	if errors.Is(b.broken, ErrDamaged) {
+		v.NotCounted = "all doses: their journal is damaged, and a person has to look"
+		return v
 	}
 	a := b.accounts[name]
 	if a == nil {
