@@ -46,7 +46,6 @@ type Guard struct {
 	metrics  *front.Metrics
 	learned  front.Learned
 	expected front.Expected
-	forgot   string // why not all of expected is known, or ""
 	book     *envelope.Book
 	gate     *gate.Gate
 	conf     atomic.Pointer[Configuration]
@@ -85,12 +84,12 @@ func New(conf *Configuration, cfg Config) (*Guard, error) {
 		cfg.Log.Error("what was learned cannot be read, and begins anew", "err", err)
 	}
 	g.learned.Restore(rows, lost)
-	if err := g.expected.Open(filepath.Join(conf.State, expectedFile)); err != nil {
-		cfg.Log.Error("answers that were awaited before are not known", "file", expectedFile, "err", err)
-		g.forgot = "answers that devices owe are not known, and may be refused: " + expectedFile + ": " + err.Error()
-	}
 	// The book tells of doubts while it is opened, before there is a gate to hear.
 	var early []envelope.Notice
+	if err := g.expected.Open(filepath.Join(conf.State, expectedFile)); err != nil {
+		cfg.Log.Error(unexpected, "file", expectedFile, "err", err)
+		early = append(early, envelope.Notice{Text: unexpected + ": " + err.Error()})
+	}
 	tell := func(n envelope.Notice) { early = append(early, n) }
 	var mu sync.Mutex
 	g.book, err = envelope.OpenBook(envelope.Config{Path: BookPath(conf), Anyway: true, Tell: func(n envelope.Notice) {
@@ -117,9 +116,6 @@ func New(conf *Configuration, cfg Config) (*Guard, error) {
 	mu.Lock()
 	tell = g.gate.Notice
 	mu.Unlock()
-	if g.forgot != "" {
-		early = append(early, envelope.Notice{Text: g.forgot})
-	}
 	for _, n := range early {
 		g.gate.Notice(n)
 	}
@@ -134,7 +130,10 @@ func New(conf *Configuration, cfg Config) (*Guard, error) {
 func BookPath(c *Configuration) string { return filepath.Join(c.State, "doses") }
 
 // expectedFile has what a front is to let pass because another was asked for it.
-const expectedFile = "expected"
+const (
+	expectedFile = "expected"
+	unexpected   = "answers that devices owe are not known over a restart, and may be refused"
+)
 
 // Close ends what New began.
 func (g *Guard) Close() error {

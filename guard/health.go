@@ -61,11 +61,11 @@ func (g *Guard) Unready() (why []string) {
 	if err := g.book.Err(); err != nil {
 		why = append(why, "nothing but rescues is let through: "+err.Error())
 	}
+	if err := g.expected.Err(); err != nil {
+		why = append(why, unexpected+": "+err.Error())
+	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.forgot != "" {
-		why = append(why, g.forgot)
-	}
 	if g.refused != "" {
 		why = append(why, "the configuration on disk is refused: "+g.refused)
 	}

@@ -71,6 +71,7 @@ func TestLoadErrors(t *testing.T) {
 		{"envelope: 2\n", "1:11: envelope has to be a whole number from 1 to 1"},
 		{"envelope: 1\nname: x\n", "1:1: the file lacks the key version"},
 		{top, "1:1: the file lacks the key verbs"},
+		{top + "state-holds: 25h\nverbs: {}\n", "9:14: state-holds has to be a time from 1s to 24h0m0s, such as 90s, 5m or 4h"},
 		{top + "verbs: {}\nlimits: {}\n", `10:1: the file has no key "limits"`},
 		{strings.Replace(top, "drug infusion", "infusion", 1) + "verbs: {}\n", "8:10: therapy cannot be \"infusion\"; it is one of pacing, "},
 		{top + "weight: 80\nverbs: {}\n", "9:9: weight has to be a number and a unit"},

@@ -27,6 +27,7 @@ type Expected struct {
 	lapse   envelope.Lapse
 	clock   func() envelope.Reading // nil: the machine's
 	journal *journal.Journal        // nil: none
+	failed  error                   // of the file
 }
 
 // An Expectation is one such connection: of a protected device, by whom to
@@ -47,9 +48,10 @@ const maxExpected = 4096
 // Open reads what was expected before the process, and keeps it there from now on. What
 // was running is over. On an error, of a file that is damaged too, it goes on as
 // without a file, which is left as it is.
-func (x *Expected) Open(path string) error {
+func (x *Expected) Open(path string) (err error) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
+	defer func() { x.failed = err }()
 	j, records, err := journal.Open(path, "myelin guard expected 1")
 	if err != nil {
 		return err
@@ -72,6 +74,13 @@ func (x *Expected) Open(path string) error {
 	}
 	x.rows, x.lapse, x.journal = read.rows, read.lapse, j
 	return x.rewrite()
+}
+
+// Err is why not all that was expected is known, or will be after the process, or nil.
+func (x *Expected) Err() error {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.failed
 }
 
 // Close closes the file.
@@ -147,7 +156,9 @@ func (x *Expected) write(e *Expectation, d *due, durably bool) {
 	if durably {
 		write = x.journal.Write
 	}
-	_ = write(clockRecord(&x.lapse), appendExpected(e, d))
+	if err := write(clockRecord(&x.lapse), appendExpected(e, d)); err != nil {
+		x.failed = err
+	}
 }
 
 // now is the least time that has passed.

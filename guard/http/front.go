@@ -62,7 +62,8 @@ type Front struct {
 	held     map[front.OrderKey]held  // what waits for a person, by what was sent
 	memory   *front.Memory            // of what a person confirmed; of a front that protects a server
 	clock    func() envelope.Reading
-	released sync.WaitGroup // deliveries of what a person confirmed
+	stopping <-chan struct{} // closed when nothing new begins
+	released sync.WaitGroup  // deliveries of what a person confirmed
 	stopped  bool
 }
 
@@ -97,6 +98,7 @@ func (f *Front) Run(ctx context.Context) error {
 
 // Serve is Run on a listener that is open already. It owns ln.
 func (f *Front) Serve(ctx context.Context, ln net.Listener) error {
+	f.stopping = ctx.Done()
 	l := front.Listener{
 		Env: f.env, Settings: func() *front.Settings { return &f.policy.Load().Settings }, Handle: f.handle,
 	}
@@ -574,14 +576,14 @@ func (f *Front) unclaim(key front.OrderKey, reserved int) {
 func (s *session) still(r *request, body []byte) func() string {
 	f, c, client, protects := s.f, s.c, s.client, s.p.Device
 	return func() string {
-		f.mu.Lock()
-		stopped := f.stopped
-		f.mu.Unlock()
+		select {
+		case <-f.stopping:
+			return "the front that it came by is gone"
+		default:
+		}
 		p := f.policy.Load()
 		id, who := p.client(c)
 		switch {
-		case stopped:
-			return "the front that it came by is gone"
 		case f.memory.Err() != nil:
 			return "what was given before is not known"
 		case p.Device != protects:
