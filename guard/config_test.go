@@ -191,7 +191,7 @@ func TestLoad(t *testing.T) {
 // Whatever is wrong is named with its place.
 func TestLoadRefuses(t *testing.T) {
 	for _, x := range []struct{ old, new, want string }{
-		{"guard: 1", "guard: 2", ":1:8: guard has to be a whole number from 1 to 1"},
+		{"guard: 1", "guard: 2", ":1:8: guard has to be 1: there is no other version of this format"},
 		{"site: ", "sight: ", `:2:1: the file has no key "sight"`},
 		{"role: nurse", "role: doctor", `role cannot be "doctor"; it is one of prescriber, pharmacist, nurse, engineer`},
 		{"id: jr", "id: mh", `there are two people with the id "mh"`},

@@ -68,7 +68,7 @@ func TestLoadErrors(t *testing.T) {
 	sums := top + "sums: {unit: mg, windows: [{window: 1h, highest: 5 mg}]}\n"
 	for _, test := range []struct{ src, want string }{
 		{"", `1:1: there is nothing in this file; a therapy envelope begins with "envelope: 1"`},
-		{"envelope: 2\n", "1:11: envelope has to be a whole number from 1 to 1"},
+		{"envelope: 2\n", "1:11: envelope has to be 1: there is no other version of this format"},
 		{"envelope: 1\nname: x\n", "1:1: the file lacks the key version"},
 		{top, "1:1: the file lacks the key verbs"},
 		{top + "state-holds: 25h\nverbs: {}\n", "9:14: state-holds has to be a time from 1s to 24h0m0s, such as 90s, 5m or 4h"},

@@ -361,7 +361,11 @@ func (r *Reader) Number(n ast.Node, what string, least, most int64) int64 {
 		return 0
 	}
 	v, err := strconv.ParseInt(r.digits(n, what), 0, 64)
-	if err != nil || v < least || v > most {
+	switch {
+	case err == nil && v >= least && v <= most:
+	case least == most: // the version of a format
+		r.Fail(n, "%s has to be %d: there is no other version of this format", what, least)
+	default:
 		r.Fail(n, "%s has to be a whole number from %d to %d", what, least, most)
 	}
 	return v

@@ -38,7 +38,7 @@ func TestReader(t *testing.T) {
 	}
 	for src, want := range map[string]string{
 		"":                                  `f.yaml:1:1: there is nothing in this file; a pond begins with "pond: 1"`,
-		"pond: 2\n":                         "f.yaml:1:7: pond has to be a whole number from 1 to 1",
+		"pond: 2\n":                         "f.yaml:1:7: pond has to be 1: there is no other version of this format",
 		"pond: 1\ndepth: 3\n":               "f.yaml:2:1: the pond has no key \"depth\"",
 		"depht: 3\n":                        "f.yaml:1:1: the pond has no key what stands here",
 		"pond: 1\nevery: 2h\n":              "f.yaml:2:8: every has to be a time from 1s to 1h0m0s",

@@ -146,8 +146,8 @@ func TestLoad(t *testing.T) {
 func TestLoadRefuses(t *testing.T) {
 	for _, tt := range []struct{ old, new, want string }{
 		{"dialect: 1\n", "@@", `the dialect lacks the key dialect: the version of the language, 1`},
-		{"dialect: 1", "dialect: @@2", `dialect has to be a whole number from 1 to 1`},
-		{"dialect: 1", "dialect: @@one", `dialect has to be a whole number from 1 to 1`},
+		{"dialect: 1", "dialect: @@2", `dialect has to be 1: there is no other version of this format`},
+		{"dialect: 1", "dialect: @@one", `dialect has to be 1: there is no other version of this format`},
 		{"name: test-pump", "name: @@Test Pump", `name "Test Pump" has to be 1 to 32 lower-case letters, digits and hyphens, a letter first`},
 		{"name: test-pump", "name: @@" + strings.Repeat("a", 33), `name "aaaaaaaaa`},
 		{"name: test-pump", "name:@@", `name has to be text on one line`},
