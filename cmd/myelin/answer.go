@@ -284,8 +284,29 @@ func written(f *os.File, write func(io.Writer) error) error {
 // enumerate writes "a, b or c".
 func enumerate(names []string) string {
 	last := len(names) - 1
+	if last == 0 {
+		return names[0]
+	}
 	return strings.Join(names[:last], ", ") + " or " + names[last]
 }
+
+// aVerb checks the arguments of what has only verbs: one of them is none of its own.
+func aVerb(v *cobra.Command, args []string) error {
+	v.SuggestionsMinimumDistance = 2
+	switch {
+	case len(args) == 0 && v == v.Root():
+		return errors.New("which verb? 'myelin --help' lists them")
+	case len(args) == 0:
+		return fmt.Errorf("%s what? '%s --help' lists its verbs", v.Name(), v.CommandPath())
+	}
+	if like := v.SuggestionsFor(args[0]); len(like) > 0 {
+		return fmt.Errorf("%s: no such verb; is it '%s %s'?", args[0], v.CommandPath(), like[0])
+	}
+	return fmt.Errorf("%s: no such verb; '%s --help' lists them", args[0], v.CommandPath())
+}
+
+// neverRun is the run of a verb that [aVerb] never lets it come to.
+func neverRun(*cobra.Command, []string) {}
 
 // exactly and atLeast check the number of arguments. An empty one is none: a
 // script's variable was empty.

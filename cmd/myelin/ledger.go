@@ -28,9 +28,8 @@ it proves and what not.`,
 		Example: `  myelin ledger verify /var/lib/myelin/ledger --key ledger.key.pub
   myelin ledger show /var/lib/myelin/ledger --key ledger.key.pub`,
 		DisableFlagsInUseLine: true,
-		RunE: func(*cobra.Command, []string) error {
-			return usageError{errors.New("ledger what? 'myelin ledger --help' lists its verbs")}
-		},
+		Args:                  aVerb,
+		Run:                   neverRun,
 	}
 	v.AddCommand(ledgerVerifyVerb(c), ledgerShowVerb(c), ledgerExportVerb(c), ledgerProveVerb(c), ledgerWitnessVerb(c), ledgerKeyVerb(c))
 	return v

@@ -167,6 +167,8 @@ func eventText(e *event.Event) string {
 			if value = a.Text; value == "" || strings.ContainsAny(value, " \"=") {
 				value = strconv.Quote(value)
 			}
+		case a.Key == event.Digest: // of a SHA-256, as sha256sum says it
+			value = fmt.Sprintf("%016x", uint64(a.Int))
 		case info.Word != nil && info.Word(a.Int) != "":
 			value = info.Word(a.Int)
 		}

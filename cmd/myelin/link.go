@@ -4,7 +4,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -25,9 +24,8 @@ docs/LINK.md tells how a device has to speak to be talked to.`,
   myelin link get coap://127.0.0.1:5683/therapy --key nurse.key \
     --token nurse.cwt --device pump/device.key.pub`,
 		DisableFlagsInUseLine: true,
-		RunE: func(*cobra.Command, []string) error {
-			return usageError{errors.New("link what? 'myelin link --help' lists its verbs")}
-		},
+		Args:                  aVerb,
+		Run:                   neverRun,
 	}
 	v.AddCommand(
 		linkKeygenVerb(c), linkEnrolVerb(c), linkIssueVerb(c), linkApproveVerb(c), linkRevokeVerb(c), linkShowVerb(c),

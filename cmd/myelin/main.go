@@ -133,22 +133,13 @@ and sends nothing to anybody. It is no medical device.`,
 		SilenceErrors:         true,
 		SilenceUsage:          true,
 		DisableFlagsInUseLine: true,
-		Args: func(root *cobra.Command, args []string) error {
-			if len(args) == 0 {
-				return errors.New("which verb? 'myelin --help' lists them")
-			}
-			if like := root.SuggestionsFor(args[0]); len(like) > 0 {
-				return fmt.Errorf("%s: no such verb; is it %s?", args[0], like[0])
-			}
-			return fmt.Errorf("%s: no such verb; 'myelin --help' lists them", args[0])
-		},
-		Run: func(*cobra.Command, []string) {}, // Args never lets it come here
+		Args:                  aVerb,
+		Run:                   neverRun,
 		PersistentPreRunE: func(v *cobra.Command, _ []string) error {
 			understood = true
 			return noneEmpty(v)
 		},
 	}
-	root.SuggestionsMinimumDistance = 2
 	root.CompletionOptions.DisableDefaultCmd = true // ours is written like the other verbs
 	root.SetFlagErrorFunc(wrongFlag)
 	root.SetIn(in)

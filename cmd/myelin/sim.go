@@ -28,9 +28,8 @@ and tests. Nothing in it is real, and nothing leaves this machine.`,
 		Example: `  myelin sim ward --out ward
   myelin sim radio --device pump --scenario replay --out x.pcapng`,
 		DisableFlagsInUseLine: true,
-		RunE: func(*cobra.Command, []string) error {
-			return usageError{errors.New("sim what? there are 'myelin sim ward', 'myelin sim radio', 'myelin sim implant' and 'myelin sim legacy'")}
-		},
+		Args:                  aVerb,
+		Run:                   neverRun,
 	}
 	v.AddCommand(simWardVerb(c), simRadioVerb(c), simImplantVerb(c), simLegacyVerb(c))
 	return v
