@@ -10,10 +10,12 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/myelin-health/myelin/device"
 	"github.com/myelin-health/myelin/event"
 	"github.com/myelin-health/myelin/guard/envelope"
+	"github.com/myelin-health/myelin/guard/front"
 )
 
 // An Explanation is why a command is allowed or refused.
@@ -81,8 +83,12 @@ func lineOf(src []byte, n int) string {
 
 // RequestOf is the command of a verdict that was recorded, as far as the record has it.
 func RequestOf(e *event.Event) (id string, r envelope.Request, err error) {
-	if e.Kind != event.VerdictGiven {
-		return "", r, fmt.Errorf("it is no verdict, but %s", e.Kind)
+	switch e.Kind {
+	case event.VerdictGiven:
+	case event.VerdictsCounted:
+		return "", r, errors.New("it counts routine verdicts, none of which has an entry of its own")
+	default:
+		return "", r, fmt.Errorf("it is %s, no verdict on a command; 'myelin ledger show' tells what it says", e.Kind)
 	}
 	r.Command.Verb = device.Verb(e.Int(event.Verb))
 	if v := e.Text(event.Value); v != "" {
@@ -93,4 +99,16 @@ func RequestOf(e *event.Event) (id string, r envelope.Request, err error) {
 	r.Command.Actor = e.Text(event.Actor)
 	r.Command.Time = e.Time
 	return e.Device.Value, r, nil
+}
+
+// FrontLine is where a front stands in the configuration, and what that line says;
+// 0 when there is no front of that name any more.
+func FrontLine(c *Configuration, name string) (line int, text string, err error) {
+	i := slices.IndexFunc(c.Fronts, func(p front.Policy) bool { return p.Common().Name == name })
+	if i < 0 {
+		return 0, "", nil
+	}
+	src, err := readFile(c.File, maxFile)
+	line = c.Fronts[i].Common().Position
+	return line, lineOf(src, line), err
 }

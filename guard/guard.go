@@ -191,7 +191,11 @@ func (g *Guard) Run(ctx context.Context) error {
 		g.start(ctx, p, nil)
 	}
 	g.mu.Unlock()
-	g.cfg.Log.Info("the guard runs", "fronts", len(conf.Fronts), "devices", len(conf.Devices), "site", conf.Site)
+	address := "none"
+	if conf.Page != nil {
+		address = conf.Page.Address
+	}
+	g.cfg.Log.Info("the guard runs", "page", address, "fronts", len(conf.Fronts), "devices", len(conf.Devices), "site", conf.Site)
 	sweep, files, keep := time.NewTicker(sweepEvery), time.NewTicker(lookEvery), time.NewTicker(keepEvery)
 	defer sweep.Stop()
 	defer files.Stop()

@@ -39,13 +39,13 @@ It is not cleared as a medical device.`,
   myelin guard run --config guard.yaml
   myelin guard learn --config guard.yaml`,
 		DisableFlagsInUseLine: true,
-		Args:                  exactly(0, "guard what? 'myelin guard --help' lists its verbs"),
-		RunE: func(v *cobra.Command, _ []string) error {
-			if file == "" {
-				return usageError{errors.New("guard what? 'myelin guard --help' lists its verbs")}
+		Args: func(v *cobra.Command, args []string) error {
+			if file != "" && len(args) == 0 {
+				return nil
 			}
-			return c.guard(v, file)
+			return aVerb(v, args)
 		},
+		RunE: func(v *cobra.Command, _ []string) error { return c.guard(v, file) },
 	}
 	v.Flags().StringVar(&file, "config", "", "`FILE`: run this configuration, as 'guard run' does")
 	v.AddCommand(guardRunVerb(c), guardCheckVerb(c), guardLearnVerb(c), guardExplainVerb(c), guardPasswdVerb(c), guardSettleVerb(c))

@@ -46,7 +46,8 @@ func guardExplainVerb(c *console) *cobra.Command {
 		Short:                 "Say which line of an envelope allows or refuses a command",
 		Long: `Explain judges a command as the guard would now, on a copy of its book of doses, and
 shows the line that decides. A recorded verdict is shown as it was, and judged
-again with what the record has and what the flags add.`,
+again with what the record has and what the flags add; of a refusal by a list
+it says where the front stands.`,
 		Example: `  myelin guard explain --device pump-3 --verb set-infusion-rate \
     --value "4 ug/kg/min" --now "0.2 ug/kg/min" --role clinician --proven
   myelin guard explain --entry 17`,
@@ -73,7 +74,13 @@ again with what the record has and what the flags add.`,
 				if err != nil {
 					return err
 				}
+				if e.Kind == event.AccessRefused {
+					return c.explainedList(conf, &e)
+				}
 				if id, r, err = guard.RequestOf(&e); err != nil {
+					if x.event == "" {
+						err = fmt.Errorf("entry %d: %w", x.entry, err)
+					}
 					return err
 				}
 				recorded = &e
@@ -219,6 +226,9 @@ func (c *console) explained(id string, r *envelope.Request, x *guard.Explanation
 	if recorded != nil {
 		say("recorded", "%s, %s %s: %s", device.Verdict(recorded.Int(event.Verdict)), map[bool]string{true: "enforced,", false: "only observed,"}[recorded.Int(event.Enforced) == 1], time.Unix(0, recorded.Time).UTC().Format(time.RFC3339), recorded.Text(event.Reason))
 	}
+	if recorded != nil && device.Verdict(recorded.Int(event.Verdict)) != d.Verdict {
+		say("differs", "the record has no value now, no weight and no state, and doses count as they are now; flags add what was known then")
+	}
 	say("assumed", "%s", assumed)
 	say("verdict", "%s", d.Verdict)
 	say("effect", "%s", d.Effect)
@@ -244,6 +254,29 @@ func (c *console) explained(id string, r *envelope.Request, x *guard.Explanation
 		}
 	}
 	say("doses", "%s", map[bool]string{true: "as the guard's book has them now", false: "none: there is no book of doses yet"}[x.Given])
+	return t.Flush()
+}
+
+// explainedList says which front refused what no list of it has.
+func (c *console) explainedList(conf *guard.Configuration, e *event.Event) error {
+	name := e.Text(event.Front)
+	line, text, err := guard.FrontLine(conf, name)
+	if err != nil {
+		return err
+	}
+	word := "was refused"
+	if e.Int(event.Enforced) == 0 {
+		word = "passed, because the front only observes; its lists refuse it"
+	}
+	what := strings.TrimSpace(e.Text(event.Operation) + " " + e.Text(event.Destination))
+	fmt.Fprintf(c.out, "%s at front %s %s: %s.\n\n", report.Plain(what), report.Plain(name), word, report.Plain(e.Text(event.Reason)))
+	where := fmt.Sprintf("%s:%d: %s, and the lists below it", conf.File, line, text)
+	if line == 0 {
+		where = fmt.Sprintf("none: %s has no front %s any more", conf.File, name)
+	}
+	t := tabwriter.NewWriter(c.out, 0, 0, 2, ' ', 0)
+	fmt.Fprintf(t, "recorded\t%s, from %s, %s\n", time.Unix(0, e.Time).UTC().Format(time.RFC3339), report.Plain(dash(e.Peer.Value)), plural(int(e.Int(event.Count)), "time"))
+	fmt.Fprintf(t, "line\t%s\n", report.Plain(where))
 	return t.Flush()
 }
 
