@@ -212,16 +212,6 @@ func has(t *testing.T, ledger string, want ...string) {
 	t.Errorf("no entry says %q:\n%s", want, ledger)
 }
 
-// A legacyTarget is TLS before what an attack of package legacy is against.
-type legacyTarget struct {
-	addr string
-	tls  *tls.Config
-}
-
-func (l legacyTarget) Dial(ctx context.Context) (net.Conn, error) {
-	return (&tls.Dialer{Config: l.tls}).DialContext(ctx, "tcp", l.addr)
-}
-
 func attackOf(t *testing.T, row, name string) *legacy.Attack {
 	t.Helper()
 	i := slices.IndexFunc(legacy.Attacks, func(a legacy.Attack) bool { return a.Row == row && a.Name == name })
