@@ -24,8 +24,8 @@ type kind struct {
 	network string   // on which it listens; "" is tcp
 	read    func(r *strictyaml.Reader, s *strictyaml.Section, dir string) front.Policy
 	make    func(env *front.Env, p front.Policy) front.Front
-	propose func(uses []front.Counted) []string // lines of its section, from what it learned; nil: it has no lists
-	alone   func(front.Policy) bool             // it has files that two of one name would spoil: a moved one begins when the old one has ended
+	propose func(p front.Policy, uses []front.Counted) []string // lines of its section, from what it learned; nil: it has no lists
+	alone   func(front.Policy) bool                             // it has files that two of one name would spoil: a moved one begins when the old one has ended
 
 	devices     func(front.Policy) []string   // for which it asks the gate, beside its own; nil: none
 	listens     func(front.Policy) []string   // where else it listens; nil: nowhere
@@ -85,8 +85,8 @@ func remembers(p front.Policy) bool { return p.Common().Server }
 func kindNames() []string { return slices.Sorted(maps.Keys(kinds)) }
 
 // kindOf makes a row of the table.
-func kindOf[P front.Policy, F front.Front](keys []string, read func(*strictyaml.Reader, *strictyaml.Section, string) P, make func(*front.Env, P) F, propose func([]front.Counted) []string) kind {
-	return kind{
+func kindOf[P front.Policy, F front.Front](keys []string, read func(*strictyaml.Reader, *strictyaml.Section, string) P, make func(*front.Env, P) F, propose func(P, []front.Counted) []string) kind {
+	k := kind{
 		keys: slices.Concat(front.Keys, keys),
 		read: func(r *strictyaml.Reader, s *strictyaml.Section, dir string) front.Policy {
 			p := read(r, s, dir)
@@ -95,10 +95,13 @@ func kindOf[P front.Policy, F front.Front](keys []string, read func(*strictyaml.
 			}
 			return p
 		},
-		make:    func(env *front.Env, p front.Policy) front.Front { return make(env, p.(P)) },
-		propose: propose,
-		alone:   func(front.Policy) bool { return false },
+		make:  func(env *front.Env, p front.Policy) front.Front { return make(env, p.(P)) },
+		alone: func(front.Policy) bool { return false },
 	}
+	if propose != nil {
+		k.propose = func(p front.Policy, uses []front.Counted) []string { return propose(p.(P), uses) }
+	}
+	return k
 }
 
 // devicesOf are the ids of the devices for which a front asks the gate.

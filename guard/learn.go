@@ -115,11 +115,11 @@ func Propose(c *Configuration, name string) ([]Proposal, error) {
 		}
 		q.Kinds = len(uses)
 		if len(uses) > 0 {
-			propose := kinds[s.Kind].propose
-			if propose == nil {
-				propose = plainUses
+			if propose := kinds[s.Kind].propose; propose != nil {
+				q.Lines = propose(p, uses)
+			} else {
+				q.Lines = plainUses(uses)
 			}
-			q.Lines = propose(uses)
 		}
 		out = append(out, q)
 	}

@@ -267,14 +267,14 @@ explain, and add what happens once a month. The guard may run meanwhile.`,
 			for _, p := range proposals {
 				seen += p.Seen
 			}
-			fmt.Fprintf(c.out, "# What %s saw, %d uses. This is what happened, not what is right:\n# read each line, and add what happens once a month.\n", plural(len(proposals), "front"), seen)
+			fmt.Fprintf(c.out, "# What %s saw, %s. This is what happened, not what is right:\n# read each line, and add what happens once a month. A front's lines stand in\n# place of the same keys in its section; without mode: observe they hold.\n", plural(len(proposals), "front"), plural(int(seen), "use"))
 			for _, p := range proposals {
-				fmt.Fprintf(c.out, "\n# front %s, %s: %d uses of %d different kinds\n", p.Front, p.Kind, p.Seen, p.Kinds)
+				fmt.Fprintf(c.out, "\n# front %s, %s: %s of %s\n", p.Front, p.Kind, plural(int(p.Seen), "use"), plural(p.Kinds, "different kind"))
 				if len(p.Lines) == 0 {
 					fmt.Fprintln(c.out, "# nothing came: let it observe for as long as it takes to see all that is usual")
 				}
 				for _, line := range p.Lines {
-					fmt.Fprintln(c.out, report.Plain(line))
+					fmt.Fprintln(c.out, "    "+report.Plain(line))
 				}
 			}
 			if len(proposals) > 0 && proposals[0].Lost > 0 {

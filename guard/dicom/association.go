@@ -5,7 +5,9 @@ package dicom
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/binary"
+	"encoding/hex"
 	"errors"
 	"net"
 	"slices"
@@ -494,6 +496,22 @@ func (a *association) lower(device bool, says uint32) uint32 {
 	return 0
 }
 
+// proof is the certificate of who calls, as a list would have it: by a name that stays when
+// it is renewed, or by its fingerprint. Without a certificate, or where lists have none, "".
+func (a *association) proof() string {
+	c := a.caller.conn.Certificate
+	switch {
+	case c == nil || !a.p.proven():
+		return ""
+	case len(c.DNSNames) > 0:
+		return "san:" + c.DNSNames[0]
+	case len(c.URIs) > 0:
+		return "san:" + c.URIs[0].String()
+	}
+	sum := sha256.Sum256(c.Raw)
+	return "sha256:" + hex.EncodeToString(sum[:])
+}
+
 // judge decides on a proposed context: 0 is to be proposed to the acceptor. What a
 // device proposes is not held to lists: its commands are.
 func (a *association) judge(pc *dicom.PresentationContext) (result uint8, why string) {
@@ -573,7 +591,7 @@ func (a *association) answer(ids, left []uint8) bool {
 			if len(pc.TransferSyntaxes) > 0 {
 				c.data = string(pc.TransferSyntaxes[0])
 			}
-			a.env.Learned.Saw(a.p.Name, a.calling, a.called, "A-ASSOCIATE", c.abstract, "", c.data)
+			a.env.Learned.Saw(a.p.Name, a.calling, a.called, "A-ASSOCIATE", c.abstract, "", c.data, a.proof())
 		}
 	}
 	out := pdu

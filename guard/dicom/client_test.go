@@ -244,7 +244,7 @@ func TestObserved(t *testing.T) {
 		t.Errorf("%q", r)
 	}
 	uses, _ := g.env.Learned.Uses()
-	want := [6]string{"EVIL", "ADAPACS", "C-MOVE", studyMove, "XFER1", implicitLE}
+	want := [7]string{"EVIL", "ADAPACS", "C-MOVE", studyMove, "XFER1", implicitLE}
 	if !slices.ContainsFunc(uses, func(u front.Counted) bool { return u.Fields == want && u.Count == 1 }) {
 		t.Errorf("learned %v", uses)
 	}

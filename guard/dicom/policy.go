@@ -183,6 +183,11 @@ func Read(r *strictyaml.Reader, s *strictyaml.Section, dir string) *Policy {
 	return p
 }
 
+// proven reports whether whoever calls shows a certificate.
+func (p *Policy) proven() bool {
+	return p.Server && p.Listen.TLS != nil && p.Listen.TLS.ClientAuth == tls.RequireAndVerifyClientCert
+}
+
 func (p *Policy) readRule(r *strictyaml.Reader, n ast.Node) (u rule) {
 	s := r.Section(n, "an association", append([]string{"calling", "called", "certificate"}, listKeys...)...)
 	u.calling = readTitle(r, s.Need("calling", "the AE title of who calls"), "calling")
@@ -195,8 +200,7 @@ func (p *Policy) readRule(r *strictyaml.Reader, n ast.Node) (u rule) {
 	case !u.classes.any && u.classes.named == nil:
 		r.Fail(n, "for which SOP classes is not said; give sop-classes, or sop-classes: any")
 	}
-	proven := p.Server && p.Listen.TLS != nil && p.Listen.TLS.ClientAuth == tls.RequireAndVerifyClientCert
-	if !proven {
+	if !p.proven() {
 		if s.Has("certificate") {
 			r.Fail(s.Get("certificate"), "who calls shows no certificate here: the front has to protect a server and to listen with tls that asks for one")
 		}

@@ -529,8 +529,9 @@ func (d *direction) request(c *dicom.Command) []byte {
 	if c.Field == dicom.CCancelRQ {
 		return nil
 	}
-	class := c.SOPClass.String()
-	a.env.Learned.Saw(a.p.Name, a.calling, a.called, d.label(), class, destination, a.contexts[d.context>>1].data)
+	if d.held(c) { // what passes without a list needs none
+		a.env.Learned.Saw(a.p.Name, a.calling, a.called, d.label(), c.SOPClass.String(), destination, a.contexts[d.context>>1].data, a.proof())
+	}
 	var over func()
 	from := a.called
 	if d == &a.back {

@@ -75,6 +75,16 @@ func (c *Conn) Names() []string {
 	return names
 }
 
+// Known is the name by which a list knows the certificate that was proved, also when it
+// is renewed: the first of its names, or else what [Conn.Actor] says; "" without one.
+func (c *Conn) Known() string {
+	names := c.Names()
+	if len(names) > 1 {
+		return names[1]
+	}
+	return c.Actor()
+}
+
 // CloseWrite says that nothing more will be sent, by the end of TLS's stream or of TCP's.
 func (c *Conn) CloseWrite() error {
 	if h, ok := c.Conn.(interface{ CloseWrite() error }); ok {

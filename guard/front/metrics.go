@@ -74,11 +74,12 @@ type Learned struct {
 }
 
 // A Use is one kind of use of a front. What its fields are is the front's kind's
-// own: for dicom calling AE title, called AE title, operation, SOP class, destination.
+// own: for dicom calling AE title, called AE title, operation, SOP class, destination,
+// transfer syntax, certificate.
 // None may be about a patient.
 type Use struct {
 	Front  string
-	Fields [6]string
+	Fields [7]string
 }
 
 const maxUses = 4096

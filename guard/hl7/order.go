@@ -30,7 +30,7 @@ func mayOrder(m *hl7.Message, h *hl7.Header, msg []byte) bool {
 	if i := bytes.IndexAny(msg, "\r\n"); i >= 0 {
 		header = msg[:i]
 	}
-	return orders(string(upper(h.Code.Raw()))) || m.Kind() == hl7.PCD03 || m.Kind() == hl7.Order ||
+	return Orders(string(upper(h.Code.Raw()))) || m.Kind() == hl7.PCD03 || m.Kind() == hl7.Order ||
 		bytes.Contains(upper(header), []byte("RGV")) ||
 		line(msg, "RXG") || line(msg, "RXO") || line(msg, "RXE") || line(msg, "MSH") || line(msg, "BHS") || line(msg, "FHS")
 }

@@ -104,7 +104,7 @@ func Read(r *strictyaml.Reader, s *strictyaml.Section, dir string) *Policy {
 		}
 		p.Answers = readMessages(r, s.Get("answers"), "answers")
 		for i, t := range p.Answers {
-			if orders(t) {
+			if Orders(t) {
 				r.Fail(r.List(s.Get("answers"), "answers", maxMessages)[i], "an order is no answer; let it come through a front that protects the device as a server")
 			}
 		}
@@ -182,7 +182,7 @@ func (p *Policy) readSender(r *strictyaml.Reader, name string, n ast.Node) {
 		q.Role = role
 	}
 	q.Messages = readMessages(r, s.Need("messages", "the types of message that it may send, such as RGV^O15"), "messages")
-	if slices.ContainsFunc(q.Messages, orders) && q.Role == device.NoRole && r.Err() == nil {
+	if slices.ContainsFunc(q.Messages, Orders) && q.Role == device.NoRole && r.Err() == nil {
 		r.Fail(n, "%s may send orders and has no role; say on whose behalf, such as role: clinician", strictyaml.Quoted(name))
 	}
 	if s.Has("returns") {
@@ -215,8 +215,8 @@ func readMessages(r *strictyaml.Reader, n ast.Node, what string) (types []string
 	return types
 }
 
-// orders reports whether a type of message tells a device what to do.
-func orders(t string) bool {
+// Orders reports whether a type of message tells a device what to do.
+func Orders(t string) bool {
 	code, _, _ := strings.Cut(t, "^")
 	return slices.Contains([]string{"RGV", "ORM", "OMG", "OML", "OMP", "OMI", "OMN", "OMS", "OMD", "RDE", "RDS", "RAS", "OPL"}, code)
 }

@@ -11,6 +11,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"strings"
 	"time"
 
 	"github.com/myelin-health/myelin/device"
@@ -188,13 +189,9 @@ func (f *Front) learn(r *received, c *front.Conn) {
 		}
 		return t
 	}
-	proof := c.Actor()
-	if names := c.Names(); len(names) > 1 {
-		proof = names[1]
-	}
 	f.env.Learned.Saw(r.p.Name, text(r.h.SendingApplication.Namespace), text(r.h.SendingFacility.Namespace),
 		text(r.h.ReceivingApplication.Namespace), text(r.h.ReceivingFacility.Namespace),
-		text(r.h.Code)+"^"+text(r.h.Trigger), proof)
+		strings.TrimSuffix(text(r.h.Code)+"^"+text(r.h.Trigger), "^"), c.Known())
 }
 
 // order deals with what may be an order.

@@ -263,15 +263,22 @@ func (s *session) refused(in *interaction, reason string) bool {
 }
 
 // learn counts a use, for a list to be proposed from. What a list cannot have is
-// left out, as is what may be anything: a path, the name of an operation that
-// nobody knows.
+// left out, and of what may be anything, a path or the name of an operation that nobody
+// knows, only that it came is told.
 func (s *session) learn(in *interaction) {
 	known := slices.Contains(interactions[1:], in.word) && (in.word != "batch" || in.sure) || in.word != "" && in.word[0] == '$' &&
 		(fhir.ParseInteraction([]byte("GET"), []byte("/Patient/"+in.word)).Operation == in.word || slices.ContainsFunc(s.p.Allow, func(r Rule) bool {
 			return slices.Contains(r.Interactions, in.word)
 		}))
-	if known && in.target() == in.typ {
-		s.f.env.Learned.Saw(s.p.Name, s.client, in.word, in.typ)
+	include := ""
+	if in.include {
+		include = "include"
+	}
+	switch {
+	case known && in.target() == in.typ:
+		s.f.env.Learned.Saw(s.p.Name, s.c.Known(), in.word, in.typ, include)
+	case in.word == pathWord:
+		s.f.env.Learned.Saw(s.p.Name, s.c.Known(), "path")
 	}
 }
 

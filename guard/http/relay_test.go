@@ -302,7 +302,7 @@ func TestObserve(t *testing.T) {
 		t.Errorf("what has no one meaning: %q", got)
 	}
 	rows, _ := w.front.env.Learned.Uses()
-	if len(rows) != 2 || rows[1].Fields != [6]string{"viewer", "read", "Practitioner"} {
+	if len(rows) != 2 || rows[1].Fields != [7]string{"viewer.example", "read", "Practitioner"} {
 		t.Errorf("learned %v", rows)
 	}
 }

@@ -195,11 +195,7 @@ func (f *Front) hours(now time.Time) {
 
 func (f *Front) handle(ctx context.Context, c *front.Conn) {
 	p := f.policy.Load()
-	name := ""
-	if names := c.Names(); len(names) > 0 {
-		name = names[len(names)-1]
-	}
-	f.env.Learned.Saw(p.Name, "connect", name, c.Peer.Value)
+	f.env.Learned.Saw(p.Name, "connect", c.Known(), c.Peer.Value)
 	if why := p.refusal(c, f.env.Now()); why != "" && f.env.Refused(&p.Settings, c.Peer, "connect", "", why) {
 		return
 	}

@@ -285,7 +285,7 @@ func TestWhoMayConnect(t *testing.T) {
 		t.Errorf("recorded %q", got)
 	}
 	rows, _ := l.front.env.Learned.Uses()
-	if len(rows) != 1 || rows[0].Fields != [6]string{"connect", "modem.example", "127.0.0.1"} {
+	if len(rows) != 1 || rows[0].Fields != [7]string{"connect", "modem.example", "127.0.0.1"} {
 		t.Errorf("learned %v", rows)
 	}
 }
