@@ -31,6 +31,7 @@ certificate guard guard.ada.example localhost
 certificate ehr ehr.ada.example
 certificate ct-1 ct-1.ada.example
 certificate view-1 view-1.ada.example
+certificate corvus corvus.ada.example
 
 [ -e ledger.key ] || "$myelin" ledger key --name ada.example/guard --out ledger.key
 [ -d clinic ] || "$myelin" link enrol --authority clinic --create clinic.ada.example
