@@ -353,9 +353,15 @@ func (g *Guard) announce(old, new *Configuration, reason string) error {
 			continue
 		}
 		sum := d.Envelope.Digest()
+		again := ""
 		if old != nil {
-			if before, ok := old.Device(d.ID); ok && before.Envelope != nil && before.Envelope.Digest() == sum {
-				continue
+			if before, ok := old.Device(d.ID); ok && before.Envelope != nil {
+				if before.Envelope.Digest() == sum {
+					continue
+				}
+				if before.Envelope.Version == d.Envelope.Version {
+					again = "; the file changed, and its version did not"
+				}
 			}
 		}
 		word := "observed"
@@ -366,7 +372,7 @@ func (g *Guard) announce(old, new *Configuration, reason string) error {
 		}
 		e := &event.Event{Kind: event.ConfigurationChanged, Time: now, Device: device.Address{Kind: device.Host, Value: d.ID}}
 		e.Add(event.Text(event.Name, d.Envelope.Name), event.Text(event.Version, fmt.Sprint(d.Envelope.Version)), event.Int(event.Digest, short(sum)),
-			event.Text(event.Reason, "its envelope is "+word), event.Text(event.Actor, d.Envelope.Approver.ID))
+			event.Text(event.Reason, "its envelope is "+word+again), event.Text(event.Actor, d.Envelope.Approver.ID))
 		if err := g.record(e); err != nil {
 			return err
 		}

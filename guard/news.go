@@ -49,12 +49,20 @@ func (n *news) newest(list *[]event.Event) []event.Event {
 	return out
 }
 
-// why is the reason that was told last of an emergency, and when.
+// why is the reason that was told first of the emergency that is open, and when: who comes
+// again within its window has opened nothing.
 func (n *news) why(device, actor string) (reason string, at time.Time) {
+	token, found := int64(0), false
 	for _, e := range n.newest(&n.emergencies) {
-		if e.Device.Value == device && e.Text(event.Actor) == actor && event.Result(e.Int(event.Outcome)) == event.Succeeded {
-			return e.Text(event.Reason), time.Unix(0, e.Time)
+		if e.Device.Value != device || e.Text(event.Actor) != actor || event.Result(e.Int(event.Outcome)) != event.Succeeded {
+			continue
+		}
+		if !found {
+			token, found = e.Int(event.Digest), true
+		}
+		if e.Int(event.Digest) == token {
+			reason, at = e.Text(event.Reason), time.Unix(0, e.Time)
 		}
 	}
-	return "", time.Time{}
+	return reason, at
 }

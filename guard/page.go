@@ -87,6 +87,9 @@ func (p *page) routes() http.Handler {
 		mux.Handle("GET /"+name+".json", p.person(func(w http.ResponseWriter, _ *http.Request, _ *viewer) error {
 			return writeJSON(w, list())
 		}))
+		mux.Handle("GET /"+name+".csv", p.person(func(w http.ResponseWriter, _ *http.Request, _ *viewer) error {
+			return writeCSV(w, name, list())
+		}))
 	}
 	return http.NewCrossOriginProtection().Handler(secure(mux))
 }
@@ -266,7 +269,7 @@ func (p *page) person(h func(http.ResponseWriter, *http.Request, *viewer) error)
 		acts := !r.URL.Query().Has("live")
 		who, present, ok := p.sessions.who(p.g.conf.Load(), r, p.g.cfg.Now(), acts)
 		if !ok {
-			if r.Method != http.MethodGet || strings.HasSuffix(r.URL.Path, ".json") {
+			if r.Method != http.MethodGet || strings.HasSuffix(r.URL.Path, ".json") || strings.HasSuffix(r.URL.Path, ".csv") {
 				http.Error(w, "log in at /login first", http.StatusUnauthorized)
 				return
 			}

@@ -267,3 +267,22 @@ func TestBrowser(t *testing.T) {
 		t.Errorf("the browser complained: %q", said)
 	}
 }
+
+// TestCSV has rows as a spreadsheet takes them: nobody's text is a formula.
+func TestCSV(t *testing.T) {
+	w := httptest.NewRecorder()
+	rows := []refusalRow{{Time: noon, Front: "archive", Peer: "10.20.8.99", Operation: "A-ASSOCIATE", Destination: "=HYPERLINK(1)", Reason: `it says "no", twice`, Count: 3, When: when{"now", "x", "x"}}}
+	if err := writeCSV(w, "refusals", rows); err != nil {
+		t.Fatal(err)
+	}
+	want := "time,front,peer,operation,destination,reason,count,enforced\n" +
+		"2026-03-03T07:09:30Z,archive,10.20.8.99,A-ASSOCIATE,'=HYPERLINK(1),\"it says \"\"no\"\", twice\",3,false\n"
+	if got := w.Body.String(); got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+	w = httptest.NewRecorder()
+	devices := []deviceRow{{ID: "pump-3", Sums: []sumRow{{What: "all", Window: "1 h"}}}}
+	if err := writeCSV(w, "devices", devices); err != nil || !strings.Contains(w.Body.String(), `"[{""what"":""all"",""window"":""1 h""`) {
+		t.Errorf("%v %s", err, w.Body)
+	}
+}

@@ -470,6 +470,9 @@ func TestPageDoors(t *testing.T) {
 		if code, body := c.get("/" + name + ".json"); code != http.StatusOK || !strings.HasPrefix(body, "[") {
 			t.Errorf("%s: %d %s", name, code, body)
 		}
+		if code, body := c.get("/" + name + ".csv"); code != http.StatusOK || !strings.Contains(body, "front") && !strings.Contains(body, "since") {
+			t.Errorf("%s.csv: %d %s", name, code, body)
+		}
 	}
 	if code, body := c.post("/held/1/confirm", url.Values{"what": {"x"}}); code != http.StatusGone {
 		t.Errorf("a decision on nothing: %d %s", code, body)
@@ -488,6 +491,9 @@ func TestPageDoors(t *testing.T) {
 	}
 	if code, body := c.post("/logout", nil); code != http.StatusOK || !strings.Contains(body, "Who are you?") {
 		t.Errorf("logged out: %d", code)
+	}
+	if code, _ := c.get("/held.csv"); code != http.StatusUnauthorized {
+		t.Errorf("a table after logging out: %d", code)
 	}
 	if code, _ := c.get("/held.json"); code != http.StatusUnauthorized {
 		t.Errorf("after logging out: %d", code)

@@ -94,6 +94,7 @@ type (
 		When when   `json:"-"`
 		What string `json:"-"` // which command this is
 		Self bool   `json:"-"` // the viewer asked for it
+		Dose bool   `json:"-"` // the value is one dose, and nothing was before it
 		Bars []bool `json:"-"`
 	}
 	verdictRow struct {
@@ -111,6 +112,7 @@ type (
 		Reason   string    `json:"reason"`
 
 		When when `json:"-"`
+		Dose bool `json:"-"`
 	}
 	doubtRow struct {
 		ID     uint64    `json:"id"`
@@ -226,13 +228,23 @@ func (g *Guard) heldRows(v *viewer) []heldRow {
 		row := heldRow{
 			ID: h.ID, Front: h.Front, Device: h.Device, Actor: h.Actor, Verb: c.Verb.String(), Drug: c.Drug, Now: c.Now.String(), Value: c.Value.String(),
 			Limit: c.Limit.String(), Effect: device.EffectOf(c).String(), Why: h.Reason, Asked: h.Asked, Expires: h.Expires,
-			Left: left(h.Expires.Sub(now)), When: whenOf(h.Asked, now), What: fingerprint(&h),
+			Left: left(h.Expires.Sub(now)), When: whenOf(h.Asked, now), What: fingerprint(&h), Dose: isDose(c.Verb),
 		}
 		row.Harm, row.Bars = harmOf(d.Therapy)
 		row.Self = v != nil && (v.ID == h.Actor || slices.Contains(v.Actors, h.Actor))
 		rows = append(rows, row)
 	}
 	return rows
+}
+
+// isDose reports whether a command gives once what its value says, and changes nothing that
+// holds now.
+func isDose(v device.Verb) bool {
+	switch v {
+	case device.DeliverBolus, device.Prime, device.DeliverShock, device.Induce:
+		return true
+	}
+	return false
 }
 
 // fingerprint tells one held command from another that has its number later.
@@ -262,7 +274,7 @@ func (g *Guard) verdictRows(most int) []verdictRow {
 		c := &s.Command
 		rows = append(rows, verdictRow{
 			s.Time, s.Front, s.Device, s.Actor, c.Verb.String(), c.Drug, c.Now.String(), c.Value.String(), s.Effect.String(),
-			s.Verdict.String(), s.Enforced, s.Reason, whenOf(s.Time, now),
+			s.Verdict.String(), s.Enforced, s.Reason, whenOf(s.Time, now), isDose(c.Verb),
 		})
 	}
 	return rows
@@ -292,7 +304,7 @@ func (g *Guard) deviceRow(d *Device) deviceRow {
 	since := g.since[d.ID]
 	g.mu.Unlock()
 	row := deviceRow{
-		ID: d.ID, Therapy: d.Therapy.String(), Since: since, State: g.gate.State(d.ID), Rate: rateWords(&v), Reported: v.Reported, Sums: []sumRow{},
+		ID: d.ID, Therapy: d.Therapy.String(), Since: since, State: g.gate.State(d.ID), Rate: rateWords(&v, d.Envelope), Reported: v.Reported, Sums: []sumRow{},
 		NotCounted: v.NotCounted, ClockDoubt: v.ClockDoubt, When: whenOf(since, now), Heard: whenOf(v.Reported, now),
 	}
 	if d.Envelope == nil || len(d.Envelope.Sums) == 0 {
@@ -317,17 +329,31 @@ func (g *Guard) deviceRow(d *Device) deviceRow {
 	return row
 }
 
-// rateWords says what runs now.
-func rateWords(v *envelope.View) string {
+// rateWords says what runs now, in the unit in which the envelope limits it: that of orders.
+func rateWords(v *envelope.View, e *envelope.Envelope) string {
+	say := said
+	if e != nil {
+		i := slices.IndexFunc(e.Verbs, func(l envelope.Limits) bool {
+			return (l.Verb == device.SetInfusionRate || l.Verb == device.SetBasalRate || l.Verb == device.SetTemporaryBasal) && !l.Max.IsNone()
+		})
+		if i >= 0 {
+			say = func(q device.Quantity) string {
+				if c, err := q.Convert(e.Verbs[i].Max.Unit); err == nil {
+					q = c
+				}
+				return said(q)
+			}
+		}
+	}
 	switch {
 	case !v.RateKnown:
 		return "not known: the device has not said"
 	case v.Off:
 		return "perhaps nothing: it was told to stop"
 	case v.Rate[0] == v.Rate[1]:
-		return said(v.Rate[1])
+		return say(v.Rate[1])
 	}
-	return said(v.Rate[0]) + " to " + said(v.Rate[1])
+	return say(v.Rate[0]) + " to " + say(v.Rate[1])
 }
 
 func (g *Guard) frontRows() []frontRow {
