@@ -17,7 +17,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -29,42 +31,64 @@ import (
 	"github.com/myelin-health/myelin/sim/ward"
 )
 
-// A sample is the guard of examples/guard in a folder of its own, its secrets made by its
+// A sample is a guard of examples/guard in a folder of its own, its secrets made by its
 // own script, on ports of its own: nothing else of its files is changed.
 type sample struct {
 	dir   string
-	ports map[int]int // by those of the files
+	file  string      // its configuration
+	ports map[int]int // by those of the file
 }
 
 // theSample copies the example's files; archive is the port of the archive.
 func theSample(t *testing.T, archive int) *sample {
 	t.Helper()
+	return sampleOf(t, "guard.yaml", map[int]int{11112: archive})
+}
+
+// loopback is an address of the samples.
+var loopback = regexp.MustCompile(`127\.0\.0\.1:(\d+)`)
+
+// sampleOf copies the example's files, and gives one of them ports; those that are given
+// somebody listens on already.
+func sampleOf(t *testing.T, file string, ports map[int]int) *sample {
+	t.Helper()
 	bash := testpeer.Tool(t, "bash", "bash")
 	testpeer.Tool(t, "openssl", "openssl")
-	s := &sample{dir: filepath.Join(t.TempDir(), "guard"), ports: map[int]int{11112: archive}}
+	s := &sample{dir: filepath.Join(t.TempDir(), "guard"), file: file, ports: ports}
 	if err := os.CopyFS(s.dir, os.DirFS("../../examples/guard")); err != nil {
 		t.Fatal(err)
 	}
 	testpeer.Run(t, s.dir, bash, "certificates.sh", "myelin")
-	file := filepath.Join(s.dir, "guard.yaml")
+	s.edit(t, file, func(text string) string {
+		return loopback.ReplaceAllStringFunc(text, func(addr string) string {
+			port, err := strconv.Atoi(loopback.FindStringSubmatch(addr)[1])
+			if err != nil {
+				t.Fatal(err)
+			}
+			if s.ports[port] == 0 {
+				s.ports[port] = testpeer.Port(t)
+			}
+			return s.at(port)
+		})
+	})
+	return s
+}
+
+// edit changes a file of the sample.
+func (s *sample) edit(t *testing.T, file string, change func(string) string) {
+	t.Helper()
+	file = filepath.Join(s.dir, file)
 	b, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, port := range []int{8443, 24000, 24001, 24002, 24003, 11112, 11113, 5684, 5674, 5685, 5675} {
-		if s.ports[port] == 0 {
-			s.ports[port] = testpeer.Port(t)
-		}
-		old := fmt.Appendf(nil, "127.0.0.1:%d", port)
-		if !bytes.Contains(b, old) {
-			t.Fatalf("guard.yaml has no port %d any more", port)
-		}
-		b = bytes.ReplaceAll(b, old, fmt.Appendf(nil, "127.0.0.1:#%d", s.ports[port]))
+	text := change(string(b))
+	if text == string(b) {
+		t.Fatalf("%s has not changed", file)
 	}
-	if err := os.WriteFile(file, bytes.ReplaceAll(b, []byte("1:#"), []byte("1:")), 0o600); err != nil {
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	return s
 }
 
 func (s *sample) at(port int) string { return fmt.Sprintf("127.0.0.1:%d", s.ports[port]) }
@@ -160,7 +184,7 @@ func last[S any](t *testing.T, p *process) (state S) {
 // guard starts the guard and waits until it says that all its fronts serve.
 func (s *sample) guard(t *testing.T) *process {
 	t.Helper()
-	p := s.process(t, "guard", "run", "--config", "guard.yaml")
+	p := s.process(t, "guard", "run", "--config", s.file)
 	c := &http.Client{Transport: &http.Transport{TLSClientConfig: s.as(t, ""), DisableKeepAlives: true}}
 	ctx, stop := context.WithTimeout(t.Context(), time.Minute)
 	defer stop()
@@ -195,10 +219,15 @@ func (s *sample) recorded(t *testing.T, guard *process) string {
 	}
 	var out, errs strings.Builder
 	key := filepath.Join(s.dir, "ledger.key.pub")
-	if code := run(t.Context(), []string{"ledger", "export", filepath.Join(s.dir, "ledger"), "--key", key}, strings.NewReader(""), &out, &errs); code != exitDone {
+	if code := run(t.Context(), []string{"ledger", "export", s.ledger(), "--key", key}, strings.NewReader(""), &out, &errs); code != exitDone {
 		t.Fatalf("exit %d, %s", code, &errs)
 	}
 	return out.String()
+}
+
+// ledger is the folder of the ledger of the sample's configuration.
+func (s *sample) ledger() string {
+	return filepath.Join(s.dir, strings.TrimSuffix("ledger-"+strings.TrimSuffix(s.file, ".yaml"), "-guard"))
 }
 
 // has wants an entry that says all of it.
