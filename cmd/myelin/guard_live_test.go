@@ -17,6 +17,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -712,4 +713,62 @@ func zeros(t *testing.T, bytes int) string {
 		t.Fatal(err)
 	}
 	return file
+}
+
+// TestGuardReadme does what the sample's README says, word for word but for the ports: what
+// stays in the foreground is started, everything else runs to its end, and none of it is a
+// wrong call.
+func TestGuardReadme(t *testing.T) {
+	s := theSample(t, testpeer.Port(t))
+	readme, err := os.ReadFile("../../examples/guard/README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	refused := map[string]string{ // the commands that show a refusal, by what they say
+		"deliver-bolus 7U": "for a person to confirm it at the guard's page",
+	}
+	bash := testpeer.Tool(t, "bash", "bash")
+	var guard *process
+	for _, block := range regexp.MustCompile("(?s)```sh\n(.*?)```").FindAllStringSubmatch(string(readme), -1) {
+		text := loopback.ReplaceAllStringFunc(strings.ReplaceAll(block[1], "\\\n", ""), func(addr string) string {
+			port, _ := strconv.Atoi(loopback.FindStringSubmatch(addr)[1])
+			return s.at(port)
+		})
+		for line := range strings.Lines(text) {
+			line = strings.TrimSpace(line)
+			switch {
+			case line == "myelin guard run":
+				guard = s.guard(t)
+				three, _ := ward.Pumps() // nobody waits here until the gateway reports by itself
+				if err := legacy.SendHL7(t.Context(), s.at(24003), [][]byte{ward.Report(time.Now(), "REPORT-1", three)}, nil); err != nil {
+					t.Fatal(err)
+				}
+				continue
+			case strings.HasPrefix(line, "myelin sim legacy --device"):
+				s.process(t, strings.Fields(strings.TrimPrefix(line, "myelin "))...)
+				continue
+			case strings.HasPrefix(line, "myelin link command") && strings.Contains(line, "er.cwt"):
+				guard.says(t, "the new configuration holds", 0) // it has seen the approvers
+			case strings.HasPrefix(line, "myelin ledger show"): // entries of the last second are in no checkpoint yet
+				eventually(t, "a checkpoint shows the refusal", func() bool {
+					out, _ := testpeer.Try(t, s.dir, bash, "-c", line)
+					return strings.Contains(out, "verdict=deny")
+				})
+			}
+			out, err := testpeer.Try(t, s.dir, bash, "-c", line)
+			want := ""
+			for part, says := range refused {
+				if strings.Contains(line, part) {
+					want = says
+				}
+			}
+			if (err != nil) != (want != "") || !strings.Contains(out, want) {
+				t.Fatalf("%s: %v\n%s", line, err, out)
+			}
+		}
+	}
+	ledger := s.recorded(t, guard)
+	has(t, ledger, "verdict-given", "pump-3", `"deny"`, "more than the most of 1.0 ug/kg/min")
+	has(t, ledger, "verdict-given", "ipump-ben", `"hold"`)
+	has(t, ledger, "emergency-used", "opened: 2 approved")
 }
