@@ -31,10 +31,10 @@ func guardVerb(c *console) *cobra.Command {
 	v := &cobra.Command{
 		Use:   "guard VERB",
 		Short: "Stand before devices that cannot defend themselves",
-		Long: `Guard understands what is said to a device, and lets through what is safe for the
-body it is connected to. Alarms and measurements always pass. It begins by
-observing; docs/guard.md tells how to come from there to limits that hold.
-It is not cleared as a medical device.`,
+		Long: `Guard understands what is said to a device, and lets through what is safe for
+the body it is connected to. Alarms and measurements always pass. It begins by
+observing; docs/guard.md tells how to come from there to limits that hold. It
+is not cleared as a medical device.`,
 		Example: `  myelin guard check guard.yaml
   myelin guard run --config guard.yaml
   myelin guard learn --config guard.yaml`,
@@ -63,10 +63,10 @@ func guardRunVerb(c *console) *cobra.Command {
 		DisableFlagsInUseLine: true,
 		Use:                   "run [--config FILE]",
 		Short:                 "Run the fronts and the page of a configuration",
-		Long: `Run serves until it is interrupted, and then lets what was begun end. A change of
-the configuration, or of a file that it names, is taken over without dropping a
-connection, or refused whole with the reason; so does SIGHUP. The log is on
-standard error, verdicts are in the ledger.`,
+		Long: `Run serves until it is interrupted, and then lets what was begun end. A change
+of the configuration, or of a file that it names, is taken over without dropping
+a connection, or refused whole with the reason; SIGHUP has it look at once. The
+log is on standard error, verdicts are in the ledger.`,
 		Example: `  myelin guard run --config /etc/myelin/guard.yaml`,
 		Args:    exactly(0, "guard run takes no arguments; --config says which configuration"),
 		RunE:    func(v *cobra.Command, _ []string) error { return c.guard(v, file) },
@@ -115,9 +115,9 @@ func guardCheckVerb(c *console) *cobra.Command {
 		DisableFlagsInUseLine: true,
 		Use:                   "check FILE [flags]",
 		Short:                 "Say what is wrong or risky in a configuration",
-		Long: `Check reads a configuration and all that it names. It says per device whether its
-limits would be enforced or only observed, and why, and what is risky. Nothing
-is started and nothing is changed.`,
+		Long: `Check reads a configuration and all that it names. It says per device whether
+its limits would be enforced or only observed, and why, and what is risky.
+Nothing is started and nothing is changed.`,
 		Example: `  myelin guard check guard.yaml
   myelin guard check guard.yaml --fail-on risk`,
 		Args: exactly(1, "guard check wants one configuration, such as guard.yaml"),
@@ -358,7 +358,7 @@ func guardSettleVerb(c *console) *cobra.Command {
 	var file, person, why string
 	v := &cobra.Command{
 		DisableFlagsInUseLine: true,
-		Use:                   "settle [--config FILE] [--person ID --why TEXT DOSE given|not-given]",
+		Use:                   "settle [--person ID --why TEXT DOSE given|not-given]",
 		Short:                 "Say what became of a dose in doubt, when the guard is away",
 		Long: `Settle lists the doses of which nobody knows whether they were given, or says of
 one that it was or was not, in the name of a person in a clinical role, whose

@@ -42,12 +42,12 @@ func guardExplainVerb(c *console) *cobra.Command {
 	var x explainFlags
 	v := &cobra.Command{
 		DisableFlagsInUseLine: true,
-		Use:                   "explain [--config FILE] (--entry N | --event FILE | --device ID --verb VERB ...)",
+		Use:                   "explain (--entry N | --event FILE | --device ID --verb VERB ...)",
 		Short:                 "Say which line of an envelope allows or refuses a command",
-		Long: `Explain judges a command as the guard would now, on a copy of its book of doses, and
-shows the line that decides. A recorded verdict is shown as it was, and judged
-again with what the record has and what the flags add; of a refusal by a list
-it says where the front stands.`,
+		Long: `Explain judges a command as the guard would now, on a copy of its book of doses,
+and shows the line that decides. A recorded verdict is shown as it was, and
+judged again with what the record has and what the flags add; of a refusal by a
+list it says where the front stands.`,
 		Example: `  myelin guard explain --device pump-3 --verb set-infusion-rate \
     --value "4 ug/kg/min" --now "0.2 ug/kg/min" --role clinician --proven
   myelin guard explain --entry 17`,
