@@ -163,7 +163,7 @@ func writeCapture(file string) error {
 // TestHelp holds every verb's help to a screen of 80 columns and 40 lines, and to an example that begins
 // as the verb does.
 func TestHelp(t *testing.T) {
-	verbs := [][]string{{}, {"assess"}, {"sense"}, {"affected"}, {"report"}, {"kinds"}, {"sim"}, {"sim", "ward"}, {"link"}, {"link", "edhoc-peer"}, {"link", "keygen"}, {"link", "enrol"}, {"link", "issue"}, {"link", "approve"}, {"link", "revoke"}, {"link", "show"}, {"link", "get"}, {"link", "observe"}, {"link", "command"}, {"link", "oscore-peer"}, {"sim", "implant"}, {"sim", "legacy"}, {"drill"}, {"ledger"}, {"ledger", "verify"}, {"ledger", "show"}, {"ledger", "export"}, {"ledger", "prove"}, {"ledger", "witness"}, {"ledger", "key"}, {"completion"}}
+	verbs := [][]string{{}, {"assess"}, {"sense"}, {"affected"}, {"report"}, {"kinds"}, {"sim"}, {"sim", "ward"}, {"link"}, {"link", "edhoc-peer"}, {"link", "keygen"}, {"link", "enrol"}, {"link", "issue"}, {"link", "approve"}, {"link", "revoke"}, {"link", "show"}, {"link", "get"}, {"link", "observe"}, {"link", "command"}, {"link", "oscore-peer"}, {"sim", "implant"}, {"sim", "legacy"}, {"drill"}, {"guard"}, {"guard", "run"}, {"guard", "check"}, {"guard", "learn"}, {"guard", "explain"}, {"guard", "passwd"}, {"guard", "settle"}, {"ledger"}, {"ledger", "verify"}, {"ledger", "show"}, {"ledger", "export"}, {"ledger", "prove"}, {"ledger", "witness"}, {"ledger", "key"}, {"completion"}}
 	for _, verb := range verbs {
 		name := strings.Join(append([]string{"myelin"}, verb...), " ")
 		var out, errs strings.Builder
