@@ -4,6 +4,7 @@
 package guard
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -519,19 +520,15 @@ func (t *todayPage) say() {
 	}
 	if n := len(t.Held); n > 0 {
 		parts = append(parts, counted(n, "command is", "commands are")+" waiting for a clinician")
-		t.Mood = "hold"
+		t.Mood = cmp.Or(t.Mood, "hold")
 	}
 	if n := len(t.Doubts); n > 0 {
 		parts = append(parts, "of "+counted(n, "dose", "doses")+" nobody knows whether "+map[bool]string{true: "it was", false: "they were"}[n == 1]+" given")
-		if t.Mood == "" {
-			t.Mood = "hold"
-		}
+		t.Mood = cmp.Or(t.Mood, "hold")
 	}
 	if n := len(t.Trouble); n > 0 {
 		parts = append(parts, counted(n, "thing is", "things are")+" not as it should be with the guard itself")
-		if t.Mood == "" {
-			t.Mood = "deny"
-		}
+		t.Mood = cmp.Or(t.Mood, "deny")
 	}
 	if len(parts) == 0 {
 		parts = []string{"nothing is waiting"}
