@@ -286,3 +286,18 @@ func TestCSV(t *testing.T) {
 		t.Errorf("%v %s", err, w.Body)
 	}
 }
+
+// TestWords has the page say a unit of insulin as envelopes do.
+func TestWords(t *testing.T) {
+	for q, want := range map[device.Quantity]string{
+		quantity(t, "7 U"):       "7 U",
+		quantity(t, "1.25 U/h"):  "1.25 U/h",
+		quantity(t, "0.0004 U"):  "less than 0.001 U",
+		quantity(t, "0.2 mL/h"):  "0.2 mL/h",
+		quantity(t, "0.0125 mL"): "0.013 mL",
+	} {
+		if got := said(q); got != want {
+			t.Errorf("%v: %q, want %q", q, got, want)
+		}
+	}
+}

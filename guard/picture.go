@@ -175,12 +175,12 @@ func (p *pictures) picture(now time.Time, d *Device, v *envelope.View, i int) *P
 	}
 	out.Planned = edge()
 	if !x.Sum.Highest.IsNone() {
-		out.Limit, out.LimitWord = y(high), "highest "+x.Sum.Highest.String()
-		out.Says += ", of at most " + x.Sum.Highest.String()
+		out.Limit, out.LimitWord = y(high), "highest "+words(x.Sum.Highest)
+		out.Says += ", of at most " + words(x.Sum.Highest)
 	}
 	if !x.Sum.Lowest.IsNone() {
-		out.Lowest, out.LowestWord = y(low), "lowest "+x.Sum.Lowest.String()
-		out.Says += ", of at least " + x.Sum.Lowest.String()
+		out.Lowest, out.LowestWord = y(low), "lowest "+words(x.Sum.Lowest)
+		out.Says += ", of at least " + words(x.Sum.Lowest)
 	}
 	out.Says += "."
 	for m := 0; m <= 60; m += 15 {
@@ -209,10 +209,14 @@ func said(q device.Quantity) string {
 		q.Exponent++
 	}
 	if q.Coefficient == 0 {
-		return "less than 0.001 " + q.Unit.String()
+		return "less than " + words(device.Quantity{Coefficient: 1, Exponent: -3, Unit: q.Unit})
 	}
-	return q.String()
+	return words(q)
 }
+
+// words is a quantity as envelopes write it. UCUM's code for a unit of insulin is not what
+// anybody at a bedside calls it.
+func words(q device.Quantity) string { return strings.ReplaceAll(q.String(), "[iU]", "U") }
 
 // sumWord names a sum: of one verb, or of all that delivers.
 func sumWord(s envelope.Sum) string {

@@ -227,8 +227,8 @@ func (g *Guard) heldRows(v *viewer) []heldRow {
 		d, _ := conf.Device(h.Device)
 		c := &h.Command
 		row := heldRow{
-			ID: h.ID, Front: h.Front, Device: h.Device, Actor: h.Actor, Verb: c.Verb.String(), Drug: c.Drug, Now: c.Now.String(), Value: c.Value.String(),
-			Limit: c.Limit.String(), Effect: device.EffectOf(c).String(), Why: h.Reason, Asked: h.Asked, Expires: h.Expires,
+			ID: h.ID, Front: h.Front, Device: h.Device, Actor: h.Actor, Verb: c.Verb.String(), Drug: c.Drug, Now: words(c.Now), Value: words(c.Value),
+			Limit: words(c.Limit), Effect: device.EffectOf(c).String(), Why: h.Reason, Asked: h.Asked, Expires: h.Expires,
 			Left: left(h.Expires.Sub(now)), When: whenOf(h.Asked, now), What: fingerprint(&h), Dose: isDose(c.Verb),
 		}
 		row.Harm, row.Bars = harmOf(d.Therapy)
@@ -274,7 +274,7 @@ func (g *Guard) verdictRows(most int) []verdictRow {
 		}
 		c := &s.Command
 		rows = append(rows, verdictRow{
-			s.Time, s.Front, s.Device, s.Actor, c.Verb.String(), c.Drug, c.Now.String(), c.Value.String(), s.Effect.String(),
+			s.Time, s.Front, s.Device, s.Actor, c.Verb.String(), c.Drug, words(c.Now), words(c.Value), s.Effect.String(),
 			s.Verdict.String(), s.Enforced, s.Reason, whenOf(s.Time, now), isDose(c.Verb),
 		})
 	}
@@ -285,7 +285,7 @@ func (g *Guard) doubtRows() []doubtRow {
 	now := g.cfg.Now()
 	rows := []doubtRow{}
 	for _, d := range g.book.Doubts() {
-		rows = append(rows, doubtRow{d.ID, d.Device, d.Verb.String(), d.Value.String(), d.Limit.String(), d.Actor, d.Since, d.Why, whenOf(d.Since, now)})
+		rows = append(rows, doubtRow{d.ID, d.Device, d.Verb.String(), words(d.Value), words(d.Limit), d.Actor, d.Since, d.Why, whenOf(d.Since, now)})
 	}
 	return rows
 }
@@ -321,7 +321,7 @@ func (g *Guard) deviceRow(d *Device) deviceRow {
 	}
 	for i, s := range v.Sums {
 		row.Sums = append(row.Sums, sumRow{
-			sumWord(s.Sum), spell(s.Sum.Window), said(s.Delivered), said(s.Counted), said(s.Planned), s.Sum.Highest.String(), s.Sum.Lowest.String(),
+			sumWord(s.Sum), spell(s.Sum.Window), said(s.Delivered), said(s.Counted), said(s.Planned), words(s.Sum.Highest), words(s.Sum.Lowest),
 		})
 		pic := g.pictures.picture(now, d, &v, i)
 		pic.ID = fmt.Sprintf("%s-%d", d.ID, i)
@@ -438,7 +438,7 @@ func ip(address string) device.Address { return device.Address{Kind: device.IP, 
 
 // commandWords says a command in a few words: "set-infusion-rate norepinephrine 0.8 ug/kg/min".
 func commandWords(c *device.Command) string {
-	return strings.Join(strings.Fields(strings.Join([]string{c.Verb.String(), c.Drug, c.Value.String()}, " ")), " ")
+	return strings.Join(strings.Fields(strings.Join([]string{c.Verb.String(), c.Drug, words(c.Value)}, " ")), " ")
 }
 
 // The pages.
