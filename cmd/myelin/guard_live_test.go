@@ -369,6 +369,9 @@ func TestGuardHolds(t *testing.T) {
 	if out, code := command("medic", "suspend", "--limit", "30min"); code != exitDone {
 		t.Errorf("the ambulance suspends: %s", out)
 	}
+	if out, code := command("medic", "suspend", "--limit", "30min"); code != exitError || !strings.Contains(out, "a break-glass session may read, rescue") { // again it is no rescue
+		t.Errorf("the ambulance suspends again: %s", out)
+	}
 	if out, code := command("medic", "deliver-bolus", "1U"); code != exitError {
 		t.Errorf("the ambulance gives insulin: %s", out)
 	}
@@ -389,6 +392,7 @@ func TestGuardHolds(t *testing.T) {
 		{"verdict-given", `"deny"`, "nobody confirmed it"},
 		{"emergency-used", "ipump-ben", "opened: 2 approved", `"succeeded"`},
 		{"verdict-given", `"suspend"`, `"rescues"`, `"allow"`},
+		{"verdict-given", `"suspend"`, `"deny"`, "a break-glass session may read, rescue and set the emergency preset"},
 		{"access-refused", "ipump-ben", "deliver-bolus"},
 	} {
 		has(t, ledger, want...)
