@@ -13,6 +13,12 @@
 //	protects: server     others ──TLS──▶ listen │ guard │ forward ──▶ device
 //	protects: client     device ──▶ listen │ guard │ forward ──TLS──▶ others
 //
+// What a device says to people is never held or refused, and so nobody else may
+// take the places that it needs for that: a front that protects a client knows the
+// device by its addresses ([Settings.From]), and what it has a bound for it has twice,
+// once for the device and once for all others. Those are served as well: a device
+// whose address has changed is one of them.
+//
 // This API follows the server and may change.
 package front
 
@@ -100,16 +106,32 @@ const (
 )
 
 // Refused records what no list of a front allows ([gate.Gate.Refused]), and
-// reports whether it is to be refused indeed. Operation is the protocol's word,
-// destination where it was to go, or "".
+// reports whether it is to be refused indeed: then it returns when the record is
+// durable. What passes does not wait for the disk. Operation is the protocol's
+// word, destination where it was to go, or "".
 func (e *Env) Refused(s *Settings, peer device.Address, operation, destination, reason string) bool {
-	v := event.Event{Kind: event.AccessRefused, Time: e.Now().UnixNano(), Device: s.Protected(), Peer: peer}
 	enforced := s.Mode == Enforce
+	v := e.refusal(s, peer, operation, destination, reason, enforced)
+	if enforced {
+		e.Gate.Refused(v)
+	} else {
+		e.Gate.Noted(v)
+	}
+	return enforced
+}
+
+// Unjudged records that something which the device said passed, although it could
+// not be judged. Nothing waits for it.
+func (e *Env) Unjudged(s *Settings, peer device.Address, operation, reason string) {
+	e.Gate.Noted(e.refusal(s, peer, operation, "", reason, false))
+}
+
+func (e *Env) refusal(s *Settings, peer device.Address, operation, destination, reason string, enforced bool) *event.Event {
+	v := &event.Event{Kind: event.AccessRefused, Time: e.Now().UnixNano(), Device: s.Protected(), Peer: peer}
 	v.Add(event.Text(event.Front, s.Name), event.Text(event.Operation, operation), event.Text(event.Destination, destination),
 		event.Text(event.Reason, reason), event.Int(event.Count, 1), event.Bool(event.Enforced, enforced))
-	e.Gate.Refused(&v)
 	e.Metrics.Refused(s.Name, operation)
-	return enforced
+	return v
 }
 
 // Protected is the device behind the front, as events name it.

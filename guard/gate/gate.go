@@ -148,7 +148,8 @@ type Gate struct {
 	counted map[summary]*count
 	why     map[uint64]string // of doubts that are being settled
 
-	behind chan *event.Event // records that follow what passed
+	behind chan *event.Event // records that follow what passed: rescues
+	noted  chan *event.Event // the rest of them
 	done   sync.WaitGroup
 }
 
@@ -172,13 +173,15 @@ func New(cfg Config) *Gate {
 	}
 	g := &Gate{
 		cfg: cfg, devices: cfg.Devices, people: cfg.People, states: map[string]told{}, held: map[string]*waiting{},
-		counted: map[summary]*count{}, why: map[uint64]string{}, behind: make(chan *event.Event, maxBehind),
+		counted: map[summary]*count{}, why: map[uint64]string{}, behind: make(chan *event.Event, maxBehind), noted: make(chan *event.Event, maxBehind),
 	}
-	g.done.Go(func() {
-		for e := range g.behind {
-			g.record(e)
-		}
-	})
+	for _, events := range []chan *event.Event{g.behind, g.noted} {
+		g.done.Go(func() {
+			for e := range events {
+				g.record(e)
+			}
+		})
+	}
 	return g
 }
 
@@ -187,6 +190,7 @@ func New(cfg Config) *Gate {
 func (g *Gate) Close() {
 	g.flush(g.cfg.Now(), true)
 	close(g.behind)
+	close(g.noted)
 	g.done.Wait()
 }
 

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -447,6 +448,39 @@ func TestManyRescues(t *testing.T) {
 		case event.VerdictGiven:
 			n++
 		case event.VerdictsCounted:
+			n += e.Int(event.Count)
+		}
+	}
+	b.mu.Unlock()
+	if n != times {
+		t.Errorf("%d are in the ledger, want %d", n, times)
+	}
+	b.Gate = New(b.cfg)
+}
+
+// TestNoted: what does not wait for the disk is not forgotten, and is in no
+// rescue's place.
+func TestNoted(t *testing.T) {
+	b := newBed(t, nil)
+	b.wait = make(chan struct{})
+	const times = 2 * maxBehind
+	for i := range times { // each of another address, so that none is like another
+		e := &event.Event{Kind: event.AccessRefused, Peer: device.Address{Kind: device.IP, Value: strconv.Itoa(i)}}
+		e.Add(event.Text(event.Front, "f"), event.Int(event.Count, 1))
+		b.Noted(e)
+	}
+	o := order("0")
+	o.Request.Command.Verb, o.Request.Command.Value = device.CancelBolus, device.Quantity{}
+	b.Ask(context.Background(), o)
+	close(b.wait)
+	b.Close()
+	if got := b.entries(event.VerdictGiven); len(got) != 1 {
+		t.Errorf("of the rescue the ledger has %q", got)
+	}
+	b.mu.Lock()
+	var n int64
+	for i := range b.led {
+		if e := &b.led[i]; e.Kind == event.AccessRefused {
 			n += e.Int(event.Count)
 		}
 	}

@@ -64,12 +64,7 @@ func (g *Gate) say(a *Ask, out *Answer, behind bool) {
 	g.remember(a, out)
 	e := g.verdict(a, out)
 	if behind {
-		select {
-		case g.behind <- e:
-		default: // the disk is a thousand rescues behind; none of them may wait
-			g.mu.Lock()
-			g.counter(summaryOf(e)).more++
-			g.mu.Unlock()
+		if !g.follow(g.behind, e) {
 			g.cfg.Log.Error("the ledger does not follow; a rescue is only counted in it", "front", a.Front, "device", a.Device)
 		}
 		return
@@ -78,6 +73,20 @@ func (g *Gate) say(a *Ask, out *Answer, behind bool) {
 		return
 	}
 	g.record(e)
+}
+
+// follow has an event recorded without being waited for. It reports false when the
+// disk is so far behind that the event is only counted.
+func (g *Gate) follow(queue chan<- *event.Event, e *event.Event) bool {
+	select {
+	case queue <- e:
+		return true
+	default:
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		g.counter(summaryOf(e)).more++
+		return false
+	}
 }
 
 // record makes an event durable, or says loudly that it is not.
@@ -182,6 +191,14 @@ func (g *Gate) crowded(e *event.Event) bool {
 func (g *Gate) Refused(e *event.Event) {
 	if !g.crowded(e) {
 		g.record(e)
+	}
+}
+
+// Noted is [Gate.Refused] for what does not wait for the disk: what passes all the
+// same, and what is refused to whom nothing is told. It returns at once, and has e.
+func (g *Gate) Noted(e *event.Event) {
+	if !g.crowded(e) {
+		g.follow(g.noted, e)
 	}
 }
 
