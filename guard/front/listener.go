@@ -35,7 +35,7 @@ type Conn struct {
 	received atomic.Int64 // bytes of the message under way
 	first    atomic.Bool  // a message has begun
 	drained  atomic.Bool  // the front stops: nothing new begins
-	own      bool         // of [Listener.Own]; guarded by the listener
+	own      bool         // of the device itself; see [Conn.Own]
 	now      func() time.Time
 }
 
@@ -105,6 +105,10 @@ func (c *Conn) Protection() device.Protection {
 	return p
 }
 
+// Own reports whether it is the device's own, by its address ([Settings.From]) when
+// it was accepted.
+func (c *Conn) Own() bool { return c.own }
+
 // Begin says that a message has begun, and End that it is whole.
 func (c *Conn) Begin() {
 	if c.begun.Load() == 0 {
@@ -122,6 +126,8 @@ func (c *Conn) Read(b []byte) (int, error) {
 	l := &c.Settings.Limits
 	var deadline time.Time
 	switch begun := c.begun.Load(); {
+	case c.own: // it keeps nobody's place, and what it is slow to say may be an alarm
+		deadline = c.now().Add(l.Idle)
 	case begun != 0: // who sends steadily may take as long as it takes at the least rate
 		deadline = time.Unix(0, begun).Add(l.Unfinished + time.Duration(c.received.Load())*time.Second/time.Duration(l.Progress))
 	case c.first.Load():
@@ -133,14 +139,29 @@ func (c *Conn) Read(b []byte) (int, error) {
 		return 0, err
 	}
 	if c.drained.Load() && c.begun.Load() == 0 {
-		return 0, ErrDraining
+		return c.last(b)
 	}
 	n, err := c.Conn.Read(b)
 	c.received.Add(int64(n))
 	if err != nil && n == 0 && c.drained.Load() && c.begun.Load() == 0 {
-		err = ErrDraining
+		return c.last(b)
 	}
 	return n, err
+}
+
+// glance is how long a connection of a front that stops is looked at for a message
+// that has come and was not read yet.
+const glance = 10 * time.Millisecond
+
+// last reads what has come already, of a front that stops.
+func (c *Conn) last(b []byte) (int, error) {
+	if err := c.SetReadDeadline(c.now().Add(glance)); err != nil {
+		return 0, err
+	}
+	if n, _ := c.Conn.Read(b); n > 0 {
+		return n, nil
+	}
+	return 0, ErrDraining
 }
 
 // drain ends the wait for a next message. Whoever reads sets the deadline first and
@@ -168,14 +189,10 @@ type Listener struct {
 	Settings func() *Settings // those that hold now
 	Handle   func(ctx context.Context, c *Conn)
 
-	// Own reports whether an address is the device's own, whose alarms nobody else may
-	// keep out: its connections are never refused, and take nobody's place. Nil: none is.
-	Own func(host string) bool
-
 	mu      sync.Mutex
 	peers   map[string]*peer
 	open    map[*Conn]struct{}
-	own     int  // of these, the device\'s own
+	own     int  // of these, the device's own
 	stopped bool // nothing new begins
 }
 
@@ -272,7 +289,8 @@ func (l *Listener) serve(ctx context.Context, raw net.Conn) {
 	host := c.Peer.Value
 	defer raw.Close()
 	if why := l.enter(c, host); why != "" {
-		l.Env.Refused(s, c.Peer, "connect", "", why)
+		raw.Close()
+		l.Env.Gate.Noted(l.Env.refusal(s, c.Peer, "connect", "", why, true)) // no flood waits here for the disk
 		return
 	}
 	defer l.leave(c, host)
@@ -415,6 +433,14 @@ func tlsReason(err error) string {
 func (l *Listener) enter(c *Conn, host string) string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if c.own = c.Settings.Own(host); c.own {
+		if l.own >= c.Settings.Limits.Connections {
+			return "too many connections of the device itself"
+		}
+		l.own++
+		l.admit(c)
+		return ""
+	}
 	now := l.Env.Now()
 	p := l.peers[host]
 	if p == nil {
@@ -426,10 +452,7 @@ func (l *Listener) enter(c *Conn, host string) string {
 		l.peers[host] = p
 	}
 	p.last = now
-	own := l.Own != nil && l.Own(host)
 	switch {
-	case own:
-		l.own++
 	case len(l.open)-l.own >= c.Settings.Limits.Connections:
 		return "too many connections"
 	case p.open >= c.Settings.Limits.PerPeer:
@@ -438,11 +461,14 @@ func (l *Listener) enter(c *Conn, host string) string {
 		return "too many new connections a second of this address"
 	}
 	p.open++
-	c.own = own
+	l.admit(c)
+	return ""
+}
+
+func (l *Listener) admit(c *Conn) {
 	l.open[c] = struct{}{}
 	c.drained.Store(l.stopped)
 	l.Env.Metrics.Connections(c.Settings.Name, 1)
-	return ""
 }
 
 // forget drops the address without a connection that was heard longest ago.
@@ -463,8 +489,7 @@ func (l *Listener) leave(c *Conn, host string) {
 	delete(l.open, c)
 	if c.own {
 		l.own--
-	}
-	if p := l.peers[host]; p != nil {
+	} else if p := l.peers[host]; p != nil {
 		p.open--
 	}
 	l.Env.Metrics.Connections(c.Settings.Name, -1)

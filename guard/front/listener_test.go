@@ -9,9 +9,11 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
+	"net/netip"
 	"os"
 	"strings"
 	"sync"
@@ -60,7 +62,7 @@ func start(t *testing.T, change func(*Settings)) *stand {
 		t.Fatal(err)
 	}
 	s.addr = ln.Addr().String()
-	l := &Listener{Env: env, Settings: func() *Settings { return s.Settings }, Handle: s.echo, Own: func(host string) bool { return host == "127.0.0.3" }}
+	l := &Listener{Env: env, Settings: func() *Settings { return s.Settings }, Handle: s.echo}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() { defer close(done); _ = l.Serve(ctx, ln) }()
@@ -94,7 +96,12 @@ func (s *stand) echo(_ context.Context, c *Conn) {
 
 func (s *stand) dial(t *testing.T) net.Conn {
 	t.Helper()
-	c, err := net.Dial("tcp", s.addr)
+	return s.dialFrom(t, "127.0.0.1")
+}
+
+func (s *stand) dialFrom(t *testing.T, host string) net.Conn {
+	t.Helper()
+	c, err := (&net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(host)}}).Dial("tcp", s.addr)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -150,6 +157,97 @@ func TestConnections(t *testing.T) {
 			}
 			s.refused(t, want)
 		})
+	}
+}
+
+// TestOwn: what others take of each bound, the device finds its places; when it has
+// none left itself, neither do others lose theirs.
+func TestOwn(t *testing.T) {
+	for name, change := range map[string]func(*Settings){
+		"connections": func(s *Settings) { s.Limits.Connections = 2 },
+		"per peer":    func(s *Settings) { s.Limits.Connections, s.Limits.PerPeer = 2, 1 },
+		"rate":        func(s *Settings) { s.Limits.Connections, s.Limits.Rate = 2, 0.1 }, // a burst of one
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := start(t, func(s *Settings) {
+				s.From = []netip.Prefix{netip.MustParsePrefix("127.0.0.8/30")}
+				change(s)
+			})
+			for i := range 12 {
+				says(s.dialFrom(t, fmt.Sprintf("127.0.0.%d", 20+i/4)))
+			}
+			if says(s.dial(t)) {
+				t.Fatal("others have places left")
+			}
+			first := s.dialFrom(t, "127.0.0.9")
+			if !says(first) || !says(s.dialFrom(t, "127.0.0.9")) {
+				t.Fatal("the device is kept out")
+			}
+			if says(s.dialFrom(t, "127.0.0.10")) {
+				t.Error("more than the device's own places")
+			}
+			if !says(first) {
+				t.Error("its first connection ended")
+			}
+			s.mu.Lock()
+			s.ends = s.ends[:0]
+			s.mu.Unlock()
+			first.Close()
+			for done := false; !done; time.Sleep(time.Millisecond) {
+				s.mu.Lock()
+				done = len(s.ends) > 0
+				s.mu.Unlock()
+			}
+			for !says(s.dialFrom(t, "127.0.0.11")) { // until its place is given back, or the test ends by its time
+			}
+		})
+	}
+	t.Run("others", func(t *testing.T) {
+		s := start(t, func(s *Settings) {
+			s.From = []netip.Prefix{netip.MustParsePrefix("127.0.0.9/32")}
+			s.Limits.Connections = 1
+		})
+		if !says(s.dialFrom(t, "127.0.0.9")) || says(s.dialFrom(t, "127.0.0.9")) {
+			t.Fatal("the device has one place")
+		}
+		if !says(s.dialFrom(t, "127.0.0.1")) { // the device, perhaps, with another address
+			t.Error("the others have none")
+		}
+	})
+	t.Run("slow", func(t *testing.T) {
+		s := start(t, func(s *Settings) {
+			s.From = []netip.Prefix{netip.MustParsePrefix("127.0.0.9/32")}
+			s.Limits.First, s.Limits.Unfinished, s.Limits.Progress = 10*time.Millisecond, 10*time.Millisecond, 1<<20
+		})
+		c := s.dialFrom(t, "127.0.0.9")
+		time.Sleep(30 * time.Millisecond)
+		for _, part := range []string{"hel", "lo\n"} {
+			if _, err := io.WriteString(c, part); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(30 * time.Millisecond)
+		}
+		if line, err := bufio.NewReader(c).ReadString('\n'); err != nil || line != "hello\n" {
+			t.Error(line, err)
+		}
+	})
+}
+
+// TestLast: what has come when a front stops is still taken, though nobody has read it.
+func TestLast(t *testing.T) {
+	ours, theirs := net.Pipe()
+	defer theirs.Close()
+	c := NewConn(ours, &Settings{Limits: DefaultLimits}, time.Now)
+	c.drain()
+	go io.WriteString(theirs, "x")
+	var b [1]byte
+	for n, err := c.Read(b[:]); n == 0; n, err = c.Read(b[:]) {
+		if !errors.Is(err, ErrDraining) {
+			t.Fatal(err)
+		}
+	}
+	if _, err := c.Read(b[:]); !errors.Is(err, ErrDraining) {
+		t.Error(err)
 	}
 }
 

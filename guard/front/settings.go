@@ -10,8 +10,10 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"time"
 
@@ -29,6 +31,7 @@ type Settings struct {
 	Mode     Mode
 	Listen   Side
 	Forward  Side
+	From     []netip.Prefix // the device's own addresses, of a front that protects a client; see [Settings.Own]
 	Limits   Limits
 	Bypass   string // what people do when the guard is away: required, in words
 	Position int    // line of the file
@@ -54,12 +57,12 @@ type Side struct {
 
 // Limits are a front's bounds. All have defaults; zero is not "none".
 type Limits struct {
-	Connections int           // at once, of all peers
-	PerPeer     int           // at once, of one address
-	Rate        float64       // new connections a second of one address, with a burst of ten times that
+	Connections int           // at once, of all peers; as many again of the device's own addresses
+	PerPeer     int           // at once, of one address that is not the device's
+	Rate        float64       // new connections a second of one that is not, with a burst of ten times that
 	Handshake   time.Duration // until the secure channel stands
-	First       time.Duration // until the first message has begun
-	Idle        time.Duration // between messages
+	First       time.Duration // until the first message has begun; of the device itself as Idle
+	Idle        time.Duration // between messages; of the device itself also within one
 	Unfinished  time.Duration // a message that has begun may take; longer if it comes at Progress
 	Progress    int           // bytes a second that an unfinished message has to make
 	Drain       time.Duration // to end what was begun, when the front stops
@@ -73,7 +76,7 @@ var DefaultLimits = Limits{
 }
 
 // Keys are those of every front; a kind adds its own.
-var Keys = []string{"name", "kind", "device", "protects", "mode", "listen", "forward", "limits", "bypass"}
+var Keys = []string{"name", "kind", "device", "protects", "mode", "listen", "forward", "from", "limits", "bypass"}
 
 // ReadSettings reads them from a front's section. File names in it are relative
 // to dir.
@@ -88,12 +91,61 @@ func ReadSettings(r *strictyaml.Reader, s *strictyaml.Section, dir string) Setti
 	if set.Kind != "egress" && set.Kind != "coap" || s.Has("forward") { // an egress front is told each time, a coap front may have a serial line
 		set.Forward = ReadSide(r, s.Need("forward", "where it forwards to"), "forward", dir, false)
 	}
+	set.From = ReadNetworks(r, s, "from")
+	if set.Server && s.Has("from") {
+		r.Fail(s.Get("from"), "from has the addresses of a device that calls, and is for fronts that protect a client; this one protects a server")
+	}
 	set.Bypass = r.Text(s.Need("bypass", "in words, what people do when the guard is away"), "bypass")
 	set.Limits = readLimits(r, s.Get("limits"), set.Limits)
 	if o := set.Outside(); o.TLS == nil && o.Clear == "" && set.Kind != "coap" && set.Kind != "egress" && r.Err() == nil {
 		r.Fail(s.Node, "front %s has no tls on its outside; give it tls, or say clear: with the reason why it has to be without", strictyaml.Quoted(set.Name))
 	}
 	return set
+}
+
+// Own reports whether an address is the device's own, as far as is known: its
+// connections are kept out by nobody else's.
+func (s *Settings) Own(host string) bool {
+	a, err := netip.ParseAddr(host)
+	return err == nil && Within(s.From, a)
+}
+
+const maxNetworks = 256 // in one list
+
+// ReadNetworks reads a list of addresses and networks.
+func ReadNetworks(r *strictyaml.Reader, s *strictyaml.Section, key string) []netip.Prefix {
+	var list []netip.Prefix
+	for _, n := range r.List(s.Get(key), key, maxNetworks) {
+		text := r.Text(n, key)
+		if r.Err() != nil {
+			return nil
+		}
+		p, err := parseNetwork(text)
+		if err != nil {
+			r.Fail(n, "%s has to have addresses or networks, such as 10.20.8.0/24, without bits behind the length", key)
+			return nil
+		}
+		list = append(list, p)
+	}
+	return list
+}
+
+func parseNetwork(text string) (netip.Prefix, error) {
+	if a, err := netip.ParseAddr(text); err == nil {
+		a = a.Unmap()
+		return netip.PrefixFrom(a, a.BitLen()), nil
+	}
+	p, err := netip.ParsePrefix(text)
+	if err == nil && p.Masked() != p {
+		return p, net.InvalidAddrError(text)
+	}
+	return p, err
+}
+
+// Within reports whether an address is in one of the networks.
+func Within(list []netip.Prefix, a netip.Addr) bool {
+	a = a.Unmap().WithZone("")
+	return slices.ContainsFunc(list, func(p netip.Prefix) bool { return p.Contains(a) })
 }
 
 func readLimits(r *strictyaml.Reader, n ast.Node, l Limits) Limits {

@@ -8,7 +8,6 @@ import (
 	"context"
 	"errors"
 	"net"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -190,7 +189,7 @@ func (f *Front) serveReturns(ctx context.Context, opened chan<- error) {
 			l := front.Listener{Env: f.env, Settings: func() *front.Settings { return &settings().Settings }, Handle: func(ctx context.Context, c *front.Conn) {
 				ret := settings()
 				f.pass(ctx, c, &ret.Settings, ret)
-			}, Own: func(host string) bool { return slices.Contains(settings().From, host) }}
+			}}
 			all.Go(func() {
 				defer stop()
 				l.Serve(own, ln)

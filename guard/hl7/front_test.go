@@ -16,6 +16,7 @@ import (
 	"log/slog"
 	"math/big"
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -315,9 +316,9 @@ func newBench(t testing.TB, change func(*Policy)) *bench {
 	b.policy.Returns = map[string]Return{"ehr": {
 		Settings: front.Settings{
 			Name: "gw-icu", Kind: "hl7", Device: "gw-icu", Limits: limits, Listen: front.Side{Address: freeAddress(t)},
+			From:    []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")},
 			Forward: front.Side{Address: b.ehr.ln.Addr().String(), TLS: &tls.Config{RootCAs: b.ca.pool, ServerName: "ehr.stada.example", Certificates: []tls.Certificate{guard}}},
 		},
-		From: []string{"127.0.0.1"},
 	}}
 	if change != nil {
 		change(b.policy)

@@ -8,6 +8,7 @@ import (
 	"crypto/tls"
 	"io"
 	"net"
+	"net/netip"
 	"strings"
 	"sync"
 	"testing"
@@ -106,7 +107,7 @@ func TestLast(t *testing.T) {
 func TestDisbelieved(t *testing.T) {
 	b := newBench(t, func(p *Policy) {
 		r := p.Returns["ehr"]
-		r.From = []string{"10.20.3.10"}
+		r.From = []netip.Prefix{netip.MustParsePrefix("10.20.3.10/32")}
 		p.Returns["ehr"] = r
 	})
 	c := b.wayBack()

@@ -6,6 +6,7 @@ package hl7
 import (
 	"maps"
 	"net"
+	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -59,8 +60,7 @@ type Sender struct {
 // A Return is a way back: the device connects to Settings.Listen instead of the
 // sender, and the guard connects to the sender.
 type Return struct {
-	front.Settings
-	From []string // addresses whose reports are believed: the device's own
+	front.Settings // From has the addresses whose reports are believed: the device's own
 }
 
 // Keys are those of this kind of front, beside those of all.
@@ -151,17 +151,11 @@ func (p *Policy) readReturns(r *strictyaml.Reader, n ast.Node, dir string) {
 		if o := ret.Outside(); o.TLS == nil && o.Clear == "" && r.Err() == nil {
 			r.Fail(value, "the way back %s has no tls on its outside; give forward tls, or say clear: with the reason why it has to be without", strictyaml.Quoted(name))
 		}
-		ret.From = []string{host}
-		if s.Has("from") {
-			ret.From = nil
-			for _, n := range r.List(s.Get("from"), "from", maxNames) {
-				a := r.Text(n, "from")
-				if net.ParseIP(a) == nil && r.Err() == nil {
-					r.Fail(n, "from has to be an address of the device, such as 10.20.3.10")
-				}
-				ret.From = append(ret.From, a)
-			}
-		} else if net.ParseIP(host) == nil && r.Err() == nil {
+		if a, err := netip.ParseAddr(host); s.Has("from") {
+			ret.From = front.ReadNetworks(r, s, "from")
+		} else if err == nil {
+			ret.From = []netip.Prefix{netip.PrefixFrom(a.Unmap().WithZone(""), a.Unmap().BitLen())}
+		} else if r.Err() == nil {
 			r.Fail(value, "the way back %s needs from: the addresses of the device, whose reports are believed", strictyaml.Quoted(name))
 		}
 		p.Returns[name] = ret

@@ -76,7 +76,7 @@ func TestPolicy(t *testing.T) {
 	s := p.Senders[0]
 	if p.AnswerWithin != 8*time.Second || p.MessageBytes != 32768 || p.OrderRate != 5 || p.OrderBurst != 10 ||
 		len(p.Pumps) != 2 || s.Name != "ehr" || s.Role != device.Clinician || s.Returns != "ehr" || len(s.Certificates) != 2 ||
-		p.Receivers[0] != (Party{"FlowLink", "StAda"}) || p.Returns["ehr"].From[0] != "10.20.3.10" || p.Returns["ehr"].Server ||
+		p.Receivers[0] != (Party{"FlowLink", "StAda"}) || p.Returns["ehr"].From[0].String() != "10.20.3.10/32" || p.Returns["ehr"].Server ||
 		p.Returns["ehr"].Forward.Address != "10.20.1.5:2575" || p.Returns["ehr"].Name != "gw-icu" {
 		t.Errorf("%+v", p)
 	}
@@ -90,7 +90,7 @@ func TestPolicy(t *testing.T) {
 		{serverYAML, "AC-DE-48-FF-FE-00-03-04", "acde48fffe000303", `guard.yaml:15:11: "acde48fffe000303" is the name of two pumps`},
 		{serverYAML, "clear: a test}\nsenders", "}\nsenders", `guard.yaml:18:5: the way back "ehr" has no tls`},
 		{serverYAML, "forward: 10.20.3.10:24000", "forward: gw-icu:24000", `guard.yaml:18:5: the way back "ehr" needs from`},
-		{serverYAML, "    listen: 10.20.3.2:2575\n", "    listen: 10.20.3.2:2575\n    from: gw-icu\n", "guard.yaml:19:11: from has to be an address"},
+		{serverYAML, "    listen: 10.20.3.2:2575\n", "    listen: 10.20.3.2:2575\n    from: gw-icu\n", "guard.yaml:19:11: from has to have addresses or networks"},
 		{serverYAML, "role: clinician", "role: doctor", "guard.yaml:25:11: role is on whose behalf"},
 		{serverYAML, "    role: clinician\n", "", `guard.yaml:22:5: "ehr" may send orders and has no role`},
 		{serverYAML, "RGV^O15", "RGV-O15", "guard.yaml:26:16: messages has to have types"},
@@ -100,6 +100,8 @@ func TestPolicy(t *testing.T) {
 		{serverYAML, "receivers:\n", "answers: [ACK]\nreceivers:\n", "guard.yaml:28:10: answers is of a front that protects a client"},
 		{serverYAML, "  - {application: FlowLink", "  - {aplication: FlowLink", `guard.yaml:29:6: a receiver has no key "aplication"`},
 		{clientYAML, "RSP^K11", "RGV^O15", "guard.yaml:9:11: an order is no answer"},
+		{clientYAML, "answers:", "from: [10.20.3.31, 10.20.3.32/24]\nanswers:", "guard.yaml:9:20: from has to have addresses or networks"},
+		{serverYAML, "answer-within: 8s", "from: 10.20.3.10", "guard.yaml:9:7: from has the addresses of a device that calls"},
 		{clientYAML, "answers:", "senders: {}\nanswers:", "guard.yaml:9:10: senders is of a front that protects a server"},
 	} {
 		if !strings.Contains(test.src, test.old) {

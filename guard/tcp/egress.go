@@ -69,7 +69,7 @@ func ReadEgress(r *strictyaml.Reader, s *strictyaml.Section, dir string) *Egress
 	if p.Server && r.Err() == nil {
 		r.Fail(s.Get("protects"), "an egress front is for what a device opens: protects has to be client")
 	}
-	p.Peers, p.Private = readNetworks(r, s, "peers"), readNetworks(r, s, "private")
+	p.Peers, p.Private = front.ReadNetworks(r, s, "peers"), front.ReadNetworks(r, s, "private")
 	if s.Has("resolver") {
 		p.Resolver = r.Text(s.Get("resolver"), "resolver")
 		if _, err := netip.ParseAddrPort(p.Resolver); err != nil && r.Err() == nil {
@@ -140,7 +140,7 @@ func readDestination(r *strictyaml.Reader, n ast.Node) Destination {
 		}
 		d.Hosts = append(d.Hosts, h)
 	}
-	d.Networks = readNetworks(r, s, "networks")
+	d.Networks = front.ReadNetworks(r, s, "networks")
 	for _, v := range r.List(s.Need("ports", "the ports, such as [443]"), "ports", maxListed) {
 		d.Ports = append(d.Ports, uint16(r.Number(v, "ports", 1, 65535)))
 	}
@@ -163,7 +163,7 @@ func (p *EgressPolicy) row(host string, addr netip.Addr, port uint16) *Destinati
 		if !slices.Contains(d.Ports, port) {
 			continue
 		}
-		if addr.IsValid() && within(d.Networks, addr) {
+		if addr.IsValid() && front.Within(d.Networks, addr) {
 			return d
 		}
 		if !addr.IsValid() && slices.ContainsFunc(d.Hosts, func(l string) bool {
@@ -191,7 +191,7 @@ var inHouse = func() (list []netip.Prefix) {
 
 func isPrivate(a netip.Addr) bool {
 	a = a.Unmap()
-	return !a.IsGlobalUnicast() || a.IsPrivate() || within(inHouse, a)
+	return !a.IsGlobalUnicast() || a.IsPrivate() || front.Within(inHouse, a)
 }
 
 // An Egress is a front of kind egress.
@@ -282,7 +282,7 @@ func (t *target) learned(listed bool) string {
 
 func (f *Egress) handle(ctx context.Context, c *front.Conn) {
 	p := f.policy.Load()
-	if a, err := netip.ParseAddr(c.Peer.Value); len(p.Peers) > 0 && (err != nil || !within(p.Peers, a)) {
+	if a, err := netip.ParseAddr(c.Peer.Value); len(p.Peers) > 0 && (err != nil || !front.Within(p.Peers, a)) {
 		if f.env.Refused(&p.Settings, c.Peer, "connect", "", "its address is of no peer that is listed") {
 			return
 		}
@@ -376,7 +376,7 @@ func (f *Egress) open(ctx context.Context, p *EgressPolicy, c *front.Conn, t *ta
 		}
 		all := len(addrs)
 		addrs = slices.DeleteFunc(slices.Clone(addrs), func(a netip.Addr) bool {
-			return isPrivate(a) && !within(p.Private, a) && !within(row.Networks, a)
+			return isPrivate(a) && !front.Within(p.Private, a) && !front.Within(row.Networks, a)
 		})
 		if len(addrs) < all {
 			why := "its name leads to a network of the house that is not listed"

@@ -58,60 +58,29 @@ const (
 // Read reads a front of kind tcp.
 func Read(r *strictyaml.Reader, s *strictyaml.Section, dir string) *Policy {
 	p := &Policy{Settings: front.ReadSettings(r, s, dir)}
+	for _, key := range []string{"clients", "peers", "schedule"} {
+		if s.Has(key) && !p.Server && r.Err() == nil {
+			r.Fail(s.Get(key), "what a device sends may be an alarm and is never refused; %s is for fronts that protect a server (from says which addresses are the device's)", key)
+		}
+	}
 	for _, n := range r.List(s.Get("clients"), "clients", maxListed) {
 		p.Clients = append(p.Clients, r.Text(n, "clients"))
 	}
 	if len(p.Clients) > 0 && p.Listen.TLS == nil && r.Err() == nil {
 		r.Fail(s.Get("clients"), "clients are known by their certificates: listen needs tls")
 	}
-	p.Peers = readNetworks(r, s, "peers")
+	p.Peers = front.ReadNetworks(r, s, "peers")
 	p.Schedule = readSchedule(r, s.Get("schedule"))
-	if p.Schedule != nil && !p.Server && r.Err() == nil {
-		r.Fail(s.Get("schedule"), "what a device sends may be an alarm and has no hours; a schedule is for fronts that protect a server")
-	}
 	if s.Has("bytes-per-second") {
 		p.Rate = int(r.Number(s.Get("bytes-per-second"), "bytes-per-second", 1, maxRate))
 	}
 	return p
 }
 
-func readNetworks(r *strictyaml.Reader, s *strictyaml.Section, key string) []netip.Prefix {
-	var list []netip.Prefix
-	for _, n := range r.List(s.Get(key), key, maxListed) {
-		text := r.Text(n, key)
-		if r.Err() != nil {
-			return nil
-		}
-		p, err := parseNetwork(text)
-		if err != nil {
-			r.Fail(n, "%s has to have addresses or networks, such as 10.20.8.0/24, without bits behind the length", key)
-			return nil
-		}
-		list = append(list, p)
-	}
-	return list
-}
-
-func parseNetwork(text string) (netip.Prefix, error) {
-	if a, err := netip.ParseAddr(text); err == nil {
-		return netip.PrefixFrom(a, a.BitLen()), nil
-	}
-	p, err := netip.ParsePrefix(text)
-	if err == nil && p.Masked() != p {
-		return p, net.InvalidAddrError(text)
-	}
-	return p, err
-}
-
-func within(list []netip.Prefix, a netip.Addr) bool {
-	a = a.Unmap().WithZone("")
-	return slices.ContainsFunc(list, func(p netip.Prefix) bool { return p.Contains(a) })
-}
-
 // refusal says why a connection may not be, or "".
 func (p *Policy) refusal(c *front.Conn, now time.Time) string {
 	if len(p.Peers) > 0 {
-		if a, err := netip.ParseAddr(c.Peer.Value); err != nil || !within(p.Peers, a) {
+		if a, err := netip.ParseAddr(c.Peer.Value); err != nil || !front.Within(p.Peers, a) {
 			return "its address is of no peer that is listed"
 		}
 	}

@@ -484,9 +484,19 @@ func TestRead(t *testing.T) {
 			t.Errorf("%q: %v; want %s", more, r.Err(), want)
 		}
 	}
-	r, s := section(strings.Replace(base, "protects: server", "protects: client", 1)+"schedule: {zone: UTC, open: mon 07:00-08:00, at-end: close}\n", Keys)
-	Read(r, s, "")
-	if r.Err() == nil {
-		t.Error("hours for a device's own messages were taken")
+	client := strings.NewReplacer("protects: server", "protects: client", "forward: 127.0.0.1:9", "forward: {address: 127.0.0.1:9, clear: a test}", "clients: [modem.example]\n", "").Replace(base)
+	for more, want := range map[string]string{
+		"schedule: {zone: UTC, open: mon 07:00-08:00, at-end: close}\n": "9:11: what a device sends may be an alarm and is never refused; schedule is for",
+		"clients: [modem.example]\n":                                    "9:10: what a device sends may be an alarm",
+		"peers: 127.0.0.1\n":                                            "9:8: what a device sends may be an alarm",
+		"from: ward\n":                                                  "9:7: from has to have addresses",
+		"from: [10.20.3.31, 10.20.3.128/25]\n":                          "",
+	} {
+		r, s := section(client+more, Keys)
+		p := Read(r, s, "")
+		if err := r.Err(); want == "" && (err != nil || !p.Own("10.20.3.31") || !p.Own("::ffff:10.20.3.200") || p.Own("10.20.3.30") || p.Own("")) ||
+			want != "" && (err == nil || !strings.Contains(err.Error(), "guard.yaml:"+want)) {
+			t.Errorf("%q: %v; want %s", more, err, want)
+		}
 	}
 }
