@@ -217,6 +217,11 @@ func (a *association) refused(operation, destination, why string) bool {
 	return a.env.Refused(&a.p.Settings, a.caller.conn.Peer, operation, destination, why)
 }
 
+// unjudged records that the device says what cannot be read, and that it passes.
+func (a *association) unjudged(operation, why string) {
+	a.env.Unjudged(&a.p.Settings, a.caller.conn.Peer, operation, why+"; it passes as it is")
+}
+
 // handle serves one connection.
 func (f *Front) handle(ctx context.Context, c *front.Conn) {
 	p := f.policy.Load()
@@ -240,7 +245,7 @@ func (f *Front) handle(ctx context.Context, c *front.Conn) {
 		a.forth.linger()
 		return
 	}
-	defer f.leave(a.calling)
+	defer f.leave(a.calling, c.Own())
 	var pumps, watch sync.WaitGroup
 	done := make(chan struct{})
 	watch.Go(func() {
@@ -324,13 +329,14 @@ func (a *association) negotiate() bool {
 		a.refused("A-ASSOCIATE", a.called, "no route has the called AE title") // in every mode: there is nowhere to go
 		return a.reject(permanent, byUser, unknownCalled)
 	}
-	if why := a.f.enter(a.p, a.calling); why != "" {
+	own := a.caller.conn.Own()
+	if why := a.f.enter(a.p, a.calling, own); why != "" {
 		a.refused("A-ASSOCIATE", a.called, why) // a bound holds in every mode
 		return a.reject(transient, byPresentation, localLimit)
 	}
 	ok := a.accept(pdu, &rq)
 	if !ok {
-		a.f.leave(a.calling)
+		a.f.leave(a.calling, own)
 	}
 	return ok
 }
@@ -351,15 +357,17 @@ func plainRequest(rq *dicom.Association) bool {
 // unreadable is what happens with a connection whose first PDU is no request
 // that can be read. From a device it goes on as it is, to where the front forwards to.
 func (a *association) unreadable(err error) bool {
-	var timeout net.Error
+	var late net.Error
+	timeout := errors.As(err, &late) && late.Timeout()
 	switch {
 	case a.forth.n == 0:
-		if errors.As(err, &timeout) && timeout.Timeout() {
+		if timeout {
 			a.refused("A-ASSOCIATE", "", "nothing came")
 		}
 		a.released.Store(true)
 		return false
-	case !errors.Is(err, errNotDICOM) && !isSyntax(err):
+	case errors.Is(err, errNotDICOM), isSyntax(err), timeout && !a.p.Server: // a device that waits may have said all
+	default:
 		a.refused("A-ASSOCIATE", "", "it was not whole in time")
 		return false
 	}
@@ -376,14 +384,18 @@ func (a *association) unreadable(err error) bool {
 	a.forth.raw = true
 	if a.p.Server { // and observed
 		a.back.raw = true
+	} else {
+		a.unjudged("A-ASSOCIATE", "not DICOM")
 	}
 	a.lists = &a.p.usual
 	a.calling = "(unreadable)"
-	if why := a.f.enter(a.p, a.calling); why != "" {
+	own := a.caller.conn.Own()
+	if why := a.f.enter(a.p, a.calling, own); why != "" {
+		a.refused("A-ASSOCIATE", "", why)
 		return false
 	}
 	if a.dial() != nil {
-		a.f.leave(a.calling)
+		a.f.leave(a.calling, own)
 		return false
 	}
 	return true
@@ -576,6 +588,9 @@ func (a *association) answer(ids, left []uint8) bool {
 		if a.back.toDevice && a.refused("A-ASSOCIATE", a.called, "not DICOM") {
 			a.abort(unrecognized)
 			return false
+		}
+		if !a.back.toDevice {
+			a.unjudged("A-ASSOCIATE", "not DICOM")
 		}
 		a.back.raw = true // the device's answer goes on
 		return true

@@ -32,7 +32,12 @@ type message struct {
 
 func dialTo(t testing.TB, port int) *peer {
 	t.Helper()
-	c, err := net.Dial("tcp", address(port))
+	return dialFrom(t, "127.0.0.1", port)
+}
+
+func dialFrom(t testing.TB, host string, port int) *peer {
+	t.Helper()
+	c, err := (&net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(host)}}).Dial("tcp", address(port))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -36,7 +36,7 @@ type Front struct {
 	policy atomic.Pointer[Policy]
 
 	mu   sync.Mutex
-	open map[string]int // associations by calling AE title; "" has their sum
+	open map[string]int // associations by calling AE title; "" has their sum. The device's own are in none
 }
 
 // New makes a front.
@@ -70,8 +70,12 @@ func (f *Front) serve(ctx context.Context, ln net.Listener) error {
 // Update takes over another policy: associations that begin from now on follow it.
 func (f *Front) Update(p front.Policy) { f.policy.Store(p.(*Policy)) }
 
-// enter counts an association in, or says why it may not.
-func (f *Front) enter(p *Policy, calling string) (why string) {
+// enter counts an association in, or says why it may not. Of the device's own
+// there are as many as it has connections.
+func (f *Front) enter(p *Policy, calling string, own bool) (why string) {
+	if own {
+		return ""
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	switch {
@@ -85,7 +89,10 @@ func (f *Front) enter(p *Policy, calling string) (why string) {
 	return ""
 }
 
-func (f *Front) leave(calling string) {
+func (f *Front) leave(calling string, own bool) {
+	if own {
+		return
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.open[""]--

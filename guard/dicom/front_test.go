@@ -66,13 +66,22 @@ type guard struct {
 	t   testing.TB
 	env *front.Env
 
+	stop func() // of the front that was started last: it begins to stop
+
 	mu     sync.Mutex
+	ledger func() // in the way of each record; nil: nothing
 	events []event.Event
 }
 
 func newGuard(t testing.TB) *guard {
 	g := &guard{t: t}
 	record := func(e *event.Event) error {
+		g.mu.Lock()
+		wait := g.ledger
+		g.mu.Unlock()
+		if wait != nil {
+			wait()
+		}
 		g.mu.Lock()
 		defer g.mu.Unlock()
 		if len(g.events) < 1000 {
@@ -99,6 +108,7 @@ func (g *guard) start(p *Policy) (*Front, int) {
 	f := New(g.env, p)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error)
+	g.stop = cancel
 	go func() { done <- f.serve(ctx, ln) }()
 	g.t.Cleanup(func() {
 		cancel()

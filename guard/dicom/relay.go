@@ -386,6 +386,9 @@ func (d *direction) lost(at int, reason uint8, why string) error {
 	if d.toDevice && d.a.refused("P-DATA-TF", "", why) {
 		return d.a.abort(reason)
 	}
+	if !d.toDevice {
+		d.a.unjudged("P-DATA-TF", why)
+	}
 	return d.pass()
 }
 
