@@ -163,7 +163,8 @@ func (r *blockReader) free() {
 type tap struct {
 	framer hl7.Framer
 	buf    []byte
-	heard  func(msg []byte)
+	heard  func(msg []byte) (read bool)
+	odd    func(why string) // what passed that could not be read
 }
 
 // pass takes the bytes that have just passed.
@@ -176,13 +177,23 @@ func (t *tap) pass(b []byte) {
 	for len(whole) > 0 {
 		msg, n, err := t.framer.Next(whole)
 		whole = whole[n:]
-		if err == nil || errors.Is(err, wire.ErrTooLong) {
-			t.heard(msg)
+		switch long := errors.Is(err, wire.ErrTooLong); {
+		case err == nil || long:
+			if read := t.heard(msg); long {
+				t.odd("a message of the device is longer than can be read")
+			} else if !read {
+				t.odd("a message of the device is none of HL7 version 2")
+			}
+			continue
+		case !errors.Is(err, wire.ErrTruncated):
+			t.odd("a message of the device has no end")
 			continue
 		}
-		if errors.Is(err, wire.ErrTruncated) {
-			break
-		}
+		break
+	}
+	if q := t.framer.Quirks & (hl7.BytesBetweenBlocks | hl7.BareMessage); q != 0 {
+		t.framer.Quirks &^= q
+		t.odd("the device says something outside of a block (MLLP)")
 	}
 	switch {
 	case len(whole) == 0:

@@ -228,24 +228,32 @@ func (f *Front) limiter(p *Policy, sender string) *rate.Limiter {
 	return l
 }
 
-// heard takes a message that has passed from the device. When it is believed,
-// what it says of orders and of what is given counts.
-func (f *Front) heard(msg []byte, believed bool) {
+// tap listens to what the device answers.
+func (f *Front) tap() tap {
+	return tap{heard: func(msg []byte) bool { return f.heard(msg, true) }, odd: func(why string) {
+		f.env.Unjudged(&f.policy.Load().Settings, f.protected(), "message", why+"; it passes as it is")
+	}}
+}
+
+// heard takes a message that has passed from the device, and reports whether it can
+// be read. When it is believed, what it says of orders and of what is given counts.
+func (f *Front) heard(msg []byte, believed bool) bool {
 	m, err := hl7.Parse(msg)
 	if err != nil {
-		return
+		return false
 	}
 	p := f.policy.Load()
 	h := m.Header()
 	kind := m.Kind()
 	f.env.Metrics.Message(p.Name, false, kind.String())
 	if !believed {
-		return
+		return true
 	}
 	if a, ok := m.Answer(); ok {
 		f.answered(pendingKey{string(h.ReceivingApplication.Namespace.Raw()), string(a.ControlID.Raw())}, string(a.Code.Raw()))
 	}
 	f.reportOf(p, &m, &h, msg)
+	return true
 }
 
 // reportOf counts what a message says that pumps give, and gave.

@@ -194,6 +194,7 @@ type bench struct {
 	stop    func()
 
 	mu     sync.Mutex
+	ledger func() error // in the way of each record; nil: nothing
 	asked  []gate.Ask
 	events []event.Event
 	ask    func(*gate.Ask) *gate.Answer
@@ -342,6 +343,14 @@ func freeAddress(t testing.TB) string {
 func (b *bench) start() {
 	b.t.Helper()
 	record := func(e *event.Event) error {
+		b.mu.Lock()
+		wait := b.ledger
+		b.mu.Unlock()
+		if wait != nil {
+			if err := wait(); err != nil {
+				return err
+			}
+		}
 		b.mu.Lock()
 		defer b.mu.Unlock()
 		b.events = append(b.events, *e)

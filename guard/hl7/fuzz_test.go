@@ -104,7 +104,7 @@ func FuzzDevice(f *testing.F) {
 	f.Fuzz(func(t *testing.T, b []byte, piece int) {
 		piece = max(1, min(piece, 1<<16))
 		hear := func(piece int) (heard []string) {
-			tp := tap{heard: func(msg []byte) { heard = append(heard, string(msg)) }}
+			tp := tap{heard: func(msg []byte) bool { heard = append(heard, string(msg)); return true }, odd: func(string) {}}
 			for rest := b; len(rest) > 0; {
 				n := min(piece, len(rest))
 				tp.pass(rest[:n])

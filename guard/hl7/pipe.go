@@ -55,9 +55,11 @@ const quiet = 100 * time.Millisecond
 
 // outward carries what the device says.
 func (p *passing) outward() {
-	t := tap{heard: func(msg []byte) {
+	t := tap{heard: func(msg []byte) bool {
 		p.owed.Add(1)
-		p.f.heard(msg, p.believed)
+		return p.f.heard(msg, p.believed)
+	}, odd: func(why string) {
+		p.f.env.Unjudged(p.settings, p.c.Peer, "message", why+"; it passes as it is")
 	}}
 	stopping := make(chan struct{})
 	stopped := make(chan struct{})
@@ -71,13 +73,13 @@ func (p *passing) outward() {
 	}()
 	defer func() { close(stopping); <-stopped }()
 	if !p.believed { // none of the device's own addresses: it keeps nobody's place
-		p.c.Conn.SetReadDeadline(time.Now().Add(p.settings.Limits.First))
+		p.await(p.settings.Limits.First)
 	}
 	var patience int
 	for {
 		err := carry(p.c.Conn, func(b []byte) error {
 			if !p.believed {
-				p.c.Conn.SetReadDeadline(time.Now().Add(p.settings.Limits.Idle))
+				p.await(p.settings.Limits.Idle)
 			}
 			_, err := p.out.Write(b)
 			p.f.env.Metrics.Bytes(p.settings.Name, false, len(b))
@@ -90,7 +92,7 @@ func (p *passing) outward() {
 				p.out.Close()
 				return
 			}
-			if patience++; !t.open() && (p.owed.Load() <= 0 || patience > 20) {
+			if patience++; patience > 1 && !t.open() && (p.owed.Load() <= 0 || patience > 20) { // at first it may have been woken before it looked
 				p.out.Close()
 				return
 			}
@@ -105,6 +107,14 @@ func (p *passing) outward() {
 		}
 		p.out.Close()
 		return
+	}
+}
+
+// await bounds the wait for what the device says next, unless the front stops.
+func (p *passing) await(d time.Duration) {
+	p.c.Conn.SetReadDeadline(time.Now().Add(d))
+	if drains(p.drain) {
+		p.c.Conn.SetReadDeadline(time.Now().Add(quiet))
 	}
 }
 

@@ -458,7 +458,7 @@ func (s *session) reach(ctx context.Context, p *Policy) error {
 // back carries to the sender what the device says, as it comes.
 func (s *session) back(in *inside) {
 	defer close(in.gone)
-	t := tap{heard: func(msg []byte) { s.f.heard(msg, true) }}
+	t := s.f.tap()
 	mine := false
 	defer func() {
 		if mine {
@@ -611,11 +611,12 @@ func (k *kept) release(ctx context.Context, a *gate.Answer) {
 		defer c.Close()
 		stop := context.AfterFunc(f.ending, func() { c.Close() })
 		defer stop()
-		t := tap{heard: func(msg []byte) {
-			f.heard(msg, true)
+		t := f.tap()
+		t.heard = func(msg []byte) bool {
+			read := f.heard(msg, true)
 			answer, err := hl7.Parse(msg)
 			if err != nil || !k.proven {
-				return
+				return read
 			}
 			said, ok := answer.Answer()
 			if ret, way := p.Returns[k.sender.Returns]; ok && way && len(said.Code.Raw()) > 0 && said.Code.Raw()[0] == 'A' {
@@ -623,7 +624,8 @@ func (k *kept) release(ctx context.Context, a *gate.Answer) {
 				close(done)
 				f.deliver(&ret, hl7.AppendBlock(nil, msg), done)
 			}
-		}}
+			return read
+		}
 		carry(c, func(b []byte) error { t.pass(b); return nil })
 	})
 	select {
