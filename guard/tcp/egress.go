@@ -203,7 +203,14 @@ type Egress struct {
 	mu   sync.Mutex
 	pins map[string]pin
 	day  string           // whose bytes are counted
-	sent map[string]int64 // bytes by row of the list
+	sent map[volume]int64 // bytes
+}
+
+// A volume is what is counted together: by row of the list, the device's own apart
+// from what others on its network send.
+type volume struct {
+	row string
+	own bool
 }
 
 // A pin is what a name led to.
@@ -214,7 +221,7 @@ type pin struct {
 
 // NewEgress makes a front of kind egress.
 func NewEgress(env *front.Env, p *EgressPolicy) *Egress {
-	f := &Egress{env: env, lookup: lookup, pins: map[string]pin{}, sent: map[string]int64{}}
+	f := &Egress{env: env, lookup: lookup, pins: map[string]pin{}, sent: map[volume]int64{}}
 	f.policy.Store(p)
 	return f
 }
@@ -327,7 +334,7 @@ func (f *Egress) handle(ctx context.Context, c *front.Conn) {
 	if row.PerDay > 0 {
 		var once sync.Once
 		w.sends = func(n int) (room int, ok bool) {
-			if room, ok = f.send(p, row, n); !ok {
+			if room, ok = f.send(p, c, row, n); !ok {
 				ok = p.Mode == front.Observe
 				once.Do(func() {
 					f.env.Refused(&p.Settings, c.Peer, "volume", t.shown(true), "the device has sent there what it may in a day")
@@ -359,13 +366,13 @@ func (f *Egress) open(ctx context.Context, p *EgressPolicy, c *front.Conn, t *ta
 		}
 		row = &Destination{}
 	} else if row.PerDay > 0 {
-		if _, ok := f.send(p, row, 1); !ok {
+		if _, ok := f.send(p, c, row, 1); !ok {
 			why := "the device has sent there what it may in a day"
 			if f.env.Refused(&p.Settings, c.Peer, "volume", t.shown(true), why) {
 				return nil, nil, why
 			}
 		} else {
-			f.send(p, row, -1)
+			f.send(p, c, row, -1)
 		}
 	}
 	addrs := []netip.Addr{t.addr}
@@ -403,14 +410,14 @@ func (f *Egress) open(ctx context.Context, p *EgressPolicy, c *front.Conn, t *ta
 
 // send counts bytes that a device is about to send, and says how many of them
 // there is room for.
-func (f *Egress) send(p *EgressPolicy, row *Destination, n int) (room int, ok bool) {
+func (f *Egress) send(p *EgressPolicy, c *front.Conn, row *Destination, n int) (room int, ok bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if day := f.env.Now().In(p.Zone).Format(time.DateOnly); day != f.day {
 		f.day = day
 		clear(f.sent)
 	}
-	key := row.key()
+	key := volume{row.key(), c.Own()}
 	left := row.PerDay - f.sent[key]
 	if int64(n) > left {
 		n = int(max(left, 0))
