@@ -102,7 +102,7 @@ func TestAlarmsPass(t *testing.T) {
 					p := &place{}
 					p.bench = newBench(t, func(q *Policy) {
 						q.Limits.Connections, q.Limits.PerPeer, q.Limits.Rate, q.Limits.Drain = 2, 1, 1, 50*time.Millisecond
-						if state == "stops" {
+						if at.while != nil {
 							q.Limits.Drain = 20 * time.Second
 						}
 						s := &q.Settings

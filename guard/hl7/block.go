@@ -163,6 +163,7 @@ func (r *blockReader) free() {
 type tap struct {
 	framer hl7.Framer
 	buf    []byte
+	within bool // a message has begun, and its end was not seen; it may be too long for buf
 	heard  func(msg []byte) (read bool)
 	odd    func(why string) // what passed that could not be read
 }
@@ -177,6 +178,8 @@ func (t *tap) pass(b []byte) {
 	for len(whole) > 0 {
 		msg, n, err := t.framer.Next(whole)
 		whole = whole[n:]
+		var e *wire.SyntaxError
+		t.within = errors.As(err, &e) && e.Field == "End Block"
 		switch long := errors.Is(err, wire.ErrTooLong); {
 		case err == nil || long:
 			if read := t.heard(msg); long {
@@ -204,4 +207,4 @@ func (t *tap) pass(b []byte) {
 }
 
 // open reports whether a message is under way.
-func (t *tap) open() bool { return len(t.buf) > 0 }
+func (t *tap) open() bool { return t.within || len(t.buf) > 0 }

@@ -50,8 +50,10 @@ type passing struct {
 	owed     atomic.Int64 // messages of the device without an answer
 }
 
-// quiet is how often a connection of the device is looked at when the front stops.
-const quiet = 100 * time.Millisecond
+const (
+	quiet   = 100 * time.Millisecond // how often a connection of the device is looked at when the front stops
+	patient = 2 * time.Second        // how long it then waits for answers that are owed
+)
 
 // outward carries what the device says.
 func (p *passing) outward() {
@@ -75,7 +77,7 @@ func (p *passing) outward() {
 	if !p.believed { // none of the device's own addresses: it keeps nobody's place
 		p.await(p.settings.Limits.First)
 	}
-	var patience int
+	var stops time.Time
 	for {
 		err := carry(p.c.Conn, func(b []byte) error {
 			if !p.believed {
@@ -92,7 +94,11 @@ func (p *passing) outward() {
 				p.out.Close()
 				return
 			}
-			if patience++; patience > 1 && !t.open() && (p.owed.Load() <= 0 || patience > 20) { // at first it may have been woken before it looked
+			if stops.IsZero() {
+				stops = time.Now()
+			}
+			over := time.Since(stops) // in the first moment it may have been woken before it looked
+			if !t.open() && (over >= quiet && p.owed.Load() <= 0 || over > patient) {
 				p.out.Close()
 				return
 			}
