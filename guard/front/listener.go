@@ -411,6 +411,22 @@ func Cut(c net.Conn) bool {
 	return ok && s.seen.Load()
 }
 
+// Reset cuts a connection, so that nobody takes what was sent for all of it. TLS
+// would first say goodbye, and TCP would end it as usual.
+func Reset(c net.Conn) {
+	for {
+		below, ok := c.(interface{ NetConn() net.Conn })
+		if !ok {
+			break
+		}
+		c = below.NetConn()
+	}
+	if t, ok := c.(*net.TCPConn); ok {
+		_ = t.SetLinger(0)
+	}
+	c.Close()
+}
+
 // tlsReason is why a handshake failed, in words of ours: the peer's bytes are not repeated.
 func tlsReason(err error) string {
 	var unknown x509.UnknownAuthorityError

@@ -33,6 +33,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -54,17 +55,29 @@ type Front struct {
 	env    *front.Env
 	policy atomic.Pointer[Policy]
 	ask    func(context.Context, *gate.Ask) *gate.Answer
-	judges chan struct{} // one for each body that is being understood
-	budget budget
+	own    bounds // of the device itself
+	others bounds
 
 	mu       sync.Mutex
-	rates    map[string]*rate.Limiter // by client
-	held     map[front.OrderKey]held  // what waits for a person, by what was sent
-	memory   *front.Memory            // of what a person confirmed; of a front that protects a server
+	rates    map[asker]*rate.Limiter
+	held     map[front.OrderKey]held // what waits for a person, by what was sent
+	memory   *front.Memory           // of what a person confirmed; of a front that protects a server
 	clock    func() envelope.Reading
 	stopping <-chan struct{} // closed when nothing new begins
 	released sync.WaitGroup  // deliveries of what a person confirmed
 	stopped  bool
+}
+
+// bounds are what those who share them take from each other.
+type bounds struct {
+	judges chan struct{} // one for each body that is being understood
+	budget budget
+}
+
+// An asker is who has a rate: a client, and whether it is at the device's own address.
+type asker struct {
+	id  string
+	own bool
 }
 
 // A held request waits for a person.
@@ -80,8 +93,8 @@ const maxJudges = 4
 // New makes a front.
 func New(env *front.Env, p *Policy) *Front {
 	f := &Front{
-		env: env, ask: env.Gate.Ask, judges: make(chan struct{}, maxJudges),
-		rates: map[string]*rate.Limiter{}, held: map[front.OrderKey]held{},
+		env: env, ask: env.Gate.Ask, own: bounds{judges: make(chan struct{}, maxJudges)}, others: bounds{judges: make(chan struct{}, maxJudges)},
+		rates: map[asker]*rate.Limiter{}, held: map[front.OrderKey]held{},
 	}
 	f.policy.Store(p)
 	return f
@@ -130,7 +143,8 @@ func (f *Front) Update(p front.Policy) {
 }
 
 // limited reports whether a client has asked too often.
-func (f *Front) limited(id string, who *Client) bool {
+func (s *session) limited() bool {
+	f, id, who := s.f, asker{s.client, s.c.Own()}, s.who
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	l := f.rates[id]
@@ -171,6 +185,7 @@ type session struct {
 	f      *Front
 	ctx    context.Context
 	c      *front.Conn
+	bounds *bounds
 	src    source
 	inside *inside
 
@@ -178,12 +193,16 @@ type session struct {
 	p        *Policy
 	client   string
 	who      *Client
-	reserved int // bytes of the budget
+	stranger bool // its certificate is of no client that is listed
+	reserved int  // bytes of the budget
 }
 
 func (f *Front) handle(ctx context.Context, c *front.Conn) {
 	defer c.Close()
-	s := &session{f: f, ctx: ctx, c: c, src: source{br: bufio.NewReaderSize(c, 4096)}}
+	s := &session{f: f, ctx: ctx, c: c, bounds: &f.others, src: source{br: bufio.NewReaderSize(c, 4096), text: true}}
+	if c.Own() {
+		s.bounds = &f.own
+	}
 	defer s.leave()
 	for {
 		if _, err := s.src.br.Peek(1); err != nil {
@@ -192,24 +211,27 @@ func (f *Front) handle(ctx context.Context, c *front.Conn) {
 		c.Begin()
 		again := s.exchange()
 		c.End()
-		f.budget.give(s.reserved)
-		s.reserved, s.src.raw, s.src.most = 0, nil, 0
-		select {
-		case <-front.Draining(ctx):
-			return
-		default:
-		}
+		s.bounds.budget.give(s.reserved)
+		s.reserved, s.src.raw, s.src.keep, s.src.tee = 0, nil, false, nil
 		if !again {
 			s.leave()
 			s.linger()
 			return
+		}
+		if !s.p.Server {
+			continue // what has come of a device already is taken, also by a front that stops
+		}
+		select {
+		case <-front.Draining(ctx):
+			return
+		default:
 		}
 	}
 }
 
 // take takes memory for so many bytes of the message in hand.
 func (s *session) take(n int) bool {
-	if !s.f.budget.take(n, s.p.Buffer) {
+	if !s.bounds.budget.take(n, s.p.Buffer) {
 		return false
 	}
 	s.reserved += n
@@ -219,19 +241,22 @@ func (s *session) take(n int) bool {
 // exchange is one request and its answer. It reports whether another may follow.
 func (s *session) exchange() bool {
 	s.p = s.f.policy.Load()
-	if s.client, s.who = s.p.client(s.c); s.who == nil {
-		if s.refused(nil, "the certificate is of no client that is listed here") {
+	s.client, s.who = s.p.client(s.c)
+	if s.stranger = s.who == nil; s.stranger {
+		const why = "the certificate is of no client that is listed here"
+		if !s.p.Server { // it may be the device, with another certificate: what it writes goes on
+			s.always(nil, why)
+		} else if s.refused(nil, why) {
 			return s.lastly(&refusal{403, "forbidden", "your certificate is of no client that is listed here"})
 		}
 		s.client, s.who = s.c.Actor(), &Client{Requests: defaultRequests}
 	}
-	if !s.p.Server && s.take(maxHead+s.p.Body) {
-		s.src.most = maxHead + s.p.Body
-	}
+	s.src.keep = !s.p.Server
 	r, err := readRequest(&s.src)
 	if err != nil {
 		return s.unread(err)
 	}
+	s.src.raw = nil // it is understood
 	if s.p.Server {
 		return s.serve(r)
 	}
@@ -243,12 +268,12 @@ func (s *session) unread(err error) bool {
 	var no *refusal
 	if !errors.As(err, &no) {
 		s.always(nil, "a request was cut, or came too slowly")
-		return false
+		ended := errors.Is(err, io.ErrUnexpectedEOF) && !front.Cut(s.c) || errors.Is(err, os.ErrDeadlineExceeded)
+		return !s.p.Server && ended && s.pass() // a device that says no more may have said all
 	}
 	s.always(nil, no.why)
 	if !s.p.Server {
-		s.pass()
-		return false
+		return s.pass()
 	}
 	return s.lastly(no)
 }
@@ -285,16 +310,17 @@ func (s *session) learn(in *interaction) {
 // always records what is refused even where the lists only observe, because it
 // could not be forwarded with one meaning.
 func (s *session) always(in *interaction, reason string) {
-	p := *s.p
-	p.Mode = front.Enforce
-	if !p.Server {
-		p.Mode = front.Observe // what a device reports passes
-	}
 	operation := "request"
 	if in != nil {
 		operation = in.operation()
 	}
-	s.f.env.Refused(&p.Settings, s.c.Peer, operation, "", reason)
+	if !s.p.Server { // what a device reports passes
+		s.f.env.Unjudged(&s.p.Settings, s.c.Peer, operation, reason)
+		return
+	}
+	p := s.p.Settings
+	p.Mode = front.Enforce
+	s.f.env.Refused(&p, s.c.Peer, operation, "", reason)
 }
 
 // serve is a request to the device.
@@ -305,7 +331,7 @@ func (s *session) serve(r *request) bool {
 		s.always(nil, no.why)
 		return s.lastly(no)
 	}
-	if s.f.limited(s.client, s.who) && s.refused(nil, "too many requests a second of this client") {
+	if s.limited() && s.refused(nil, "too many requests a second of this client") {
 		return s.lastly(&refusal{429, "throttled", "too many requests a second; wait, and ask again"})
 	}
 	in, why := parseInteraction(s.p.Base, r.method, r.path, r.query)
@@ -356,8 +382,8 @@ func forbidden(in *interaction) *refusal {
 // judge reads a body, and holds what it asks for against the lists. It returns
 // the orders in it.
 func (s *session) judge(r *request, in *interaction, body []byte) ([]order, *refusal) {
-	s.f.judges <- struct{}{}
-	defer func() { <-s.f.judges }()
+	s.bounds.judges <- struct{}{}
+	defer func() { <-s.bounds.judges }()
 	var c content
 	undecidable := isOrder(in.typ) && in.undecidable()
 	switch {
@@ -425,7 +451,7 @@ func (s *session) spool(body io.Reader) ([]byte, error) {
 		if len(b) == cap(b) {
 			step := max(4096, min(len(b), s.p.Body-len(b)))
 			if !s.take(step) {
-				return nil, &refusal{503, "throttled", "too many large messages at once; try again later"}
+				return b, &refusal{503, "throttled", "too many large messages at once; try again later"}
 			}
 			b = append(make([]byte, 0, cap(b)+step), b...)
 		}
@@ -576,7 +602,7 @@ func (f *Front) unclaim(key front.OrderKey, reserved int) {
 	f.mu.Lock()
 	delete(f.held, key)
 	f.mu.Unlock()
-	f.budget.give(reserved)
+	f.others.budget.give(reserved)
 }
 
 // still returns what says why a held request may not be sent any more.
@@ -603,9 +629,9 @@ func (s *session) still(r *request, body []byte) func() string {
 		in, _ := parseInteraction(p.Base, r.method, r.path, r.query)
 		all := []interaction{in}
 		if in.word == "batch" {
-			f.judges <- struct{}{}
+			f.others.judges <- struct{}{}
 			c, why := readContent(r.get("Content-Type"), body, p.Base)
-			<-f.judges
+			<-f.others.judges
 			if why != "" {
 				return why
 			}

@@ -78,6 +78,7 @@ type ward struct {
 	state  string           // folder
 
 	mu      sync.Mutex
+	held    func() error // in the way of each record; nil: nothing
 	events  []event.Event
 	asked   []gate.Ask
 	arrived []arrival
@@ -87,6 +88,13 @@ type ward struct {
 
 // An arrival is a request that reached the device.
 type arrival struct{ line, body string }
+
+// hold puts something in the way of each record.
+func (w *ward) hold(held func() error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.held = held
+}
 
 func (w *ward) saw() []arrival {
 	w.mu.Lock()
@@ -149,6 +157,14 @@ func (w *ward) start(t testing.TB, config, forward string) {
 		t.Fatal(err)
 	}
 	g := gate.New(gate.Config{Now: time.Now, Page: "https://guard.icu:8443/", Record: func(e *event.Event) error {
+		w.mu.Lock()
+		held := w.held
+		w.mu.Unlock()
+		if held != nil {
+			if err := held(); err != nil {
+				return err
+			}
+		}
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		w.events = append(w.events, *e)
@@ -475,7 +491,7 @@ func TestBody(t *testing.T) {
 	}
 	w.stop()
 	<-w.end
-	if w.front.budget.used != 0 {
-		t.Errorf("%d bytes are still counted", w.front.budget.used)
+	if w.front.others.budget.used != 0 {
+		t.Errorf("%d bytes are still counted", w.front.others.budget.used)
 	}
 }

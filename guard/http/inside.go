@@ -11,10 +11,10 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/http/httputil"
 	"os"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/myelin-health/myelin/guard/front"
@@ -29,6 +29,8 @@ type inside struct {
 	env     *front.Env
 	answer  time.Duration
 	resting chan error // what a reader between answers found; nil when none reads
+
+	sending atomic.Bool // the message is still under way: its answer may take as long as it does
 }
 
 func dial(ctx context.Context, env *front.Env, p *Policy) (*inside, error) {
@@ -43,12 +45,17 @@ func dial(ctx context.Context, env *front.Env, p *Policy) (*inside, error) {
 
 // Read reads under the deadline of an answer's next piece. Between answers it waits.
 func (in *inside) Read(b []byte) (int, error) {
-	if in.resting == nil {
-		if err := in.SetReadDeadline(in.env.Now().Add(in.answer)); err != nil {
-			return 0, err
+	for {
+		if in.resting == nil {
+			if err := in.SetReadDeadline(in.env.Now().Add(in.answer)); err != nil {
+				return 0, err
+			}
+		}
+		n, err := in.Conn.Read(b)
+		if n > 0 || !errors.Is(err, os.ErrDeadlineExceeded) || !in.sending.Load() {
+			return n, err
 		}
 	}
-	return in.Conn.Read(b)
 }
 
 // rest waits for the other side to end the connection between answers, so that
@@ -207,6 +214,12 @@ func (r *relay) rest() error {
 func (r *relay) run() error {
 	for {
 		raw, err := readRaw(r.in.br)
+		var h answerHead
+		ok := false
+		if err == nil {
+			h, ok = parseAnswer(raw)
+			r.status = h.status
+		}
 		if len(raw) > 0 {
 			if err := r.write(raw); err != nil {
 				return err
@@ -218,8 +231,6 @@ func (r *relay) run() error {
 			}
 			return nil // it was passed on as far as it came; there is no more
 		}
-		h, ok := parseAnswer(raw)
-		r.status = h.status
 		switch {
 		case !ok, h.status == http.StatusSwitchingProtocols:
 			return r.rest()
@@ -372,19 +383,4 @@ func (in *inside) status() (int, error) {
 			return h.status, nil
 		}
 	}
-}
-
-// chunkedTo writes a body of unknown length.
-func chunkedTo(w io.Writer, parts ...io.Reader) error {
-	cw := httputil.NewChunkedWriter(w)
-	for _, p := range parts {
-		if _, err := io.Copy(cw, p); err != nil {
-			return err
-		}
-	}
-	if err := cw.Close(); err != nil {
-		return err
-	}
-	_, err := io.WriteString(w, "\r\n")
-	return err
 }

@@ -240,8 +240,8 @@ func TestHold(t *testing.T) {
 	}
 	w.stop()
 	<-w.end
-	if w.front.budget.used != 0 || len(w.front.held) != 0 {
-		t.Errorf("%d bytes and %d orders are still kept", w.front.budget.used, len(w.front.held))
+	if w.front.others.budget.used != 0 || len(w.front.held) != 0 {
+		t.Errorf("%d bytes and %d orders are still kept", w.front.others.budget.used, len(w.front.held))
 	}
 	held.Release(context.Background(), &gate.Answer{Verdict: device.Allow, Pass: true})
 	if len(w.saw()) != 1 {

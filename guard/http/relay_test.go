@@ -239,9 +239,9 @@ func TestMemory(t *testing.T) {
 func (w *ward) budget(want int) {
 	w.t.Helper()
 	for range 1000 {
-		w.front.budget.mu.Lock()
-		used := w.front.budget.used
-		w.front.budget.mu.Unlock()
+		w.front.others.budget.mu.Lock()
+		used := w.front.others.budget.used
+		w.front.others.budget.mu.Unlock()
 		if used == want {
 			return
 		}

@@ -10,9 +10,11 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
 	"strings"
 	"sync"
 
+	"github.com/myelin-health/myelin/guard/front"
 	"github.com/myelin-health/myelin/guard/gate"
 )
 
@@ -23,7 +25,7 @@ func (s *session) report(r *request) bool {
 	in, why := parseInteraction(s.p.Base, r.method, r.path, r.query)
 	s.learn(&in)
 	writes := r.method == "POST" || r.method == "PUT" || r.method == "PATCH"
-	listed := why == "" && (in.word == "batch" || s.p.allows(s.client, &in))
+	listed := why == "" && (in.word == "batch" || s.allows(&in))
 	if !writes || in.word == "search" {
 		if why == "" {
 			why = "no rule allows it to this device"
@@ -31,7 +33,7 @@ func (s *session) report(r *request) bool {
 		if !listed && s.refused(&in, why) {
 			return s.lastly(forbidden(&in))
 		}
-		if s.f.limited(s.client, s.who) && s.refused(&in, "too many requests a second of this device") {
+		if s.limited() && s.refused(&in, "too many requests a second of this device") {
 			return s.lastly(&refusal{429, "throttled", "too many requests a second; wait, and ask again"})
 		}
 		listed = true
@@ -52,33 +54,43 @@ func (s *session) report(r *request) bool {
 		return false
 	case no.status == 413 || no.status == 503:
 		s.always(&in, "a message of the device was too large to be understood")
-		return s.stream(r, body, rest)
+		return s.stream(r, body, rest, nil)
 	default: // it cannot be read, and goes on as it is
 		s.always(&in, no.why)
-		s.pass()
-		return false
+		return s.stream(r, body, rest, no)
 	}
-	if writes && in.word != "search" {
+	again := !r.closes
+	if err := s.connect(); err != nil {
+		return s.answer(s.unreachable(err, false), again)
+	}
+	stop := s.inside.closeAfter(s.ctx)
+	defer stop()
+	sent := s.inside.send(r.head(s.p.insideHost(), int64(len(body)), unpacked...), body)
+	s.f.env.Metrics.Bytes(s.p.Name, false, len(body))
+	if writes && in.word != "search" { // it has gone on already: whoever judges may have much to do
 		listed = s.listed(r, &in, body, listed)
 	}
-	return s.told(r, body, listed)
+	return s.told(r, sent, listed)
 }
+
+// allows reports whether the lists have it for this device.
+func (s *session) allows(in *interaction) bool { return !s.stranger && s.p.allows(s.client, in) }
 
 // listed reports whether what a device writes is on the list, entry by entry.
 func (s *session) listed(r *request, in *interaction, body []byte, listed bool) bool {
 	reason := "no rule allows it to this device"
 	if in.word == "batch" {
-		s.f.judges <- struct{}{}
+		s.bounds.judges <- struct{}{}
 		c, why := readContent(r.get("Content-Type"), body, s.p.Base)
-		<-s.f.judges
+		<-s.bounds.judges
 		if listed = why == "" && c.bundle != ""; listed {
 			in.word, in.sure = c.bundle, true
 			s.learn(in)
-			listed = s.p.allows(s.client, in)
+			listed = s.allows(in)
 			for i := range c.entries {
 				e := &c.entries[i].interaction
 				s.learn(e)
-				listed = listed && s.p.allows(s.client, e)
+				listed = listed && s.allows(e)
 			}
 		} else if why != "" {
 			reason = why
@@ -90,17 +102,10 @@ func (s *session) listed(r *request, in *interaction, body []byte, listed bool) 
 	return listed || s.p.Mode != 0
 }
 
-// told forwards what the device sent, and hands it the answer: whole, bounded,
-// and judged where there are orders in it.
-func (s *session) told(r *request, body []byte, listed bool) bool {
+// told hands the device the answer to what it sent: whole, bounded, and judged
+// where there are orders in it.
+func (s *session) told(r *request, sent error, listed bool) bool {
 	again := !r.closes
-	if err := s.connect(); err != nil {
-		return s.answer(s.unreachable(err, false), again)
-	}
-	stop := s.inside.closeAfter(s.ctx)
-	defer stop()
-	sent := s.inside.send(r.head(s.p.insideHost(), int64(len(body)), unpacked...), body)
-	s.f.env.Metrics.Bytes(s.p.Name, false, len(body))
 	if !listed {
 		defer s.leave()
 		return s.statusAlone(sent, again)
@@ -179,9 +184,9 @@ func (s *session) judgeAnswer(r *request, rel *relay, buf *bounded) ([]byte, *re
 		if e := h.get("Content-Encoding"); e != "" && !strings.EqualFold(e, "identity") {
 			return nil, &refusal{502, "not-supported", "the answer is packed and cannot be judged"}
 		}
-		s.f.judges <- struct{}{}
+		s.bounds.judges <- struct{}{}
 		c, why := readContent(h.get("Content-Type"), h.body, s.p.Base)
-		<-s.f.judges
+		<-s.bounds.judges
 		if why != "" {
 			orders = []order{{undecided: why}}
 		} else {
@@ -215,8 +220,10 @@ func (s *session) statusLine(status int, again bool) bool {
 	return err == nil && again
 }
 
-// stream forwards a message of the device that is too large to be taken in.
-func (s *session) stream(r *request, begun []byte, rest io.Reader) bool {
+// stream forwards a message of the device as it comes, since it is too large to be
+// taken in, or cannot be read any further (no). Begun is what was read of its body.
+// What of it is cut is never completed. The device is told the status alone.
+func (s *session) stream(r *request, begun []byte, rest io.Reader, no *refusal) bool {
 	s.leave()
 	if err := s.connect(); err != nil {
 		return s.lastly(s.unreachable(err, false))
@@ -224,50 +231,86 @@ func (s *session) stream(r *request, begun []byte, rest io.Reader) bool {
 	defer s.leave()
 	stop := s.inside.closeAfter(s.ctx)
 	defer stop()
-	w := sender{s.inside}
-	_, err := w.Write(r.head(s.p.insideHost(), r.length, unpacked...))
-	if err == nil && r.length >= 0 {
-		_, err = io.Copy(w, io.MultiReader(bytes.NewReader(begun), rest))
-	} else if err == nil {
-		err = chunkedTo(w, bytes.NewReader(begun), rest)
+	w := &sender{s: s}
+	w.Write(r.head(s.p.insideHost(), r.length, unpacked...))
+	if c, ok := rest.(*chunked); ok && len(begun)+int(c.left) > 0 { // the chunks so far are one, up to the end of the last
+		fmt.Fprintf(w, "%x\r\n", uint64(len(begun))+c.left)
 	}
-	if err != nil { // cut: it is never completed
-		return false
+	w.Write(begun)
+	w.Write(s.src.raw) // lines that were read, and are not understood
+	if no == nil {
+		s.src.tee = w
+		_, err := io.Copy(io.Discard, rest)
+		s.src.tee = nil
+		switch {
+		case w.err != nil: // the other side may have answered before it had read all
+			return s.statusAlone(w.err, false)
+		case err == nil:
+			s.c.End()
+			return s.statusAlone(nil, !r.closes)
+		case !errors.As(err, &no):
+			s.always(nil, "a message of the device was cut")
+			return false
+		}
+		s.always(nil, no.why)
 	}
-	s.c.End()
-	return s.statusAlone(nil, !r.closes)
+	s.flow(w)
+	return false
 }
 
-type sender struct{ in *inside }
+// A sender writes to the other side, until that fails.
+type sender struct {
+	s   *session
+	err error
+}
 
-func (w sender) Write(b []byte) (int, error) { return len(b), w.in.send(b) }
-
-// pass forwards what the device sends as it is, because it cannot be read, until
-// the device or the other side ends it. The device is told the status alone.
-func (s *session) pass() {
-	s.leave()
-	if s.src.most == 0 {
-		s.f.env.Log.Error("a message of the device could neither be read nor kept to be passed on", "front", s.p.Name)
-		return
+func (w *sender) Write(b []byte) (int, error) {
+	if w.err == nil {
+		w.err = w.s.inside.send(b)
+		w.s.f.env.Metrics.Bytes(w.s.p.Name, false, len(b))
 	}
-	raw := s.src.raw
-	s.src.raw, s.src.most = nil, 0
+	return len(b), w.err
+}
+
+// pass forwards what the device sends as it is, because not even its head can be
+// read. No other request can follow on the connection.
+func (s *session) pass() bool {
+	s.leave()
 	if err := s.connect(); err != nil {
-		s.lastly(s.unreachable(err, false))
-		return
+		return s.lastly(s.unreachable(err, false))
 	}
 	defer s.leave()
 	stop := s.inside.closeAfter(s.ctx)
 	defer stop()
-	w := sender{s.inside}
-	if _, err := w.Write(raw); err != nil {
-		return
-	}
+	w := &sender{s: s}
+	w.Write(s.src.raw)
+	s.flow(w)
+	return false
+}
+
+// flow forwards all that the device still sends, until the device or the other side
+// ends it, and tells the device the status of the first answer alone.
+func (s *session) flow(w *sender) {
+	in := s.inside
+	s.c.End()
+	s.c.Begin() // it has the time of a message from here on
+	in.sending.Store(true)
 	var copying sync.WaitGroup
-	copying.Go(func() { _, _ = io.Copy(w, s.src.br) })
+	copying.Go(func() {
+		defer in.sending.Store(false)
+		_, err := io.Copy(w, s.src.br)
+		switch {
+		case err == nil && !front.Cut(s.c):
+			if c, ok := in.Conn.(interface{ CloseWrite() error }); ok { // it has said all
+				c.CloseWrite()
+			}
+		case w.err == nil && !errors.Is(err, os.ErrDeadlineExceeded):
+			front.Reset(in.Conn) // cut, and never completed
+		}
+	})
 	s.statusAlone(nil, false)
 	_ = s.c.CloseWrite()
-	s.inside.Conn.Close()
+	_ = s.c.Conn.SetReadDeadline(s.f.env.Now().Add(s.p.Limits.Unfinished)) // unless it goes on
 	copying.Wait()
 }
 

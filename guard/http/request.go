@@ -57,50 +57,68 @@ func (e *refusal) Error() string { return e.why }
 // unclear is the refusal of what two programs could read in two ways.
 func unclear(why string) error { return &refusal{400, "structure", why} }
 
-// A source is where messages are read from. What it reads it remembers while
-// recording, so that what cannot be read can still be passed on.
+// A source is where messages are read from. What cannot be read in it can still
+// be passed on: the bytes of a head, and of the lines between chunks, are kept until
+// they are understood.
 type source struct {
 	br   *bufio.Reader
-	raw  []byte
-	most int // bytes to remember; 0: none
+	text bool      // lines have no control characters: what is no text at all is told from a line that is late
+	keep bool      // lines are kept
+	raw  []byte    // those that are, which lines bound
+	tee  io.Writer // where all that is read goes instead; nil: nowhere
 }
 
 // line reads a line with its CRLF, without it.
 func (s *source) line(most int) (string, error) {
-	var b []byte
+	b, err := s.scan(most)
+	switch {
+	case s.tee != nil:
+		if _, failed := s.tee.Write(b); failed != nil {
+			return "", failed
+		}
+	case s.keep:
+		s.raw = append(s.raw, b...)
+	}
+	if err != nil {
+		return "", err
+	}
+	return string(b[:len(b)-2]), nil
+}
+
+// scan reads the bytes of a line, or those up to where it is none.
+func (s *source) scan(most int) (b []byte, err error) {
 	for {
 		c, err := s.br.ReadByte()
 		if err != nil {
-			return "", cut(err)
-		}
-		s.remember([]byte{c})
-		switch {
-		case c == '\n':
-			if len(b) == 0 || b[len(b)-1] != '\r' {
-				return "", unclear("a line ends with LF alone")
-			}
-			return string(b[:len(b)-1]), nil
-		case len(b) > 0 && b[len(b)-1] == '\r':
-			return "", unclear("a CR stands alone in a line")
-		case len(b) >= most && c != '\r':
-			return "", &refusal{431, "too-long", "a line of the head is too long"}
+			return b, cut(err)
 		}
 		b = append(b, c)
+		before := b[:len(b)-1]
+		ends := len(before) > 0 && before[len(before)-1] == '\r'
+		switch {
+		case c == '\n' && !ends:
+			return b, unclear("a line ends with LF alone")
+		case c == '\n':
+			return b, nil
+		case ends:
+			return b, unclear("a CR stands alone in a line")
+		case len(before) >= most && c != '\r':
+			return b, &refusal{431, "too-long", "a line of the head is too long"}
+		case s.text && (c < ' ' && c != '\t' && c != '\r' || c == 0x7f):
+			return b, unclear("a line has a control character")
+		}
 	}
 }
 
+// Read reads what is in no line.
 func (s *source) Read(p []byte) (int, error) {
 	n, err := s.br.Read(p)
-	s.remember(p[:n])
-	return n, err
-}
-
-func (s *source) remember(b []byte) {
-	if len(s.raw)+len(b) > s.most {
-		s.most = 0 // a part would be worse than nothing
-		return
+	if s.tee != nil {
+		if _, failed := s.tee.Write(p[:n]); failed != nil {
+			return n, failed
+		}
 	}
-	s.raw = append(s.raw, b...)
+	return n, err
 }
 
 func cut(err error) error {
@@ -376,6 +394,7 @@ func (c *chunked) Read(b []byte) (int, error) {
 			return 0, unclear("a chunk's size is no plain number, or has an extension")
 		}
 		c.begun = true
+		c.s.raw = nil // it stands in left
 		if c.left == 0 {
 			if line, err := c.s.line(maxHead); err != nil {
 				return 0, chunkError(err)

@@ -62,24 +62,9 @@ func (p *pipe) run(ctx context.Context, begun []byte) {
 // abort cuts both connections.
 func (p *pipe) abort() {
 	p.aborted.Do(func() {
-		reset(p.near)
-		reset(p.far)
+		front.Reset(p.near)
+		front.Reset(p.far)
 	})
-}
-
-// reset cuts a connection. TLS would first say goodbye, and TCP would end it as usual.
-func reset(c net.Conn) {
-	for {
-		below, ok := c.(interface{ NetConn() net.Conn })
-		if !ok {
-			break
-		}
-		c = below.NetConn()
-	}
-	if t, ok := c.(*net.TCPConn); ok {
-		_ = t.SetLinger(0)
-	}
-	c.Close()
 }
 
 var errVolume = errors.New("more than the device may send there in a day")

@@ -171,7 +171,7 @@ func (f *Front) handle(ctx context.Context, c *front.Conn) {
 	other, err := p.Dial(ctx)
 	if err != nil {
 		f.env.Log.Warn("cannot be reached", "front", p.Name, "err", err)
-		reset(c.Conn)
+		front.Reset(c.Conn)
 		return
 	}
 	w := &pipe{env: f.env, front: p.Name, idle: p.Limits.Idle, server: p.Server, near: c.Conn, far: other, rate: p.Rate}
