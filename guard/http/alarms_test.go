@@ -223,6 +223,12 @@ limits: {connections: 2, per-peer: 1, rate: 1, drain: 10s}`, 1), h.addr)
 				if _, err := io.ReadFull(c, got); err != nil || string(got) != "HTTP/1.1 201" {
 					t.Fatalf("the device is told %q, %v", got, err)
 				}
+				if at == "others took all" && name == "listed" { // nor do they keep its answer from it
+					rest := make([]byte, len(" Created\r\nContent-Length: 6\r\n\r\nsecret"))
+					if _, err := io.ReadFull(c, rest); err != nil || !strings.HasSuffix(string(rest), "secret") {
+						t.Errorf("the device is told %q, %v", rest, err)
+					}
+				}
 				<-said
 				arrived, told := says.arrived, h.heard()
 				switch {
