@@ -38,11 +38,25 @@ func section(src string, keys []string) (*strictyaml.Reader, *strictyaml.Section
 // A record has what was recorded, and the clock.
 type record struct {
 	mu     sync.Mutex
+	held   func() // in the way of each record; nil: nothing
 	events []event.Event
 	now    time.Time // zero: the machine's
 }
 
+// hold puts something in the way of each record.
+func (r *record) hold(held func()) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.held = held
+}
+
 func (r *record) add(e *event.Event) error {
+	r.mu.Lock()
+	held := r.held
+	r.mu.Unlock()
+	if held != nil {
+		held()
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.events = append(r.events, *e)
