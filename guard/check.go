@@ -15,6 +15,7 @@ import (
 	"github.com/myelin-health/myelin/device"
 	"github.com/myelin-health/myelin/guard/envelope"
 	"github.com/myelin-health/myelin/guard/front"
+	"github.com/myelin-health/myelin/guard/tcp"
 )
 
 // A Standing is what would be done with the commands for a device.
@@ -69,6 +70,11 @@ func (c *Configuration) Risks() (risks []Risk) {
 		case s.Server && o.TLS.ClientAuth != tls.RequireAndVerifyClientCert:
 			add(s.Position, "front %s asks those who call it for no certificate: whoever reaches it is let in as nobody", s.Name)
 		}
+		if !s.Server {
+			for _, text := range inTheWay(p) {
+				add(s.Position, "front %s %s", s.Name, text)
+			}
+		}
 		if s.Mode == front.Observe {
 			add(s.Position, "front %s only observes: its lists refuse nothing", s.Name)
 		}
@@ -119,6 +125,26 @@ func (c *Configuration) Risks() (risks []Risk) {
 	}
 	slices.SortStableFunc(risks, func(a, b Risk) int { return a.Line - b.Line })
 	return risks
+}
+
+// inTheWay says what of a front that protects a client may be in the way of an alarm.
+func inTheWay(p front.Policy) (texts []string) {
+	s := p.Common()
+	if len(s.From) == 0 {
+		texts = append(texts, "has no from: whoever is on the device's network can take all of its places, and an alarm of the device finds none; say which addresses are the device's")
+	}
+	for _, n := range s.From {
+		if n.Addr().BitLen()-n.Bits() > 8 {
+			texts = append(texts, fmt.Sprintf("takes all of %s for the device's own addresses: whoever is there can take its places", n))
+		}
+	}
+	if t := s.Listen.TLS; t != nil && t.ClientAuth == tls.RequireAndVerifyClientCert {
+		texts = append(texts, "asks the device for a certificate: when that has expired, no alarm of it comes in")
+	}
+	if e, ok := p.(*tcp.EgressPolicy); ok && len(e.Peers) > 0 {
+		texts = append(texts, "refuses who is not in peers, and so a device whose address has changed")
+	}
+	return texts
 }
 
 func (c *Configuration) pageKey() string {

@@ -5,8 +5,10 @@ package guard
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"path/filepath"
 	"regexp"
@@ -16,7 +18,9 @@ import (
 	"github.com/myelin-health/myelin/device"
 	"github.com/myelin-health/myelin/event"
 	"github.com/myelin-health/myelin/guard/envelope"
+	"github.com/myelin-health/myelin/guard/front"
 	"github.com/myelin-health/myelin/guard/gate"
+	"github.com/myelin-health/myelin/guard/tcp"
 )
 
 const pumpEnvelope = `envelope: 1
@@ -344,6 +348,39 @@ func TestStandingsAndRisks(t *testing.T) {
 	} {
 		if !strings.Contains(text.String(), want) {
 			t.Errorf("lacks %q:\n%s", want, text.String())
+		}
+	}
+}
+
+// TestInTheWay: what may keep an alarm of a device that calls from coming through is
+// warned of, and nothing else.
+func TestInTheWay(t *testing.T) {
+	addresses := func(list ...string) (all []netip.Prefix) {
+		for _, a := range list {
+			all = append(all, netip.MustParsePrefix(a))
+		}
+		return all
+	}
+	asks := &tls.Config{ClientAuth: tls.RequireAndVerifyClientCert}
+	for _, test := range []struct {
+		p    front.Policy
+		want string
+	}{
+		{&tcp.Policy{Settings: front.Settings{Server: true}}, ""},
+		{&tcp.Policy{}, "has no from"},
+		{&tcp.Policy{Settings: front.Settings{From: addresses("10.20.3.10/32", "10.20.4.0/24", "2001:db8::7/128")}}, ""},
+		{&tcp.Policy{Settings: front.Settings{From: addresses("10.20.2.0/23")}}, "takes all of 10.20.2.0/23"},
+		{&tcp.Policy{Settings: front.Settings{From: addresses("10.20.3.10/32"), Listen: front.Side{TLS: asks}}}, "asks the device for a certificate"},
+		{&tcp.EgressPolicy{Settings: front.Settings{From: addresses("10.20.3.10/32")}, Peers: addresses("10.20.3.10/32")}, "refuses who is not in peers"},
+	} {
+		s := test.p.Common()
+		s.Name, s.Kind, s.Bypass, s.Listen.Address = "one", "egress", "call the ward at once", "10.20.3.2:1"
+		var text []string
+		for _, r := range (&Configuration{Fronts: []front.Policy{test.p}}).Risks() {
+			text = append(text, r.Text)
+		}
+		if test.want == "" && len(text) > 0 || test.want != "" && (len(text) != 1 || !strings.HasPrefix(text[0], "front one "+test.want)) {
+			t.Errorf("%q; want %q", text, test.want)
 		}
 	}
 }
