@@ -9,6 +9,7 @@ import (
 	"crypto/tls"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -229,6 +230,46 @@ func TestReload(t *testing.T) {
 	if f := r.g.Fronts(); len(f) != 1 || f[0].Settings.Name != "two" {
 		t.Errorf("fronts: %+v", f)
 	}
+}
+
+// A device that calls is listened to at the new place while the old one, with a message of
+// it under way, drains.
+func TestReloadCalls(t *testing.T) {
+	file := ward(t)
+	others, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer others.Close()
+	first, second := freeAddress(t), freeAddress(t)
+	b, _ := os.ReadFile(file)
+	write(t, file, string(b)+fmt.Sprintf("  - {name: out, kind: hl7, device: pump-3, protects: client, listen: %q, forward: {address: %q, clear: a test}, bypass: call the ward at once}\n", first, others.Addr()))
+	r := run(t, file)
+	dial := func(address string) (c, o net.Conn) {
+		t.Helper()
+		until(t, "nothing listens", func() bool { c, err = net.Dial("tcp", address); return err == nil })
+		t.Cleanup(func() { c.Close() })
+		if o, err = others.Accept(); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { o.Close() })
+		return c, o
+	}
+	says := func(c, o net.Conn, what string) {
+		t.Helper()
+		io.WriteString(c, what)
+		got := make([]byte, len(what))
+		if _, err := io.ReadFull(o, got); err != nil || string(got) != what {
+			t.Fatalf("%q came, %v", got, err)
+		}
+	}
+	c, o := dial(first)
+	says(c, o, "\x0bMSH|^~") // it is not whole
+	edit(t, file, first, second)
+	r.changed()
+	d, p := dial(second)
+	says(d, p, "\x0bMSH|^~")
+	says(c, o, "\\&|\x1c\r")
 }
 
 // What is wrong, taken or cannot be recorded is refused whole, and the old goes on.
