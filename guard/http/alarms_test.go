@@ -4,6 +4,7 @@
 package http
 
 import (
+	"bufio"
 	"bytes"
 	"errors"
 	"fmt"
@@ -301,4 +302,30 @@ func TestCutReport(t *testing.T) {
 		in.Close()
 		ln.Close()
 	}
+}
+
+// FuzzUnreadable: whatever a device says that is no head of a request arrives byte for
+// byte, and the device is told so.
+func FuzzUnreadable(f *testing.F) {
+	for _, s := range []string{"ALARM", "POST /a HTTP/1.1\n\n", "POST /a HTTP/1.1\r\nHost: x\r\nA: b\r\n c\r\n\r\nalarm", "\x00", "GET / HTTP/1.0\r\n\r\n", "POST /a HTTP/1.1\r\nContent-Le"} {
+		f.Add([]byte(s))
+	}
+	h := newHearer(f)
+	w := &ward{t: f}
+	w.start(f, strings.Replace(clientSide, "base:", "limits: {rate: 1000000}\nbase:", 1), h.addr)
+	f.Fuzz(func(t *testing.T, b []byte) {
+		_, err := readRequest(&source{br: bufio.NewReader(bytes.NewReader(b)), text: true})
+		if err == nil || len(b) == 0 || bytes.Contains(b, []byte(theEnd)) || bytes.HasPrefix(b, []byte("GET /fhir/Observation/1 ")) {
+			return
+		}
+		before := len(h.heard())
+		w.t = t
+		got := w.plain(string(b))
+		if told := h.heard(); len(told) != before+1 || told[before] != string(b) {
+			t.Fatalf("%q arrived as %q", b, told[before:])
+		}
+		if !strings.HasPrefix(got, "HTTP/1.1 201") || strings.Contains(got, "secret") {
+			t.Fatalf("the device is told %q", got)
+		}
+	})
 }
