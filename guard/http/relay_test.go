@@ -404,8 +404,12 @@ func TestReports(t *testing.T) {
 		}
 		mu.Unlock()
 	}
-	if r := w.refusals(); !strings.Contains(r, "create : no rule allows it to this device; it was forwarded, and the device is told the status alone, 0") {
-		t.Errorf("recorded:\n%s", r)
+	w.stop()
+	<-w.end
+	for ends := time.Now().Add(10 * time.Second); !strings.Contains(w.refusals(), "create : no rule allows it to this device; it was forwarded, and the device is told the status alone, 0"); time.Sleep(time.Millisecond) {
+		if time.Now().After(ends) { // it is recorded behind what passed
+			t.Fatalf("recorded:\n%s", w.refusals())
+		}
 	}
 }
 
