@@ -183,3 +183,13 @@ bounds: {pdu-bytes: 4096, object-bytes: 1000, associations: 1, per-ae: 1}`
 		}
 	}
 }
+
+// settled waits for what is recorded behind what passed, for a while.
+func settled(is func() bool) bool {
+	for ends := time.Now().Add(10 * time.Second); time.Now().Before(ends); time.Sleep(time.Millisecond) {
+		if is() {
+			return true
+		}
+	}
+	return false
+}

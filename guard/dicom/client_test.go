@@ -240,8 +240,11 @@ func TestObserved(t *testing.T) {
 	}
 	p.c.Close()
 	<-s.ended
-	if r := g.refusals(); !slices.Contains(r, "A-ASSOCIATE ADAPACS: no list has the calling AE title") || !slices.Contains(r, "C-MOVE XFER1: no list has the operation") {
-		t.Errorf("%q", r)
+	if !settled(func() bool {
+		r := g.refusals()
+		return slices.Contains(r, "A-ASSOCIATE ADAPACS: no list has the calling AE title") && slices.Contains(r, "C-MOVE XFER1: no list has the operation")
+	}) {
+		t.Errorf("%q", g.refusals())
 	}
 	uses, _ := g.env.Learned.Uses()
 	want := [7]string{"EVIL", "ADAPACS", "C-MOVE", studyMove, "XFER1", implicitLE}

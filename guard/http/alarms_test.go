@@ -329,3 +329,13 @@ func FuzzUnreadable(f *testing.F) {
 		}
 	})
 }
+
+// settled waits for what is recorded behind what passed, for a while.
+func settled(is func() bool) bool {
+	for ends := time.Now().Add(10 * time.Second); time.Now().Before(ends); time.Sleep(time.Millisecond) {
+		if is() {
+			return true
+		}
+	}
+	return false
+}

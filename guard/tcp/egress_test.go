@@ -329,7 +329,7 @@ func TestEgressObserves(t *testing.T) {
 		t.Fatal(status)
 	}
 	(<-conns).Close()
-	if !strings.Contains(w.String(), "it is on no list of what this device may open, 0\n") {
+	if !settled(func() bool { return strings.Contains(w.String(), "it is on no list of what this device may open, 0\n") }) {
 		t.Errorf("recorded:\n%s", w)
 	}
 }

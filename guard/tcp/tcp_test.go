@@ -295,8 +295,8 @@ func TestWhoMayConnect(t *testing.T) {
 
 	l = newLab(t, "peers: 10.0.0.0/8\nmode: observe\n")
 	l.pair()
-	if got := l.String(); got != "connect []: its address is of no peer that is listed, 0\n" {
-		t.Errorf("recorded %q", got)
+	if !settled(func() bool { return l.String() == "connect []: its address is of no peer that is listed, 0\n" }) {
+		t.Errorf("recorded %q", l)
 	}
 	rows, _ := l.front.env.Learned.Uses()
 	if len(rows) != 1 || rows[0].Fields != [7]string{"connect", "modem.example", "127.0.0.1"} {
