@@ -74,7 +74,7 @@ var rooms = []room{
 	{"guard/envelope", []string{"device", "internal/flock", "internal/strictyaml"}, []string{"github.com/goccy/go-yaml"}},
 	{"guard/gate", []string{"device", "event", "guard/envelope", "link/cwt"}, nil},
 	{"guard/front", []string{"device", "event", "guard/envelope", "guard/gate", "internal/journal", "internal/strictyaml"}, []string{"github.com/goccy/go-yaml", "github.com/prometheus/client_golang", "golang.org/x/time"}},
-	{"guard/hl7", []string{"device", "event", "wire", "guard/envelope", "guard/front", "guard/gate", "proto/hl7", "internal/journal", "internal/lazyregexp", "internal/strictyaml"}, []string{"github.com/goccy/go-yaml", "golang.org/x/time"}},
+	{"guard/hl7", []string{"device", "event", "wire", "guard/envelope", "guard/front", "guard/gate", "proto/hl7", "internal/lazyregexp", "internal/strictyaml"}, []string{"github.com/goccy/go-yaml", "golang.org/x/time"}},
 	{"guard/http", []string{"device", "event", "guard/envelope", "guard/front", "guard/gate", "internal/lazyregexp", "internal/strictyaml", "proto/fhir"}, []string{"github.com/goccy/go-yaml", "golang.org/x/time"}},
 	{"guard/tcp", []string{"device", "event", "guard/front", "internal/lazyregexp", "internal/strictyaml"}, []string{"github.com/goccy/go-yaml", "golang.org/x/time"}},
 	{"guard/dicom", []string{"device", "guard/front", "internal/lazyregexp", "internal/strictyaml", "proto/dicom", "wire"}, []string{"github.com/goccy/go-yaml", "golang.org/x/time"}},

@@ -79,11 +79,7 @@ func (e *Env) Serving() bool { return e.serving.Load() }
 // looked: loudly, in the log, as an event, and for as long as the front runs on the page and in
 // its health.
 func (e *Env) Troubled(s *Settings, why string) {
-	all := why
-	if before := e.Trouble(); before != "" {
-		all = before + "; " + why
-	}
-	e.trouble.Store(&all)
+	e.trouble.Store(&why)
 	e.Log.Error("a person is needed", "front", s.Name, "why", why)
 	e.Gate.Notice(envelope.Notice{Device: s.Device, Text: "front " + s.Name + ": " + why})
 }

@@ -119,13 +119,11 @@ func (f *Front) Run(ctx context.Context) (err error) {
 	f.ending, end = context.WithCancel(context.Background())
 	defer end()
 
-	counted, kept := make(chan struct{}), f.keepMeters(p)
+	counted := make(chan struct{})
 	go func() {
 		defer close(counted)
-		defer kept.close()
 		for r := range f.reports {
 			f.report(r.device, &r.report)
-			kept.keep(f, &r)
 		}
 	}()
 	handle := f.serve
