@@ -40,6 +40,7 @@ type account struct {
 	Doses []dose    `json:"doses,omitempty"`
 	Open  []*entry  `json:"open,omitempty"` // in flight or in doubt, oldest first
 	Last  []latest  `json:"last,omitempty"`
+	Meter meter     `json:"meter,omitzero"`
 	Waits []waits   `json:"waits,omitempty"` // for a person at the device, oldest first
 	Turn  int       `json:"turn"`            // how often Sure was replaced
 
@@ -47,6 +48,7 @@ type account struct {
 	Reported  int64  `json:"reported,omitempty"` // the same by the machine's clock
 	Record    uint64 `json:"record,omitempty"`   // of the device's history
 	Lost      string `json:"lost,omitempty"`     // what could not be counted
+	unread    string // why the device's counter cannot be, or ""
 
 	curve curve // for judging, so that nothing is allocated
 }
@@ -65,6 +67,7 @@ type dose struct {
 	To   moment      `json:"t"`
 	Lo   int64       `json:"lo,omitempty"`
 	Hi   int64       `json:"hi,omitempty"`
+	Seen seen        `json:"s,omitzero"` // of it, by the device's counter
 }
 
 // latest is when a verb was last asked for, and when a stop by it ends.

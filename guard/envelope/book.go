@@ -109,6 +109,7 @@ type record struct {
 	Lo     int64  `json:"lo,omitempty"`
 	Hi     int64  `json:"hi,omitempty"`
 	Final  bool   `json:"final,omitempty"`
+	Meter  *meter `json:"meter,omitempty"`
 	Record uint64 `json:"record,omitempty"`
 	Wall   int64  `json:"wall,omitempty"`
 
@@ -131,6 +132,7 @@ const (
 	opSettle   = "settle"
 	opSays     = "says"
 	opGave     = "gave"
+	opMeter    = "meter"
 	opLost     = "lost"
 	opDied     = "died"
 	opShift    = "shift"
@@ -401,6 +403,24 @@ func (a *account) apply(r *record) error {
 			a.Record = max(a.Record, r.Record)
 		}
 		a.Reported = r.Wall
+	case opMeter:
+		if r.Lo < 0 || r.Hi > maxAmount || r.Lo > r.Hi || r.Meter == nil || !r.Meter.sane() {
+			return errRecord
+		}
+		if err := a.adopt(r.Unit); err != nil {
+			return err
+		}
+		switch {
+		case r.From == nil: // the first
+			a.Meter = *r.Meter
+		case r.From.Least > r.At.Least || r.From.Most > r.At.Most:
+			return errRecord
+		default:
+			a.metered(r)
+		}
+		if r.Wall != 0 {
+			a.Reported = r.Wall
+		}
 	case opLost:
 		var lost *entry
 		if r.Shape != nil {
@@ -478,7 +498,9 @@ func (a *account) sane() bool {
 	for _, d := range a.Doses {
 		moments(d.From, d.To)
 		amounts(d.Lo, d.Hi)
+		amounts(d.Seen.Lo, d.Seen.Hi)
 	}
+	ok = ok && a.Meter.sane()
 	for _, l := range a.Last {
 		moments(l.At, l.Until)
 	}
@@ -785,6 +807,7 @@ func (r *Reservation) end(op string) {
 type Report struct {
 	Rate   device.Quantity // running now, "0 mL/h" for none; zero when it does not say
 	Amount device.Quantity // given as a bolus since the last report; zero when it does not say
+	Total  device.Quantity // by its own counter of all that it ever gave, until somebody clears that; zero when it does not say
 	State  string          // of the therapy; the gate's business
 	Time   time.Time       // by the device's clock; never used to count
 
@@ -818,6 +841,7 @@ func (b *Book) Report(name string, e *Envelope, r *Report) error {
 	if a == nil {
 		return fmt.Errorf("%w: %s", ErrNotCounted, reasonRoom)
 	}
+	again := b.clock.Reading.Wall >= a.Reported && time.Duration(b.clock.Reading.Wall-a.Reported) < sameAgain
 	v := record{Device: name, At: now, Wall: b.clock.Reading.Wall, ID: r.Reservation, Final: r.Final, Record: r.Record}
 	basis := device.Basis{Weight: r.Weight, Concentration: r.Concentration}
 	sums := e != nil && e.Unit != device.NoUnit
@@ -839,7 +863,7 @@ func (b *Book) Report(name string, e *Envelope, r *Report) error {
 				return b.lose(&v, why)
 			}
 		}
-		b.says(a, &v)
+		b.says(a, &v, again)
 	}
 	if r.Amount.Unit != device.NoUnit && sums {
 		var why string
@@ -849,14 +873,16 @@ func (b *Book) Report(name string, e *Envelope, r *Report) error {
 		v.Op = opGave
 		b.do(&v)
 	}
+	if r.Total.Unit != device.NoUnit && sums {
+		b.meter(a, e, &v, r, again)
+	}
 	b.signal()
 	return nil
 }
 
 // says takes a rate. One that is the same again is not written down each time.
-func (b *Book) says(a *account, v *record) {
+func (b *Book) says(a *account, v *record, again bool) {
 	a.advance(v.At)
-	again := time.Duration(v.Wall-a.Reported) < sameAgain && v.Wall >= a.Reported
 	before := len(a.Open)
 	doubts := map[uint64]Doubt{}
 	for _, e := range a.Open {

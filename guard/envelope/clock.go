@@ -159,7 +159,7 @@ func (l *Lapse) Pass(r Reading) {
 
 // shift moves all moments of an account.
 func (a *account) shift(s shift) {
-	for _, m := range []*moment{&a.Since, &a.Mark, &a.Confirmed} {
+	for _, m := range []*moment{&a.Since, &a.Mark, &a.Confirmed, &a.Meter.At, &a.Meter.Turned} {
 		s.of(m)
 	}
 	programs := []*program{&a.Sure, &a.Runs}

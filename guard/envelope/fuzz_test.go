@@ -104,7 +104,9 @@ func FuzzJournal(f *testing.F) {
 	w.give(e, device.SetBasalRate, "1 U/h", "")
 	w.give(e, device.DeliverBolus, "1 U", "")
 	w.Reserve(ward, e, ask(f, device.SetTemporaryBasal, "0.5 U/h", "30 min"))
-	w.Report(ward, e, &Report{Rate: quantity(f, "1 U/h")})
+	w.Report(ward, e, &Report{Rate: quantity(f, "1 U/h"), Total: quantity(f, "70 U")})
+	w.wait(time.Minute)
+	w.Report(ward, e, &Report{Total: quantity(f, "73.5 U")})
 	w.Book.Close()
 	whole, err := os.ReadFile(w.cfg.Path)
 	if err != nil {

@@ -4,6 +4,7 @@
 package envelope
 
 import (
+	"cmp"
 	"errors"
 	"time"
 
@@ -57,7 +58,7 @@ func (b *Book) View(name string, e *Envelope) View {
 		return v
 	}
 	a.advance(now)
-	v.RateKnown, v.NotCounted, v.Entries = a.Known, a.Lost, len(a.Past)+len(a.Doses)
+	v.RateKnown, v.NotCounted, v.Entries = a.Known, cmp.Or(a.Lost, a.unread), len(a.Past)+len(a.Doses)
 	if a.Reported != 0 {
 		v.Reported = time.Unix(0, a.Reported).UTC()
 	}

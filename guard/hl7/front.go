@@ -45,7 +45,7 @@ type Front struct {
 	rates   map[string]*rate.Limiter // by sender
 	gives   map[string]given         // by pump
 	numbers numbers
-	meters  map[string]*meter // by pump
+	orders  map[string]*ordered // by pump
 
 	heardOf   map[orderKey]bool // the reports in heardRing, of which heardNext is the oldest
 	heardRing []orderKey
@@ -79,7 +79,7 @@ func New(env *front.Env, p *Policy) *Front {
 	f := &Front{
 		env: env, changed: make(chan struct{}, 1), ask: env.Gate.Ask, report: env.Gate.Report,
 		delivering: make(chan struct{}, maxDelivering), reports: make(chan reported, maxReports), ending: context.Background(),
-		pending: map[pendingKey]*pending{}, queues: map[string]*list.List{}, rates: map[string]*rate.Limiter{}, gives: map[string]given{}, meters: map[string]*meter{}, heardOf: map[orderKey]bool{},
+		pending: map[pendingKey]*pending{}, queues: map[string]*list.List{}, rates: map[string]*rate.Limiter{}, gives: map[string]given{}, orders: map[string]*ordered{}, heardOf: map[orderKey]bool{},
 		listening: make(chan net.Addr, 1),
 	}
 	var last atomic.Uint64

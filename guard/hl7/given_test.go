@@ -88,57 +88,36 @@ func (f *Front) heardReport(t *testing.T, msg string) {
 	f.reportOf(f.policy.Load(), &m, &h, []byte(msg))
 }
 
-// TestTotals: of a total only what is beyond the rate is an amount, once.
+// TestTotals: a total goes to the book as it is, with the concentration that is known, and a report
+// that comes again does not.
 func TestTotals(t *testing.T) {
 	l := newListener(t)
-	minute := time.Minute
-	for _, test := range []struct {
-		name          string
-		after         time.Duration
-		control, flow string
-		total         string
-		want          string // "" is no amount, "-" no report at all
-	}{
-		{"the first only begins", 0, "1", "60", "100", ""},
-		{"what the rate gave", minute, "2", "60", "101", ""},
-		{"and a bolus at the keypad", minute, "3", "60", "107", "5.000000 mL"},
-		{"the same message again", time.Second, "3", "60", "107", "-"},
-		{"what was told is not told again", minute - time.Second, "4", "60", "108", ""},
-		{"an older one again, which is no reset", time.Second, "2", "60", "101", "-"},
-		{"after twenty minutes", 20*minute - time.Second, "5", "60", "129", "1.000000 mL"},
-		{"the rate went up: the higher counts already", minute, "6", "120", "131", ""},
-		{"the rate went down", minute, "7", "60", "133", ""},
-		{"less than the rate: it was late", minute, "8", "60", "133.6", ""},
-		{"and came after", minute, "9", "60", "135", ""},
-		{"much less than the rate: it stood", 10 * minute, "10", "60", "135", ""},
-		{"what it may catch up with is bounded", minute, "11", "60", "138", "1.500000 mL"},
-		{"its counters are cleared, and a bolus since", minute, "12", "60", "4", "3.000000 mL"},
-		{"cleared, and nothing since", minute, "13", "60", "0", ""},
-		{"without a total", minute, "14", "60", "", ""},
-		{"two minutes after the last total, and it was behind", minute, "15", "60", "3", "0.500000 mL"},
-		{"without a rate the last one holds", minute, "16", "", "5", "1.000000 mL"},
-		{"stopped, after a minute at most of it", minute, "17", "0", "6", ""},
-		{"stopped, and something is given", minute, "18", "0", "8", "2.000000 mL"},
-		{"the clock went back", -minute, "19", "0", "9", "1.000000 mL"},
-		{"a number beyond all bounds", minute, "20", "0", "99999999999999999", ""},
+	strength, err := device.ParseQuantity("0.08 mg/mL")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.f.ordered("pump-3").concentration = strength
+	for _, test := range []struct{ control, flow, total, want string }{
+		{"1", "60", "100", "100 mL"},
+		{"2", "60", "101.5", "101.5 mL"},
+		{"2", "60", "101.5", "-"},
+		{"3", "60", "", ""},
+		{"1", "60", "100", "-"},
+		{"4", "60", "0", "0 mL"}, // cleared
 	} {
-		var obx []string
-		if test.flow != "" {
-			obx = append(obx, flows(test.flow))
-		}
+		obx := []string{flows(test.flow)}
 		if test.total != "" {
 			obx = append(obx, delivered(test.total))
 		}
-		told := l.hears(test.after, report(test.control, "RX-1", obx...))
-		switch {
-		case test.want == "-":
-			if len(told) != 0 {
-				t.Errorf("%s: %+v", test.name, told)
+		told := l.hears(time.Minute, report(test.control, "RX-1", obx...))
+		if test.want == "-" || len(told) != 1 {
+			if len(told) > 0 || test.want != "-" {
+				t.Errorf("report %s of %s: %+v", test.control, test.total, told)
 			}
-		case len(told) != 1:
-			t.Errorf("%s: %d reports", test.name, len(told))
-		case told[0].Amount.String() != test.want || told[0].Reservation != 0:
-			t.Errorf("%s: amount %q, want %q", test.name, told[0].Amount, test.want)
+			continue
+		}
+		if r := told[0]; r.Total.String() != test.want || !r.Amount.IsNone() || r.Reservation != 0 || r.Concentration != strength {
+			t.Errorf("report %s: %+v, want a total of %q", test.control, r, test.want)
 		}
 	}
 }
@@ -147,25 +126,23 @@ func TestTotals(t *testing.T) {
 // its reservation, and ends it.
 func TestOwnBolus(t *testing.T) {
 	l := newListener(t)
-	m := l.f.meter("pump-3")
-	m.own = []ownBolus{{placer: "RX-9", namespace: "CastorEHR", reservation: 7}}
-	m.concentration = device.Quantity{Coefficient: 8, Exponent: -2, Unit: unitOf("mg/mL")}
-	l.hears(0, report("1", "RX-1", flows("60"), delivered("100")))
+	o := l.f.ordered("pump-3")
+	o.own = []ownBolus{{placer: "RX-9", namespace: "CastorEHR", reservation: 7}}
 	r := l.hears(time.Minute, report("2", "RX-9", happened("MDC_EVT_PUMP_DELIV_START"), flows("60"), delivered("103")))[0]
-	if r.Amount.String() != "2.000000 mL" || r.Reservation != 7 || r.Final || r.Concentration.String() != "0.08 mg/mL" {
+	if r.Total.String() != "103 mL" || !r.Amount.IsNone() || r.Reservation != 7 || r.Final {
 		t.Errorf("begun: %+v", r)
 	}
 	r = l.hears(time.Minute, report("3", "RX-1", flows("60"), delivered("105")))[0]
-	if r.Amount.String() != "1.000000 mL" || r.Reservation != 0 {
+	if r.Total.String() != "105 mL" || r.Reservation != 0 {
 		t.Errorf("of another order: %+v", r)
 	}
-	r = l.hears(time.Minute, report("4", "RX-9", happened("MDC_EVT_PUMP_DELIV_COMP"), flows("60"), delivered("109")))[0]
-	if r.Amount.String() != "5.000000 mL" || r.Reservation != 7 || !r.Final {
-		t.Errorf("all of it so far, and over: %+v", r)
+	r = l.hears(time.Minute, report("4", "RX-9", happened("MDC_EVT_PUMP_DELIV_COMP"), flows("60"), delivered("109"), segment("5")))[0]
+	if r.Total.String() != "109 mL" || !r.Amount.IsNone() || r.Reservation != 7 || !r.Final {
+		t.Errorf("over: %+v", r)
 	}
 
 	// Of a pump without totals, the volume of the bolus itself.
-	l.f.meters["pump-3"] = &meter{own: []ownBolus{{placer: "RX-9", reservation: 7}}}
+	l.f.orders["pump-3"] = &ordered{own: []ownBolus{{placer: "RX-9", reservation: 7}}}
 	r = l.hears(0, report("5", "RX-9", happened("MDC_EVT_PUMP_DELIV_STOP"), segment("3.5")))[0]
 	if r.Amount.String() != "3.5 mL" || r.Reservation != 7 || !r.Final || !r.Rate.IsNone() {
 		t.Errorf("cut short: %+v", r)
@@ -183,8 +160,14 @@ func TestOwnBolus(t *testing.T) {
 }
 
 // TestOrderedBolus: a bolus that is ordered through the guard and stopped at the pump counts as
-// what was given of it, and not once more.
+// what was given of it, and not once more, whether the pump says its volume or its total.
 func TestOrderedBolus(t *testing.T) {
+	for _, total := range []bool{false, true} {
+		t.Run(fmt.Sprintf("total %v", total), func(t *testing.T) { orderedBolus(t, total) })
+	}
+}
+
+func orderedBolus(t *testing.T, total bool) {
 	b := newBench(t, nil)
 	b.enveloped()
 	b.stop()
@@ -197,14 +180,20 @@ func TestOrderedBolus(t *testing.T) {
 	b.start()
 	gw := b.wayBack()
 	weight := "NM|68063^MDC_ATTR_PT_WEIGHT^MDC|1.1.2.8|70|263875^MDC_DIM_KILO_G^MDC^kg^kg^UCUM"
-	says := func(msg string) {
+	strength := "NM|157760^MDC_CONC_DRUG^MDC|1.1.2.7|0.08|264306^MDC_DIM_MILLI_G_PER_ML^MDC^mg/mL^mg/mL^UCUM"
+	says := func(control, placer, volume string, obx ...string) {
 		t.Helper()
-		gw.send(msg)
+		if total {
+			obx = append(obx, delivered(volume))
+		} else if placer != "RX-1" {
+			obx = append(obx, segment(volume))
+		}
+		gw.send(report(control, placer, append(obx, weight, strength)...))
 		gw.answer()
 		<-b.counted
 	}
 	counted := func() string { return b.book.View("pump-3", e).Sums[0].Counted.String() }
-	says(report("1", "RX-1", weight, flows("0")))
+	says("1", "RX-1", "0", flows("0"))
 	c := b.dial("ehr.stada.example")
 	o := noradrenaline("RGV-1", "2")
 	o.orc, o.unit = "CH", inMillilitres
@@ -215,11 +204,11 @@ func TestOrderedBolus(t *testing.T) {
 	if got := counted(); got != "2.285715 ug/kg" { // 2 mL of 0.08 mg/mL for 70 kg
 		t.Errorf("ordered: %s", got)
 	}
-	says(report("2", "RX-77120", weight, happened("MDC_EVT_PUMP_DELIV_STOP"), segment("1.5")))
+	says("2", "RX-77120", "1.5", happened("MDC_EVT_PUMP_DELIV_STOP"))
 	if v := b.book.View("pump-3", e); counted() != "1.714286 ug/kg" || v.Sums[0].Delivered.String() != "1.714285 ug/kg" || v.NotCounted != "" {
 		t.Errorf("stopped: %s counted, %s delivered, not counted: %q", counted(), v.Sums[0].Delivered, v.NotCounted)
 	}
-	says(report("3", "RX-77120", weight, happened("MDC_EVT_PUMP_DELIV_STOP"), segment("1.5")))
+	says("3", "RX-77120", "1.5", happened("MDC_EVT_PUMP_DELIV_STOP"))
 	if got := counted(); got != "1.714286 ug/kg" {
 		t.Errorf("said again: %s", got)
 	}
@@ -244,7 +233,7 @@ func TestFullReports(t *testing.T) {
 	l.f.heardReport(t, report("1", "RX-1", flows("0"), delivered("1")))
 	l.f.heardReport(t, report("2", "RX-1", flows("0"), delivered("4")))
 	<-l.f.reports
-	if r := l.hears(0, report("3", "RX-1", flows("0"), delivered("5"))); len(r) != 1 || r[0].Amount.String() != "4.000000 mL" {
+	if r := l.hears(0, report("3", "RX-1", flows("0"), delivered("5"))); len(r) != 1 || r[0].Total.String() != "5 mL" {
 		t.Errorf("%+v", r)
 	}
 }
