@@ -31,7 +31,6 @@ type Evidence struct {
 	Starts     []time.Duration
 	Lives      int // guards that served
 	Audits     []Audit
-	Runs       bool                // what runs is held against the book, too
 	Seen       []ledger.Checkpoint // while it ran, the oldest first
 	Entries    []event.Event       // of the ledger, at the end
 	Unreadable int                 // entries that are no events
@@ -127,7 +126,7 @@ func (e *Evidence) doses(bad func(string, ...any)) {
 		if a.Counted < a.Least {
 			bad("%s: %d are given and %d counted", at, a.Least, a.Counted)
 		}
-		if e.Runs && a.Rate < a.Runs {
+		if a.Rate < a.Runs {
 			bad("%s: %d an hour run, and %d are counted", at, a.Runs, a.Rate)
 		}
 		if a.Delivered > a.Most {

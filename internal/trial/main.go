@@ -49,13 +49,12 @@ func execute(ctx context.Context, args []string, out, errs io.Writer) int {
 	kept := f.Bool("keep", false, "keep the folder")
 	var kills, connections *int
 	var seed *uint64
-	var late, runs, forget *bool
+	var late, forget *bool
 	switch args[0] {
 	case "chaos":
 		kills = f.Int("kills", 200, "how often the guard is killed, if there is time")
 		seed = f.Uint64("seed", uint64(time.Now().UnixNano()), "of all that is random")
 		late = f.Bool("late", false, "orders are confirmed at the pump after a while, not at once")
-		runs = f.Bool("runs", false, "hold the rate that runs against the book, too: a report that was sent before a later order was accepted, and comes after, is believed")
 		forget = f.Bool("forget", false, "break it: the guard's disk forgets what was written since the kill before")
 	case "soak":
 		connections = f.Int("connections", 200, "how many talk at the same time")
@@ -82,7 +81,6 @@ func execute(ctx context.Context, args []string, out, errs io.Writer) int {
 		var e *Evidence
 		e, err = chaos(ctx, dir, chaosConfig{kills: *kills, most: *length, seed: *seed, binary: *binary, late: *late, forget: *forget, out: out})
 		if err == nil {
-			e.Runs = *runs
 			problems = e.Problems()
 		}
 	} else {

@@ -61,7 +61,7 @@ func TestChaos(t *testing.T) {
 // sound is what all sides saw of a guard that is as it should be.
 func sound() *Evidence {
 	at := time.Date(2026, 3, 3, 7, 0, 0, 0, time.UTC)
-	e := &Evidence{Orders: map[string]*Order{}, Runs: true, Lives: 1, Starts: []time.Duration{time.Second}, Handled: 2, Given: 1}
+	e := &Evidence{Orders: map[string]*Order{}, Lives: 1, Starts: []time.Duration{time.Second}, Handled: 2, Given: 1}
 	for i, o := range []*Order{
 		{ID: "T-1", Value: "0.2 ug/kg/min", Whole: true, Accepted: true},
 		{ID: "T-2", Value: "4 ug/kg/min", Whole: true, Refused: true},
