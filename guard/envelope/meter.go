@@ -209,7 +209,7 @@ func (m *meter) sane() bool {
 }
 
 // meter takes a reading of a device's own counter. One that shows nothing new is not
-// written down each time.
+// written down each time, unless it was cleared.
 func (b *Book) meter(a *account, e *Envelope, v *record, r *Report, again bool) {
 	m := a.Meter
 	unit, ok := device.UnitOfUCUM(m.Unit)
@@ -245,7 +245,7 @@ func (b *Book) meter(a *account, e *Envelope, v *record, r *Report, again bool) 
 	a.unread = ""
 	a.advance(v.At)
 	a.close(v.At)
-	if _, ran := a.between(from); again && v.ID == 0 && v.Hi-m.Behind <= ran.least {
+	if _, ran := a.between(from); again && v.ID == 0 && total >= a.Meter.Total && v.Hi-m.Behind <= ran.least {
 		a.metered(v)
 		return
 	}

@@ -268,6 +268,19 @@ func TestMeterUncertain(t *testing.T) {
 	}
 }
 
+// TestMeterCleared: that a counter was cleared is not forgotten by a guard that is killed.
+func TestMeterCleared(t *testing.T) {
+	p := newTap(t)
+	defer func() { p.Book.Close() }()
+	p.says(0, "0 mL/h", "5 mL")
+	p.says(time.Second, "0 mL/h", "0 mL")
+	p.kill()
+	p.says(time.Minute, "0 mL/h", "6 mL")
+	if got := p.counted(); got != 6 {
+		t.Error(got)
+	}
+}
+
 // TestMeterReboot: nobody knows how long the machine was off, and what the counter has gained since
 // may have been given just now.
 func TestMeterReboot(t *testing.T) {
