@@ -563,7 +563,7 @@ func (a *account) high(c *curve, now moment, s *Sum, p *program, extra *dose) {
 			c.highSection(now, a.Past[i].Begin, end, a.Past[i].Hi)
 		}
 		c.highSection(now, a.Mark, now, a.Runs.over(a.Mark, now).Hi)
-		c.ahead(now, p, func(r rate) int64 { return r.Hi })
+		c.ahead(now, p, highest)
 	}
 	for i := range given {
 		c.highDose(now, s, &given[i])
@@ -627,7 +627,9 @@ func (a *account) end(i int) moment {
 // faster one may have been given as well, anywhere in the section.
 func (c *curve) highSection(now, begin, end moment, hi int64) {
 	from, to := begin.Least-now.Least, end.Least-now.Least
-	c.run(from, to, hi)
+	if to > -c.window {
+		c.runs(from, hi)
+	}
 	if _, most := end.since(begin); most > to-from {
 		c.give(0, from, areaOf(hi, min(most-(to-from), c.window)))
 	}
@@ -641,28 +643,74 @@ func (c *curve) highDose(now moment, s *Sum, d *dose) {
 
 // low tells a curve what was, is, and will be given at least.
 func (a *account) low(c *curve, now moment, s *Sum, p *program, cut bool) {
+	given := a.Doses
 	if s.rates() {
-		for i, x := range a.Past {
-			c.lowSection(now, x.Begin, a.end(i), x.Lo)
+		last := forever // the end of the section before
+		for i := range a.Past {
+			x := &a.Past[i]
+			for len(given) > 0 && given[0].From.Most < x.Begin.Most { // so that all comes in order
+				c.lowDose(now, s, &given[0], cut)
+				given = given[1:]
+			}
+			last = c.lowSection(now, x.Begin, a.end(i), x.Lo, last)
 		}
-		c.lowSection(now, a.Mark, now, a.Runs.over(a.Mark, now).Lo)
-		c.ahead(now, p, func(r rate) int64 { return r.Lo })
+		c.lowSection(now, a.Mark, now, a.Runs.over(a.Mark, now).Lo, last)
+		c.ahead(now, p, lowest)
 	}
-	for i := range a.Doses {
-		d := &a.Doses[i]
-		if s.dosesOf(d.Verb) && !(cut && d.To.Least > now.Least) {
-			c.give(d.To.Least-now.Least, d.From.Most-now.Most, areaOfAmount(d.Lo))
+	for i := range given {
+		c.lowDose(now, s, &given[i], cut)
+	}
+}
+
+// lowGlance is less than any window can have that begins so long ago at most: all the time
+// the lowest rate, as far as it is sure that this passed. Mostly that is enough, and
+// nothing has to slide.
+func (a *account) lowGlance(now moment, s *Sum, p *program, ago int64) area {
+	if !s.rates() {
+		return area{}
+	}
+	lowest, unsure, end := a.Runs.over(a.Mark, now).Lo, int64(0), now
+	for i := range p {
+		if p[i].Until != never {
+			lowest = min(lowest, p[i].Lo)
 		}
+	}
+	for i, begin := len(a.Past), a.Mark; ; i, begin, end = i-1, a.Past[i-1].Begin, begin {
+		sure, _ := end.since(begin)
+		unsure += end.Most - begin.Most - sure
+		if now.Most-begin.Most >= ago {
+			break
+		}
+		if i == 0 {
+			return area{}
+		}
+		lowest = min(lowest, a.Past[i-1].Lo)
+	}
+	return areaOf(lowest, max(0, int64(s.Window)-unsure))
+}
+
+func (c *curve) lowDose(now moment, s *Sum, d *dose, cut bool) {
+	if d.Lo > 0 && s.dosesOf(d.Verb) && !(cut && d.To.Least > now.Least) {
+		c.give(d.To.Least-now.Least, d.From.Most-now.Most, areaOfAmount(d.Lo))
 	}
 }
 
 // lowSection: on the faster scale old doses leave early, and what lies between
 // the scales may not have passed.
-func (c *curve) lowSection(now, begin, end moment, lo int64) {
-	to := end.Most - now.Most
-	least, _ := end.since(begin)
-	c.run(to-least, to, lo)
+func (c *curve) lowSection(now, begin, end moment, lo, last int64) (to int64) {
+	to = end.Most - now.Most
+	if to > -c.window {
+		least, _ := end.since(begin)
+		if last < to-least {
+			c.runs(last, 0)
+		}
+		c.runs(to-least, lo)
+	}
+	return to
 }
+
+func highest(r rate) int64 { return r.Hi }
+func lowest(r rate) int64  { return r.Lo }
 
 // ahead tells a curve what runs from now on.
 func (c *curve) ahead(now moment, p *program, of func(rate) int64) {
@@ -676,12 +724,8 @@ func (c *curve) ahead(now moment, p *program, of func(rate) int64) {
 	}
 	slices.Sort(turns[:n])
 	for i, at := range turns[:n] {
-		end := forever
-		if i+1 < n {
-			end = turns[i+1]
-		}
-		if at < forever/2 {
-			c.run(at, end, of(p.ahead(now, at)))
+		if at < forever/2 && (i+1 == n || at < turns[i+1]) {
+			c.runs(at, of(p.ahead(now, at)))
 		}
 	}
 }

@@ -91,6 +91,7 @@ type curve struct {
 
 	value area  // in the window that ends now
 	slope int64 // of the value, from now on
+	rate  int64 // what runs at last
 
 	in, out []point // in order: where the window's end, its beginning, meets what changes
 }
@@ -118,39 +119,43 @@ func insert(list []point, p point) []point {
 		return list
 	}
 	list = append(list, p)
+	if i == len(list)-1 {
+		return list
+	}
 	copy(list[i+1:], list[i:])
 	list[i] = p
 	return list
 }
 
-// run adds a rate from one time to another, which may be forever.
-func (c *curve) run(begin, end, rate int64) {
-	begin = max(begin, -c.window)
-	if rate == 0 || end <= begin {
+// turn adds to the rate from a time on; what it takes away has been added before.
+func (c *curve) turn(at, by int64) {
+	if by == 0 {
 		return
 	}
-	c.out = insert(c.out, point{at: begin, rate: rate})
-	if begin <= 0 {
-		c.slope += rate
-		c.value = c.value.plus(areaOf(rate, min(end, 0)-begin))
-	} else {
-		c.in = insert(c.in, point{at: begin, rate: rate})
-	}
-	if end >= forever {
+	at = max(at, -c.window)
+	c.out = insert(c.out, point{at: at, rate: by})
+	switch {
+	case at > 0:
+		c.in = insert(c.in, point{at: at, rate: by})
 		return
+	case by > 0:
+		c.value = c.value.plus(areaOf(by, -at))
+	default:
+		c.value = c.value.minus(areaOf(-by, -at))
 	}
-	c.out = insert(c.out, point{at: end, rate: -rate})
-	if end <= 0 {
-		c.slope -= rate
-	} else {
-		c.in = insert(c.in, point{at: end, rate: -rate})
-	}
+	c.slope += by
+}
+
+// runs says what runs from a time on, until it says so again, later.
+func (c *curve) runs(from, rate int64) {
+	c.turn(from, rate-c.rate)
+	c.rate = rate
 }
 
 // give adds what is in a window if that ends at or after one time, and begins at
-// or before another.
+// or before another: none, if it is too short to do both.
 func (c *curve) give(in, out int64, mass area) {
-	if out < -c.window || mass == (area{}) {
+	if out < -c.window || in > out+c.window || mass == (area{}) {
 		return
 	}
 	if in <= 0 {
@@ -165,59 +170,56 @@ func (c *curve) give(in, out int64, mass area) {
 
 // slide returns the least and the most that a window has which ends at a time
 // from first to last. Between two points the value is a straight line, so that
-// only points need a look; what leaves at one is looked at before and after.
+// only points need a look; where something is given, or leaves, at once, before and
+// after that.
 func (c *curve) slide(first, last int64) (least, most area) {
 	least = area{math.MaxUint64, math.MaxUint64}
-	look := func(x int64, v area) {
-		if x < first {
-			return
-		}
-		if v.less(least) {
-			least = v
-		}
-		if most.less(v) {
-			most = v
-		}
-	}
 	in, out, x, value, slope := c.in, c.out, int64(0), c.value, c.slope
 	for {
-		if len(in)+len(out) == 0 && x >= first {
-			look(x, value)
+		if x >= first {
+			if value.less(least) {
+				least = value
+			}
+			if most.less(value) {
+				most = value
+			}
+		}
+		// What changes here; a second look after it if that is not the slope only.
+		at, jumps := x, false
+		for len(in) > 0 && in[0].at <= at {
+			slope += in[0].rate
+			if in[0].mass != (area{}) {
+				value, jumps = value.plus(in[0].mass), true
+			}
+			in = in[1:]
+		}
+		for len(out) > 0 && out[0].at+c.window <= at {
+			slope -= out[0].rate
+			if out[0].mass != (area{}) {
+				value, jumps = value.minus(out[0].mass), true
+			}
+			out = out[1:]
+		}
+		if jumps {
+			continue
+		}
+		if x >= last || len(in)+len(out) == 0 && x >= first {
 			return least, most
 		}
-		next := last
-		if x < first {
-			next = min(next, first)
+		x = last
+		if at < first {
+			x = min(x, first)
 		}
 		if len(in) > 0 {
-			next = min(next, in[0].at)
+			x = min(x, in[0].at)
 		}
 		if len(out) > 0 {
-			next = min(next, out[0].at+c.window)
+			x = min(x, out[0].at+c.window)
 		}
 		if slope >= 0 {
-			value = value.plus(areaOf(slope, next-x))
+			value = value.plus(areaOf(slope, x-at))
 		} else {
-			value = value.minus(areaOf(-slope, next-x))
-		}
-		x = next
-		look(x, value)
-		changed := false
-		for len(in) > 0 && in[0].at <= x {
-			slope += in[0].rate
-			value = value.plus(in[0].mass)
-			in, changed = in[1:], true
-		}
-		for len(out) > 0 && out[0].at+c.window <= x {
-			slope -= out[0].rate
-			value = value.minus(out[0].mass)
-			out, changed = out[1:], true
-		}
-		if changed {
-			look(x, value)
-		}
-		if x >= last {
-			return least, most
+			value = value.minus(areaOf(-slope, x-at))
 		}
 	}
 }

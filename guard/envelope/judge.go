@@ -377,11 +377,23 @@ func (e *Envelope) lowest(a *account, now moment, q *candidate, s *Sum, taken *p
 	case !a.Known && q.shape.Kind != runs && q.shape.Kind != runsFor:
 		return s.below.because(reasonRuns)
 	}
+	window := int64(s.Window)
+	_, known := now.since(a.Since)
+	known = min(known, window)
+	if !a.lowGlance(now, s, taken, known).less(areaOfAmount(s.least)) {
+		return Decision{}
+	}
 	c := &a.curve
 	c.reset(s.Window)
-	a.low(c, now, s, taken, ends)
-	_, known := now.since(a.Since)
-	least, _ := c.slide(max(0, int64(s.Window)-known), int64(s.Window))
+	if s.rates() {
+		c.ahead(now, taken, lowest)
+	}
+	least, _ := c.slide(window, window) // the window that begins now, which nothing else fills
+	if !least.less(areaOfAmount(s.least)) {
+		c.reset(s.Window)
+		a.low(c, now, s, taken, ends)
+		least, _ = c.slide(window-known, window)
+	}
 	sum, _ := least.amount()
 	if sum >= s.least {
 		return Decision{}

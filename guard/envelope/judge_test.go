@@ -479,3 +479,20 @@ func TestInterruption(t *testing.T) {
 	w.wait(time.Second)
 	w.verdict(suspend("10 min"), device.Allow, "suspend")
 }
+
+// TestLowestNow: a window that ends now, or soon, and has too little already, is not given less.
+func TestLowestNow(t *testing.T) {
+	w := newWorldQuick(t)
+	defer func() { w.Book.Close() }()
+	e := load(t, insulin)
+	if err := w.Report(ward, e, &Report{Rate: quantity(t, "0 U/h")}); err != nil {
+		t.Fatal(err)
+	}
+	w.wait(4 * time.Hour)
+	w.give(e, device.SetBasalRate, "1 U/h", "")
+	w.wait(30 * time.Minute)
+	w.verdict(w.Judge(ward, e, ask(t, device.SetBasalRate, "0.9 U/h", "")), device.Deny, "everything lowest 0.8 U in 4h")
+	w.verdict(w.Judge(ward, e, ask(t, device.SetBasalRate, "1.1 U/h", "")), device.Allow, "set-basal-rate")
+	w.wait(20 * time.Minute)
+	w.verdict(w.Judge(ward, e, ask(t, device.SetBasalRate, "0.9 U/h", "")), device.Allow, "set-basal-rate")
+}

@@ -234,6 +234,9 @@ func (w *twin) check() {
 		if _, glance := a.glance(w.clock.Now, &s.Sum, &a.Runs, nil).amount(); glance < s.Planned.Coefficient {
 			fail(fmt.Sprintf("at a glance %d, and looked at %v", glance, s.Planned))
 		}
+		if glance, least := a.lowest(w.clock.Now, &s.Sum); glance > least {
+			fail(fmt.Sprintf("at a glance at least %d, and looked at %d", glance, least))
+		}
 		switch {
 		case new(big.Rat).Sub(given, w.late).Cmp(hi) <= 0:
 		case w.hidden:
@@ -249,6 +252,19 @@ func (w *twin) check() {
 			fail("more is counted than is allowed")
 		}
 	}
+}
+
+// lowest is the least that any window will have of what runs, at a glance and looked at.
+func (a *account) lowest(now moment, s *Sum) (glance, least int64) {
+	_, known := now.since(a.Since)
+	known = min(known, int64(s.Window))
+	glance, _ = a.lowGlance(now, s, &a.Runs, known).amount()
+	c := &a.curve
+	c.reset(s.Window)
+	a.low(c, now, s, &a.Runs, false)
+	slid, _ := c.slide(int64(s.Window)-known, int64(s.Window))
+	least, _ = slid.amount()
+	return glance, least
 }
 
 func (w *twin) command(t *rapid.T) {

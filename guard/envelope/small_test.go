@@ -148,6 +148,9 @@ func (s *small) check(t *testing.T, e *Envelope) {
 	if _, glance := s.account.glance(now, &e.Sums[0], &s.account.Runs, nil).amount(); glance < planned {
 		s.fail(t, "at a glance %d, and looked at %d", glance, planned)
 	}
+	if glance, least := s.account.lowest(now, &e.Sums[0]); glance > least {
+		s.fail(t, "at a glance at least %d, and looked at %d", glance, least)
+	}
 	given := 0
 	for _, n := range s.given[max(0, len(s.given)-3):] {
 		given += n
