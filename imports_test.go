@@ -71,7 +71,7 @@ var rooms = []room{
 	{"link/therapy", []string{"link/cwt", "internal/cbor", "device"}, nil},
 	{"link/coap", []string{"link", "internal/cbor", "proto/coap", "wire", "device"}, []string{"github.com/plgd-dev/go-coap"}},
 
-	{"guard/envelope", []string{"device", "internal/flock", "internal/strictyaml"}, []string{"github.com/goccy/go-yaml"}},
+	{"guard/envelope", []string{"device", "internal/flock", "internal/journal", "internal/strictyaml"}, []string{"github.com/goccy/go-yaml"}},
 	{"guard/gate", []string{"device", "event", "guard/envelope", "link/cwt"}, nil},
 	{"guard/front", []string{"device", "event", "guard/envelope", "guard/gate", "internal/journal", "internal/strictyaml"}, []string{"github.com/goccy/go-yaml", "github.com/prometheus/client_golang", "golang.org/x/time"}},
 	{"guard/hl7", []string{"device", "event", "wire", "guard/envelope", "guard/front", "guard/gate", "proto/hl7", "internal/lazyregexp", "internal/strictyaml"}, []string{"github.com/goccy/go-yaml", "golang.org/x/time"}},

@@ -5,6 +5,7 @@ package envelope
 
 import (
 	"errors"
+	"fmt"
 	"maps"
 	"os"
 	"slices"
@@ -12,6 +13,8 @@ import (
 	"time"
 
 	"github.com/myelin-health/myelin/device"
+	"github.com/myelin-health/myelin/internal/flock"
+	"github.com/myelin-health/myelin/internal/journal"
 )
 
 // Errors of a book.
@@ -19,7 +22,6 @@ var (
 	ErrDamaged = errors.New("envelope: the journal of doses is damaged")
 	ErrLocked  = errors.New("envelope: the journal of doses is in use by another process")
 	ErrBroken  = errors.New("envelope: the journal of doses could not be written; restart the guard")
-	ErrFull    = errors.New("envelope: the journal of doses has no room")
 	ErrUnknown = errors.New("envelope: no such dose is in doubt")
 )
 
@@ -54,6 +56,9 @@ type Notice struct {
 	Text   string // otherwise: what happened
 }
 
+// journalOf begins the journal: each of its records is a [batch] in JSON.
+const journalOf = "myelin doses 1"
+
 // The bounds of a book.
 const (
 	maxDevices   = 4096
@@ -86,8 +91,8 @@ type Book struct {
 
 	wake    chan struct{}
 	writer  sync.WaitGroup
-	journal *journal // the writer's
-	least   int64    // bytes of the journal when it was last written anew; the writer's
+	journal *journal.Journal // the writer's
+	least   int64            // bytes of the journal when it was last written anew; the writer's
 }
 
 // OpenBook opens the journal, or makes it. What was in flight when the book was
@@ -96,7 +101,10 @@ func OpenBook(cfg Config) (*Book, error) {
 	if cfg.Clock == nil {
 		cfg.Clock = ReadClock
 	}
-	locked, err := lock(cfg.Path + ".lock")
+	locked, err := flock.Take(cfg.Path + ".lock")
+	if errors.Is(err, flock.ErrHeld) {
+		err = ErrLocked
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -118,16 +126,22 @@ func OpenBook(cfg Config) (*Book, error) {
 }
 
 func (b *Book) open() error {
-	j, texts, err := openJournal(b.cfg.Path, b.cfg.quick)
+	j, texts, err := journal.Open(b.cfg.Path, journalOf)
+	if errors.Is(err, journal.ErrDamaged) {
+		err = fmt.Errorf("%w: %w", ErrDamaged, err)
+	}
 	if err != nil {
 		return err
+	}
+	if b.cfg.quick {
+		j.Disk = func(*os.File) error { return nil }
 	}
 	closed, err := b.replay(texts)
 	if err != nil {
-		j.close()
+		j.Close()
 		return err
 	}
-	b.journal, b.least = j, j.bytes
+	b.journal, b.least = j, j.Bytes()
 	if len(texts) == 0 {
 		b.clock.Reading = b.cfg.Clock()
 		return nil
@@ -174,7 +188,7 @@ func (b *Book) Close() error {
 	if b.journal == nil {
 		return b.lock.Close()
 	}
-	return errors.Join(b.broken, b.journal.close(), b.lock.Close())
+	return errors.Join(b.broken, b.journal.Close(), b.lock.Close())
 }
 
 // Err is why nothing but rescues passes, or nil.

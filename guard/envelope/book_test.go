@@ -5,6 +5,7 @@ package envelope
 
 import (
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -151,7 +152,7 @@ func (w *world) stopHard() {
 	close(w.wake)
 	w.mu.Unlock()
 	w.writer.Wait()
-	w.journal.close()
+	w.journal.Close()
 	w.lock.Close()
 }
 
@@ -160,7 +161,10 @@ func (w *world) stopHard() {
 func (w *world) stopDisk() {
 	block := make(chan struct{})
 	w.mu.Lock()
-	w.journal.hold = block
+	w.journal.Disk = func(*os.File) error {
+		<-block
+		return nil
+	}
 	w.mu.Unlock()
 	w.Cleanup(func() { close(block) })
 }

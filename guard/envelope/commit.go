@@ -90,7 +90,7 @@ func (b *Book) commit(last bool) (more bool) {
 		texts  [][]byte
 		err    error
 		upTo   = b.queued
-		anew   = b.journal.bytes > compactBytes && b.journal.bytes > compactTimes*b.least
+		anew   = b.journal.Bytes() > compactBytes && b.journal.Bytes() > compactTimes*b.least
 		closed = false
 	)
 	if anew {
@@ -112,10 +112,10 @@ func (b *Book) commit(last bool) (more bool) {
 	if err == nil {
 		b.mu.Unlock() // the disk takes its time
 		if anew {
-			err = b.journal.replace(texts)
-			b.least = b.journal.bytes
+			err = b.journal.Replace(texts)
+			b.least = b.journal.Bytes()
 		} else {
-			err = b.journal.write(texts[0])
+			err = b.journal.Write(texts[0])
 		}
 		b.mu.Lock()
 	}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/myelin-health/myelin/device"
+	"github.com/myelin-health/myelin/internal/journal"
 )
 
 // FuzzJudge: whatever is asked, however it is written, the answer is one of the
@@ -96,6 +97,11 @@ func FuzzJudge(f *testing.F) {
 	})
 }
 
+func parse(b []byte) (texts [][]byte, n int, err error) {
+	texts, _, n, err = journal.Parse(b, journalOf)
+	return texts, n, err
+}
+
 // FuzzJournal: whatever stands in the file, it is read or refused, and what is read
 // once is read again.
 func FuzzJournal(f *testing.F) {
@@ -112,7 +118,7 @@ func FuzzJournal(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	texts, _, err := parseJournal(whole)
+	texts, _, err := parse(whole)
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -129,13 +135,14 @@ func FuzzJournal(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, b []byte, raw bool) {
 		if !raw { // one text, in its frame
-			b = appendFrame(nil, b)
+			head := journal.Begin(journalOf)
+			b = journal.Append(nil, &head, b)
 		}
-		texts, n, err := parseJournal(b)
+		texts, n, err := parse(b)
 		if err != nil {
 			return
 		}
-		if again, m, err := parseJournal(b[:n]); err != nil || m != n || len(again) != len(texts) {
+		if again, m, err := parse(b[:n]); err != nil || m != n || len(again) != len(texts) {
 			t.Fatal("what is whole is not read again")
 		}
 		// Without the writer, so that the same input takes the same way.

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/myelin-health/myelin/device"
+	"github.com/myelin-health/myelin/internal/journal"
 )
 
 // TestJournalCut cuts the journal at every length: what was durable by then counts,
@@ -115,16 +116,16 @@ func TestJournalChanged(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	texts, n, err := parseJournal(whole)
+	texts, n, err := parse(whole)
 	if err != nil || n != len(whole) {
 		t.Fatal(n, err)
 	}
-	body := len(whole) - len(texts[len(texts)-1]) - frameTrailer
+	body := len(whole) - len(texts[len(texts)-1]) - journal.ChainBytes
 	for at := range whole {
 		b := bytes.Clone(whole)
 		b[at] ^= 0x40
-		got, _, err := parseJournal(b)
-		if inBody := at >= body; err == nil != inBody || err != nil && !errors.Is(err, ErrDamaged) {
+		got, _, err := parse(b)
+		if inBody := at >= body; err == nil != inBody || err != nil && !errors.Is(err, journal.ErrDamaged) {
 			t.Fatalf("byte %d of %d: %d texts, %v", at, len(b), len(got), err)
 		} else if inBody && len(got) != len(texts)-1 {
 			t.Fatalf("byte %d: %d texts", at, len(got))
@@ -243,7 +244,7 @@ func TestBroken(t *testing.T) {
 	e := load(t, insulin)
 	w.give(e, device.DeliverBolus, "1 U", "")
 	w.flush()
-	w.journal.file.Close()
+	w.journal.Close()
 	d, res, err := w.Reserve(ward, e, ask(t, device.DeliverBolus, "1 U", ""))
 	if d.Verdict != device.Deny || res != nil || !errors.Is(err, ErrBroken) {
 		t.Fatal(d, res, err)
@@ -260,9 +261,9 @@ func TestBroken(t *testing.T) {
 // TestKill kills a process that reserves, without warning: every reservation that was
 // answered for counts, and none counts more than once.
 func TestKill(t *testing.T) {
-	const journal = "MYELIN_TEST_BOOK"
+	const variable = "MYELIN_TEST_BOOK"
 	src := head + "therapy: insulin infusion\nsums: {unit: U, windows: [{window: 24h, highest: 1000000 U}]}\nverbs: {deliver-bolus: {}, set-basal-rate: {}}\n"
-	if path := os.Getenv(journal); path != "" { // the process
+	if path := os.Getenv(variable); path != "" { // the process
 		e := load(t, src)
 		b, err := OpenBook(Config{Path: path})
 		if err != nil {
@@ -293,7 +294,7 @@ func TestKill(t *testing.T) {
 	total := int64(0)
 	for round := range 5 {
 		cmd := exec.Command(exe, "-test.run=^TestKill$")
-		cmd.Env = append(os.Environ(), journal+"="+path)
+		cmd.Env = append(os.Environ(), variable+"="+path)
 		out, err := cmd.StdoutPipe()
 		if err != nil {
 			t.Fatal(err)

@@ -23,15 +23,15 @@ var ErrDamaged = errors.New("the journal is damaged")
 
 // ErrBroken is of a journal that could not be written once: what it holds is known
 // again after a restart only.
-var ErrBroken = errors.New("the journal could not be written; restart the device")
+var ErrBroken = errors.New("the journal could not be written; restart what writes it")
 
 const (
 	HeaderBytes = 8           // in front of each record: its length and the CRC-32 of that, big-endian
 	ChainBytes  = sha256.Size // behind each record: SHA-256 of the chain so far and the record
 
-	maxRecord  = 1 << 16  // bytes of one record
-	maxJournal = 64 << 20 // bytes that are read
-	fullBytes  = 1 << 20  // after so many it is to be written anew
+	maxRecord  = 8 << 20   // bytes of one record
+	maxJournal = 512 << 20 // bytes that are read
+	fullBytes  = 1 << 20   // after so many it is to be written anew
 )
 
 // A Journal is an append-only file of records. Each is
@@ -45,6 +45,9 @@ const (
 //
 // It is for one goroutine at a time, and one process.
 type Journal struct {
+	// Disk makes durable what was written; tests have one of their own.
+	Disk func(*os.File) error
+
 	path   string
 	of     string
 	file   *os.File
@@ -60,10 +63,10 @@ func Open(path, of string) (*Journal, [][]byte, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	j := &Journal{path: path, of: of, file: f}
+	j := &Journal{Disk: (*os.File).Sync, path: path, of: of, file: f}
 	records, err := j.load()
 	if err == nil {
-		err = syncFolder(path)
+		err = errors.Join(f.Chmod(0o600), syncFolder(path))
 	}
 	if err != nil {
 		f.Close()
@@ -99,7 +102,7 @@ func (j *Journal) load() ([][]byte, error) {
 // Parse returns the records of a journal, the end of their chain, and how many
 // bytes they have: what is behind was cut off.
 func Parse(b []byte, of string) (records [][]byte, head [sha256.Size]byte, n int, err error) {
-	head = begin(of)
+	head = Begin(of)
 	for {
 		rest := b[n:]
 		// A file that grew without its data has zeros there.
@@ -128,7 +131,8 @@ func Parse(b []byte, of string) (records [][]byte, head [sha256.Size]byte, n int
 	}
 }
 
-func begin(of string) [sha256.Size]byte { return sha256.Sum256([]byte(of)) }
+// Begin is where the chain of a journal of something begins.
+func Begin(of string) [sha256.Size]byte { return sha256.Sum256([]byte(of)) }
 
 func chain(head [sha256.Size]byte, record []byte) [sha256.Size]byte {
 	h := sha256.New()
@@ -137,7 +141,9 @@ func chain(head [sha256.Size]byte, record []byte) [sha256.Size]byte {
 	return [sha256.Size]byte(h.Sum(nil))
 }
 
-func appendRecord(dst []byte, head *[sha256.Size]byte, record []byte) []byte {
+// Append appends a record as a journal has it whose chain ends with head, which it
+// moves on.
+func Append(dst []byte, head *[sha256.Size]byte, record []byte) []byte {
 	at := len(dst)
 	dst = binary.BigEndian.AppendUint32(dst, uint32(len(record)))
 	dst = binary.BigEndian.AppendUint32(dst, crc32.ChecksumIEEE(dst[at:]))
@@ -170,7 +176,7 @@ func (j *Journal) Append(records ...[]byte) error {
 		if len(r) > maxRecord {
 			return fmt.Errorf("a record of %d bytes", len(r))
 		}
-		b = appendRecord(b, &head, r)
+		b = Append(b, &head, r)
 	}
 	if _, err := j.file.Write(b); err != nil {
 		j.broken = true
@@ -183,15 +189,18 @@ func (j *Journal) Append(records ...[]byte) error {
 
 // Sync waits for the disk. Others may Append meanwhile; after an error the caller says
 // [Journal.Break].
-func (j *Journal) Sync() error { return j.file.Sync() }
+func (j *Journal) Sync() error { return j.Disk(j.file) }
 
 // Replace writes the journal anew with other records, in a chain of
 // their own.
 func (j *Journal) Replace(records [][]byte) error {
-	head := begin(j.of)
+	head := Begin(j.of)
 	var b []byte
 	for _, r := range records {
-		b = appendRecord(b, &head, r)
+		if len(r) > maxRecord {
+			return fmt.Errorf("a record of %d bytes", len(r))
+		}
+		b = Append(b, &head, r)
 	}
 	name := j.path + ".new"
 	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_TRUNC|os.O_APPEND, 0o600)
@@ -217,6 +226,9 @@ func (j *Journal) Replace(records [][]byte) error {
 
 // Head is where the chain ends.
 func (j *Journal) Head() [sha256.Size]byte { return j.head }
+
+// Bytes is how long the journal is.
+func (j *Journal) Bytes() int64 { return j.bytes }
 
 // Full reports whether it is time to [Journal.Replace] the records by fewer.
 func (j *Journal) Full() bool { return j.bytes > fullBytes }

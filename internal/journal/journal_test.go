@@ -41,19 +41,19 @@ func TestReplace(t *testing.T) {
 }
 
 func FuzzJournal(f *testing.F) {
-	head := begin(of)
-	b := appendRecord(nil, &head, []byte("one"))
-	b = appendRecord(b, &head, []byte("two"))
+	head := Begin(of)
+	b := Append(nil, &head, []byte("one"))
+	b = Append(b, &head, []byte("two"))
 	f.Add(b)
 	f.Fuzz(func(t *testing.T, b []byte) {
 		records, _, n, err := Parse(b, of)
 		if err != nil {
 			return
 		}
-		head := begin(of)
+		head := Begin(of)
 		var again []byte
 		for _, r := range records {
-			again = appendRecord(again, &head, r)
+			again = Append(again, &head, r)
 		}
 		if string(again) != string(b[:n]) {
 			t.Fatalf("%x, then %x", b[:n], again)
