@@ -209,7 +209,8 @@ func (m *meter) sane() bool {
 }
 
 // meter takes a reading of a device's own counter. One that shows nothing new is not
-// written down each time, unless it was cleared.
+// written down each time, unless it was cleared, or it is not certain what ran: the time in
+// which that might have been somebody else's is kept short.
 func (b *Book) meter(a *account, e *Envelope, v *record, r *Report, again bool) {
 	m := a.Meter
 	unit, ok := device.UnitOfUCUM(m.Unit)
@@ -245,7 +246,7 @@ func (b *Book) meter(a *account, e *Envelope, v *record, r *Report, again bool) 
 	a.unread = ""
 	a.advance(v.At)
 	a.close(v.At)
-	if _, ran := a.between(from); again && v.ID == 0 && total >= a.Meter.Total && v.Hi-m.Behind <= ran.least {
+	if _, ran := a.between(from); again && v.ID == 0 && total >= a.Meter.Total && ran.least == ran.most && v.Hi-m.Behind <= ran.least {
 		a.metered(v)
 		return
 	}

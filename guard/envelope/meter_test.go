@@ -281,6 +281,36 @@ func TestMeterCleared(t *testing.T) {
 	}
 }
 
+// TestMeterWritten: while it is certain what runs a reading is written down once a minute, and else each.
+func TestMeterWritten(t *testing.T) {
+	p := newTap(t)
+	defer func() { p.Book.Close() }()
+	written := func() int64 {
+		p.flush()
+		p.kill()
+		return p.accounts[ward].Meter.Total / 1e6
+	}
+	p.says(0, "360 mL/h", "0 mL")
+	p.says(10*time.Second, "360 mL/h", "1 mL")
+	p.says(10*time.Second, "360 mL/h", "2 mL")
+	p.says(50*time.Second, "360 mL/h", "7 mL")
+	p.says(10*time.Second, "360 mL/h", "8 mL")
+	if got := written(); got != 7 {
+		t.Errorf("%d mL", got)
+	}
+	p.says(time.Minute, "360 mL/h", "9 mL") // it is behind
+	_, res, err := p.Reserve(ward, p.e, ask(t, device.SetInfusionRate, "120 mL/h", ""))
+	if err != nil {
+		t.Fatal(err)
+	}
+	res.Sent()
+	res.Doubted()
+	p.says(10*time.Second, "", "10 mL")
+	if got := written(); got != 10 {
+		t.Errorf("%d mL", got)
+	}
+}
+
 // TestMeterReboot: nobody knows how long the machine was off, and what the counter has gained since
 // may have been given just now.
 func TestMeterReboot(t *testing.T) {
