@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/myelin-health/myelin/ble"
+	"github.com/myelin-health/myelin/sim/toolbox"
 )
 
 // connectionInterval of every link here, in 1.25 ms: 30 ms.
@@ -38,7 +39,7 @@ type airLink struct {
 	channel         uint8
 	size            int // most octets of a payload, without the MIC
 	sn, nesn        [3]uint8
-	session         *session
+	session         *toolbox.Session
 	known           bool // its key is of a pairing in the recording
 	rssi            [3]int8
 }
@@ -145,7 +146,7 @@ func (a *airLog) packet(l *link, from ble.Side, llid uint8, payload []byte) {
 	p.pdu = ble.AppendData(nil, llid, first, payload)
 	if x.session != nil && len(payload) > 0 {
 		p.plain, p.known = p.pdu, x.known
-		p.pdu = ble.AppendData(nil, llid, first, x.session.seal(from, first, payload))
+		p.pdu = ble.AppendData(nil, llid, first, x.session.Seal(from, first, payload))
 	}
 	a.hear(p)
 	// Vol 6 Part B section 4.5.9: it arrives, and acknowledges what came before.
@@ -186,7 +187,7 @@ func (a *airLog) encrypt(l *link, b *bond) {
 	a.control(l, ble.Peripheral, p)
 	a.control(l, ble.Peripheral, ble.Control{Opcode: ble.LLStartEncReq})
 	x.known = !b.before
-	x.session = newSession(b.ltk, c.SKD, p.SKD, c.IV, p.IV)
+	x.session = toolbox.NewSession(b.ltk, c.SKD, p.SKD, c.IV, p.IV)
 	a.control(l, ble.Central, ble.Control{Opcode: ble.LLStartEncRsp})
 	a.control(l, ble.Peripheral, ble.Control{Opcode: ble.LLStartEncRsp})
 }

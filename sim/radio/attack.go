@@ -76,7 +76,7 @@ func (s *scene) pumpReplay() {
 // staticKey is a device whose key is not random.
 func (s *scene) staticKey() {
 	phone, p := s.benPhone(), s.pump()
-	same := s.key().short(7)
+	same := s.key().Short(7)
 	for range 2 {
 		l := s.connect(phone, p.party)
 		request, response := featuresFor(ble.JustWorks, false)

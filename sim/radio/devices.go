@@ -10,6 +10,7 @@ import (
 
 	"github.com/myelin-health/myelin/ble"
 	"github.com/myelin-health/myelin/proto/gatt"
+	"github.com/myelin-health/myelin/sim/toolbox"
 )
 
 // The people who wear the devices, of the ward's story, and what the devices
@@ -97,7 +98,7 @@ func Secrets() []string {
 		out = append(out, fmt.Sprintf("%06x", n), fmt.Sprint(n))
 	}
 	for _, a := range []ble.Address{pumpAddress, bootAddress, icdBLEAddress, strapAddress, meterAddress, scaleAddress, readerAddress, benAddress, strangerAddress, monitorAddress} {
-		for _, b := range [][]byte{a.Bytes[:], reversed(a.Bytes[:])} {
+		for _, b := range [][]byte{a.Bytes[:], toolbox.Reversed(a.Bytes[:])} {
 			plain := hex.EncodeToString(b)
 			out = append(out, plain)
 			for _, by := range []string{":", "-"} {

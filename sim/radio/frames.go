@@ -129,7 +129,7 @@ func (t *tagger) seal(m *dialect.Message, fields []any) []any {
 			out = append(out, fields[i], fields[i+1])
 		}
 	}
-	sealed := t.key.seal(nil, nonce, tagSize, binary.LittleEndian.AppendUint32(nil, m.Opcode.Value), plain)
+	sealed := t.key.Seal(nil, nonce, tagSize, binary.LittleEndian.AppendUint32(nil, m.Opcode.Value), plain)
 	out = append(out, "counter", int64(t.counter), "tag", sealed[len(plain):])
 	if plain != nil {
 		out = append(out, "message", sealed[:len(plain)])

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/myelin-health/myelin/ble"
+	"github.com/myelin-health/myelin/sim/toolbox"
 )
 
 // An hciLog is what the host of one side logs of its controller, in packets of
@@ -69,7 +70,7 @@ func (h *hciLog) setUp(own *party) {
 		public = own.identity
 	}
 	h.command(ble.Command{Opcode: ble.CommandReset})
-	h.command(ble.Command{Opcode: ble.CommandReadBDADDR}, reversed(public.Bytes[:])...)
+	h.command(ble.Command{Opcode: ble.CommandReadBDADDR}, toolbox.Reversed(public.Bytes[:])...)
 	if a := own.address(h.s); a.Kind != ble.Public {
 		h.command(ble.Command{Opcode: ble.CommandLESetRandomAddress, Address: a})
 	}
@@ -83,7 +84,7 @@ func (h *hciLog) resolve(own, peer *party) bool {
 	}
 	if !slices.Contains(h.list, peer) {
 		h.list = append(h.list, peer)
-		h.command(ble.Command{Opcode: ble.CommandLEAddResolving, Address: peer.identity, Key: peer.irk.air(), Data: own.irk.air()})
+		h.command(ble.Command{Opcode: ble.CommandLEAddResolving, Address: peer.identity, Key: peer.irk.Air(), Data: own.irk.Air()})
 		h.command(ble.Command{Opcode: commandResolve, Data: []byte{1}})
 	}
 	return true
@@ -110,12 +111,12 @@ func (h *hciLog) connect(l *link) {
 	own, peer := l.party[h.side], l.party[h.side.Other()]
 	h.setUp(own)
 	e := ble.Event{Code: ble.EventLEConnectionComplete, Handle: l.handle, Local: h.side, Peer: l.address[h.side.Other()], Interval: connectionInterval, Timeout: 500}
-	kind := addressType(l.address[h.side])
+	kind := toolbox.AddressType(l.address[h.side])
 	if h.resolve(own, peer) {
 		e.Code = ble.EventLEEnhancedConnection
 		if own.private {
 			const resolvable = 2 // made by the controller, else the identity
-			kind = resolvable | addressType(own.identity)
+			kind = resolvable | toolbox.AddressType(own.identity)
 			e.LocalRPA = l.address[h.side]
 		}
 		if peer.private {
@@ -156,10 +157,10 @@ func (h *hciLog) send(l *link, from ble.Side, cid uint16, payload []byte) {
 func (h *hciLog) encrypt(l *link, b *bond) {
 	again := l.encrypted
 	if h.side == ble.Central {
-		h.begin(ble.Command{Opcode: ble.CommandLEEnableEncryption, Handle: l.handle, Rand: b.rand, EDIV: b.ediv, Key: b.ltk.air()})
+		h.begin(ble.Command{Opcode: ble.CommandLEEnableEncryption, Handle: l.handle, Rand: b.rand, EDIV: b.ediv, Key: b.ltk.Air()})
 	} else {
 		h.event(ble.Event{Code: ble.EventLELongTermKeyRequest, Handle: l.handle, Rand: b.rand, EDIV: b.ediv})
-		h.command(ble.Command{Opcode: ble.CommandLELongTermKeyReply, Handle: l.handle, Key: b.ltk.air()}, byte(l.handle), 0)
+		h.command(ble.Command{Opcode: ble.CommandLELongTermKeyReply, Handle: l.handle, Key: b.ltk.Air()}, byte(l.handle), 0)
 	}
 	h.s.after(4 * connectionInterval * 1250 * time.Microsecond)
 	if again {

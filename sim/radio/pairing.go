@@ -9,6 +9,7 @@ import (
 	"fmt"
 
 	"github.com/myelin-health/myelin/ble"
+	"github.com/myelin-health/myelin/sim/toolbox"
 )
 
 // keysKept are the keys that both sides hand over: encryption and identity.
@@ -89,7 +90,7 @@ func (p *pairing) run() *bond {
 }
 
 func (p *pairing) value(from ble.Side, code ble.SMPCode, v key) {
-	p.l.smp(from, ble.SMP{Code: code, Value: v.air()})
+	p.l.smp(from, ble.SMP{Code: code, Value: v.Air()})
 }
 
 // legacy is LE legacy pairing (Vol 3 Part H section 2.3.5.5).
@@ -104,20 +105,20 @@ func (p *pairing) legacy(how security) *bond {
 	}
 	mrand, srand := s.key(), s.key()
 	confirm := func(r key) key {
-		return c1(tk, r, p.sent[ble.Central], p.sent[ble.Peripheral], l.address[ble.Central], l.address[ble.Peripheral])
+		return toolbox.C1(tk, r, p.sent[ble.Central], p.sent[ble.Peripheral], l.address[ble.Central], l.address[ble.Peripheral])
 	}
 	p.value(ble.Central, ble.PairingConfirm, confirm(mrand))
 	p.value(ble.Peripheral, ble.PairingConfirm, confirm(srand))
 	p.value(ble.Central, ble.PairingRandom, mrand)
 	p.value(ble.Peripheral, ble.PairingRandom, srand)
-	l.encrypt(&bond{ltk: s1(tk, srand, mrand).short(how.size), security: how})
+	l.encrypt(&bond{ltk: toolbox.S1(tk, srand, mrand).Short(how.size), security: how})
 
 	b := &bond{ltk: p.ltk, rand: s.rng.Uint64(), ediv: uint16(s.rng.Uint32()), security: how}
 	if b.ltk == (key{}) {
-		b.ltk = s.key().short(how.size)
+		b.ltk = s.key().Short(how.size)
 	}
 	p.distribute(ble.Peripheral, p.response.ResponderKeys, b)
-	p.distribute(ble.Central, p.response.InitiatorKeys, &bond{ltk: s.key().short(how.size), rand: s.rng.Uint64(), ediv: uint16(s.rng.Uint32())})
+	p.distribute(ble.Central, p.response.InitiatorKeys, &bond{ltk: s.key().Short(how.size), rand: s.rng.Uint64(), ediv: uint16(s.rng.Uint32())})
 	return b
 }
 
@@ -144,7 +145,7 @@ func (p *pairing) secure(how security) *bond {
 		private[side] = s.private()
 		point := private[side].PublicKey().Bytes()
 		x[side] = [32]byte(point[1:33])
-		l.smp(side, ble.SMP{Code: ble.PairingPublicKey, Value: append(reversed(point[1:33]), reversed(point[33:])...)})
+		l.smp(side, ble.SMP{Code: ble.PairingPublicKey, Value: append(toolbox.Reversed(point[1:33]), toolbox.Reversed(point[33:])...)})
 	}
 	dhKey, err := private[ble.Central].ECDH(private[ble.Peripheral].PublicKey())
 	s.note(err)
@@ -159,8 +160,8 @@ func (p *pairing) secure(how security) *bond {
 		for bit := range 20 { // a bit at a time, so that who guesses learns one
 			na, nb = s.key(), s.key()
 			r := byte(0x80 | p.passkey>>bit&1)
-			p.value(c, ble.PairingConfirm, f4(x[c], x[d], na, r))
-			p.value(d, ble.PairingConfirm, f4(x[d], x[c], nb, r))
+			p.value(c, ble.PairingConfirm, toolbox.F4(x[c], x[d], na, r))
+			p.value(d, ble.PairingConfirm, toolbox.F4(x[d], x[c], nb, r))
 			p.value(c, ble.PairingRandom, na)
 			p.value(d, ble.PairingRandom, nb)
 		}
@@ -169,16 +170,16 @@ func (p *pairing) secure(how security) *bond {
 		p.value(c, ble.PairingRandom, na)
 		p.value(d, ble.PairingRandom, nb)
 	default: // in Numeric Comparison people now compare six digits of both (section 2.2.9)
-		p.value(d, ble.PairingConfirm, f4(x[d], x[c], nb, 0))
+		p.value(d, ble.PairingConfirm, toolbox.F4(x[d], x[c], nb, 0))
 		p.value(c, ble.PairingRandom, na)
 		p.value(d, ble.PairingRandom, nb)
 	}
-	mac, ltk := f5([32]byte(dhKey), na, nb, l.address[c], l.address[d])
+	mac, ltk := toolbox.F5([32]byte(dhKey), na, nb, l.address[c], l.address[d])
 	if !p.unchecked {
-		p.value(c, ble.PairingDHKeyCheck, f6(mac, na, nb, rb, p.request, l.address[c], l.address[d]))
-		p.value(d, ble.PairingDHKeyCheck, f6(mac, nb, na, ra, p.response, l.address[d], l.address[c]))
+		p.value(c, ble.PairingDHKeyCheck, toolbox.F6(mac, na, nb, rb, p.request, l.address[c], l.address[d]))
+		p.value(d, ble.PairingDHKeyCheck, toolbox.F6(mac, nb, na, ra, p.response, l.address[d], l.address[c]))
 	}
-	b := &bond{ltk: ltk.short(how.size), security: how}
+	b := &bond{ltk: ltk.Short(how.size), security: how}
 	l.encrypt(b)
 	p.distribute(d, p.response.ResponderKeys, nil)
 	p.distribute(c, p.response.InitiatorKeys, nil)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/myelin-health/myelin/ble"
 	"github.com/myelin-health/myelin/proto/gatt"
+	"github.com/myelin-health/myelin/sim/toolbox"
 )
 
 // A scene is a story while it is played: its clock, its chance, and what a
@@ -35,6 +36,8 @@ type recorder interface {
 	// wait is a time in which nothing is said; l may be nil.
 	wait(l *link, d time.Duration)
 }
+
+type key = toolbox.Key
 
 func newScene(form Form, start time.Time, seed uint64) *scene {
 	var s [32]byte
@@ -114,7 +117,7 @@ func (p *party) address(s *scene) ble.Address {
 func (p *party) renew(s *scene) {
 	prand := [3]byte(s.random(3))
 	prand[0] = prand[0]&0x3f | 0x40
-	hash := p.irk.ah(prand)
+	hash := p.irk.Ah(prand)
 	p.resolvable = ble.Address{Kind: ble.Resolvable}
 	copy(p.resolvable.Bytes[:], prand[:])
 	copy(p.resolvable.Bytes[3:], hash[:])
@@ -126,7 +129,7 @@ func (s *scene) bonded(central, peripheral *party) *bond {
 	if s.form == Protected {
 		how.method, how.sc = ble.PasskeyEntry, true
 	}
-	b := &bond{ltk: s.key().short(how.size), security: how, before: true, notified: map[uint16]bool{}}
+	b := &bond{ltk: s.key().Short(how.size), security: how, before: true, notified: map[uint16]bool{}}
 	if !how.sc {
 		b.rand, b.ediv = s.rng.Uint64(), uint16(s.rng.Uint32())
 	}

@@ -1,7 +1,7 @@
 // SPDX-FileCopyrightText: 2026 The Myelin authors
 // SPDX-License-Identifier: Apache-2.0
 
-package radio
+package toolbox
 
 import (
 	"bytes"
@@ -25,7 +25,7 @@ func equal(t *testing.T, what string, got []byte, want string) {
 // Specification 5.4, Vol 3 Part H sections 2.2.3 and 2.2.4 (legacy) and
 // appendix D (Secure Connections).
 func TestSecurityManager(t *testing.T) {
-	k := func(s string) key { return key(unhex(t, s)) }
+	k := func(s string) Key { return Key(unhex(t, s)) }
 	n := func(s string) [32]byte { return [32]byte(unhex(t, s)) }
 	address := func(kind ble.AddressKind, s string) ble.Address {
 		return ble.Address{Bytes: [6]byte(unhex(t, s)), Kind: kind}
@@ -33,9 +33,9 @@ func TestSecurityManager(t *testing.T) {
 
 	r := k("5783D52156AD6F0E6388274EC6702EE0")
 	initiator, responder := address(ble.StaticRandom, "A1A2A3A4A5A6"), address(ble.Public, "B1B2B3B4B5B6")
-	got := c1(key{}, r, reversed(unhex(t, "07071000000101")), reversed(unhex(t, "05000800000302")), initiator, responder)
+	got := C1(Key{}, r, Reversed(unhex(t, "07071000000101")), Reversed(unhex(t, "05000800000302")), initiator, responder)
 	equal(t, "c1", got[:], "1e1e3fef878988ead2a74dc5bef13b86")
-	got = s1(key{}, k("000F0E0D0C0B0A091122334455667788"), k("010203040506070899AABBCCDDEEFF00"))
+	got = S1(Key{}, k("000F0E0D0C0B0A091122334455667788"), k("010203040506070899AABBCCDDEEFF00"))
 	equal(t, "s1", got[:], "9a1fe1f0e8b0f49b5b4216ae796da062")
 
 	// D.1
@@ -52,14 +52,14 @@ func TestSecurityManager(t *testing.T) {
 	n1, n2 := k("d5cb8454d177733effffb2ec712baeab"), k("a6e8e7cc25a75f6e216583f7ff3dc4cf")
 	dhKey := n("ec0234a357c8ad05341010a60a397d9b99796b13b4f866f1868d34f373bfa698")
 	a1, a2 := address(ble.Public, "56123737bfce"), address(ble.Public, "a713702dcfc1")
-	got = f4(u, v, n1, 0)
+	got = F4(u, v, n1, 0)
 	equal(t, "f4", got[:], "f2c916f107a9bd1cf1eda1bea974872d")
-	mac, ltk := f5(dhKey, n1, n2, a1, a2)
+	mac, ltk := F5(dhKey, n1, n2, a1, a2)
 	equal(t, "f5, LTK", ltk[:], "6986791169d7cd23980522b594750a38")
 	equal(t, "f5, MacKey", mac[:], "2965f176a1084a02fd3f6a20ce636e20")
-	got = f6(mac, n1, n2, k("12a3343bb453bb5408da42d20c2d0fc8"), ble.PairingFeatures{AuthReq: 1, OOB: true, IOCapability: 2}, a1, a2)
+	got = F6(mac, n1, n2, k("12a3343bb453bb5408da42d20c2d0fc8"), ble.PairingFeatures{AuthReq: 1, OOB: true, IOCapability: 2}, a1, a2)
 	equal(t, "f6", got[:], "e3c473989cd0e8c5d26c0b09da958f61")
-	hash := k("ec0234a357c8ad05341010a60a397d9b").ah([3]byte{0x70, 0x81, 0x94})
+	hash := k("ec0234a357c8ad05341010a60a397d9b").Ah([3]byte{0x70, 0x81, 0x94})
 	equal(t, "ah", hash[:], "0dfbaa")
 }
 
@@ -85,19 +85,63 @@ func TestAgreement(t *testing.T) {
 // TestLinkEncryption holds the encryption of the link to the sample data of
 // Vol 6 Part C section 1.
 func TestLinkEncryption(t *testing.T) {
-	s := newSession(key(unhex(t, "4C68384139F574D836BCF34E9DFB01BF")), 0xACBDCEDFE0F10213, 0x0213243546576879, 0xBADCAB24, 0xDEAFBABE)
+	s := NewSession(Key(unhex(t, "4C68384139F574D836BCF34E9DFB01BF")), 0xACBDCEDFE0F10213, 0x0213243546576879, 0xBADCAB24, 0xDEAFBABE)
 	equal(t, "session key", s.key[:], "99AD1B5226A37E3E058E3B8E27C2C666")
-	equal(t, "LL_START_ENC_RSP of the central", s.seal(ble.Central, 0x0f, []byte{6}), "9F CDA7F448")
-	equal(t, "LL_START_ENC_RSP of the peripheral", s.seal(ble.Peripheral, 0x07, []byte{6}), "A3 4C13A415")
-	equal(t, "data of the central", s.seal(ble.Central, 0x0e, unhex(t, "1700636465666768696A6B6C6D6E6F707131323334353637383930")),
+	equal(t, "LL_START_ENC_RSP of the central", s.Seal(ble.Central, 0x0f, []byte{6}), "9F CDA7F448")
+	equal(t, "LL_START_ENC_RSP of the peripheral", s.Seal(ble.Peripheral, 0x07, []byte{6}), "A3 4C13A415")
+	equal(t, "data of the central", s.Seal(ble.Central, 0x0e, unhex(t, "1700636465666768696A6B6C6D6E6F707131323334353637383930")),
 		"7A70D66415226DF26B17839A060405596BD6564F796B5B9CE6FF32F75A6D33")
-	equal(t, "data of the peripheral", s.seal(ble.Peripheral, 0x06, unhex(t, "17003736353433323130 4142434445464748494A4B4C4D4E4F5051")),
+	equal(t, "data of the peripheral", s.Seal(ble.Peripheral, 0x06, unhex(t, "17003736353433323130 4142434445464748494A4B4C4D4E4F5051")),
 		"F38881E7BD94C9C369B9A66846DD4786AA8C39CE540D0DAE3ADCDF89B960 88")
 }
 
 // TestSeal holds CCM with a longer tag to packet vector 1 of RFC 3610.
 func TestSeal(t *testing.T) {
-	k := key(unhex(t, "C0C1C2C3C4C5C6C7C8C9CACBCCCDCECF"))
-	got := k.seal(nil, [13]byte(unhex(t, "00000003020100A0A1A2A3A4A5")), 8, unhex(t, "0001020304050607"), unhex(t, "08090A0B0C0D0E0F101112131415161718191A1B1C1D1E"))
+	k := Key(unhex(t, "C0C1C2C3C4C5C6C7C8C9CACBCCCDCECF"))
+	got := k.Seal(nil, [13]byte(unhex(t, "00000003020100A0A1A2A3A4A5")), 8, unhex(t, "0001020304050607"), unhex(t, "08090A0B0C0D0E0F101112131415161718191A1B1C1D1E"))
 	equal(t, "packet vector 1", got, "588C979A61C663D2F066D0C2C0F989806D5F6B61DAC38417E8D12CFDF926E0")
+}
+
+// TestOpen opens the same sample data, in order, and nothing else: no bit of it changed, not the other side's, not
+// twice.
+func TestOpen(t *testing.T) {
+	s := NewSession(Key(unhex(t, "4C68384139F574D836BCF34E9DFB01BF")), 0xACBDCEDFE0F10213, 0x0213243546576879, 0xBADCAB24, 0xDEAFBABE)
+	for _, test := range []struct {
+		from   ble.Side
+		first  byte
+		sealed string
+		want   string
+	}{
+		{ble.Central, 0x0f, "9FCDA7F448", "06"},
+		{ble.Peripheral, 0x07, "A34C13A415", "06"},
+		{ble.Central, 0x0e, "7A70D66415226DF26B17839A060405596BD6564F796B5B9CE6FF32F75A6D33", "1700636465666768696A6B6C6D6E6F707131323334353637383930"},
+	} {
+		sealed := unhex(t, test.sealed)
+		for bit := range 8 * len(sealed) {
+			flipped := bytes.Clone(sealed)
+			flipped[bit/8] ^= 1 << (bit % 8)
+			if _, ok := s.Open(test.from, test.first, flipped); ok {
+				t.Fatalf("bit %d changed, and opened", bit)
+			}
+		}
+		for n := range sealed {
+			if _, ok := s.Open(test.from, test.first, sealed[:n]); ok {
+				t.Fatalf("%d bytes opened", n)
+			}
+		}
+		if _, ok := s.Open(test.from.Other(), test.first, sealed); ok {
+			t.Error("opened as the other side's")
+		}
+		if _, ok := s.Open(test.from, test.first^1, sealed); ok {
+			t.Error("opened with another LLID")
+		}
+		plain, ok := s.Open(test.from, test.first^0x0c, sealed) // sent again: other sequence numbers
+		if !ok {
+			t.Fatalf("%s does not open", test.sealed)
+		}
+		equal(t, "payload", plain, test.want)
+		if _, ok := s.Open(test.from, test.first, sealed); ok {
+			t.Error("opened twice")
+		}
+	}
 }
