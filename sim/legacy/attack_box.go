@@ -388,29 +388,6 @@ var boxAttacks = []Attack{
 		}),
 	},
 	{
-		Row: "A38", Name: "zero-key", Device: "ble-soc", Realism: Modelled, About: "SweynTooth: encryption with a key of zeros",
-		Run: tries("a value written over a link that a key of zeros encrypts", "connect", "encrypt "+strings.Repeat("00", aes.BlockSize), "write"),
-		hurt: hurt(func(b, a LinkLayerState, _ []byte) (bool, string) {
-			return a.ZeroKey && a.Written > b.Written, "a value written under a key of zeros"
-		}),
-	},
-	{
-		Row: "A38", Name: "key-size", Device: "ble-soc", Realism: Modelled, About: "SweynTooth: a key of 253 octets",
-		Run: at(func(t *terminal) (string, []byte, error) {
-			if err := t.all("connect"); err != nil {
-				return "", nil, err
-			}
-			_, _ = t.do("pair 253") // it crashes, or refuses
-			if _, err := t.do("pair 16"); err == nil {
-				return "", nil, errRefused
-			}
-			return "a key of 253 octets asked for, and no answer to anything since", nil, nil
-		}),
-		hurt: hurt(func(b, a LinkLayerState, _ []byte) (bool, string) {
-			return !b.Crashed && a.Crashed, "the chip has crashed"
-		}),
-	},
-	{
 		Row: "A39", Name: "meter", Device: "meter", Realism: Wire, About: "glucose in clear",
 		Run:  takes("glucose in clear", "subscribe", "mg/dL"),
 		hurt: took("serial number and glucose", fmt.Sprintf("%06x", radio.SensorSerial), meterValue),

@@ -32,7 +32,7 @@ func TestRows(t *testing.T) {
 		if NetworkOf(a.Device) == "" {
 			t.Errorf("%s/%s: no device %s", a.Row, a.Name, a.Device)
 		}
-		modelled := slices.Contains([]string{"A31", "A38", "A41", "A42"}, a.Row)
+		modelled := slices.Contains([]string{"A31", "A41", "A42"}, a.Row)
 		if (a.Realism == Modelled) != modelled {
 			t.Errorf("%s/%s: realism %s", a.Row, a.Name, a.Realism)
 		}

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/myelin-health/myelin/ble"
 	"github.com/myelin-health/myelin/device"
 	link "github.com/myelin-health/myelin/link/coap"
 	"github.com/myelin-health/myelin/proto/coap"
@@ -235,12 +236,18 @@ func seeds(t testing.TB, model string) (list [][]byte) {
 			}
 			list = append(list, b)
 		}
+	case "ble-soc":
+		scan := ble.ScanRequest{Scanner: foreignPhone, Advertiser: chipAddress}
+		link := ble.ConnectRequest{Initiator: foreignPhone, Advertiser: chipAddress, Access: 0x50655641}
+		for _, pdu := range [][]byte{scan.AppendPDU(nil), link.AppendPDU(nil)} {
+			list = append(list, ble.AppendAir(nil, ble.AdvertisingAccess, advertisingCRC, pdu))
+		}
 	case "flowlink", "castor":
 		three, _ := ward.Pumps()
 		o := ward.Order{ID: "1", Pump: three, Rate: "4", Unit: ward.MicrogPerKgM, Accept: "AL", Application: "NE"}
 		list = append(list, o.Message(morning))
 	default:
-		for _, line := range []string{"auth 00", "debug 256 00", "stage 00", "message {}", "login x", "pair 16", "put a 00", "encrypt 00", "upload home-anna 3", "packet " + strings.Repeat("00", 20)} {
+		for _, line := range []string{"auth 00", "debug 256 00", "stage 00", "message {}", "login x", "put a 00", "upload home-anna 3", "packet " + strings.Repeat("00", 20)} {
 			list = append(list, []byte(line))
 		}
 	}

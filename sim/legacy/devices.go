@@ -36,7 +36,7 @@ var Models = []Model{
 	{"clinic-server", "tcp", "a clinic's server for cardiac devices; lines", as(NewClinicServer)},
 	{"insulin-cloud", "tcp", "the cloud of an insulin app; lines", as(NewInsulinCloud)},
 	{"ip-stack", "tcp", "a monitor's network stack; lines", as(NewStack)},
-	{"ble-soc", "tcp", "a Bluetooth chip; lines", as(NewLinkLayer)},
+	{"ble-soc", "udp", "the Bluetooth chip of an insulin pump; packets of the link layer", as(NewChip)},
 	{"meter", "tcp", "a glucose meter; lines", as(NewMeter)},
 	{"ecg", "tcp", "an ECG by sound; lines", as(NewECG)},
 	{"castor", "tcp", "where the gateway's reports and answers go; HL7 over MLLP", as(NewCastor)},
@@ -68,7 +68,7 @@ func NetworkOf(model string) string {
 }
 
 // Attacks is the table of attacks, in the order of the catalogue.
-var Attacks = ordering(radioAttacks, coapAttacks, boxAttacks, []Attack{forgedOrder, spoofedPump})
+var Attacks = ordering(radioAttacks, coapAttacks, boxAttacks, chipAttacks, []Attack{forgedOrder, spoofedPump})
 
 // ordering puts tables together, in the order of their rows.
 func ordering(tables ...[]Attack) []Attack {

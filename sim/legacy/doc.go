@@ -71,6 +71,15 @@
 //	POST /pair               a key of 16 bytes ([AppKey]); the last one counts
 //	POST /secure             a command, and behind it the first four bytes of its HMAC-SHA-256 under the key
 //
+// # The chip
+//
+// ble-soc is the Bluetooth chip of a pump. A message is a packet of the link layer as the air carries it (Core Specification 5.4, Vol 6 Part B
+// section 2.1), from the access address to the CRC. SCAN_REQ is answered by SCAN_RSP, CONNECT_IND opens the one link there
+// is, and each packet of the central on it is a connection event: one of the chip comes back. What a packet asks for is answered in one of the next
+// events, so who waits sends empty packets. LL_ENC_REQ starts encryption; on channel 6 is the security manager, Just Works with Secure Connections; on channel
+// 4 a name, handle 3, and the highest bolus, handle 18, which is for an encrypted link. It hops to no channel, and keeps
+// no time. Its key is in a memory of its own in which other things lie behind it.
+//
 // # FlowLink
 //
 // flowlink is HL7 v2.6 by MLLP, in clear. It takes PCD-03 (RGV^O15) from whoever connects, for pump-3 and pump-4 by their EUI-64 in OBX-18. In enhanced mode it acknowledges on the
@@ -92,7 +101,6 @@
 //	clinic-server    message JSON
 //	insulin-cloud    put ACCOUNT BYTES | fetch ACCOUNT
 //	ip-stack         packet BYTES
-//	ble-soc          connect | pair SIZE | encrypt KEY | write
 //	dose-app         heard ADDRESS | sync
 //	meter            subscribe
 //	ecg              listen
@@ -101,8 +109,7 @@
 // whatever certificate comes. "update" of studio is HTTP. packet is a TCP segment. A [Tap] hears these.
 //
 // An image is an Ed25519 signature and what it signs; lines in it that are "send BYTES" go to the implant behind the device. "cloud", "updates" and "heard" are
-// what a network answers to the question where these are, or what an advertisement says, which anybody in it may answer. What no Go program can suffer is a flag in the state: rows A31, A38, A41
-// and A42 are [Modelled].
+// what a network answers to the question where these are, or what an advertisement says, which anybody in it may answer. What no Go program can suffer is a flag in the state: rows A31, A41 and A42 are [Modelled].
 //
 // This API follows the server and may change.
 package legacy
