@@ -83,7 +83,7 @@ var rooms = []room{
 	{"ledger", []string{"device", "event", "internal/flock"}, []string{"golang.org/x/mod"}},
 
 	{"sim", []string{"link", "internal/cbor", "internal/journal", "assess", "ble", "capture", "wire", "flow", "proto", "device", "event", "finding", "inventory", "watch", "match", "risk", "report", "internal/testpeer"}, nil},
-	{"drill", []string{"sim", "guard", "assess", "capture", "watch", "match", "link", "ledger", "report", "device", "event", "finding", "wire", "proto", "internal/cbor", "internal/lazyregexp", "internal/strictyaml"}, []string{"github.com/goccy/go-yaml"}},
+	{"drill", []string{"sim", "guard", "assess", "ble", "capture", "watch", "match", "link", "ledger", "report", "device", "event", "finding", "wire", "proto", "internal/cbor", "internal/lazyregexp", "internal/strictyaml"}, []string{"github.com/goccy/go-yaml"}},
 	{"internal/testpeer", nil, nil},
 	{"internal/cbor", nil, nil},
 	{"internal/journal", nil, nil},

@@ -41,7 +41,7 @@ type Row struct {
 	SBOM    Parts
 }
 
-// A Heard is a recording of sim/radio, or an attack that is recorded as it goes over IP, and the
+// A Heard is a recording of sim/radio, or an attack that is recorded as it goes over IP or the air, and the
 // kinds of finding that have to be in its assessment.
 type Heard struct {
 	Take    radio.Take
@@ -168,8 +168,8 @@ func readHeard(r *strictyaml.Reader, n ast.Node) Heard {
 		} else if r.Err() == nil {
 			r.Fail(c, "there is no attack %s; 'myelin drill --list' names them", strictyaml.Quoted(name))
 		}
-		if h.Capture != nil && !places[h.Capture.Device].at.IsValid() {
-			r.Fail(c, "%s is against %s, which has no place in a network", strictyaml.Quoted(name), h.Capture.Device)
+		if h.Capture != nil && !placed(h.Capture.Device) {
+			r.Fail(c, "%s is against %s, which is in no network and on no air that a sniffer hears", strictyaml.Quoted(name), h.Capture.Device)
 		}
 		for _, key := range []string{"play", "layer", "form", "decrypted"} {
 			if s.Has(key) {

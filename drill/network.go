@@ -6,18 +6,24 @@ package drill
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"encoding/hex"
 	"fmt"
+	"io"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/myelin-health/myelin/assess"
+	"github.com/myelin-health/myelin/ble"
+	"github.com/myelin-health/myelin/capture"
 	"github.com/myelin-health/myelin/report"
 	"github.com/myelin-health/myelin/sim/legacy"
 	"github.com/myelin-health/myelin/sim/ward"
 	"github.com/myelin-health/myelin/watch"
+	"github.com/myelin-health/myelin/wire"
 )
 
 // A place is where a device of sim/legacy stands in the sample ward's network, and what the
@@ -27,6 +33,7 @@ type place struct {
 	upstream netip.AddrPort // what it should connect to, where it does; an impostor listens at the same port
 	from     netip.Addr     // of who attacks it
 	segments bool           // it is told of TCP segments, which a sensor sees as such
+	air      bool           // its datagrams are packets of Bluetooth's link layer, which a sniffer hears; nothing else here is said of it
 	register string         // its row, without its address: maker, model, version, what it is, its FDA code
 }
 
@@ -41,12 +48,12 @@ const linePort = "7011"
 
 var places = map[string]place{
 	"homelink": {
-		netip.MustParseAddrPort("10.20.9.21:" + linePort), netip.MustParseAddrPort("203.0.113.40:80"), laptop, false,
-		"Halden Cardio,HomeLink,2.0,home monitor,OSR",
+		at: netip.MustParseAddrPort("10.20.9.21:" + linePort), upstream: netip.MustParseAddrPort("203.0.113.40:80"), from: laptop,
+		register: "Halden Cardio,HomeLink,2.0,home monitor,OSR",
 	},
 	"studio": {
-		netip.MustParseAddrPort("10.20.9.4:" + linePort), netip.MustParseAddrPort("203.0.113.41:80"), laptop, false,
-		"Halden Cardio,Studio,7,clinician programmer,OSR",
+		at: netip.MustParseAddrPort("10.20.9.4:" + linePort), upstream: netip.MustParseAddrPort("203.0.113.41:80"), from: laptop,
+		register: "Halden Cardio,Studio,7,clinician programmer,OSR",
 	},
 	"cloud":         {at: netip.MustParseAddrPort("10.20.9.30:" + linePort), from: stranger, register: "Halden Cardio,HomeLink Clinic,3.1,home monitor,OSR"},
 	"reader":        {at: netip.MustParseAddrPort("10.20.9.22:" + linePort), from: laptop, register: "Halden Cardio,HomeLink Reader,2.2,home monitor,OSR"},
@@ -55,8 +62,12 @@ var places = map[string]place{
 	"insulin-cloud": {at: netip.MustParseAddrPort("203.0.113.42:" + linePort), from: laptop, register: "Okapi Health,Dose Cloud,3.0,app cloud,"},
 	"ip-stack":      {at: netip.MustParseAddrPort("10.20.3.31:23"), from: laptop, segments: true, register: "Veltis,M9,5.0,patient monitor,"},
 	"dose-one":      {at: netip.MustParseAddrPort("10.20.3.45:5683"), from: laptop, register: "Okapi Health,Dose One,1.8,insulin pump,OZP"},
+	"ble-soc":       {air: true},
 	"flowlink":      {at: netip.MustParseAddrPort("10.20.3.10:24000"), upstream: netip.MustParseAddrPort("10.20.1.5:24001"), from: laptop, register: "Norra Medical,FlowLink,1.8,infusion pump gateway,PHC"},
 }
+
+// placed reports whether there is a place at which an attack on a device can be heard.
+func placed(model string) bool { p := places[model]; return p.air || p.at.IsValid() }
 
 // recorded runs an attack on the unprotected device and returns what a port that mirrors the network would have
 // seen of it.
@@ -107,6 +118,17 @@ func (w *world) watched(ctx context.Context, name string, a *legacy.Attack, hear
 		return nil, err
 	}
 	var pcap bytes.Buffer
+	if p.air {
+		file := filepath.Join(dir, "air.pcap")
+		err := sniffed(&pcap, heard)
+		if err == nil {
+			err = os.WriteFile(file, pcap.Bytes(), 0o600)
+		}
+		if err != nil {
+			return nil, err
+		}
+		return assess.Run(ctx, []string{file}, assess.Config{})
+	}
 	if err := ward.Mirror(&pcap, heard); err != nil {
 		return nil, err
 	}
@@ -121,6 +143,34 @@ func (w *world) watched(ctx context.Context, name string, a *legacy.Attack, hear
 		expected[watch.Link{Client: p.at.Addr().String(), Server: p.upstream.Addr().String()}] = true
 	}
 	return assess.Run(ctx, []string{dir}, assess.Config{Baseline: &watch.Baseline{Links: expected}})
+}
+
+// sniffed writes packets of Bluetooth as a sniffer hears them that follows a connection: an event each 30 ms, all on
+// one channel.
+func sniffed(w io.Writer, heard []ward.Conversation) error {
+	out, err := capture.NewWriter(w, wire.LinkBluetoothLELLPHDR)
+	if err != nil {
+		return err
+	}
+	at := story
+	for _, c := range heard {
+		for _, said := range c.Said {
+			from, channel := ble.Central, uint8(0)
+			at = at.Add(30 * time.Millisecond)
+			if said.Answer {
+				from = ble.Peripheral
+				at = at.Add(-29 * time.Millisecond)
+			}
+			if len(said.Bytes) >= 4 && binary.LittleEndian.Uint32(said.Bytes) == ble.AdvertisingAccess {
+				from, channel = ble.UnknownSide, 37
+			}
+			b := append(ble.AppendRadio(nil, channel, -60, from, false), said.Bytes...)
+			if err := out.WriteFrame(&capture.Frame{Time: at.UnixNano(), Data: b, OrigLen: len(b), Link: wire.LinkBluetoothLELLPHDR}); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // unheard says what of an assessment a sensor understood, in the way of a reason for what it did not find.

@@ -89,12 +89,15 @@ func TestCalm(t *testing.T) {
 
 func TestPlaces(t *testing.T) {
 	for model, p := range places {
+		if p.air && legacy.NetworkOf(model) == "udp" {
+			continue
+		}
 		if legacy.NetworkOf(model) == "" || !p.at.Addr().Is4() || !p.from.Is4() || strings.Count(p.register, ",") != 4 {
 			t.Errorf("%s: %+v", model, p)
 		}
 	}
 	for was, test := range map[string]struct{ is, want string }{
-		"{capture: A26/credentials,": {"{capture: A02/replay,", "has no place in a network"},
+		"{capture: A26/credentials,": {"{capture: A02/replay,", "is in no network"},
 		"{capture: A26":              {"{capture: A99", "there is no attack"},
 		"{capture:":                  {"{layer: hci, capture:", "layer belongs to play"},
 	} {

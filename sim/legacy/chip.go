@@ -56,8 +56,7 @@ type chipLink struct {
 	airEnd
 	last  []byte // what was sent in the last connection event
 	queue []airPDU
-	asked bool // a request came whose answer did not arrive yet
-	sends bool // that answer is what was sent in the last connection event
+	asked int // requests that wait for their answers
 
 	pending           *toolbox.Session // when LL_START_ENC_REQ is out
 	request, response ble.PairingFeatures
@@ -97,8 +96,8 @@ func (c *Chip) deaf() bool {
 	return c.lost || !bytes.Equal(c.ram[linkTask:linkTask+len(taskEntry)], taskEntry)
 }
 
-// handle takes one packet of the air, and answers in the same connection event with what was ready before: what a
-// packet asks for is answered in one of the next.
+// handle takes one packet of the air, and answers in the same connection event, with what was ready before: what a
+// packet asks for is answered in one of the next in which the central is quiet.
 func (c *Chip) handle(_ context.Context, b []byte) [][]byte {
 	access, pdu, ok := readAir(b)
 	switch {
@@ -123,7 +122,7 @@ func (c *Chip) handle(_ context.Context, b []byte) [][]byte {
 		c.close()
 		return nil
 	}
-	k.last = c.next()
+	k.last = c.next(len(payload) == 0)
 	c.data(llid, payload)
 	if c.deaf() {
 		return nil
@@ -160,16 +159,17 @@ func (c *Chip) advertising(pdu, b []byte) [][]byte {
 
 func (c *Chip) close() { c.link, c.s.Encrypted, c.s.Agreed = nil, false, false }
 
-// next is the packet of this connection event. What was sent in the last one has arrived.
-func (c *Chip) next() []byte {
+// next is the packet of a connection event. The chip says something where the central has nothing to say.
+func (c *Chip) next(quiet bool) []byte {
 	k := c.link
-	k.asked, k.sends = k.asked && !k.sends, false
-	if len(k.queue) == 0 {
+	if !quiet || len(k.queue) == 0 {
 		return k.packet(airPDU{llid: ble.LLIDContinuation})
 	}
 	p := k.queue[0]
 	k.queue = k.queue[1:]
-	k.sends = p.answer
+	if p.answer {
+		k.asked--
+	}
 	b := k.packet(p)
 	if k.pending != nil && p.is(ble.LLStartEncReq) {
 		k.session, k.pending = k.pending, nil
@@ -202,7 +202,10 @@ func (c *Chip) data(llid uint8, payload []byte) {
 	}
 }
 
-const maxQueue = 64 // packets
+const (
+	maxQueue = 64 // packets
+	maxAsked = 2  // requests
+)
 
 func (c *Chip) sayControl(m ble.Control) {
 	c.link.queue = append(c.link.queue, airPDU{llid: ble.LLIDControl, payload: m.Append(nil)})
@@ -320,9 +323,9 @@ func (c *Chip) attribute(b []byte) {
 	if q.Parse(b) != nil || !q.Opcode.Request() {
 		return
 	}
-	if k.asked && !c.cfg.Mended { // which section 3.3.2 forbids the client
+	if k.asked++; k.asked > maxAsked && !c.cfg.Mended { // section 3.3.2 forbids the client more than one
 		c.lost = true
-		c.note("a request before the last answer has arrived: its buffer is not given back")
+		c.note("a request more than it has room for: its buffer is not given back")
 		return
 	}
 	a := ble.ATT{Opcode: ble.ErrorResponse, Request: q.Opcode, Handle: q.Handle, Error: notSupported}
@@ -344,7 +347,6 @@ func (c *Chip) attribute(b []byte) {
 		c.note("the highest bolus is set")
 		a = ble.ATT{Opcode: ble.WriteResponse}
 	}
-	k.asked = true
 	answer, err := a.Append(nil)
 	c.say(ble.CIDATT, answer, err)
 	k.queue[len(k.queue)-1].answer = true

@@ -76,7 +76,7 @@
 // ble-soc is the Bluetooth chip of a pump. A message is a packet of the link layer as the air carries it (Core Specification 5.4, Vol 6 Part B
 // section 2.1), from the access address to the CRC. SCAN_REQ is answered by SCAN_RSP, CONNECT_IND opens the one link there
 // is, and each packet of the central on it is a connection event: one of the chip comes back. What a packet asks for is answered in one of the next
-// events, so who waits sends empty packets. LL_ENC_REQ starts encryption; on channel 6 is the security manager, Just Works with Secure Connections; on channel
+// events in which the central sends an empty packet. LL_ENC_REQ starts encryption; on channel 6 is the security manager, Just Works with Secure Connections; on channel
 // 4 a name, handle 3, and the highest bolus, handle 18, which is for an encrypted link. It hops to no channel, and keeps
 // no time. Its key is in a memory of its own in which other things lie behind it.
 //
