@@ -86,26 +86,19 @@ func (w *world) bare(ctx context.Context, row *Row) (*bareResult, error) {
 // patience is how long an attack on something that defends itself waits for an answer.
 const patience = 150 * time.Millisecond
 
-// attackAt runs the row's attacks, with what was overheard of an unprotected device, against
-// what listens at an address.
-func (w *world) attackAt(ctx context.Context, row *Row, addr string) error {
-	for _, a := range row.Attack {
-		network := legacy.NetworkOf(a.Device)
-		if network != "udp" {
-			continue // it cannot even reach a radio
-		}
-		env := &legacy.Env{Clock: legacy.NewClock(story)}
-		if _, err := a.Try(ctx, legacy.Config{}, env); err != nil { // what is overheard there stays in env
-			return err
-		}
-		target, err := legacy.At(network, addr)
-		if err != nil {
-			return err
-		}
-		env.Target, env.Patience = target, patience
-		if _, err := a.Run(ctx, env); err != nil {
-			return err
-		}
+// attackAt runs an attack, with what was overheard of an unprotected device, against what listens at an
+// address. It is not run where it cannot even reach that: lines do not go over a radio.
+func attackAt(ctx context.Context, a *legacy.Attack, network, addr string) (r legacy.Result, run bool, err error) {
+	if legacy.NetworkOf(a.Device) != network {
+		return r, false, nil
 	}
-	return nil
+	env := &legacy.Env{Clock: legacy.NewClock(story), Patience: patience}
+	if _, err := a.Try(ctx, legacy.Config{}, env); err != nil { // what is overheard there stays in env
+		return r, false, err
+	}
+	if env.Target, err = legacy.At(network, addr); err != nil {
+		return r, false, err
+	}
+	r, err = a.Run(ctx, env)
+	return r, true, err
 }

@@ -15,11 +15,11 @@ import (
 	"time"
 )
 
-// certificates makes an authority, and a server's certificate and key, as PEM.
-func certificates() (server, key, authority []byte, err error) {
+// certificate makes one that vouches for itself, and its key, as PEM: a server's, and its own authority.
+func certificate() (server, key []byte, err error) {
 	k, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
-		return nil, nil, nil, err
+		return nil, nil, err
 	}
 	now := time.Now()
 	root := &x509.Certificate{
@@ -29,12 +29,12 @@ func certificates() (server, key, authority []byte, err error) {
 	}
 	der, err := x509.CreateCertificate(rand.Reader, root, root, &k.PublicKey, k)
 	if err != nil {
-		return nil, nil, nil, err
+		return nil, nil, err
 	}
 	pkcs8, err := x509.MarshalPKCS8PrivateKey(k)
 	if err != nil {
-		return nil, nil, nil, err
+		return nil, nil, err
 	}
 	server = pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
-	return server, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8}), server, nil
+	return server, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8}), nil
 }

@@ -216,9 +216,17 @@ func connect(ctx context.Context, addr string, own, it *edhoc.Authenticator, tok
 }
 
 // order posts a command, and returns the code of the answer.
-func (p *programmer) order(ctx context.Context, q *therapy.Request) (wire.Code, error) {
-	m, err := p.conn.Post(ctx, p.session, "/therapy", cborFormat, q.Append(nil))
+func (p *programmer) order(ctx context.Context, command []byte) (wire.Code, error) {
+	m, err := p.conn.Post(ctx, p.session, "/therapy", cborFormat, command)
 	return m.Code, err
+}
+
+// passes orders what has to be taken.
+func (p *programmer) passes(ctx context.Context, q *therapy.Request) error {
+	if code, err := p.order(ctx, q.Append(nil)); err != nil || code != wire.Changed {
+		return unwanted(q.Verb.String()+" itself", code, err)
+	}
+	return nil
 }
 
 const cborFormat = 60 // application/cbor (RFC 7252 section 12.3)
@@ -290,7 +298,11 @@ func newRelay(to string) (*relay, error) {
 	return r, nil
 }
 
+// heard is what went towards the subject.
 func (r *relay) heard() [][]byte { came, _ := r.outer.heard(); return came }
+
+// heardBoth is what went in both directions.
+func (r *relay) heardBoth() [][]byte { came, went := r.outer.heard(); return append(came, went...) }
 
 func (r *relay) close() { r.outer.Close(); <-r.closed }
 

@@ -13,7 +13,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/myelin-health/myelin/finding"
 	"github.com/myelin-health/myelin/report"
+	"github.com/myelin-health/myelin/sim/legacy"
 )
 
 // TestCatalogue holds the catalogue to the counts that it was agreed with, and, where it
@@ -37,11 +39,12 @@ func TestCatalogue(t *testing.T) {
 			t.Errorf("%s promises %d rows, want %d", part, promised[part], n)
 		}
 	}
-	facts, err := os.ReadFile("../../shared/facts/implant-attacks.md")
-	if err != nil {
-		t.Skip("the table of attacks is not here; only its counts were checked")
+	facts := fact(t, "implant-attacks.md")
+	lines := regexp.MustCompile(`(?m)^\| (A\d\d) \|.*\| ([YPR-]) \| ([YPR-]) \| ([YPR-]) \| ([YPR-]) \| ([YPR-]) \|$`).FindAllStringSubmatch(facts, -1)
+	if len(lines) != len(rows) {
+		t.Errorf("%d rows, and %d in the table of attacks", len(rows), len(lines))
 	}
-	for _, m := range regexp.MustCompile(`(?m)^\| (A\d\d) \|.*\| ([YPR-]) \| ([YPR-]) \| ([YPR-]) \| ([YPR-]) \| ([YPR-]) \|$`).FindAllStringSubmatch(string(facts), -1) {
+	for _, m := range lines {
 		i := slices.IndexFunc(rows, func(r Row) bool { return r.ID == m[1] })
 		if i < 0 {
 			t.Errorf("%s is not in the catalogue", m[1])
@@ -52,6 +55,96 @@ func TestCatalogue(t *testing.T) {
 				t.Errorf("%s %s is %s, want %s", m[1], part, rows[i].Promises[part], m[2+n])
 			}
 		}
+		for _, cve := range regexp.MustCompile(`CVE-\d{4}-\d+`).FindAllString(m[0], 1) {
+			if !strings.Contains(rows[i].Reference, cve) {
+				t.Errorf("%s is of %q, want %s", m[1], rows[i].Reference, cve)
+			}
+		}
+	}
+}
+
+// fact is a file of facts that we were given, where it is at hand.
+func fact(t *testing.T, name string) string {
+	t.Helper()
+	b, err := os.ReadFile("../../shared/facts/" + name)
+	if err != nil {
+		t.Skipf("%s is not here; what it says was checked by our own list alone", name)
+	}
+	return string(b)
+}
+
+// acceptance is how each kind of row was agreed to be shown.
+var acceptance = []struct {
+	kind           string // as the facts call it
+	rows           []string
+	channel, guard []string // checks, where the part is promised
+	sensor         []string // one of these is found in what a sensor hears
+}{
+	{"replay", []string{"A02", "A07", "A12", "A15"}, []string{"replay"}, []string{"replay"}, nil},
+	{"no-auth", []string{"A05", "A09", "A14", "A20"}, []string{"stranger"}, []string{"stranger"}, []string{"therapy-command-unauthenticated"}},
+	{"bounded-dose", []string{"A06", "A07", "A09"}, []string{"absurd"}, []string{"absurd"}, nil},
+	{"battery", []string{"A03", "A23"}, []string{"wake"}, []string{"wake"}, []string{"radio-wake-flood"}},
+	{"cleartext", []string{"A01", "A08", "A10", "A21", "A24", "A39"}, []string{"eavesdrop"}, nil, []string{"phi-in-clear"}},
+	{"component", []string{"A35", "A38", "A41", "A42"}, nil, nil, nil},
+}
+
+// TestAcceptance holds the rows to what was agreed that they show, and the list above to the facts where they are at hand.
+func TestAcceptance(t *testing.T) {
+	rows := map[string]*Row{}
+	for _, r := range Catalogue() {
+		rows[r.ID] = &r
+	}
+	for _, kind := range acceptance {
+		for _, id := range kind.rows {
+			r := rows[id]
+			for _, want := range kind.channel {
+				if !slices.Contains(r.Channel.Checks, want) {
+					t.Errorf("%s, a %s row: the channel is not held to %s", id, kind.kind, want)
+				}
+			}
+			for _, want := range kind.guard {
+				if !slices.Contains(r.Guard.Checks, want) {
+					t.Errorf("%s, a %s row: the guard is not held to %s", id, kind.kind, want)
+				}
+			}
+			for _, want := range kind.sensor {
+				if !slices.ContainsFunc(r.Sensor, func(h Heard) bool {
+					return slices.ContainsFunc(h.Finds, func(k finding.Kind) bool { return k.String() == want })
+				}) {
+					t.Errorf("%s, a %s row: a sensor does not have to find %s", id, kind.kind, want)
+				}
+			}
+			if kind.kind == "component" && (r.Promises["sbom"] != "Y" || r.SBOM.Fixed == "" || r.SBOM.CVE == "") {
+				t.Errorf("%s: %+v", id, r.SBOM)
+			}
+		}
+	}
+	for id, r := range rows {
+		modelled := slices.Contains([]string{"A31", "A41", "A42"}, id) // what no simulator can suffer
+		for _, a := range r.Attack {
+			if (a.Realism == legacy.Modelled) != modelled {
+				t.Errorf("%s: %s is %s", id, a.Name, a.Realism)
+			}
+		}
+		if slices.Contains([]string{"A05", "A09", "A14", "A20"}, id) && r.Guard.Topology != "bypassable" {
+			t.Errorf("%s: who transmits straight at the implant goes around the guard, and it is %s", id, r.Guard.Topology)
+		}
+	}
+	facts := fact(t, "implant-attacks.md")
+	for _, kind := range acceptance {
+		m := regexp.MustCompile(`(?m)^- ` + kind.kind + ` rows \(([^)]*)\)`).FindStringSubmatch(facts)
+		if m == nil {
+			t.Errorf("there are no %s rows in the facts", kind.kind)
+			continue
+		}
+		want := regexp.MustCompile(`A\d\d`).FindAllString(m[1], -1)
+		slices.Sort(want)
+		if !slices.Equal(want, kind.rows) {
+			t.Errorf("%s rows are %v, want %v", kind.kind, kind.rows, want)
+		}
+	}
+	if !strings.Contains(fact(t, "therapy-safety.md"), "A31, A41 and A42 cannot truly succeed") {
+		t.Error("other rows are modelled in the facts")
 	}
 }
 
@@ -182,5 +275,24 @@ func TestFormats(t *testing.T) {
 	var back report.Drill
 	if err := json.Unmarshal(js.Bytes(), &back); err != nil || back.Rows[0].Parts["sbom"].Result != report.DrillDetected || !back.Rows[0].Parts["sbom"].Promised {
 		t.Errorf("%v\n%s", err, js.String())
+	}
+}
+
+// TestDrill runs the catalogue: each attack succeeds on the unprotected device, and what is promised holds.
+func TestDrill(t *testing.T) {
+	if testing.Short() {
+		t.Skip("a quarter of a minute")
+	}
+	for _, row := range Catalogue() {
+		t.Run(row.ID, func(t *testing.T) {
+			t.Parallel()
+			d, err := Run(context.Background(), Config{Rows: []Row{row}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if broken, worthless := d.Broken(); len(broken)+len(worthless) > 0 {
+				t.Errorf("%+v", d.Rows[0])
+			}
+		})
 	}
 }

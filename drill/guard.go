@@ -21,18 +21,15 @@ import (
 	"github.com/myelin-health/myelin/event"
 	"github.com/myelin-health/myelin/guard"
 	"github.com/myelin-health/myelin/link/cwt"
-	"github.com/myelin-health/myelin/link/edhoc"
-	"github.com/myelin-health/myelin/link/therapy"
-	wire "github.com/myelin-health/myelin/proto/coap"
 	"github.com/myelin-health/myelin/report"
 	"github.com/myelin-health/myelin/sim/legacy"
 )
 
 // A model is how a device of sim/legacy stands behind the guard, and what it is asked for.
 type model struct {
-	therapies string
+	therapies string // the envelope's
 	inside    string // of the front
-	verbs     string // of the envelope
+	limits    string // of the envelope
 	usual
 }
 
@@ -40,92 +37,54 @@ type model struct {
 // a certificate.
 var models = map[string]model{
 	"rhythm-s": {
-		"[pacing, defibrillation]", "dialect: halden-mics, address: 0x5e2b90d4, own-address: 0x91a2",
-		"  set-pacing-rate: {unit: \"{pulses}/min\", min: \"40 {pulses}/min\", max: \"110 {pulses}/min\"}\n",
-		usual{
-			legal: ask(device.EmergencyPreset, ""), absurd: ask(device.SetPacingRate, "180 {pulses}/min"), rescue: ask(device.EmergencyPreset, ""),
-			verbs: []device.Verb{device.SetPacingRate, device.EmergencyPreset},
-		},
+		"pacing, defibrillation", "dialect: halden-mics, address: 0x5e2b90d4",
+		`verbs: {set-pacing-rate: {unit: "{pulses}/min", min: "40 {pulses}/min", max: "110 {pulses}/min"}}`,
+		usual{legal: ask(device.EmergencyPreset, ""), absurd: ask(device.SetPacingRate, "180 {pulses}/min"), rescue: ask(device.EmergencyPreset, "")},
 	},
 	"rhythm-a": {
-		"[defibrillation]", "dialect: halden-wand, address: 0x4471c9",
-		"  read-telemetry: {}\n",
-		usual{
-			legal: ask(device.AbortShock, ""), absurd: ask(device.SetTherapies, "0 1"), rescue: ask(device.AbortShock, ""),
-			verbs: []device.Verb{device.SetTherapies, device.AbortShock},
-		},
+		"defibrillation", "dialect: halden-wand, address: 0x4471c9",
+		"verbs: {read-telemetry: {}}",
+		usual{legal: ask(device.AbortShock, ""), absurd: ask(device.SetTherapies, "0 1"), rescue: ask(device.AbortShock, "")},
 	},
 	"calm": {
-		"[neurostimulation]", "dialect: tessel-calm, address: 0x71c05be3",
-		"  set-amplitude: {unit: V, max: 3.00 V}\n",
-		usual{
-			legal: ask(device.SetAmplitude, "2.50 V"), absurd: ask(device.SetAmplitude, "9.50 V"), rescue: ask(device.StimulationOff, ""),
-			verbs: []device.Verb{device.SetAmplitude, device.StimulationOff},
-		},
+		"neurostimulation", "dialect: tessel-calm, address: 0x71c05be3",
+		"verbs: {set-amplitude: {unit: V, max: 3.00 V}}",
+		usual{legal: ask(device.SetAmplitude, "2.50 V"), absurd: ask(device.SetAmplitude, "9.50 V"), rescue: ask(device.StimulationOff, "")},
 	},
-	"dose-classic": {"[insulin infusion]", "dialect: okapi-classic, address: 0x3b1f06", bolusLimits, bolus},
-	"dose-patch":   {"[insulin infusion]", "dialect: okapi-patch, address: 0x1f0c9a52", bolusLimits, bolus},
-	"dose-one":     {"[insulin infusion]", "therapy: insulin infusion", bolusLimits, bolus},
+	"dose-classic": {"insulin infusion", "dialect: okapi-classic, address: 0x3b1f06", bolusLimits, bolus},
+	"dose-patch":   {"insulin infusion", "dialect: okapi-patch, address: 0x1f0c9a52", bolusLimits, bolus},
+	"dose-one":     {"insulin infusion", "therapy: insulin infusion", bolusLimits, bolus},
 }
 
-const bolusLimits = "  deliver-bolus: {unit: U, max: 10 U}\n"
+const bolusLimits = `sums: {unit: U, windows: [{verb: deliver-bolus, window: 4h, highest: 10 U}]}
+verbs: {deliver-bolus: {unit: U, max: 10 U}}`
 
-var bolus = usual{
-	legal: ask(device.DeliverBolus, "1 U"), absurd: ask(device.DeliverBolus, "25 U"), rescue: ask(device.CancelBolus, ""),
-	verbs: []device.Verb{device.DeliverBolus, device.CancelBolus},
-}
+var bolus = usual{ask(device.DeliverBolus, "1 U"), ask(device.DeliverBolus, "25 U"), ask(device.CancelBolus, ""), ask(device.DeliverBolus, "4 U")}
 
-func ask(v device.Verb, value string) therapy.Request {
-	return therapy.Request{Verb: v, Value: quantity(value)}
-}
-
-// A guardedDevice is a device of sim/legacy behind a guard that was started from files.
-type guardedDevice struct {
-	*clinic
-	model  string
-	usual  usual
-	device legacy.Device
-	inside string // where the device itself listens
-	addr   string // where the guard does
-
+// A book keeps what a guard has to say, as its ledger would.
+type book struct {
 	mu   sync.Mutex
 	said []event.Event
-	stop func()
 }
 
-// record keeps what the guard has to say, as its ledger would.
-func (g *guardedDevice) record(e *event.Event) error {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.said = append(g.said, *e)
+func (b *book) record(e *event.Event) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.said = append(b.said, *e)
 	return nil
 }
 
-// recorded is how many refusals the guard recorded.
-func (g *guardedDevice) recorded() (n int64) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	for i := range g.said {
-		switch e := &g.said[i]; {
+// refusals is how many were recorded.
+func (b *book) refusals() (n int64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for i := range b.said {
+		switch e := &b.said[i]; {
 		case e.Kind == event.AccessRefused, e.Kind == event.VerdictGiven && e.Int(event.Verdict) == int64(device.Deny):
 			n += max(1, e.Int(event.Count))
 		}
 	}
 	return n
-}
-
-// A guardCheck does something to a device behind the guard. How says what was held; an
-// error that it was not.
-type guardCheck func(ctx context.Context, w *world, row *Row, g *guardedDevice) (how string, err error)
-
-var guardChecks = map[string]guardCheck{
-	"attack":   guardAttack,
-	"replay":   guardReplay,
-	"stranger": guardStranger,
-	"role":     guardRole,
-	"absurd":   guardAbsurd,
-	"rescue":   guardRescue,
-	"wake":     guardWake,
 }
 
 // guarded runs a row's checks against a device behind the guard, and the attack itself past it.
@@ -138,13 +97,14 @@ func guarded(ctx context.Context, w *world, row *Row) (report.DrillCell, error) 
 	var how []string
 	var refusals int64
 	for _, name := range row.Guard.Checks {
-		g, err := w.guarded(ctx, row, name)
+		b := &book{}
+		s, err := w.guarded(ctx, row, name, b)
 		if err != nil {
 			return c, err
 		}
-		held, err := guardChecks[name](ctx, w, row, g)
-		g.stop()
-		n := g.recorded()
+		held, err := guardChecks[name](ctx, s)
+		s.stop()
+		n := b.refusals()
 		if err == nil && name == "wake" && n < wakeUps/2 { // datagrams may be lost
 			err = fmt.Errorf("%d of %d wake-ups were counted", n, wakeUps)
 		}
@@ -199,107 +159,130 @@ func (g *Guarded) attacks(row *Row) []*legacy.Attack {
 var secret = [legacy.SecretSize]byte{0x5e, 0xc2, 0xe7, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13}
 
 // guarded starts the device, and a guard before it from files in a folder of its own.
-func (w *world) guarded(ctx context.Context, row *Row, check string) (*guardedDevice, error) {
-	name := row.Guard.attacks(row)[0].Device
-	m := models[name]
-	c, err := newClinic(m.usual.verbs...)
+func (w *world) guarded(ctx context.Context, row *Row, name string, b *book) (*subject, error) {
+	attacks := row.Guard.attacks(row)
+	it := attacks[0].Device
+	m := models[it]
+	c, err := newClinic(m.verbs()...)
 	if err != nil {
 		return nil, err
 	}
-	g := &guardedDevice{clinic: c, model: name, usual: m.usual}
+	s := &subject{clinic: c, usual: m.usual, attacks: attacks, model: it, network: legacy.NetworkOf(it)}
 	cfg := legacy.Config{}
 	if row.Guard.Topology == "sole-path" && m.inside != "" {
 		cfg.Secret = secret[:]
 	}
-	if g.device, err = legacy.New(name, cfg); err != nil {
-		return nil, err
-	}
-	ctx, cancel := context.WithCancel(ctx)
-	var wg sync.WaitGroup
-	g.stop = func() { cancel(); wg.Wait() }
-	if err := g.serve(ctx, &wg); err != nil {
-		g.stop()
-		return nil, err
-	}
-	dir := filepath.Join(w.dir, row.ID+"-guard-"+check)
-	file, err := g.write(dir, m, row.Guard.Topology)
-	if err == nil {
-		err = g.guard(ctx, &wg, file)
-	}
+	d, err := legacy.New(it, cfg)
 	if err != nil {
-		g.stop()
 		return nil, err
 	}
-	return g, nil
-}
-
-// serve lets the device listen.
-func (g *guardedDevice) serve(ctx context.Context, wg *sync.WaitGroup) error {
-	if legacy.NetworkOf(g.model) == "tcp" {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return err
-		}
-		g.inside = l.Addr().String()
-		wg.Go(func() { _ = legacy.ServeListener(ctx, l, g.device) })
-		return nil
-	}
-	s, err := net.ListenPacket("udp", "127.0.0.1:0")
+	s.state = d.State
+	s.did = func() int { return len(d.Journal()) }
+	inside, stop, err := serve(ctx, d, s.network)
 	if err != nil {
+		return nil, err
+	}
+	s.stop = stop
+	file, err := s.write(filepath.Join(w.dir, row.ID+"-guard-"+name), m, inside, row.Guard.Topology)
+	if err != nil {
+		stop()
+		return nil, err
+	}
+	var unguard func()
+	start := func() (err error) {
+		unguard, err = guardBy(ctx, file, b.record)
 		return err
 	}
-	g.inside = s.LocalAddr().String()
-	wg.Go(func() { _ = g.device.Serve(ctx, s) })
-	return nil
+	s.restart = func() error {
+		unguard()
+		return start()
+	}
+	if err := start(); err != nil {
+		stop()
+		return nil, err
+	}
+	s.stop = func() { unguard(); stop() }
+	return s, nil
 }
 
-// write writes the guard's files.
-func (g *guardedDevice) write(dir string, m model, topology string) (string, error) {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return "", err
-	}
-	network := legacy.NetworkOf(g.model)
-	var err error
-	if g.addr, err = freeAddress(network); err != nil {
-		return "", err
-	}
-	authority := g.anchors[0].Key
-	trust, err := json.Marshal(cwt.Trust{Name: g.authority.Name, Key: hex.EncodeToString(authority.AppendPublic(nil))})
-	if err != nil {
-		return "", err
-	}
-	files := map[string][]byte{"trust.json": trust, "secret": []byte(hex.EncodeToString(secret[:])), "guard.key": g.it.key.AppendSecret(nil)}
-	front := fmt.Sprintf("    kind: coap\n    listen: %s\n    forward: %s\n    key: guard.key\n    trust: [trust.json]\n    peers: [clinician.pub, technician.pub]\n    inside: {%s, topology: %s%s, answer-within: 500ms}\n",
-		g.addr, g.inside, m.inside, topology, map[bool]string{true: ", secret: secret"}[topology == "sole-path"])
-	envelope := "    envelope: envelope.yaml\n"
-	kind := strings.Trim(m.therapies, "[]")
-	kind, _, _ = strings.Cut(kind, ",")
+// serve lets a device listen, until stop is called.
+func serve(ctx context.Context, d legacy.Device, network string) (addr string, stop func(), err error) {
+	ctx, cancel := context.WithCancel(ctx)
+	var wg sync.WaitGroup
+	stop = func() { cancel(); wg.Wait() }
 	if network == "tcp" {
-		files["server.pem"], files["server.key"], files["authority.pem"], err = certificates()
+		l, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
-			return "", err
+			return "", stop, err
 		}
-		front = fmt.Sprintf("    kind: tcp\n    listen: {address: %q, tls: {certificate: server.pem, key: server.key, authorities: authority.pem}}\n    forward: %s\n", g.addr, g.inside)
-		envelope, kind = "", "monitoring"
+		wg.Go(func() { _ = legacy.ServeListener(ctx, l, d) })
+		return l.Addr().String(), stop, nil
 	}
-	for role, h := range g.people {
-		files[role.String()+".pub"] = h.key.AppendPublic(nil)
+	l, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		return "", stop, err
 	}
-	files["envelope.yaml"] = []byte("envelope: 1\nname: drill\nversion: 1\ntherapy: " + m.therapies + `
+	wg.Go(func() { _ = d.Serve(ctx, l) })
+	return l.LocalAddr().String(), stop, nil
+}
+
+const guardFile = `guard: 1
+site: drill
+state: state
+ledger: {folder: ledger, key: ledger.key}
+devices: [{id: ` + audience + `, %s}]
+fronts: [{name: drilled, device: ` + audience + `, protects: server, bypass: this is a drill, forward: %q, %s}]
+`
+
+const envelopeFile = `envelope: 1
+name: drill
+version: 1
+therapy: [%s]
 author: {id: mh, role: prescriber}
 approver: {id: pk, role: pharmacist}
 risk: {record: RD-DRILL, manufacturer: "invented"}
 enforce: true
-verbs:
-` + m.verbs)
-	files["guard.yaml"] = []byte("guard: 1\nsite: drill\nstate: state\nledger: {folder: ledger, key: ledger.key}\ndevices:\n  - id: " + audience + "\n    therapy: " + kind + "\n" + envelope +
-		"fronts:\n  - name: drilled\n    device: " + audience + "\n    protects: server\n    bypass: this is a drill\n" + front)
+%s
+`
+
+// write writes the guard's files.
+func (s *subject) write(dir string, m model, inside, topology string) (string, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return "", err
+	}
+	var err error
+	if s.addr, err = freeAddress(s.network); err != nil {
+		return "", err
+	}
+	trust, err := json.Marshal(cwt.Trust{Name: s.authority.Name, Key: hex.EncodeToString(s.anchors[0].Key.AppendPublic(nil))})
+	if err != nil {
+		return "", err
+	}
+	files := map[string][]byte{"trust.json": trust, "secret": []byte(hex.EncodeToString(secret[:])), "guard.key": s.it.key.AppendSecret(nil)}
+	for role, h := range s.people {
+		files[role.String()+".pub"] = h.key.AppendPublic(nil)
+	}
+	kind, _, _ := strings.Cut(m.therapies, ",")
+	sealed := map[string]string{"sole-path": ", secret: secret"}[topology]
+	protected, front := "therapy: "+kind+", envelope: envelope.yaml", fmt.Sprintf(
+		"kind: coap, listen: %q, key: guard.key, trust: [trust.json], peers: [clinician.pub, technician.pub], inside: {%s, topology: %s%s, answer-within: 500ms}",
+		s.addr, m.inside, topology, sealed)
+	if s.network == "tcp" {
+		protected, front = "therapy: monitoring", fmt.Sprintf("kind: tcp, listen: {address: %q, tls: {certificate: server.pem, key: server.key, authorities: server.pem}}", s.addr)
+		if files["server.pem"], files["server.key"], err = certificate(); err != nil {
+			return "", err
+		}
+	} else {
+		files["envelope.yaml"] = fmt.Appendf(nil, envelopeFile, m.therapies, m.limits)
+	}
+	file := filepath.Join(dir, "guard.yaml")
+	files["guard.yaml"] = fmt.Appendf(nil, guardFile, protected, inside, front)
 	for name, b := range files {
 		if err := os.WriteFile(filepath.Join(dir, name), b, 0o600); err != nil {
 			return "", err
 		}
 	}
-	return filepath.Join(dir, "guard.yaml"), nil
+	return file, nil
 }
 
 // freeAddress is one of this machine that nobody listens at.
@@ -320,68 +303,28 @@ func freeAddress(network string) (string, error) {
 	return s.LocalAddr().String(), nil
 }
 
-// guard starts the guard, and waits until it serves.
-func (g *guardedDevice) guard(ctx context.Context, wg *sync.WaitGroup, file string) error {
+// guardBy starts a guard by its file, and waits until it serves.
+func guardBy(ctx context.Context, file string, record func(*event.Event) error) (stop func(), err error) {
 	conf, err := guard.Load(file)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	made, err := guard.New(conf, guard.Config{Record: g.record, Version: "drill"})
+	made, err := guard.New(conf, guard.Config{Record: record, Version: "drill"})
 	if err != nil {
-		return err
+		return nil, err
 	}
-	failed := make(chan error, 1)
-	wg.Go(func() {
-		err := made.Run(ctx)
-		failed <- errors.Join(err, made.Close())
-	})
-	for {
-		why := made.Unready()
-		if len(why) == 0 {
-			return nil
-		}
+	ctx, cancel := context.WithCancel(ctx)
+	ended := make(chan error, 1)
+	go func() { ended <- errors.Join(made.Run(ctx), made.Close()) }()
+	for len(made.Unready()) > 0 {
 		select {
-		case err := <-failed:
-			return errors.Join(errors.New("the guard did not begin"), err)
-		case <-ctx.Done():
-			return ctx.Err()
+		case err := <-ended:
+			cancel()
+			return nil, errors.Join(errors.New("the guard did not begin"), err)
 		case <-time.After(2 * time.Millisecond):
 		}
 	}
-}
-
-// clinician comes to the guard with a token, over a path at which somebody listens.
-func (g *guardedDevice) come(ctx context.Context, role device.Role) (*programmer, error) {
-	h := g.people[role]
-	return connect(ctx, g.addr, h.own, g.device1(), h.token)
-}
-
-// device1 is who the peers of the guard know: the guard, in the device's place.
-func (g *guardedDevice) device1() *edhoc.Authenticator { return g.clinic.device }
-
-// unchanged holds the device's state to what it was, but for what the guard's own reading of it
-// costs.
-func (g *guardedDevice) unchanged(before any, what string) error {
-	if after := g.device.State(); !reflect.DeepEqual(still(before), still(after)) {
-		return errors.New(what + " changed the device")
-	}
-	return nil
-}
-
-// passing are the fields of a device's state that its radio changes, or the time: a bolus that was legally
-// ordered is still being given. One that was ordered again would stand in Ordered and Boluses.
-var passing = []string{"WakeUps", "Used", "BatteryMV", "Told", "Delivered", "BolusGiven", "BolusLeft", "Reservoir"}
-
-// still is a device's state without what its radio did and what goes on by itself.
-func still(state any) any {
-	v := reflect.New(reflect.TypeOf(state)).Elem()
-	v.Set(reflect.ValueOf(state))
-	for _, name := range passing {
-		if f := v.FieldByName(name); f.IsValid() {
-			f.SetZero()
-		}
-	}
-	return v.Interface()
+	return func() { cancel(); <-ended }, nil
 }
 
 // used is how often the device's radio was.
@@ -394,188 +337,53 @@ func used(state any) (n int64) {
 	return n
 }
 
-// guardAttack runs the attack at the guard, as if that were the device.
-func guardAttack(ctx context.Context, w *world, row *Row, g *guardedDevice) (string, error) {
-	for _, a := range row.Guard.attacks(row) {
-		if a.Device != g.model {
-			continue
-		}
-		env := &legacy.Env{Clock: legacy.NewClock(story), Patience: patience}
-		if _, err := a.Try(ctx, legacy.Config{}, env); err != nil { // what is overheard of an unprotected one stays in env
-			return "", err
-		}
-		target, err := legacy.At(legacy.NetworkOf(a.Device), g.addr)
-		if err != nil {
-			return "", err
-		}
-		env.Target = target
-		before := g.device.State()
-		r, err := a.Run(ctx, env)
-		if err != nil {
-			return "", err
-		}
-		if how, hurt := a.Hurt(before, g.device.State(), &r); hurt {
-			return "", errors.New(how)
-		}
-	}
-	return "the attack at the guard changes nothing", nil
-}
-
-// guardReplay records what a clinician sends to the guard, and sends it again.
-func guardReplay(ctx context.Context, _ *world, _ *Row, g *guardedDevice) (string, error) {
-	relay, err := newRelay(g.addr)
-	if err != nil {
-		return "", err
-	}
-	defer relay.close()
-	h := g.people[device.Clinician]
-	p, err := connect(ctx, relay.addr, h.own, g.device1(), h.token)
-	if err != nil {
-		return "", err
-	}
-	defer p.Close()
-	if code, err := p.order(ctx, &g.usual.legal); err != nil || code != wire.Changed {
-		return "", unwanted("the legal command itself", code, err)
-	}
-	before := g.device.State()
-	try := func(when string) error {
-		n, err := again(g.addr, relay.heard())
-		switch {
-		case err != nil:
-			return err
-		case n < 2:
-			return errors.New("nothing was recorded")
-		}
-		return g.unchanged(before, "a recorded command "+when)
-	}
-	if err := try("in the same session"); err != nil {
-		return "", err
-	}
-	q, err := g.come(ctx, device.Clinician)
-	if err != nil {
-		return "", err
-	}
-	defer q.Close()
-	if err := try("in a new session"); err != nil {
-		return "", err
-	}
-	return "recorded commands are refused, in the session and in a new one", nil
-}
-
-// guardStranger asks without a proof, and with a key that is not enrolled.
-func guardStranger(ctx context.Context, w *world, row *Row, g *guardedDevice) (string, error) {
-	if legacy.NetworkOf(g.model) == "tcp" {
-		return guardAttack(ctx, w, row, g) // it comes without a certificate
-	}
-	before := g.device.State()
-	if err := strange(ctx, g.addr, g.device1(), &g.usual.legal); err != nil {
-		return "", err
-	}
-	if err := g.unchanged(before, "a stranger"); err != nil {
-		return "", err
-	}
-	return "without a proof and with a key that is not enrolled: refused", nil
-}
-
-// guardRole asks in a role without the right.
-func guardRole(ctx context.Context, _ *world, _ *Row, g *guardedDevice) (string, error) {
-	p, err := g.come(ctx, device.Technician)
-	if err != nil {
-		return "", err
-	}
-	defer p.Close()
-	before := g.device.State()
-	if code, err := p.order(ctx, &g.usual.legal); err != nil || code.Class() != 4 {
-		return "", unwanted("a role without the right", code, err)
-	}
-	if err := g.unchanged(before, "a technician"); err != nil {
-		return "", err
-	}
-	return "a role without the right is refused, whatever code it knows", nil
-}
-
-// guardAbsurd asks for what is authorised and absurd.
-func guardAbsurd(ctx context.Context, _ *world, _ *Row, g *guardedDevice) (string, error) {
-	p, err := g.come(ctx, device.Clinician)
-	if err != nil {
-		return "", err
-	}
-	defer p.Close()
-	if code, err := p.order(ctx, &g.usual.legal); err != nil || code != wire.Changed {
-		return "", unwanted("the legal command itself", code, err)
-	}
-	before := g.device.State()
-	if code, err := p.order(ctx, &g.usual.absurd); err != nil || code.Class() != 4 {
-		return "", unwanted(g.usual.absurd.Verb.String()+" "+g.usual.absurd.Value.String(), code, err)
-	}
-	if err := g.unchanged(before, "an absurd command"); err != nil {
-		return "", err
-	}
-	return fmt.Sprintf("%s %s is refused even to a clinician, %s passes", g.usual.absurd.Verb, g.usual.absurd.Value, g.usual.legal.Value), nil
-}
-
-// guardRescue asks for a rescue, which has to pass.
-func guardRescue(ctx context.Context, _ *world, _ *Row, g *guardedDevice) (string, error) {
-	p, err := g.come(ctx, device.Clinician)
-	if err != nil {
-		return "", err
-	}
-	defer p.Close()
-	before := g.device.State()
-	if code, err := p.order(ctx, &g.usual.rescue); err != nil || code != wire.Changed {
-		return "", unwanted("the rescue "+g.usual.rescue.Verb.String(), code, err)
-	}
-	if reflect.DeepEqual(before, g.device.State()) && g.model == "rhythm-s" {
-		return "", errors.New("the rescue did not reach the device")
-	}
-	return "the rescue " + g.usual.rescue.Verb.String() + " passes", nil
-}
-
-// guardWake wakes the guard a thousand times, and then comes as a clinician.
-func guardWake(ctx context.Context, w *world, row *Row, g *guardedDevice) (string, error) {
-	path, err := newRelay(g.addr)
+// wakeGuard wakes the guard a thousand times, and then comes as a clinician.
+func wakeGuard(ctx context.Context, s *subject) (string, error) {
+	path, err := newRelay(s.addr)
 	if err != nil {
 		return "", err
 	}
 	defer path.close()
-	before := used(g.device.State())
-	if err := w.attackAt(ctx, row, path.addr); err != nil {
-		return "", err
+	before := used(s.state())
+	for _, a := range s.attacks {
+		if _, _, err := attackAt(ctx, a, s.network, path.addr); err != nil {
+			return "", err
+		}
 	}
-	if err := repeat(g.addr, path.heard()[0], wakeUps); err != nil {
+	if err := repeat(s.addr, path.heard()[0], wakeUps); err != nil {
 		return "", err
 	}
 	// What was sent before this was read before this, by the same socket.
-	q, err := g.come(ctx, device.Clinician)
+	q, err := s.come(ctx, device.Clinician, s.addr)
 	if err != nil {
 		return "", fmt.Errorf("a clinician is locked out: %w", err)
 	}
 	q.Close()
-	if n := used(g.device.State()) - before; n > 2 { // the guard's own look at it, when it begins
+	if n := used(s.state()) - before; n > 2 { // the guard's own look at it, when it begins
 		return "", fmt.Errorf("%d of 1,000 wake-ups of strangers reached the radio", n)
 	}
-	p, err := g.come(ctx, device.Technician)
+	p, err := s.come(ctx, device.Technician, s.addr)
 	if err != nil {
 		return "", err
 	}
 	defer p.Close()
 	const reads = 100 // by somebody who is proven, and asks without end
-	before = used(g.device.State())
+	before = used(s.state())
 	for range reads {
 		if _, err := p.conn.Get(ctx, p.session, "/therapy"); err != nil {
 			return "", err
 		}
 	}
-	n := used(g.device.State()) - before
+	n := used(s.state()) - before
 	if n > reads/2 {
 		return "", fmt.Errorf("%d of %d reads of a technician woke the radio", n, reads)
 	}
-	if q, err = g.come(ctx, device.Clinician); err != nil {
+	if q, err = s.come(ctx, device.Clinician, s.addr); err != nil {
 		return "", fmt.Errorf("a clinician is locked out: %w", err)
 	}
 	defer q.Close()
-	if code, err := q.order(ctx, &g.usual.legal); err != nil || code != wire.Changed {
-		return "", unwanted("a clinician after that", code, err)
+	if err := q.passes(ctx, &s.legal); err != nil {
+		return "", err
 	}
 	return fmt.Sprintf("none of %d wake-ups of strangers reaches the radio, %d of %d reads of a technician do, and a clinician still comes in", wakeUps, n, reads), nil
 }

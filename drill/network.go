@@ -40,7 +40,7 @@ type place struct {
 // Who should not be in that network: a laptop inside, an address outside.
 var (
 	laptop   = netip.MustParseAddr("10.20.8.99")
-	stranger = netip.MustParseAddr("198.51.100.66")
+	outsider = netip.MustParseAddr("198.51.100.66")
 )
 
 // linePort is where devices listen that are asked in lines of their own: no protocol has it.
@@ -55,7 +55,7 @@ var places = map[string]place{
 		at: netip.MustParseAddrPort("10.20.9.4:" + linePort), upstream: netip.MustParseAddrPort("203.0.113.41:80"), from: laptop,
 		register: "Halden Cardio,Studio,7,clinician programmer,OSR",
 	},
-	"cloud":         {at: netip.MustParseAddrPort("10.20.9.30:" + linePort), from: stranger, register: "Halden Cardio,HomeLink Clinic,3.1,home monitor,OSR"},
+	"cloud":         {at: netip.MustParseAddrPort("10.20.9.30:" + linePort), from: outsider, register: "Halden Cardio,HomeLink Clinic,3.1,home monitor,OSR"},
 	"reader":        {at: netip.MustParseAddrPort("10.20.9.22:" + linePort), from: laptop, register: "Halden Cardio,HomeLink Reader,2.2,home monitor,OSR"},
 	"clinic-app":    {at: netip.MustParseAddrPort("10.20.9.23:" + linePort), from: laptop, register: "Tessel Neuro,Calm App,1.3,clinician programmer,"},
 	"clinic-server": {at: netip.MustParseAddrPort("10.20.9.31:" + linePort), from: laptop, register: "Halden Cardio,Courier,1.11,clinic server,"},
@@ -81,7 +81,7 @@ func recorded(ctx context.Context, a *legacy.Attack, cfg legacy.Config) ([]ward.
 	for _, talk := range cfg.Tap.Talks() {
 		c := ward.Conversation{Client: p.from, Server: p.at}
 		if talk.By == legacy.Itself { // it was told to come to somebody else
-			c.Client, c.Server = p.at.Addr(), netip.AddrPortFrom(stranger, p.upstream.Port())
+			c.Client, c.Server = p.at.Addr(), netip.AddrPortFrom(outsider, p.upstream.Port())
 		}
 		if talk.Network == "udp" {
 			c.Form = ward.Datagrams

@@ -72,7 +72,7 @@ func TestCalm(t *testing.T) {
 		}
 		if test.proper {
 			for i := range heard {
-				if c := &heard[i]; c.Server.Addr() == stranger {
+				if c := &heard[i]; c.Server.Addr() == outsider {
 					c.Server = netip.AddrPortFrom(places[a.Device].upstream.Addr(), c.Server.Port())
 				}
 			}
