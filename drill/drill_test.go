@@ -13,8 +13,10 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/myelin-health/myelin/device"
 	"github.com/myelin-health/myelin/finding"
 	"github.com/myelin-health/myelin/report"
+	"github.com/myelin-health/myelin/sim/implant"
 	"github.com/myelin-health/myelin/sim/legacy"
 )
 
@@ -292,6 +294,49 @@ func TestDrill(t *testing.T) {
 			}
 			if broken, worthless := d.Broken(); len(broken)+len(worthless) > 0 {
 				t.Errorf("%+v", d.Rows[0])
+			}
+		})
+	}
+}
+
+// TestBrokenParts breaks what protects a device, and holds that the drill sees it: an envelope that is too wide although
+// the device would refuse for itself, sums without a window, a dose that a channel takes.
+func TestBrokenParts(t *testing.T) {
+	calm, classic, pump := models["calm"], models["dose-classic"], usuals[implant.Pump]
+	t.Cleanup(func() { models["calm"], models["dose-classic"], usuals[implant.Pump] = calm, classic, pump })
+	for _, test := range []struct {
+		name, row, part, how string
+		broken               func()
+	}{
+		{"an envelope without a limit", "A05", "guard", "the guard let it pass", func() {
+			m := calm
+			m.limits = "verbs: {set-amplitude: {unit: V, max: 30.00 V}}"
+			models["calm"] = m
+		}},
+		{"no window", "A07", "guard", "after 10 of them, was answered 4.29", func() {
+			m := classic
+			m.limits = "verbs: {deliver-bolus: {unit: U, max: 10 U}}"
+			models["dose-classic"] = m
+		}},
+		{"a device that takes what it should not", "A06", "channel", "was answered 2.04", func() {
+			u := pump
+			u.absurd = ask(device.CancelBolus, "")
+			usuals[implant.Pump] = u
+		}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			models["calm"], models["dose-classic"], usuals[implant.Pump] = calm, classic, pump
+			test.broken()
+			rows, err := Choose(Catalogue(), []string{test.row})
+			if err != nil {
+				t.Fatal(err)
+			}
+			d, err := Run(context.Background(), Config{Rows: rows, Parts: []string{test.part}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if c := d.Rows[0].Parts[test.part]; c.Result != report.DrillFailed || !strings.Contains(c.How, test.how) {
+				t.Errorf("%+v", c)
 			}
 		})
 	}

@@ -74,13 +74,13 @@ func (b *book) record(e *event.Event) error {
 	return nil
 }
 
-// refusals is how many were recorded.
+// refusals is how many were recorded, of those that were not only observed.
 func (b *book) refusals() (n int64) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for i := range b.said {
-		switch e := &b.said[i]; {
-		case e.Kind == event.AccessRefused, e.Kind == event.VerdictGiven && e.Int(event.Verdict) == int64(device.Deny):
+		e := &b.said[i]
+		if refusal := e.Kind == event.AccessRefused || e.Kind == event.VerdictGiven && e.Int(event.Verdict) == int64(device.Deny); refusal && e.Int(event.Enforced) == 1 {
 			n += max(1, e.Int(event.Count))
 		}
 	}
@@ -177,7 +177,7 @@ func (w *world) guarded(ctx context.Context, row *Row, name string, b *book) (*s
 		return nil, err
 	}
 	s.state = d.State
-	s.did = func() int { return len(d.Journal()) }
+	s.did, s.refusals = func() int { return len(d.Journal()) }, b.refusals
 	inside, stop, err := serve(ctx, d, s.network)
 	if err != nil {
 		return nil, err

@@ -46,6 +46,10 @@ type subject struct {
 	addr    string           // where it listens
 	state   func() any       // of the device itself
 	did     func() int       // how many things it has done
+
+	// refusals is how often a guard has refused something; nil where the device is its own guard.
+	refusals func() int64
+
 	restart func() error
 	stop    func()
 }
@@ -178,6 +182,20 @@ func stranger(ctx context.Context, s *subject) (string, error) {
 	return "without protection, with a key that is not enrolled and in a role without the right: refused", nil
 }
 
+// refused orders a command. That it is refused has to be by the guard, where there is one: a device that
+// does not do it either shows nothing of the guard.
+func (s *subject) refused(ctx context.Context, p *programmer, command []byte) (wire.Code, error) {
+	var before int64
+	if s.refusals != nil {
+		before = s.refusals()
+	}
+	code, err := p.order(ctx, command)
+	if err == nil && code.Class() == 4 && s.refusals != nil && s.refusals() == before {
+		err = fmt.Errorf("the guard let it pass, and the device answered %v", code)
+	}
+	return code, err
+}
+
 // role asks in a role without the right, for something that is no rescue: those are everybody's who is proven.
 func role(ctx context.Context, s *subject) (string, error) {
 	q := s.legal
@@ -190,7 +208,7 @@ func role(ctx context.Context, s *subject) (string, error) {
 	}
 	defer p.Close()
 	before := s.state()
-	if code, err := p.order(ctx, q.Append(nil)); err != nil || code != wire.Forbidden {
+	if code, err := s.refused(ctx, p, q.Append(nil)); err != nil || code != wire.Forbidden {
 		return "", unwanted("a role without the right", code, err)
 	}
 	return "a role without the right is refused, whatever code it knows", s.unchanged(before, "a technician")
@@ -211,7 +229,7 @@ func absurd(ctx context.Context, s *subject) (string, error) {
 	}
 	before := s.state()
 	for name, payload := range absurdities(&s.usual) {
-		if code, err := p.order(ctx, payload); err != nil || code.Class() != 4 {
+		if code, err := s.refused(ctx, p, payload); err != nil || code.Class() != 4 {
 			return "", unwanted(name, code, err)
 		}
 		if err := s.unchanged(before, name); err != nil {
@@ -222,15 +240,15 @@ func absurd(ctx context.Context, s *subject) (string, error) {
 	if !s.stacked.Value.IsNone() {
 		passed, code := 0, wire.Changed
 		for code == wire.Changed && passed < tooOften {
-			if code, err = p.order(ctx, s.stacked.Append(nil)); err != nil {
+			if code, err = s.refused(ctx, p, s.stacked.Append(nil)); err != nil {
 				return "", err
 			}
 			if code == wire.Changed {
 				passed++
 			}
 		}
-		if code.Class() != 4 {
-			return "", unwanted(fmt.Sprintf("%s %s, %d times", s.stacked.Verb, s.stacked.Value, passed), code, nil)
+		if code.Class() != 4 || code == wire.TooManyRequests { // which is about the radio, and not about the dose
+			return "", unwanted(fmt.Sprintf("%s %s, after %d of them,", s.stacked.Verb, s.stacked.Value, passed), code, nil)
 		}
 		how += fmt.Sprintf("; after %d of %s %s upon it the next is refused", passed, s.stacked.Verb, s.stacked.Value)
 	}
