@@ -60,9 +60,18 @@ func (s *subject) come(ctx context.Context, role device.Role, addr string) (*pro
 	return connect(ctx, addr, h.own, s.device, h.token)
 }
 
-// unchanged holds the device's state to what it was.
-func (s *subject) unchanged(before any, what string) error {
-	if !reflect.DeepEqual(still(before), still(s.state())) {
+// A moment is what a device is, and how many things it has done: one that is told a second time to be what it is
+// has done something.
+type moment struct {
+	state any
+	did   int
+}
+
+func (s *subject) now() moment { return moment{s.state(), s.did()} }
+
+// unchanged holds the device to a moment before.
+func (s *subject) unchanged(before moment, what string) error {
+	if now := s.now(); !reflect.DeepEqual(still(before.state), still(now.state)) || before.did != now.did {
 		return errors.New(what + " changed the device")
 	}
 	return nil
@@ -103,7 +112,7 @@ func with(more map[string]check) map[string]check {
 
 // attack runs the attack itself, as if this were the device.
 func attack(ctx context.Context, s *subject) (string, error) {
-	before := s.state()
+	before := s.now()
 	for _, a := range s.attacks {
 		r, run, err := attackAt(ctx, a, s.network, s.addr)
 		if err != nil {
@@ -112,7 +121,7 @@ func attack(ctx context.Context, s *subject) (string, error) {
 		if !run || a.Device != s.model {
 			continue
 		}
-		if how, hurt := a.Hurt(before, s.state(), &r); hurt {
+		if how, hurt := a.Hurt(before.state, s.state(), &r); hurt {
 			return "", errors.New(how)
 		}
 	}
@@ -149,7 +158,7 @@ func replay(ctx context.Context, s *subject) (string, error) {
 				return "", err
 			}
 		}
-		before := s.state()
+		before := s.now()
 		n, err := again(s.addr, recorded)
 		if err != nil {
 			return "", err
@@ -169,7 +178,7 @@ func stranger(ctx context.Context, s *subject) (string, error) {
 	if s.network == "tcp" {
 		return attack(ctx, s) // it comes without a certificate
 	}
-	before := s.state()
+	before := s.now()
 	if err := strange(ctx, s.addr, s.device, &s.legal); err != nil {
 		return "", err
 	}
@@ -207,7 +216,7 @@ func role(ctx context.Context, s *subject) (string, error) {
 		return "", err
 	}
 	defer p.Close()
-	before := s.state()
+	before := s.now()
 	if code, err := s.refused(ctx, p, q.Append(nil)); err != nil || code != wire.Forbidden {
 		return "", unwanted("a role without the right", code, err)
 	}
@@ -227,7 +236,7 @@ func absurd(ctx context.Context, s *subject) (string, error) {
 	if err := p.passes(ctx, &s.legal); err != nil {
 		return "", err
 	}
-	before := s.state()
+	before := s.now()
 	for name, payload := range absurdities(&s.usual) {
 		if code, err := s.refused(ctx, p, payload); err != nil || code.Class() != 4 {
 			return "", unwanted(name, code, err)
