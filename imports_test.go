@@ -82,9 +82,10 @@ var rooms = []room{
 	{"guard/coap", []string{"guard/envelope", "guard/gate", "guard/front", "device", "event", "link", "proto/coap", "proto/radio", "internal/cbor", "internal/journal", "internal/lazyregexp", "internal/strictyaml"}, []string{"github.com/goccy/go-yaml"}},
 	{"ledger", []string{"device", "event", "internal/flock"}, []string{"golang.org/x/mod"}},
 
-	{"sim", []string{"link", "internal/cbor", "internal/journal", "assess", "ble", "capture", "wire", "flow", "proto", "device", "event", "finding", "inventory", "watch", "match", "risk", "report", "internal/testpeer"}, nil},
-	{"drill", []string{"sim", "guard", "assess", "ble", "capture", "watch", "match", "link", "ledger", "report", "device", "event", "finding", "wire", "proto", "internal/cbor", "internal/lazyregexp", "internal/strictyaml"}, []string{"github.com/goccy/go-yaml"}},
-	{"internal/testpeer", nil, nil},
+	{"sim", []string{"link", "internal/cbor", "internal/journal", "assess", "ble", "capture", "wire", "flow", "proto", "device", "event", "finding", "inventory", "watch", "match", "risk", "report", "internal/testpeer", "internal/testpki"}, nil},
+	{"drill", []string{"sim", "guard", "assess", "ble", "capture", "watch", "match", "link", "ledger", "report", "device", "event", "finding", "wire", "proto", "internal/cbor", "internal/lazyregexp", "internal/strictyaml", "internal/testpki"}, []string{"github.com/goccy/go-yaml"}},
+	{"internal/testpeer", []string{"internal/testpki"}, nil},
+	{"internal/testpki", nil, nil},
 	{"internal/cbor", nil, nil},
 	{"internal/journal", nil, nil},
 	{"internal/strictyaml", []string{"device"}, []string{"github.com/goccy/go-yaml"}},

@@ -20,6 +20,7 @@ import (
 	"github.com/myelin-health/myelin/device"
 	"github.com/myelin-health/myelin/event"
 	"github.com/myelin-health/myelin/guard"
+	"github.com/myelin-health/myelin/internal/testpki"
 	"github.com/myelin-health/myelin/link/cwt"
 	"github.com/myelin-health/myelin/report"
 	"github.com/myelin-health/myelin/sim/legacy"
@@ -277,7 +278,11 @@ func (s *subject) write(dir string, m model, inside, topology string) (string, e
 		s.addr, m.inside, topology, sealed)
 	if s.network == "tcp" {
 		protected, front = "therapy: monitoring", fmt.Sprintf("kind: tcp, listen: {address: %q, tls: {certificate: server.pem, key: server.key, authorities: server.pem}}", s.addr)
-		if files["server.pem"], files["server.key"], err = certificate(); err != nil {
+		cert, err := testpki.SelfSigned("127.0.0.1") // nobody has one that the front would take
+		if err != nil {
+			return "", err
+		}
+		if files["server.pem"], files["server.key"], err = testpki.PEM(cert); err != nil {
 			return "", err
 		}
 	} else {

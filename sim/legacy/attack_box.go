@@ -9,22 +9,17 @@ import (
 	"context"
 	"crypto/aes"
 	"crypto/cipher"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
 	"encoding/binary"
 	"encoding/hex"
 	"fmt"
-	"math/big"
 	"net"
 	"net/http"
 	"strings"
 	"sync"
 	"time"
 
+	"github.com/myelin-health/myelin/internal/testpki"
 	"github.com/myelin-health/myelin/sim/radio"
 	"github.com/myelin-health/myelin/wire"
 )
@@ -142,25 +137,11 @@ func (i *impostor) close() {
 	i.wg.Wait()
 }
 
-// selfSigned is a certificate that nobody vouches for.
-func selfSigned(now time.Time) (tls.Certificate, error) {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		return tls.Certificate{}, err
-	}
-	t := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: cloudName}, DNSNames: []string{cloudName},
-		NotBefore: now.Add(-time.Hour), NotAfter: now.Add(time.Hour),
-	}
-	der, err := x509.CreateCertificate(rand.Reader, t, t, key.Public(), key)
-	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, err
-}
-
 // asCloud is the run of an attack that has a home monitor report to the attacker, who gives
 // it a self-signed certificate and, perhaps, a command for the implant.
 func asCloud(how string, command func() []byte) func(context.Context, *Env) (Result, error) {
 	return at(func(t *terminal) (string, []byte, error) {
-		cert, err := selfSigned(time.Now())
+		cert, err := testpki.SelfSigned(cloudName)
 		if err != nil {
 			return "", nil, err
 		}
