@@ -92,7 +92,7 @@ var rooms = []room{
 	{"internal/flock", nil, nil},
 	{"internal/lazyregexp", nil, nil},
 	{"internal/vector", nil, nil},
-	{"internal/trial", []string{"device", "event", "guard", "ledger", "link", "proto", "sim"}, nil},
+	{"internal/trial", []string{"device", "event", "guard", "internal/testpki", "ledger", "link", "proto", "sim"}, nil},
 	{"internal/bench", []string{"capture", "ble", "proto"}, nil},
 	{
 		"cmd",

@@ -6,11 +6,9 @@ package hl7
 import (
 	"bufio"
 	"context"
-	"crypto/ecdsa"
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
-	"encoding/pem"
 	"fmt"
 	"io"
 	"log/slog"
@@ -32,6 +30,8 @@ import (
 	"github.com/myelin-health/myelin/guard/envelope"
 	"github.com/myelin-health/myelin/guard/front"
 	"github.com/myelin-health/myelin/guard/gate"
+	"github.com/myelin-health/myelin/internal/testpeer"
+	"github.com/myelin-health/myelin/internal/testpki"
 	"github.com/myelin-health/myelin/ledger"
 	"github.com/myelin-health/myelin/proto/hl7"
 )
@@ -169,23 +169,23 @@ func newGuardedBench(b *testing.B) *guardedBench {
 		b.Skip("no /proc")
 	}
 	g := &guardedBench{gateway: newGateway(b), dir: b.TempDir()}
-	ca := newAuthority(b)
-	cert := ca.issue(b, "guard.stada.example")
-	key, err := x509.MarshalPKCS8PrivateKey(cert.PrivateKey.(*ecdsa.PrivateKey))
+	ca := testpeer.NewAuthority(b)
+	cert := ca.Issue(b, "guard.stada.example")
+	certPEM, keyPEM, err := testpki.PEM(cert)
 	if err != nil {
 		b.Fatal(err)
 	}
 	for name, content := range map[string][]byte{
-		"cert.pem": pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert.Certificate[0]}),
-		"key.pem":  pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key}),
-		"ca.pem":   pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: ca.cert.Raw}),
+		"cert.pem": certPEM,
+		"key.pem":  keyPEM,
+		"ca.pem":   ca.PEM(),
 		"gateway":  []byte(g.gateway.ln.Addr().String()),
 	} {
 		if err := os.WriteFile(filepath.Join(g.dir, name), content, 0o600); err != nil {
 			b.Fatal(err)
 		}
 	}
-	g.config = &tls.Config{RootCAs: ca.pool, ServerName: "guard.stada.example", Certificates: []tls.Certificate{ca.issue(b, "ehr.stada.example")}}
+	g.config = &tls.Config{RootCAs: ca.Pool(), ServerName: "guard.stada.example", Certificates: []tls.Certificate{ca.Issue(b, "ehr.stada.example")}}
 	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), asGuard+"="+g.dir)
 	cmd.Stderr = os.Stderr

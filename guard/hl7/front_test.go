@@ -6,15 +6,9 @@ package hl7
 import (
 	"bytes"
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
 	"fmt"
 	"log/slog"
-	"math/big"
 	mathrand "math/rand/v2"
 	"net"
 	"net/netip"
@@ -33,6 +27,7 @@ import (
 	"github.com/myelin-health/myelin/guard/envelope"
 	"github.com/myelin-health/myelin/guard/front"
 	"github.com/myelin-health/myelin/guard/gate"
+	"github.com/myelin-health/myelin/internal/testpeer"
 	"github.com/myelin-health/myelin/proto/hl7"
 )
 
@@ -45,47 +40,6 @@ func TestMain(m *testing.M) {
 		os.Exit(0)
 	}
 	goleak.VerifyTestMain(m)
-}
-
-// An authority gives out certificates.
-type authority struct {
-	cert *x509.Certificate
-	key  *ecdsa.PrivateKey
-	pool *x509.CertPool
-	n    int64
-}
-
-func newAuthority(t testing.TB) *authority {
-	t.Helper()
-	a := &authority{pool: x509.NewCertPool()}
-	a.key, _ = ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "St. Ada test authority"}, IsCA: true, BasicConstraintsValid: true,
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), KeyUsage: x509.KeyUsageCertSign,
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &a.key.PublicKey, a.key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	a.cert, _ = x509.ParseCertificate(der)
-	a.pool.AddCert(a.cert)
-	return a
-}
-
-func (a *authority) issue(t testing.TB, name string) tls.Certificate {
-	t.Helper()
-	a.n++
-	key, _ := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1 + a.n), Subject: pkix.Name{CommonName: name}, DNSNames: []string{name},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), KeyUsage: x509.KeyUsageDigitalSignature,
-		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, a.cert, &key.PublicKey, a.key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
 }
 
 // A gatewayPeer plays the pumps' gateway: it keeps what came, and answers as told.
@@ -185,7 +139,7 @@ func commit(code string) func(*hl7.Message, []byte) []byte {
 // A bench is a front under test with its peers.
 type bench struct {
 	t       testing.TB
-	ca      *authority
+	ca      *testpeer.Authority
 	gateway *gatewayPeer
 	ehr     *ehrPeer
 	policy  *Policy
@@ -253,9 +207,9 @@ type ehrPeer struct {
 	wg  sync.WaitGroup
 }
 
-func newEHR(t testing.TB, ca *authority) *ehrPeer {
+func newEHR(t testing.TB, ca *testpeer.Authority) *ehrPeer {
 	ln, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{
-		Certificates: []tls.Certificate{ca.issue(t, "ehr.stada.example")}, ClientCAs: ca.pool, ClientAuth: tls.RequireAndVerifyClientCert,
+		Certificates: []tls.Certificate{ca.Issue(t, "ehr.stada.example")}, ClientCAs: ca.Pool(), ClientAuth: tls.RequireAndVerifyClientCert,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -292,9 +246,9 @@ func newEHR(t testing.TB, ca *authority) *ehrPeer {
 
 func newBench(t testing.TB, change func(*Policy)) *bench {
 	t.Helper()
-	b := &bench{t: t, ca: newAuthority(t), gateway: newGateway(t), state: t.TempDir(), counted: make(chan struct{}, 1024)}
+	b := &bench{t: t, ca: testpeer.NewAuthority(t), gateway: newGateway(t), state: t.TempDir(), counted: make(chan struct{}, 1024)}
 	b.ehr = newEHR(t, b.ca)
-	guard := b.ca.issue(t, "guard.stada.example")
+	guard := b.ca.Issue(t, "guard.stada.example")
 	limits := front.DefaultLimits
 	limits.Drain = time.Second
 	limits.Rate = 1e6
@@ -304,7 +258,7 @@ func newBench(t testing.TB, change func(*Policy)) *bench {
 		Settings: front.Settings{
 			Name: "gw-icu", Kind: "hl7", Device: "gw-icu", Server: true, Limits: limits,
 			Listen: front.Side{Address: "127.0.0.1:0", TLS: &tls.Config{
-				MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{guard}, ClientCAs: b.ca.pool, ClientAuth: tls.RequireAndVerifyClientCert,
+				MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{guard}, ClientCAs: b.ca.Pool(), ClientAuth: tls.RequireAndVerifyClientCert,
 			}},
 			Forward: front.Side{Address: b.gateway.ln.Addr().String()},
 		},
@@ -319,7 +273,7 @@ func newBench(t testing.TB, change func(*Policy)) *bench {
 		Settings: front.Settings{
 			Name: "gw-icu", Kind: "hl7", Device: "gw-icu", Limits: limits, Listen: front.Side{Address: freeAddress(t)},
 			From:    []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")},
-			Forward: front.Side{Address: b.ehr.ln.Addr().String(), TLS: &tls.Config{RootCAs: b.ca.pool, ServerName: "ehr.stada.example", Certificates: []tls.Certificate{guard}}},
+			Forward: front.Side{Address: b.ehr.ln.Addr().String(), TLS: &tls.Config{RootCAs: b.ca.Pool(), ServerName: "ehr.stada.example", Certificates: []tls.Certificate{guard}}},
 		},
 	}}
 	if change != nil {
@@ -425,7 +379,7 @@ type client struct {
 
 func (b *bench) dial(name string) *client {
 	b.t.Helper()
-	c, err := tls.Dial("tcp", b.addr, &tls.Config{RootCAs: b.ca.pool, ServerName: "guard.stada.example", Certificates: []tls.Certificate{b.ca.issue(b.t, name)}})
+	c, err := tls.Dial("tcp", b.addr, &tls.Config{RootCAs: b.ca.Pool(), ServerName: "guard.stada.example", Certificates: []tls.Certificate{b.ca.Issue(b.t, name)}})
 	if err != nil {
 		b.t.Fatal(err)
 	}

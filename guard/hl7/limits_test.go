@@ -146,7 +146,7 @@ func TestConnections(t *testing.T) {
 		c.send(admission(fmt.Sprint(i), 0))
 		c.answer()
 	}
-	c, err := tls.Dial("tcp", b.addr, &tls.Config{RootCAs: b.ca.pool, ServerName: "guard.stada.example", Certificates: []tls.Certificate{b.ca.issue(t, "ehr.stada.example")}})
+	c, err := tls.Dial("tcp", b.addr, &tls.Config{RootCAs: b.ca.Pool(), ServerName: "guard.stada.example", Certificates: []tls.Certificate{b.ca.Issue(t, "ehr.stada.example")}})
 	if err == nil {
 		c.Close()
 		t.Error("a fourth connection")
@@ -185,7 +185,7 @@ func TestCuts(t *testing.T) {
 		}
 		return nil
 	}
-	cert := b.ca.issue(t, "ehr.stada.example")
+	cert := b.ca.Issue(t, "ehr.stada.example")
 	n := 0
 	rapid.Check(t, func(t *rapid.T) {
 		var stream []byte
@@ -201,7 +201,7 @@ func TestCuts(t *testing.T) {
 		}
 		cut := rapid.IntRange(0, len(stream)).Draw(t, "cut")
 		before := len(b.gateway.received())
-		c, err := tls.Dial("tcp", b.addr, &tls.Config{RootCAs: b.ca.pool, ServerName: "guard.stada.example", Certificates: []tls.Certificate{cert}})
+		c, err := tls.Dial("tcp", b.addr, &tls.Config{RootCAs: b.ca.Pool(), ServerName: "guard.stada.example", Certificates: []tls.Certificate{cert}})
 		if err != nil {
 			t.Fatal(err)
 		}

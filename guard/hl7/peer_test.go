@@ -6,13 +6,8 @@ package hl7
 import (
 	"bufio"
 	"context"
-	"crypto/ecdsa"
-	"crypto/x509"
-	"encoding/pem"
 	"net"
-	"os"
 	"os/exec"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -204,22 +199,9 @@ func TestPython(t *testing.T) {
 		p.Returns["ehr"] = r
 	})
 	b.ask = noradrenalineLimit
-	cert := b.ca.issue(t, "ehr.stada.example")
-	dir := t.TempDir()
-	write := func(name, kind string, der []byte) string {
-		file := filepath.Join(dir, name)
-		if err := os.WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		return file
-	}
-	key, err := x509.MarshalPKCS8PrivateKey(cert.PrivateKey.(*ecdsa.PrivateKey))
-	if err != nil {
-		t.Fatal(err)
-	}
+	cert, key, authority := b.ca.Files(t, "ehr.stada.example")
 	_, port, _ := net.SplitHostPort(b.policy.Returns["ehr"].Forward.Address)
-	cmd := exec.Command(python, "testdata/ehr.py", b.addr, "guard.stada.example", write("cert.pem", "CERTIFICATE", cert.Certificate[0]),
-		write("key.pem", "PRIVATE KEY", key), write("ca.pem", "CERTIFICATE", b.ca.cert.Raw), port)
+	cmd := exec.Command(python, "testdata/ehr.py", b.addr, "guard.stada.example", cert, key, authority, port)
 	in, err := cmd.StdinPipe()
 	if err != nil {
 		t.Fatal(err)

@@ -58,6 +58,9 @@ func NewAuthority(t TB) *Authority {
 // Pool has the authority alone.
 func (a *Authority) Pool() *x509.CertPool { return a.a.Pool() }
 
+// PEM is its certificate.
+func (a *Authority) PEM() []byte { return a.a.PEM() }
+
 // Issue makes a certificate for a name, or for an IP address, of a client and server.
 func (a *Authority) Issue(t TB, name string) tls.Certificate {
 	t.Helper()
@@ -73,5 +76,5 @@ func (a *Authority) Files(t TB, name string) (cert, key, authority string) {
 	t.Helper()
 	dir := t.TempDir()
 	cert, key = files(t, dir, a.Issue(t, name))
-	return cert, key, write(t, dir, "authority.pem", a.a.PEM())
+	return cert, key, write(t, dir, "authority.pem", a.PEM())
 }

@@ -6,18 +6,12 @@ package main
 import (
 	"bytes"
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
 	"encoding/hex"
 	"encoding/json"
-	"encoding/pem"
 	"errors"
 	"fmt"
-	"math/big"
 	"net"
 	"os"
 	"os/exec"
@@ -29,6 +23,7 @@ import (
 
 	"github.com/myelin-health/myelin/device"
 	"github.com/myelin-health/myelin/guard"
+	"github.com/myelin-health/myelin/internal/testpki"
 	"github.com/myelin-health/myelin/ledger"
 	"github.com/myelin-health/myelin/link/cose"
 	"github.com/myelin-health/myelin/link/cwt"
@@ -122,26 +117,26 @@ func free(network string) (string, error) {
 
 // furnish makes all that the guard's files name.
 func (p *place) furnish(taken func(legacy.Entry)) error {
-	ca, err := newAuthority()
+	ca, err := testpki.New("St. Ada trial authority")
 	if err != nil {
 		return err
 	}
-	files := map[string][]byte{"ca.pem": ca.pem()}
+	files := map[string][]byte{"ca.pem": ca.PEM()}
 	var castorTLS tls.Certificate
 	for _, name := range []string{"guard", "castor", "ehr"} {
-		c, err := ca.issue(name + ".stada.example")
+		c, err := ca.Issue(name + ".stada.example")
 		if err != nil {
 			return err
 		}
 		switch name {
 		case "guard":
-			if files["guard.pem"], files["guard-tls.key"], err = asPEM(c); err != nil {
+			if files["guard.pem"], files["guard-tls.key"], err = testpki.PEM(c); err != nil {
 				return err
 			}
 		case "castor":
 			castorTLS = c
 		case "ehr":
-			p.client = &tls.Config{RootCAs: ca.pool, ServerName: "guard.stada.example", Certificates: []tls.Certificate{c}}
+			p.client = &tls.Config{RootCAs: ca.Pool(), ServerName: "guard.stada.example", Certificates: []tls.Certificate{c}}
 		}
 	}
 	private, public, err := ledger.GenerateKey(rand.Reader, "ada.example/trial", false)
@@ -231,7 +226,7 @@ func newKey(id string, named bool) (cose.Key, *edhoc.Authenticator, error) {
 }
 
 // devices starts what stands behind the guard, and returns guard.yaml.
-func (p *place) devices(files map[string][]byte, castorTLS tls.Certificate, ca *authority, taken func(legacy.Entry), hash string) ([]byte, error) {
+func (p *place) devices(files map[string][]byte, castorTLS tls.Certificate, ca *testpki.Authority, taken func(legacy.Entry), hash string) ([]byte, error) {
 	var err error
 	if p.castor, err = legacy.NewCastor(legacy.Config{}); err != nil {
 		return nil, err
@@ -241,7 +236,7 @@ func (p *place) devices(files map[string][]byte, castorTLS tls.Certificate, ca *
 	if err != nil {
 		return nil, err
 	}
-	p.serve(p.ehr, tls.NewListener(castor, &tls.Config{Certificates: []tls.Certificate{castorTLS}, ClientCAs: ca.pool, ClientAuth: tls.RequireAndVerifyClientCert}))
+	p.serve(p.ehr, tls.NewListener(castor, &tls.Config{Certificates: []tls.Certificate{castorTLS}, ClientCAs: ca.Pool(), ClientAuth: tls.RequireAndVerifyClientCert}))
 	if p.flowlink, err = legacy.NewFlowLink(legacy.Config{Upstream: p.returns, Confirms: !p.late}); err != nil {
 		return nil, err
 	}
@@ -405,59 +400,6 @@ fronts:
     forward: SERVER
     limits: {connections: 1024, per-peer: 1024, rate: 100000}
 `
-
-// An authority gives out certificates.
-type authority struct {
-	cert *x509.Certificate
-	key  *ecdsa.PrivateKey
-	pool *x509.CertPool
-	n    int64
-}
-
-func newAuthority() (*authority, error) {
-	a := &authority{pool: x509.NewCertPool()}
-	var err error
-	if a.key, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader); err != nil {
-		return nil, err
-	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "St. Ada trial authority"}, IsCA: true, BasicConstraintsValid: true,
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour), KeyUsage: x509.KeyUsageCertSign,
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &a.key.PublicKey, a.key)
-	if err != nil {
-		return nil, err
-	}
-	if a.cert, err = x509.ParseCertificate(der); err != nil {
-		return nil, err
-	}
-	a.pool.AddCert(a.cert)
-	return a, nil
-}
-
-func (a *authority) pem() []byte {
-	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: a.cert.Raw})
-}
-
-func (a *authority) issue(name string) (c tls.Certificate, err error) {
-	a.n++
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		return c, err
-	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1 + a.n), Subject: pkix.Name{CommonName: name}, DNSNames: []string{name},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour), KeyUsage: x509.KeyUsageDigitalSignature,
-		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, a.cert, &key.PublicKey, a.key)
-	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, err
-}
-
-func asPEM(c tls.Certificate) (cert, key []byte, err error) {
-	der, err := x509.MarshalPKCS8PrivateKey(c.PrivateKey)
-	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.Certificate[0]}), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), err
-}
 
 // A process is a guard that runs.
 type process struct {
