@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"maps"
 	"os"
 	"regexp"
 	"slices"
@@ -339,5 +340,62 @@ func TestBrokenParts(t *testing.T) {
 				t.Errorf("%+v", c)
 			}
 		})
+	}
+}
+
+// TestJSON holds the JSON of a drill to its shape: these keys and no others, these words and no others.
+func TestJSON(t *testing.T) {
+	rows, err := Choose(Catalogue(), []string{"A22", "A41"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	d, err := Run(context.Background(), Config{Rows: rows, Parts: []string{"guard", "sbom"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b bytes.Buffer
+	if err := report.DrillJSON(&b, d); err != nil {
+		t.Fatal(err)
+	}
+	var top map[string][]map[string]any
+	if err := json.Unmarshal(b.Bytes(), &top); err != nil || len(top) != 1 || len(top["rows"]) != 2 {
+		t.Fatalf("%v\n%s", err, &b)
+	}
+	keys := func(what string, m map[string]any, need ...string) {
+		t.Helper()
+		if have := slices.Sorted(maps.Keys(m)); !slices.Equal(have, slices.Sorted(slices.Values(need))) {
+			t.Errorf("%s has %v, want %v", what, have, need)
+		}
+	}
+	word := func(what string, v any, of ...string) {
+		t.Helper()
+		if s, ok := v.(string); !ok || !slices.Contains(of, s) {
+			t.Errorf("%s is %v, want one of %v", what, v, of)
+		}
+	}
+	for _, r := range top["rows"] {
+		keys("a row", r, "id", "title", "device", "stake", "reference", "realism", "unprotected", "how", "parts")
+		word("realism", r["realism"], "wire", "modelled")
+		word("unprotected", r["unprotected"], "succeeded", "failed")
+		parts, _ := r["parts"].(map[string]any)
+		keys("parts", parts, report.DrillParts...)
+		for name, v := range parts {
+			c, _ := v.(map[string]any)
+			need := []string{"promised", "mark", "result"}
+			word(name, c["result"], "stopped", "detected", "both", "failed", "not-built", "not-run")
+			word(name, c["mark"], "Y", "P", "R", "-")
+			if c["result"] != "not-run" && c["result"] != "not-built" {
+				need = append(need, "how")
+				if name == "guard" {
+					need = append(need, "topology", "residual")
+					word(name, c["topology"], "sole-path", "bypassable")
+					word(name, c["residual"], "succeeded", "failed")
+				}
+			}
+			keys(name, c, need...)
+			if promised, ok := c["promised"].(bool); !ok || promised != (c["mark"] == "Y") {
+				t.Errorf("%s: promised is %v, and the mark %v", name, c["promised"], c["mark"])
+			}
+		}
 	}
 }

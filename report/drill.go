@@ -125,6 +125,26 @@ func (d *Drill) answer() string {
 	return fmt.Sprintf("%s: %s succeeded on the unprotected device, and %s stopped or detected wherever that is promised.", hold, attacks, were)
 }
 
+// unbuilt says what is promised of parts that there are not yet, and was not asked for; "" where all are there.
+func (d *Drill) unbuilt() string {
+	var out []string
+	for _, p := range DrillParts {
+		n := 0
+		for i := range d.Rows {
+			if c := d.Rows[i].Parts[p]; c.Promised && !c.Chosen && c.Result == DrillNotBuilt {
+				n++
+			}
+		}
+		if n > 0 {
+			out = append(out, fmt.Sprintf("%d of %s", n, p))
+		}
+	}
+	if out == nil {
+		return ""
+	}
+	return "Promised and not built yet, and not counted: " + strings.Join(out, ", ") + "."
+}
+
 // DrillJSON writes a drill as JSON.
 func DrillJSON(w io.Writer, d *Drill) error {
 	e := json.NewEncoder(w)
@@ -175,7 +195,7 @@ func DrillText(w io.Writer, d *Drill, width int) error {
 		columns = append(columns, column{name: strings.ToUpper(p)})
 	}
 	g.textTable(b, "ATTACKS", columns, rows, 0)
-	fmt.Fprintln(b, wrap("\nBARE is the unprotected device. In parentheses: run, and not promised. A channel helps if the maker builds it in.", g.width))
+	fmt.Fprintln(b, wrap("\nBARE is the unprotected device. In parentheses: run, and not promised. A channel helps if the maker builds it in. "+d.unbuilt(), g.width))
 	if len(d.Rows) <= drillDetails {
 		for i := range d.Rows {
 			d.Rows[i].text(b, g.width)
@@ -183,7 +203,10 @@ func DrillText(w io.Writer, d *Drill, width int) error {
 	} else {
 		d.residuals(b, g.width)
 	}
-	next := "myelin drill A02 tells how; --format html is the matrix as a page"
+	next := "myelin drill --format html -o drill.html writes it as a page"
+	if len(d.Rows) > drillDetails {
+		next = "myelin drill A02 tells how it went; --format html is the matrix as a page"
+	}
 	if broken, worthless := d.Broken(); len(broken)+len(worthless) > 0 {
 		next = "myelin drill " + strings.Fields(append(worthless, broken...)[0])[0] + " tells how it went"
 	}
@@ -255,6 +278,7 @@ type drillPage struct {
 	Style     template.CSS
 	StyleHash string
 	Answer    string
+	Unbuilt   string
 	Bad       bool
 	Parts     []string
 	Rows      []drillPageRow
@@ -279,7 +303,7 @@ func DrillHTML(w io.Writer, d *Drill) error {
 	sum := sha256.Sum256([]byte(style))
 	p := drillPage{
 		Style: template.CSS(style), StyleHash: "sha256-" + base64.StdEncoding.EncodeToString(sum[:]),
-		Answer: d.answer(), Parts: DrillParts,
+		Answer: d.answer(), Unbuilt: d.unbuilt(), Parts: DrillParts,
 	}
 	broken, worthless := d.Broken()
 	p.Bad = len(broken)+len(worthless) > 0

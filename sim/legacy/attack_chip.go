@@ -223,9 +223,12 @@ func raised(how string) func(before, after any, loot []byte) string {
 	return hurt(func(_, a ChipState, _ []byte) (bool, string) { return a.Highest == falseHighest && !a.Agreed, how })
 }
 
-var deafened = hurt(func(b, a ChipState, _ []byte) (bool, string) {
-	return !b.Deaf && a.Deaf, "the chip answers nobody any more, until it loses power"
-})
+// deafened says what has made the chip deaf.
+func deafened(by string) func(before, after any, loot []byte) string {
+	return hurt(func(b, a ChipState, _ []byte) (bool, string) {
+		return !b.Deaf && a.Deaf, by + ": the chip answers nobody any more, until it loses power"
+	})
+}
 
 // chipAttacks are those on the Bluetooth of a pump.
 var chipAttacks = []Attack{
@@ -287,14 +290,14 @@ var chipAttacks = []Attack{
 			_, err := c.pair(wish(253), ble.PairingResponse)
 			return err
 		}),
-		hurt: deafened,
+		hurt: deafened("a key of 253 octets cleared what lies behind its slot"),
 	},
 	{
 		Row: "A38", Name: "llid-deadlock", Device: "ble-soc", Realism: Wire, About: "SweynTooth: a packet of no kind",
 		Run: deafens("a packet of no kind, and no answer to anything since", func(c *central) error {
 			return c.event(airPDU{llid: ble.LLIDReserved})
 		}),
-		hurt: deafened,
+		hurt: deafened("a packet of no kind took its buffer"),
 	},
 	{
 		Row: "A38", Name: "att-deadlock", Device: "ble-soc", Realism: Wire, About: "SweynTooth: requests that do not wait for their answers",
@@ -305,6 +308,6 @@ var chipAttacks = []Attack{
 			}
 			return err
 		}),
-		hurt: deafened,
+		hurt: deafened("three requests at once took its buffer"),
 	},
 }
