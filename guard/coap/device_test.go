@@ -20,6 +20,7 @@ import (
 	"github.com/myelin-health/myelin/event"
 	protocol "github.com/myelin-health/myelin/proto/coap"
 	dialect "github.com/myelin-health/myelin/proto/radio"
+	wire "github.com/myelin-health/myelin/proto/radio/seal"
 	"github.com/myelin-health/myelin/sim/radio"
 )
 
@@ -293,8 +294,7 @@ func TestUnsealed(t *testing.T) {
 }
 
 func sealOfDevice(s *seal, n uint64, message []byte) []byte {
-	b := append(binary.BigEndian.AppendUint64(nil, n), message...)
-	return append(s.tag(fromDevice, b), b...)
+	return s.secret.Append(nil, wire.FromDevice, n, message)
 }
 
 // TestPipe: messages on a byte pipe are whole, or nothing; one that could not be written to

@@ -56,7 +56,7 @@ type Config struct {
 	Rand io.Reader
 
 	// Secret, of SecretSize bytes, makes it a device that listens to nobody but to who
-	// seals what he sends with it: see [Seal]. Nil: it listens to everybody.
+	// seals what he sends with it: see package proto/radio/seal. Nil: it listens to everybody.
 	Secret []byte
 
 	// Counter is where a device with a secret keeps the highest counter that it accepted,
@@ -104,8 +104,8 @@ type port struct {
 	framing framing
 	handle  func(ctx context.Context, message []byte) [][]byte // with mu held
 
-	mu       sync.Mutex // guards what follows, and what the device is
-	seal     *Seal      // nil: it listens to everybody
+	mu       sync.Mutex  // guards what follows, and what the device is
+	seal     *deviceSeal // nil: it listens to everybody
 	journal  []Entry
 	unsealed int
 }
@@ -123,7 +123,7 @@ func (p *port) open(cfg Config, f framing, handle func(context.Context, []byte) 
 	}
 	var err error
 	p.framing = counted // what is sealed is no line
-	p.seal, err = newSeal(cfg.Secret, true, cfg.Counter)
+	p.seal, err = newSeal(cfg.Secret, cfg.Counter)
 	return err
 }
 
@@ -150,14 +150,14 @@ func (p *port) Handle(ctx context.Context, message []byte) [][]byte {
 	if p.seal == nil {
 		return p.handle(ctx, message)
 	}
-	message, err := p.seal.Open(message)
-	if err != nil {
+	message, ok := p.seal.open(message)
+	if !ok {
 		p.count(&p.unsealed, "messages that are not sealed")
 		return nil
 	}
 	answers := p.handle(ctx, message)
 	for i, a := range answers {
-		answers[i] = p.seal.Append(nil, a)
+		answers[i] = p.seal.append(nil, a)
 	}
 	return answers
 }

@@ -24,7 +24,7 @@
 // does not understand, or that is for another, is not answered.
 //
 // With [Config.Secret] a device has no radio any more: it listens only to messages that are sealed with a secret of
-// 16 bytes, by a tag and a counter in front ([Seal]), and answers the same way. It is then counted
+// 16 bytes, by a tag and a counter in front (package proto/radio/seal), and answers the same way. It is then counted
 // in the same manner on a pipe, whatever it is. What is not sealed is not answered and changes nothing but
 // a count. The seal does not encrypt: it is for a short wire. Who holds the secret is the only one who reaches the device.
 // FlowLink and Castor have no such form: their sole path is a network that nobody else is on.

@@ -63,31 +63,6 @@ func FuzzServeConn(f *testing.F) {
 	})
 }
 
-// FuzzSeal holds that nothing but what was sealed is opened.
-func FuzzSeal(f *testing.F) {
-	secret := make([]byte, SecretSize)
-	guard, _ := NewSeal(secret, 7)
-	f.Add(guard.Append(nil, []byte("message")))
-	f.Fuzz(func(t *testing.T, b []byte) {
-		kept := new(uint64)
-		dev, err := newSeal(secret, true, kept)
-		if err != nil {
-			t.Fatal(err)
-		}
-		message, err := dev.Open(b)
-		if err != nil {
-			if !errors.Is(err, ErrSeal) || *kept != 0 {
-				t.Errorf("%v, counter %d", err, *kept)
-			}
-			return
-		}
-		again, err := NewSeal(secret, *kept-1)
-		if err != nil || !bytes.Equal(again.Append(nil, message), b) {
-			t.Error("there is another form of it")
-		}
-	})
-}
-
 // TestPrivate holds that no journal, state or result of any attack names a patient, a serial number or a
 // password.
 func TestPrivate(t *testing.T) {
