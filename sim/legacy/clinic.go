@@ -4,6 +4,7 @@
 package legacy
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"crypto/aes"
@@ -216,20 +217,23 @@ func (p *CardProgrammer) start(ctx context.Context, _ []string) string {
 
 // A ClinicAppState is what a clinician's app is and did.
 type ClinicAppState struct {
-	Open       bool
 	Resets     int
 	Stimulator StimulatorState // that it programs
 }
 
-// A ClinicApp programs a neurostimulator, from a tablet with a password.
+// A ClinicApp programs a neurostimulator, from a tablet with a password, over HTTP in the clinic's network.
 type ClinicApp struct {
 	box
 	s          ClinicAppState
 	stimulator *Stimulator
-	password   string // "": none is right
+	password   string // of the one user, admin; "": none is right
 }
 
-const defaultPassword = "0000"
+// defaultPassword is on the first page of its manual.
+const (
+	clinicUser      = "admin"
+	defaultPassword = "1234"
+)
 
 // NewClinicApp returns a ClinicApp.
 func NewClinicApp(cfg Config) (*ClinicApp, error) {
@@ -238,10 +242,7 @@ func NewClinicApp(cfg Config) (*ClinicApp, error) {
 	if a.stimulator, err = NewCalm(a.inner(cfg)); err != nil {
 		return nil, err
 	}
-	err = a.serve(cfg, map[string]func(context.Context, []string) string{
-		"reset": a.reset, "login": a.login, "limit": a.limit, "amplitude": a.amplitude,
-	})
-	if err != nil {
+	if err = a.open(cfg, web, a.answer); err != nil {
 		return nil, err
 	}
 	a.password = hex.EncodeToString(a.random(8))
@@ -257,43 +258,50 @@ func (a *ClinicApp) State() any {
 	return s
 }
 
+// answer is POST /reset, of anybody at the tablet, and POST /limit/HUNDREDTHS or /amplitude/HUNDREDTHS of a volt, with the
+// password (RFC 7617).
+func (a *ClinicApp) answer(_ context.Context, b []byte) [][]byte {
+	q, err := http.ReadRequest(bufio.NewReader(bytes.NewReader(b)))
+	if err != nil {
+		return nil
+	}
+	r := &http.Response{StatusCode: http.StatusNoContent, ProtoMajor: 1, ProtoMinor: 1, Header: http.Header{}}
+	verb, number, _ := strings.Cut(strings.TrimPrefix(q.URL.Path, "/"), "/")
+	n, err := strconv.ParseUint(number, 10, 12)
+	user, password, _ := q.BasicAuth()
+	switch {
+	case q.Method != http.MethodPost:
+		r.StatusCode = http.StatusMethodNotAllowed
+	case verb == "reset":
+		a.reset()
+	case a.password == "" || user != clinicUser || password != a.password:
+		r.StatusCode = http.StatusUnauthorized
+		r.Header.Set("WWW-Authenticate", `Basic realm="Calm"`)
+	case err != nil:
+		r.StatusCode = http.StatusNotFound
+	case verb == "limit":
+		a.stimulator.Program(int(n), -1)
+	case verb != "amplitude":
+		r.StatusCode = http.StatusNotFound
+	case !a.stimulator.Program(-1, int(n)):
+		r.StatusCode = http.StatusConflict
+	}
+	var out bytes.Buffer
+	if r.Write(&out) != nil {
+		return nil
+	}
+	return [][]byte{out.Bytes()}
+}
+
 // reset makes the tablet what it was when it was bought. Mended, it then has no password
 // until somebody who is enrolled gives it one.
-func (a *ClinicApp) reset(context.Context, []string) string {
+func (a *ClinicApp) reset() {
 	a.s.Resets++
-	a.s.Open = false
 	a.password = defaultPassword
 	if a.cfg.Mended {
 		a.password = ""
 	}
 	a.note("reset")
-	return "ok"
-}
-
-func (a *ClinicApp) login(_ context.Context, args []string) string {
-	if a.s.Open = a.password != "" && given(args, 0) == a.password; !a.s.Open {
-		return "no"
-	}
-	a.note("somebody is logged in")
-	return "ok"
-}
-
-// limit is "limit HUNDREDTHS" of a volt.
-func (a *ClinicApp) limit(_ context.Context, args []string) string {
-	n, err := strconv.ParseUint(given(args, 0), 10, 12)
-	if !a.s.Open || err != nil {
-		return "no"
-	}
-	a.stimulator.Program(int(n), -1)
-	return "ok"
-}
-
-func (a *ClinicApp) amplitude(_ context.Context, args []string) string {
-	n, err := strconv.ParseUint(given(args, 0), 10, 12)
-	if !a.s.Open || err != nil || !a.stimulator.Program(-1, int(n)) {
-		return "no"
-	}
-	return "ok"
 }
 
 // A ClinicServerState is what a clinic's server is and did.

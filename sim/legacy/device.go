@@ -5,6 +5,8 @@ package legacy
 
 import (
 	"bufio"
+	"bytes"
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/binary"
@@ -96,6 +98,7 @@ type framing uint8
 const (
 	counted framing = iota // two bytes in front say how long a message is, the high one first
 	lines                  // each message ends with a line feed
+	web                    // requests and answers of HTTP/1.1 without a body: each ends with an empty line
 )
 
 // A port is what all devices have in common.
@@ -252,6 +255,18 @@ func readMessage(r *bufio.Reader, f framing) ([]byte, error) {
 		}
 		return b[:len(b)-1], nil
 	}
+	if f == web {
+		var head []byte
+		for {
+			b, err := r.ReadSlice('\n')
+			if head = append(head, b...); err != nil || len(head) > MaxMessage {
+				return nil, cmp.Or(err, bufio.ErrBufferFull)
+			}
+			if len(bytes.TrimRight(b, "\r\n")) == 0 {
+				return head, nil
+			}
+		}
+	}
 	b, err := r.Peek(2)
 	if err != nil {
 		return nil, err
@@ -269,8 +284,11 @@ func readMessage(r *bufio.Reader, f framing) ([]byte, error) {
 
 // appendMessage appends a message as it stands on a byte pipe.
 func appendMessage(dst []byte, f framing, message []byte) []byte {
-	if f == lines {
+	switch f {
+	case lines:
 		return append(append(dst, message...), '\n')
+	case web:
+		return append(dst, message...)
 	}
 	return append(binary.BigEndian.AppendUint16(dst, uint16(len(message))), message...)
 }

@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"strings"
 	"testing"
@@ -237,6 +238,10 @@ func seeds(t testing.TB, model string) (list [][]byte) {
 		link := ble.ConnectRequest{Initiator: foreignPhone, Advertiser: chipAddress, Access: 0x50655641}
 		for _, pdu := range [][]byte{scan.AppendPDU(nil), link.AppendPDU(nil)} {
 			list = append(list, ble.AppendAir(nil, ble.AdvertisingAccess, advertisingCRC, pdu))
+		}
+	case "clinic-app":
+		for _, path := range []string{"/reset", "/limit/1000"} {
+			list = append(list, fmt.Appendf(nil, "POST %s HTTP/1.1\r\nHost: a\r\nAuthorization: Basic YWRtaW46MTIzNA==\r\n\r\n", path))
 		}
 	case "flowlink", "castor":
 		three, _ := ward.Pumps()

@@ -32,7 +32,7 @@ var Models = []Model{
 	{"reader", "tcp", "a patient's reader with its implant; lines", as(NewReader)},
 	{"studio", "tcp", "a programmer of cardiac implants; lines", as(NewStudio)},
 	{"card-programmer", "tcp", "a programmer whose program is on a card; lines", as(NewCardProgrammer)},
-	{"clinic-app", "tcp", "a clinician's app with a neurostimulator; lines", as(NewClinicApp)},
+	{"clinic-app", "tcp", "a clinician's app with a neurostimulator; HTTP", as(NewClinicApp)},
 	{"clinic-server", "tcp", "a clinic's server for cardiac devices; lines", as(NewClinicServer)},
 	{"insulin-cloud", "tcp", "the cloud of an insulin app; lines", as(NewInsulinCloud)},
 	{"ip-stack", "tcp", "a monitor's network stack; lines", as(NewStack)},

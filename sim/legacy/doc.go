@@ -97,7 +97,6 @@
 //	reader           hello | auth TAG | read | debug LENGTH BYTES | stage IMAGE | verify | install
 //	studio           updates ADDRESS | update | media IMAGE | install | components | export
 //	card-programmer  card-read | card-write IMAGE | start
-//	clinic-app       reset | login PASSWORD | limit N | amplitude N
 //	clinic-server    message JSON
 //	insulin-cloud    put ACCOUNT BYTES | fetch ACCOUNT
 //	ip-stack         packet BYTES
@@ -106,7 +105,8 @@
 //	ecg              listen
 //
 // "report" of homelink goes to its cloud as a real protocol does: a request in HTTP to go over to TLS (RFC 2817), with name and password in clear, then TLS 1.2 with
-// whatever certificate comes. "update" of studio is HTTP. packet is a TCP segment. A [Tap] hears these.
+// whatever certificate comes. "update" of studio is HTTP. clinic-app is asked in HTTP/1.1 alone: POST /reset, and, with user and password (RFC 7617), POST /limit/N and
+// /amplitude/N. packet is a TCP segment. A [Tap] hears these.
 //
 // An image is an Ed25519 signature and what it signs; lines in it that are "send BYTES" go to the implant behind the device. "cloud", "updates" and "heard" are
 // what a network answers to the question where these are, or what an advertisement says, which anybody in it may answer. What no Go program can suffer is a flag in the state: rows A31, A41 and A42 are [Modelled].
