@@ -274,7 +274,7 @@ func (s *subject) write(dir string, m model, inside, topology string) (string, e
 	kind, _, _ := strings.Cut(m.therapies, ",")
 	sealed := map[string]string{"sole-path": ", secret: secret"}[topology]
 	protected, front := "therapy: "+kind+", envelope: envelope.yaml", fmt.Sprintf(
-		"kind: coap, listen: %q, key: guard.key, trust: [trust.json], peers: [clinician.pub, technician.pub], inside: {%s, topology: %s%s, answer-within: 500ms}",
+		"kind: coap, listen: %q, key: guard.key, trust: [trust.json], peers: [clinician.pub, technician.pub], inside: {%s, topology: %s%s, answer-within: 3s}",
 		s.addr, m.inside, topology, sealed)
 	if s.network == "tcp" {
 		protected, front = "therapy: monitoring", fmt.Sprintf("kind: tcp, listen: {address: %q, tls: {certificate: server.pem, key: server.key, authorities: server.pem}}", s.addr)

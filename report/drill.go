@@ -201,6 +201,11 @@ func DrillText(w io.Writer, d *Drill, width int) error {
 			d.Rows[i].text(b, g.width)
 		}
 	} else {
+		for i := range d.Rows { // of what does not hold, how
+			if r := &d.Rows[i]; r.Unprotected != "succeeded" || slices.ContainsFunc(DrillParts, func(p string) bool { c := r.Parts[p]; return c.broken() && c.How != "" }) {
+				r.text(b, g.width)
+			}
+		}
 		d.residuals(b, g.width)
 	}
 	next := "myelin drill --format html -o drill.html writes it as a page"

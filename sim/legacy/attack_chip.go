@@ -55,8 +55,9 @@ func linked(how string, do func(*central) error) func(context.Context, *Env) (Re
 // deafens is the run of an attack after which the chip is not there any more.
 func deafens(how string, do func(*central) error) func(context.Context, *Env) (Result, error) {
 	return linked(how, func(c *central) error {
+		err := do(c)
 		c.env.Patience = deafness
-		if err := do(c); err != nil && !errors.Is(err, errSilent) {
+		if err != nil && !errors.Is(err, errSilent) {
 			return err
 		}
 		switch err := c.connect(); {
@@ -287,6 +288,7 @@ var chipAttacks = []Attack{
 	{
 		Row: "A38", Name: "key-size", Device: "ble-soc", Realism: Wire, About: "SweynTooth: a key of 253 octets, and memory behind its slot",
 		Run: deafens("a key of 253 octets asked for, and no answer to anything since", func(c *central) error {
+			c.env.Patience = deafness
 			_, err := c.pair(wish(253), ble.PairingResponse)
 			return err
 		}),
@@ -295,6 +297,7 @@ var chipAttacks = []Attack{
 	{
 		Row: "A38", Name: "llid-deadlock", Device: "ble-soc", Realism: Wire, About: "SweynTooth: a packet of no kind",
 		Run: deafens("a packet of no kind, and no answer to anything since", func(c *central) error {
+			c.env.Patience = deafness
 			return c.event(airPDU{llid: ble.LLIDReserved})
 		}),
 		hurt: deafened("a packet of no kind took its buffer"),
@@ -303,10 +306,11 @@ var chipAttacks = []Attack{
 		Row: "A38", Name: "att-deadlock", Device: "ble-soc", Realism: Wire, About: "SweynTooth: requests that do not wait for their answers",
 		Run: deafens("requests that did not wait, and no answer to anything since", func(c *central) error {
 			b, err := (&ble.ATT{Opcode: ble.ReadRequest, Handle: nameHandle}).Append(nil) // which everybody may
-			for range 6 {
+			for range maxAsked {                                                          // which it still answers to
 				err = c.say(ble.CIDATT, b, err)
 			}
-			return err
+			c.env.Patience = deafness
+			return c.say(ble.CIDATT, b, err)
 		}),
 		hurt: deafened("three requests at once took its buffer"),
 	},
