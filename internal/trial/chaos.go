@@ -92,6 +92,11 @@ func (r *run) all(ctx context.Context) error {
 		users.Go(func() { r.orders(ctx, i+1) })
 	}
 	users.Go(func() { r.boluses(ctx) })
+	users.Go(func() { r.rescues(ctx) })
+	users.Go(func() { r.nurse(ctx) })
+	users.Go(func() { r.pieces(ctx, 11, r.p.fhir, false, record) })
+	users.Go(func() { r.pieces(ctx, 12, r.p.pipe, true, record) })
+	users.Go(func() { r.pieces(ctx, 13, r.p.store, true, store) })
 	users.Go(func() { r.reports(ctx) })
 	if r.cfg.late {
 		users.Go(func() { r.confirms(ctx) })
@@ -126,9 +131,19 @@ func (r *run) all(ctx context.Context) error {
 					fmt.Fprintln(r.cfg.out, "the nurse could not settle what is in doubt:", err)
 				}
 			}
-			for until := time.Now().Add(time.Duration(50+rng.IntN(1100)) * time.Millisecond); time.Now().Before(until); {
+			length := time.Duration(50+rng.IntN(1100)) * time.Millisecond
+			if rng.IntN(8) == 0 {
+				length += time.Second // in which the time of what waits is over
+			}
+			for until := time.Now().Add(length); time.Now().Before(until); {
 				pause(ctx, min(time.Until(until), 50*time.Millisecond))
 				r.look()
+				if rng.IntN(12) == 0 {
+					if err := r.p.renew(g, rng.IntN(4) == 0); err != nil {
+						end()
+						return err
+					}
+				}
 			}
 		}
 		select {
@@ -351,12 +366,19 @@ func (r *run) close(kills int, took time.Duration) error {
 	r.ev.Handled = s.Orders + s.Refused
 	r.ev.Given = r.p.pump.State().(legacy.PumpState).Boluses
 	r.ev.Blocks, r.ev.Leftovers = r.p.gateway.all()
+	r.ev.Arrivals, r.ev.Version = r.p.archive.all(), r.p.version
 	sent, cut, refused, accepted := 0, 0, 0, 0
 	for _, o := range r.ev.Orders {
 		for n, yes := range map[*int]bool{&sent: o.Whole, &cut: !o.Whole, &refused: o.Refused, &accepted: o.Accepted} {
 			if yes {
 				*n++
 			}
+		}
+	}
+	stored := 0
+	for _, k := range r.ev.Pieces {
+		if k.Accepted {
+			stored++
 		}
 	}
 	given, no := 0, 0
@@ -370,10 +392,12 @@ func (r *run) close(kills int, took time.Duration) error {
 	}
 	fmt.Fprintf(r.cfg.out, `%d kills in %v
 orders: %d sent whole, %d cut; %d said to be accepted, %d refused; %d came to FlowLink, and %d unfinished
-boluses: %d asked for; %d said to be accepted, %d refused; the pump took %d
+boluses: %d asked for; %d said to be accepted, %d refused; the pump took %d; %d rescues
+confirmed by a second person: %d; archive: %d pieces, %d said to be stored, %d came in whole or in part; %d configurations
 ledger: %d entries, %d checkpoints seen while it ran; %d audits of the book; slowest start %v
 `, kills, took.Round(time.Second), sent, cut, accepted, refused, len(r.ev.Blocks), len(r.ev.Leftovers),
-		len(r.ev.Boluses), given, no, len(r.ev.Taken), read.Checkpoint.Size, len(r.ev.Seen), len(r.ev.Audits), slowest(r.ev.Starts).Round(time.Millisecond))
+		len(r.ev.Boluses), given, no, len(r.ev.Taken), len(r.ev.Rescues), len(r.ev.Waited), len(r.ev.Pieces), stored, len(r.ev.Arrivals), r.ev.Version,
+		read.Checkpoint.Size, len(r.ev.Seen), len(r.ev.Audits), slowest(r.ev.Starts).Round(time.Millisecond))
 	if kills == 0 {
 		err = errors.Join(err, errors.New("no guard was killed"))
 	}

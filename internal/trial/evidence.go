@@ -9,25 +9,33 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/myelin-health/myelin/device"
 	"github.com/myelin-health/myelin/event"
 	"github.com/myelin-health/myelin/ledger"
+	wire "github.com/myelin-health/myelin/proto/coap"
 )
 
 // Evidence is what all sides saw of a guard that was killed again and again: those who
-// asked, the devices, the ledger and the book of doses. [Evidence.Problems] holds them
+// asked, who confirmed, the devices, the ledger and the book of doses. [Evidence.Problems] holds them
 // against each other.
 type Evidence struct {
 	Orders  map[string]*Order // by MSH-10
 	Boluses []*Bolus          // one after the other
+	Rescues []wire.Code       // answers to who cancels
+	Waited  []*Waiting        // orders that a second person confirmed
+	Pieces  map[string]*Piece // by name
 
 	Blocks     []block  // what FlowLink was told, whole
 	Leftovers  [][]byte // what it was told and was not whole
 	Taken      []taken  // boluses that the pump took
 	Handled    int      // messages that FlowLink itself counted
 	Given      int      // boluses that the pump itself counted
+	Cancelled  int      // how often it was told to cancel
+	Arrivals   []Arrival
+	Version    int // of the envelope that was written last
 	Starts     []time.Duration
 	Lives      int // guards that served
 	Audits     []Audit
@@ -47,6 +55,7 @@ type Order struct {
 	Refused   bool   // its sender was told that the guard refused it
 	Why       string // it was
 	Accepted  bool   // its sender was told that the device's system took it
+	Waits     bool   // it has to wait for a second person
 }
 
 // A Bolus is one that the clinician asked for.
@@ -74,6 +83,8 @@ type Audit struct {
 // Bounds of what is held to be good.
 const (
 	startWithin = 10 * time.Second // a killed guard serves again, on two busy cores
+	wireWithin  = 2 * time.Second  // what was confirmed in time is dialled for and written, on the same
+	longTrial   = 50               // guards, after which nothing has happened by chance alone
 )
 
 // Problems are what does not fit together; nothing when all does.
@@ -82,6 +93,11 @@ func (e *Evidence) Problems() (all []string) {
 	e.ledger(bad)
 	e.doses(bad)
 	e.frames(bad)
+	e.held(bad)
+	e.rescues(bad)
+	e.pieces(bad)
+	e.versions(bad)
+	e.used(bad)
 	e.starts(bad)
 	return all
 }
@@ -212,6 +228,129 @@ func (e *Evidence) frames(bad func(string, ...any)) {
 	}
 	if e.Handled != len(e.Blocks) {
 		bad("frames: FlowLink handled %d messages, and %d whole ones came to it", e.Handled, len(e.Blocks))
+	}
+}
+
+// held: what waits for a person goes out after its confirmation is in the ledger, before its time is
+// over, and not without. (Nothing goes out twice: frames.)
+func (e *Evidence) held(bad func(string, ...any)) {
+	confirmed := map[string]time.Time{} // when, by the ledger; a value is of one order
+	for i := range e.Entries {
+		if v := &e.Entries[i]; v.Kind == event.VerdictGiven && strings.HasPrefix(v.Text(event.Reason), "confirmed by "+nurse+" ") && device.Verdict(v.Int(event.Verdict)) == device.Allow {
+			confirmed[v.Text(event.Value)] = time.Unix(0, v.Time)
+		}
+	}
+	expires := map[string]time.Time{}
+	for _, w := range e.Waited {
+		if at, ok := confirmed[w.Value]; ok && !at.Before(w.Asked) { // else it waited again, under another guard
+			expires[w.Value] = w.Expires
+		}
+	}
+	for _, value := range slices.Sorted(maps.Keys(confirmed)) {
+		if at, until := confirmed[value], expires[value]; until.IsZero() {
+			bad("held: the ledger has that %s was confirmed, and nobody did", value)
+		} else if !at.Before(until) {
+			bad("held: %s was confirmed %v after its time", value, at.Sub(until))
+		}
+	}
+	for _, b := range e.Blocks {
+		o := e.Orders[b.ID]
+		if o == nil || !o.Waits {
+			continue
+		}
+		at, ok := confirmed[o.Value]
+		switch late := b.At.Sub(expires[o.Value]); {
+		case !ok:
+			bad("held: order %s of %s reached FlowLink, and the ledger has no confirmation", o.ID, o.Value)
+		case b.At.Before(at):
+			bad("held: order %s reached FlowLink %v before it was confirmed", o.ID, at.Sub(b.At))
+		case late > wireWithin:
+			bad("held: order %s reached FlowLink %v after its time", o.ID, late)
+		}
+	}
+}
+
+// used: in a long trial each thing happened that the others look at.
+func (e *Evidence) used(bad func(string, ...any)) {
+	for what, n := range map[string]int{"no order was confirmed": len(e.Waited), "the archive has nothing": len(e.Arrivals), "nobody rescued": len(e.Rescues)} {
+		if e.Lives >= longTrial && n == 0 {
+			bad("it was not used: %s", what)
+		}
+	}
+}
+
+// rescues: none is refused, whatever goes on. That the pump did not answer is not a refusal.
+func (e *Evidence) rescues(bad func(string, ...any)) {
+	done := 0
+	for _, code := range e.Rescues {
+		switch code {
+		case wire.Changed:
+			done++
+		case wire.GatewayTimeout:
+		default:
+			bad("rescues: one is answered with %v", code)
+		}
+	}
+	if done > e.Cancelled {
+		bad("rescues: %d are said to be done, and the pump was told %d times", done, e.Cancelled)
+	}
+}
+
+// pieces: the archive has what was sent whole, byte for byte and once, and nothing that was cut
+// ends there as if it were whole.
+func (e *Evidence) pieces(bad func(string, ...any)) {
+	came := map[string]int{}
+	for _, a := range e.Arrivals {
+		k := e.Pieces[a.ID]
+		if k == nil {
+			bad("pieces: %s came, which nobody sent", a.ID)
+			continue
+		}
+		if a.Size > k.Size || a.Sum != sum(content(k.ID, k.Size)[:a.Size]) {
+			bad("pieces: what came of %s is not how it begins", a.ID)
+		}
+		switch {
+		case a.Whole && (!k.Whole || a.Size != k.Size):
+			bad("pieces: %s came as if it were whole, with %d bytes of %d", a.ID, a.Size, k.Size)
+		case !a.Whole && a.Released:
+			bad("pieces: %s was cut, and its association ended in order", a.ID)
+		case !k.Streams && !k.Whole:
+			bad("pieces: %d bytes of %s came, which was not sent to its end", a.Size, a.ID)
+		}
+		if a.Whole {
+			if came[a.ID]++; came[a.ID] == 2 {
+				bad("pieces: %s came twice", a.ID)
+			}
+		}
+	}
+	for _, id := range slices.Sorted(maps.Keys(e.Pieces)) {
+		if e.Pieces[id].Accepted && came[id] == 0 {
+			bad("pieces: %s is said to be stored, and did not come", id)
+		}
+	}
+}
+
+// versions: an envelope is in the ledger before a verdict by it is, and only one that was written.
+func (e *Evidence) versions(bad func(string, ...any)) {
+	announced := map[int]bool{}
+	for i := range e.Entries {
+		v := &e.Entries[i]
+		if v.Device.Value != infusionPump {
+			continue
+		}
+		version := 0
+		switch v.Kind {
+		case event.ConfigurationChanged:
+			if _, err := fmt.Sscan(v.Text(event.Version), &version); err != nil || version > e.Version {
+				bad("versions: version %q of the envelope holds, and nobody wrote it", v.Text(event.Version))
+			}
+			announced[version] = true
+		case event.VerdictGiven:
+			_, by, _ := strings.Cut(v.Text(event.Reason), "(trial v")
+			if _, err := fmt.Sscanf(by, "%d,", &version); err == nil && !announced[version] {
+				bad("versions: a verdict by version %d, which the ledger does not have by then", version)
+			}
+		}
 	}
 }
 

@@ -50,11 +50,12 @@ type load struct {
 	ev      Evidence
 	number  int
 	denied  int
+	held    int
 	lost    int // boluses without an answer since somebody looked
 }
 
 func newLoad(seed uint64) *load {
-	return &load{seed: seed, changed: make(chan struct{}), ev: Evidence{Orders: map[string]*Order{}}}
+	return &load{seed: seed, changed: make(chan struct{}), ev: Evidence{Orders: map[string]*Order{}, Pieces: map[string]*Piece{}}}
 }
 
 // begin says that another guard serves; nil that none does.
@@ -85,24 +86,35 @@ func (l *load) life(ctx context.Context) *life {
 
 func (l *load) random(n uint64) *rand.Rand { return rand.New(rand.NewPCG(l.seed, n)) }
 
+// What becomes of an order, if all is well.
+const (
+	passes = iota
+	waits
+	isRefused
+)
+
 // order makes the next order. One that is refused asks for more than the limit of a
 // single order, or of the sum.
-func (l *load) order(rng *rand.Rand, refused bool) *Order {
+func (l *load) order(rng *rand.Rand, what int) *Order {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.number++
-	// A value of its own each: 0.04 to 0.79, and from 0.81 on.
-	rate := 4000 + l.number*7%75000
-	if refused {
+	// A value of its own each: 0.04 to 0.54, from 0.55 on, and from 0.81 on.
+	rate := 4000 + l.number*7%50000
+	switch what {
+	case isRefused:
 		l.denied++
 		rate = 81000 + l.denied
+	case waits:
+		l.held++
+		rate = 55000 + l.held*7%24000
 	}
 	three, _ := ward.Pumps()
 	m := ward.Order{ID: fmt.Sprintf("T-%d", l.number), Pump: three, Rate: fmt.Sprintf("%d.%05d", rate/100000, rate%100000), Unit: ward.MicrogPerKgM}
 	if rng.IntN(10) < 3 {
 		m.Accept, m.Application = "AL", "AL"
 	}
-	o := &Order{ID: m.ID, Block: hl7.AppendBlock(nil, m.Message(time.Now())), Value: quantity(m.Rate + " ug/kg/min").String()}
+	o := &Order{ID: m.ID, Block: hl7.AppendBlock(nil, m.Message(time.Now())), Value: quantity(m.Rate + " ug/kg/min").String(), Waits: what == waits}
 	o.Sum = sum(o.Block)
 	l.ev.Orders[o.ID] = o
 	return o
@@ -137,10 +149,16 @@ func (l *load) orders(ctx context.Context, worker uint64) {
 				pause(n, time.Second) // this guard has refused enough
 				continue
 			}
-			refused := rng.IntN(100) < 25 && n.refused[0].Load() < mostRefused/2
+			what, draw := passes, rng.IntN(100)
+			switch {
+			case draw < 25 && n.refused[0].Load() < mostRefused/2:
+				what = isRefused
+			case draw > 96:
+				what = waits
+			}
 			o := again
 			if again = nil; o == nil || rng.IntN(2) == 0 {
-				o = l.order(rng, refused)
+				o = l.order(rng, what)
 			}
 			if rng.IntN(100) < 12 { // cut, at any byte
 				if !l.whole(o) {
@@ -344,8 +362,7 @@ func (l *load) boluses(ctx context.Context) {
 				break
 			}
 			if rng.IntN(30) == 0 {
-				q := therapy.Request{Verb: device.CancelBolus}
-				_, _ = s.conn.Post(n, s.session, "/therapy", cborFormat, q.Append(nil))
+				l.rescue(n, s)
 			}
 			pause(n, time.Duration(rng.IntN(400))*time.Millisecond)
 		}
@@ -382,8 +399,47 @@ func (l *load) bolus(n *life, s *station, steps int) bool {
 	return err == nil
 }
 
+// rescue cancels what is given, and reports whether it was answered.
+func (l *load) rescue(n *life, s *station) bool {
+	q := therapy.Request{Verb: device.CancelBolus}
+	ctx, cancel := context.WithTimeout(n, 8*time.Second)
+	defer cancel()
+	m, err := s.conn.Post(ctx, s.session, "/therapy", cborFormat, q.Append(nil))
+	if err != nil {
+		return false
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.ev.Rescues = append(l.ev.Rescues, m.Code)
+	return true
+}
+
+// rescues is somebody who cancels, whatever goes on beside.
+func (l *load) rescues(ctx context.Context) {
+	rng := l.random(1 << 34)
+	for n := l.life(ctx); n != nil; n = l.life(ctx) {
+		within, cancel := context.WithTimeout(n, 5*time.Second)
+		s, err := l.p.come(within)
+		cancel()
+		if err != nil {
+			pause(n, 20*time.Millisecond)
+			continue
+		}
+		for n.Err() == nil && l.rescue(n, s) {
+			pause(n, time.Duration(100+rng.IntN(900))*time.Millisecond)
+		}
+		s.Close()
+	}
+}
+
 // took is told what the pump notes.
 func (l *load) took(at time.Time, what string) {
+	if strings.HasPrefix(what, "bolus cancelled") {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.ev.Cancelled++
+		return
+	}
 	var n, milli int
 	if c, err := fmt.Sscanf(what, "a bolus of %d.%03d U", &n, &milli); err != nil || c != 2 || strings.HasSuffix(what, "refused") {
 		return
@@ -401,44 +457,65 @@ type doubted struct {
 	Since  time.Time
 }
 
+// A desk is a browser at the guard's page.
+type desk struct {
+	http.Client
+	page string
+}
+
+// desk logs the nurse in.
+func (p *place) desk(ctx context.Context) (*desk, error) {
+	jar, err := cookiejar.New(nil)
+	if err != nil {
+		return nil, err
+	}
+	config := p.client.Clone()
+	config.Certificates = nil
+	d := &desk{http.Client{Jar: jar, Transport: &http.Transport{TLSClientConfig: config}}, "https://" + p.page}
+	if _, err = d.do(ctx, http.MethodPost, "/login", url.Values{"id": {nurse}, "password": {password}}); err != nil {
+		d.CloseIdleConnections()
+		return nil, err
+	}
+	return d, nil
+}
+
+func (d *desk) do(ctx context.Context, method, path string, form url.Values) ([]byte, error) {
+	q, err := http.NewRequestWithContext(ctx, method, d.page+path, strings.NewReader(form.Encode()))
+	if err != nil {
+		return nil, err
+	}
+	q.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	a, err := d.Do(q)
+	if err != nil {
+		return nil, err
+	}
+	defer a.Body.Close()
+	b, err := io.ReadAll(a.Body)
+	if err == nil && a.StatusCode != http.StatusOK {
+		err = fmt.Errorf("%s: %s", path, a.Status)
+	}
+	return b, err
+}
+
+// list reads one of the page's lists.
+func (d *desk) list(ctx context.Context, path string, to any) error {
+	b, err := d.do(ctx, http.MethodGet, path, nil)
+	if err == nil {
+		err = json.Unmarshal(b, to)
+	}
+	return err
+}
+
 // settle is the nurse: at the page she says of each bolus in doubt what the pump's own
 // record has of it.
 func (l *load) settle(ctx context.Context) error {
-	jar, err := cookiejar.New(nil)
+	c, err := l.p.desk(ctx)
 	if err != nil {
 		return err
 	}
-	config := l.p.client.Clone()
-	config.Certificates = nil
-	tr := &http.Transport{TLSClientConfig: config}
-	defer tr.CloseIdleConnections()
-	c := &http.Client{Jar: jar, Transport: tr}
-	do := func(method, path string, form url.Values) ([]byte, error) {
-		q, err := http.NewRequestWithContext(ctx, method, "https://"+l.p.page+path, strings.NewReader(form.Encode()))
-		if err != nil {
-			return nil, err
-		}
-		q.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-		a, err := c.Do(q)
-		if err != nil {
-			return nil, err
-		}
-		defer a.Body.Close()
-		b, err := io.ReadAll(a.Body)
-		if err == nil && a.StatusCode != http.StatusOK {
-			err = fmt.Errorf("%s: %s", path, a.Status)
-		}
-		return b, err
-	}
-	if _, err := do(http.MethodPost, "/login", url.Values{"id": {nurse}, "password": {password}}); err != nil {
-		return err
-	}
-	b, err := do(http.MethodGet, "/doubts.json", nil)
-	if err != nil {
-		return err
-	}
+	defer c.CloseIdleConnections()
 	var list []doubted
-	if err := json.Unmarshal(b, &list); err != nil {
+	if err := c.list(ctx, "/doubts.json", &list); err != nil {
 		return err
 	}
 	for _, d := range list {
@@ -447,7 +524,7 @@ func (l *load) settle(ctx context.Context) error {
 			continue
 		}
 		word := map[bool]string{true: "yes", false: "no"}[given]
-		if _, err := do(http.MethodPost, fmt.Sprintf("/doubts/%d", d.ID), url.Values{"given": {word}, "why": {"the pump's own record"}}); err != nil {
+		if _, err := c.do(ctx, http.MethodPost, fmt.Sprintf("/doubts/%d", d.ID), url.Values{"given": {word}, "why": {"the pump's own record"}}); err != nil {
 			return err
 		}
 	}
@@ -455,6 +532,65 @@ func (l *load) settle(ctx context.Context) error {
 	defer l.mu.Unlock()
 	l.lost = 0
 	return nil
+}
+
+// A Waiting order is one that the nurse saw at the page and confirmed, or tried to, perhaps
+// after its time.
+type Waiting struct {
+	ID, Value      string
+	Asked, Expires time.Time
+}
+
+// decide opens what waits, and presses a button there.
+func (d *desk) decide(ctx context.Context, id, button string, form url.Values) error {
+	b, err := d.do(ctx, http.MethodGet, "/held/"+id, nil)
+	if err != nil {
+		return err
+	}
+	_, what, _ := strings.Cut(string(b), `name="what" value="`)
+	what, _, _ = strings.Cut(what, `"`)
+	form.Set("what", what)
+	_, err = d.do(ctx, http.MethodPost, "/held/"+id+"/"+button, form)
+	return err
+}
+
+// nurse looks at the page, and confirms what waits there, at once or too late, or refuses it, or
+// leaves it alone.
+func (l *load) nurse(ctx context.Context) {
+	rng := l.random(1 << 35)
+	for n := l.life(ctx); n != nil; n = l.life(ctx) {
+		c, err := l.p.desk(n)
+		if err != nil {
+			pause(n, 20*time.Millisecond)
+			continue
+		}
+		seen := map[string]bool{} // true: she has decided
+		for err == nil && n.Err() == nil {
+			var list []*Waiting
+			err = c.list(n, "/held.json", &list)
+			for _, w := range list {
+				done, known := seen[w.ID]
+				draw := rng.IntN(10)
+				seen[w.ID] = true
+				switch {
+				case done:
+					continue
+				case known && time.Now().Before(w.Expires), !known && draw < 4:
+					seen[w.ID] = false // she comes back when its time is over
+					continue
+				case !known && draw == 4:
+					err = c.decide(n, w.ID, "refuse", url.Values{"why": {"it is not what was meant"}})
+					continue
+				}
+				l.mu.Lock()
+				l.ev.Waited = append(l.ev.Waited, w)
+				l.mu.Unlock()
+				_ = c.decide(n, w.ID, "confirm", url.Values{})
+			}
+			pause(n, time.Duration(20+rng.IntN(60))*time.Millisecond)
+		}
+		c.CloseIdleConnections()
+	}
 }
 
 // truth is whether the pump took a bolus.

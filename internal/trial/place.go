@@ -22,7 +22,6 @@ import (
 	"time"
 
 	"github.com/myelin-health/myelin/device"
-	"github.com/myelin-health/myelin/guard"
 	"github.com/myelin-health/myelin/internal/testpki"
 	"github.com/myelin-health/myelin/ledger"
 	"github.com/myelin-health/myelin/link/cose"
@@ -36,9 +35,10 @@ import (
 const (
 	infusionFront, infusionPump = "gw-icu", "pump-3"
 	insulinFront, insulinPump   = "radio", "ipump-ben"
-	fhirFront, pipeFront        = "fhir", "pipe"
 	nurse                       = "jr"
 	password                    = "correct horse battery staple"
+	// cheap is the password's hash, with the least parameters that the guard takes.
+	cheap = "$argon2id$v=19$m=19456,t=2,p=1$dHJpYWwtc2FsdC0xNmJ5dA$DT54oSN9olRBYLzux58diyOmXBpGnMJzLw//8rscCA4"
 )
 
 // A place is a folder with the files of a guard, the devices that it stands before, and
@@ -47,13 +47,17 @@ type place struct {
 	dir, binary string
 	late        bool // who stands at the infusion pump confirms later
 
-	orders, returns, radio, page, fhir, pipe string // where the guard listens
+	orders, returns, radio, page, fhir, pipe, store, proxy string // where the guard listens
+
+	version int // of the envelope of noradrenaline that is on the disk
 
 	flowlink *legacy.FlowLink
 	castor   *legacy.Castor
 	pump     legacy.Device
 	gateway  *recorder // of what FlowLink is told
 	ehr      *recorder // of what Castor is told
+	archive  *archive  // what is stored, by FHIR and DICOM
+	server   string    // where it takes FHIR
 
 	client    *tls.Config // of the hospital information system
 	clinician holder
@@ -73,7 +77,7 @@ type holder struct {
 
 // newPlace writes the files, starts the devices, and builds the program, unless there is one.
 func newPlace(dir, binary string, late bool, taken func(legacy.Entry)) (p *place, err error) {
-	p = &place{dir: dir, binary: binary, late: late}
+	p = &place{dir: dir, binary: binary, late: late, archive: new(archive), version: 1}
 	p.ending, p.cancel = context.WithCancel(context.Background())
 	defer func() {
 		if err != nil {
@@ -86,7 +90,10 @@ func newPlace(dir, binary string, late bool, taken func(legacy.Entry)) (p *place
 			return nil, fmt.Errorf("go build: %w: %s", err, out)
 		}
 	}
-	for _, a := range []*string{&p.orders, &p.returns, &p.page, &p.fhir, &p.pipe} {
+	if err := os.MkdirAll(p.temp(), 0o700); err != nil {
+		return nil, err
+	}
+	for _, a := range []*string{&p.orders, &p.returns, &p.page, &p.fhir, &p.pipe, &p.store, &p.proxy} {
 		if *a, err = free("tcp"); err != nil {
 			return nil, err
 		}
@@ -147,11 +154,7 @@ func (p *place) furnish(taken func(legacy.Entry)) error {
 	if err := p.clinic(files); err != nil {
 		return err
 	}
-	hash, err := guard.HashPassword(password, rand.Reader)
-	if err != nil {
-		return err
-	}
-	if files["guard.yaml"], err = p.devices(files, castorTLS, ca, taken, hash); err != nil {
+	if files["guard.yaml"], err = p.devices(files, castorTLS, ca, taken); err != nil {
 		return err
 	}
 	for name, b := range files {
@@ -226,7 +229,7 @@ func newKey(id string, named bool) (cose.Key, *edhoc.Authenticator, error) {
 }
 
 // devices starts what stands behind the guard, and returns guard.yaml.
-func (p *place) devices(files map[string][]byte, castorTLS tls.Certificate, ca *testpki.Authority, taken func(legacy.Entry), hash string) ([]byte, error) {
+func (p *place) devices(files map[string][]byte, castorTLS tls.Certificate, ca *testpki.Authority, taken func(legacy.Entry)) ([]byte, error) {
 	var err error
 	if p.castor, err = legacy.NewCastor(legacy.Config{}); err != nil {
 		return nil, err
@@ -259,21 +262,61 @@ func (p *place) devices(files map[string][]byte, castorTLS tls.Certificate, ca *
 		return nil, err
 	}
 	p.work.Go(func() { _ = p.pump.Serve(p.ending, radio) })
-	server, err := p.plain()
+	if p.server, err = p.plain(); err != nil {
+		return nil, err
+	}
+	images, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, err
 	}
-	files["noradrenaline.yaml"] = []byte(head + noradrenaline)
-	files["insulin.yaml"] = []byte(head + insulin)
+	p.serve(p.archive, images)
+	files["noradrenaline.yaml"] = p.envelope()
+	files["insulin.yaml"] = fmt.Appendf(nil, head+insulin, 1)
 	three, _ := ward.Pumps()
+	_, port, _ := net.SplitHostPort(p.server)
 	return []byte(strings.NewReplacer(
-		"PAGE", p.page, "HASH", hash, "ORDERS", p.orders, "RETURNS", p.returns, "RADIO", p.radio, "FHIR", p.fhir, "PIPE", p.pipe,
-		"FLOWLINK", inside.Addr().String(), "CASTOR", castor.Addr().String(), "CLASSIC", radio.LocalAddr().String(), "SERVER", server, "EUI", three.ID(),
+		"PAGE", p.page, "HASH", cheap, "ORDERS", p.orders, "RETURNS", p.returns, "RADIO", p.radio, "FHIR", p.fhir, "PIPE", p.pipe,
+		"STORE", p.store, "PROXY", p.proxy, "IMAGES", images.Addr().String(),
+		"FLOWLINK", inside.Addr().String(), "CASTOR", castor.Addr().String(), "CLASSIC", radio.LocalAddr().String(), "SERVERPORT", port, "SERVER", p.server, "EUI", three.ID(),
 	).Replace(configuration)), nil
 }
 
+// temp is where the guard makes what it needs for a while.
+func (p *place) temp() string { return filepath.Join(p.dir, "temp") }
+
+// envelope is the file of noradrenaline as it is to be now.
+func (p *place) envelope() []byte { return fmt.Appendf(nil, head+noradrenaline, p.version) }
+
+// renew gives the envelope another version, and tells the guard, at times of a file that is damaged first.
+func (p *place) renew(g *process, damaged bool) error {
+	p.version++
+	files := [][]byte{p.envelope()}
+	if damaged {
+		files = [][]byte{files[0][:len(files[0])/2], files[0]}
+	}
+	for _, b := range files {
+		name := filepath.Join(p.dir, "noradrenaline.yaml")
+		if err := os.WriteFile(name+".new", b, 0o600); err != nil {
+			return err
+		}
+		if err := os.Rename(name+".new", name); err != nil {
+			return err
+		}
+		if err := g.cmd.Process.Signal(syscall.SIGHUP); err != nil {
+			return err
+		}
+		time.Sleep(20 * time.Millisecond) // two signals at once are one
+	}
+	return nil
+}
+
+// A server takes connections.
+type server interface {
+	ServeConn(ctx context.Context, c net.Conn) error
+}
+
 // serve has a device serve a listener.
-func (p *place) serve(d legacy.Device, l net.Listener) {
+func (p *place) serve(d server, l net.Listener) {
 	context.AfterFunc(p.ending, func() { l.Close() })
 	p.work.Go(func() {
 		var all sync.WaitGroup
@@ -295,15 +338,15 @@ func (p *place) close() {
 
 const head = `envelope: 1
 name: trial
-version: 1
+version: %d
 author: {id: mh, role: prescriber}
 approver: {id: kp, role: pharmacist}
 risk: {record: RM-TRIAL, manufacturer: invented}
 enforce: true
 `
 
-// The limits. An order has a second to begin, so that what the gateway reports settles it;
-// a bolus ten minutes to be given.
+// The limits. An order has a second to begin, so that what the gateway reports settles it, and
+// one above 0.545 waits for a person, for holdFor; a bolus has ten minutes to be given.
 const (
 	noradrenaline = `therapy: drug infusion
 drug: noradrenaline
@@ -312,7 +355,7 @@ sums:
   windows:
     - {window: 1h, highest: 48 ug/kg}
 verbs:
-  set-infusion-rate: {max: 1.0 ug/kg/min, takes: 1s}
+  set-infusion-rate: {max: 1.0 ug/kg/min, takes: 1s, confirm: second-person, above: 0.545 ug/kg/min, hold: 1s}
 `
 	insulin = `therapy: insulin infusion
 sums:
@@ -383,14 +426,14 @@ fronts:
     bypass: ask at the desk
     listen: {address: "FHIR", tls: {certificate: guard.pem, key: guard-tls.key, authorities: ca.pem}}
     forward: SERVER
-    limits: {connections: 1024, per-peer: 1024, rate: 100000}
+    limits: {connections: 1024, per-peer: 1024, rate: 100000, handshake: 3s, unfinished: 20s}
     host: guard.stada.example
     base: /fhir
     clients:
       ehr: {certificate: ehr.stada.example, role: clinician, requests: 100000}
     allow:
       - {interactions: [capabilities]}
-      - {interactions: [read], types: [Observation]}
+      - {interactions: [read, update], types: [Observation]}
   - name: pipe
     kind: tcp
     device: archive
@@ -399,6 +442,26 @@ fronts:
     listen: {address: "PIPE", tls: {certificate: guard.pem, key: guard-tls.key, authorities: ca.pem}}
     forward: SERVER
     limits: {connections: 1024, per-peer: 1024, rate: 100000}
+  - name: store
+    kind: dicom
+    device: archive
+    protects: server
+    bypass: the archive's own address
+    listen: {address: "STORE", tls: {certificate: guard.pem, key: guard-tls.key, authorities: ca.pem}}
+    forward: IMAGES
+    limits: {connections: 1024, per-peer: 1024, rate: 100000}
+    bounds: {per-ae: 1024, associations: 1024}
+    associations:
+      - {calling: TRIALCT, called: TRIALPACS, certificate: "san:ehr.stada.example", access: store-only, sop-classes: [storage, verification]}
+  - name: proxy
+    kind: egress
+    device: archive
+    protects: client
+    bypass: none is needed
+    listen: "PROXY"
+    limits: {connections: 1024, per-peer: 1024, rate: 100000}
+    allow:
+      - {networks: [127.0.0.1/32], ports: [SERVERPORT]}
 `
 
 // A process is a guard that runs.
@@ -434,7 +497,7 @@ func (t *tail) String() string {
 func (p *place) start() (*process, error) {
 	g := &process{ended: make(chan struct{})}
 	g.cmd = exec.Command(p.binary, "guard", "run", "--config", filepath.Join(p.dir, "guard.yaml"))
-	g.cmd.Stderr = &g.log
+	g.cmd.Stderr, g.cmd.Env = &g.log, append(os.Environ(), "TMPDIR="+p.temp())
 	if err := g.cmd.Start(); err != nil {
 		return nil, err
 	}

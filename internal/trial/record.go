@@ -31,6 +31,7 @@ type recorder struct {
 type block struct {
 	Sum [32]byte
 	ID  string // MSH-10
+	At  time.Time
 }
 
 func newRecorder(d legacy.Device) *recorder {
@@ -74,7 +75,7 @@ func (k *recorded) end() {
 }
 
 func (r *recorder) take(b []byte) {
-	k := block{Sum: sha256.Sum256(b)}
+	k := block{Sum: sha256.Sum256(b), At: time.Now()}
 	var code, of, why string
 	if m, err := hl7.Parse(bytes.Trim(b, "\x0b\x1c\r")); err == nil {
 		h := m.Header()

@@ -246,9 +246,12 @@ func (s *soaking) steady(ctx context.Context, what, addr string, every time.Dura
 
 func (s *soaking) hl7(_ context.Context, c net.Conn, r *bufio.Reader) error {
 	s.mu.Lock()
-	refused := s.number%4 == 3
+	what := passes
+	if s.number%4 == 3 {
+		what = isRefused
+	}
 	s.mu.Unlock()
-	o := s.order(s.random(0), refused)
+	o := s.order(s.random(0), what)
 	defer func() { // what is asked is not looked at later
 		s.mu.Lock()
 		defer s.mu.Unlock()
@@ -443,19 +446,4 @@ func (p *place) metrics() (map[string]float64, error) {
 		}
 	}
 	return m, lines.Err()
-}
-
-// plain is a server of FHIR in clear.
-func (p *place) plain() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	s := &http.Server{ReadHeaderTimeout: time.Minute, Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Type", "application/fhir+json")
-		_, _ = io.WriteString(w, `{"resourceType":"Observation","id":"o1","status":"final","code":{"text":"invented"}}`)
-	})}
-	context.AfterFunc(p.ending, func() { s.Close() })
-	p.work.Go(func() { _ = s.Serve(l) })
-	return l.Addr().String(), nil
 }

@@ -7,34 +7,58 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/myelin-health/myelin/device"
 	"github.com/myelin-health/myelin/event"
+	wire "github.com/myelin-health/myelin/proto/coap"
 )
 
-// build builds the program once for a test.
-func build(t *testing.T) string {
-	t.Helper()
-	file := filepath.Join(t.TempDir(), "myelin")
+// folder has the program once it is built.
+var folder string
+
+var built = sync.OnceValues(func() (file string, err error) {
+	if folder, err = os.MkdirTemp("", "myelin-trial-"); err != nil {
+		return "", err
+	}
+	file = filepath.Join(folder, "myelin")
 	if out, err := exec.Command("go", "build", "-o", file, "github.com/myelin-health/myelin/cmd/myelin").CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
+		return file, fmt.Errorf("%w: %s", err, out)
+	}
+	return file, nil
+})
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if folder != "" {
+		os.RemoveAll(folder)
+	}
+	os.Exit(code)
+}
+
+func program(t *testing.T) string {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("it builds the whole program")
+	}
+	t.Parallel()
+	file, err := built()
+	if err != nil {
+		t.Fatal(err)
 	}
 	return file
 }
 
-// TestChaos kills a guard a few times, and then a guard whose disk forgets, which
-// has to be found.
+// TestChaos kills a guard a few times.
 func TestChaos(t *testing.T) {
-	if testing.Short() {
-		t.Skip("it builds the whole program")
-	}
-	binary := build(t)
+	binary := program(t)
 	var out bytes.Buffer
 	e, err := chaos(t.Context(), t.TempDir(), chaosConfig{kills: 6, most: 30 * time.Second, seed: 7, binary: binary, out: &out})
 	if err != nil {
@@ -43,11 +67,27 @@ func TestChaos(t *testing.T) {
 	if problems := e.Problems(); len(problems) > 0 {
 		t.Errorf("%s\n%s", &out, strings.Join(problems, "\n"))
 	}
-	if len(e.Blocks) == 0 || len(e.Taken) == 0 || len(e.Seen) == 0 || !slices.ContainsFunc(e.Boluses, func(b *Bolus) bool { return b.Refused }) && len(e.Orders) == 0 {
+	stored, waited := 0, 0
+	for _, k := range e.Pieces {
+		if k.Accepted {
+			stored++
+		}
+	}
+	for _, o := range e.Orders {
+		if o.Waits {
+			waited++
+		}
+	}
+	if waited == 0 || stored == 0 || len(e.Rescues) == 0 || e.Version == 1 || len(e.Blocks) == 0 || len(e.Taken) == 0 || len(e.Seen) == 0 {
 		t.Errorf("nothing happened: %s", &out)
 	}
-	out.Reset()
-	e, err = chaos(t.Context(), t.TempDir(), chaosConfig{kills: 6, most: 30 * time.Second, seed: 7, binary: binary, forget: true, out: &out})
+}
+
+// TestForgetting kills a guard whose disk forgets, which has to be found.
+func TestForgetting(t *testing.T) {
+	binary := program(t)
+	var out bytes.Buffer
+	e, err := chaos(t.Context(), t.TempDir(), chaosConfig{kills: 5, most: 30 * time.Second, seed: 7, binary: binary, forget: true, out: &out})
 	if err != nil {
 		t.Logf("the guard itself: %v", err) // it may see that its own files do not fit
 		return
@@ -72,7 +112,14 @@ func sound() *Evidence {
 		o.Sum = sum(o.Block)
 		e.Orders[o.ID] = o
 	}
-	e.Blocks = []block{{e.Orders["T-1"].Sum, "T-1"}, {e.Orders["T-4"].Sum, "T-4"}}
+	e.Orders["T-4"].Waits = true
+	e.Blocks = []block{{e.Orders["T-1"].Sum, "T-1", at}, {e.Orders["T-4"].Sum, "T-4", at.Add(2 * time.Second)}}
+	e.Waited = []*Waiting{{Value: "0.4 ug/kg/min", Asked: at, Expires: at.Add(3 * time.Second)}}
+	e.Rescues, e.Cancelled = []wire.Code{wire.Changed, wire.GatewayTimeout}, 2
+	e.Pieces, e.Version = map[string]*Piece{
+		"1": {ID: "1", Size: 256, Whole: true, Accepted: true}, "2": {ID: "2", Size: 256, Streams: true}, "3": {ID: "3", Size: 256},
+	}, 2
+	e.Arrivals = []Arrival{{ID: "1", Size: 256, Sum: sum(content("1", 256)), Whole: true}, {ID: "2", Size: 9, Sum: sum(content("2", 256)[:9])}}
 	e.Boluses = []*Bolus{
 		{Value: "0.025 [iU]", From: at, To: at.Add(time.Second), Accepted: true},
 		{Value: "9 [iU]", From: at.Add(2 * time.Second), To: at.Add(3 * time.Second), Refused: true},
@@ -90,7 +137,11 @@ func sound() *Evidence {
 	start.Add(event.Text(event.Reason, "the guard starts"))
 	doubt := event.Event{Kind: event.DoseDoubted, Device: device.Address{Kind: device.Host, Value: insulinPump}}
 	doubt.Add(event.Text(event.Target, "17"))
-	e.Entries = append(e.Entries, start, doubt)
+	version := event.Event{Kind: event.ConfigurationChanged, Device: device.Address{Kind: device.Host, Value: infusionPump}}
+	version.Add(event.Text(event.Version, "2"))
+	confirmed := event.Event{Kind: event.VerdictGiven, Device: version.Device, Time: at.Add(time.Second).UnixNano()}
+	confirmed.Add(event.Text(event.Value, "0.4 ug/kg/min"), event.Int(event.Verdict, device.Allow), event.Text(event.Reason, "confirmed by jr (nurse); within (trial v2, line 14, set-infusion-rate max 1.0 ug/kg/min)"))
+	e.Entries = append(e.Entries, start, doubt, version, confirmed)
 	return e
 }
 
@@ -128,18 +179,41 @@ func TestChecksFail(t *testing.T) {
 		}},
 		{"is said to be accepted, and the pump did not", func(e *Evidence) { e.Taken, e.Given = nil, 0 }},
 		{"FlowLink was told order T-3, which was not sent like that, or not to its end", func(e *Evidence) { // completed by the guard
-			e.Blocks = append(e.Blocks, block{e.Orders["T-3"].Sum, "T-3"})
+			e.Blocks = append(e.Blocks, block{Sum: e.Orders["T-3"].Sum, ID: "T-3"})
 		}},
 		{"FlowLink was told order T-1, which was not sent like that", func(e *Evidence) { e.Blocks[0].Sum[0]++ }},
-		{"a message that nobody sent", func(e *Evidence) { e.Blocks[0] = block{[32]byte{1}, "X-1"} }},
+		{"a message that nobody sent", func(e *Evidence) { e.Blocks[0] = block{Sum: [32]byte{1}, ID: "X-1"} }},
 		{"FlowLink was told order T-2, which the guard says it refused", func(e *Evidence) {
-			e.Blocks = append(e.Blocks, block{e.Orders["T-2"].Sum, "T-2"})
+			e.Blocks = append(e.Blocks, block{Sum: e.Orders["T-2"].Sum, ID: "T-2"})
 		}},
 		{"order T-1 reached FlowLink twice", func(e *Evidence) { e.Blocks = append(e.Blocks, e.Blocks[0]) }},
 		{"order T-1 is said to be accepted, and FlowLink was not told", func(e *Evidence) { e.Blocks = e.Blocks[1:] }},
 		{"3 bytes that begin no message that was sent whole", func(e *Evidence) { e.Leftovers = [][]byte{[]byte("\vxy")} }},
 		{"8 bytes that begin no message that was sent whole", func(e *Evidence) { e.Leftovers = [][]byte{e.Orders["T-3"].Block[:8]} }},
 		{"FlowLink handled 3 messages, and 2 whole ones came", func(e *Evidence) { e.Handled = 3 }},
+		{"order T-4 of 0.4 ug/kg/min reached FlowLink, and the ledger has no confirmation", lose(5)},
+		{"0.4 ug/kg/min was confirmed, and nobody did", func(e *Evidence) { e.Waited = nil }},
+		{"0.4 ug/kg/min was confirmed, and nobody did", func(e *Evidence) { e.Waited[0].Asked = e.Waited[0].Expires }}, // by a guard before
+		{"0.4 ug/kg/min was confirmed 500ms after its time", func(e *Evidence) { e.Waited[0].Expires = e.Waited[0].Asked.Add(time.Second / 2) }},
+		{"order T-4 reached FlowLink 1s before it was confirmed", func(e *Evidence) { e.Blocks[1].At = e.Waited[0].Asked }},
+		{"order T-4 reached FlowLink 1m0s after its time", func(e *Evidence) { e.Blocks[1].At = e.Waited[0].Expires.Add(time.Minute) }},
+		{"order T-4 reached FlowLink twice", func(e *Evidence) { e.Blocks = append(e.Blocks, e.Blocks[1]) }},
+		{"rescues: one is answered with 4.03", func(e *Evidence) { e.Rescues[0] = wire.Forbidden }},
+		{"1 are said to be done, and the pump was told 0 times", func(e *Evidence) { e.Cancelled = 0 }},
+		{"2 came as if it were whole, with 9 bytes of 256", func(e *Evidence) { e.Arrivals[1].Whole = true }},
+		{"1 came as if it were whole", func(e *Evidence) { e.Pieces["1"].Whole = false }},
+		{"2 was cut, and its association ended in order", func(e *Evidence) { e.Arrivals[1].Released = true }},
+		{"what came of 2 is not how it begins", func(e *Evidence) { e.Arrivals[1].Sum[0]++ }},
+		{"what came of 2 is not how it begins", func(e *Evidence) { e.Arrivals[1].Size = 257 }},
+		{"9 bytes of 2 came, which was not sent to its end", func(e *Evidence) { e.Pieces["2"].Streams = false }},
+		{"1 came twice", func(e *Evidence) { e.Arrivals = append(e.Arrivals, e.Arrivals[0]) }},
+		{"1 is said to be stored, and did not come", func(e *Evidence) { e.Arrivals = e.Arrivals[1:] }},
+		{"4 came, which nobody sent", func(e *Evidence) { e.Arrivals[0].ID = "4" }},
+		{"a verdict by version 2, which the ledger does not have by then", lose(4)},
+		{"version \"2\" of the envelope holds, and nobody wrote it", func(e *Evidence) { e.Version = 1 }},
+		{"it was not used: no order was confirmed", func(e *Evidence) { e.Lives, e.Waited = longTrial, nil }},
+		{"it was not used: the archive has nothing", func(e *Evidence) { e.Lives, e.Arrivals = longTrial, nil }},
+		{"it was not used: nobody rescued", func(e *Evidence) { e.Lives, e.Rescues = longTrial, nil }},
 		{"guard 0 served after 11s", func(e *Evidence) { e.Starts[0] = 11 * time.Second }},
 	} {
 		e := sound()
@@ -164,11 +238,9 @@ func TestChecksFail(t *testing.T) {
 
 // TestSoak uses a guard for two seconds.
 func TestSoak(t *testing.T) {
-	if testing.Short() {
-		t.Skip("it builds the whole program")
-	}
+	binary := program(t)
 	var out bytes.Buffer
-	problems, err := soak(t.Context(), t.TempDir(), soakConfig{length: 2 * time.Second, connections: 16, binary: build(t), out: &out})
+	problems, err := soak(t.Context(), t.TempDir(), soakConfig{length: 2 * time.Second, connections: 16, binary: binary, out: &out})
 	if err != nil || len(problems) > 0 {
 		t.Errorf("%v %q %s", err, problems, &out)
 	}
