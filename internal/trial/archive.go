@@ -16,7 +16,6 @@ import (
 	"net"
 	"net/http"
 	"path"
-	"strings"
 	"sync"
 	"time"
 
@@ -322,11 +321,19 @@ func record(_ context.Context, c net.Conn, k *Piece, write func([]byte) bool) er
 	return err
 }
 
-// store sends a piece by DICOM.
+// store sends a piece by DICOM, in an association of its own.
 func store(_ context.Context, c net.Conn, k *Piece, write func([]byte) bool) error {
 	if err := associate(c, c, "TRIALCT"); err != nil {
 		return err
 	}
+	if err := object(c, c, k, write); err != nil {
+		return err
+	}
+	return release(c, c)
+}
+
+// object sends a piece in an association.
+func object(c net.Conn, r io.Reader, k *Piece, write func([]byte) bool) error {
 	q := dicom.Command{Field: dicom.CStoreRQ, MessageID: 1, SOPClass: dicom.MakeShort(ctStorage), SOPInstance: dicom.MakeShort(k.ID), DataSet: true}
 	if _, err := c.Write(dicom.AppendData(nil, 1, true, true, q.Append(nil))); err != nil {
 		return err
@@ -339,13 +346,7 @@ func store(_ context.Context, c net.Conn, k *Piece, write func([]byte) bool) err
 		if !write(b[:n]) {
 			return io.ErrShortWrite
 		}
-		if b = b[n:]; len(b) > 0 && strings.HasSuffix(k.ID, "1") { // who sends it ends it
-			_, _ = c.Write(dicom.Control{Type: dicom.Abort}.Append(nil))
-			return errAborted
-		}
+		b = b[n:]
 	}
-	if err := answered(c); err != nil {
-		return err
-	}
-	return release(c, c)
+	return answered(r)
 }

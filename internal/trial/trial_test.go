@@ -246,6 +246,50 @@ func TestSoak(t *testing.T) {
 	}
 }
 
+// flat is what was seen of a guard that is used for long and is as it should be.
+func flat() *use {
+	u := &use{connections: 4, busy: 30, answers: map[string]int64{}, problems: map[string]int{}, stored: *sound()}
+	for _, kind := range kinds {
+		u.answers[kind] = 1
+	}
+	u.before = sample{goroutines: 20, handles: 9, heap: 5e6}
+	u.after = u.before
+	for i := range 60 {
+		u.samples = append(u.samples, sample{at: time.Duration(i) * 10 * time.Second, heap: 5e6 + float64(i%7)})
+	}
+	return u
+}
+
+// TestUseFails: each check of a long use fails when what it is for is broken, and only then.
+func TestUseFails(t *testing.T) {
+	if p := flat().Problems(); len(p) > 0 {
+		t.Fatalf("what is flat has problems: %q", p)
+	}
+	for _, test := range []struct {
+		want   string
+		break_ func(*use)
+	}{
+		{"2 times: fhir: 502", func(u *use) { u.problems["fhir: 502"] = 2 }},
+		{"the live heap grew by 5.8 MB in the second half", func(u *use) {
+			for i := range u.samples {
+				u.samples[i].heap = float64(i) * 2e5
+			}
+		}},
+		{"20 goroutines before, 24 after", func(u *use) { u.after.goroutines = 24 }},
+		{"9 file descriptors before, 13 after", func(u *use) { u.after.handles = 13 }},
+		{"0 files for a while before, 1 after", func(u *use) { u.after.files = 1 }},
+		{"it was not used: slow", func(u *use) { u.answers["slow"] = 0 }},
+		{"it was not used: 23 goroutines", func(u *use) { u.busy = 23 }},
+		{"1 came twice", func(u *use) { u.stored.Arrivals = append(u.stored.Arrivals, u.stored.Arrivals[0]) }},
+	} {
+		u := flat()
+		test.break_(u)
+		if p := u.Problems(); len(p) != 1 || !strings.Contains(p[0], test.want) {
+			t.Errorf("no problem with %q in %q", test.want, p)
+		}
+	}
+}
+
 // TestSlope: memory that grows has a slope.
 func TestSlope(t *testing.T) {
 	var all []sample
