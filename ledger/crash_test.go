@@ -486,13 +486,13 @@ func TestProperty(t *testing.T) {
 				for range n {
 					more = append(more, entryOf(len(model)+len(more)))
 				}
-				g := &group{first: l.next, done: make(chan struct{})}
+				g := &group{done: make(chan struct{})}
 				for _, e := range more {
 					g.entries = appendEntry(g.entries, e)
 					g.count++
 				}
 				l.mu.Lock()
-				l.open, l.next = g, l.next+int64(n)
+				l.open = g
 				l.mu.Unlock()
 				if l.write(g); g.err != nil {
 					t.Fatal(g.err)

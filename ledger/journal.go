@@ -185,6 +185,7 @@ type journal struct {
 	file *os.File
 	mark [markBytes]byte
 	size int64
+	torn bool // behind size there may be something that nobody was told of
 	buf  []byte
 }
 
@@ -247,11 +248,27 @@ func (j *journal) write(g *group) error {
 		err = j.file.Sync()
 	}
 	if err != nil {
-		// Its callers are told that it failed, so it is better not there; a page whose
-		// fsync failed is read as if it were on the disk.
-		j.file.Truncate(j.size)
-		return err
+		j.torn = true
+		return errors.Join(err, j.mend())
 	}
 	j.size += int64(len(b))
 	return nil
+}
+
+// mend cuts off a group that could not be written: its callers are told that it failed. A page
+// whose fsync failed is read as if it were on the disk, so that nothing is written behind
+// it before the file is durable without it.
+func (j *journal) mend() error {
+	if !j.torn {
+		return nil
+	}
+	err := j.file.Truncate(j.size)
+	if err == nil {
+		err = j.file.Sync()
+	}
+	if err == nil {
+		_, err = j.file.Seek(j.size, 0)
+	}
+	j.torn = err != nil
+	return err
 }

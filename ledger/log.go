@@ -52,7 +52,7 @@ type Log struct {
 
 	mu      sync.Mutex // guards the following
 	open    *group     // takes entries, and waits for the one before it
-	next    int64      // index of the next entry
+	next    int64      // index of the next entry that is written
 	err     error      // no more is written
 	backlog []*group   // durable, and not in tiles
 	bytes   int        // of these
@@ -260,8 +260,8 @@ func (d folder) edge(size, shown int64) (*tree, error) {
 }
 
 // Append adds an entry, which it copies, and returns its index when it is durable.
-// After an error the entry may be there or not; where it is one of the disk, nothing
-// more is written until the ledger is opened again.
+// After an error of the disk the entry is not there once another one is, and until then
+// it may be there or not.
 func (l *Log) Append(entry []byte) (int64, error) {
 	if len(entry) > MaxEntry {
 		return -1, ErrLength
@@ -295,11 +295,10 @@ func (l *Log) join(entry []byte) (int64, error) {
 	g := l.open
 	leads := g == nil
 	if leads {
-		g = &group{first: l.next, entries: make([]byte, 0, l.usual), done: make(chan struct{})}
+		g = &group{entries: make([]byte, 0, l.usual), done: make(chan struct{})}
 		l.open = g
 	}
-	index := l.next
-	l.next++
+	at := int64(g.count)
 	g.entries = appendEntry(g.entries, entry)
 	g.count++
 	l.mu.Unlock()
@@ -311,7 +310,7 @@ func (l *Log) join(entry []byte) (int64, error) {
 	if g.err != nil {
 		return -1, g.err
 	}
-	return index, nil
+	return g.first + at, nil
 }
 
 // write makes a group durable.
@@ -323,8 +322,12 @@ func (l *Log) write(g *group) {
 	runtime.Gosched()
 	l.mu.Lock()
 	l.open = nil
+	g.first = l.next
 	err := l.err
 	l.mu.Unlock()
+	if err == nil {
+		err = l.journal.mend()
+	}
 	if err == nil && l.journal.size >= segmentBytes {
 		if err = l.journal.begin(g.first); err == nil {
 			l.mu.Lock()
@@ -337,14 +340,13 @@ func (l *Log) write(g *group) {
 	}
 	l.mu.Lock()
 	if g.err = err; err == nil {
+		l.next += int64(g.count)
 		l.backlog = append(l.backlog, g)
 		l.bytes += len(g.entries)
 		l.usual = len(g.entries)
 		if l.bytes > backlogBytes/2 {
 			signal(l.hurry)
 		}
-	} else if l.err == nil {
-		l.err = err
 	}
 	l.mu.Unlock()
 	close(g.done)

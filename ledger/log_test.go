@@ -273,7 +273,7 @@ func TestOracle(t *testing.T) {
 func bulk(t testing.TB, l *Log, entries [][]byte) {
 	t.Helper()
 	for len(entries) > 0 {
-		g := &group{first: l.next, done: make(chan struct{})}
+		g := &group{done: make(chan struct{})}
 		for len(entries) > 0 && len(g.entries) < groupBytes {
 			g.entries = appendEntry(g.entries, entries[0])
 			g.count++
@@ -281,7 +281,6 @@ func bulk(t testing.TB, l *Log, entries [][]byte) {
 		}
 		l.mu.Lock()
 		l.open = g
-		l.next += int64(g.count)
 		l.mu.Unlock()
 		if l.write(g); g.err != nil {
 			t.Fatal(g.err)
@@ -389,5 +388,43 @@ func TestConcurrent(t *testing.T) {
 		return nil
 	}); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestFull: what could not be written is not there, and when the disk takes writes again the ledger goes
+// on where it was.
+func TestFull(t *testing.T) {
+	dir, k := t.TempDir(), newKey(t, "full", false)
+	l := open(t, dir, k)
+	if _, err := l.Append([]byte("before")); err != nil {
+		t.Fatal(err)
+	}
+	good := l.journal.file
+	bad, err := os.Open(os.DevNull)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer bad.Close()
+	l.journal.file = bad
+	for range 3 {
+		if i, err := l.Append([]byte("meanwhile")); err == nil {
+			t.Fatal(i)
+		}
+	}
+	if _, err := good.WriteString("the beginning of a group"); err != nil {
+		t.Fatal(err)
+	}
+	l.journal.file = good
+	for want := int64(1); want < 3; want++ {
+		if i, err := l.Append([]byte("after")); err != nil || i != want {
+			t.Fatal(i, err)
+		}
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	v, err := Verify(dir, VerifyConfig{Ledger: k.Verifier})
+	if err != nil || !v.OK() || v.Checkpoint.Size != 3 || v.Torn != 0 {
+		t.Fatal(v, err)
 	}
 }
