@@ -21,7 +21,7 @@ import (
 var (
 	ErrDamaged = errors.New("envelope: the journal of doses is damaged")
 	ErrLocked  = errors.New("envelope: the journal of doses is in use by another process")
-	ErrBroken  = errors.New("envelope: the journal of doses could not be written; restart the guard")
+	ErrBroken  = errors.New("envelope: the journal of doses could not be written")
 	ErrUnknown = errors.New("envelope: no such dose is in doubt")
 )
 
@@ -66,6 +66,7 @@ const (
 	compactBytes = 1 << 20 // after so many, and eight times what holds, the journal is written anew
 	compactTimes = 8
 	stampEvery   = int64(10 * time.Minute) // the clock is written down, so that what passed is not lost with the machine
+	retryAfter   = time.Second             // the journal that could not be written is written anew
 	sameAgain    = time.Minute             // a device that says the same again is written down this often
 )
 
@@ -84,6 +85,8 @@ type Book struct {
 	queued   uint64   // how many ever were
 	durable  uint64   // how many of them are
 	broken   error
+	disk     bool       // that is broken: what holds is in memory, and is written anew, whole, once that can be
+	retry    bool       // it is time to try that
 	written  *sync.Cond // durable or broken changed
 	closed   bool
 	stamped  moment // when the clock was last written

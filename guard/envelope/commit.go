@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"time"
 )
 
 // A batch is a text of the journal: records that became durable together.
@@ -82,15 +83,15 @@ func (b *Book) write() {
 func (b *Book) commit(last bool) (more bool) {
 	b.mu.Lock()
 	defer b.unlock()
-	if b.broken != nil || len(b.queue) == 0 && !last && !b.stamp {
+	if b.broken != nil && !(b.disk && (b.retry || last)) || b.broken == nil && len(b.queue) == 0 && !last && !b.stamp {
 		return false
 	}
-	b.stamp, b.stamped = false, b.clock.Now
+	b.stamp, b.retry, b.stamped = false, false, b.clock.Now
 	var (
 		texts  [][]byte
 		err    error
 		upTo   = b.queued
-		anew   = b.journal.Bytes() > compactBytes && b.journal.Bytes() > compactTimes*b.least
+		anew   = b.disk || b.journal.Bytes() > compactBytes && b.journal.Bytes() > compactTimes*b.least
 		closed = false
 	)
 	if anew {
@@ -119,10 +120,23 @@ func (b *Book) commit(last bool) (more bool) {
 		}
 		b.mu.Lock()
 	}
-	if err != nil {
-		b.broken = errors.Join(ErrBroken, err)
-		b.notices = append(b.notices, Notice{Text: "the journal of doses could not be written; changes are refused until the guard is restarted"})
-	} else {
+	switch {
+	case err != nil:
+		if !b.disk {
+			b.notices = append(b.notices, Notice{Text: "the journal of doses could not be written; changes are refused until it can be"})
+		}
+		b.broken, b.disk, b.queue = errors.Join(ErrBroken, err), true, nil
+		time.AfterFunc(retryAfter, func() {
+			b.mu.Lock()
+			b.retry = true
+			b.signal()
+			b.mu.Unlock()
+		})
+	case b.disk:
+		b.broken, b.disk = nil, false
+		b.notices = append(b.notices, Notice{Text: "the journal of doses is written again"})
+		fallthrough
+	default:
 		b.durable = upTo
 	}
 	b.written.Broadcast()

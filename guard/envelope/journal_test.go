@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -249,13 +250,25 @@ func TestBroken(t *testing.T) {
 	if d.Verdict != device.Deny || res != nil || !errors.Is(err, ErrBroken) {
 		t.Fatal(d, res, err)
 	}
-	d, _, _ = w.Reserve(ward, e, ask(t, device.CancelBolus, "", ""))
+	d, res, _ = w.Reserve(ward, e, ask(t, device.CancelBolus, "", ""))
 	if d.Verdict != device.Allow || !d.Rescue {
 		t.Fatal(d)
 	}
+	res.Sent()
+	res.Accepted()
 	if err := w.Settle(1, true, "JR"); !errors.Is(err, ErrUnknown) {
 		t.Fatal(err)
 	}
+	for until := time.Now().Add(20 * time.Second); w.Err() != nil; runtime.Gosched() {
+		if time.Now().After(until) {
+			t.Fatal("the disk takes writes again, and nothing is written")
+		}
+	}
+	w.has(e, 0, "0..1, planned 1") // what was refused counts no more; of the first perhaps nothing was given
+	w.give(e, device.DeliverBolus, "2 U", "")
+	w.Book.Close()
+	w.start()
+	w.has(e, 0, "0..3, planned 3")
 }
 
 // TestKill kills a process that reserves, without warning: every reservation that was

@@ -64,12 +64,14 @@ func (b *Book) do(r *record) uint64 {
 		err = b.apply(r)
 	}
 	if err != nil { // one of ours that cannot be written or applied: nothing is sure any more
-		b.broken = errors.Join(ErrBroken, err)
+		b.broken, b.disk = errors.Join(ErrBroken, err), false
 	}
-	if b.broken != nil { // nobody will write it
+	if b.broken != nil && !b.disk { // nobody will write it
 		return b.queued
 	}
-	b.queue = append(b.queue, text)
+	if !b.disk {
+		b.queue = append(b.queue, text)
+	}
 	b.queued++
 	return b.queued
 }

@@ -4,6 +4,8 @@
 package envelope
 
 import (
+	"errors"
+
 	"github.com/myelin-health/myelin/device"
 )
 
@@ -13,7 +15,8 @@ const reasonJournal = "the journal of doses cannot be written"
 // counts what it may deliver, in one step, and returns when that is durable. The
 // reservation is nil when the command does not pass, or only reads. A rescue does
 // not wait for the disk. An error is of the journal: the decision is then a
-// refusal, but for a rescue.
+// refusal, but for a rescue. It is tried again, every second, to write all that holds
+// into a new file, so that what the old one lacks is in there.
 func (b *Book) Reserve(name string, e *Envelope, r *Request) (Decision, *Reservation, error) {
 	b.mu.Lock()
 	defer b.unlock()
@@ -27,19 +30,19 @@ func (b *Book) Reserve(name string, e *Envelope, r *Request) (Decision, *Reserva
 		b.broken = ErrBroken
 	}
 	no := Decision{Verdict: device.Deny, Effect: d.Effect, Enforced: d.Enforced, Reason: reasonJournal}
-	if b.broken != nil { // nothing is counted any more
-		if d.Rescue {
-			return d, nil, b.broken
-		}
-		return no, nil, b.broken
+	err := b.broken
+	switch {
+	case err != nil && !d.Rescue:
+		return no, nil, err
+	case errors.Is(err, ErrDamaged): // nothing is counted
+		return d, nil, err
 	}
 	id, n := b.reserve(name, e, &q, now)
-	err := b.broken
 	if !d.Rescue {
-		if err == nil {
-			err = b.wait(n)
-		}
-		if err != nil {
+		if err = b.wait(n); err != nil {
+			if id != 0 && b.accounts[name].entry(id) != nil { // it is not given, and the journal may not have it
+				b.do(&record{Op: opRelease, Device: name, At: b.tick(), ID: id})
+			}
 			return no, nil, err
 		}
 	}
