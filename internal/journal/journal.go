@@ -152,16 +152,17 @@ func Append(dst []byte, head *[sha256.Size]byte, record []byte) []byte {
 }
 
 // Write makes records durable, all or, if power is lost, the first few of them. After
-// an error nobody knows which: nothing more is written until a restart has read them.
+// an error none of them is there, or nobody knows, and then nothing more is written until all is
+// replaced, or a restart has read them.
 func (j *Journal) Write(records ...[]byte) error {
-	if err := j.Append(records...); err != nil {
-		return err
+	head, bytes := j.head, j.bytes
+	err := j.Append(records...)
+	if err == nil {
+		if err = j.Sync(); err != nil {
+			j.cut(head, bytes)
+		}
 	}
-	if err := j.Sync(); err != nil {
-		j.broken = true
-		return err
-	}
-	return nil
+	return err
 }
 
 // Append is Write without waiting for the disk: what it wrote survives the process, and
@@ -179,12 +180,19 @@ func (j *Journal) Append(records ...[]byte) error {
 		b = Append(b, &head, r)
 	}
 	if _, err := j.file.Write(b); err != nil {
-		j.broken = true
+		j.cut(j.head, j.bytes)
 		return err
 	}
 	j.head = head
 	j.bytes += int64(len(b))
 	return nil
+}
+
+// cut takes away what a write that failed left behind. A page whose fsync failed is
+// read as if it were on the disk, so that this has to be durable.
+func (j *Journal) cut(head [sha256.Size]byte, bytes int64) {
+	j.head, j.bytes = head, bytes
+	j.broken = errors.Join(j.file.Truncate(bytes), j.Sync()) != nil
 }
 
 // Sync waits for the disk. Others may Append meanwhile; after an error the caller says
@@ -217,11 +225,9 @@ func (j *Journal) Replace(records [][]byte) error {
 	}
 	j.file.Close()
 	j.file, j.head, j.bytes = f, head, int64(len(b))
-	if err := syncFolder(j.path); err != nil {
-		j.broken = true
-		return err
-	}
-	return nil
+	err = syncFolder(j.path)
+	j.broken = err != nil
+	return err
 }
 
 // Head is where the chain ends.
