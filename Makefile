@@ -12,9 +12,10 @@ test:
 fuzz:
 	bash .ci/fuzz 100000 60
 
-# Kills the guard 200 times under load.
+# Kills the guard 200 times under load, and then takes its disk away.
 chaos:
 	go run ./internal/trial chaos -kills 200
+	go run ./internal/trial disk
 
 # Uses the guard for ten minutes, on 200 connections.
 soak:

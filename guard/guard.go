@@ -53,6 +53,7 @@ type Guard struct {
 	page     *page
 	news     news
 	pictures pictures
+	missing  atomic.Int64 // entries that the ledger did not take
 
 	mu       sync.Mutex
 	fronts   map[string]*running
@@ -144,8 +145,24 @@ func (g *Guard) Close() error {
 // record makes an event durable, and keeps it for the page.
 func (g *Guard) record(e *event.Event) error {
 	err := g.cfg.Record(e)
+	if err != nil {
+		g.missing.Add(1)
+	}
 	g.news.hear(e)
 	return err
+}
+
+// fill records that the ledger lacks something, once it can be written again.
+func (g *Guard) fill() {
+	n := g.missing.Load()
+	if n == 0 {
+		return
+	}
+	e := &event.Event{Kind: event.ConfigurationChanged, Time: g.cfg.Now().UnixNano()}
+	e.Add(event.Text(event.Name, "ledger"), event.Text(event.Reason, fmt.Sprintf("the ledger is written again; it lacks %d entries, which only the log has", n)))
+	if g.cfg.Record(e) == nil {
+		g.missing.Add(-n)
+	}
 }
 
 // A running front.
@@ -220,6 +237,7 @@ func (g *Guard) Run(ctx context.Context) error {
 func (g *Guard) tick() {
 	now := g.cfg.Now()
 	g.gate.Sweep(now)
+	g.fill()
 	conf := g.conf.Load()
 	g.pictures.sample(now, conf.Devices, func(d *Device) envelope.View { return g.book.View(d.ID, d.Envelope) })
 }

@@ -58,8 +58,11 @@ func (g *Guard) Unready() (why []string) {
 			why = append(why, fmt.Sprintf("front %s was started again %d times", f.Settings.Name, f.Restarts))
 		}
 	}
+	if n := g.missing.Load(); n > 0 {
+		why = append(why, fmt.Sprintf("the ledger cannot be written: it lacks %d entries, which only the log has", n))
+	}
 	if err := g.book.Err(); err != nil {
-		why = append(why, "nothing but rescues is let through: "+err.Error())
+		why = append(why, "doses cannot be written down, and nothing but rescues is let through: "+err.Error())
 	}
 	if err := g.expected.Err(); err != nil {
 		why = append(why, unexpected+": "+err.Error())

@@ -312,11 +312,18 @@ func TestReloadRefused(t *testing.T) {
 	r.hup <- syscall.SIGHUP
 	until(t, "a change that cannot be recorded is not refused", func() bool {
 		why := r.g.Unready()
-		return len(why) == 1 && strings.Contains(why[0], "it cannot be recorded: no disk")
+		return strings.Contains(strings.Join(why, "; "), "it cannot be recorded: no disk")
 	})
 	if got := c.again(); got != "old" {
 		t.Errorf("a change that cannot be recorded was taken over: %q", got)
 	}
+	if why := strings.Join(r.g.Unready(), "; "); !strings.Contains(why, "the ledger cannot be written: it lacks ") {
+		t.Errorf("nobody is told that the ledger lacks something: %s", why)
+	}
+	r.told.mu.Lock()
+	r.told.fail = false
+	r.told.mu.Unlock()
+	until(t, "it is not said in the ledger what it lacks", func() bool { return strings.HasPrefix(r.last(), "the ledger is written again; it lacks ") })
 }
 
 // What cannot begin does not begin.

@@ -7,14 +7,20 @@
 //
 //	go run ./internal/trial chaos -kills 200
 //	go run ./internal/trial soak -for 10m -connections 200
+//	go run ./internal/trial disk
 //
 // Chaos kills a guard by SIGKILL at random moments, while orders go to a gateway of infusion
-// pumps and boluses to an insulin pump. No entry of the ledger that somebody relied on may be
+// pumps and boluses to an insulin pump, some orders wait for a second person, an archive is sent records and
+// objects, somebody cancels, and the configuration changes. No entry of the ledger that somebody relied on may be
 // lost, what the devices gave is never more than what is counted, nothing reaches a device twice or that was not
-// sent whole, and each guard serves again at once.
+// sent whole, nothing that waits goes out without its confirmation or after its time, no rescue is refused, and each
+// guard serves again at once.
 //
-// Soak uses a guard for a time. Its memory, its goroutines and its file descriptors are
-// then what they were.
+// Soak uses a guard for a time. Its memory, its goroutines, its file descriptors and the files that it makes for a
+// while are then what they were.
+//
+// Disk has a guard's disk take no more writes: therapy is refused, rescues and reports pass, people are
+// told, and it goes on when the disk does.
 package main
 
 import (
@@ -37,7 +43,7 @@ func main() {
 
 // execute is the program, with its exit status.
 func execute(ctx context.Context, args []string, out, errs io.Writer) int {
-	const usage = "usage: trial chaos [-kills N] [-for TIME] [-seed N] | soak [-for TIME] [-connections N]"
+	const usage = "usage: trial chaos [-kills N] [-for TIME] [-seed N] | soak [-for TIME] [-connections N] | disk"
 	if len(args) == 0 {
 		fmt.Fprintln(errs, usage)
 		return 2
@@ -58,6 +64,7 @@ func execute(ctx context.Context, args []string, out, errs io.Writer) int {
 		forget = f.Bool("forget", false, "break it: the guard's disk forgets what was written since the kill before")
 	case "soak":
 		connections = f.Int("connections", 200, "how many talk at the same time")
+	case "disk":
 	default:
 		fmt.Fprintln(errs, usage)
 		return 2
@@ -76,15 +83,21 @@ func execute(ctx context.Context, args []string, out, errs io.Writer) int {
 		defer os.RemoveAll(dir)
 	}
 	var problems []string
-	if kills != nil {
+	switch {
+	case kills != nil:
 		fmt.Fprintf(out, "chaos: seed %d\n", *seed)
 		var e *Evidence
 		e, err = chaos(ctx, dir, chaosConfig{kills: *kills, most: *length, seed: *seed, binary: *binary, late: *late, forget: *forget, out: out})
 		if err == nil {
 			problems = e.Problems()
 		}
-	} else {
+	case connections != nil:
 		problems, err = soak(ctx, dir, soakConfig{length: *length, connections: *connections, binary: *binary, out: out})
+	default:
+		var d *Disk
+		if d, err = full(ctx, dir, *binary, out); err == nil {
+			problems = d.Problems()
+		}
 	}
 	const most = 30
 	for i, p := range problems {

@@ -6,6 +6,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -243,6 +244,54 @@ func TestSoak(t *testing.T) {
 	problems, err := soak(t.Context(), t.TempDir(), soakConfig{length: 2 * time.Second, connections: 16, binary: binary, out: &out})
 	if err != nil || len(problems) > 0 {
 		t.Errorf("%v %q %s", err, problems, &out)
+	}
+}
+
+// TestFull has the disk of a guard take no more writes, and then take them again.
+func TestFull(t *testing.T) {
+	binary := program(t)
+	var out bytes.Buffer
+	d, err := full(t.Context(), t.TempDir(), binary, &out)
+	if errors.Is(err, errNoLimit) {
+		t.Skip(err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if problems := d.Problems(); len(problems) > 0 {
+		t.Errorf("%s%s\n%s", &out, strings.Join(problems, "\n"), d.Log)
+	}
+	t.Log(&out)
+}
+
+// TestFullFails: each check of a full disk fails when what it is for is broken, and only then.
+func TestFullFails(t *testing.T) {
+	sound := func() *Disk {
+		return &Disk{Rescues: 2, Asked: 2, Reports: 1, Reasons: []string{"doses cannot be written", "the ledger cannot be written"}, Log: "not recorded"}
+	}
+	if p := sound().Problems(); len(p) > 0 {
+		t.Fatalf("what is sound has problems: %q", p)
+	}
+	for _, test := range []struct {
+		want   string
+		break_ func(*Disk)
+	}{
+		{"1 commands were given", func(d *Disk) { d.Therapy = 1 }},
+		{"1 rescues of 2 passed", func(d *Disk) { d.Rescues = 1 }},
+		{"0 rescues of 0 passed", func(d *Disk) { d.Rescues, d.Asked = 0, 0 }},
+		{"no report of the pumps came", func(d *Disk) { d.Reports = 0 }},
+		{"nobody is told that doses", func(d *Disk) { d.Reasons = d.Reasons[1:] }},
+		{"nobody is told that the ledger", func(d *Disk) { d.Reasons = d.Reasons[:1] }},
+		{"the log does not have it", func(d *Disk) { d.Log = "" }},
+		{"it does not recover: no", func(d *Disk) { d.Recovers = errors.New("no") }},
+		{"a bolus is not given when", func(d *Disk) { d.Again = []string{"a bolus"} }},
+		{"ledger: damage", func(d *Disk) { d.Ledger = []string{"damage"} }},
+	} {
+		d := sound()
+		test.break_(d)
+		if p := d.Problems(); len(p) != 1 || !strings.Contains(p[0], test.want) {
+			t.Errorf("no problem with %q in %q", test.want, p)
+		}
 	}
 }
 
