@@ -103,6 +103,7 @@ func withPuppet(t testing.TB, silent bool) (*world, *puppet) {
 // TestSilence: a command that is not answered is unknown, counts as given, and is not
 // sent again, not after a restart either.
 func TestSilence(t *testing.T) {
+	t.Parallel()
 	w, p := withPuppet(t, true)
 	nurse := w.connect("nurse")
 	text := nurse.order(protocol.GatewayTimeout, device.DeliverBolus, "6 [iU]", "")
@@ -131,6 +132,7 @@ func TestSilence(t *testing.T) {
 
 // TestLateAnswer: an answer that comes too late is not taken for that of another command.
 func TestLateAnswer(t *testing.T) {
+	t.Parallel()
 	w, p := withPuppet(t, true)
 	nurse := w.connect("nurse")
 	nurse.order(protocol.GatewayTimeout, device.DeliverBolus, "1 [iU]", "")
@@ -300,6 +302,7 @@ func sealOfDevice(s *seal, n uint64, message []byte) []byte {
 // TestPipe: messages on a byte pipe are whole, or nothing; one that could not be written to
 // the end is never completed.
 func TestPipe(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	path := filepath.Join(dir, "radio")
 	l, err := net.Listen("unix", path)
@@ -478,6 +481,7 @@ func TestGiven(t *testing.T) {
 // TestRejectedStop: a suspend that the device refused leaves the next one a rescue; one
 // that it may have done does not.
 func TestRejectedStop(t *testing.T) {
+	t.Parallel()
 	w, p := withPuppet(t, true)
 	technician := w.connect("technician")
 	for _, test := range []struct {

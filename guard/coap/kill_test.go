@@ -156,12 +156,13 @@ func TestKill(t *testing.T) {
 // TestCommandLine: whoever commands a simulated implant with 'myelin link' commands a
 // device behind the front in the same way.
 func TestCommandLine(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("it builds the whole program")
 	}
 	w := newWorld(t, classic)
 	bin := filepath.Join(w.dir, "myelin")
-	if out, err := exec.Command("go", "build", "-o", bin, "../../cmd/myelin").CombinedOutput(); err != nil {
+	if out, err := exec.Command("go", "build", "-ldflags=-w", "-o", bin, "../../cmd/myelin").CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
 	guard := w.guardKey.Public()
