@@ -76,12 +76,27 @@ func (e *Env) Serves(yes bool) { e.serving.Store(yes) }
 func (e *Env) Serving() bool { return e.serving.Load() }
 
 // Troubled says that the front does a part of its work no more until a person has
-// looked: loudly, in the log, as an event, and for as long as the front runs on the page and in
+// looked, or, when what is wrong is the disk, until that takes writes again, which is said
+// with "": loudly, in the log, as an event, and for as long as it is so on the page and in
 // its health.
 func (e *Env) Troubled(s *Settings, why string) {
 	e.trouble.Store(&why)
-	e.Log.Error("a person is needed", "front", s.Name, "why", why)
-	e.Gate.Notice(envelope.Notice{Device: s.Device, Text: "front " + s.Name + ": " + why})
+	said := why
+	if why == "" {
+		said = "it does all its work again"
+		e.Log.Info("a front does all its work again", "front", s.Name)
+	} else {
+		e.Log.Error("a person is needed", "front", s.Name, "why", why)
+	}
+	e.Gate.Notice(envelope.Notice{Device: s.Device, Text: "front " + s.Name + ": " + said})
+}
+
+// Why says what does not work because of an error, for [Env.Troubled]; "" when it is nil.
+func Why(what string, err error) string {
+	if err == nil {
+		return ""
+	}
+	return what + ": " + err.Error()
 }
 
 // Trouble is what [Env.Troubled] said last, or "".

@@ -40,7 +40,8 @@ import (
 //	c  least, 8 | wall, 8 | uptime, 8 | boot                                         the clock; at is of its scale
 //
 // One that is damaged, elsewhere than where a write was cut off, is not used and not
-// touched: [Memory.Err] says so, and nothing can be begun until a person has looked.
+// touched: [Memory.Err] says so, and nothing can be begun until a person has looked. One
+// that the disk does not take is written anew, whole, every second until it is taken.
 type Memory struct {
 	cfg MemoryConfig
 
@@ -64,7 +65,7 @@ type Memory struct {
 type MemoryConfig struct {
 	Path  string
 	Clock func() envelope.Reading // nil: the machine's
-	Tell  func(error)             // called once when nothing can be begun any more, and why; nil: nobody
+	Tell  func(error)             // called when nothing can be begun any more, and why; with nil when it can be again; nil: nobody
 }
 
 // An OrderKey is what an order is told by; see [KeyOf].
@@ -136,6 +137,8 @@ func OpenMemory(cfg MemoryConfig) *Memory {
 	defer m.mu.Unlock()
 	if err := m.open(); err != nil {
 		m.fail(fmt.Errorf("%s: %w", cfg.Path, err))
+	} else if err := m.rewrite(); err != nil {
+		m.full(err)
 	}
 	return m
 }
@@ -158,7 +161,7 @@ func (m *Memory) open() (err error) {
 			e.Fate = Dropped
 		}
 	}
-	return m.rewrite()
+	return nil
 }
 
 func (m *Memory) read(r []byte) bool {
@@ -331,7 +334,7 @@ func (m *Memory) rewrite() error {
 	return nil
 }
 
-// fail says that nothing is written any more.
+// fail says that nothing can be begun any more.
 func (m *Memory) fail(err error) {
 	if m.broken != nil {
 		return
@@ -342,6 +345,34 @@ func (m *Memory) fail(err error) {
 	}
 }
 
+// retryAfter is how long the disk is left alone that did not take a write.
+const retryAfter = time.Second
+
+// full is fail for a disk that did not take a write: what is remembered is in memory.
+func (m *Memory) full(err error) {
+	if m.broken == nil {
+		m.fail(err)
+		time.AfterFunc(retryAfter, m.mend)
+	}
+}
+
+// mend tries to write everything into a new file.
+func (m *Memory) mend() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	switch {
+	case m.broken == errClosed:
+	case m.syncing || m.rewrite() != nil:
+		time.AfterFunc(retryAfter, m.mend)
+	default:
+		m.broken = nil
+		m.done.Broadcast()
+		if m.cfg.Tell != nil {
+			m.cfg.Tell(nil)
+		}
+	}
+}
+
 // write appends records.
 func (m *Memory) write(records ...[]byte) {
 	if m.broken != nil {
@@ -349,7 +380,7 @@ func (m *Memory) write(records ...[]byte) {
 	}
 	if m.records >= 2*maxRemembered && !m.syncing {
 		if err := m.rewrite(); err != nil {
-			m.fail(err)
+			m.full(err)
 			return
 		}
 	}
@@ -360,7 +391,7 @@ func (m *Memory) write(records ...[]byte) {
 	m.wrote += int64(len(records))
 	m.records += len(records)
 	if err := m.journal.Append(records...); err != nil {
-		m.fail(err)
+		m.full(err)
 	}
 }
 
@@ -439,7 +470,7 @@ func (m *Memory) Durable(n Note) error {
 		m.synced = max(m.synced, upTo)
 		if err != nil {
 			m.journal.Break()
-			m.fail(fmt.Errorf("sync: %w", err))
+			m.full(fmt.Errorf("sync: %w", err))
 		}
 		m.done.Broadcast()
 	}

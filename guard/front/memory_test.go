@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"runtime"
 	"testing"
 	"time"
 
@@ -307,4 +308,59 @@ func FuzzMemory(f *testing.F) {
 			m.peek(k, e)
 		}
 	})
+}
+
+// TestFull: while the disk takes nothing nothing is begun, and when it does again all
+// that is remembered is in the file.
+func TestFull(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "orders")
+	var told []error
+	m := OpenMemory(MemoryConfig{Path: path, Tell: func(err error) { told = append(told, err) }})
+	first := m.Begin(OrderKey{1}, Order{Source: 1, Time: 1, Keep: time.Hour})
+	if err := m.Durable(first); err != nil {
+		t.Fatal(err)
+	}
+	m.End(OrderKey{1}, Accepted, "")
+	if err := os.Mkdir(path+".new", 0o700); err != nil { // where it would be written anew
+		t.Fatal(err)
+	}
+	m.mu.Lock()
+	m.journal.Disk = func(*os.File) error { return errors.New("no space left") }
+	m.mu.Unlock()
+	if err := m.Durable(m.Begin(OrderKey{2}, Order{Source: 1, Time: 2, Keep: time.Hour})); err == nil || m.Err() == nil {
+		t.Fatal("it was durable on a disk that is full")
+	}
+	m.End(OrderKey{2}, Dropped, "")
+	if err := m.Again(OrderKey{1}); err == nil {
+		t.Fatal("begun once more on a disk that is full")
+	}
+	m.End(OrderKey{1}, Accepted, "")
+	m.mu.Lock()
+	m.journal.Disk = (*os.File).Sync
+	m.mu.Unlock()
+	if err := os.Remove(path + ".new"); err != nil {
+		t.Fatal(err)
+	}
+	for until := time.Now().Add(20 * time.Second); m.Err() != nil; runtime.Gosched() {
+		if time.Now().After(until) {
+			t.Fatal("the disk takes writes again, and nothing is written")
+		}
+	}
+	if err := m.Durable(m.Begin(OrderKey{3}, Order{Source: 1, Time: 3, Keep: time.Hour})); err != nil {
+		t.Fatal(err)
+	}
+	m.End(OrderKey{3}, Accepted, "")
+	if err := m.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if len(told) != 2 || told[0] == nil || told[1] != nil {
+		t.Errorf("told %v", told)
+	}
+	m = OpenMemory(MemoryConfig{Path: path})
+	defer m.Close()
+	for key, known := range map[byte]bool{1: true, 2: false, 3: true} {
+		if n := m.Look(OrderKey{key}, Order{Source: 1, Time: 9}); (n.Known != nil) != known {
+			t.Errorf("order %d: known %v", key, n.Known != nil)
+		}
+	}
 }

@@ -26,7 +26,7 @@ func (f *Front) remember(p *Policy) {
 	f.memory = front.OpenMemory(front.MemoryConfig{
 		Path: filepath.Join(f.env.State, p.Name+".orders"), Clock: f.clock,
 		Tell: func(err error) {
-			f.env.Troubled(p.Common(), "no order is taken: what came before is not known: "+err.Error())
+			f.env.Troubled(p.Common(), front.Why("no order is taken: what came before is not known", err))
 		},
 	})
 }

@@ -119,7 +119,7 @@ func (f *Front) Serve(ctx context.Context, ln net.Listener) error {
 		f.memory = front.OpenMemory(front.MemoryConfig{
 			Path: filepath.Join(f.env.State, p.Name+".orders"), Clock: f.clock,
 			Tell: func(err error) {
-				f.env.Troubled(&p.Settings, "no order can wait for a person: what was given before is not known: "+err.Error())
+				f.env.Troubled(&p.Settings, front.Why("no order can wait for a person: what was given before is not known", err))
 			},
 		})
 	}

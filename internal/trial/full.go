@@ -170,15 +170,7 @@ func full(ctx context.Context, dir, binary string, out io.Writer) (*Disk, error)
 			break
 		}
 	}
-	waiting, err := anew()
-	if err == nil && len(waiting) > 0 { // a front's own file is read again by a guard that starts
-		if err = g.stop(startWithin); err == nil {
-			if g, err = p.start(); err == nil {
-				d.Again, err = anew()
-			}
-		}
-	}
-	if err != nil {
+	if d.Again, err = anew(); err != nil {
 		return nil, err
 	}
 	if err := g.stop(startWithin); err != nil {
@@ -195,7 +187,7 @@ func full(ctx context.Context, dir, binary string, out io.Writer) (*Disk, error)
 	for _, what := range report.Problems {
 		d.Ledger = append(d.Ledger, what.Error())
 	}
-	fmt.Fprintf(out, "a full disk: %d of 6 commands given meanwhile, %d of %d rescues, %d reports; a restart was needed for %q\n", d.Therapy, d.Rescues, d.Asked, d.Reports, waiting)
+	fmt.Fprintf(out, "a full disk: %d of 6 commands given meanwhile, %d of %d rescues, %d reports\n", d.Therapy, d.Rescues, d.Asked, d.Reports)
 	return d, nil
 }
 
