@@ -535,7 +535,8 @@ func TestPageDoors(t *testing.T) {
 		t.Errorf("health: %d %s", code, body)
 	}
 	if code, body := c.get("/metrics"); code != http.StatusOK || !strings.Contains(body, "myelin_guard_ready 1") || !strings.Contains(body, `myelin_guard_connections{front="one"}`) {
-		t.Errorf("metrics: %d %.300s", code, body)
+		_, own, _ := strings.Cut(body, "# HELP myelin_")
+		t.Errorf("metrics: %d %s; not ready: %q", code, own, r.g.Unready())
 	}
 	if code, body := c.post("/logout", nil); code != http.StatusOK || !strings.Contains(body, "Who are you?") {
 		t.Errorf("logged out: %d", code)
