@@ -130,7 +130,10 @@ func (c *Configuration) Risks() (risks []Risk) {
 // inTheWay says what of a front that protects a client may be in the way of an alarm.
 func inTheWay(p front.Policy) (texts []string) {
 	s := p.Common()
-	if len(s.From) == 0 {
+	switch {
+	case s.Kind == "coap":
+		texts = append(texts, "hears nobody but the addresses in from of inside: of a device whose address has changed no alarm comes through")
+	case len(s.From) == 0:
 		texts = append(texts, "has no from: whoever is on the device's network can take all of its places, and an alarm of the device finds none; say which addresses are the device's")
 	}
 	for _, n := range s.From {

@@ -17,6 +17,7 @@ import (
 
 	"github.com/myelin-health/myelin/device"
 	"github.com/myelin-health/myelin/event"
+	"github.com/myelin-health/myelin/guard/coap"
 	"github.com/myelin-health/myelin/guard/envelope"
 	"github.com/myelin-health/myelin/guard/front"
 	"github.com/myelin-health/myelin/guard/gate"
@@ -372,9 +373,13 @@ func TestInTheWay(t *testing.T) {
 		{&tcp.Policy{Settings: front.Settings{From: addresses("10.20.2.0/23")}}, "takes all of 10.20.2.0/23"},
 		{&tcp.Policy{Settings: front.Settings{From: addresses("10.20.3.10/32"), Listen: front.Side{TLS: asks}}}, "asks the device for a certificate"},
 		{&tcp.EgressPolicy{Settings: front.Settings{From: addresses("10.20.3.10/32")}, Peers: addresses("10.20.3.10/32")}, "refuses who is not in peers"},
+		{&coap.Policy{Settings: front.Settings{Kind: "coap"}}, "hears nobody but the addresses in from of inside"},
 	} {
 		s := test.p.Common()
-		s.Name, s.Kind, s.Bypass, s.Listen.Address = "one", "egress", "call the ward at once", "10.20.3.2:1"
+		s.Name, s.Bypass, s.Listen.Address = "one", "call the ward at once", "10.20.3.2:1"
+		if s.Kind == "" {
+			s.Kind = "egress"
+		}
 		var text []string
 		for _, r := range (&Configuration{Fronts: []front.Policy{test.p}}).Risks() {
 			text = append(text, r.Text)

@@ -112,6 +112,7 @@ func TestReadCalls(t *testing.T) {
 		{"  forward: 127.0.0.1:5684\n", "", "lacks the key forward"},
 		{"from: [127.0.0.1]", "from: [device.ward]", "18:19: from has to be an IP address"},
 		{"from: [127.0.0.1], ", "", "inside lacks the key from"},
+		{"key: guard.key", "key: guard.key\n  from: [127.0.0.1]", "12:9: from stands in inside here"},
 		{"therapy: insulin infusion, ", "", "inside lacks the key therapy"},
 		{"therapy: insulin infusion", "dialect: okapi-classic", "18:40: a dialect lays out what a radio tells its device"},
 		{"therapy: insulin infusion", "therapy: insulin infusion, carrier: serial", "18:67: a device that calls does so over udp"},
