@@ -128,7 +128,7 @@ func (x *explainFlags) request(r *envelope.Request) error {
 	if x.verb != "" {
 		v, ok := device.ParseVerb(x.verb)
 		if !ok {
-			return fmt.Errorf("--verb %s: no such verb; docs/guard.md lists them", x.verb)
+			return fmt.Errorf("--verb %s: no such verb; docs/dialects.md lists them", x.verb)
 		}
 		r.Command.Verb = v
 		r.Command.Actor = "somebody"
