@@ -6,6 +6,7 @@ package guard
 import (
 	"crypto/tls"
 	"fmt"
+	"maps"
 	"net"
 	"net/netip"
 	"os"
@@ -15,6 +16,7 @@ import (
 	"github.com/myelin-health/myelin/device"
 	"github.com/myelin-health/myelin/guard/envelope"
 	"github.com/myelin-health/myelin/guard/front"
+	"github.com/myelin-health/myelin/guard/hl7"
 	"github.com/myelin-health/myelin/guard/tcp"
 )
 
@@ -73,6 +75,14 @@ func (c *Configuration) Risks() (risks []Risk) {
 		if !s.Server {
 			for _, text := range inTheWay(p) {
 				add(s.Position, "front %s %s", s.Name, text)
+			}
+		}
+		if h, ok := p.(*hl7.Policy); ok { // on its ways back the device calls, too
+			for _, name := range slices.Sorted(maps.Keys(h.Returns)) {
+				back := h.Returns[name]
+				for _, text := range inTheWay(&back) {
+					add(s.Position, "front %s: the way back %s %s", s.Name, name, text)
+				}
 			}
 		}
 		if s.Mode == front.Observe {
