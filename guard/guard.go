@@ -294,7 +294,7 @@ func (g *Guard) make(p front.Policy) (front.Front, *front.Env) {
 	}
 	env := &front.Env{
 		Gate: g.gate, Record: g.record, Metrics: g.metrics, Learned: &g.learned,
-		Log: g.cfg.Log.With("front", s.Name), Now: g.cfg.Now, State: state, Expected: &g.expected,
+		Log: g.cfg.Log, Now: g.cfg.Now, State: state, Expected: &g.expected,
 	}
 	return kinds[s.Kind].make(env, p), env
 }
