@@ -72,16 +72,24 @@ func Try(t TB, dir, path string, args ...string) (string, error) {
 	return string(out), err
 }
 
-// Port returns a TCP port of the loopback interface that nobody listens on.
+// Port returns a TCP port of the loopback interface that nobody listens on, and that it did
+// not return before: what was let go the system soon gives again.
 func Port(t TB) int {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		port := l.Addr().(*net.TCPAddr).Port
+		_ = l.Close()
+		if _, before := ports.LoadOrStore(port, true); !before {
+			return port
+		}
 	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
 }
+
+var ports sync.Map // that Port returned
 
 // Start starts a server in dir, waits until it listens on port, and stops it
 // at the end of the test. The test fails, with what the server printed, when
