@@ -127,7 +127,7 @@ func (p *Policy) readCaller(r *strictyaml.Reader, s *strictyaml.Section) {
 		r.Fail(in.Get("secret"), "a secret is of a device that listens to the guard alone; this one calls, and is known by from")
 	}
 	misplaced(r, in, slices.DeleteFunc(slices.Clone(insideServerKeys), func(k string) bool { return k == "carrier" }), "is of protects: server")
-	for _, n := range r.List(in.Need("from", "the addresses that the device calls from: nobody else is heard"), "from", maxAddresses) {
+	for _, n := range r.List(in.Need("from", "the addresses that the device calls from: what others say is told apart"), "from", maxAddresses) {
 		a, err := netip.ParseAddr(r.Text(n, "from"))
 		if err != nil && r.Err() == nil {
 			r.Fail(n, "from has to be an IP address, such as 10.20.9.41")

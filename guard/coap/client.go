@@ -36,6 +36,11 @@ const (
 // rawPath is where the server is told, byte for byte, what of the device nobody can read.
 const rawPath = "/raw"
 
+// unlistedPath is where the server is told what came from an address that is not the
+// device's: perhaps it has another one since, perhaps it is somebody else. It is told as it
+// came, and as nothing that the device said: a measurement that anybody forges is none.
+const unlistedPath = "/unlisted"
+
 // A Client is a front before a device that is a CoAP client, and calls its server in
 // clear. It passes on what the device says under EDHOC and OSCORE, to that server alone:
 //
@@ -211,14 +216,53 @@ func (c *calls) own(a net.Addr) bool {
 	return ok && slices.Contains(c.from, u.AddrPort().Addr().Unmap().WithZone(""))
 }
 
-// take takes a datagram. Of anybody but the device nothing is kept, answered or passed on.
+// unlisted takes a datagram of somebody who is perhaps the device, with another address:
+// an alarm of it has to reach people. It has a few places of its own and a lane of its own,
+// is acknowledged when the server has it, and is answered nothing else.
+func (c *Client) unlisted(b []byte, addr net.Addr) {
+	p := c.policy()
+	host, _, _ := net.SplitHostPort(addr.String())
+	refused := func(operation, why string) {
+		c.later(func() {
+			c.env.Refused(&p.Settings, device.Address{Kind: device.IP, Value: host}, operation, "", why)
+		})
+	}
+	var m protocol.Message
+	if m.Parse(b) == nil && (m.Code == protocol.Empty || m.Code == protocol.GET || m.Code == protocol.FETCH) {
+		refused("datagram", "it is not from an address of the device")
+		return
+	}
+	r := &report{message: coap.Request(protocol.POST, unlistedPath, formatBytes, b), lane: unlisted, addr: addr}
+	if c.kept.has(r) {
+		return
+	}
+	if len(c.kept.put(r)) > 0 {
+		refused("datagram", "it is not from an address of the device, and the places of others are taken")
+		return
+	}
+	refused("datagram", "it is not from an address of the device: the server is told so, at "+unlistedPath)
+}
+
+// acknowledge tells somebody unlisted that what was sent has arrived.
+func (c *Client) acknowledge(r *report) {
+	var m protocol.Message
+	if m.Parse(r.message.Payload) != nil || !m.Code.Request() {
+		return
+	}
+	a := protocol.Message{Type: protocol.Acknowledgement, Code: protocol.Changed, ID: m.ID, Token: m.Token}
+	if m.Type != protocol.Confirmable {
+		a.Type, a.ID = protocol.NonConfirmable, c.id()
+	}
+	if b, err := a.Append(nil); err == nil {
+		_, _ = c.socket.WriteTo(b, r.addr)
+	}
+}
+
+// take takes a datagram.
 func (c *Client) take(b []byte, addr net.Addr) {
 	p := c.policy()
 	if !p.calls.own(addr) {
-		host, _, _ := net.SplitHostPort(addr.String())
-		c.later(func() {
-			c.env.Refused(&p.Settings, device.Address{Kind: device.IP, Value: host}, "datagram", "", "it is not from an address of the device")
-		})
+		c.unlisted(b, addr)
 		return
 	}
 	c.env.Metrics.Bytes(p.Name, false, len(b))
@@ -391,6 +435,12 @@ func (c *Client) deliver(l lane) {
 		case err == nil && r.asked != nil:
 			c.kept.done(r)
 			c.arrived(r.asked, &a, made)
+		case err == nil && r.lane == unlisted:
+			if c.kept.done(r); a.Code.Class() == 2 {
+				c.acknowledge(r)
+			} else {
+				c.lost("unlisted", "the server does not take what comes from another address: "+a.Code.String())
+			}
 		case err == nil:
 			if c.kept.done(r); a.Code.Class() != 2 {
 				c.lost("raw", "the server does not take what nobody can read: "+a.Code.String())

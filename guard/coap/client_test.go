@@ -325,10 +325,10 @@ func TestClient(t *testing.T) {
 	}
 }
 
-// TestOnlyTheDevice: nobody else is heard, answered, or takes a place.
+// TestOnlyTheDevice: from another address the server is told what came as nothing that the
+// device said, and nobody there is answered more than that, or takes a place of the device's.
 func TestOnlyTheDevice(t *testing.T) {
 	w := newWard(t)
-	w.arrive(w.serverKey)
 	l := net.Dialer{LocalAddr: &net.UDPAddr{IP: net.IPv4(127, 0, 0, 2)}}
 	c, err := l.Dial("udp", w.address)
 	if err != nil {
@@ -336,15 +336,30 @@ func TestOnlyTheDevice(t *testing.T) {
 	}
 	defer c.Close()
 	stranger := &caller{c, t, 0}
-	for range 3 * maxReadings {
+	first := stranger.ask(post("/alarm", "occlusion"))
+	for range 3 * maxUnlisted { // while the server is away
 		stranger.ask(get("/settings"))
 		stranger.ask(post("/alarm", "false"))
+		stranger.say(protocol.Message{Code: protocol.POST, ID: 1, Token: first[4:6], Payload: []byte("again")})
 	}
 	if a, ok := stranger.hears(100 * time.Millisecond); ok {
 		t.Errorf("%v", a.Code)
 	}
-	w.device().does(post("/alarm", "occlusion"), protocol.Changed)
-	w.hears("0.02 /alarm occlusion")
+	w.until(func() bool {
+		w.client.kept.mu.Lock()
+		defer w.client.kept.mu.Unlock()
+		return len(w.client.kept.waiting[unlisted]) == maxUnlisted
+	}, func() string { return "the places of others are not taken" })
+	w.device().ask(post("/alarm", "occlusion"))
+	w.arrive(w.serverKey)
+	if a := stranger.wants(protocol.Changed); a.Type != protocol.Acknowledgement || len(a.Payload) > 0 {
+		t.Errorf("%+v", a)
+	}
+	w.until(func() bool { return len(w.heard()) == 1+maxUnlisted }, func() string { return fmt.Sprint(len(w.heard())) })
+	all := strings.Join(w.heard(), "\n")
+	if strings.Count(all, "0.02 /alarm ") != 1 || !strings.Contains(all, "0.02 /alarm occlusion") || !strings.Contains(all, "0.02 /unlisted "+string(first)) {
+		t.Errorf("%q", all)
+	}
 	w.wants(event.AccessRefused, "not from an address of the device")
 	w.client.mu.Lock()
 	defer w.client.mu.Unlock()

@@ -95,7 +95,7 @@ func Read(r *strictyaml.Reader, s *strictyaml.Section, dir string) *Policy {
 		return err
 	})
 	if !p.Server {
-		misplaced(r, s, []string{"from"}, "stands in inside here: nobody else is heard, and so there are no places to share")
+		misplaced(r, s, []string{"from"}, "stands in inside here: others have places of their own")
 		misplaced(r, s, serverKeys, "is of protects: server: a device that calls is asked nothing, and no token opens it")
 		p.readCalls(r, s, files)
 		return p
