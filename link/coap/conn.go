@@ -50,6 +50,8 @@ type Conn struct {
 	peer    string
 	waiting atomic.Int32 // messages in the inbox
 
+	observed atomic.Int32 // observations of ours
+
 	mu       sync.Mutex // guards what follows
 	calls    map[string]*call
 	handling map[int32]bool // requests by Message ID, where they are handled side by side

@@ -4,6 +4,7 @@
 package coap
 
 import (
+	"cmp"
 	"container/list"
 	"context"
 	"crypto/rand"
@@ -205,9 +206,11 @@ func (e *Endpoint) Serve(ctx context.Context, s net.PacketConn) error {
 	}
 }
 
-// connOf is the connection of an address. When there is no place for another, that
-// of the stranger goes that was heard of longest ago and is answered; only when there
-// is none, that of a peer with a session, which goes on with the next message.
+// connOf is the connection of an address. When there is no place for another, one goes that was
+// heard of longest ago and waits for nothing: that of a peer with a session, which goes on with its next
+// message, while strangers have no more than a quarter of the places, and else a stranger's. So
+// neither a flood of strangers takes the places of peers, nor peers that went away, which UDP does not tell,
+// those in which strangers make their sessions.
 func (e *Endpoint) connOf(s net.PacketConn, addr net.Addr) *Conn {
 	key := addr.String()
 	e.mu.Lock()
@@ -219,9 +222,11 @@ func (e *Endpoint) connOf(s net.PacketConn, addr net.Addr) *Conn {
 		return c
 	}
 	if len(e.byAddr) >= e.cfg.Conns {
-		oldest := idle(e.strangers)
-		if oldest == nil {
-			oldest = idle(e.known)
+		var oldest *list.Element
+		if e.strangers.Len() > e.cfg.Conns/4 { // whatever they wait for, they are too many
+			oldest = cmp.Or(idle(e.strangers), e.strangers.Back())
+		} else {
+			oldest = cmp.Or(idle(e.known), idle(e.strangers), e.known.Back(), e.strangers.Back())
 		}
 		leaves = oldest.Value.(*Conn)
 		leaves.list(e).Remove(oldest)
@@ -242,20 +247,20 @@ func (e *Endpoint) connOf(s net.PacketConn, addr net.Addr) *Conn {
 	return c
 }
 
-// idle is the place of the connection that was heard of longest ago and waits for no
-// answer of ours, of those that are looked at; when there is none, the oldest.
+// idle is the place of the connection that was heard of longest ago and waits for nothing
+// of ours, of those that are looked at, or nil.
 func idle(l *list.List) *list.Element {
 	p := l.Back()
 	for range 64 {
 		if p == nil {
 			break
 		}
-		if p.Value.(*Conn).waiting.Load() == 0 {
+		if c := p.Value.(*Conn); c.waiting.Load() == 0 && c.observed.Load() == 0 {
 			return p
 		}
 		p = p.Prev()
 	}
-	return l.Back()
+	return nil
 }
 
 // list is where the connection stands. It is called with the mutex held.

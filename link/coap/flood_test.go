@@ -10,6 +10,7 @@ import (
 	"net"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -209,6 +210,72 @@ func TestFlood(t *testing.T) {
 		if asked < 10 {
 			t.Errorf("only %d requests went through meanwhile", asked)
 		}
+	}
+}
+
+// TestNewcomers has peers that went away in all places, and one of them observe. Two others then make
+// their sessions at the same time, and neither takes the other's place, nor his who observes.
+func TestNewcomers(t *testing.T) {
+	a, b := two(t)
+	b.Conns = 8
+	b.Handler = PeerHandler(time.Now)
+	var slow atomic.Bool
+	began, goOn := make(chan struct{}), make(chan struct{})
+	b.Accept = func(*Session, []edhoc.EAD) error {
+		if slow.CompareAndSwap(true, false) {
+			close(began)
+			<-goOn
+		}
+		return nil
+	}
+	ea, eb := endpoint(t, a), endpoint(t, b)
+	c := serveCrowd(t, eb)
+	join := func(n int) (*Conn, *Session, error) {
+		ca := ea.Attach(c.join(n))
+		s, err := ca.Handshake(within(t, time.Minute))
+		if err == nil {
+			_, err = ca.Get(within(t, time.Minute), s, "/time")
+		}
+		return ca, s, err
+	}
+	for n := range b.Conns {
+		ca, s, err := join(n)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n == 0 {
+			o, err := ca.Observe(within(t, time.Minute), s, "/time")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = o.Close(within(t, time.Minute)) }()
+		}
+	}
+	place := func(n int) *Conn {
+		eb.mu.Lock()
+		defer eb.mu.Unlock()
+		return eb.byAddr[address(n).String()]
+	}
+	observes := place(0)
+	slow.Store(true)
+	done := make(chan error, 1)
+	go func() { _, _, err := join(b.Conns); done <- err }()
+	<-began
+	was := place(b.Conns)
+	for n := range b.Conns {
+		if _, _, err := join(b.Conns + 1 + n); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if was == nil || place(b.Conns) != was {
+		t.Error("a newcomer has lost his place while he made his session")
+	}
+	if observes == nil || place(0) != observes {
+		t.Error("a peer that observes has lost its place")
+	}
+	close(goOn)
+	if err := <-done; err != nil {
+		t.Error(err)
 	}
 }
 

@@ -60,9 +60,11 @@ func (e *Endpoint) watch(o *observer) {
 		return
 	}
 	e.observers[o] = struct{}{}
+	o.c.observed.Add(1)
 	e.wg.Add(1)
 	go func() {
 		defer e.wg.Done()
+		defer o.c.observed.Add(-1)
 		o.run(ctx)
 		stop()
 		e.mu.Lock()
