@@ -7,12 +7,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"runtime"
 	"slices"
 	"testing"
 	"time"
 
 	"github.com/myelin-health/myelin/device"
 	"github.com/myelin-health/myelin/link/cwt"
+	"github.com/myelin-health/myelin/link/oscore"
 	protocol "github.com/myelin-health/myelin/proto/coap"
 	"github.com/myelin-health/myelin/proto/radio"
 )
@@ -145,5 +147,32 @@ func TestBounds(t *testing.T) {
 	}
 	if f.wakes("one more", device.Patient) || !f.wakes("nurse", device.Clinician) || !f.wakes("ambulance", device.Emergency) {
 		t.Error("the budget of all together is not as it is said")
+	}
+}
+
+// TestSweepBeside makes sessions while those are forgotten that the channel no longer has. A new one stays.
+func TestSweepBeside(t *testing.T) {
+	w := newWorld(t, classic)
+	f := w.front
+	for n := range byte(100) {
+		f.mu.Lock()
+		done := make(chan struct{})
+		go func() { defer close(done); f.sweep() }()
+		for range 100 {
+			runtime.Gosched() // it comes as far as it can
+		}
+		s, err := f.endpoint.Add(oscore.Params{MasterSecret: make([]byte, 16), SenderID: []byte{1}, RecipientID: []byte{2, n}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.sessions[s] = new(session)
+		f.mu.Unlock()
+		<-done
+		f.mu.Lock()
+		_, there := f.sessions[s]
+		f.mu.Unlock()
+		if !there {
+			t.Fatalf("session %d was forgotten, and the channel has it", n)
+		}
 	}
 }

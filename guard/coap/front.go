@@ -544,21 +544,24 @@ func (f *Front) tick(ctx context.Context) {
 }
 
 func (f *Front) sweep() {
-	here := map[*coap.Session]bool{}
-	for _, s := range f.endpoint.Sessions() {
-		here[s] = true
-	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	gone := map[*coap.Session]*session{}
 	for s, own := range f.sessions {
-		if s.Confirmed() && !here[s] {
-			f.release(own)
-			delete(f.sessions, s)
-			delete(f.kept, s)
-			f.quick.Lock()
-			delete(f.quickly, s)
-			f.quick.Unlock()
+		if s.Confirmed() { // before it is, the channel may not have it yet
+			gone[s] = own
 		}
+	}
+	for _, s := range f.endpoint.Sessions() {
+		delete(gone, s)
+	}
+	for s, own := range gone {
+		f.release(own)
+		delete(f.sessions, s)
+		delete(f.kept, s)
+		f.quick.Lock()
+		delete(f.quickly, s)
+		f.quick.Unlock()
 	}
 	if len(f.behind) > 0 {
 		_ = f.write() // a journal that is broken says so where it matters
