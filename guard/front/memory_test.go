@@ -300,7 +300,10 @@ func FuzzMemory(f *testing.F) {
 	f.Add(append([]byte{recordOrder}, make([]byte, orderBytes-1)...), appendHorizon(1, 2))
 	f.Add(appendOrder(key(1), &Order{Fate: Begun, Keep: keep}), appendOrder(key(1), &Order{Fate: Accepted}))
 	f.Fuzz(func(t *testing.T, a, b []byte) {
-		m := &Memory{orders: map[OrderKey]*Order{}, horizon: map[uint64]int64{}, cfg: MemoryConfig{Clock: func() envelope.Reading { return envelope.Reading{Boot: "1"} }}}
+		m := &Memory{
+			orders: map[OrderKey]*Order{}, horizon: map[uint64]int64{}, cfg: MemoryConfig{Clock: func() envelope.Reading { return envelope.Reading{Boot: "1"} }},
+			broken: errClosed, // there is no file
+		}
 		m.read(a)
 		m.read(b)
 		m.room()
