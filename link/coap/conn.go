@@ -4,11 +4,13 @@
 package coap
 
 import (
+	"bytes"
 	"container/list"
 	"context"
 	"crypto/rand"
 	"errors"
 	"io"
+	mathrand "math/rand/v2"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -20,6 +22,7 @@ import (
 	"github.com/plgd-dev/go-coap/v3/net/responsewriter"
 	"github.com/plgd-dev/go-coap/v3/options/config"
 	"github.com/plgd-dev/go-coap/v3/udp/client"
+	"github.com/plgd-dev/go-coap/v3/udp/coder"
 
 	"github.com/myelin-health/myelin/link/oscore"
 	"github.com/myelin-health/myelin/proto/coap"
@@ -37,6 +40,11 @@ const (
 	// tokenSize is how many random bytes tell an answer from what somebody else made
 	// up who does not see the request (RFC 7252 section 5.3.1).
 	tokenSize = 4
+
+	// maxRetransmit is how often a message is sent again (RFC 7252 section 4.8).
+	maxRetransmit = 4
+
+	never = 10 * 365 * 24 * time.Hour
 
 	// maxCalls is how many answers one Conn waits for at once.
 	maxCalls = 256
@@ -73,7 +81,7 @@ func (e *Endpoint) newConn(peer string, send func([]byte) error) *Conn {
 	cfg.MaxMessageSize = MaxMessage
 	cfg.ReceivedMessageQueueSize = inbox
 	cfg.TransmissionNStart = 1
-	cfg.TransmissionAcknowledgeTimeout = e.cfg.AckTimeout
+	cfg.TransmissionAcknowledgeTimeout = never // confirmed sends again
 	cfg.ProcessReceivedMessage = func(r *pool.Message, cc *client.Conn, h config.HandlerFunc[*client.Conn]) {
 		id := r.MessageID()
 		work := func() {
@@ -208,15 +216,38 @@ func (c *Conn) begin(ctx context.Context, m *coap.Message) (*call, error) {
 }
 
 func (k *call) send(ctx context.Context) {
-	r := k.c.cc.AcquireMessage(ctx)
-	toPool(r, k.request)
+	go func() { k.sent <- k.c.confirmed(ctx, k.request, k.id) }() // ends with ctx, which end cancels
+}
+
+// confirmed sends a message until it is acknowledged or ctx ends: again after AckTimeout and up
+// to half of it more, and then after twice as long each time (RFC 7252 section 4.2). go-coap would wait only
+// for so much longer each time (v3.5.5), and be done before an outage of seconds is over.
+func (c *Conn) confirmed(ctx context.Context, m *coap.Message, id int32) error {
+	r := c.cc.AcquireMessage(ctx)
+	defer c.cc.ReleaseMessage(r)
+	toPool(r, m)
 	r.SetType(message.Confirmable)
-	r.SetMessageID(k.id)
-	go func() { // ends with ctx, which end cancels
-		err := k.c.cc.WriteMessage(r)
-		k.c.cc.ReleaseMessage(r)
-		k.sent <- err
-	}()
+	r.SetMessageID(id)
+	b, err := r.MarshalWithEncoder(coder.DefaultCoder)
+	if err != nil {
+		return err
+	}
+	b = bytes.Clone(b)
+	done := make(chan error, 1)
+	go func() { done <- c.cc.WriteMessage(r) }()
+	wait := c.e.cfg.AckTimeout + mathrand.N(c.e.cfg.AckTimeout/2+1)
+	for range maxRetransmit {
+		t := time.NewTimer(wait)
+		select {
+		case err := <-done:
+			t.Stop()
+			return err
+		case <-t.C:
+			_ = c.t.write(b) // what could not be sent comes again
+			wait *= 2
+		}
+	}
+	return <-done
 }
 
 // end forgets a call.

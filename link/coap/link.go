@@ -116,6 +116,10 @@ func (t *transport) WriteMessage(m *pool.Message) error {
 	if err != nil {
 		return err
 	}
+	return t.write(b)
+}
+
+func (t *transport) write(b []byte) error {
 	t.mu.Lock() // a Link sends one at a time
 	defer t.mu.Unlock()
 	if t.closed {

@@ -133,6 +133,35 @@ func TestLostAnswer(t *testing.T) {
 	})
 }
 
+// TestOutage loses all for half a minute: what is sent again comes later and later, by twice as much
+// each time, and the last of it is answered (RFC 7252 section 4.2).
+func TestOutage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ea, eb, ca, _, la, _, s := shaken(t, nil)
+		began := time.Now()
+		var at []time.Duration
+		la.changed(func([]byte) bool {
+			at = append(at, time.Since(began))
+			return len(at) > maxRetransmit
+		})
+		mustGet(t, ca, s, "/therapy")
+		if len(at) != 1+maxRetransmit {
+			t.Fatal("sent at", at)
+		}
+		first := at[1] - at[0]
+		if first < ea.cfg.AckTimeout || first > ea.cfg.AckTimeout*3/2 {
+			t.Error("sent again after", first)
+		}
+		for i := range at[:maxRetransmit] {
+			if gap := at[i+1] - at[i]; gap != first<<i {
+				t.Errorf("sent again after %v, not %v", gap, first<<i)
+			}
+		}
+		_ = ea.Close()
+		_ = eb.Close()
+	})
+}
+
 // TestReplay sends what was recorded again, under new Message IDs and tokens, to the
 // same session and to another.
 func TestReplay(t *testing.T) {

@@ -7,8 +7,6 @@ import (
 	"context"
 	"crypto/rand"
 
-	"github.com/plgd-dev/go-coap/v3/message"
-
 	"github.com/myelin-health/myelin/link/oscore"
 	"github.com/myelin-health/myelin/proto/coap"
 )
@@ -137,14 +135,9 @@ func (o *observer) run(ctx context.Context) {
 
 // tell sends a notification, and reports whether it was acknowledged.
 func (o *observer) tell(ctx context.Context, m *coap.Message) bool {
-	ctx, cancel := context.WithTimeout(ctx, 16*o.e.cfg.AckTimeout)
+	ctx, cancel := context.WithTimeout(ctx, 32*o.e.cfg.AckTimeout)
 	defer cancel()
-	r := o.c.cc.AcquireMessage(ctx)
-	defer o.c.cc.ReleaseMessage(r)
-	toPool(r, m)
-	r.SetType(message.Confirmable)
-	r.SetMessageID(o.c.cc.GetMessageID())
-	return o.c.cc.WriteMessage(r) == nil
+	return o.c.confirmed(ctx, m, o.c.cc.GetMessageID()) == nil
 }
 
 // An Observation is a resource that a peer tells the changes of.
