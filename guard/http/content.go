@@ -52,9 +52,8 @@ func readContent(mediaType string, b []byte, base string) (c *content, why strin
 	if cs := params["charset"]; cs != "" && !strings.EqualFold(cs, "utf-8") {
 		return nil, "it is not written in UTF-8"
 	}
-	switch {
-	case media == "application/json", media == "application/fhir+json", media == "application/json+fhir", media == "application/json-patch+json":
-	default:
+	// By whatever name: servers know more of them than the standard, such as text/json.
+	if !strings.Contains(media, "json") || strings.Contains(media, "ndjson") {
 		return readOther(media, b)
 	}
 	v, err := strictJSON(b)
@@ -79,17 +78,20 @@ func readContent(mediaType string, b []byte, base string) (c *content, why strin
 	return c, ""
 }
 
-// readOther reads what is not JSON, far enough to know that no order is in it.
+// readOther reads what is not JSON, far enough to know that no order is in it. What says that it is something
+// else, and is a resource all the same, may be read as one by a server that looks.
 func readOther(media string, b []byte) (*content, string) {
 	c := &content{}
 	format := fhir.Recognise([]byte(media), b)
 	if format == fhir.NoFormat {
-		if media == "" && len(b) > 0 {
+		switch {
+		case media == "" && len(b) > 0:
 			return nil, "it has no media type"
-		}
-		if media == "application/xml" || media == "text/xml" {
+		case strings.Contains(media, "xml") && !strings.HasPrefix(media, "image/"):
 			format = fhir.XML
-		} else {
+		case strings.Contains(media, "json"), isResource(b):
+			format = fhir.JSON
+		default:
 			return c, ""
 		}
 	}
@@ -109,6 +111,17 @@ func readOther(media string, b []byte) (*content, string) {
 		return nil, "this front reads orders written as application/fhir+json"
 	}
 	return c, ""
+}
+
+// isResource reports whether a body is a resource in JSON, however far from its beginning it says so.
+func isResource(b []byte) bool {
+	if b = bytes.TrimLeft(b, "\ufeff \t\r\n"); !bytes.HasPrefix(b, []byte("{")) {
+		return false
+	}
+	v, err := strictJSON(b)
+	top, _ := v.(map[string]any)
+	_, is := top["resourceType"]
+	return is || err != nil && bytes.Contains(b, []byte(`"resourceType"`))
 }
 
 // readEntries reads the entries of a batch or transaction (R4 section 3.1.0.11).

@@ -102,6 +102,27 @@ func TestOrders(t *testing.T) {
 			t.Errorf("an order in XML as %q was read", media)
 		}
 	}
+	// Under another name, and with the name of what it is far from its beginning.
+	for _, in := range []string{
+		`{"id":"` + strings.Repeat("x", 300) + `","resourceType":"MedicationRequest","medicationCodeableConcept":{"text":"x"}}`,
+		`{"resource\u0054ype":"MedicationRequest"}`, `{"id":"` + strings.Repeat("x", 300) + `","resourceType":"Patient","resourceType":"MedicationRequest"}`,
+	} {
+		for _, media := range []string{"text/json", "application/vnd.example+json", "application/x-ndjson", "text/plain", "application/octet-stream"} {
+			if c, why := readContent(media, []byte(in), "/fhir"); why == "" && len(c.orders) == 0 {
+				t.Errorf("an order as %q was missed", media)
+			}
+		}
+	}
+	for _, media := range []string{"text/xml+fhir", "application/vnd.example+xml"} {
+		if _, why := readContent(media, []byte(`<?xml version="1.0"?><!--`+strings.Repeat("x", 300)+"-->"+xml), "/fhir"); why == "" {
+			t.Errorf("an order in XML as %q was read", media)
+		}
+	}
+	for media, in := range map[string]string{"application/rtf": `{\rtf1 "resource"}`, "image/svg+xml": `<svg xmlns="http://www.w3.org/2000/svg"><g/></svg>`, "text/plain": "{", "application/pdf": "%PDF"} {
+		if _, why := readContent(media, []byte(in), "/fhir"); why != "" {
+			t.Errorf("a document as %q: %s", media, why)
+		}
+	}
 	if _, why := readContent("application/fhir+xml", []byte(`<Patient xmlns="http://hl7.org/fhir"/>`), "/fhir"); why != "" {
 		t.Error(why)
 	}
