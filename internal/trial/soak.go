@@ -23,6 +23,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/myelin-health/myelin/link/coap"
+	wire "github.com/myelin-health/myelin/proto/coap"
 	"github.com/myelin-health/myelin/proto/dicom"
 	"github.com/myelin-health/myelin/proto/hl7"
 	"github.com/myelin-health/myelin/sim/legacy"
@@ -65,6 +67,7 @@ type use struct {
 	problems      map[string]int // what went wrong, and how often
 	stored        Evidence       // pieces, and what the archive has
 	versions      int            // of the envelope
+	slowest, late time.Duration  // by radio, and of this machine's own clock
 }
 
 // kinds are the ways in which a guard is used.
@@ -114,6 +117,7 @@ func soaked(ctx context.Context, dir string, cfg soakConfig) (*use, error) {
 		return nil, err
 	}
 	clear(s.answers)
+	s.slowest, s.late = 0, 0
 	u := &s.use
 	if u.before, err = p.sample(0); err != nil {
 		return nil, err
@@ -174,9 +178,10 @@ func (u *use) print(out io.Writer, length time.Duration) {
 	fmt.Fprintf(out, `
 resident %.1f MB before, %.1f MB in the middle, %.1f MB at the end; second half %+.1f MB, its live heap %+.2f MB
 goroutines %.0f before, %.0f at most, %.0f after; file descriptors %.0f before, %.0f after; files for a while %d before, %d after
+by radio %d were put off, and let in later; the slowest took %v; this machine was late by %v at most
 `, u.before.rss/1e6, last[0].rss/1e6, last[len(last)-1].rss/1e6, grown(func(s sample) float64 { return s.rss }),
 		grown(func(s sample) float64 { return s.heap }), u.before.goroutines, u.busy, u.after.goroutines, u.before.handles, u.after.handles,
-		u.before.files, u.after.files)
+		u.before.files, u.after.files, u.answers[putOff], u.slowest.Round(time.Millisecond), u.late.Round(time.Millisecond))
 }
 
 // Problems are what was wrong; nothing when nothing was.
@@ -266,6 +271,7 @@ var places = [16]string{
 func (s *soaking) talk(ctx context.Context, connections int, renew time.Duration) {
 	var all sync.WaitGroup
 	all.Go(func() { s.reports(ctx) })
+	all.Go(func() { s.clock(ctx) })
 	all.Go(func() {
 		for n := 0; ; n++ {
 			if pause(ctx, renew); ctx.Err() != nil {
@@ -569,23 +575,28 @@ func (s *soaking) fhir(_ context.Context, c net.Conn, r *bufio.Reader) error {
 	return nil
 }
 
-// coap reads what the pump tells, in a session; after some time in a new one.
+// coap reads what the pump tells, in a session; after some time in a new one. A guard bounds how many
+// handshakes of one address are under way, and of all stations here there is one: who is put off asks again, and has
+// to be let in within patience. Nothing else may go wrong: what is lost of datagrams is sent again.
 func (s *soaking) coap(ctx context.Context) {
 	const each = 50
-	const busy = 3 // times that a handshake is put off: the guard bounds how many there are at once
-	turned := 0
+	const patience = 93 * time.Second // MAX_TRANSMIT_WAIT (RFC 7252 section 4.8.2)
+	wanted, wait := time.Now(), time.Second
 	for ctx.Err() == nil {
 		within, cancel := context.WithTimeout(ctx, 30*time.Second)
 		k, err := s.p.come(within)
 		cancel()
-		if err != nil && strings.Contains(err.Error(), "5.03") && turned < busy {
-			turned++
-			pause(ctx, time.Duration(turned)*time.Second)
+		var hint *coap.Hint
+		if errors.As(err, &hint) && hint.Code == wire.ServiceUnavailable && time.Since(wanted) < patience {
+			s.went(putOff)
+			pause(ctx, wait)
+			wait = min(2*wait, 12*time.Second) // after which the guard gives an attempt back
 			continue
 		}
-		turned = 0
+		s.lasted(wanted)
+		wanted, wait = time.Now(), time.Second
 		if err != nil {
-			s.failed(ctx, "radio", err)
+			s.failed(ctx, "radio, a session", err)
 			pause(ctx, time.Second)
 			continue
 		}
@@ -593,6 +604,7 @@ func (s *soaking) coap(ctx context.Context) {
 			if ctx.Err() != nil {
 				break
 			}
+			asked := time.Now()
 			within, cancel := context.WithTimeout(ctx, 30*time.Second)
 			m, err := k.conn.Get(within, k.session, "/telemetry")
 			cancel()
@@ -603,10 +615,35 @@ func (s *soaking) coap(ctx context.Context) {
 				s.failed(ctx, "radio", err)
 				break
 			}
+			s.lasted(asked)
 			s.went("radio")
 			pause(ctx, 500*time.Millisecond)
 		}
 		k.Close()
+		wanted = time.Now()
+	}
+}
+
+// putOff is what went so that a station was told to come later.
+const putOff = "put off"
+
+// lasted keeps how long something by radio took, if that is the longest.
+func (s *soaking) lasted(since time.Time) {
+	s.errors.Lock()
+	defer s.errors.Unlock()
+	s.slowest = max(s.slowest, time.Since(since))
+}
+
+// clock keeps how late this machine is: by that somebody can tell a guard that is slow from a machine that is.
+func (s *soaking) clock(ctx context.Context) {
+	const every = 50 * time.Millisecond
+	for ctx.Err() == nil {
+		from := time.Now()
+		pause(ctx, every)
+		late := time.Since(from) - every
+		s.errors.Lock()
+		s.late = max(s.late, late)
+		s.errors.Unlock()
 	}
 }
 
@@ -615,20 +652,30 @@ func (s *soaking) coap(ctx context.Context) {
 func (p *place) strangers() error {
 	const places = 256 // coap.Config
 	for i := range places + 8 {
-		c, err := net.Dial("udp", p.radio)
-		if err != nil {
-			return err
-		}
-		_, err = c.Write([]byte{0x40, 0, byte(i >> 8), byte(i)}) // a ping (RFC 7252 section 4.3)
-		c.Close()
-		if err != nil {
-			return err
-		}
-		if i%32 == 31 {
-			time.Sleep(10 * time.Millisecond) // so that no datagram is lost
+		if err := p.ping(uint16(i)); err != nil {
+			return fmt.Errorf("a ping by radio: %w", err)
 		}
 	}
 	return nil
+}
+
+// ping pings the guard by radio until it is answered (RFC 7252 section 4.3): that front may begin to
+// listen later than others.
+func (p *place) ping(id uint16) error {
+	c, err := net.Dial("udp", p.radio)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	for until := time.Now().Add(startWithin); ; time.Sleep(5 * time.Millisecond) {
+		if _, err = c.Write([]byte{0x40, 0, byte(id >> 8), byte(id)}); err == nil {
+			_ = c.SetReadDeadline(time.Now().Add(time.Second))
+			_, err = c.Read(make([]byte, 16))
+		}
+		if err == nil || time.Now().After(until) {
+			return err
+		}
+	}
 }
 
 // idle waits until no front has a connection.
