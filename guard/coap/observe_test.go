@@ -192,14 +192,18 @@ func TestObservesNothing(t *testing.T) {
 func TestObservationEnds(t *testing.T) {
 	w, p := withPuppet(t, false)
 	nurse := w.connect("nurse")
-	for path, end := range map[string]func(){
-		"/telemetry": func() {
+	for _, tt := range []struct {
+		path string
+		end  func()
+	}{
+		{"/telemetry", func() {
 			if m := nurse.do(coap.Request(protocol.DELETE, "/authz-info", 60, nil)); m.Code != protocol.Deleted {
 				t.Fatal(m.Code)
 			}
-		},
-		"/raw": func() { w.later(365 * 24 * time.Hour) },
+		}},
+		{"/raw", func() { w.later(365 * 24 * time.Hour) }}, // and no token is good any more
 	} {
+		path, end := tt.path, tt.end
 		nurse.post(w.token("nurse"), protocol.Created)
 		nurse.order(protocol.Changed, device.CancelBolus, "", "")
 		p.asks()
