@@ -82,6 +82,17 @@ var rooms = []room{
 	{"guard/coap", []string{"guard/envelope", "guard/gate", "guard/front", "device", "event", "link", "proto/coap", "proto/radio", "internal/cbor", "internal/journal", "internal/lazyregexp", "internal/strictyaml"}, []string{"github.com/goccy/go-yaml"}},
 	{"ledger", []string{"device", "event", "internal/flock"}, []string{"golang.org/x/mod"}},
 
+	{"store", []string{"device", "event", "finding"}, nil},
+	{"store/sqlite", []string{"store"}, []string{"modernc.org/sqlite", "github.com/pressly/goose"}},
+	{"store/postgres", []string{"store"}, []string{"github.com/jackc/pgx", "github.com/pressly/goose"}},
+	{"store/storetest", []string{"store", "device", "event", "finding"}, nil},
+
+	{"serve/access", []string{"store", "device", "internal/strictyaml"}, []string{"github.com/alexedwards/scs", "github.com/coreos/go-oidc", "github.com/go-webauthn/webauthn", "golang.org/x/crypto", "golang.org/x/oauth2", "golang.org/x/time"}},
+	{
+		"serve",
+		[]string{"assess", "capture", "device", "event", "finding", "guard", "internal", "inventory", "ledger", "link", "match", "proto", "report", "risk", "sim", "store", "watch", "wire"},
+		[]string{"github.com/danielgtaylor/huma", "github.com/goccy/go-graphviz", "github.com/goccy/go-yaml", "github.com/nats-io", "github.com/prometheus/client_golang", "golang.org/x/time"},
+	},
 	{"sim", []string{"link", "internal/cbor", "internal/journal", "assess", "ble", "capture", "wire", "flow", "proto", "device", "event", "finding", "inventory", "watch", "match", "risk", "report", "internal/testpeer", "internal/testpki"}, nil},
 	{"drill", []string{"sim", "guard", "assess", "ble", "capture", "watch", "match", "link", "ledger", "report", "device", "event", "finding", "wire", "proto", "internal/cbor", "internal/lazyregexp", "internal/strictyaml", "internal/testpki"}, []string{"github.com/goccy/go-yaml"}},
 	{"internal/testpeer", []string{"internal/testpki"}, nil},

@@ -1,0 +1,63 @@
+// SPDX-FileCopyrightText: 2026 The Myelin authors
+// SPDX-License-Identifier: Apache-2.0
+
+package access
+
+import (
+	"context"
+	"net/http"
+
+	"github.com/myelin-health/myelin/store"
+)
+
+// A Principal is who is behind a request. The zero Principal is not signed in.
+type Principal struct {
+	Person *store.Person // nil: nobody
+	Roles  Role
+	Token  *store.Token // a program that acts for the person; nil: the person
+}
+
+// May reports whether the principal has a permission, with the scopes of the token, if there is one.
+func (who *Principal) May(p Permission) bool {
+	switch {
+	case p == Anyone:
+		return true
+	case who == nil || who.Person == nil || !who.Roles.May(p):
+		return false
+	case who.Token == nil:
+		return true
+	}
+	scope := Permissions[p].Scope
+	for _, s := range who.Token.Scopes {
+		if s == scope && scope != "" {
+			return true
+		}
+	}
+	return false
+}
+
+// A Handler answers a request of somebody who may have the answer. An error becomes
+// a status in one place.
+type Handler func(w http.ResponseWriter, r *http.Request, who *Principal) error
+
+// A Route is a row of the table of routes.
+type Route struct {
+	Pattern string // of http.ServeMux, with its method: "GET /findings/{id}"
+	Needs   Permission
+	Handle  Handler
+}
+
+type principalKey struct{}
+
+// With returns a context that knows the principal.
+func With(ctx context.Context, v *Principal) context.Context {
+	return context.WithValue(ctx, principalKey{}, v)
+}
+
+// Of returns the principal of a request, never nil.
+func Of(ctx context.Context) *Principal {
+	if who, ok := ctx.Value(principalKey{}).(*Principal); ok {
+		return who
+	}
+	return &Principal{}
+}

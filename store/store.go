@@ -1,0 +1,90 @@
+// SPDX-FileCopyrightText: 2026 The Myelin authors
+// SPDX-License-Identifier: Apache-2.0
+
+// Package store keeps what a server knows: devices and their identities, what
+// they were seen to talk, findings and what people decided about them, verdicts
+// of guards, sensors, people, documents.
+//
+// One [Store] speaks plain SQL through database/sql. The two engines, in
+// store/sqlite and store/postgres, open it: each brings its migrations and what
+// its SQL has in a dialect of its own (full-text search). Parameters are written
+// $1, $2 in both. store/storetest is the suite that both pass.
+//
+// An exported method is one transaction; what it returns without an error is
+// durable. Evidence (history of findings, verdicts, records of merges) is only
+// ever added to. No patient data is in here: see package event.
+//
+// This API follows the server and may change.
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"time"
+)
+
+// Errors that callers branch on.
+var (
+	ErrNotFound = errors.New("not found")
+	ErrConflict = errors.New("somebody else changed it meanwhile") // a version does not fit
+	ErrNewer    = errors.New("the data were written by a newer version of myelin; run that, or restore a copy")
+)
+
+// A Dialect is what the SQL of an engine has for itself.
+type Dialect struct {
+	Name string // "sqlite", "postgres"
+
+	// Match writes the condition that a row of a table of texts ("device_text",
+	// "finding_text", "document_text") fits the words of a person, as a prefix
+	// search of all of them, and returns it with its argument. n is the number of
+	// the parameter.
+	Match func(table string, n int, words string) (cond string, arg any)
+
+	// Text writes the row of a table of texts.
+	Text func(ctx context.Context, tx *sql.Tx, table, id, text string) error
+}
+
+// A Store is a database. Its methods may be called from several goroutines.
+type Store struct {
+	write *sql.DB // one writer at a time on SQLite
+	read  *sql.DB // the same on PostgreSQL
+	d     *Dialect
+	now   func() time.Time
+}
+
+// New makes a store of an open database with its tables. now nil is the machine's clock.
+func New(write, read *sql.DB, d *Dialect, now func() time.Time) *Store {
+	if now == nil {
+		now = time.Now
+	}
+	return &Store{write: write, read: read, d: d, now: now}
+}
+
+// Close closes the database.
+func (s *Store) Close() error {
+	err := s.write.Close()
+	if s.read != s.write {
+		err = errors.Join(err, s.read.Close())
+	}
+	return err
+}
+
+// A Page is a part of a list: at most Limit rows after the cursor.
+type Page struct {
+	After string // Next of the page before, or ""
+	Limit int    // 0 is 50; at most 1,000
+}
+
+// tx runs f in one transaction of the writer.
+func (s *Store) tx(ctx context.Context, f func(tx *sql.Tx) error) error {
+	tx, err := s.write.BeginTx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	defer tx.Rollback()
+	if err := f(tx); err != nil {
+		return err
+	}
+	return tx.Commit()
+}
