@@ -12,6 +12,7 @@ package finding
 import (
 	"crypto/sha256"
 	"encoding/base32"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -192,4 +193,28 @@ func (f *Finding) Add(s Sighting) {
 		f.Sightings = f.Sightings[:MaxSightings-1]
 	}
 	f.Sightings = slices.Insert(f.Sightings, i, s)
+}
+
+// MarshalText returns the word.
+func (d Decision) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
+
+// UnmarshalText reads a word.
+func (d *Decision) UnmarshalText(b []byte) (err error) {
+	var ok bool
+	if *d, ok = ParseDecision(string(b)); !ok {
+		err = fmt.Errorf("decision %q is not known", b)
+	}
+	return err
+}
+
+// MarshalText returns the name.
+func (k Kind) MarshalText() ([]byte, error) { return []byte(k.String()), nil }
+
+// UnmarshalText reads a name.
+func (k *Kind) UnmarshalText(b []byte) (err error) {
+	var ok bool
+	if *k, ok = ParseKind(string(b)); !ok && len(b) > 0 {
+		err = fmt.Errorf("kind of finding %q is not known", b)
+	}
+	return err
 }

@@ -15,6 +15,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/myelin-health/myelin/event"
 )
 
 // BenchmarkRecord is one event after another by so many callers, each of whom waits until
@@ -31,7 +33,7 @@ func BenchmarkRecord(b *testing.B) {
 			}
 			var left atomic.Int64
 			left.Store(int64(b.N))
-			b.SetBytes(int64(len(AppendEvent(nil, verdict()))))
+			b.SetBytes(int64(len(event.Append(nil, verdict()))))
 			b.ResetTimer()
 			before := spent(b)
 			var wg sync.WaitGroup
@@ -72,7 +74,7 @@ func BenchmarkFsync(b *testing.B) {
 		b.Fatal(err)
 	}
 	defer f.Close()
-	e := AppendEvent(nil, verdict())
+	e := event.Append(nil, verdict())
 	for b.Loop() {
 		if _, err := f.Write(e); err != nil {
 			b.Fatal(err)
@@ -95,7 +97,7 @@ func BenchmarkVerify(b *testing.B) {
 	var batch [][]byte
 	for i := range size {
 		e.Time++
-		if batch = append(batch, AppendEvent(nil, e)); len(batch) == 50_000 || i == size-1 {
+		if batch = append(batch, event.Append(nil, e)); len(batch) == 50_000 || i == size-1 {
 			bulk(b, l, batch)
 			batch = nil
 			if _, err := l.Checkpoint(); err != nil {
@@ -116,7 +118,7 @@ func BenchmarkAppendEvent(b *testing.B) {
 	buf := make([]byte, 0, 512)
 	b.ReportAllocs()
 	for b.Loop() {
-		buf = AppendEvent(buf[:0], e)
+		buf = event.Append(buf[:0], e)
 	}
 	b.SetBytes(int64(len(buf)))
 }

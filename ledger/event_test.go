@@ -49,7 +49,7 @@ func TestRecord(t *testing.T) {
 	if err != nil || string(b) != want {
 		t.Errorf("%s, %v", b, err)
 	}
-	if n := testing.AllocsPerRun(100, func() { b = AppendEvent(b[:0], verdictOnce) }); n != 0 {
+	if n := testing.AllocsPerRun(100, func() { b = event.Append(b[:0], verdictOnce) }); n != 0 {
 		t.Errorf("%v allocations", n)
 	}
 }
@@ -60,15 +60,15 @@ var verdictOnce = verdict()
 func TestEventRoundTrip(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		e := drawEvent(t)
-		b := AppendEvent(nil, &e)
+		b := event.Append(nil, &e)
 		if !json.Valid(b) || bytes.ContainsAny(b, "\n\r") {
 			t.Fatalf("%s is not one line of JSON", b)
 		}
-		back, err := ParseEvent(b)
+		back, err := event.Parse(b)
 		if err != nil {
 			t.Fatalf("%s: %v", b, err)
 		}
-		if got := AppendEvent(nil, &back); !bytes.Equal(got, b) {
+		if got := event.Append(nil, &back); !bytes.Equal(got, b) {
 			t.Fatalf("%s, then %s", b, got)
 		}
 		if back.Kind != e.Kind || back.Time != e.Time || back.Device != e.Device || back.Peer != e.Peer || back.Sighting != e.Sighting {
@@ -113,8 +113,8 @@ func TestWords(t *testing.T) {
 		for _, n := range []int64{-1, 0, 1, 2, 3, 4, 5, 6, 100, 255, 256, math.MaxInt64, math.MinInt64} {
 			e := event.Event{Kind: event.VerdictGiven}
 			e.Add(event.Int(event.Key(k), n))
-			b := AppendEvent(nil, &e)
-			back, err := ParseEvent(b)
+			b := event.Append(nil, &e)
+			back, err := event.Parse(b)
 			if err != nil || back.Int(event.Key(k)) != n {
 				t.Errorf("%s: %d, %v", b, back.Int(event.Key(k)), err)
 			}
@@ -123,7 +123,7 @@ func TestWords(t *testing.T) {
 }
 
 func TestWrongEvents(t *testing.T) {
-	good := string(AppendEvent(nil, verdict()))
+	good := string(event.Append(nil, verdict()))
 	for old, bad := range map[string]string{
 		`{"kind"`:             ` {"kind"`,
 		`"verdict-given"`:     `"verdict-givem"`,
@@ -142,33 +142,33 @@ func TestWrongEvents(t *testing.T) {
 		`"actor":"CastorEHR"`: `"actor":null`,
 	} {
 		b := strings.Replace(good, old, bad, 1)
-		if _, err := ParseEvent([]byte(b)); err == nil || b == good {
+		if _, err := event.Parse([]byte(b)); err == nil || b == good {
 			t.Errorf("%s is read", b)
 		}
 	}
 	for _, b := range []string{"", "null", "{}", "[]", `{"kind":1}`, "entry 7"} {
-		if _, err := ParseEvent([]byte(b)); err == nil && b != "" {
+		if _, err := event.Parse([]byte(b)); err == nil && b != "" {
 			t.Errorf("%s is read", b)
 		}
 	}
 	// Bytes that are no text become what says so.
 	e := event.Event{Kind: event.VerdictGiven, Device: device.Address{Kind: device.Host, Value: "a\xffb\x00\"\\\u2028"}}
-	if b := AppendEvent(nil, &e); !strings.Contains(string(b), `"a`+"\ufffd"+`b\u0000\"\\`+"\u2028"+`"`) || !json.Valid(b) {
+	if b := event.Append(nil, &e); !strings.Contains(string(b), `"a`+"\ufffd"+`b\u0000\"\\`+"\u2028"+`"`) || !json.Valid(b) {
 		t.Errorf("%s", b)
 	}
 	// The first of two is what the event itself answers.
 	e.Add(event.Int(event.Count, 1), event.Int(event.Count, 2))
-	if b := AppendEvent(nil, &e); !strings.Contains(string(b), `{"count":1}`) {
+	if b := event.Append(nil, &e); !strings.Contains(string(b), `{"count":1}`) {
 		t.Errorf("%s", b)
 	}
 }
 
 func FuzzParseEvent(f *testing.F) {
-	f.Add(AppendEvent(nil, verdict()))
+	f.Add(event.Append(nil, verdict()))
 	f.Add([]byte(`{"kind":"","time":"1970-01-01T00:00:00Z","device":{"kind":"","value":""},"attributes":{}}`))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		e, err := ParseEvent(b)
-		if err == nil && !bytes.Equal(AppendEvent(nil, &e), b) {
+		e, err := event.Parse(b)
+		if err == nil && !bytes.Equal(event.Append(nil, &e), b) {
 			t.Fatalf("%s has another form", b)
 		}
 	})

@@ -364,7 +364,7 @@ func signal(c chan struct{}) {
 // Record adds an event as an entry, and returns when it is durable.
 func (l *Log) Record(e *event.Event) error {
 	var b [512]byte
-	_, err := l.Append(AppendEvent(b[:0], e))
+	_, err := l.Append(event.Append(b[:0], e))
 	return err
 }
 

@@ -21,6 +21,8 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"strings"
+	"sync"
 	"time"
 )
 
@@ -28,21 +30,29 @@ import (
 var (
 	ErrNotFound = errors.New("not found")
 	ErrConflict = errors.New("somebody else changed it meanwhile") // a version does not fit
+	ErrCursor   = errors.New("there is no such page of this list")
 	ErrNewer    = errors.New("the data were written by a newer version of myelin; run that, or restore a copy")
 )
 
 // A Dialect is what the SQL of an engine has for itself.
 type Dialect struct {
-	Name string // "sqlite", "postgres"
+	Goose string              // the dialect's name there
+	Types *strings.Replacer   // of the words in schema that stand for types
+	More  map[string][]string // statements after a file of schema: tables of texts
+	Alone bool                // no other process writes
 
-	// Match writes the condition that a row of a table of texts ("device_text",
-	// "finding_text", "document_text") fits the words of a person, as a prefix
-	// search of all of them, and returns it with its argument. n is the number of
-	// the parameter.
-	Match func(table string, n int, words string) (cond string, arg any)
-
-	// Text writes the row of a table of texts.
-	Text func(ctx context.Context, tx *sql.Tx, table, id, text string) error
+	// Match is a subquery for the ids of a table's rows ("device", "finding",
+	// "document") whose text has words that begin like all of these, at most limit.
+	// n is the number of its one parameter.
+	Match func(table string, n, limit int) string
+	// Words is that parameter for what a person typed; "" when there is no word in it.
+	Words func(typed string) string
+	// Text writes a row's text, which replaces what it had; its parameters are id and text.
+	Text func(table string) string
+	// Forget removes a row's text before the row goes; its parameter is the id.
+	Forget func(table string) string
+	// Backup writes a copy of the data to a file.
+	Backup func(ctx context.Context, db *sql.DB, file string) error
 }
 
 // A Store is a database. Its methods may be called from several goroutines.
@@ -51,6 +61,9 @@ type Store struct {
 	read  *sql.DB // the same on PostgreSQL
 	d     *Dialect
 	now   func() time.Time
+
+	mu    sync.Mutex
+	known map[name]int64 // identities by name; valid iff d.Alone
 }
 
 // New makes a store of an open database with its tables. now nil is the machine's clock.
@@ -74,6 +87,13 @@ func (s *Store) Close() error {
 type Page struct {
 	After string // Next of the page before, or ""
 	Limit int    // 0 is 50; at most 1,000
+}
+
+func (p Page) limit() int {
+	if p.Limit <= 0 {
+		return 50
+	}
+	return min(p.Limit, 1000)
 }
 
 // tx runs f in one transaction of the writer.

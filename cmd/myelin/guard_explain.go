@@ -189,7 +189,7 @@ func (c *console) recorded(conf *guard.Configuration, x *explainFlags) (e event.
 		if json.Unmarshal(b, &line) == nil && line.Entry != nil {
 			b = line.Entry
 		}
-		return ledger.ParseEvent(b)
+		return event.Parse(b)
 	}
 	_, verifier, err := ledgerSigner(conf.Ledger.Key, nil)
 	if err != nil {
@@ -200,7 +200,7 @@ func (c *console) recorded(conf *guard.Configuration, x *explainFlags) (e event.
 		return e, err
 	}
 	err = r.Entries(x.entry, x.entry+1, func(_ int64, entry []byte) (err error) {
-		e, err = ledger.ParseEvent(entry)
+		e, err = event.Parse(entry)
 		return err
 	})
 	return e, noEntry(err, x.entry, r)

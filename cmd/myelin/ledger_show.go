@@ -133,7 +133,7 @@ func showEntry(c *console, format *formatFlag, i int64, entry []byte) error {
 
 // entryText says an entry in a line.
 func entryText(entry []byte) string {
-	e, err := ledger.ParseEvent(entry)
+	e, err := event.Parse(entry)
 	switch {
 	case err == nil:
 		return eventText(&e)

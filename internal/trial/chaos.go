@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/myelin-health/myelin/device"
+	"github.com/myelin-health/myelin/event"
 	"github.com/myelin-health/myelin/guard"
 	"github.com/myelin-health/myelin/guard/envelope"
 	"github.com/myelin-health/myelin/ledger"
@@ -354,7 +355,7 @@ func (r *run) close(kills int, took time.Duration) error {
 		}
 	}
 	err = read.Entries(0, read.Checkpoint.Size, func(_ int64, b []byte) error {
-		e, err := ledger.ParseEvent(b)
+		e, err := event.Parse(b)
 		if err != nil {
 			r.ev.Unreadable++
 			return nil

@@ -1,7 +1,7 @@
 // SPDX-FileCopyrightText: 2026 The Myelin authors
 // SPDX-License-Identifier: Apache-2.0
 
-package ledger
+package event
 
 import (
 	"encoding/json"
@@ -14,10 +14,9 @@ import (
 	"unicode/utf8"
 
 	"github.com/myelin-health/myelin/device"
-	"github.com/myelin-health/myelin/event"
 )
 
-// AppendEvent writes an event as [Log.Record] does: JSON, always the same for the same
+// Append writes an event as the ledger keeps it: JSON, always the same for the same
 // event, in one line:
 //
 //	{"kind":"verdict-given","time":"2026-03-03T06:09:00.5Z",
@@ -26,9 +25,9 @@ import (
 //	 "attributes":{"enforced":1,"verb":"set-infusion-rate","verdict":"deny"}}
 //
 // with no space between. Peer and sighting are left out when they are zero. Attributes
-// stand under their names (event.Keys), sorted; a text as text, a number as number, an
+// stand under their names (Keys), sorted; a text as text, a number as number, an
 // enumeration as its word where it has one. What of a text is not UTF-8 becomes U+FFFD.
-func AppendEvent(dst []byte, e *event.Event) []byte {
+func Append(dst []byte, e *Event) []byte {
 	dst = append(dst, `{"kind":`...)
 	dst = appendString(dst, e.Kind.String())
 	dst = append(dst, `,"time":"`...)
@@ -39,7 +38,7 @@ func AppendEvent(dst []byte, e *event.Event) []byte {
 		dst = append(dst, `,"peer":`...)
 		dst = appendAddress(dst, e.Peer)
 	}
-	if s := e.Sighting; s != (event.Sighting{}) {
+	if s := e.Sighting; s != (Sighting{}) {
 		dst = append(dst, `,"sighting":{"input":`...)
 		dst = strconv.AppendInt(dst, int64(s.Input), 10)
 		dst = append(dst, `,"packet":`...)
@@ -49,13 +48,13 @@ func AppendEvent(dst []byte, e *event.Event) []byte {
 		dst = append(dst, '}')
 	}
 	dst = append(dst, `,"attributes":{`...)
-	var sorted [event.MaxAttrs]event.Attr
+	var sorted [MaxAttrs]Attr
 	attrs := sorted[:copy(sorted[:], e.Attrs())]
-	slices.SortStableFunc(attrs, func(a, b event.Attr) int { return strings.Compare(a.Key.String(), b.Key.String()) })
+	slices.SortStableFunc(attrs, func(a, b Attr) int { return strings.Compare(a.Key.String(), b.Key.String()) })
 	for i, a := range attrs {
 		if i > 0 {
 			if a.Key == attrs[i-1].Key {
-				continue // event.Event knows the first of them only
+				continue // Event knows the first of them only
 			}
 			dst = append(dst, ',')
 		}
@@ -73,11 +72,11 @@ func AppendEvent(dst []byte, e *event.Event) []byte {
 	return append(dst, '}', '}')
 }
 
-func keyInfo(k event.Key) event.KeyInfo {
-	if int(k) < len(event.Keys) {
-		return event.Keys[k]
+func keyInfo(k Key) KeyInfo {
+	if int(k) < len(Keys) {
+		return Keys[k]
 	}
-	return event.KeyInfo{}
+	return KeyInfo{}
 }
 
 func appendAddress(dst []byte, a device.Address) []byte {
@@ -105,32 +104,32 @@ func appendString(dst []byte, s string) []byte {
 	return append(dst, '"')
 }
 
-// A jsonEvent is what AppendEvent writes.
+// A jsonEvent is what Append writes.
 type jsonEvent struct {
 	Kind       string
 	Time       time.Time
 	Device     jsonAddress
 	Peer       jsonAddress
-	Sighting   event.Sighting
+	Sighting   Sighting
 	Attributes map[string]json.RawMessage
 }
 
 type jsonAddress struct{ Kind, Value string }
 
-// ParseEvent reads what [AppendEvent] wrote, and nothing else: each event has one form.
+// Parse reads what [Append] wrote, and nothing else: each event has one form.
 // Kinds, keys and words that are not known, as from a later version, are an error.
-func ParseEvent(b []byte) (e event.Event, err error) {
+func Parse(b []byte) (e Event, err error) {
 	var j jsonEvent
 	if err := json.Unmarshal(b, &j); err != nil {
 		return e, errNoEvent
 	}
-	kind := slices.IndexFunc(event.Kinds[:], func(k event.KindInfo) bool { return k.Name == j.Kind })
+	kind := slices.IndexFunc(Kinds[:], func(k KindInfo) bool { return k.Name == j.Kind })
 	if kind < 0 {
 		return e, fmt.Errorf("the kind of event %q is not known", j.Kind)
 	}
-	e.Kind, e.Sighting = event.Kind(kind), j.Sighting
+	e.Kind, e.Sighting = Kind(kind), j.Sighting
 	if y := j.Time.Year(); y < 1678 || y > 2261 {
-		return event.Event{}, errNoEvent // no number of nanoseconds has it
+		return Event{}, errNoEvent // no number of nanoseconds has it
 	}
 	e.Time = j.Time.UnixNano()
 	for to, from := range map[*device.Address]jsonAddress{&e.Device: j.Device, &e.Peer: j.Peer} {
@@ -141,31 +140,31 @@ func ParseEvent(b []byte) (e event.Event, err error) {
 		}
 		to.Value = from.Value
 	}
-	if len(j.Attributes) > event.MaxAttrs {
-		return event.Event{}, errNoEvent
+	if len(j.Attributes) > MaxAttrs {
+		return Event{}, errNoEvent
 	}
-	for k := range event.Keys {
-		value, ok := j.Attributes[event.Keys[k].Name]
+	for k := range Keys {
+		value, ok := j.Attributes[Keys[k].Name]
 		if !ok {
 			continue
 		}
-		a, err := parseAttr(event.Key(k), value)
+		a, err := parseAttr(Key(k), value)
 		if err != nil {
-			return event.Event{}, err
+			return Event{}, err
 		}
 		e.Add(a)
 	}
-	if string(AppendEvent(nil, &e)) != string(b) {
-		return event.Event{}, errNoEvent
+	if string(Append(nil, &e)) != string(b) {
+		return Event{}, errNoEvent
 	}
 	return e, nil
 }
 
-var errNoEvent = errors.New("not an event as the ledger writes it")
+var errNoEvent = errors.New("not an event as Append writes it")
 
-func parseAttr(k event.Key, value json.RawMessage) (event.Attr, error) {
-	info := event.Keys[k]
-	a := event.Attr{Key: k}
+func parseAttr(k Key, value json.RawMessage) (Attr, error) {
+	info := Keys[k]
+	a := Attr{Key: k}
 	if len(value) > 0 && value[0] != '"' {
 		n, err := strconv.ParseInt(string(value), 10, 64)
 		if err != nil {

@@ -1,0 +1,699 @@
+// SPDX-FileCopyrightText: 2026 The Myelin authors
+// SPDX-License-Identifier: Apache-2.0
+
+package store
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/myelin-health/myelin/device"
+	"github.com/myelin-health/myelin/finding"
+)
+
+// Which names are one device:
+//
+//	name of a device     belongs to               joins
+//	maker, model, serial everybody                always
+//	MAC, EUI-64          everybody                unless local, or the serial numbers differ
+//	id of the sensor     a site                   unless the serial numbers differ
+//	IP, AE title, host   a site                   when the other was seen within a day,
+//	                                              and the serial numbers do not differ
+//
+// What people joined stays joined, what they parted stays apart. A device that was
+// merged keeps its row: root says into which, and identities and findings say at
+// which device they were born. So a merge is undone by working out the roots again.
+
+// overlap is how long an address stays with its device after it was seen there last.
+const overlap = 24 * time.Hour
+
+// A name is one of the names of a device, as the table identity has it.
+type name struct{ site, kind, value string }
+
+// made is the kind of name that two devices never share.
+const made = "made"
+
+// sameSerial joins what a maker calls a unit.
+func sameSerial(d *device.Device) string {
+	if d.Serial == "" || d.Manufacturer == "" {
+		return ""
+	}
+	return strings.ToLower(d.Manufacturer) + "\x1f" + strings.ToLower(d.Model) + "\x1f" + d.Serial
+}
+
+// namesOf returns the names of a device, the strongest first, and how many are strong.
+func namesOf(site string, d *device.Device) (names []name, strong int) {
+	if s := sameSerial(d); s != "" {
+		names = append(names, name{"", made, s})
+	}
+	var weak []name
+	weak = append(weak, name{site, "dev", d.ID})
+	for _, a := range d.Addresses {
+		switch {
+		case a.Value == "":
+		case a.Kind == device.EUI64, a.Kind == device.MAC && !localMAC(a.Value):
+			names = append(names, name{"", a.Kind.String(), a.Value})
+		default:
+			weak = append(weak, name{site, a.Kind.String(), a.Value})
+		}
+	}
+	return append(names, weak...), len(names)
+}
+
+// localMAC reports whether a hardware address was made up on the spot: IEEE 802,
+// the second bit of the first octet.
+func localMAC(mac string) bool {
+	return len(mac) < 2 || strings.ContainsRune("2367abefABEF", rune(mac[1]))
+}
+
+// A holder is who has a name now.
+type holder struct {
+	id     int64
+	device string // root
+	last   int64
+}
+
+// holders looks up names.
+func (s *Store) holders(ctx context.Context, tx *sql.Tx, names []name) (map[name]holder, error) {
+	out := make(map[name]holder, len(names))
+	for part := range slices.Chunk(names, 200) {
+		var q strings.Builder
+		q.WriteString("SELECT site, kind, value, id, device, last FROM identity WHERE live = 1 AND (site, kind, value) IN (VALUES ")
+		args := make([]any, 0, 3*len(part))
+		for i, n := range part {
+			if i > 0 {
+				q.WriteByte(',')
+			}
+			fmt.Fprintf(&q, "($%d,$%d,$%d)", 3*i+1, 3*i+2, 3*i+3)
+			args = append(args, n.site, n.kind, n.value)
+		}
+		q.WriteByte(')')
+		rows, err := tx.QueryContext(ctx, q.String(), args...)
+		if err != nil {
+			return nil, err
+		}
+		for rows.Next() {
+			var n name
+			var h holder
+			if err := rows.Scan(&n.site, &n.kind, &n.value, &h.id, &h.device, &h.last); err != nil {
+				rows.Close()
+				return nil, err
+			}
+			out[n] = h
+		}
+		if err := errors.Join(rows.Err(), rows.Close()); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+// said takes over what a sensor says of a device, and returns which one it is. What
+// has to be derived anew goes into changed.
+func (s *Store) said(ctx context.Context, tx *sql.Tx, site string, d *device.Device, at int64, changed *changes) (root string, err error) {
+	names, strong := namesOf(site, d)
+	held, err := s.holders(ctx, tx, names)
+	if err != nil {
+		return "", err
+	}
+	serial := sameSerial(d)
+	serials := map[string]string{} // by root
+	differs := func(root string) (bool, error) {
+		if serial == "" {
+			return false, nil
+		}
+		other, ok := serials[root]
+		if !ok {
+			err := tx.QueryRowContext(ctx, "SELECT value FROM identity WHERE device = $1 AND kind = $2 AND live = 1 ORDER BY id LIMIT 1", root, made).Scan(&other)
+			if err != nil && !errors.Is(err, sql.ErrNoRows) {
+				return false, err
+			}
+			serials[root] = other
+		}
+		return other != "" && other != serial, nil
+	}
+	var joins []string // roots that these names join, the strongest first
+	var why []string
+	for i, n := range names {
+		h, ok := held[n]
+		if !ok || slices.Contains(joins, h.device) || i >= strong && n.kind != "dev" && at-h.last > int64(overlap) || i >= strong && len(joins) > 0 {
+			continue
+		}
+		if no, err := differs(h.device); err != nil {
+			return "", err
+		} else if no {
+			continue
+		}
+		joins = append(joins, h.device)
+		why = append(why, n.kind)
+	}
+	if len(joins) == 0 {
+		if root, err = s.newDevice(ctx, tx, site, d, at); err != nil {
+			return "", err
+		}
+		changed.added(root)
+	} else {
+		root = joins[0]
+		for i, other := range joins[1:] {
+			kept, gone := root, other
+			if err := s.older(ctx, tx, &kept, &gone); err != nil {
+				return "", err
+			}
+			if apart, err := s.apart(ctx, tx, kept, gone); err != nil {
+				return "", err
+			} else if apart {
+				continue
+			}
+			if _, err := s.merge(ctx, tx, kept, gone, "", "the same "+kindWords(why[i+1]), at, changed); err != nil {
+				return "", err
+			}
+			root = kept
+		}
+	}
+	for i, n := range names {
+		h, ok := held[n]
+		switch {
+		case ok && (h.device == root || slices.Contains(joins, h.device)):
+			if at-h.last >= int64(time.Minute) {
+				_, err = tx.ExecContext(ctx, "UPDATE identity SET last = $1 WHERE id = $2", at, h.id)
+			}
+		case ok && i < strong && n.kind != made:
+			// a hardware address of devices with several serial numbers: it stays
+			// where it is, a gateway has it
+		case ok:
+			if _, err = tx.ExecContext(ctx, "UPDATE identity SET live = 0 WHERE id = $1", h.id); err == nil {
+				err = s.name(ctx, tx, n, root, i < strong, at)
+			}
+			changed.moved = append(changed.moved, n)
+			changed.device(h.device)
+		default:
+			err = s.name(ctx, tx, n, root, i < strong, at)
+			changed.device(root)
+		}
+		if err != nil {
+			return "", err
+		}
+	}
+	return root, s.fold(ctx, tx, root, d, at, changed)
+}
+
+func kindWords(kind string) string {
+	switch kind {
+	case made:
+		return "maker, model and serial number"
+	case "mac", "eui64":
+		return "hardware address"
+	case "dev":
+		return "id at the sensor"
+	}
+	return kind
+}
+
+func (s *Store) name(ctx context.Context, tx *sql.Tx, n name, root string, strong bool, at int64) error {
+	_, err := tx.ExecContext(ctx, "INSERT INTO identity (site, kind, value, born, device, strong, live, first, last) VALUES ($1,$2,$3,$4,$4,$5,1,$6,$6)",
+		n.site, n.kind, n.value, root, number(strong), at)
+	return err
+}
+
+func number(b bool) int64 {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// older puts the device that was there first first.
+func (s *Store) older(ctx context.Context, tx *sql.Tx, a, b *string) error {
+	var first string
+	err := tx.QueryRowContext(ctx, "SELECT id FROM device WHERE id IN ($1, $2) ORDER BY num LIMIT 1", *a, *b).Scan(&first)
+	if first == *b {
+		*a, *b = *b, *a
+	}
+	return err
+}
+
+// newDevice makes a device that nobody knew.
+func (s *Store) newDevice(ctx context.Context, tx *sql.Tx, site string, d *device.Device, at int64) (string, error) {
+	id := d.ID
+	for try := 0; ; try++ {
+		if try > 0 || id == "" {
+			id = device.IDOf(d.ID, site, fmt.Sprint(at), fmt.Sprint(try))
+		}
+		r, err := tx.ExecContext(ctx, `INSERT INTO device (id, site, root, said, told, name, label, ward, owner, criticality, product, therapy, harm, harm_rank, medical, first, last)
+			VALUES ($1,$2,$1,$3,$3,'','','','','','','','',0,0,$4,$4) ON CONFLICT (id) DO NOTHING`, id, site, []byte("{}"), at)
+		if err != nil {
+			return "", err
+		}
+		if n, err := r.RowsAffected(); err != nil || n == 1 {
+			return id, err
+		}
+	}
+}
+
+// fold puts what is said of a device now over what was said before.
+func (s *Store) fold(ctx context.Context, tx *sql.Tx, root string, d *device.Device, at int64, changed *changes) error {
+	var old []byte
+	var last int64
+	if err := tx.QueryRowContext(ctx, "SELECT said, last FROM device WHERE id = $1", root).Scan(&old, &last); err != nil {
+		return err
+	}
+	var all device.Device
+	if err := json.Unmarshal(old, &all); err != nil {
+		return err
+	}
+	over(&all, d)
+	now, err := json.Marshal(&all)
+	if err != nil {
+		return err
+	}
+	if string(now) != string(old) {
+		changed.device(root)
+		_, err = tx.ExecContext(ctx, "UPDATE device SET said = $1, last = $2 WHERE id = $3", now, max(last, at), root)
+	} else if at-last >= int64(time.Minute) {
+		_, err = tx.ExecContext(ctx, "UPDATE device SET last = $1 WHERE id = $2", at, root)
+	}
+	return err
+}
+
+// over puts what d says over what all has. Addresses are in the table identity.
+func over(all, d *device.Device) {
+	set := func(to *string, from string) {
+		if from != "" {
+			*to = from
+		}
+	}
+	all.Addresses = nil
+	set(&all.Manufacturer, d.Manufacturer)
+	set(&all.Model, d.Model)
+	set(&all.Version, d.Version)
+	set(&all.ProductCode, d.ProductCode)
+	set(&all.Class, d.Class)
+	set(&all.Name, d.Name)
+	set(&all.Ward, d.Ward)
+	set(&all.OS, d.OS)
+	set(&all.Serial, d.Serial)
+	set(&all.Role, d.Role)
+	if d.Therapy != device.NoTherapy {
+		all.Therapy = d.Therapy
+	}
+	all.Harm = max(all.Harm, d.Harm)
+	all.Medical = all.Medical || d.Medical
+	all.Confidence = max(all.Confidence, d.Confidence)
+	if d.Via.Kind != device.NoAddress {
+		all.Via = d.Via
+	}
+	for _, p := range d.Protocols {
+		if i, ok := slices.BinarySearch(all.Protocols, p); !ok {
+			all.Protocols = slices.Insert(all.Protocols, i, p)
+		}
+	}
+}
+
+// changes are what a transaction has to bring up to date before it ends.
+type changes struct {
+	devices  map[string]bool // roots
+	fresh    []string
+	findings []string
+	moved    []name         // to another device, under another number
+	learned  map[name]int64 // numbers of identities
+	cube     map[cell]int
+}
+
+func (c *changes) device(root string) {
+	if c.devices == nil {
+		c.devices = map[string]bool{}
+	}
+	if root != "" {
+		c.devices[root] = true
+	}
+}
+
+func (c *changes) added(root string) {
+	c.device(root)
+	c.fresh = append(c.fresh, root)
+}
+
+// apart reports whether somebody parted these two, or those they are made of.
+func (s *Store) apart(ctx context.Context, tx *sql.Tx, a, b string) (bool, error) {
+	var n int
+	err := tx.QueryRowContext(ctx, `SELECT count(*) FROM merge m JOIN device x ON x.id = m.kept JOIN device y ON y.id = m.gone
+		WHERE m.undone_at > 0 AND ((x.root = $1 AND y.root = $2) OR (x.root = $2 AND y.root = $1))`, a, b).Scan(&n)
+	return n > 0, err
+}
+
+// merge makes one device of two roots, and remembers why.
+func (s *Store) merge(ctx context.Context, tx *sql.Tx, kept, gone, by, why string, at int64, changed *changes) (int64, error) {
+	var id int64
+	if err := tx.QueryRowContext(ctx, "INSERT INTO merge (kept, gone, why, by_whom, at) VALUES ($1,$2,$3,$4,$5) RETURNING id", kept, gone, why, by, at).Scan(&id); err != nil {
+		return 0, err
+	}
+	return id, s.reroot(ctx, tx, []string{kept, gone}, changed)
+}
+
+// reroot works out the roots of all devices that hang together with some, from the
+// records of merges alone, and puts them where they are written down.
+func (s *Store) reroot(ctx context.Context, tx *sql.Tx, some []string, changed *changes) error {
+	before := map[string]string{} // root, by device
+	for queue := some; len(queue) > 0; {
+		id := queue[0]
+		queue = queue[1:]
+		if _, ok := before[id]; ok {
+			continue
+		}
+		var root string
+		if err := tx.QueryRowContext(ctx, "SELECT root FROM device WHERE id = $1", id).Scan(&root); err != nil {
+			return notFound(err)
+		}
+		before[id] = root
+		near, err := texts(ctx, tx, "SELECT kept FROM merge WHERE gone = $1 UNION SELECT gone FROM merge WHERE kept = $1", id)
+		if err != nil {
+			return err
+		}
+		queue = append(queue, near...)
+	}
+	after := map[string]string{}
+	for id := range before {
+		after[id] = id
+	}
+	find := func(id string) string {
+		for after[id] != id {
+			id = after[id]
+		}
+		return id
+	}
+	var list []any
+	for id := range before {
+		list = append(list, id)
+	}
+	rows, err := tx.QueryContext(ctx, "SELECT kept, gone FROM merge WHERE undone_at = 0 AND kept IN ("+params(1, len(list))+") ORDER BY id", list...)
+	if err != nil {
+		return err
+	}
+	for rows.Next() {
+		var kept, gone string
+		if err := rows.Scan(&kept, &gone); err != nil {
+			rows.Close()
+			return err
+		}
+		if k, g := find(kept), find(gone); k != g {
+			after[g] = k
+		}
+	}
+	if err := errors.Join(rows.Err(), rows.Close()); err != nil {
+		return err
+	}
+	for id, was := range before {
+		root := find(id)
+		if root == was {
+			continue
+		}
+		changed.device(root)
+		changed.device(was)
+		for _, q := range [...]string{
+			"UPDATE device SET root = $1 WHERE id = $2",
+			"UPDATE identity SET device = $1 WHERE born = $2",
+		} {
+			if _, err := tx.ExecContext(ctx, q, root, id); err != nil {
+				return err
+			}
+		}
+		if err := s.moveFindings(ctx, tx, id, root, changed); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// told is what people say of a device.
+type told struct {
+	Name, Ward, Owner, Criticality, Notes *string `json:",omitempty"`
+}
+
+// view puts together what is known of a root: what was said and told of it and of
+// all that were merged into it.
+func (s *Store) view(ctx context.Context, tx querier, root string) (*Device, error) {
+	rows, err := tx.QueryContext(ctx, "SELECT id, site, said, told, first, last, version FROM device WHERE root = $1 ORDER BY num", root)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	r := &Device{}
+	var own device.Device
+	var t, others told
+	found := false
+	for rows.Next() {
+		var id, site string
+		var saidOf, toldOf []byte
+		var first, last, version int64
+		if err := rows.Scan(&id, &site, &saidOf, &toldOf, &first, &last, &version); err != nil {
+			return nil, err
+		}
+		var d device.Device
+		var people told
+		if err := errors.Join(json.Unmarshal(saidOf, &d), json.Unmarshal(toldOf, &people)); err != nil {
+			return nil, err
+		}
+		if id == root {
+			found, own, t, r.Site, r.Version = true, d, people, site, version
+		} else {
+			over(&r.Device, &d)
+			fill(&others, &people)
+		}
+		if r.First == 0 || first < r.First {
+			r.First = first
+		}
+		r.Last = max(r.Last, last)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	if !found {
+		return nil, ErrNotFound
+	}
+	over(&r.Device, &own)
+	fill(&t, &others)
+	r.ID = root
+	take(&r.Name, t.Name)
+	take(&r.Ward, t.Ward)
+	take(&r.Owner, t.Owner)
+	take(&r.Criticality, t.Criticality)
+	take(&r.Notes, t.Notes)
+	return r, nil
+}
+
+func take(to, from *string) {
+	if from != nil {
+		*to = *from
+	}
+}
+
+// fill takes what t has not from what others were told.
+func fill(t, from *told) {
+	for _, p := range [...][2]**string{{&t.Name, &from.Name}, {&t.Ward, &from.Ward}, {&t.Owner, &from.Owner}, {&t.Criticality, &from.Criticality}, {&t.Notes, &from.Notes}} {
+		if *p[0] == nil {
+			*p[0] = *p[1]
+		}
+	}
+}
+
+// addresses are the live names of a device that are addresses.
+func (s *Store) addresses(ctx context.Context, tx querier, root string) ([]device.Address, error) {
+	rows, err := tx.QueryContext(ctx, "SELECT kind, value FROM identity WHERE device = $1 AND live = 1 ORDER BY kind, value LIMIT 64", root)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var out []device.Address
+	for rows.Next() {
+		var kind string
+		var a device.Address
+		if err := rows.Scan(&kind, &a.Value); err != nil {
+			return nil, err
+		}
+		if a.Kind.UnmarshalText([]byte(kind)) == nil {
+			out = append(out, a)
+		}
+	}
+	slices.SortFunc(out, func(a, b device.Address) int {
+		if a.Kind != b.Kind {
+			return int(a.Kind) - int(b.Kind)
+		}
+		return strings.Compare(a.Value, b.Value)
+	})
+	return out, rows.Err()
+}
+
+// label is what people call a device.
+func label(d *Device) string {
+	if d.Name != "" {
+		return d.Name
+	}
+	for _, kind := range [...]device.AddressKind{device.AET, device.Host, device.IP, device.EUI64} {
+		for _, a := range d.Addresses {
+			if a.Kind == kind {
+				return a.Value
+			}
+		}
+	}
+	if what := strings.TrimSpace(d.Manufacturer + " " + d.Model); what != "" {
+		return what
+	}
+	return d.ID
+}
+
+// derive brings the columns of devices, and what hangs on them, up to date.
+func (s *Store) derive(ctx context.Context, tx *sql.Tx, c *changes) error {
+	roots := make([]string, 0, len(c.devices))
+	for root := range c.devices {
+		roots = append(roots, root)
+	}
+	slices.Sort(roots)
+	for _, root := range roots {
+		if err := s.deriveOne(ctx, tx, root, c); err != nil {
+			return fmt.Errorf("device %s: %w", root, err)
+		}
+	}
+	return s.deriveCube(ctx, tx, c)
+}
+
+func (s *Store) deriveOne(ctx context.Context, tx *sql.Tx, root string, c *changes) error {
+	var was struct {
+		root, site, ward, therapy, harm, label string
+		medical, urgency                       int64
+	}
+	err := tx.QueryRowContext(ctx, "SELECT root, site, ward, therapy, harm, label, medical, urgency FROM device WHERE id = $1", root).
+		Scan(&was.root, &was.site, &was.ward, &was.therapy, &was.harm, &was.label, &was.medical, &was.urgency)
+	if err != nil {
+		return err
+	}
+	counted := was.label != "" // it was derived before
+	gone := was.root != root
+	if counted {
+		if err := s.countDevice(ctx, tx, was.site, was.ward, was.therapy, was.harm, was.medical, was.urgency, -1); err != nil {
+			return err
+		}
+	}
+	if gone {
+		_, err := tx.ExecContext(ctx, "UPDATE device SET label = '' WHERE id = $1", root)
+		return err
+	}
+	r, err := s.view(ctx, tx, root)
+	if err != nil {
+		return err
+	}
+	if r.Addresses, err = s.addresses(ctx, tx, root); err != nil {
+		return err
+	}
+	l := label(r)
+	var n [4]int64
+	rows, err := tx.QueryContext(ctx, "SELECT decision, count(*), max(urgency) FROM finding WHERE device = $1 AND state IN ('open', 'acknowledged') GROUP BY decision", root)
+	if err != nil {
+		return err
+	}
+	worst := int64(0)
+	for rows.Next() {
+		var word string
+		var count, most int64
+		if err := rows.Scan(&word, &count, &most); err != nil {
+			rows.Close()
+			return err
+		}
+		d, _ := finding.ParseDecision(word)
+		n[d] = count
+		worst = max(worst, int64(d)+1)
+	}
+	if err := errors.Join(rows.Err(), rows.Close()); err != nil {
+		return err
+	}
+	product := strings.TrimSpace(r.Manufacturer + " " + r.Model)
+	urgency := 10*worst + int64(r.Harm)
+	_, err = tx.ExecContext(ctx, `UPDATE device SET name=$1, label=$2, ward=$3, owner=$4, criticality=$5, product=$6, therapy=$7, harm=$8, harm_rank=$9, medical=$10,
+		act=$11, attend=$12, trackstar=$13, track=$14, urgency=$15 WHERE id=$16`,
+		r.Name, l, r.Ward, r.Owner, r.Criticality, product, r.Therapy.String(), r.Harm.String(), int64(r.Harm), number(r.Medical),
+		n[finding.Act], n[finding.Attend], n[finding.TrackStar], n[finding.Track], urgency, root)
+	if err != nil {
+		return err
+	}
+	if err := s.countDevice(ctx, tx, r.Site, r.Ward, r.Therapy.String(), r.Harm.String(), number(r.Medical), urgency, 1); err != nil {
+		return err
+	}
+	var text strings.Builder
+	for _, w := range []string{l, r.Name, r.Manufacturer, r.Model, r.Device.Version, r.Class, r.Therapy.String(), r.Ward, r.Owner, r.OS, r.Serial} {
+		text.WriteString(w + " ")
+	}
+	for _, a := range r.Addresses {
+		text.WriteString(a.Value + " ")
+	}
+	if _, err := tx.ExecContext(ctx, s.d.Text("device"), root, text.String()); err != nil {
+		return err
+	}
+	if was.label != l || was.ward != r.Ward || was.site != r.Site || !counted {
+		return s.relabel(ctx, tx, root, l, r.Ward, r.Site, c)
+	}
+	return nil
+}
+
+// countDevice keeps how many devices have these in common.
+func (s *Store) countDevice(ctx context.Context, tx *sql.Tx, site, ward, therapy, harm string, medical, urgency, by int64) error {
+	_, err := tx.ExecContext(ctx, `INSERT INTO device_count AS c (site, ward, therapy, harm, medical, worst, n) VALUES ($1,$2,$3,$4,$5,$6,$7)
+		ON CONFLICT (site, ward, therapy, harm, medical, worst) DO UPDATE SET n = c.n + excluded.n`, site, ward, therapy, harm, medical, worstWord(urgency), by)
+	return err
+}
+
+// worstWord is the decision that a device's urgency stands for.
+func worstWord(urgency int64) string {
+	if urgency < 10 {
+		return ""
+	}
+	return finding.Decision(urgency/10 - 1).String()
+}
+
+// notFound makes [ErrNotFound] of a missing row.
+func notFound(err error) error {
+	if errors.Is(err, sql.ErrNoRows) {
+		return ErrNotFound
+	}
+	return err
+}
+
+// A querier is a transaction or a database.
+type querier interface {
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
+}
+
+// texts is a query's only column.
+func texts(ctx context.Context, tx querier, query string, args ...any) ([]string, error) {
+	rows, err := tx.QueryContext(ctx, query, args...)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var out []string
+	for rows.Next() {
+		var t string
+		if err := rows.Scan(&t); err != nil {
+			return nil, err
+		}
+		out = append(out, t)
+	}
+	return out, rows.Err()
+}
+
+// params writes "$2,$3,$4": n parameters from one on.
+func params(from, n int) string {
+	var b strings.Builder
+	for i := range n {
+		if i > 0 {
+			b.WriteByte(',')
+		}
+		fmt.Fprintf(&b, "$%d", from+i)
+	}
+	return b.String()
+}

@@ -1,0 +1,101 @@
+// SPDX-FileCopyrightText: 2026 The Myelin authors
+// SPDX-License-Identifier: Apache-2.0
+
+// Package sqlite opens a [store.Store] in one file. It is SQLite in Go, without cgo.
+//
+// This API follows the server and may change.
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+	"unicode"
+
+	_ "modernc.org/sqlite"
+
+	"github.com/myelin-health/myelin/store"
+)
+
+var tables = []string{"device", "finding", "document"}
+
+var dialect = store.Dialect{
+	Goose: "sqlite3",
+	Types: strings.NewReplacer("NUMBER", "INTEGER", "BYTES", "BLOB", "KEY,", "INTEGER PRIMARY KEY AUTOINCREMENT,", ")TABLEROWS;", ") STRICT, WITHOUT ROWID;", ")TABLE;", ") STRICT;"),
+	More:  map[string][]string{"0001.sql": texts()},
+	Alone: true,
+	Match: func(table string, n, limit int) string {
+		return fmt.Sprintf("SELECT id FROM %[1]s WHERE num IN (SELECT rowid FROM %[1]s_text WHERE %[1]s_text MATCH $%[2]d ORDER BY rowid DESC LIMIT %[3]d)", table, n, limit)
+	},
+	Words: words,
+	Text: func(table string) string {
+		return fmt.Sprintf("INSERT OR REPLACE INTO %[1]s_text (rowid, body) SELECT num, $2 FROM %[1]s WHERE id = $1", table)
+	},
+	Forget: func(table string) string {
+		return fmt.Sprintf("DELETE FROM %[1]s_text WHERE rowid = (SELECT num FROM %[1]s WHERE id = $1)", table)
+	},
+	Backup: func(ctx context.Context, db *sql.DB, file string) error {
+		_, err := db.ExecContext(ctx, "VACUUM INTO $1", file)
+		return err
+	},
+}
+
+// texts are the tables of full-text search, whose rows have the numbers of the rows
+// that they are about.
+func texts() []string {
+	var out []string
+	for _, t := range tables {
+		out = append(out, "CREATE VIRTUAL TABLE "+t+"_text USING fts5(body, content='', contentless_delete=1, prefix='2 3', tokenize=\"unicode61 remove_diacritics 2\")")
+	}
+	return out
+}
+
+// words are a query of FTS5: all of these, each the beginning of a word.
+func words(typed string) string {
+	var b strings.Builder
+	for _, w := range strings.FieldsFunc(typed, func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsDigit(r) }) {
+		fmt.Fprintf(&b, "\"%s\"* ", w)
+	}
+	return strings.TrimSpace(b.String())
+}
+
+// Open opens the file, which is made when it is not there, and brings it to the
+// newest tables; of an older one a copy is kept beside it. now nil is the machine's clock.
+func Open(ctx context.Context, file string, now func() time.Time) (*store.Store, error) {
+	file, err := filepath.Abs(file)
+	if err != nil {
+		return nil, err
+	}
+	const common = "_pragma=busy_timeout(10000)&_pragma=foreign_keys(1)&_pragma=synchronous(FULL)&_pragma=journal_mode(WAL)&_pragma=cache_size(-16000)&_pragma=temp_store(MEMORY)"
+	name := (&url.URL{Scheme: "file", Opaque: (&url.URL{Path: file}).EscapedPath()}).String()
+	if f, err := os.OpenFile(file, os.O_RDWR|os.O_CREATE, 0o600); err != nil {
+		return nil, err
+	} else if err := f.Close(); err != nil {
+		return nil, err
+	}
+	write, err := sql.Open("sqlite", name+"?_txlock=immediate&"+common)
+	if err != nil {
+		return nil, err
+	}
+	write.SetMaxOpenConns(1) // SQLite has one writer; here it waits its turn without polling
+	_, _, err = dialect.Migrate(ctx, write, func(version int64) error {
+		return dialect.Backup(ctx, write, fmt.Sprintf("%s.before-%d-%s", file, version, time.Now().UTC().Format("20060102T150405")))
+	})
+	if err != nil {
+		write.Close()
+		return nil, fmt.Errorf("%s: %w", file, err)
+	}
+	read, err := sql.Open("sqlite", name+"?_pragma=query_only(1)&"+common)
+	if err != nil {
+		write.Close()
+		return nil, err
+	}
+	read.SetMaxOpenConns(4)
+	read.SetMaxIdleConns(4)
+	return store.New(write, read, &dialect, now), nil
+}
