@@ -460,7 +460,7 @@ func (s *Store) view(ctx context.Context, tx querier, root string) (*Device, err
 			return nil, err
 		}
 		if id == root {
-			found, own, t, r.Site, r.Version = true, d, people, site, version
+			found, own, t, r.Site, r.Edition = true, d, people, site, version
 		} else {
 			over(&r.Device, &d)
 			fill(&others, &people)
@@ -624,7 +624,7 @@ func (s *Store) deriveOne(ctx context.Context, tx *sql.Tx, root string, c *chang
 		return err
 	}
 	var text strings.Builder
-	for _, w := range []string{l, r.Name, r.Manufacturer, r.Model, r.Device.Version, r.Class, r.Therapy.String(), r.Ward, r.Owner, r.OS, r.Serial} {
+	for _, w := range []string{l, r.Name, r.Manufacturer, r.Model, r.Version, r.Class, r.Therapy.String(), r.Ward, r.Owner, r.OS, r.Serial} {
 		text.WriteString(w + " ")
 	}
 	for _, a := range r.Addresses {

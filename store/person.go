@@ -4,7 +4,16 @@
 package store
 
 import (
+	"cmp"
 	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
 	"time"
 )
 
@@ -25,19 +34,50 @@ type Person struct {
 }
 
 // People lists all.
-func (s *Store) People(ctx context.Context) ([]Person, error) { panic("to be written") }
+func (s *Store) People(ctx context.Context) ([]Person, error) {
+	return s.people(ctx, "ORDER BY login")
+}
 
 // Person returns one by login. [ErrNotFound].
-func (s *Store) Person(ctx context.Context, login string) (*Person, error) { panic("to be written") }
+func (s *Store) Person(ctx context.Context, login string) (*Person, error) {
+	return onlyPerson(s.people(ctx, "WHERE login = $1", login))
+}
 
 // PersonOf returns one by number. [ErrNotFound].
-func (s *Store) PersonOf(ctx context.Context, id int64) (*Person, error) { panic("to be written") }
+func (s *Store) PersonOf(ctx context.Context, id int64) (*Person, error) {
+	return onlyPerson(s.people(ctx, "WHERE id = $1", id))
+}
 
 // SavePerson adds one (ID 0) or changes one whose Version fits. [ErrConflict].
-func (s *Store) SavePerson(ctx context.Context, p *Person) error { panic("to be written") }
+func (s *Store) SavePerson(ctx context.Context, p *Person) error {
+	doc, err := json.Marshal(p)
+	if err != nil {
+		return err
+	}
+	if p.ID == 0 {
+		err := s.write.QueryRowContext(ctx, "INSERT INTO person (login, subject, doc, version) VALUES ($1,$2,$3,1) ON CONFLICT DO NOTHING RETURNING id", p.Login, p.Subject, doc).Scan(&p.ID)
+		if errors.Is(err, sql.ErrNoRows) {
+			return ErrConflict
+		}
+		p.Version = 1
+		return err
+	}
+	err = s.one(ctx, "UPDATE person SET login = $1, subject = $2, doc = $3, version = version + 1 WHERE id = $4 AND version = $5", p.Login, p.Subject, doc, p.ID, p.Version)
+	if errors.Is(err, ErrNotFound) {
+		return ErrConflict
+	}
+	if err == nil {
+		p.Version++
+	}
+	return err
+}
 
 // Nobody reports whether there is no person yet.
-func (s *Store) Nobody(ctx context.Context) (bool, error) { panic("to be written") }
+func (s *Store) Nobody(ctx context.Context) (bool, error) {
+	var n int
+	err := s.read.QueryRowContext(ctx, "SELECT count(*) FROM person").Scan(&n)
+	return n == 0, err
+}
 
 // A Token of a program acts for a person, in fewer ways.
 type Token struct {
@@ -51,42 +91,93 @@ type Token struct {
 }
 
 // Tokens lists those of a person, or all (0).
-func (s *Store) Tokens(ctx context.Context, person int64) ([]Token, error) { panic("to be written") }
+func (s *Store) Tokens(ctx context.Context, person int64) ([]Token, error) {
+	if person == 0 {
+		return s.tokens(ctx, s.read, "ORDER BY id")
+	}
+	return s.tokens(ctx, s.read, "WHERE person = $1 ORDER BY id", person)
+}
 
 // AddToken keeps one.
-func (s *Store) AddToken(ctx context.Context, t *Token) error { panic("to be written") }
+func (s *Store) AddToken(ctx context.Context, t *Token) error {
+	return s.write.QueryRowContext(ctx, "INSERT INTO token (person, name, hash, scopes, expires, used) VALUES ($1,$2,$3,$4,$5,0) RETURNING id", t.Person, t.Name, t.Hash, strings.Join(t.Scopes, " "), t.Expires).Scan(&t.ID)
+}
 
 // TokenOf returns one by hash and notes its use, at most once a minute. [ErrNotFound]: also when it has expired.
-func (s *Store) TokenOf(ctx context.Context, hash []byte) (*Token, error) { panic("to be written") }
+func (s *Store) TokenOf(ctx context.Context, hash []byte) (*Token, error) {
+	at := s.now().UnixNano()
+	list, err := s.tokens(ctx, s.read, "WHERE hash = $1 AND (expires = 0 OR expires > $2)", hash, at)
+	if err != nil || len(list) == 0 {
+		return nil, cmp.Or(err, ErrNotFound)
+	}
+	t := &list[0]
+	if at-t.Used > int64(time.Minute) {
+		_, err = s.write.ExecContext(ctx, "UPDATE token SET used = $1 WHERE id = $2", at, t.ID)
+	}
+	return t, err
+}
 
 // RemoveToken ends one.
-func (s *Store) RemoveToken(ctx context.Context, id int64) error { panic("to be written") }
+func (s *Store) RemoveToken(ctx context.Context, id int64) error {
+	return s.one(ctx, "DELETE FROM token WHERE id = $1", id)
+}
 
 // Sessions of people: scs.CtxStore has these three.
 func (s *Store) FindCtx(ctx context.Context, token string) ([]byte, bool, error) {
-	panic("to be written")
+	var doc []byte
+	err := s.read.QueryRowContext(ctx, "SELECT doc FROM session WHERE token = $1 AND expires > $2", token, s.now().UnixNano()).Scan(&doc)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil, false, nil
+	}
+	return doc, err == nil, err
 }
 
 // CommitCtx keeps a session until it expires.
 func (s *Store) CommitCtx(ctx context.Context, token string, b []byte, expiry time.Time) error {
-	panic("to be written")
+	_, err := s.write.ExecContext(ctx, "INSERT INTO session (token, expires, doc) VALUES ($1,$2,$3) ON CONFLICT (token) DO UPDATE SET expires = excluded.expires, doc = excluded.doc", token, expiry.UnixNano(), b)
+	return err
 }
 
 // DeleteCtx ends a session.
-func (s *Store) DeleteCtx(ctx context.Context, token string) error { panic("to be written") }
+func (s *Store) DeleteCtx(ctx context.Context, token string) error {
+	_, err := s.write.ExecContext(ctx, "DELETE FROM session WHERE token = $1", token)
+	return err
+}
 
 // Setting returns a setting, or nil.
-func (s *Store) Setting(ctx context.Context, name string) ([]byte, error) { panic("to be written") }
+func (s *Store) Setting(ctx context.Context, name string) ([]byte, error) {
+	var v []byte
+	err := s.read.QueryRowContext(ctx, "SELECT value FROM setting WHERE name = $1", name).Scan(&v)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil, nil
+	}
+	return v, err
+}
 
 // SetSetting changes a setting; old must be what it was, nil when there was none. [ErrConflict].
 func (s *Store) SetSetting(ctx context.Context, name string, old, value []byte) error {
-	panic("to be written")
+	err := error(nil)
+	if old == nil {
+		err = s.one(ctx, "INSERT INTO setting (name, value) VALUES ($1,$2) ON CONFLICT (name) DO NOTHING", name, value)
+	} else {
+		err = s.one(ctx, "UPDATE setting SET value = $1 WHERE name = $2 AND value = $3", value, name, old)
+	}
+	if errors.Is(err, ErrNotFound) {
+		return ErrConflict
+	}
+	return err
 }
 
 // Lease takes or renews the right to do what is done once (a schedule), for a while.
 // It returns false while somebody else has it.
 func (s *Store) Lease(ctx context.Context, name, holder string, d time.Duration) (bool, error) {
-	panic("to be written")
+	at := s.now()
+	err := s.one(ctx, "INSERT INTO lease AS l (name, holder, expires) VALUES ($1,$2,$3) ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, expires = excluded.expires WHERE l.holder = excluded.holder OR l.expires <= $4",
+		name, holder, at.Add(d).UnixNano(), at.UnixNano())
+	if errors.Is(err, ErrNotFound) {
+		return false, nil
+	}
+	return err == nil, err
 }
 
 // A Notice waits to be sent to a receiver outside: written in the transaction of what it tells.
@@ -100,17 +191,135 @@ type Notice struct {
 
 // Notices returns those after a number, at most limit.
 func (s *Store) Notices(ctx context.Context, after int64, limit int) ([]Notice, error) {
-	panic("to be written")
+	rows, err := s.read.QueryContext(ctx, "SELECT seq, finding, what, at, body FROM notice WHERE seq > $1 ORDER BY seq LIMIT "+strconv.Itoa(Page{Limit: limit}.limit()), after)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var out []Notice
+	for rows.Next() {
+		var n Notice
+		if err := rows.Scan(&n.Seq, &n.Finding, &n.What, &n.At, &n.Body); err != nil {
+			return nil, err
+		}
+		out = append(out, n)
+	}
+	return out, rows.Err()
 }
 
 // Retain removes what is older than its kind is kept: observations, closed findings,
 // verdicts (which are in the ledger, too), sessions. It returns how many rows went.
 func (s *Store) Retain(ctx context.Context, keep map[string]time.Duration) (int, error) {
-	panic("to be written")
+	at := s.now()
+	gone := 0
+	err := s.tx(ctx, func(tx *sql.Tx) error {
+		gone = 0
+		for kind, statement := range retained {
+			d := keep[kind]
+			if d <= 0 {
+				continue // for ever
+			}
+			r, err := tx.ExecContext(ctx, statement, at.Add(-d).UnixNano())
+			if err != nil {
+				return fmt.Errorf("%s: %w", kind, err)
+			}
+			n, err := r.RowsAffected()
+			if err != nil {
+				return err
+			}
+			gone += int(n)
+		}
+		_, err := tx.ExecContext(ctx, "DELETE FROM session WHERE expires <= $1", at.UnixNano())
+		if err == nil {
+			_, err = tx.ExecContext(ctx, "DELETE FROM enrolment WHERE expires <= $1", at.UnixNano())
+		}
+		return err
+	})
+	return gone, err
 }
 
 // Counts says how many rows the tables have, for /metrics.
-func (s *Store) Counts(ctx context.Context) (map[string]int64, error) { panic("to be written") }
+func (s *Store) Counts(ctx context.Context) (map[string]int64, error) {
+	out := map[string]int64{}
+	for what, q := range map[string]string{
+		"devices":      "SELECT CAST(coalesce(sum(n), 0) AS BIGINT) FROM device_count",
+		"findings":     "SELECT CAST(coalesce(sum(n), 0) AS BIGINT) FROM finding_cube",
+		"open":         "SELECT CAST(coalesce(sum(n), 0) AS BIGINT) FROM finding_cube WHERE state = 'open'",
+		"held":         "SELECT count(*) FROM held",
+		"sensors":      "SELECT count(*) FROM sensor WHERE revoked = 0",
+		"people":       "SELECT count(*) FROM person",
+		"documents":    "SELECT count(*) FROM document",
+		"last verdict": "SELECT coalesce(max(seq), 0) FROM verdict",
+	} {
+		var n int64
+		if err := s.read.QueryRowContext(ctx, q).Scan(&n); err != nil {
+			return nil, err
+		}
+		out[what] = n
+	}
+	return out, nil
+}
 
 // Backup writes a copy of the data as they are now to a file that does not exist yet.
-func (s *Store) Backup(ctx context.Context, file string) error { panic("to be written") }
+func (s *Store) Backup(ctx context.Context, file string) error {
+	return s.d.Backup(ctx, s.read, file)
+}
+
+// retained is how the rows of a kind go that are older than $1.
+var retained = map[string]string{
+	"observations": "DELETE FROM talk WHERE hour < $1",
+	"verdicts":     "DELETE FROM verdict WHERE at < $1",
+	"notices":      "DELETE FROM notice WHERE at < $1",
+}
+
+// Kept are the kinds that [Store.Retain] knows.
+func Kept() []string { return slices.Sorted(maps.Keys(retained)) }
+
+func (s *Store) people(ctx context.Context, rest string, args ...any) ([]Person, error) {
+	rows, err := s.read.QueryContext(ctx, "SELECT id, doc, version FROM person "+rest, args...)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var out []Person
+	for rows.Next() {
+		var p Person
+		var doc []byte
+		var id, version int64
+		if err := rows.Scan(&id, &doc, &version); err != nil {
+			return nil, err
+		}
+		if err := json.Unmarshal(doc, &p); err != nil {
+			return nil, err
+		}
+		p.ID, p.Version = id, version
+		out = append(out, p)
+	}
+	return out, rows.Err()
+}
+
+func onlyPerson(list []Person, err error) (*Person, error) {
+	if err != nil || len(list) == 0 {
+		return nil, cmp.Or(err, ErrNotFound)
+	}
+	return &list[0], nil
+}
+
+func (s *Store) tokens(ctx context.Context, tx querier, rest string, args ...any) ([]Token, error) {
+	rows, err := tx.QueryContext(ctx, "SELECT id, person, name, hash, scopes, expires, used FROM token "+rest, args...)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var out []Token
+	for rows.Next() {
+		var t Token
+		var scopes string
+		if err := rows.Scan(&t.ID, &t.Person, &t.Name, &t.Hash, &scopes, &t.Expires, &t.Used); err != nil {
+			return nil, err
+		}
+		t.Scopes = strings.Fields(scopes)
+		out = append(out, t)
+	}
+	return out, rows.Err()
+}

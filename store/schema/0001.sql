@@ -1,14 +1,15 @@
 -- SPDX-FileCopyrightText: 2026 The Myelin authors
 -- SPDX-License-Identifier: Apache-2.0
 
--- Both engines read this. NUMBER, BYTES, KEY and TABLE stand for what each calls a
--- number of 64 bits, bytes, a primary key that counts up, and the end of a table.
+-- Both engines read this. NUMBER, BYTES, COUNTER, TABLE and TABLEROWS stand for what each calls a
+-- number of 64 bits, bytes, a primary key that counts up, and the end of a table (the
+-- second: one that is found by its primary key alone).
 -- Times are nanoseconds since 1970-01-01 UTC, 0 is never.
 
 -- One row a device. said is what sensors said of it (a device.Device as JSON), told
 -- what people did. The columns follow from both, of all that were merged into it.
 CREATE TABLE device (
-    num         KEY, -- of its text
+    num         COUNTER, -- of its text
     id          TEXT NOT NULL UNIQUE,
     site        TEXT NOT NULL,
     root        TEXT NOT NULL, -- the device that it was merged into, in the end; else id
@@ -49,7 +50,7 @@ CREATE TABLE device_count (
 -- What a device is known by. born is the device that it was given to first, device
 -- the root of that. An address that another device has now is not live any more.
 CREATE TABLE identity (
-    id     KEY,
+    id     COUNTER,
     site   TEXT NOT NULL, -- "" for what is so everywhere
     kind   TEXT NOT NULL,
     value  TEXT NOT NULL,
@@ -65,7 +66,7 @@ CREATE INDEX identity_device ON identity (device);
 CREATE INDEX identity_born ON identity (born);
 
 CREATE TABLE merge (
-    id        KEY,
+    id        COUNTER,
     kept      TEXT NOT NULL REFERENCES device (id),
     gone      TEXT NOT NULL REFERENCES device (id),
     why       TEXT NOT NULL,
@@ -79,7 +80,7 @@ CREATE INDEX merge_gone ON merge (gone);
 
 -- What people did to a device.
 CREATE TABLE device_step (
-    id     KEY,
+    id     COUNTER,
     device TEXT NOT NULL,
     at     NUMBER NOT NULL,
     by_whom TEXT NOT NULL,
@@ -112,7 +113,7 @@ CREATE INDEX talk_hour ON talk (hour);
 -- doc is a finding.Finding as JSON; the columns follow from it, from its device
 -- and from what people decided.
 CREATE TABLE finding (
-    num           KEY, -- of its text
+    num           COUNTER, -- of its text
     id            TEXT NOT NULL UNIQUE,
     kind          TEXT NOT NULL,
     born          TEXT NOT NULL, -- device that it was found at, "" for a product
@@ -161,7 +162,7 @@ CREATE TABLE finding_cube (
 
 -- Only ever added to.
 CREATE TABLE finding_step (
-    id            KEY,
+    id            COUNTER,
     finding       TEXT NOT NULL,
     at            NUMBER NOT NULL,
     by_whom       TEXT NOT NULL,
@@ -178,7 +179,7 @@ CREATE INDEX finding_step_bulk ON finding_step (bulk) WHERE bulk > 0;
 
 -- What guards decided and did. doc is the event as the ledger has it. Only ever added to.
 CREATE TABLE verdict (
-    seq     KEY,
+    seq     COUNTER,
     guard   TEXT NOT NULL,
     at      NUMBER NOT NULL,
     kind    TEXT NOT NULL,
@@ -230,7 +231,7 @@ CREATE TABLE enrolment (
 )TABLE;
 
 CREATE TABLE document (
-    num      KEY, -- of its text
+    num      COUNTER, -- of its text
     id       TEXT NOT NULL UNIQUE, -- SHA-256, in hexadecimal
     kind     TEXT NOT NULL,
     name     TEXT NOT NULL,
@@ -245,7 +246,7 @@ CREATE TABLE document (
 CREATE INDEX document_added ON document (added DESC, id);
 
 CREATE TABLE person (
-    id       KEY,
+    id       COUNTER,
     login    TEXT NOT NULL UNIQUE,
     subject  TEXT NOT NULL,
     doc      BYTES NOT NULL,
@@ -254,7 +255,7 @@ CREATE TABLE person (
 CREATE UNIQUE INDEX person_subject ON person (subject) WHERE subject <> '';
 
 CREATE TABLE token (
-    id      KEY,
+    id      COUNTER,
     person  NUMBER NOT NULL REFERENCES person (id),
     name    TEXT NOT NULL,
     hash    BYTES NOT NULL UNIQUE,
@@ -284,7 +285,7 @@ CREATE TABLE lease (
 
 -- What is to be told outside, in the order of writing.
 CREATE TABLE notice (
-    seq     KEY,
+    seq     COUNTER,
     finding TEXT NOT NULL,
     what    TEXT NOT NULL,
     at      NUMBER NOT NULL,

@@ -26,7 +26,7 @@ var tables = []string{"device", "finding", "document"}
 
 var dialect = store.Dialect{
 	Goose: "sqlite3",
-	Types: strings.NewReplacer("NUMBER", "INTEGER", "BYTES", "BLOB", "KEY,", "INTEGER PRIMARY KEY AUTOINCREMENT,", ")TABLEROWS;", ") STRICT, WITHOUT ROWID;", ")TABLE;", ") STRICT;"),
+	Types: strings.NewReplacer("NUMBER", "INTEGER", "BYTES", "BLOB", "COUNTER", "INTEGER PRIMARY KEY AUTOINCREMENT", ")TABLEROWS;", ") STRICT, WITHOUT ROWID;", ")TABLE;", ") STRICT;"),
 	More:  map[string][]string{"0001.sql": texts()},
 	Alone: true,
 	Match: func(table string, n, limit int) string {

@@ -1,0 +1,467 @@
+// SPDX-FileCopyrightText: 2026 The Myelin authors
+// SPDX-License-Identifier: Apache-2.0
+
+// Package storetest is the suite that each engine of package store passes.
+//
+// This API follows the server and may change.
+package storetest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/myelin-health/myelin/device"
+	"github.com/myelin-health/myelin/event"
+	"github.com/myelin-health/myelin/finding"
+	"github.com/myelin-health/myelin/store"
+)
+
+// A clock that the suite sets.
+type clock struct{ t time.Time }
+
+func (c *clock) now() time.Time { return c.t }
+
+// Run runs the suite. open opens an empty store with a clock.
+func Run(t *testing.T, open func(t *testing.T, now func() time.Time) *store.Store) {
+	for name, f := range map[string]func(t *testing.T, s *store.Store, c *clock){
+		"batch":    batch,
+		"devices":  devices,
+		"merge":    merge,
+		"findings": findings,
+		"verdicts": verdicts,
+		"people":   people,
+		"sensors":  sensors,
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := &clock{time.Date(2026, 3, 3, 6, 0, 0, 0, time.UTC)}
+			s := open(t, c.now)
+			t.Cleanup(func() {
+				if err := s.Close(); err != nil {
+					t.Error(err)
+				}
+			})
+			f(t, s, c)
+		})
+	}
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func ip(s string) device.Address { return device.Address{Kind: device.IP, Value: s} }
+
+// enrol makes a sensor.
+func enrol(t testing.TB, s *store.Store, id, site string, now time.Time) {
+	t.Helper()
+	must(t, s.AddEnrolment(t.Context(), []byte(id), id, site, "sensor", "le", now.Add(time.Hour).UnixNano()))
+	_, err := s.Enrol(t.Context(), []byte(id), id, "key-"+id)
+	must(t, err)
+}
+
+func pump(n int, serial string) device.Device {
+	return device.Device{
+		ID:        device.IDOf("Norra Medical", "Flow 500", serial),
+		Product:   device.Product{Manufacturer: "Norra Medical", Model: "Flow 500", Version: "2.1.4", Therapy: device.DrugInfusion, Harm: device.Catastrophic, Class: "infusion pump"},
+		Serial:    serial,
+		Medical:   true,
+		Addresses: []device.Address{ip(fmt.Sprintf("10.20.3.%d", n))},
+		Protocols: []string{"hl7"},
+	}
+}
+
+func batch(t *testing.T, s *store.Store, c *clock) {
+	ctx := t.Context()
+	enrol(t, s, "icu", "", c.t)
+	hour := c.t.Truncate(time.Hour).UnixNano()
+	b := &store.Batch{Sensor: "icu", Sequence: 1, Devices: []device.Device{pump(3, "A3")}}
+	for i := range 10 {
+		b.Observations = append(b.Observations, store.Observation{
+			Client: ip("10.20.1.5"), Server: ip("10.20.3.3"), Protocol: "hl7", Port: 24000,
+			First: hour + int64(i), Last: hour + int64(i), Count: 1, Packets: 2, Bytes: 100, Encrypted: i%2 == 0,
+		})
+	}
+	for i := range 2 {
+		w, err := s.Write(ctx, b)
+		must(t, err)
+		if w.Fresh != (i == 0) {
+			t.Fatalf("write %d: fresh %v", i, w.Fresh)
+		}
+	}
+	b.Sequence = 2
+	_, err := s.Write(ctx, b)
+	must(t, err)
+	links, err := s.Links(ctx, b.Devices[0].ID, 0, 10)
+	must(t, err)
+	if len(links) != 1 || links[0].Count != 20 || links[0].Packets != 40 || links[0].Bytes != 2000 || links[0].Clear != 10 || links[0].Sealed != 10 || links[0].Peer != b.Devices[0].ID {
+		t.Fatalf("links %+v", links)
+	}
+	if _, err := s.Write(ctx, &store.Batch{Sensor: "nobody", Sequence: 1}); !errors.Is(err, store.ErrNotFound) {
+		t.Fatalf("a sensor that is not there: %v", err)
+	}
+	list, err := s.Sensors(ctx)
+	must(t, err)
+	if len(list) != 1 || list[0].Sequence != 2 {
+		t.Fatalf("sensors %+v", list)
+	}
+}
+
+func devices(t *testing.T, s *store.Store, c *clock) {
+	ctx := t.Context()
+	enrol(t, s, "icu", "", c.t)
+	b := &store.Batch{Sensor: "icu", Sequence: 1}
+	for i := range 120 {
+		b.Devices = append(b.Devices, pump(i, fmt.Sprint("S", i)))
+	}
+	_, err := s.Write(ctx, b)
+	must(t, err)
+	for _, sort := range []string{"", "name", "last", "ward"} {
+		seen := map[string]bool{}
+		q := store.DeviceQuery{Sort: sort, Page: store.Page{Limit: 50}}
+		for pages := 0; ; pages++ {
+			l, err := s.Devices(ctx, q)
+			must(t, err)
+			if l.Total != 120 {
+				t.Fatalf("%s: total %d", sort, l.Total)
+			}
+			for _, d := range l.Rows {
+				if seen[d.ID] {
+					t.Fatalf("%s: %s twice", sort, d.ID)
+				}
+				seen[d.ID] = true
+			}
+			if q.After = l.Next; q.After == "" {
+				break
+			}
+		}
+		if len(seen) != 120 {
+			t.Fatalf("%s: %d devices", sort, len(seen))
+		}
+	}
+	ward, name := "ICU", "pump-7"
+	id := b.Devices[7].ID
+	d, err := s.Device(ctx, id)
+	must(t, err)
+	must(t, s.EditDevice(ctx, store.DeviceEdit{ID: id, Version: d.Edition, Ward: &ward, Name: &name, By: "ls"}))
+	if err := s.EditDevice(ctx, store.DeviceEdit{ID: id, Version: d.Edition, Ward: &name, By: "te"}); !errors.Is(err, store.ErrConflict) {
+		t.Fatalf("an edit of what was read before: %v", err)
+	}
+	l, err := s.Devices(ctx, store.DeviceQuery{Ward: "ICU"})
+	must(t, err)
+	if l.Total != 1 || len(l.Rows) != 1 || l.Rows[0].Label != "pump-7" || l.Rows[0].Addresses[0].Value != "10.20.3.7" {
+		t.Fatalf("ICU: %+v", l)
+	}
+	for _, words := range []string{"pump-7", "pum norra icu", "10.20.3.7", "S7"} {
+		l, err := s.Devices(ctx, store.DeviceQuery{Words: words})
+		must(t, err)
+		found := false
+		for _, d := range l.Rows {
+			found = found || d.ID == id
+		}
+		if !found {
+			t.Errorf("%q does not find it", words)
+		}
+	}
+	if l, err := s.Devices(ctx, store.DeviceQuery{Words: "nothing of the kind"}); err != nil || len(l.Rows) != 0 {
+		t.Errorf("%v, %v", l, err)
+	}
+	if _, err := s.Devices(ctx, store.DeviceQuery{Page: store.Page{After: "x"}}); !errors.Is(err, store.ErrCursor) {
+		t.Error(err)
+	}
+	h, err := s.Timeline(ctx, id, 10)
+	must(t, err)
+	if len(h) < 3 {
+		t.Errorf("timeline %+v", h)
+	}
+}
+
+func merge(t *testing.T, s *store.Store, c *clock) {
+	ctx := t.Context()
+	enrol(t, s, "icu", "", c.t)
+	seq := uint64(0)
+	say := func(list ...device.Device) {
+		seq++
+		_, err := s.Write(ctx, &store.Batch{Sensor: "icu", Sequence: seq, Devices: list})
+		must(t, err)
+		c.t = c.t.Add(time.Minute)
+	}
+	total := func(want int) {
+		t.Helper()
+		l, err := s.Devices(ctx, store.DeviceQuery{})
+		must(t, err)
+		if l.Total != want || len(l.Rows) != want {
+			t.Fatalf("%d devices, %d counted; want %d", len(l.Rows), l.Total, want)
+		}
+	}
+	bare := device.Device{ID: device.IDOf("ip", "10.20.3.9"), Addresses: []device.Address{ip("10.20.3.9")}}
+	say(bare)
+	total(1)
+	say(pump(9, "A9")) // the same address, now with a serial number
+	total(1)
+	say(pump(9, "B9")) // the address moved on to another pump
+	total(2)
+	say(device.Device{ID: "dev-mac", Addresses: []device.Address{{Kind: device.MAC, Value: "00:00:5e:00:53:01"}}})
+	total(3)
+	both := pump(9, "B9")
+	both.Addresses = append(both.Addresses, device.Address{Kind: device.MAC, Value: "00:00:5e:00:53:01"})
+	say(both) // the hardware address joins
+	total(2)
+	d, err := s.Device(ctx, "dev-mac")
+	must(t, err)
+	if d.Into == "" || d.Serial != "B9" {
+		t.Fatalf("%+v", d)
+	}
+	_, merges, err := s.Identities(ctx, d.ID)
+	must(t, err)
+	if len(merges) != 1 {
+		t.Fatalf("%+v", merges)
+	}
+	must(t, s.UndoMerge(ctx, merges[0].ID, "ls"))
+	total(3)
+	say(both) // what people parted stays apart
+	total(3)
+	id, err := s.MergeDevices(ctx, bare.ID, "dev-mac", "ls", "I was there")
+	must(t, err)
+	total(2)
+	must(t, s.UndoMerge(ctx, id, "ls"))
+	total(3)
+	if err := s.UndoMerge(ctx, id, "ls"); !errors.Is(err, store.ErrConflict) {
+		t.Error(err)
+	}
+}
+
+func weakness(d *device.Device, k finding.Kind, dec finding.Decision) finding.Finding {
+	return finding.Finding{
+		ID: finding.IDOf(k, d.ID), Kind: k, Title: finding.Kinds[k].Title, Device: d.ID, Harm: device.Catastrophic, Decision: dec,
+		Count: 3, First: 1, Last: 5, CVE: []string{"CVE-2026-0001"}, Sightings: []finding.Sighting{{Time: 1, Packet: 7}},
+	}
+}
+
+func findings(t *testing.T, s *store.Store, c *clock) {
+	ctx := t.Context()
+	enrol(t, s, "icu", "", c.t)
+	b := &store.Batch{Sensor: "icu", Sequence: 1}
+	for i := range 60 {
+		d := pump(i, fmt.Sprint("F", i))
+		b.Devices = append(b.Devices, d)
+		b.Findings = append(b.Findings, weakness(&d, finding.TherapyCommandUnauthenticated, finding.Decision(i%4)), weakness(&d, finding.PHIInClear, finding.Track))
+	}
+	w, err := s.Write(ctx, b)
+	must(t, err)
+	if len(w.Findings) != 120 {
+		t.Fatalf("%d findings are new", len(w.Findings))
+	}
+	open := store.FindingQuery{State: []string{store.Open}, Facets: true}
+	l, err := s.Findings(ctx, open)
+	must(t, err)
+	if l.Total != 120 || len(l.Rows) != 50 || l.Rows[0].Decision != finding.Act {
+		t.Fatalf("%d of %d, first %v", len(l.Rows), l.Total, l.Rows[0].Decision)
+	}
+	n := 0
+	must(t, s.EachFinding(ctx, open, func(*store.Finding) error { n++; return nil }))
+	if n != 120 {
+		t.Fatalf("export has %d", n)
+	}
+	act := open
+	act.Decision = []string{"act"}
+	l, err = s.Findings(ctx, act)
+	must(t, err)
+	facet := func(of, value string) int {
+		for _, f := range l.Facets {
+			if f.Of == of && f.Value == value {
+				return f.Count
+			}
+		}
+		return 0
+	}
+	if l.Total != 15 || facet("decision", "track") != 75 || facet("kind", "phi-in-clear") != 0 || facet("kind", "therapy-command-unauthenticated") != 15 {
+		t.Fatalf("%d, %+v", l.Total, l.Facets)
+	}
+	bulk, n, err := s.Triage(ctx, store.Triage{All: &act, State: store.Acknowledged, Reason: "known", By: "te"})
+	must(t, err)
+	if n != 15 {
+		t.Fatalf("%d changed", n)
+	}
+	l, err = s.Findings(ctx, act)
+	must(t, err)
+	if l.Total != 0 || len(l.Rows) != 0 {
+		t.Fatalf("%d left", l.Total)
+	}
+	one := w.Findings[0]
+	for _, id := range w.Findings {
+		f, _, err := s.Finding(ctx, id)
+		must(t, err)
+		if f.State == store.Acknowledged {
+			one = id
+			break
+		}
+	}
+	_, _, err = s.Triage(ctx, store.Triage{IDs: []string{one}, State: store.Fixed, By: "te"})
+	must(t, err)
+	n, left, err := s.UndoTriage(ctx, bulk, "te")
+	must(t, err)
+	if n != 14 || left != 1 {
+		t.Fatalf("%d undone, %d left", n, left)
+	}
+	f, steps, err := s.Finding(ctx, one)
+	must(t, err)
+	if f.State != store.Fixed || len(steps) != 3 || f.Count != 3 || f.Sightings[0].Packet != 7 {
+		t.Fatalf("%+v %+v", f, steps)
+	}
+	c.t = c.t.Add(time.Hour)
+	b.Sequence, b.Devices = 2, nil
+	for i := range b.Findings {
+		b.Findings[i].Last = c.t.UnixNano()
+		b.Findings[i].Count++
+	}
+	_, err = s.Write(ctx, b)
+	must(t, err)
+	f, _, err = s.Finding(ctx, one)
+	must(t, err)
+	if f.State != store.Open || f.Count != 4 {
+		t.Fatalf("seen again: %s, %d times", f.State, f.Count)
+	}
+	d, err := s.Device(ctx, f.Device)
+	must(t, err)
+	if d.Act+d.Attend+d.TrackStar+d.Track != 2 {
+		t.Fatalf("%+v", d)
+	}
+	for _, q := range []store.FindingQuery{{CVE: "cve-2026-0001"}, {Words: "flow pump", Device: []string{f.Device}}, {Words: "CVE-2026-0001", Device: []string{f.Device}}, {Device: []string{f.Device}, Facets: true}} {
+		l, err := s.Findings(ctx, q)
+		must(t, err)
+		if l.Total == 0 && q.Words != "flow pump" {
+			t.Errorf("%+v finds nothing", q)
+		}
+	}
+	cells, act2, err := s.Matrix(ctx)
+	must(t, err)
+	if len(cells) != 4 || act2 != 15 {
+		t.Errorf("%+v, %d", cells, act2)
+	}
+	notices, err := s.Notices(ctx, 0, 1000)
+	must(t, err)
+	if len(notices) < 120 {
+		t.Errorf("%d notices", len(notices))
+	}
+}
+
+func verdicts(t *testing.T, s *store.Store, c *clock) {
+	ctx := t.Context()
+	enrol(t, s, "gw-icu", "", c.t)
+	b := &store.Batch{Sensor: "gw-icu", Sequence: 1, HeldToo: true, Held: []store.Held{{ID: "h1", Device: "pump-3", Expires: 9}}}
+	for i := range 70 {
+		e := event.Event{Kind: event.VerdictGiven, Time: c.t.UnixNano() + int64(i), Device: device.Address{Kind: device.Host, Value: "pump-3"}}
+		e.Add(event.Int(event.Verdict, device.Verdict(1+i%3)), event.Int(event.Verb, device.SetInfusionRate), event.Text(event.Reason, "line 12"))
+		b.Events = append(b.Events, e)
+	}
+	w, err := s.Write(ctx, b)
+	must(t, err)
+	if len(w.Verdicts) != 70 || !w.Held {
+		t.Fatalf("%d verdicts, %v", len(w.Verdicts), w.Held)
+	}
+	l, err := s.Verdicts(ctx, store.VerdictQuery{Verdict: "deny"})
+	must(t, err)
+	if l.Total != 23 && l.Total != 24 || l.Rows[0].Text(event.Reason) != "line 12" {
+		t.Fatalf("%d", l.Total)
+	}
+	held, err := s.HeldCommands(ctx)
+	must(t, err)
+	if len(held) != 1 || held[0].Guard != "gw-icu" {
+		t.Fatalf("%+v", held)
+	}
+	b = &store.Batch{Sensor: "gw-icu", Sequence: 2, HeldToo: true}
+	w, err = s.Write(ctx, b)
+	must(t, err)
+	if held, _ := s.HeldCommands(ctx); !w.Held || len(held) != 0 {
+		t.Fatalf("%+v", held)
+	}
+}
+
+func people(t *testing.T, s *store.Store, c *clock) {
+	ctx := context.Background()
+	if no, err := s.Nobody(ctx); err != nil || !no {
+		t.Fatal(no, err)
+	}
+	p := &store.Person{Login: "te", Name: "Tomas Eklund", Roles: 3}
+	must(t, s.SavePerson(ctx, p))
+	if err := s.SavePerson(ctx, &store.Person{Login: "te"}); !errors.Is(err, store.ErrConflict) {
+		t.Fatal(err)
+	}
+	stale := *p
+	p.Disabled = true
+	must(t, s.SavePerson(ctx, p))
+	if err := s.SavePerson(ctx, &stale); !errors.Is(err, store.ErrConflict) {
+		t.Fatal(err)
+	}
+	got, err := s.Person(ctx, "te")
+	must(t, err)
+	if !got.Disabled || got.ID != p.ID || got.Version != 2 {
+		t.Fatalf("%+v", got)
+	}
+	tok := &store.Token{Person: p.ID, Hash: []byte{1}, Scopes: []string{"read", "triage"}, Expires: c.t.Add(time.Hour).UnixNano()}
+	must(t, s.AddToken(ctx, tok))
+	if got, err := s.TokenOf(ctx, []byte{1}); err != nil || len(got.Scopes) != 2 {
+		t.Fatal(got, err)
+	}
+	must(t, s.CommitCtx(ctx, "s", []byte("x"), c.t.Add(time.Hour)))
+	must(t, s.SetSetting(ctx, "a", nil, []byte("1")))
+	if err := s.SetSetting(ctx, "a", nil, []byte("2")); !errors.Is(err, store.ErrConflict) {
+		t.Fatal(err)
+	}
+	must(t, s.SetSetting(ctx, "a", []byte("1"), []byte("2")))
+	for i, want := range []bool{true, false} {
+		if ok, err := s.Lease(ctx, "daily", fmt.Sprint(i), time.Minute); err != nil || ok != want {
+			t.Fatal(i, ok, err)
+		}
+	}
+	c.t = c.t.Add(2 * time.Hour)
+	if ok, err := s.Lease(ctx, "daily", "1", time.Minute); err != nil || !ok {
+		t.Fatal(ok, err)
+	}
+	if _, err := s.TokenOf(ctx, []byte{1}); !errors.Is(err, store.ErrNotFound) {
+		t.Fatal(err)
+	}
+	if _, ok, err := s.FindCtx(ctx, "s"); ok || err != nil {
+		t.Fatal(ok, err)
+	}
+	if _, err := s.Retain(ctx, map[string]time.Duration{"observations": time.Hour}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Counts(ctx); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func sensors(t *testing.T, s *store.Store, c *clock) {
+	ctx := t.Context()
+	enrol(t, s, "icu", "", c.t)
+	if _, err := s.Enrol(ctx, []byte("icu"), "again", "key"); !errors.Is(err, store.ErrNotFound) {
+		t.Fatal("a token worked twice: ", err)
+	}
+	must(t, s.RevokeSensor(ctx, "icu"))
+	if _, err := s.Write(ctx, &store.Batch{Sensor: "icu", Sequence: 1}); !errors.Is(err, store.ErrNotFound) {
+		t.Fatal("a sensor that was revoked writes: ", err)
+	}
+	fresh, err := s.AddDocument(ctx, &store.Document{Digest: "d1", Kind: "csaf", Name: "ada-2026-01.json", ID: "ADA-2026-01", Products: []string{"Flow 500"}}, []byte("{}"))
+	if err != nil || !fresh {
+		t.Fatal(fresh, err)
+	}
+	l, err := s.Documents(ctx, []string{"csaf"}, "ADA", store.Page{})
+	must(t, err)
+	if l.Total != 1 || l.Rows[0].Bytes != 2 {
+		t.Fatalf("%+v", l)
+	}
+	if _, b, err := s.Content(ctx, "d1"); err != nil || string(b) != "{}" {
+		t.Fatal(err)
+	}
+	must(t, s.RemoveDocument(ctx, "d1"))
+	if _, _, err := s.Content(ctx, "d1"); !errors.Is(err, store.ErrNotFound) {
+		t.Fatal(err)
+	}
+}
