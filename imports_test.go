@@ -82,9 +82,9 @@ var rooms = []room{
 	{"guard/coap", []string{"guard/envelope", "guard/gate", "guard/front", "device", "event", "link", "proto/coap", "proto/radio", "internal/cbor", "internal/journal", "internal/lazyregexp", "internal/strictyaml"}, []string{"github.com/goccy/go-yaml"}},
 	{"ledger", []string{"device", "event", "internal/flock"}, []string{"golang.org/x/mod"}},
 
-	{"store", []string{"device", "event", "finding"}, nil},
-	{"store/sqlite", []string{"store"}, []string{"modernc.org/sqlite", "github.com/pressly/goose"}},
-	{"store/postgres", []string{"store"}, []string{"github.com/jackc/pgx", "github.com/pressly/goose"}},
+	{"store", []string{"device", "event", "finding"}, []string{"github.com/pressly/goose"}},
+	{"store/sqlite", []string{"store"}, []string{"modernc.org/sqlite"}},
+	{"store/postgres", []string{"store"}, []string{"github.com/jackc/pgx"}},
 	{"store/storetest", []string{"store", "device", "event", "finding"}, nil},
 
 	{"serve/access", []string{"store", "device", "internal/strictyaml"}, []string{"github.com/alexedwards/scs", "github.com/coreos/go-oidc", "github.com/go-webauthn/webauthn", "golang.org/x/crypto", "golang.org/x/oauth2", "golang.org/x/time"}},

@@ -291,7 +291,7 @@ func (s *Store) identities(ctx context.Context, tx *sql.Tx, site string, list []
 // beat notes how a sensor is.
 func (s *Store) beat(ctx context.Context, tx *sql.Tx, b *Batch, at int64) error {
 	if b.Beat == nil {
-		_, err := tx.ExecContext(ctx, "UPDATE sensor SET seen = $1 WHERE id = $2 AND seen < $1 - $3", at, b.Sensor, int64(time.Second))
+		_, err := tx.ExecContext(ctx, "UPDATE sensor SET seen = $1 WHERE id = $2 AND seen < $3", at, b.Sensor, at-int64(time.Second))
 		return err
 	}
 	doc, err := json.Marshal(b.Beat)

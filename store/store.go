@@ -51,6 +51,8 @@ type Dialect struct {
 	Text func(table string) string
 	// Forget removes a row's text before the row goes; its parameter is the id.
 	Forget func(table string) string
+	// Again reports whether a transaction failed because of another, and can be tried again.
+	Again func(error) bool
 	// Backup writes a copy of the data to a file.
 	Backup func(ctx context.Context, db *sql.DB, file string) error
 }
@@ -96,8 +98,21 @@ func (p Page) limit() int {
 	return min(p.Limit, 1000)
 }
 
-// tx runs f in one transaction of the writer.
-func (s *Store) tx(ctx context.Context, f func(tx *sql.Tx) error) error {
+// tries is how often a transaction is tried that others come in the way of.
+const tries = 8
+
+// tx runs f in one transaction of the writer, again from the start when another
+// came in its way: f must set what it returns anew.
+func (s *Store) tx(ctx context.Context, f func(tx *sql.Tx) error) (err error) {
+	for range tries {
+		if err = s.once(ctx, f); err == nil || !s.d.Again(err) {
+			break
+		}
+	}
+	return err
+}
+
+func (s *Store) once(ctx context.Context, f func(tx *sql.Tx) error) error {
 	tx, err := s.write.BeginTx(ctx, nil)
 	if err != nil {
 		return err

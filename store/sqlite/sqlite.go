@@ -39,6 +39,7 @@ var dialect = store.Dialect{
 	Forget: func(table string) string {
 		return fmt.Sprintf("DELETE FROM %[1]s_text WHERE rowid = (SELECT num FROM %[1]s WHERE id = $1)", table)
 	},
+	Again: func(error) bool { return false }, // one writer: nobody comes in its way
 	Backup: func(ctx context.Context, db *sql.DB, file string) error {
 		_, err := db.ExecContext(ctx, "VACUUM INTO $1", file)
 		return err
