@@ -5,6 +5,7 @@ package sqlite
 
 import (
 	"path/filepath"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -20,4 +21,18 @@ func TestStore(t *testing.T) {
 		}
 		return s
 	})
+}
+
+func BenchmarkStore(b *testing.B) {
+	s, err := Open(b.Context(), filepath.Join(b.TempDir(), "myelin.db"), nil)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer s.Close()
+	begin := time.Now()
+	var sequence atomic.Uint64
+	sequence.Store(storetest.Fill(b, s, storetest.Size()))
+	b.Logf("filled in %v", time.Since(begin))
+	b.Run("ingest", func(b *testing.B) { storetest.BenchmarkIngest(b, s, &sequence) })
+	storetest.BenchmarkLists(b, s)
 }
