@@ -643,3 +643,6 @@ func (p *pageData) inputs(g *digest) {
 		p.Losses = append(p.Losses, lossRow{N: digits(g.Stats.Lost[what]), What: Plain(what)})
 	}
 }
+
+// Style is the style sheet of reports, which the pages of a server share.
+func Style() string { return style }

@@ -112,3 +112,13 @@ var Permissions = [permissionEnd]Grant{
 func (r Role) May(p Permission) bool {
 	return p == Anyone || int(p) < len(Permissions) && Permissions[p].Roles&r != 0
 }
+
+// Named returns the permission of a name, or [Nobody].
+func Named(name string) Permission {
+	for p, g := range Permissions {
+		if g.Name == name {
+			return Permission(p)
+		}
+	}
+	return Nobody
+}

@@ -1,0 +1,275 @@
+// SPDX-FileCopyrightText: 2026 The Myelin authors
+// SPDX-License-Identifier: Apache-2.0
+
+// Package pages has the pages of a server: rendered here, usable without script, and
+// the same as JSON and CSV.
+//
+// A page is a struct with exactly what its template shows. It embeds [frame], and
+// [Pages.show] writes it: as HTML by the template of its name, as JSON when the
+// path ends in ".json" or the request accepts that before HTML.
+//
+// This API follows the server and may change.
+package pages
+
+import (
+	"bytes"
+	"embed"
+	"encoding/json"
+	"fmt"
+	"html/template"
+	"io/fs"
+	"net/http"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/myelin-health/myelin/device"
+	"github.com/myelin-health/myelin/event"
+	"github.com/myelin-health/myelin/finding"
+	"github.com/myelin-health/myelin/report"
+	"github.com/myelin-health/myelin/serve/access"
+	"github.com/myelin-health/myelin/store"
+)
+
+//go:embed templates/*.tmpl static/*
+var files embed.FS
+
+// A Config is what the pages are given.
+type Config struct {
+	Store   *store.Store
+	Record  func(*event.Event) error // into the server's ledger; returns when durable
+	Now     func() time.Time         // nil: the machine's clock
+	Site    string                   // the hospital's name
+	Version string                   // of the program
+}
+
+// Pages are all pages.
+type Pages struct {
+	Config
+	templates map[string]*template.Template
+	style     []byte
+}
+
+// New makes the pages.
+func New(c Config) (*Pages, error) {
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	p := &Pages{Config: c, templates: map[string]*template.Template{}}
+	base, err := template.New("").Funcs(p.functions()).ParseFS(files, "templates/frame.tmpl")
+	if err != nil {
+		return nil, err
+	}
+	list, err := fs.Glob(files, "templates/*.tmpl")
+	if err != nil {
+		return nil, err
+	}
+	for _, file := range list {
+		t, err := base.Clone()
+		if err == nil {
+			t, err = t.ParseFS(files, file)
+		}
+		if err != nil {
+			return nil, err
+		}
+		p.templates[strings.TrimSuffix(path.Base(file), ".tmpl")] = t
+	}
+	own, err := files.ReadFile("static/pages.css")
+	if err != nil {
+		return nil, err
+	}
+	p.style = append([]byte(report.Style()), own...)
+	return p, nil
+}
+
+// Routes is the table of all pages. Each file of this package has its rows.
+func (p *Pages) Routes() []access.Route {
+	return slices.Concat([]access.Route{
+		{Pattern: "GET /static/{file}", Needs: access.Anyone, Handle: p.static},
+	}, p.todayRoutes())
+}
+
+// static serves what never changes while the program runs.
+func (p *Pages) static(w http.ResponseWriter, r *http.Request, _ *access.Principal) error {
+	name := r.PathValue("file")
+	b, err := p.style, error(nil)
+	if name != "pages.css" {
+		b, err = files.ReadFile("static/" + name)
+	}
+	if err != nil {
+		return store.ErrNotFound
+	}
+	w.Header().Set("Cache-Control", "no-cache")
+	http.ServeContent(w, r, name, time.Time{}, bytes.NewReader(b))
+	return nil
+}
+
+// A frame is what is around every page.
+type frame struct {
+	Title         string
+	Site, Version string
+	Nav           []navItem
+	Who           *access.Principal
+	Words         string // in the search box
+	Said          string // what the request before did
+	Undo          string // path that undoes it
+	Live          bool   // the page renews what is marked
+	At            when
+}
+
+func (f *frame) around() *frame { return f }
+
+type navItem struct {
+	Path, Word string
+	Here       bool
+}
+
+// nav is what is in the head of each page, for whom it is.
+var nav = []struct {
+	path, word string
+	needs      access.Permission
+}{
+	{"/", "Today", access.SeeAll},
+	{"/devices", "Devices", access.SeeDevices},
+	{"/findings", "Findings", access.SeeDevices},
+	{"/documents", "Advisories and SBOMs", access.SeeDocuments},
+	{"/guard", "Guard", access.SeeVerdicts},
+	{"/ledger", "Ledger", access.SeeLedger},
+	{"/settings", "Settings", access.SignedIn},
+}
+
+// framed fills in what is around a page.
+func (p *Pages) framed(r *http.Request, who *access.Principal, title string) frame {
+	f := frame{Title: title, Site: p.Site, Version: p.Version, Who: who, Words: r.FormValue("q"), At: p.when(p.Now().UnixNano())}
+	for _, n := range nav {
+		if who.May(n.needs) {
+			here := r.URL.Path == n.path || n.path != "/" && strings.HasPrefix(r.URL.Path, n.path+"/")
+			f.Nav = append(f.Nav, navItem{n.path, n.word, here})
+		}
+	}
+	return f
+}
+
+// show writes a page.
+func (p *Pages) show(w http.ResponseWriter, r *http.Request, name string, page interface{ around() *frame }) error {
+	w.Header().Set("Vary", "Accept, Cookie")
+	if wantsJSON(r) {
+		w.Header().Set("Content-Type", "application/json")
+		e := json.NewEncoder(w)
+		e.SetEscapeHTML(false)
+		e.SetIndent("", " ")
+		return e.Encode(page)
+	}
+	var b bytes.Buffer // an error must not come after half a page
+	if err := p.templates[name].ExecuteTemplate(&b, "frame", page); err != nil {
+		return fmt.Errorf("page %s: %w", name, err)
+	}
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	_, err := b.WriteTo(w)
+	return err
+}
+
+// wantsJSON reports whether a request is a program's.
+func wantsJSON(r *http.Request) bool {
+	if strings.HasSuffix(r.URL.Path, ".json") {
+		return true
+	}
+	for kind := range strings.SplitSeq(r.Header.Get("Accept"), ",") {
+		kind, _, _ = strings.Cut(strings.TrimSpace(kind), ";")
+		switch kind {
+		case "application/json":
+			return true
+		case "text/html", "*/*":
+			return false
+		}
+	}
+	return false
+}
+
+// A when is a time as people read it.
+type when struct {
+	Relative, Absolute, Machine string
+}
+
+// MarshalText writes the time for programs.
+func (w when) MarshalText() ([]byte, error) { return []byte(w.Machine), nil }
+
+func (p *Pages) when(at int64) when {
+	if at == 0 {
+		return when{Relative: "never"}
+	}
+	t, now := time.Unix(0, at), p.Now()
+	return when{Relative: relative(now.Sub(t)), Absolute: t.Local().Format("Mon 2 Jan 2006 15:04:05 -0700"), Machine: t.UTC().Format(time.RFC3339Nano)}
+}
+
+// relative says how long ago, or how far ahead, something is.
+func relative(d time.Duration) string {
+	ago := " ago"
+	if d < 0 {
+		d, ago = -d, ""
+	}
+	word := ""
+	switch {
+	case d < time.Minute:
+		if ago == "" {
+			return "in " + strconv.Itoa(int(d.Seconds())) + " s"
+		}
+		return "just now"
+	case d < time.Hour:
+		word = plural(int(d.Minutes()), "minute")
+	case d < 48*time.Hour:
+		word = plural(int(d.Hours()), "hour")
+	default:
+		word = plural(int(d.Hours()/24), "day")
+	}
+	if ago == "" {
+		return "in " + word
+	}
+	return word + ago
+}
+
+// plural counts: "1 device", "2 devices".
+func plural(n int, word string) string {
+	if n == 1 {
+		return "1 " + word
+	}
+	if strings.HasSuffix(word, "y") {
+		word = word[:len(word)-1] + "ie"
+	}
+	return strconv.Itoa(n) + " " + word + "s"
+}
+
+// functions are what templates can call.
+func (p *Pages) functions() template.FuncMap {
+	return template.FuncMap{
+		"when":   p.when,
+		"plural": plural,
+		"class":  class,
+		"bars":   bars,
+		"may":    func(who *access.Principal, permission string) bool { return who.May(access.Named(permission)) },
+	}
+}
+
+// class is the name of a decision's shape and colour.
+func class(decision string) string { return strings.ReplaceAll(decision, "track*", "trackstar") }
+
+// bars draw a harm: five, of which some are full.
+func bars(harm string) (out []struct {
+	X  int
+	On bool
+},
+) {
+	h, _ := device.ParseHarm(harm)
+	for i := range int(device.Catastrophic) {
+		out = append(out, struct {
+			X  int
+			On bool
+		}{8 * i, i < int(h)})
+	}
+	return out
+}
+
+// decisions are all, the most urgent first.
+var decisions = []string{finding.Act.String(), finding.Attend.String(), finding.TrackStar.String(), finding.Track.String()}

@@ -1,0 +1,161 @@
+// SPDX-FileCopyrightText: 2026 The Myelin authors
+// SPDX-License-Identifier: Apache-2.0
+
+package pages
+
+import (
+	"net/http"
+	"net/url"
+	"time"
+
+	"github.com/myelin-health/myelin/device"
+	"github.com/myelin-health/myelin/finding"
+	"github.com/myelin-health/myelin/serve/access"
+	"github.com/myelin-health/myelin/store"
+)
+
+func (p *Pages) todayRoutes() []access.Route {
+	return []access.Route{
+		{Pattern: "GET /{$}", Needs: access.SeeAll, Handle: p.today},
+		{Pattern: "GET /today.json", Needs: access.SeeAll, Handle: p.today},
+	}
+}
+
+// todayPage answers: what could hurt a patient now?
+type todayPage struct {
+	frame   `json:"-"`
+	Answer  string
+	Lead    string
+	Worst   string // decision
+	Columns []string
+	Matrix  []matrixRow
+	Since   []fact
+	Sensors []sensorLine
+	Alive   int
+	First   []findingLine
+}
+
+type matrixRow struct {
+	Harm  string
+	Cells []matrixCell
+}
+
+type matrixCell struct {
+	Harm, Decision, Path string
+	Count                int
+}
+
+// A fact is a line of a list of facts.
+type fact struct{ Name, Text, Path string }
+
+type sensorLine struct {
+	Name, Problem string
+	Seen          when
+}
+
+// A findingLine is a row of a list of findings.
+type findingLine struct {
+	ID, Title, Decision, Harm, State string
+	Device, DeviceName, Ward         string
+	Last                             when
+}
+
+func (p *Pages) findingLine(f *store.Finding) findingLine {
+	return findingLine{f.ID, f.Title, f.Decision.String(), f.Harm.String(), f.State, f.Device, f.DeviceName, f.Ward, p.when(f.Last)}
+}
+
+// silent is how long a sensor may say nothing before it is called silent: it sends a
+// heartbeat every ten seconds.
+const silent = time.Minute
+
+func (p *Pages) today(w http.ResponseWriter, r *http.Request, who *access.Principal) error {
+	ctx := r.Context()
+	page := &todayPage{frame: p.framed(r, who, "Today"), Columns: decisions}
+	cells, act, err := p.Store.Matrix(ctx)
+	if err != nil {
+		return err
+	}
+	n := map[[2]string]int{}
+	for _, c := range cells {
+		n[[2]string{c.Harm, c.Decision}] = c.Count
+	}
+	for h := device.Catastrophic; h >= device.NoHarm && h <= device.Catastrophic; h-- {
+		row := matrixRow{Harm: h.String()}
+		some := h > device.NoHarm
+		for _, d := range decisions {
+			q := url.Values{"state": {store.Open, store.Acknowledged}, "decision": {d}, "harm": {h.String()}}
+			c := matrixCell{h.String(), d, "/findings?" + q.Encode(), n[[2]string{h.String(), d}]}
+			some = some || c.Count > 0
+			row.Cells = append(row.Cells, c)
+		}
+		if some {
+			page.Matrix = append(page.Matrix, row)
+		}
+	}
+	first, err := p.Store.Findings(ctx, store.FindingQuery{State: []string{store.Open, store.Acknowledged}, Page: store.Page{Limit: 20}})
+	if err != nil {
+		return err
+	}
+	for i := range first.Rows {
+		page.First = append(page.First, p.findingLine(&first.Rows[i]))
+	}
+	held, err := p.Store.HeldCommands(ctx)
+	if err != nil {
+		return err
+	}
+	yesterday := p.Now().Add(-24 * time.Hour).UnixNano()
+	changed, err := p.Store.Findings(ctx, store.FindingQuery{Since: yesterday, Page: store.Page{Limit: 1}})
+	if err != nil {
+		return err
+	}
+	page.Since = append(page.Since, fact{"Findings", plural(changed.Total, "finding") + " new or changed", "/findings?since=24h"})
+	denied, err := p.Store.Verdicts(ctx, store.VerdictQuery{Verdict: device.Deny.String(), Since: yesterday, Page: store.Page{Limit: 1}})
+	if err != nil {
+		return err
+	}
+	page.Since = append(page.Since, fact{"Guards", plural(denied.Total, "command") + " refused", "/guard?verdict=deny"})
+	sensors, err := p.Store.Sensors(ctx)
+	if err != nil {
+		return err
+	}
+	for _, s := range sensors {
+		if s.Revoked != 0 {
+			continue
+		}
+		line := sensorLine{Name: s.Name, Problem: s.Problem, Seen: p.when(s.Seen)}
+		switch {
+		case p.Now().UnixNano()-s.Seen > int64(silent):
+			line.Problem = s.Name + " was heard " + line.Seen.Relative + " for the last time"
+		default:
+			page.Alive++
+		}
+		page.Sensors = append(page.Sensors, line)
+	}
+	switch {
+	case act > 0:
+		page.Worst, page.Answer = finding.Act.String(), plural(act, "device")+" "+need(act)+" action now."
+	case first.Total > 0:
+		page.Worst, page.Answer = first.Rows[0].Decision.String(), "No device needs action now; "+plural(first.Total, "finding")+" "+are(first.Total)+" open."
+	default:
+		page.Answer = "Nothing that is known could hurt a patient now."
+	}
+	if len(held) > 0 {
+		page.Answer += " " + plural(len(held), "command") + " " + are(len(held)) + " waiting for a clinician."
+	}
+	page.Lead = "What could hurt a patient, by harm and by what to do; what is most urgent stands first."
+	return p.show(w, r, "today", page)
+}
+
+func need(n int) string {
+	if n == 1 {
+		return "needs"
+	}
+	return "need"
+}
+
+func are(n int) string {
+	if n == 1 {
+		return "is"
+	}
+	return "are"
+}
