@@ -87,6 +87,7 @@ var rooms = []room{
 	{"store/postgres", []string{"store"}, []string{"github.com/jackc/pgx"}},
 	{"store/storetest", []string{"store", "device", "event", "finding"}, nil},
 
+	{"serve/access", []string{"store", "device", "event", "internal/strictyaml"}, []string{"github.com/alexedwards/scs", "github.com/coreos/go-oidc", "github.com/go-webauthn/webauthn", "golang.org/x/crypto", "golang.org/x/oauth2", "golang.org/x/time"}},
 	{"serve/access", []string{"store", "device", "internal/strictyaml"}, []string{"github.com/alexedwards/scs", "github.com/coreos/go-oidc", "github.com/go-webauthn/webauthn", "golang.org/x/crypto", "golang.org/x/oauth2", "golang.org/x/time"}},
 	{
 		"serve",

@@ -47,6 +47,7 @@ const (
 	ConfigurationChanged
 	EmergencyUsed
 	DoseDoubted
+	PersonActed
 	kindCount
 )
 
@@ -340,6 +341,7 @@ var Kinds = [kindCount]KindInfo{
 	ConfigurationChanged: {"configuration-changed", "is guarded by other rules from now on", []Key{Front, Name, Version, Digest, Reason, Actor}},
 	EmergencyUsed:        {"emergency-used", "was opened, or not, for an emergency", []Key{Front, Actor, Target, Reason, NotAfter, Digest, Outcome}},
 	DoseDoubted:          {"dose-doubted", "may or may not have been given a dose, or it became known", []Key{Front, Verb, Value, Target, Reason, Outcome, Actor}},
+	PersonActed:          {"person-acted", "is a server where somebody signed in, or changed, exported or looked at something", []Key{Actor, Operation, Target, Reason, Count, Outcome}},
 	BoundReached:         {"bound-reached", "sent more than a stated bound", []Key{Protocol, Bound, Length}},
 }
 

@@ -29,6 +29,7 @@ type Person struct {
 	Subject  string   // issuer and subject of OIDC, or ""
 	Passkeys []byte   // of package access
 	Disabled bool
+	Signed   int64 // sessions that began before have ended
 	Added    int64
 	Version  int64
 }

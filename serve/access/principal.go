@@ -5,6 +5,7 @@ package access
 
 import (
 	"context"
+	"errors"
 	"net/http"
 
 	"github.com/myelin-health/myelin/store"
@@ -60,4 +61,34 @@ func Of(ctx context.Context) *Principal {
 		return who
 	}
 	return &Principal{}
+}
+
+// ErrForbidden is what somebody gets who may not have the answer.
+var ErrForbidden = errors.New("forbidden")
+
+// An Error is an answer that is no success, in words for who asked.
+type Error struct {
+	Status int
+	Text   string
+}
+
+func (e *Error) Error() string { return e.Text }
+
+// Mux is the handler of a table of routes. fail answers what went wrong.
+func Mux(routes []Route, fail func(w http.ResponseWriter, r *http.Request, err error)) http.Handler {
+	mux := http.NewServeMux()
+	for _, route := range routes {
+		mux.HandleFunc(route.Pattern, func(w http.ResponseWriter, r *http.Request) {
+			who := Of(r.Context())
+			err := ErrForbidden
+			if who.May(route.Needs) {
+				err = route.Handle(w, r, who)
+			}
+			if err != nil {
+				fail(w, r, err)
+			}
+		})
+	}
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) { fail(w, r, store.ErrNotFound) })
+	return mux
 }

@@ -26,7 +26,6 @@ import (
 	"time"
 
 	"github.com/myelin-health/myelin/device"
-	"github.com/myelin-health/myelin/event"
 	"github.com/myelin-health/myelin/finding"
 	"github.com/myelin-health/myelin/report"
 	"github.com/myelin-health/myelin/serve/access"
@@ -39,10 +38,10 @@ var files embed.FS
 // A Config is what the pages are given.
 type Config struct {
 	Store   *store.Store
-	Record  func(*event.Event) error // into the server's ledger; returns when durable
-	Now     func() time.Time         // nil: the machine's clock
-	Site    string                   // the hospital's name
-	Version string                   // of the program
+	Access  *access.Access
+	Now     func() time.Time // nil: the machine's clock
+	Site    string           // the hospital's name
+	Version string           // of the program
 }
 
 // Pages are all pages.
@@ -88,7 +87,7 @@ func New(c Config) (*Pages, error) {
 func (p *Pages) Routes() []access.Route {
 	return slices.Concat([]access.Route{
 		{Pattern: "GET /static/{file}", Needs: access.Anyone, Handle: p.static},
-	}, p.todayRoutes())
+	}, p.todayRoutes(), p.signRoutes())
 }
 
 // static serves what never changes while the program runs.
@@ -143,6 +142,9 @@ var nav = []struct {
 // framed fills in what is around a page.
 func (p *Pages) framed(r *http.Request, who *access.Principal, title string) frame {
 	f := frame{Title: title, Site: p.Site, Version: p.Version, Who: who, Words: r.FormValue("q"), At: p.when(p.Now().UnixNano())}
+	if who.Person != nil {
+		f.Said, f.Undo = p.Access.Said(r.Context())
+	}
 	for _, n := range nav {
 		if who.May(n.needs) {
 			here := r.URL.Path == n.path || n.path != "/" && strings.HasPrefix(r.URL.Path, n.path+"/")
