@@ -1,0 +1,63 @@
+// SPDX-FileCopyrightText: 2026 The Myelin authors
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"github.com/myelin-health/myelin/serve"
+)
+
+func serveVerb(c *console) *cobra.Command {
+	cfg := serve.Config{}
+	v := &cobra.Command{
+		Use:   "serve [flags]",
+		Short: "Be always on: sensors, guards, people and their findings in one place",
+		Long: `Serve keeps what sensors and guards send, and shows it to people who work through
+it. All its data are in one folder. The first start prints a link by which the
+first person begins. It is not cleared as a medical device.`,
+		Example: `  myelin serve
+  myelin serve --data /var/lib/myelin --listen 0.0.0.0:8440`,
+		DisableFlagsInUseLine: true,
+		Args:                  exactly(0, "serve takes no arguments; --data says where its folder is"),
+		RunE: func(v *cobra.Command, _ []string) error {
+			ctx, stop := signal.NotifyContext(v.Context(), syscall.SIGINT, syscall.SIGTERM)
+			defer stop()
+			return c.serve(ctx, cfg)
+		},
+	}
+	v.Flags().StringVar(&cfg.Data, "data", "myelin-data", "`DIR` of its data")
+	v.Flags().StringVar(&cfg.Listen, "listen", "127.0.0.1:8440", "`ADDRESS` and port")
+	v.Flags().StringVar(&cfg.Site, "site", "", "`NAME` of the hospital")
+	return v
+}
+
+func (c *console) serve(ctx context.Context, cfg serve.Config) error {
+	cfg.Log = slog.New(slog.NewTextHandler(c.err, nil))
+	cfg.Version = version()
+	s, err := serve.Open(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	ln, err := net.Listen("tcp", cfg.Listen)
+	if err != nil {
+		return err
+	}
+	address := "http://" + ln.Addr().String()
+	fmt.Fprintln(c.out, address+"/")
+	if link, err := s.SetUpLink(ctx); err != nil {
+		return err
+	} else if link != "" {
+		fmt.Fprintln(c.out, "The first person begins here, within a day: "+address+link)
+	}
+	return s.Run(ctx, ln)
+}

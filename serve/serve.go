@@ -1,0 +1,218 @@
+// SPDX-FileCopyrightText: 2026 The Myelin authors
+// SPDX-License-Identifier: Apache-2.0
+
+// Package serve is the server: what sensors and guards send, kept in one store, and
+// shown to people who work through it.
+//
+//	sensors, guards -> uplink -> bus -> store -> pages, api -> people, programs
+//	                                       \-> notify -> systems outside
+//
+// All data are in one folder; see [Config].
+//
+// This API follows the server and may change.
+package serve
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/myelin-health/myelin/ledger"
+	"github.com/myelin-health/myelin/serve/access"
+	"github.com/myelin-health/myelin/serve/pages"
+	"github.com/myelin-health/myelin/store"
+	"github.com/myelin-health/myelin/store/postgres"
+	"github.com/myelin-health/myelin/store/sqlite"
+)
+
+// A Config is what a server is given. The folder has
+//
+//	myelin.db              the store, without PostgreSQL
+//	ledger/, ledger.key    what people did; its key
+//	tls.pem, tls.key       made at the first start, when there are no others
+type Config struct {
+	Data    string // folder; made when it is not there
+	Listen  string // address and port
+	Site    string // the hospital's name
+	Store   string // address of a PostgreSQL database, or "": SQLite in the folder
+	Log     *slog.Logger
+	Now     func() time.Time
+	Version string
+}
+
+// A Server serves until its Run ends.
+type Server struct {
+	cfg    Config
+	store  *store.Store
+	ledger *ledger.Log
+	access *access.Access
+	pages  *pages.Pages
+	secure bool
+}
+
+// Open opens what the server keeps. It has to be closed.
+func Open(ctx context.Context, c Config) (_ *Server, err error) {
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.Site == "" {
+		c.Site = "Myelin"
+	}
+	if err := os.MkdirAll(c.Data, 0o700); err != nil {
+		return nil, err
+	}
+	s := &Server{cfg: c, secure: !loopback(c.Listen)}
+	defer func() {
+		if err != nil {
+			s.Close()
+		}
+	}()
+	if c.Store != "" {
+		s.store, err = postgres.Open(ctx, c.Store, c.Now)
+	} else {
+		s.store, err = sqlite.Open(ctx, filepath.Join(c.Data, "myelin.db"), c.Now)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if s.ledger, err = openLedger(c.Data, c.Now); err != nil {
+		return nil, err
+	}
+	s.access = access.New(access.Config{Store: s.store, Record: s.ledger.Record, Now: c.Now, Log: c.Log, Secure: s.secure, Site: "server"})
+	s.pages, err = pages.New(pages.Config{Store: s.store, Access: s.access, Now: c.Now, Site: c.Site, Version: c.Version})
+	return s, err
+}
+
+// Close closes what the server keeps.
+func (s *Server) Close() error {
+	var errs []error
+	if s.ledger != nil {
+		errs = append(errs, s.ledger.Close())
+	}
+	if s.store != nil {
+		errs = append(errs, s.store.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// openLedger opens the server's own ledger, whose key is made at the first start.
+func openLedger(data string, now func() time.Time) (*ledger.Log, error) {
+	file := filepath.Join(data, "ledger.key")
+	key, err := os.ReadFile(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		b := make([]byte, 4)
+		rand.Read(b)
+		private, public, err := ledger.GenerateKey(nil, fmt.Sprintf("myelin-server-%x", b), false)
+		if err == nil {
+			err = os.WriteFile(file+".pub", []byte(public+"\n"), 0o644)
+		}
+		if err == nil {
+			err = os.WriteFile(file, []byte(private+"\n"), 0o600)
+		}
+		if err != nil {
+			return nil, err
+		}
+		key = []byte(private)
+	} else if err != nil {
+		return nil, err
+	}
+	signer, verifier, err := ledger.ParseSigner(string(key), now)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", file, err)
+	}
+	return ledger.Open(filepath.Join(data, "ledger"), ledger.Config{Signer: signer, Verifier: verifier})
+}
+
+// loopback reports whether nobody but this machine reaches an address.
+func loopback(listen string) bool {
+	host, _, err := net.SplitHostPort(listen)
+	if err != nil {
+		return false
+	}
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}
+
+// Routes is the table of all routes.
+func (s *Server) Routes() []access.Route { return s.pages.Routes() }
+
+// Bounds of a request.
+const (
+	maxForm    = 256 << 10
+	maxHeader  = 32 << 10
+	headerTime = 10 * time.Second
+	readTime   = time.Minute
+	idleTime   = 2 * time.Minute
+	drainTime  = 10 * time.Second
+)
+
+// Handler answers requests.
+func (s *Server) Handler() http.Handler {
+	mux := access.Mux(s.Routes(), func(w http.ResponseWriter, r *http.Request, err error) {
+		if s.pages.Fail(w, r, err) {
+			s.cfg.Log.Error("a request failed", "method", r.Method, "path", r.Pattern, "err", err)
+		}
+	})
+	return s.headers(http.NewCrossOriginProtection().Handler(s.access.Identify(mux)))
+}
+
+// headers sets what every answer has.
+func (s *Server) headers(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := w.Header()
+		h.Set("Content-Security-Policy", "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; object-src 'none'")
+		h.Set("X-Content-Type-Options", "nosniff")
+		h.Set("Referrer-Policy", "same-origin")
+		h.Set("Cross-Origin-Opener-Policy", "same-origin")
+		h.Set("Cross-Origin-Resource-Policy", "same-origin")
+		h.Set("Cache-Control", "no-store")
+		if s.secure {
+			h.Set("Strict-Transport-Security", "max-age=31536000")
+		}
+		r.Body = http.MaxBytesReader(w, r.Body, maxForm)
+		next.ServeHTTP(w, r)
+	})
+}
+
+// SetUpLink is the path by which the first person begins, or "".
+func (s *Server) SetUpLink(ctx context.Context) (string, error) {
+	secret, err := s.access.SetUpLink(ctx)
+	if err != nil || secret == "" {
+		return "", err
+	}
+	return "/set-up/" + secret, nil
+}
+
+// Run serves on a listener until ctx is done, and lets end what was begun.
+func (s *Server) Run(ctx context.Context, ln net.Listener) error {
+	h := &http.Server{
+		Handler: s.Handler(), ReadHeaderTimeout: headerTime, ReadTimeout: readTime, IdleTimeout: idleTime, MaxHeaderBytes: maxHeader,
+		ErrorLog:    slog.NewLogLogger(slog.DiscardHandler, slog.LevelDebug), // what strangers send is no news
+		BaseContext: func(net.Listener) context.Context { return ctx },
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- h.Serve(ln) }()
+	select {
+	case err := <-ended:
+		return err
+	case <-ctx.Done():
+	}
+	drain, cancel := context.WithTimeout(context.Background(), drainTime)
+	defer cancel()
+	if h.Shutdown(drain) != nil {
+		h.Close()
+	}
+	<-ended
+	return nil
+}
