@@ -88,7 +88,6 @@ var rooms = []room{
 	{"store/storetest", []string{"store", "device", "event", "finding"}, nil},
 
 	{"serve/access", []string{"store", "device", "event", "internal/strictyaml"}, []string{"github.com/alexedwards/scs", "github.com/coreos/go-oidc", "github.com/go-webauthn/webauthn", "golang.org/x/crypto", "golang.org/x/oauth2", "golang.org/x/time"}},
-	{"serve/access", []string{"store", "device", "internal/strictyaml"}, []string{"github.com/alexedwards/scs", "github.com/coreos/go-oidc", "github.com/go-webauthn/webauthn", "golang.org/x/crypto", "golang.org/x/oauth2", "golang.org/x/time"}},
 	{
 		"serve",
 		[]string{"assess", "capture", "device", "event", "finding", "guard", "internal", "inventory", "ledger", "link", "match", "proto", "report", "risk", "sim", "store", "watch", "wire"},
