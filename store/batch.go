@@ -6,7 +6,6 @@ package store
 import (
 	"cmp"
 	"context"
-	"database/sql"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -68,19 +67,21 @@ type Written struct {
 }
 
 // Write writes a batch and its number in one transaction. A batch whose number
-// was written before changes nothing. Numbers of a part only grow.
+// was written before changes nothing. Numbers of a part only grow. The texts in b
+// are cleaned as [Text] does.
 //
 // Observations are rolled up by device, peer, protocol and hour, with one upsert
 // each. An identity that is not known becomes a device by the rules of package
-// inventory; see devices.go.
+// inventory; see identity.go.
 func (s *Store) Write(ctx context.Context, b *Batch) (*Written, error) {
 	if len(b.Observations) > maxObservations {
 		return nil, fmt.Errorf("%d observations in a batch; at most %d", len(b.Observations), maxObservations)
 	}
+	b.tidy()
 	w := &Written{}
 	at := s.now().UnixNano()
 	c := &changes{}
-	err := s.tx(ctx, func(tx *sql.Tx) error {
+	err := s.tx(ctx, func(tx *transaction) error {
 		*w, *c = Written{Fresh: true}, changes{}
 		var site string
 		if err := tx.QueryRowContext(ctx, "SELECT site FROM sensor WHERE id = $1 AND revoked = 0", b.Sensor).Scan(&site); err != nil {
@@ -94,6 +95,11 @@ func (s *Store) Write(ctx context.Context, b *Batch) (*Written, error) {
 		if n, err := r.RowsAffected(); err != nil || n == 0 {
 			*w = Written{}
 			return err
+		}
+		if len(b.Devices) > 0 {
+			if err := s.inventory(ctx, tx); err != nil {
+				return err
+			}
 		}
 		for i := range b.Devices {
 			if _, err := s.said(ctx, tx, site, &b.Devices[i], at, c); err != nil {
@@ -132,39 +138,42 @@ func (s *Store) Write(ctx context.Context, b *Batch) (*Written, error) {
 	return w, nil
 }
 
-const (
-	maxObservations = 1000
-	maxKnown        = 1 << 17 // names whose identities are remembered, some 20 MB
-)
+const maxObservations = 1000
 
-// settle keeps what a transaction learned of names, or forgets it.
+// settle keeps what a transaction learned, or forgets it.
 func (s *Store) settle(c *changes, done bool) {
 	if !s.d.Alone {
 		return
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.known == nil || len(s.known) > maxKnown {
-		s.known = map[name]int64{}
-	}
 	for _, n := range c.moved {
-		delete(s.known, n)
+		s.known.forget(n)
 	}
 	if done {
-		maps.Copy(s.known, c.learned)
+		for n, id := range c.learned {
+			s.known.put(n, id)
+		}
+		for p, id := range c.pairs {
+			s.pairs.put(p, id)
+		}
 	}
 }
 
-// A hour of talk between two identities.
-type hour struct {
+// A pair of identities talks a protocol.
+type pair struct {
 	client, server int64
 	protocol       string
 	port           uint16
-	hour           int64
 }
 
+// An hour of a pair.
+type hour struct{ hour, pair int64 }
+
 // talked rolls observations up, and adds them to what is there with one upsert a row.
-func (s *Store) talked(ctx context.Context, tx *sql.Tx, site string, list []Observation, at int64, c *changes) error {
+// What was seen in the time to come was seen now: a sensor's clock is wrong.
+func (s *Store) talked(ctx context.Context, tx *transaction, site string, list []Observation, at int64, c *changes) error {
+	list = slices.DeleteFunc(slices.Clone(list), func(o Observation) bool { return o.Client.Value == "" || o.Server.Value == "" })
 	if len(list) == 0 {
 		return nil
 	}
@@ -172,18 +181,28 @@ func (s *Store) talked(ctx context.Context, tx *sql.Tx, site string, list []Obse
 	if err != nil {
 		return err
 	}
+	of := make([]pair, len(list))
+	for i := range list {
+		o := &list[i]
+		of[i] = pair{ids[2*i], ids[2*i+1], o.Protocol, o.Port}
+	}
+	pairs, err := s.pairsOf(ctx, tx, of, c)
+	if err != nil {
+		return err
+	}
 	sums := make(map[hour]*Observation, len(list))
 	keys := make([]hour, 0, len(list))
 	for i := range list {
 		o := &list[i]
-		k := hour{ids[nameOf(site, o.Client)], ids[nameOf(site, o.Server)], o.Protocol, o.Port, o.Last - o.Last%int64(time.Hour)}
+		last := min(o.Last, at)
+		k := hour{last / int64(time.Hour), pairs[i]}
 		sum, ok := sums[k]
 		if !ok {
-			sum = &Observation{First: o.First}
+			sum = &Observation{First: min(o.First, last)}
 			sums[k] = sum
 			keys = append(keys, k)
 		}
-		sum.First, sum.Last = min(sum.First, o.First), max(sum.Last, o.Last)
+		sum.First, sum.Last = min(sum.First, o.First), max(sum.Last, last)
 		sum.Packets += o.Packets
 		sum.Bytes += o.Bytes
 		if o.Encrypted {
@@ -193,36 +212,90 @@ func (s *Store) talked(ctx context.Context, tx *sql.Tx, site string, list []Obse
 		}
 	}
 	slices.SortFunc(keys, func(a, b hour) int { // in the order of the table: neighbours are on one page
-		return cmp.Or(cmp.Compare(a.client, b.client), cmp.Compare(a.hour, b.hour), cmp.Compare(a.server, b.server), cmp.Compare(a.protocol, b.protocol), cmp.Compare(a.port, b.port))
+		return cmp.Or(cmp.Compare(a.hour, b.hour), cmp.Compare(a.pair, b.pair))
 	})
-	const columns = 12
-	for part := range slices.Chunk(keys, 64) {
-		args := make([]any, 0, columns*len(part))
-		for _, k := range part {
-			o := sums[k]
-			args = append(args, k.client, k.server, k.protocol, int64(k.port), k.hour, int64(o.Count+o.sealed), int64(o.Packets), int64(o.Bytes), int64(o.Count), int64(o.sealed), o.First, o.Last)
-		}
-		if _, err := tx.ExecContext(ctx, upsertTalk(len(part)), args...); err != nil {
-			return err
-		}
+	rows := make([][]any, len(keys))
+	for i, k := range keys {
+		o := sums[k]
+		rows[i] = []any{k.hour, k.pair, int64(o.Packets), int64(o.Bytes), int64(o.Count), int64(o.sealed), o.First, o.Last}
 	}
-	return nil
+	return tx.insert(ctx, "talk AS t (hour, pair, packets, bytes, clear, sealed, first, last)", ` ON CONFLICT (hour, pair) DO UPDATE SET packets = t.packets + excluded.packets, bytes = t.bytes + excluded.bytes,
+		clear = t.clear + excluded.clear, sealed = t.sealed + excluded.sealed,
+		first = CASE WHEN excluded.first < t.first THEN excluded.first ELSE t.first END, last = CASE WHEN excluded.last > t.last THEN excluded.last ELSE t.last END`, 8, rows)
 }
 
-// upsertTalk is the statement for so many rows.
-func upsertTalk(rows int) string {
-	var b strings.Builder
-	b.WriteString("INSERT INTO talk AS t (client, server, protocol, port, hour, n, packets, bytes, clear, sealed, first, last) VALUES ")
+// pairsOf are the numbers of pairs, in their order. One that is new gets a number.
+func (s *Store) pairsOf(ctx context.Context, tx *transaction, list []pair, c *changes) ([]int64, error) {
+	out := make([]int64, len(list))
+	strange := map[pair]int64{}
+	s.mu.Lock()
+	for i, p := range list {
+		id, ok := s.pairs.get(p)
+		if !ok {
+			strange[p] = 0
+		}
+		out[i] = id
+	}
+	s.mu.Unlock()
+	if len(strange) == 0 {
+		return out, nil
+	}
+	names := slices.SortedFunc(maps.Keys(strange), func(a, b pair) int {
+		return cmp.Or(cmp.Compare(a.client, b.client), cmp.Compare(a.server, b.server), cmp.Compare(a.protocol, b.protocol), cmp.Compare(a.port, b.port))
+	})
+	rows := make([][]any, len(names))
+	for i, p := range names {
+		rows[i] = []any{p.client, p.server, p.protocol, int64(p.port)}
+	}
+	if err := tx.insert(ctx, "pair (client, server, protocol, port)", " ON CONFLICT (client, server, protocol, port) DO NOTHING", 4, rows); err != nil {
+		return nil, err
+	}
+	const look = "SELECT id FROM pair WHERE client = $1 AND server = $2 AND protocol = $3 AND port = $4"
+	if c.pairs == nil {
+		c.pairs = map[pair]int64{}
+	}
+	if s.d.Alone {
+		for i, p := range names {
+			var id int64
+			if err := tx.QueryRowContext(ctx, look, rows[i]...).Scan(&id); err != nil {
+				return nil, err
+			}
+			strange[p], c.pairs[p] = id, id
+		}
+	} else if err := s.manyPairs(ctx, tx, rows, strange); err != nil {
+		return nil, err
+	}
+	for i, p := range list {
+		if out[i] == 0 {
+			out[i] = strange[p]
+		}
+	}
+	return out, nil
+}
+
+// manyPairs looks pairs up with one statement.
+func (s *Store) manyPairs(ctx context.Context, tx *transaction, rows [][]any, out map[pair]int64) error {
+	var values strings.Builder
 	for i := range rows {
 		if i > 0 {
-			b.WriteByte(',')
+			values.WriteByte(',')
 		}
-		b.WriteString("(" + params(12*i+1, 12) + ")")
+		fmt.Fprintf(&values, "(CAST($%d AS BIGINT),CAST($%d AS BIGINT),$%d,CAST($%d AS BIGINT))", 4*i+1, 4*i+2, 4*i+3, 4*i+4)
 	}
-	b.WriteString(` ON CONFLICT (client, hour, server, protocol, port) DO UPDATE SET n = t.n + excluded.n, packets = t.packets + excluded.packets, bytes = t.bytes + excluded.bytes,
-		clear = t.clear + excluded.clear, sealed = t.sealed + excluded.sealed,
-		first = CASE WHEN excluded.first < t.first THEN excluded.first ELSE t.first END, last = CASE WHEN excluded.last > t.last THEN excluded.last ELSE t.last END`)
-	return b.String()
+	found, err := tx.QueryContext(ctx, "SELECT id, client, server, protocol, port FROM pair WHERE (client, server, protocol, port) IN (VALUES "+values.String()+")", slices.Concat(rows...)...)
+	if err != nil {
+		return err
+	}
+	defer found.Close()
+	for found.Next() {
+		var p pair
+		var id int64
+		if err := found.Scan(&id, &p.client, &p.server, &p.protocol, &p.port); err != nil {
+			return err
+		}
+		out[p] = id
+	}
+	return found.Err()
 }
 
 func nameOf(site string, a device.Address) name {
@@ -232,33 +305,26 @@ func nameOf(site string, a device.Address) name {
 	return name{site, a.Kind.String(), a.Value}
 }
 
-// identities are those of all addresses of observations. One that nobody knows
-// becomes a device of its own.
-func (s *Store) identities(ctx context.Context, tx *sql.Tx, site string, list []Observation, at int64, c *changes) (map[name]int64, error) {
-	ids := make(map[name]int64, len(list))
+// identities are those of all addresses of observations: client and server of the
+// first, of the second, and so on. One that nobody knows becomes a device of its own.
+func (s *Store) identities(ctx context.Context, tx *transaction, site string, list []Observation, at int64, c *changes) ([]int64, error) {
+	ids := make([]int64, 2*len(list))
 	address := map[name]device.Address{}
 	s.mu.Lock()
-	for i := range list {
-		for _, a := range [...]device.Address{list[i].Client, list[i].Server} {
-			n := nameOf(site, a)
-			if _, ok := ids[n]; ok {
-				continue
-			}
-			id, ok := s.known[n]
-			if ok = ok && !slices.Contains(c.moved, n); !ok {
-				address[n] = a
-			}
-			ids[n] = id
+	for i := range ids {
+		a := addressOf(list, i)
+		n := nameOf(site, a)
+		id, ok := s.known.get(n)
+		if !ok || slices.Contains(c.moved, n) {
+			address[n], id = a, 0
 		}
+		ids[i] = id
 	}
 	s.mu.Unlock()
 	if len(address) == 0 {
 		return ids, nil
 	}
-	names := make([]name, 0, len(address))
-	for n := range address {
-		names = append(names, n)
-	}
+	names := slices.SortedFunc(maps.Keys(address), name.compare)
 	held, err := s.holders(ctx, tx, names)
 	if err != nil {
 		return nil, err
@@ -267,29 +333,45 @@ func (s *Store) identities(ctx context.Context, tx *sql.Tx, site string, list []
 	for _, n := range names {
 		if _, ok := held[n]; !ok {
 			strange = append(strange, n)
+		}
+	}
+	if len(strange) > 0 {
+		if err := s.inventory(ctx, tx); err != nil {
+			return nil, err
+		}
+		for _, n := range strange {
 			d := device.Device{ID: device.IDOf(n.kind, n.value), Addresses: []device.Address{address[n]}}
 			if _, err := s.said(ctx, tx, site, &d, at, c); err != nil {
 				return nil, err
 			}
 		}
+		if held, err = s.holders(ctx, tx, names); err != nil {
+			return nil, err
+		}
 	}
-	more, err := s.holders(ctx, tx, strange)
-	if err != nil {
-		return nil, err
-	}
-	maps.Copy(held, more)
 	if c.learned == nil {
 		c.learned = map[name]int64{}
 	}
 	for _, n := range names {
-		ids[n] = held[n].id
 		c.learned[n] = held[n].id
+	}
+	for i := range ids {
+		if ids[i] == 0 {
+			ids[i] = held[nameOf(site, addressOf(list, i))].id
+		}
 	}
 	return ids, nil
 }
 
+func addressOf(list []Observation, i int) device.Address {
+	if i%2 == 0 {
+		return list[i/2].Client
+	}
+	return list[i/2].Server
+}
+
 // beat notes how a sensor is.
-func (s *Store) beat(ctx context.Context, tx *sql.Tx, b *Batch, at int64) error {
+func (s *Store) beat(ctx context.Context, tx *transaction, b *Batch, at int64) error {
 	if b.Beat == nil {
 		_, err := tx.ExecContext(ctx, "UPDATE sensor SET seen = $1 WHERE id = $2 AND seen < $3", at, b.Sensor, at-int64(time.Second))
 		return err

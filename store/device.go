@@ -104,13 +104,32 @@ type DeviceEdit struct {
 }
 
 var deviceOrders = map[string]order{
-	"":     {"urgency", true, true},
-	"name": {"label", false, false},
-	"last": {"last", true, true},
-	"ward": {"ward", false, false},
+	"":     {"urgency", true, true, true},
+	"name": {"label", false, false, true},
+	"last": {"last", true, true, true},
+	"ward": {"ward", false, false, true},
 }
 
-// Devices lists devices.
+const deviceColumns = "id, doc, last, version, urgency, label, track, trackstar, attend, act"
+
+func scanDevice(rows interface{ Scan(...any) error }) (d Device, urgency int64, err error) {
+	var id string
+	var doc []byte
+	var last, version int64
+	var l string
+	var n [4]int
+	if err := rows.Scan(&id, &doc, &last, &version, &urgency, &l, &n[0], &n[1], &n[2], &n[3]); err != nil {
+		return d, 0, err
+	}
+	if err := json.Unmarshal(doc, &d); err != nil {
+		return d, 0, err
+	}
+	d.ID, d.Last, d.Edition, d.Label, d.Worst = id, last, version, l, worstWord(urgency)
+	d.Track, d.TrackStar, d.Attend, d.Act = n[0], n[1], n[2], n[3]
+	return d, urgency, nil
+}
+
+// Devices lists devices. Of what Words finds, only the newest 2,000 count.
 func (s *Store) Devices(ctx context.Context, q DeviceQuery) (*List[Device], error) {
 	o, ok := deviceOrders[strings.TrimPrefix(q.Sort, "urgency")]
 	if !ok {
@@ -122,12 +141,12 @@ func (s *Store) Devices(ctx context.Context, q DeviceQuery) (*List[Device], erro
 		args = append(args, v)
 		cond += " AND " + strings.ReplaceAll(c, "?", "$"+strconv.Itoa(len(args)))
 	}
-	dims := true
 	for _, f := range q.fields() {
 		if f.values != nil {
 			arg(f.name+" = ?", f.values[0])
 		}
 	}
+	counted := true
 	if q.Medical {
 		cond += " AND medical = 1"
 	}
@@ -136,60 +155,54 @@ func (s *Store) Devices(ctx context.Context, q DeviceQuery) (*List[Device], erro
 		if !ok {
 			return nil, fmt.Errorf("%w: there is no decision %q", ErrCursor, q.Decision)
 		}
-		cond += " AND " + [...]string{"track", "trackstar", "attend", "act"}[d] + " > 0"
-		dims = false
+		// nothing less urgent than that
+		cond += fmt.Sprintf(" AND %s > 0 AND urgency >= %d", [...]string{"track", "trackstar", "attend", "act"}[d], 10*(d+1))
+		counted = false
 	}
 	if q.Product != "" {
 		arg("product = ?", q.Product)
-		dims = false
+		counted = false
 	}
 	if q.Words != "" {
-		dims = false
-		if w := s.d.Words(q.Words); w != "" {
-			args = append(args, w)
-			cond += " AND id IN (" + s.d.Match("device", len(args), maxMatches) + ")"
-		} else {
-			cond += " AND 1 = 0"
+		c, err := s.matches(ctx, s.read, "device", q.Words)
+		if err != nil {
+			return nil, err
 		}
+		cond += " AND " + c
+		counted = false
 	}
+	out := &List[Device]{}
+	if counted {
+		if err := s.deviceFacets(ctx, &q, out); err != nil {
+			return nil, err
+		}
+	} else if err := s.read.QueryRowContext(ctx, "SELECT count(*) FROM device WHERE "+cond, args...).Scan(&out.Total); err != nil {
+		return nil, err
+	}
+	o.index = out.Total > few
 	where, pageArgs, limit, err := o.page(cond, slices.Clone(args), q.Page)
 	if err != nil {
 		return nil, err
 	}
-	rows, err := s.read.QueryContext(ctx, "SELECT id, urgency, label, last, ward, act, attend, trackstar, track FROM device WHERE "+where, pageArgs...)
+	rows, err := s.read.QueryContext(ctx, "SELECT "+deviceColumns+" FROM device WHERE "+where, pageArgs...)
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
-	out := &List[Device]{}
 	cursor := ""
 	for rows.Next() {
-		var d Device
-		var urgency int64
-		var l string
-		if err := rows.Scan(&d.ID, &urgency, &l, &d.Last, &d.Ward, &d.Act, &d.Attend, &d.TrackStar, &d.Track); err != nil {
+		d, urgency, err := scanDevice(rows)
+		if err != nil {
 			return nil, err
 		}
 		if len(out.Rows) == limit {
 			out.Next = cursor
 			break
 		}
-		d.Worst, d.Label = worstWord(urgency), l
-		cursor = o.cursor(map[string]int64{"urgency": urgency, "last": d.Last}[o.column], map[string]string{"label": l, "ward": d.Ward}[o.column], d.ID)
+		cursor = o.cursor(map[string]int64{"urgency": urgency, "last": d.Last}[o.column], map[string]string{"label": d.Label, "ward": d.Ward}[o.column], d.ID)
 		out.Rows = append(out.Rows, d)
 	}
-	if err := errors.Join(rows.Err(), rows.Close()); err != nil {
-		return nil, err
-	}
-	for i := range out.Rows { // a page's worth
-		if err := s.whole(ctx, s.read, &out.Rows[i]); err != nil {
-			return nil, err
-		}
-	}
-	if dims {
-		return out, s.deviceFacets(ctx, &q, out)
-	}
-	return out, s.read.QueryRowContext(ctx, "SELECT count(*) FROM device WHERE "+cond, args...).Scan(&out.Total)
+	return out, rows.Err()
 }
 
 // fields are those of the query that are counted.
@@ -205,79 +218,28 @@ func (q *DeviceQuery) fields() []field {
 
 // deviceFacets sums up from what is counted.
 func (s *Store) deviceFacets(ctx context.Context, q *DeviceQuery, out *List[Device]) error {
-	rows, err := s.read.QueryContext(ctx, "SELECT site, ward, therapy, harm, medical, worst, n FROM device_count WHERE n > 0")
-	if err != nil {
-		return err
+	cond := "n > 0"
+	if q.Medical {
+		cond += " AND medical = 1"
 	}
-	defer rows.Close()
-	sums := map[Facet]int{}
-	fields := q.fields()
-	for rows.Next() {
-		var v [4]string
-		var worst string
-		var medical, n int
-		if err := rows.Scan(&v[0], &v[1], &v[2], &v[3], &medical, &worst, &n); err != nil {
-			return err
-		}
-		if q.Medical && medical == 0 {
-			continue
-		}
-		misses, missed := 0, 0
-		for i, f := range fields {
-			if f.values != nil && f.values[0] != v[i] {
-				misses, missed = misses+1, i
-			}
-		}
-		if misses == 0 {
-			out.Total += n
-			sums[Facet{Of: "worst", Value: worst}] += n
-		}
-		for i, f := range fields {
-			if misses == 0 || misses == 1 && missed == i {
-				sums[Facet{Of: f.name, Value: v[i]}] += n
-			}
-		}
+	var all sql.NullString
+	err := s.read.QueryRowContext(ctx, "SELECT string_agg(site || $1 || ward || $1 || therapy || $1 || harm || $1 || worst || $1 || n, $1) FROM device_count WHERE "+cond, glue).Scan(&all)
+	if err == nil && all.String != "" {
+		out.sum(all.String, append(q.fields(), field{name: "worst"}), true)
 	}
-	out.facets(sums)
-	return rows.Err()
-}
-
-// whole fills in what is said and told of a device.
-func (s *Store) whole(ctx context.Context, tx querier, d *Device) error {
-	w, err := s.view(ctx, tx, d.ID)
-	if err != nil {
-		return err
-	}
-	w.Act, w.Attend, w.TrackStar, w.Track, w.Worst, w.Label = d.Act, d.Attend, d.TrackStar, d.Track, d.Worst, d.Label
-	if w.Addresses, err = s.addresses(ctx, tx, d.ID); err != nil {
-		return err
-	}
-	*d = *w
-	return nil
+	return err
 }
 
 // Device returns one, also when it was merged into another. [ErrNotFound].
 func (s *Store) Device(ctx context.Context, id string) (*Device, error) {
-	var root string
-	if err := s.read.QueryRowContext(ctx, "SELECT root FROM device WHERE id = $1", id).Scan(&root); err != nil {
-		return nil, notFound(err)
-	}
-	d := &Device{}
-	d.ID = root
-	var urgency int64
-	err := s.read.QueryRowContext(ctx, "SELECT urgency, label, act, attend, trackstar, track FROM device WHERE id = $1", root).
-		Scan(&urgency, &d.Label, &d.Act, &d.Attend, &d.TrackStar, &d.Track)
+	d, _, err := scanDevice(s.read.QueryRowContext(ctx, "SELECT "+deviceColumns+" FROM device WHERE id = (SELECT root FROM device WHERE id = $1)", id))
 	if err != nil {
 		return nil, notFound(err)
 	}
-	d.Worst = worstWord(urgency)
-	if err := s.whole(ctx, s.read, d); err != nil {
-		return nil, err
+	if d.ID != id {
+		d.Into = d.ID
 	}
-	if root != id {
-		d.Into = root
-	}
-	return d, nil
+	return &d, nil
 }
 
 // Identities returns why a device is one device, and its records of merges.
@@ -323,12 +285,21 @@ func (s *Store) Identities(ctx context.Context, id string) ([]Identity, []Merge,
 // EditDevice changes what people say of a device, and adds it to its history.
 // [ErrNotFound], [ErrConflict].
 func (s *Store) EditDevice(ctx context.Context, e DeviceEdit) error {
+	for _, f := range []**string{&e.Name, &e.Ward, &e.Owner, &e.Criticality, &e.Notes} {
+		if *f != nil {
+			clean := text(**f, maxName)
+			if f == &e.Notes {
+				clean = Text(**f)
+			}
+			*f = &clean
+		}
+	}
 	at := s.now().UnixNano()
-	return s.tx(ctx, func(tx *sql.Tx) error {
+	return s.tx(ctx, func(tx *transaction) error {
 		var doc []byte
 		var version int64
 		var root string
-		if err := tx.QueryRowContext(ctx, "SELECT told, version, root FROM device WHERE id = $1", e.ID).Scan(&doc, &version, &root); err != nil {
+		if err := tx.QueryRowContext(ctx, "SELECT told, version, root FROM device WHERE id = $1"+s.d.Lock, e.ID).Scan(&doc, &version, &root); err != nil {
 			return notFound(err)
 		}
 		if root != e.ID || e.Version != 0 && e.Version != version {
@@ -370,17 +341,57 @@ func (s *Store) EditDevice(ctx context.Context, e DeviceEdit) error {
 	})
 }
 
-func (s *Store) deviceStep(ctx context.Context, tx *sql.Tx, id string, at int64, by, what, before, after, reason string) error {
+func (s *Store) deviceStep(ctx context.Context, tx *transaction, id string, at int64, by, what, before, after, reason string) error {
 	_, err := tx.ExecContext(ctx, "INSERT INTO device_step (device, at, by_whom, what, before, after, reason) VALUES ($1,$2,$3,$4,$5,$6,$7)", id, at, by, what, before, after, reason)
 	return err
+}
+
+// SetSerial keeps the serial number of a device that is implanted or worn, which a
+// person entered: what seal makes of it, nothing else. "" forgets it. That it was done
+// is in the device's history. [ErrNotFound].
+func (s *Store) SetSerial(ctx context.Context, id, serial, by, why string, seal func(clear []byte) ([]byte, error)) error {
+	var sealed []byte
+	if serial = text(serial, maxName); serial != "" {
+		var err error
+		if sealed, err = seal([]byte(serial)); err != nil {
+			return err
+		}
+	}
+	at := s.now().UnixNano()
+	return s.tx(ctx, func(tx *transaction) error {
+		var root string
+		if err := tx.QueryRowContext(ctx, "SELECT root FROM device WHERE id = $1", id).Scan(&root); err != nil {
+			return notFound(err)
+		}
+		// the new one counts, not that of what was merged into it
+		if _, err := tx.ExecContext(ctx, "UPDATE device SET sealed = CASE WHEN id = $1 THEN $2 ELSE NULL END WHERE root = $1", root, sealed); err != nil {
+			return err
+		}
+		return s.deviceStep(ctx, tx, root, at, by, "serial number", "", "", Text(why))
+	})
+}
+
+// Serial returns it, opened, or "". Who calls it has asked for the reason, and has put
+// it into the ledger. [ErrNotFound].
+func (s *Store) Serial(ctx context.Context, id string, open func(sealed []byte) ([]byte, error)) (string, error) {
+	var sealed []byte
+	err := s.read.QueryRowContext(ctx, `SELECT (SELECT sealed FROM device m WHERE m.root = d.root AND sealed IS NOT NULL ORDER BY num DESC LIMIT 1) FROM device d WHERE id = $1`, id).Scan(&sealed)
+	if err != nil || sealed == nil {
+		return "", notFound(err)
+	}
+	clear, err := open(sealed)
+	return string(clear), err
 }
 
 // MergeDevices makes one device of two; the rules never part them again by themselves.
 func (s *Store) MergeDevices(ctx context.Context, keep, gone, by, why string) (id int64, err error) {
 	at := s.now().UnixNano()
 	c := &changes{}
-	err = s.tx(ctx, func(tx *sql.Tx) error {
+	err = s.tx(ctx, func(tx *transaction) error {
 		*c = changes{}
+		if err := s.inventory(ctx, tx); err != nil {
+			return err
+		}
 		for _, d := range []*string{&keep, &gone} {
 			if err := tx.QueryRowContext(ctx, "SELECT root FROM device WHERE id = $1", *d).Scan(d); err != nil {
 				return notFound(err)
@@ -404,7 +415,10 @@ func (s *Store) MergeDevices(ctx context.Context, keep, gone, by, why string) (i
 // [ErrNotFound], [ErrConflict]: it was undone before.
 func (s *Store) UndoMerge(ctx context.Context, merge int64, by string) error {
 	at := s.now().UnixNano()
-	return s.tx(ctx, func(tx *sql.Tx) error {
+	return s.tx(ctx, func(tx *transaction) error {
+		if err := s.inventory(ctx, tx); err != nil {
+			return err
+		}
 		var kept, gone string
 		var undone int64
 		if err := tx.QueryRowContext(ctx, "SELECT kept, gone, undone_at FROM merge WHERE id = $1", merge).Scan(&kept, &gone, &undone); err != nil {
@@ -430,17 +444,17 @@ func (s *Store) UndoMerge(ctx context.Context, merge int64, by string) error {
 // Links sums what was seen since a time, of one device or of all (""): by pair of
 // devices and protocol, the most talkative first.
 func (s *Store) Links(ctx context.Context, id string, since int64, limit int) ([]Link, error) {
-	since -= since % int64(time.Hour)
-	const columns = `a.device, b.device, t.protocol, CAST(max(t.hour) AS BIGINT), CAST(sum(t.n) AS BIGINT), CAST(sum(t.packets) AS BIGINT), CAST(sum(t.bytes) AS BIGINT), CAST(sum(t.clear) AS BIGINT), CAST(sum(t.sealed) AS BIGINT), CAST(min(t.first) AS BIGINT), CAST(max(t.last) AS BIGINT)`
-	const from = " FROM talk t JOIN identity a ON a.id = t.client JOIN identity b ON b.id = t.server WHERE t.hour >= $1"
-	const group = " GROUP BY a.device, b.device, t.protocol"
-	q, args := "SELECT "+columns+from+group, []any{since}
-	if id != "" { // one side after the other, each by its index
-		mine := " AND t.client IN (SELECT id FROM identity WHERE device = $2)"
-		theirs := " AND t.server IN (SELECT id FROM identity WHERE device = $2) AND a.device <> $2"
-		q, args = "SELECT "+columns+from+mine+group+" UNION ALL SELECT "+columns+from+theirs+group, append(args, id)
+	const sums = `CAST(max(t.hour) AS BIGINT) AS hour, CAST(sum(t.clear + t.sealed) AS BIGINT) AS n, CAST(sum(t.packets) AS BIGINT) AS packets, CAST(sum(t.bytes) AS BIGINT) AS bytes,
+		CAST(sum(t.clear) AS BIGINT) AS clear, CAST(sum(t.sealed) AS BIGINT) AS sealed, CAST(min(t.first) AS BIGINT) AS first, CAST(max(t.last) AS BIGINT) AS last`
+	with, from, args := "", "SELECT t.pair, "+sums+" FROM talk t WHERE t.hour >= $1 GROUP BY t.pair", []any{since / int64(time.Hour)}
+	if id != "" { // hour by hour of those that there are, and in each its pairs
+		with = `WITH RECURSIVE hours (h) AS (SELECT min(hour) FROM talk WHERE hour >= $1 UNION ALL SELECT (SELECT min(hour) FROM talk WHERE hour > h) FROM hours WHERE h IS NOT NULL),
+			names (id) AS (SELECT id FROM identity WHERE device = $2),
+			mine (id) AS (SELECT id FROM pair WHERE client IN (SELECT id FROM names) UNION SELECT id FROM pair WHERE server IN (SELECT id FROM names)) `
+		from, args = "SELECT t.pair, "+sums+" FROM hours CROSS JOIN mine CROSS JOIN talk t WHERE t.hour = hours.h AND t.pair = mine.id GROUP BY t.pair", append(args, id)
 	}
-	rows, err := s.read.QueryContext(ctx, q+" ORDER BY 5 DESC, 1, 2, 3 LIMIT "+strconv.Itoa(Page{Limit: limit}.limit()), args...)
+	rows, err := s.read.QueryContext(ctx, with+"SELECT a.device, b.device, p.protocol, "+strings.ReplaceAll(sums, " AS hour,", ",")+
+		" FROM ("+from+") AS t JOIN pair p ON p.id = t.pair JOIN identity a ON a.id = p.client JOIN identity b ON b.id = p.server GROUP BY a.device, b.device, p.protocol ORDER BY 5 DESC, 1, 2, 3 LIMIT "+strconv.Itoa(Page{Limit: limit}.limit()), args...)
 	if err != nil {
 		return nil, err
 	}
@@ -451,9 +465,32 @@ func (s *Store) Links(ctx context.Context, id string, since int64, limit int) ([
 		if err := rows.Scan(&l.Device, &l.Peer, &l.Protocol, &l.Hour, &l.Count, &l.Packets, &l.Bytes, &l.Clear, &l.Sealed, &l.First, &l.Last); err != nil {
 			return nil, err
 		}
+		l.Hour *= int64(time.Hour)
 		out = append(out, l)
 	}
 	return out, rows.Err()
+}
+
+// talks adds to a timeline what a device talked as a client, by hour: at most limit
+// of the last days.
+func (s *Store) talks(ctx context.Context, id string, limit int, out *[]Happening) error {
+	rows, err := s.read.QueryContext(ctx, `WITH RECURSIVE hours (h, n) AS (SELECT max(hour), 0 FROM talk UNION ALL SELECT (SELECT max(hour) FROM talk WHERE hour < h), n + 1 FROM hours WHERE h IS NOT NULL AND n < 200),
+		mine (id, protocol, server) AS (SELECT id, protocol, server FROM pair WHERE client IN (SELECT id FROM identity WHERE device = $1))
+		SELECT hours.h, mine.protocol, count(DISTINCT b.device) FROM hours CROSS JOIN mine CROSS JOIN talk t JOIN identity b ON b.id = mine.server
+		WHERE t.hour = hours.h AND t.pair = mine.id GROUP BY hours.h, mine.protocol ORDER BY hours.h DESC LIMIT `+strconv.Itoa(limit), id)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var hour, others int64
+		var protocol string
+		if err := rows.Scan(&hour, &protocol, &others); err != nil {
+			return err
+		}
+		*out = append(*out, Happening{At: hour * int64(time.Hour), Kind: "talk", What: fmt.Sprintf("%s with %d others", protocol, others)})
+	}
+	return rows.Err()
 }
 
 // A Happening is a line of a device's timeline.
@@ -493,8 +530,7 @@ func (s *Store) Timeline(ctx context.Context, id string, limit int) ([]Happening
 			FROM finding_step s JOIN finding f ON f.id = s.finding WHERE f.device = $1 ORDER BY s.id DESC`, id),
 		add("edit", "SELECT at, what || ': ' || before || ' to ' || after, by_whom, '' FROM device_step WHERE device IN (SELECT id FROM device WHERE root = $1) ORDER BY id DESC", id),
 		add("merge", "SELECT at, why, by_whom, '' FROM merge WHERE by_whom = '' AND kept IN (SELECT id FROM device WHERE root = $1) ORDER BY id DESC", id),
-		add("talk", `SELECT CAST(t.hour AS BIGINT), t.protocol || ' with ' || count(DISTINCT b.device) || ' others', '', '' FROM talk t JOIN identity b ON b.id = t.server
-			WHERE t.client IN (SELECT id FROM identity WHERE device = $1) GROUP BY t.hour, t.protocol ORDER BY t.hour DESC`, id),
+		s.talks(ctx, id, limit, &out),
 	)
 	if err != nil {
 		return nil, err

@@ -78,8 +78,17 @@ type Triage struct {
 
 // urgencyOf is the order of findings in one number: decision, harm, EPSS.
 func urgencyOf(f *finding.Finding) int64 {
-	return 10_000_000*int64(f.Decision) + 1_100_000*int64(f.Harm) + int64(1_000_000*min(max(f.EPSS, 0), 1))
+	epss := 0.0
+	if f.EPSS > 0 { // not NaN
+		epss = min(f.EPSS, 1)
+	}
+	return perDecision*int64(f.Decision) + perHarm*int64(f.Harm) + int64(1_000_000*epss)
 }
+
+const (
+	perHarm     = 1_100_000
+	perDecision = 10_000_000 // more than that of the worst harm
+)
 
 // A cell of the cube: what findings have in common.
 type cell struct{ state, decision, harm, kind, ward, site string }
@@ -93,23 +102,20 @@ func (c *changes) cubed(at cell, n int) {
 }
 
 // deriveCube writes what cubed noted.
-func (s *Store) deriveCube(ctx context.Context, tx *sql.Tx, c *changes) error {
+func (s *Store) deriveCube(ctx context.Context, tx *transaction, c *changes) error {
+	var rows [][]any
 	for at, n := range c.cube {
-		if n == 0 {
-			continue
-		}
-		_, err := tx.ExecContext(ctx, `INSERT INTO finding_cube AS c (state, decision, harm, kind, ward, site, n) VALUES ($1,$2,$3,$4,$5,$6,$7)
-			ON CONFLICT (state, decision, harm, kind, ward, site) DO UPDATE SET n = c.n + excluded.n`, at.state, at.decision, at.harm, at.kind, at.ward, at.site, n)
-		if err != nil {
-			return err
+		if n != 0 {
+			rows = append(rows, []any{at.state, at.decision, at.harm, at.kind, at.ward, at.site, n})
 		}
 	}
+	slices.SortFunc(rows, compareRows)
 	c.cube = nil
-	return nil
+	return tx.insert(ctx, "finding_cube AS c (state, decision, harm, kind, ward, site, n)", " ON CONFLICT (state, decision, harm, kind, ward, site) DO UPDATE SET n = c.n + excluded.n", 7, rows)
 }
 
 // moveFindings gives what was found at one device to another root.
-func (s *Store) moveFindings(ctx context.Context, tx *sql.Tx, born, root string, c *changes) error {
+func (s *Store) moveFindings(ctx context.Context, tx *transaction, born, root string, c *changes) error {
 	_, err := tx.ExecContext(ctx, "UPDATE finding SET device = $1 WHERE born = $2", root, born)
 	if err != nil {
 		return err
@@ -122,7 +128,7 @@ func (s *Store) moveFindings(ctx context.Context, tx *sql.Tx, born, root string,
 }
 
 // relabel writes what a device is called, and where it is, into its findings.
-func (s *Store) relabel(ctx context.Context, tx *sql.Tx, root, l, ward, site string, c *changes) error {
+func (s *Store) relabel(ctx context.Context, tx *transaction, root, l, ward, site string, c *changes) error {
 	rows, err := tx.QueryContext(ctx, "SELECT state, decision, harm, kind, ward, site, count(*) FROM finding WHERE device = $1 AND (ward <> $2 OR site <> $3) GROUP BY state, decision, harm, kind, ward, site", root, ward, site)
 	if err != nil {
 		return err
@@ -141,29 +147,61 @@ func (s *Store) relabel(ctx context.Context, tx *sql.Tx, root, l, ward, site str
 	if err := errors.Join(rows.Err(), rows.Close()); err != nil {
 		return err
 	}
+	docs, err := tx.QueryContext(ctx, "SELECT doc FROM finding WHERE device = $1 AND (label <> $2 OR ward <> $3 OR site <> $4)", root, l, ward, site)
+	if err != nil {
+		return err
+	}
+	var list []finding.Finding
+	for docs.Next() {
+		var doc []byte
+		var f finding.Finding
+		if err := docs.Scan(&doc); err != nil {
+			docs.Close()
+			return err
+		}
+		if err := json.Unmarshal(doc, &f); err != nil {
+			docs.Close()
+			return err
+		}
+		list = append(list, f)
+	}
+	if err := errors.Join(docs.Err(), docs.Close()); err != nil {
+		return err
+	}
+	for i := range list {
+		if err := s.findingText(ctx, tx, &list[i], l, ward); err != nil {
+			return err
+		}
+	}
 	_, err = tx.ExecContext(ctx, "UPDATE finding SET label = $1, ward = $2, site = $3 WHERE device = $4 AND (label <> $1 OR ward <> $2 OR site <> $3)", l, ward, site, root)
 	return err
 }
 
 // found takes over what a sensor says of a finding. at is now.
-func (s *Store) found(ctx context.Context, tx *sql.Tx, sensor, site string, f *finding.Finding, at int64, c *changes) error {
+func (s *Store) found(ctx context.Context, tx *transaction, sensor, site string, f *finding.Finding, at int64, c *changes) error {
 	born, label, ward := "", f.Product, ""
 	if f.Device != "" {
-		held, err := s.holders(ctx, tx, []name{{site, "dev", f.Device}})
+		called := []name{{site, "dev", f.Device}}
+		held, err := s.holders(ctx, tx, called)
+		if err == nil && len(held) == 0 {
+			if err = s.inventory(ctx, tx); err == nil { // it may have come meanwhile
+				held, err = s.holders(ctx, tx, called)
+			}
+		}
 		if err != nil {
 			return err
 		}
-		born = held[name{site, "dev", f.Device}].device
+		born = held[called[0]].device
 		if born == "" {
 			stub := device.Device{ID: f.Device, Product: device.Product{Therapy: f.Therapy}} // its sensor says the rest later
 			if born, err = s.said(ctx, tx, site, &stub, at, c); err != nil {
 				return err
 			}
 		}
-		if err := tx.QueryRowContext(ctx, "SELECT label, ward, site FROM device WHERE id = $1", born).Scan(&label, &ward, &site); err != nil {
+		if err := tx.QueryRowContext(ctx, "SELECT label, ward, site FROM device WHERE id = $1"+s.d.Lock, born).Scan(&label, &ward, &site); err != nil {
 			return err
 		}
-		c.device(born)
+		c.counted(born)
 	}
 	id := f.ID
 	n, err := s.count(ctx, tx, id, sensor, f.Count)
@@ -173,21 +211,24 @@ func (s *Store) found(ctx context.Context, tx *sql.Tx, sensor, site string, f *f
 	var old Finding
 	var doc []byte
 	var state string
-	err = tx.QueryRowContext(ctx, "SELECT doc, state, ward, site, changed FROM finding WHERE id = $1", id).Scan(&doc, &state, &old.Ward, &old.Site, &old.Changed)
+	err = tx.QueryRowContext(ctx, "SELECT doc, state, ward, site, changed FROM finding WHERE id = $1"+s.d.Lock, id).Scan(&doc, &state, &old.Ward, &old.Site, &old.Changed)
 	if errors.Is(err, sql.ErrNoRows) {
 		now := *f
 		now.State, now.Device, now.Count = Open, born, n
 		if doc, err = json.Marshal(&now); err != nil {
 			return err
 		}
-		_, err = tx.ExecContext(ctx, `INSERT INTO finding (id, kind, born, device, product, label, ward, site, harm, decision, urgency, state, cve, first, last, changed, doc)
-			VALUES ($1,$2,$3,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12,$13,$14,$15,$16)`,
-			id, f.Kind.String(), born, f.Product, label, ward, site, f.Harm.String(), f.Decision.String(), urgencyOf(f), Open, spaced(f.CVE), f.First, f.Last, at, doc)
+		_, err = tx.ExecContext(ctx, `INSERT INTO finding (id, kind, born, device, product, label, ward, site, harm, decision, urgency, state, first, last, changed, doc)
+			VALUES ($1,$2,$3,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12,$13,$14,$15)`,
+			id, f.Kind.String(), born, f.Product, label, ward, site, f.Harm.String(), f.Decision.String(), urgencyOf(f), Open, f.First, f.Last, at, doc)
 		if err != nil {
 			return err
 		}
 		c.cubed(cell{Open, f.Decision.String(), f.Harm.String(), f.Kind.String(), ward, site}, 1)
 		c.findings = append(c.findings, id)
+		if err := s.names(ctx, tx, id, f.CVE); err != nil {
+			return err
+		}
 		if err := s.step(ctx, tx, &Step{Finding: id, At: at, What: "seen", To: f.Decision.String()}); err != nil {
 			return err
 		}
@@ -232,9 +273,22 @@ func (s *Store) found(ctx context.Context, tx *sql.Tx, sensor, site string, f *f
 	if doc, err = json.Marshal(&now); err != nil {
 		return err
 	}
-	_, err = tx.ExecContext(ctx, "UPDATE finding SET harm=$1, decision=$2, urgency=$3, state=$4, cve=$5, first=$6, last=$7, changed=$8, doc=$9 WHERE id=$10",
-		is.harm, is.decision, urgencyOf(&now), is.state, spaced(now.CVE), now.First, now.Last, changed, doc, id)
-	return err
+	if _, err = tx.ExecContext(ctx, "UPDATE finding SET harm=$1, decision=$2, urgency=$3, state=$4, first=$5, last=$6, changed=$7, doc=$8 WHERE id=$9",
+		is.harm, is.decision, urgencyOf(&now), is.state, now.First, now.Last, changed, doc, id); err != nil {
+		return err
+	}
+	if !slices.Equal(now.CVE, old.CVE) || now.Title != old.Title || now.Product != old.Product {
+		for _, name := range old.CVE {
+			if _, err := tx.ExecContext(ctx, "DELETE FROM finding_cve WHERE cve = $1 AND finding = $2", strings.ToUpper(name), id); err != nil {
+				return err
+			}
+		}
+		if err := s.names(ctx, tx, id, now.CVE); err != nil {
+			return err
+		}
+		return s.findingText(ctx, tx, &now, label, old.Ward)
+	}
+	return nil
 }
 
 // renew takes over what is new in a finding: it may come from several sensors, and
@@ -259,7 +313,7 @@ func renew(now, f *finding.Finding) {
 }
 
 // count adds up what sensors counted of a finding; one that began anew begins at one again.
-func (s *Store) count(ctx context.Context, tx *sql.Tx, id, sensor string, n uint64) (uint64, error) {
+func (s *Store) count(ctx context.Context, tx *transaction, id, sensor string, n uint64) (uint64, error) {
 	_, err := tx.ExecContext(ctx, `INSERT INTO finding_count AS c (finding, sensor, base, n) VALUES ($1,$2,0,$3)
 		ON CONFLICT (finding, sensor) DO UPDATE SET base = c.base + CASE WHEN excluded.n < c.n THEN c.n ELSE 0 END, n = excluded.n`, id, sensor, int64(n))
 	if err != nil {
@@ -270,27 +324,37 @@ func (s *Store) count(ctx context.Context, tx *sql.Tx, id, sensor string, n uint
 	return uint64(sum), err
 }
 
-func spaced(list []string) string {
-	if len(list) == 0 {
-		return ""
+// names notes which CVEs a finding is about.
+func (s *Store) names(ctx context.Context, tx *transaction, id string, cve []string) error {
+	var rows [][]any
+	for _, name := range cve {
+		rows = append(rows, []any{strings.ToUpper(name), id})
 	}
-	return " " + strings.Join(list, " ") + " "
+	return tx.insert(ctx, "finding_cve (cve, finding)", " ON CONFLICT (cve, finding) DO NOTHING", 2, rows)
 }
 
-func (s *Store) findingText(ctx context.Context, tx *sql.Tx, f *finding.Finding, label, ward string) error {
+func (s *Store) findingText(ctx context.Context, tx *transaction, f *finding.Finding, label, ward string) error {
 	text := strings.Join([]string{f.Title, f.Kind.String(), f.Product, f.Component, label, ward, f.Protocol, strings.Join(f.CVE, " "), strings.Join(f.Advisories, " "), f.ID}, " ")
 	_, err := tx.ExecContext(ctx, s.d.Text("finding"), f.ID, text)
 	return err
 }
 
-func (s *Store) step(ctx context.Context, tx *sql.Tx, st *Step) error {
-	_, err := tx.ExecContext(ctx, `INSERT INTO finding_step (finding, at, by_whom, what, before, after, reason, justification, undoes, bulk) VALUES ($1,$2,$3,$4,$5,$6,$7,$8,$9,$10)`,
-		st.Finding, st.At, st.By, st.What, st.From, st.To, st.Reason, st.Justification, st.Undoes, st.Bulk)
-	return err
+const stepColumns = "finding, at, by_whom, what, before, after, reason, justification, undoes, bulk"
+
+func (st *Step) row() []any {
+	return []any{st.Finding, st.At, st.By, st.What, st.From, st.To, st.Reason, st.Justification, st.Undoes, st.Bulk}
+}
+
+func (s *Store) step(ctx context.Context, tx *transaction, st ...*Step) error {
+	rows := make([][]any, len(st))
+	for i := range st {
+		rows[i] = st[i].row()
+	}
+	return tx.insert(ctx, "finding_step ("+stepColumns+")", "", 10, rows)
 }
 
 // notice is what is to be told outside of a finding.
-func (s *Store) notice(ctx context.Context, tx *sql.Tx, id, what string, at int64, body any) error {
+func (s *Store) notice(ctx context.Context, tx *transaction, id, what string, at int64, body any) error {
 	b, err := json.Marshal(body)
 	if err != nil {
 		return err
@@ -299,69 +363,235 @@ func (s *Store) notice(ctx context.Context, tx *sql.Tx, id, what string, at int6
 	return err
 }
 
-// where writes a query's conditions, its arguments from $1 on. dims reports that
-// they are all of what the cube has.
-func (q *FindingQuery) where(s *Store) (cond string, args []any, dims bool) {
-	dims = true
-	var all []string
-	arg := func(v any) string {
-		args = append(args, v)
-		return "$" + strconv.Itoa(len(args))
-	}
-	for _, f := range q.fields() {
-		if len(f.values) == 0 {
-			continue
-		}
-		var list []string
-		for _, v := range f.values {
-			list = append(list, arg(v))
-		}
-		if len(list) == 1 {
-			all = append(all, f.name+" = "+list[0])
-		} else {
-			all = append(all, f.name+" IN ("+strings.Join(list, ",")+")")
-		}
-	}
-	if len(q.Device) > 0 {
-		dims = false
-		var list []string
-		for _, v := range q.Device {
-			list = append(list, arg(v))
-		}
-		all = append(all, "device IN (SELECT root FROM device WHERE id IN ("+strings.Join(list, ",")+"))")
-	}
-	narrow := func(c string) {
-		dims = false
-		all = append(all, c)
-	}
-	if q.Assignee != "" {
-		narrow("assignee = " + arg(q.Assignee))
-	}
-	if q.CVE != "" {
-		narrow("cve LIKE " + arg("% "+strings.NewReplacer("%", "", "_", "").Replace(strings.ToUpper(q.CVE))+" %"))
-	}
-	if q.Product != "" {
-		narrow("(product = " + arg(q.Product) + " OR device IN (SELECT id FROM device WHERE product = " + arg(q.Product) + "))")
-	}
-	if q.Since != 0 {
-		narrow("changed >= " + arg(q.Since))
-	}
-	if q.Words != "" {
-		if w := s.d.Words(q.Words); w != "" {
-			arg(w)
-			narrow("id IN (" + s.d.Match("finding", len(args), maxMatches) + ")")
-		} else {
-			narrow("1 = 0")
-		}
-	}
-	if len(all) == 0 {
-		return "1 = 1", args, dims
-	}
-	return strings.Join(all, " AND "), args, dims
+// A narrowing is what of a query narrows it: conditions, their arguments from $1 on.
+type narrowing struct {
+	args   []any
+	conds  []string // of what only the rows have
+	states []string
+	ranges [][2]int64 // of urgency; nil is all
+	urgent string     // the same as a condition
+	kind   string     // conditions of kind, ward and site
+	ward   string
+	site   string
+	cube   bool // the cube has all of it
 }
 
-// maxMatches is how many rows a search looks at, the newest first.
-const maxMatches = 5000
+func (n *narrowing) arg(v any) string {
+	n.args = append(n.args, v)
+	return "$" + strconv.Itoa(len(n.args))
+}
+
+// in writes a condition on a column.
+func (n *narrowing) in(column string, values []string) string {
+	if len(values) == 0 {
+		return ""
+	}
+	var list []string
+	for _, v := range values {
+		list = append(list, n.arg(v))
+	}
+	return column + " IN (" + strings.Join(list, ",") + ")"
+}
+
+// where writes all conditions as one.
+func (n *narrowing) where() string {
+	all := slices.Clone(n.conds)
+	for _, c := range [...]string{n.urgent, n.kind, n.ward, n.site} {
+		if c != "" {
+			all = append(all, c)
+		}
+	}
+	if len(n.states) > 0 {
+		all = append(all, "state IN ('"+strings.Join(n.states, "','")+"')")
+	}
+	if len(all) == 0 {
+		return "1 = 1"
+	}
+	return strings.Join(all, " AND ")
+}
+
+var states = []string{Open, Acknowledged, Mitigated, Fixed, FalsePositive}
+
+// narrow writes a query's conditions.
+func (q *FindingQuery) narrow(ctx context.Context, s *Store, tx querier) (*narrowing, error) {
+	n := &narrowing{cube: true}
+	never := func() { n.conds = append(n.conds, "1 = 0") }
+	for _, state := range q.State {
+		if slices.Contains(states, state) {
+			n.states = append(n.states, state)
+		}
+	}
+	if len(q.State) > 0 && len(n.states) == 0 {
+		never()
+	}
+	var decisions, harms []string // their numbers
+	for _, word := range q.Decision {
+		if d, ok := finding.ParseDecision(word); ok {
+			decisions = append(decisions, strconv.Itoa(int(d)))
+		}
+	}
+	for _, word := range q.Harm {
+		var h device.Harm
+		if h.UnmarshalText([]byte(word)) == nil {
+			harms = append(harms, strconv.Itoa(int(h)))
+		}
+	}
+	if len(q.Decision) > 0 && len(decisions) == 0 || len(q.Harm) > 0 && len(harms) == 0 {
+		never()
+	}
+	if len(decisions) > 0 {
+		n.urgent = fmt.Sprintf("urgency / %d IN (%s)", perDecision, strings.Join(decisions, ","))
+	}
+	if len(harms) > 0 {
+		if n.urgent != "" {
+			n.urgent += " AND "
+		}
+		n.urgent += fmt.Sprintf("urgency %% %d / %d IN (%s)", perDecision, perHarm, strings.Join(harms, ","))
+	}
+	if n.urgent != "" {
+		for d := range int64(4) {
+			if len(decisions) > 0 && !slices.Contains(decisions, strconv.FormatInt(d, 10)) {
+				continue
+			}
+			if len(harms) == 0 {
+				n.ranges = append(n.ranges, [2]int64{d * perDecision, (d + 1) * perDecision})
+			}
+			for _, h := range harms {
+				k, _ := strconv.ParseInt(h, 10, 64)
+				n.ranges = append(n.ranges, [2]int64{d*perDecision + k*perHarm, d*perDecision + (k+1)*perHarm})
+			}
+		}
+	}
+	n.kind, n.ward, n.site = n.in("kind", q.Kind), n.in("ward", q.Ward), n.in("site", q.Site)
+	more := func(c string) {
+		n.cube = false
+		n.conds = append(n.conds, c)
+	}
+	if len(q.Device) > 0 {
+		more("device IN (SELECT root FROM device WHERE " + n.in("id", q.Device) + ")")
+	}
+	if q.Assignee != "" {
+		more("assignee <> '' AND assignee = " + n.arg(q.Assignee))
+	}
+	if q.CVE != "" {
+		more("id IN (SELECT finding FROM finding_cve WHERE cve = " + n.arg(strings.ToUpper(strings.TrimSpace(q.CVE))) + ")")
+	}
+	if q.Product != "" {
+		p := n.arg(q.Product)
+		more("(device = '' AND product = " + p + " OR device IN (SELECT id FROM device WHERE root = id AND product = " + p + "))")
+	}
+	if q.Since != 0 {
+		more("changed >= " + n.arg(q.Since))
+	}
+	if q.Words != "" {
+		c, err := s.matches(ctx, tx, "finding", q.Words)
+		if err != nil {
+			return nil, err
+		}
+		more(c)
+	}
+	return n, nil
+}
+
+// maxMatches is how many rows a search looks at, the newest.
+const maxMatches = 2000
+
+// matches is the condition that a row's text has these words.
+func (s *Store) matches(ctx context.Context, tx querier, table, typed string) (string, error) {
+	words := s.d.Words(typed)
+	if words == "" {
+		return "1 = 0", nil
+	}
+	rows, err := tx.QueryContext(ctx, s.d.Match(table, maxMatches), words)
+	if err != nil {
+		return "", err
+	}
+	defer rows.Close()
+	list := []byte("num IN (0")
+	for rows.Next() {
+		var n int64
+		if err := rows.Scan(&n); err != nil {
+			return "", err
+		}
+		list = strconv.AppendInt(append(list, ','), n, 10)
+	}
+	return string(append(list, ')')), rows.Err()
+}
+
+// few is how many rows are sorted, instead of looking for them in the order of an index.
+const few = 2000
+
+// list writes the query of a page: a part for each state and range of urgency, each of
+// which an index has in the right order, put together. total is about how many rows
+// there are in all pages.
+func (n *narrowing) list(columns string, o order, p Page, total int) (query string, args []any, limit int, err error) {
+	kind := n.kind
+	ranges, filter := n.ranges, ""
+	parts := n.states
+	if len(parts) == 0 {
+		parts = states
+	}
+	if total <= few {
+		o.index = false // those that it is narrowed by are better
+		if len(n.conds) > 0 {
+			return n.part(columns, o, p, n.where())
+		}
+	} else if o.column != "urgency" || strings.Contains(n.kind+n.ward, ",") {
+		kind = apart(kind, "kind")
+		n.ward = apart(n.ward, "ward")
+		ranges, filter = nil, n.urgent
+	}
+	if n.ward != "" {
+		kind = apart(kind, "kind") // a ward has fewer
+	}
+	if len(ranges)*len(parts) > 30 {
+		ranges, filter = nil, n.urgent
+	}
+	common := slices.Clone(n.conds)
+	for _, c := range [...]string{filter, kind, n.ward, n.site} {
+		if c != "" {
+			common = append(common, c)
+		}
+	}
+	if ranges == nil {
+		ranges = [][2]int64{{}}
+	}
+	var all []string
+	for _, state := range parts {
+		for _, r := range ranges {
+			cond := append([]string{"state = '" + state + "'"}, common...)
+			if r[1] > 0 {
+				cond = append(cond, fmt.Sprintf("urgency >= %d AND urgency < %d", r[0], r[1]))
+			}
+			var q string
+			if q, args, limit, err = n.part(columns, o, p, strings.Join(cond, " AND ")); err != nil {
+				return "", nil, 0, err
+			}
+			all = append(all, q)
+		}
+	}
+	if len(all) == 1 {
+		return all[0], args, limit, nil
+	}
+	for i := range all {
+		all[i] = fmt.Sprintf("SELECT * FROM (%s) AS p%d", all[i], i)
+	}
+	o.index = true
+	return "SELECT * FROM (" + strings.Join(all, " UNION ALL ") + ") AS p ORDER BY " + o.by() + " LIMIT " + strconv.Itoa(limit+1), args, limit, nil
+}
+
+func (n *narrowing) part(columns string, o order, p Page, cond string) (string, []any, int, error) {
+	where, args, limit, err := o.page(cond, slices.Clone(n.args), p)
+	return "SELECT " + columns + " FROM finding WHERE " + where, args, limit, err
+}
+
+// apart keeps an index of a column of text from being used.
+func apart(cond, column string) string {
+	if cond == "" {
+		return ""
+	}
+	return column + " || ''" + strings.TrimPrefix(cond, column)
+}
 
 type field struct {
 	name   string
@@ -373,27 +603,46 @@ func (q *FindingQuery) fields() []field {
 	return []field{{"state", q.State}, {"decision", q.Decision}, {"harm", q.Harm}, {"kind", q.Kind}, {"ward", q.Ward}, {"site", q.Site}}
 }
 
-// An order is how a list can be sorted: an expression, and its direction.
+// An order is how a list can be sorted: a column, and its direction; then by id.
 type order struct {
 	column string
 	desc   bool
 	number bool
+	index  bool // an index has this order
 }
 
 var findingOrders = map[string]order{
-	"":       {"urgency", true, true},
-	"last":   {"last", true, true},
-	"first":  {"first", true, true},
-	"device": {"label", false, false},
-	"kind":   {"kind", false, false},
+	"":       {"urgency", true, true, true},
+	"last":   {"last", true, true, true},
+	"first":  {"first", true, true, true},
+	"device": {"label", false, false, true},
+	"kind":   {"kind", false, false, true},
+}
+
+// sorted is what is sorted by.
+func (o order) sorted() string {
+	switch {
+	case o.index:
+		return o.column
+	case o.number:
+		return o.column + " + 0"
+	}
+	return o.column + " || ''"
+}
+
+func (o order) by() string {
+	if o.desc {
+		return o.sorted() + " DESC, id"
+	}
+	return o.sorted() + ", id"
 }
 
 // page writes the end of a list's query: after which row, in which order, how many.
 func (o order) page(cond string, args []any, p Page) (string, []any, int, error) {
 	limit := p.limit()
-	dir, than := "", ">"
+	than := ">"
 	if o.desc {
-		dir, than = " DESC", "<"
+		than = "<"
 	}
 	if p.After != "" {
 		value, id, ok := strings.Cut(p.After, "~")
@@ -415,12 +664,11 @@ func (o order) page(cond string, args []any, p Page) (string, []any, int, error)
 			v = string(b)
 		}
 		args = append(args, v, id)
-		cond += fmt.Sprintf(" AND (%[1]s %[2]s $%[3]d OR (%[1]s = $%[3]d AND id > $%[4]d))", o.column, than, len(args)-1, len(args))
-		if o.number { // so that the index is used from there on
-			cond += fmt.Sprintf(" AND %s %s= $%d", o.column, than, len(args)-1)
-		}
+		by := o.sorted()
+		// the first condition is for the index
+		cond += fmt.Sprintf(" AND %[1]s %[2]s= $%[3]d AND (%[1]s %[2]s $%[3]d OR id > $%[4]d)", by, than, len(args)-1, len(args))
 	}
-	return fmt.Sprintf("%s ORDER BY %s%s, id LIMIT %d", cond, o.column, dir, limit+1), args, limit, nil
+	return fmt.Sprintf("%s ORDER BY %s LIMIT %d", cond, o.by(), limit+1), args, limit, nil
 }
 
 // cursor is After of the page behind a row.
@@ -449,23 +697,29 @@ func scanFinding(rows interface{ Scan(...any) error }, o order) (f Finding, curs
 	return f, o.cursor(number, text, id), nil
 }
 
-// Findings lists findings.
+// Findings lists findings. Of what Words finds, only the newest 2,000 count.
 func (s *Store) Findings(ctx context.Context, q FindingQuery) (*List[Finding], error) {
 	o, ok := findingOrders[strings.TrimPrefix(q.Sort, "urgency")]
 	if !ok {
 		return nil, fmt.Errorf("%w: there is no order %q", ErrCursor, q.Sort)
 	}
-	cond, args, dims := q.where(s)
-	where, pageArgs, limit, err := o.page(cond, slices.Clone(args), q.Page)
+	n, err := q.narrow(ctx, s, s.read)
 	if err != nil {
 		return nil, err
 	}
-	rows, err := s.read.QueryContext(ctx, "SELECT "+findingColumns+" FROM finding WHERE "+where, pageArgs...)
+	out := &List[Finding]{}
+	if err := s.cells(ctx, &q, n, out); err != nil {
+		return nil, err
+	}
+	query, args, limit, err := n.list(findingColumns, o, q.Page, out.Total)
+	if err != nil {
+		return nil, err
+	}
+	rows, err := s.read.QueryContext(ctx, query, args...)
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
-	out := &List[Finding]{}
 	cursor := ""
 	for rows.Next() {
 		f, at, err := scanFinding(rows, o)
@@ -478,35 +732,55 @@ func (s *Store) Findings(ctx context.Context, q FindingQuery) (*List[Finding], e
 		}
 		out.Rows, cursor = append(out.Rows, f), at
 	}
-	if err := errors.Join(rows.Err(), rows.Close()); err != nil {
-		return nil, err
-	}
-	if dims {
-		return out, s.cubeFacets(ctx, &q, out)
-	}
-	err = s.read.QueryRowContext(ctx, "SELECT count(*) FROM finding WHERE "+cond, args...).Scan(&out.Total)
-	if err == nil && q.Facets {
-		err = s.countedFacets(ctx, cond, args, out)
-	}
-	return out, err
+	return out, rows.Err()
 }
 
-// cubeFacets sums up facets and the total from the cube. The facet of a field is
-// what there would be if the field were not narrowed.
-func (s *Store) cubeFacets(ctx context.Context, q *FindingQuery, out *List[Finding]) error {
-	rows, err := s.read.QueryContext(ctx, "SELECT state, decision, harm, kind, ward, site, n FROM finding_cube WHERE n > 0")
-	if err != nil {
+// glue is between texts that a query puts into one: [Text] leaves none in them.
+const glue = "\x1f"
+
+// cells sums up facets and the total. Where the cube has all that the query narrows
+// by, the facet of a field is what there would be if the field were not narrowed;
+// else rows are counted. Counts come as one text: a row each is ten times slower.
+func (s *Store) cells(ctx context.Context, q *FindingQuery, n *narrowing, out *List[Finding]) error {
+	const key = "state || $%[1]d || decision || $%[1]d || harm || $%[1]d || kind || $%[1]d || ward || $%[1]d || site || $%[1]d"
+	query, args := "", []any{glue}
+	switch {
+	case n.cube && !q.Facets && len(n.states) > 0:
+		query = "SELECT string_agg(" + fmt.Sprintf(key, 1) + " || n, $1) FROM finding_cube WHERE n > 0 AND state IN ('" + strings.Join(n.states, "','") + "')"
+	case n.cube:
+		query = "SELECT string_agg(" + fmt.Sprintf(key, 1) + " || n, $1) FROM finding_cube WHERE n > 0"
+	case q.Facets:
+		args = append(slices.Clone(n.args), glue)
+		query = "SELECT string_agg(" + fmt.Sprintf(key, len(args)) + " || n, " + fmt.Sprintf("$%d", len(args)) + ") FROM (SELECT state, decision, harm, kind, ward, site, count(*) AS n FROM finding WHERE " + n.where() + " GROUP BY state, decision, harm, kind, ward, site) AS f"
+	default:
+		return s.read.QueryRowContext(ctx, "SELECT count(*) FROM finding WHERE "+n.where(), n.args...).Scan(&out.Total)
+	}
+	var all sql.NullString
+	if err := s.read.QueryRowContext(ctx, query, args...).Scan(&all); err != nil || all.String == "" {
 		return err
 	}
-	defer rows.Close()
 	fields := q.fields()
-	sums := map[Facet]int{}
-	for rows.Next() {
-		var v [6]string
-		var n int
-		if err := rows.Scan(&v[0], &v[1], &v[2], &v[3], &v[4], &v[5], &n); err != nil {
-			return err
+	if !n.cube {
+		for i := range fields {
+			fields[i].values = nil
 		}
+	}
+	out.sum(all.String, fields, q.Facets)
+	return nil
+}
+
+// sum reads counts: the values of fields and a number, again and again.
+func (l *List[T]) sum(all string, fields []field, facets bool) {
+	sums := make([]map[string]int, len(fields))
+	for i := range sums {
+		sums[i] = map[string]int{}
+	}
+	v := make([]string, len(fields)+1)
+	for more := true; more; {
+		for i := range v {
+			v[i], all, more = strings.Cut(all, glue)
+		}
+		n, _ := strconv.Atoi(v[len(fields)])
 		misses, missed := 0, 0
 		for i, f := range fields {
 			if len(f.values) > 0 && !slices.Contains(f.values, v[i]) {
@@ -514,49 +788,29 @@ func (s *Store) cubeFacets(ctx context.Context, q *FindingQuery, out *List[Findi
 			}
 		}
 		if misses == 0 {
-			out.Total += n
+			l.Total += n
 		}
-		if !q.Facets || misses > 1 {
+		if !facets || misses > 1 {
 			continue
 		}
-		for i, f := range fields {
+		for i := range fields {
 			if misses == 0 || missed == i {
-				sums[Facet{Of: f.name, Value: v[i]}] += n
+				sums[i][v[i]] += n
 			}
 		}
 	}
-	out.facets(sums)
-	return rows.Err()
-}
-
-// countedFacets counts in the rows of a list, which a search or a device made short.
-func (s *Store) countedFacets(ctx context.Context, cond string, args []any, out *List[Finding]) error {
-	rows, err := s.read.QueryContext(ctx, "SELECT state, decision, harm, kind, ward, site, count(*) FROM finding WHERE "+cond+" GROUP BY state, decision, harm, kind, ward, site", args...)
-	if err != nil {
-		return err
-	}
-	defer rows.Close()
-	sums := map[Facet]int{}
-	for rows.Next() {
-		var v [6]string
-		var n int
-		if err := rows.Scan(&v[0], &v[1], &v[2], &v[3], &v[4], &v[5], &n); err != nil {
-			return err
-		}
-		for i, of := range [...]string{"state", "decision", "harm", "kind", "ward", "site"} {
-			sums[Facet{Of: of, Value: v[i]}] += n
+	for i, f := range fields {
+		for value, n := range sums[i] {
+			if f.name != "" {
+				l.Facets = append(l.Facets, Facet{f.name, value, n})
+			}
 		}
 	}
-	out.facets(sums)
-	return rows.Err()
+	l.facets()
 }
 
-// facets puts sums in the order of fields, then of how many.
-func (l *List[T]) facets(sums map[Facet]int) {
-	for f, n := range sums {
-		f.Count = n
-		l.Facets = append(l.Facets, f)
-	}
+// facets puts facets in the order of fields, then of how many.
+func (l *List[T]) facets() {
 	slices.SortFunc(l.Facets, func(a, b Facet) int {
 		return cmp.Or(cmp.Compare(a.Of, b.Of), cmp.Compare(b.Count, a.Count), cmp.Compare(a.Value, b.Value))
 	})
@@ -617,54 +871,61 @@ func (s *Store) Triage(ctx context.Context, t Triage) (bulk int64, n int, err er
 	if t.State != "" && !slices.Contains([]string{Open, Acknowledged, Mitigated, Fixed, FalsePositive}, t.State) {
 		return 0, 0, fmt.Errorf("there is no state %q", t.State)
 	}
+	t.Comment, t.Reason, t.Justification = Text(t.Comment), Text(t.Reason), Text(t.Justification)
 	at := s.now().UnixNano()
-	err = s.tx(ctx, func(tx *sql.Tx) error {
+	err = s.tx(ctx, func(tx *transaction) error {
 		bulk, n = 0, 0
 		c := &changes{}
 		list, err := s.chosen(ctx, tx, &t)
 		if err != nil {
 			return err
 		}
-		add := func(st Step) error {
-			st.At, st.By, st.Bulk = at, t.By, bulk
-			var id int64
-			err := tx.QueryRowContext(ctx, `INSERT INTO finding_step (finding, at, by_whom, what, before, after, reason, justification, undoes, bulk) VALUES ($1,$2,$3,$4,$5,$6,$7,$8,0,$9) RETURNING id`,
-				st.Finding, st.At, st.By, st.What, st.From, st.To, st.Reason, st.Justification, st.Bulk).Scan(&id)
-			if err == nil && bulk == 0 { // the first step gives the number of all
-				bulk = id
-				_, err = tx.ExecContext(ctx, "UPDATE finding_step SET bulk = $1 WHERE id = $1", id)
-			}
-			return err
-		}
+		var steps []*Step
+		var moved, assigned []*Finding
 		for i := range list {
 			f := &list[i]
-			did := false
+			did := len(steps)
 			if t.State != "" && t.State != f.State {
-				if err := add(Step{Finding: f.ID, What: "state", From: f.State, To: t.State, Reason: t.Reason, Justification: t.Justification}); err != nil {
-					return err
-				}
-				if err := s.setState(ctx, tx, f, t.State, at, c); err != nil {
-					return err
-				}
-				did = true
+				steps = append(steps, &Step{Finding: f.ID, What: "state", From: f.State, To: t.State, Reason: t.Reason, Justification: t.Justification})
+				moved = append(moved, f)
 			}
 			if t.Assignee != nil && *t.Assignee != f.Assignee {
-				if err := add(Step{Finding: f.ID, What: "assign", From: f.Assignee, To: *t.Assignee, Reason: t.Reason}); err != nil {
-					return err
-				}
-				if _, err := tx.ExecContext(ctx, "UPDATE finding SET assignee = $1, version = version + 1 WHERE id = $2", *t.Assignee, f.ID); err != nil {
-					return err
-				}
-				did = true
+				steps = append(steps, &Step{Finding: f.ID, What: "assign", From: f.Assignee, To: *t.Assignee, Reason: t.Reason})
+				assigned = append(assigned, f)
 			}
 			if t.Comment != "" {
-				if err := add(Step{Finding: f.ID, What: "comment", To: t.Comment}); err != nil {
-					return err
-				}
-				did = true
+				steps = append(steps, &Step{Finding: f.ID, What: "comment", To: t.Comment})
 			}
-			if did {
+			if len(steps) > did {
 				n++
+			}
+		}
+		if n == 0 {
+			return nil
+		}
+		for i, st := range steps {
+			if st.At, st.By, st.Bulk = at, t.By, bulk; i > 0 {
+				continue
+			}
+			// the first step gives the number of all
+			if err := tx.QueryRowContext(ctx, "INSERT INTO finding_step ("+stepColumns+") VALUES ("+params(1, 10)+") RETURNING id", st.row()...).Scan(&bulk); err != nil {
+				return err
+			}
+			if _, err := tx.ExecContext(ctx, "UPDATE finding_step SET bulk = $1 WHERE id = $1", bulk); err != nil {
+				return err
+			}
+		}
+		if err := s.step(ctx, tx, steps[1:]...); err != nil {
+			return err
+		}
+		for _, f := range assigned {
+			if _, err := tx.ExecContext(ctx, "UPDATE finding SET assignee = $1, version = version + 1 WHERE id = $2", *t.Assignee, f.ID); err != nil {
+				return err
+			}
+		}
+		for _, f := range moved {
+			if err := s.setState(ctx, tx, f, t.State, at, c); err != nil {
+				return err
 			}
 		}
 		return s.derive(ctx, tx, c)
@@ -673,22 +934,22 @@ func (s *Store) Triage(ctx context.Context, t Triage) (bulk int64, n int, err er
 }
 
 // setState changes the state of a finding, and what follows from it.
-func (s *Store) setState(ctx context.Context, tx *sql.Tx, f *Finding, state string, at int64, c *changes) error {
+func (s *Store) setState(ctx context.Context, tx *transaction, f *Finding, state string, at int64, c *changes) error {
 	if _, err := tx.ExecContext(ctx, "UPDATE finding SET state = $1, changed = $2, version = version + 1 WHERE id = $3", state, at, f.ID); err != nil {
 		return err
 	}
-	at1 := cell{f.State, f.Decision.String(), f.Harm.String(), f.Kind.String(), f.Ward, f.Site}
-	c.cubed(at1, -1)
-	at1.state = state
-	c.cubed(at1, 1)
-	c.device(f.Device)
+	is := cell{f.State, f.Decision.String(), f.Harm.String(), f.Kind.String(), f.Ward, f.Site}
+	c.cubed(is, -1)
+	is.state = state
+	c.cubed(is, 1)
+	c.counted(f.Device)
 	now := f.Finding
 	now.State = state
 	return s.notice(ctx, tx, f.ID, "changed", at, &now)
 }
 
 // chosen are the findings that a triage is about.
-func (s *Store) chosen(ctx context.Context, tx *sql.Tx, t *Triage) ([]Finding, error) {
+func (s *Store) chosen(ctx context.Context, tx *transaction, t *Triage) ([]Finding, error) {
 	var out []Finding
 	read := func(where string, args ...any) error {
 		rows, err := tx.QueryContext(ctx, "SELECT "+findingColumns+" FROM finding WHERE "+where, args...)
@@ -708,8 +969,12 @@ func (s *Store) chosen(ctx context.Context, tx *sql.Tx, t *Triage) ([]Finding, e
 		return rows.Err()
 	}
 	if t.All != nil {
-		cond, args, _ := t.All.where(s)
-		return out, read(cond+fmt.Sprintf(" ORDER BY id LIMIT %d", maxTriage+1), args...)
+		n, err := t.All.narrow(ctx, s, tx)
+		if err != nil {
+			return nil, err
+		}
+		err = read(n.where()+fmt.Sprintf(" ORDER BY id LIMIT %d", maxTriage+1)+s.d.Lock, n.args...)
+		return out, err
 	}
 	ids := slices.Compact(slices.Sorted(slices.Values(t.IDs)))
 	for part := range slices.Chunk(ids, 500) {
@@ -717,7 +982,7 @@ func (s *Store) chosen(ctx context.Context, tx *sql.Tx, t *Triage) ([]Finding, e
 		for i, id := range part {
 			args[i] = id
 		}
-		if err := read("id IN ("+params(1, len(part))+")", args...); err != nil {
+		if err := read("id IN ("+params(1, len(part))+") ORDER BY id"+s.d.Lock, args...); err != nil {
 			return nil, err
 		}
 	}
@@ -731,7 +996,7 @@ func (s *Store) chosen(ctx context.Context, tx *sql.Tx, t *Triage) ([]Finding, e
 // left alone because somebody did is returned, too.
 func (s *Store) UndoTriage(ctx context.Context, bulk int64, by string) (n, left int, err error) {
 	at := s.now().UnixNano()
-	err = s.tx(ctx, func(tx *sql.Tx) error {
+	err = s.tx(ctx, func(tx *transaction) error {
 		n, left = 0, 0
 		c := &changes{}
 		rows, err := tx.QueryContext(ctx, "SELECT id, finding, at, by_whom, what, before, after, reason, justification, undoes, bulk FROM finding_step WHERE bulk = $1 AND bulk > 0 AND what IN ('state', 'assign') ORDER BY id", bulk)
@@ -746,7 +1011,7 @@ func (s *Store) UndoTriage(ctx context.Context, bulk int64, by string) (n, left 
 			return ErrNotFound
 		}
 		for _, st := range steps {
-			f, _, err := scanFinding(tx.QueryRowContext(ctx, "SELECT "+findingColumns+" FROM finding WHERE id = $1", st.Finding), order{})
+			f, _, err := scanFinding(tx.QueryRowContext(ctx, "SELECT "+findingColumns+" FROM finding WHERE id = $1"+s.d.Lock, st.Finding), order{})
 			if err != nil {
 				return err
 			}

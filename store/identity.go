@@ -4,11 +4,13 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -36,12 +38,16 @@ const overlap = 24 * time.Hour
 // A name is one of the names of a device, as the table identity has it.
 type name struct{ site, kind, value string }
 
+func (n name) compare(m name) int {
+	return cmp.Or(cmp.Compare(n.site, m.site), cmp.Compare(n.kind, m.kind), cmp.Compare(n.value, m.value))
+}
+
 // made is the kind of name that two devices never share.
 const made = "made"
 
 // sameSerial joins what a maker calls a unit.
 func sameSerial(d *device.Device) string {
-	if d.Serial == "" || d.Manufacturer == "" {
+	if d.Serial == "" || d.Manufacturer == "" || d.Therapy.Info().Worn {
 		return ""
 	}
 	return strings.ToLower(d.Manufacturer) + "\x1f" + strings.ToLower(d.Model) + "\x1f" + d.Serial
@@ -79,10 +85,33 @@ type holder struct {
 	last   int64
 }
 
+// inventory waits until no other transaction changes which device is which, and
+// keeps others waiting until this one ends. It comes before anything is looked up.
+func (s *Store) inventory(ctx context.Context, tx *transaction) error {
+	if tx.locked || s.d.Inventory == "" {
+		return nil
+	}
+	tx.locked = true
+	_, err := tx.ExecContext(ctx, s.d.Inventory)
+	return err
+}
+
 // holders looks up names.
-func (s *Store) holders(ctx context.Context, tx *sql.Tx, names []name) (map[name]holder, error) {
+func (s *Store) holders(ctx context.Context, tx *transaction, names []name) (map[name]holder, error) {
 	out := make(map[name]holder, len(names))
-	for part := range slices.Chunk(names, 200) {
+	if s.d.Alone {
+		for _, n := range names {
+			var h holder
+			err := tx.QueryRowContext(ctx, "SELECT id, device, last FROM identity WHERE live = 1 AND site = $1 AND kind = $2 AND value = $3", n.site, n.kind, n.value).Scan(&h.id, &h.device, &h.last)
+			if err == nil {
+				out[n] = h
+			} else if !errors.Is(err, sql.ErrNoRows) {
+				return nil, err
+			}
+		}
+		return out, nil
+	}
+	for part := range slices.Chunk(names, 2000) { // one round trip
 		var q strings.Builder
 		q.WriteString("SELECT site, kind, value, id, device, last FROM identity WHERE live = 1 AND (site, kind, value) IN (VALUES ")
 		args := make([]any, 0, 3*len(part))
@@ -90,7 +119,7 @@ func (s *Store) holders(ctx context.Context, tx *sql.Tx, names []name) (map[name
 			if i > 0 {
 				q.WriteByte(',')
 			}
-			fmt.Fprintf(&q, "($%d,$%d,$%d)", 3*i+1, 3*i+2, 3*i+3)
+			q.WriteString("(" + params(3*i+1, 3) + ")")
 			args = append(args, n.site, n.kind, n.value)
 		}
 		q.WriteByte(')')
@@ -116,7 +145,12 @@ func (s *Store) holders(ctx context.Context, tx *sql.Tx, names []name) (map[name
 
 // said takes over what a sensor says of a device, and returns which one it is. What
 // has to be derived anew goes into changed.
-func (s *Store) said(ctx context.Context, tx *sql.Tx, site string, d *device.Device, at int64, changed *changes) (root string, err error) {
+func (s *Store) said(ctx context.Context, tx *transaction, site string, d *device.Device, at int64, changed *changes) (root string, err error) {
+	if d.Therapy.Info().Worn { // its serial number is patient data
+		bare := *d
+		bare.Serial = ""
+		d = &bare
+	}
 	names, strong := namesOf(site, d)
 	held, err := s.holders(ctx, tx, names)
 	if err != nil {
@@ -125,9 +159,6 @@ func (s *Store) said(ctx context.Context, tx *sql.Tx, site string, d *device.Dev
 	serial := sameSerial(d)
 	serials := map[string]string{} // by root
 	differs := func(root string) (bool, error) {
-		if serial == "" {
-			return false, nil
-		}
 		other, ok := serials[root]
 		if !ok {
 			err := tx.QueryRowContext(ctx, "SELECT value FROM identity WHERE device = $1 AND kind = $2 AND live = 1 ORDER BY id LIMIT 1", root, made).Scan(&other)
@@ -135,6 +166,9 @@ func (s *Store) said(ctx context.Context, tx *sql.Tx, site string, d *device.Dev
 				return false, err
 			}
 			serials[root] = other
+		}
+		if serial == "" {
+			serial = other // of those that are joined so far
 		}
 		return other != "" && other != serial, nil
 	}
@@ -215,7 +249,7 @@ func kindWords(kind string) string {
 	return kind
 }
 
-func (s *Store) name(ctx context.Context, tx *sql.Tx, n name, root string, strong bool, at int64) error {
+func (s *Store) name(ctx context.Context, tx *transaction, n name, root string, strong bool, at int64) error {
 	_, err := tx.ExecContext(ctx, "INSERT INTO identity (site, kind, value, born, device, strong, live, first, last) VALUES ($1,$2,$3,$4,$4,$5,1,$6,$6)",
 		n.site, n.kind, n.value, root, number(strong), at)
 	return err
@@ -229,7 +263,7 @@ func number(b bool) int64 {
 }
 
 // older puts the device that was there first first.
-func (s *Store) older(ctx context.Context, tx *sql.Tx, a, b *string) error {
+func (s *Store) older(ctx context.Context, tx *transaction, a, b *string) error {
 	var first string
 	err := tx.QueryRowContext(ctx, "SELECT id FROM device WHERE id IN ($1, $2) ORDER BY num LIMIT 1", *a, *b).Scan(&first)
 	if first == *b {
@@ -239,14 +273,14 @@ func (s *Store) older(ctx context.Context, tx *sql.Tx, a, b *string) error {
 }
 
 // newDevice makes a device that nobody knew.
-func (s *Store) newDevice(ctx context.Context, tx *sql.Tx, site string, d *device.Device, at int64) (string, error) {
+func (s *Store) newDevice(ctx context.Context, tx *transaction, site string, d *device.Device, at int64) (string, error) {
 	id := d.ID
 	for try := 0; ; try++ {
 		if try > 0 || id == "" {
 			id = device.IDOf(d.ID, site, fmt.Sprint(at), fmt.Sprint(try))
 		}
-		r, err := tx.ExecContext(ctx, `INSERT INTO device (id, site, root, said, told, name, label, ward, owner, criticality, product, therapy, harm, harm_rank, medical, first, last)
-			VALUES ($1,$2,$1,$3,$3,'','','','','','','','',0,0,$4,$4) ON CONFLICT (id) DO NOTHING`, id, site, []byte("{}"), at)
+		r, err := tx.ExecContext(ctx, `INSERT INTO device (id, site, root, said, told, doc, name, label, ward, owner, criticality, product, therapy, harm, harm_rank, medical, first, last)
+			VALUES ($1,$2,$1,$3,$3,$3,'','','','','','','','',0,0,$4,$4) ON CONFLICT (id) DO NOTHING`, id, site, []byte("{}"), at)
 		if err != nil {
 			return "", err
 		}
@@ -257,10 +291,10 @@ func (s *Store) newDevice(ctx context.Context, tx *sql.Tx, site string, d *devic
 }
 
 // fold puts what is said of a device now over what was said before.
-func (s *Store) fold(ctx context.Context, tx *sql.Tx, root string, d *device.Device, at int64, changed *changes) error {
+func (s *Store) fold(ctx context.Context, tx *transaction, root string, d *device.Device, at int64, changed *changes) error {
 	var old []byte
 	var last int64
-	if err := tx.QueryRowContext(ctx, "SELECT said, last FROM device WHERE id = $1", root).Scan(&old, &last); err != nil {
+	if err := tx.QueryRowContext(ctx, "SELECT said, last FROM device WHERE id = $1"+s.d.Lock, root).Scan(&old, &last); err != nil {
 		return err
 	}
 	var all device.Device
@@ -278,6 +312,33 @@ func (s *Store) fold(ctx context.Context, tx *sql.Tx, root string, d *device.Dev
 	} else if at-last >= int64(time.Minute) {
 		_, err = tx.ExecContext(ctx, "UPDATE device SET last = $1 WHERE id = $2", at, root)
 	}
+	return err
+}
+
+// undress forgets the serial numbers of what is found to be implanted or worn.
+func (s *Store) undress(ctx context.Context, tx *transaction, root string) error {
+	ids, err := texts(ctx, tx, "SELECT id FROM device WHERE root = $1", root)
+	if err != nil {
+		return err
+	}
+	for _, id := range ids {
+		var doc []byte
+		var d device.Device
+		if err := tx.QueryRowContext(ctx, "SELECT said FROM device WHERE id = $1"+s.d.Lock, id).Scan(&doc); err != nil {
+			return err
+		}
+		if err := json.Unmarshal(doc, &d); err != nil {
+			return err
+		}
+		d.Serial = ""
+		if doc, err = json.Marshal(&d); err != nil {
+			return err
+		}
+		if _, err := tx.ExecContext(ctx, "UPDATE device SET said = $1 WHERE id = $2", doc, id); err != nil {
+			return err
+		}
+	}
+	_, err = tx.ExecContext(ctx, "DELETE FROM identity WHERE device = $1 AND kind = $2", root, made)
 	return err
 }
 
@@ -317,21 +378,30 @@ func over(all, d *device.Device) {
 
 // changes are what a transaction has to bring up to date before it ends.
 type changes struct {
-	devices  map[string]bool // roots
+	devices  map[string]bool // roots; true: also what is said of them, not the findings alone
 	fresh    []string
 	findings []string
 	moved    []name         // to another device, under another number
 	learned  map[name]int64 // numbers of identities
+	pairs    map[pair]int64
 	cube     map[cell]int
+	counts   map[kindOf]int
 }
 
-func (c *changes) device(root string) {
+// device notes that a root is to be described anew.
+func (c *changes) device(root string) { c.touch(root, true) }
+
+// counted notes that a root's findings are to be counted anew.
+func (c *changes) counted(root string) { c.touch(root, false) }
+
+func (c *changes) touch(root string, said bool) {
+	if root == "" {
+		return
+	}
 	if c.devices == nil {
 		c.devices = map[string]bool{}
 	}
-	if root != "" {
-		c.devices[root] = true
-	}
+	c.devices[root] = said || c.devices[root]
 }
 
 func (c *changes) added(root string) {
@@ -340,7 +410,7 @@ func (c *changes) added(root string) {
 }
 
 // apart reports whether somebody parted these two, or those they are made of.
-func (s *Store) apart(ctx context.Context, tx *sql.Tx, a, b string) (bool, error) {
+func (s *Store) apart(ctx context.Context, tx *transaction, a, b string) (bool, error) {
 	var n int
 	err := tx.QueryRowContext(ctx, `SELECT count(*) FROM merge m JOIN device x ON x.id = m.kept JOIN device y ON y.id = m.gone
 		WHERE m.undone_at > 0 AND ((x.root = $1 AND y.root = $2) OR (x.root = $2 AND y.root = $1))`, a, b).Scan(&n)
@@ -348,7 +418,7 @@ func (s *Store) apart(ctx context.Context, tx *sql.Tx, a, b string) (bool, error
 }
 
 // merge makes one device of two roots, and remembers why.
-func (s *Store) merge(ctx context.Context, tx *sql.Tx, kept, gone, by, why string, at int64, changed *changes) (int64, error) {
+func (s *Store) merge(ctx context.Context, tx *transaction, kept, gone, by, why string, at int64, changed *changes) (int64, error) {
 	var id int64
 	if err := tx.QueryRowContext(ctx, "INSERT INTO merge (kept, gone, why, by_whom, at) VALUES ($1,$2,$3,$4,$5) RETURNING id", kept, gone, why, by, at).Scan(&id); err != nil {
 		return 0, err
@@ -358,7 +428,7 @@ func (s *Store) merge(ctx context.Context, tx *sql.Tx, kept, gone, by, why strin
 
 // reroot works out the roots of all devices that hang together with some, from the
 // records of merges alone, and puts them where they are written down.
-func (s *Store) reroot(ctx context.Context, tx *sql.Tx, some []string, changed *changes) error {
+func (s *Store) reroot(ctx context.Context, tx *transaction, some []string, changed *changes) error {
 	before := map[string]string{} // root, by device
 	for queue := some; len(queue) > 0; {
 		id := queue[0]
@@ -548,38 +618,103 @@ func label(d *Device) string {
 }
 
 // derive brings the columns of devices, and what hangs on them, up to date.
-func (s *Store) derive(ctx context.Context, tx *sql.Tx, c *changes) error {
-	roots := make([]string, 0, len(c.devices))
-	for root := range c.devices {
-		roots = append(roots, root)
-	}
-	slices.Sort(roots)
-	for _, root := range roots {
-		if err := s.deriveOne(ctx, tx, root, c); err != nil {
+func (s *Store) derive(ctx context.Context, tx *transaction, c *changes) error {
+	for _, root := range slices.Sorted(maps.Keys(c.devices)) {
+		var err error
+		if c.devices[root] {
+			err = s.describe(ctx, tx, root, c)
+		} else {
+			err = s.recount(ctx, tx, root, c)
+		}
+		if err != nil {
 			return fmt.Errorf("device %s: %w", root, err)
 		}
+	}
+	if err := s.deriveCounts(ctx, tx, c); err != nil {
+		return err
 	}
 	return s.deriveCube(ctx, tx, c)
 }
 
-func (s *Store) deriveOne(ctx context.Context, tx *sql.Tx, root string, c *changes) error {
-	var was struct {
-		root, site, ward, therapy, harm, label string
-		medical, urgency                       int64
+// A kindOf is what devices have in common that are counted together.
+type kindOf struct {
+	site, ward, therapy, harm string
+	medical                   int64
+	worst                     string
+}
+
+// A row is what is derived of a device so far.
+type row struct {
+	root, label string
+	kindOf
+	urgency, harmRank int64
+	open              [4]int64 // findings, by decision
+}
+
+func (s *Store) row(ctx context.Context, tx *transaction, id string) (r row, err error) {
+	n := &r.open
+	err = tx.QueryRowContext(ctx, "SELECT root, site, ward, therapy, harm, label, medical, urgency, harm_rank, track, trackstar, attend, act FROM device WHERE id = $1"+s.d.Lock, id).
+		Scan(&r.root, &r.site, &r.ward, &r.therapy, &r.harm, &r.label, &r.medical, &r.urgency, &r.harmRank, &n[0], &n[1], &n[2], &n[3])
+	r.worst = worstWord(r.urgency)
+	return r, err
+}
+
+// open counts the open findings of a root by decision.
+func (s *Store) open(ctx context.Context, tx *transaction, root string) (n [4]int64, worst int64, err error) {
+	rows, err := tx.QueryContext(ctx, "SELECT decision, count(*) FROM finding WHERE device = $1 AND state IN ('open', 'acknowledged') GROUP BY decision", root)
+	if err != nil {
+		return n, 0, err
 	}
-	err := tx.QueryRowContext(ctx, "SELECT root, site, ward, therapy, harm, label, medical, urgency FROM device WHERE id = $1", root).
-		Scan(&was.root, &was.site, &was.ward, &was.therapy, &was.harm, &was.label, &was.medical, &was.urgency)
+	defer rows.Close()
+	for rows.Next() {
+		var word string
+		var count int64
+		if err := rows.Scan(&word, &count); err != nil {
+			return n, 0, err
+		}
+		d, _ := finding.ParseDecision(word)
+		n[d] = count
+		worst = max(worst, int64(d)+1)
+	}
+	return n, worst, rows.Err()
+}
+
+// recount brings up to date what follows from a device's findings.
+func (s *Store) recount(ctx context.Context, tx *transaction, root string, c *changes) error {
+	was, err := s.row(ctx, tx, root)
+	if err != nil || was.root != root {
+		return err
+	}
+	n, worst, err := s.open(ctx, tx, root)
+	if err != nil {
+		return err
+	}
+	urgency := 10*worst + was.harmRank
+	if n == was.open && urgency == was.urgency {
+		return nil
+	}
+	is := was.kindOf
+	is.worst = worstWord(urgency)
+	c.sorted(was.kindOf, -1)
+	c.sorted(is, 1)
+	_, err = tx.ExecContext(ctx, "UPDATE device SET track=$1, trackstar=$2, attend=$3, act=$4, urgency=$5 WHERE id=$6", n[0], n[1], n[2], n[3], urgency, root)
+	return err
+}
+
+// describe brings a device's whole row up to date.
+func (s *Store) describe(ctx context.Context, tx *transaction, root string, c *changes) error {
+	was, err := s.row(ctx, tx, root)
 	if err != nil {
 		return err
 	}
 	counted := was.label != "" // it was derived before
-	gone := was.root != root
 	if counted {
-		if err := s.countDevice(ctx, tx, was.site, was.ward, was.therapy, was.harm, was.medical, was.urgency, -1); err != nil {
+		c.sorted(was.kindOf, -1)
+	}
+	if was.root != root {
+		if _, err := tx.ExecContext(ctx, s.d.Forget("device"), root); err != nil {
 			return err
 		}
-	}
-	if gone {
 		_, err := tx.ExecContext(ctx, "UPDATE device SET label = '' WHERE id = $1", root)
 		return err
 	}
@@ -587,42 +722,34 @@ func (s *Store) deriveOne(ctx context.Context, tx *sql.Tx, root string, c *chang
 	if err != nil {
 		return err
 	}
+	if r.Therapy.Info().Worn && r.Serial != "" {
+		if err := s.undress(ctx, tx, root); err != nil {
+			return err
+		}
+		r.Serial = ""
+	}
 	if r.Addresses, err = s.addresses(ctx, tx, root); err != nil {
 		return err
 	}
 	l := label(r)
-	var n [4]int64
-	rows, err := tx.QueryContext(ctx, "SELECT decision, count(*), max(urgency) FROM finding WHERE device = $1 AND state IN ('open', 'acknowledged') GROUP BY decision", root)
+	n, worst, err := s.open(ctx, tx, root)
 	if err != nil {
 		return err
 	}
-	worst := int64(0)
-	for rows.Next() {
-		var word string
-		var count, most int64
-		if err := rows.Scan(&word, &count, &most); err != nil {
-			rows.Close()
-			return err
-		}
-		d, _ := finding.ParseDecision(word)
-		n[d] = count
-		worst = max(worst, int64(d)+1)
-	}
-	if err := errors.Join(rows.Err(), rows.Close()); err != nil {
+	doc, err := json.Marshal(r)
+	if err != nil {
 		return err
 	}
 	product := strings.TrimSpace(r.Manufacturer + " " + r.Model)
 	urgency := 10*worst + int64(r.Harm)
 	_, err = tx.ExecContext(ctx, `UPDATE device SET name=$1, label=$2, ward=$3, owner=$4, criticality=$5, product=$6, therapy=$7, harm=$8, harm_rank=$9, medical=$10,
-		act=$11, attend=$12, trackstar=$13, track=$14, urgency=$15 WHERE id=$16`,
+		track=$11, trackstar=$12, attend=$13, act=$14, urgency=$15, doc=$16, last=$17 WHERE id=$18`,
 		r.Name, l, r.Ward, r.Owner, r.Criticality, product, r.Therapy.String(), r.Harm.String(), int64(r.Harm), number(r.Medical),
-		n[finding.Act], n[finding.Attend], n[finding.TrackStar], n[finding.Track], urgency, root)
+		n[0], n[1], n[2], n[3], urgency, doc, r.Last, root)
 	if err != nil {
 		return err
 	}
-	if err := s.countDevice(ctx, tx, r.Site, r.Ward, r.Therapy.String(), r.Harm.String(), number(r.Medical), urgency, 1); err != nil {
-		return err
-	}
+	c.sorted(kindOf{r.Site, r.Ward, r.Therapy.String(), r.Harm.String(), number(r.Medical), worstWord(urgency)}, 1)
 	var text strings.Builder
 	for _, w := range []string{l, r.Name, r.Manufacturer, r.Model, r.Version, r.Class, r.Therapy.String(), r.Ward, r.Owner, r.OS, r.Serial} {
 		text.WriteString(w + " ")
@@ -639,12 +766,28 @@ func (s *Store) deriveOne(ctx context.Context, tx *sql.Tx, root string, c *chang
 	return nil
 }
 
-// countDevice keeps how many devices have these in common.
-func (s *Store) countDevice(ctx context.Context, tx *sql.Tx, site, ward, therapy, harm string, medical, urgency, by int64) error {
-	_, err := tx.ExecContext(ctx, `INSERT INTO device_count AS c (site, ward, therapy, harm, medical, worst, n) VALUES ($1,$2,$3,$4,$5,$6,$7)
-		ON CONFLICT (site, ward, therapy, harm, medical, worst) DO UPDATE SET n = c.n + excluded.n`, site, ward, therapy, harm, medical, worstWord(urgency), by)
-	return err
+// sorted notes that there are so many devices more of a kind.
+func (c *changes) sorted(k kindOf, n int) {
+	if c.counts == nil {
+		c.counts = map[kindOf]int{}
+	}
+	c.counts[k] += n
 }
+
+// deriveCounts writes what sorted noted.
+func (s *Store) deriveCounts(ctx context.Context, tx *transaction, c *changes) error {
+	var rows [][]any
+	for k, n := range c.counts {
+		if n != 0 {
+			rows = append(rows, []any{k.site, k.ward, k.therapy, k.harm, k.medical, k.worst, n})
+		}
+	}
+	slices.SortFunc(rows, compareRows) // two transactions go in the same order
+	c.counts = nil
+	return tx.insert(ctx, "device_count AS c (site, ward, therapy, harm, medical, worst, n)", " ON CONFLICT (site, ward, therapy, harm, medical, worst) DO UPDATE SET n = c.n + excluded.n", 7, rows)
+}
+
+func compareRows(a, b []any) int { return strings.Compare(fmt.Sprint(a...), fmt.Sprint(b...)) }
 
 // worstWord is the decision that a device's urgency stands for.
 func worstWord(urgency int64) string {

@@ -113,7 +113,7 @@ func (s *Store) TokenOf(ctx context.Context, hash []byte) (*Token, error) {
 	}
 	t := &list[0]
 	if at-t.Used > int64(time.Minute) {
-		_, err = s.write.ExecContext(ctx, "UPDATE token SET used = $1 WHERE id = $2", at, t.ID)
+		_, err = s.exec(ctx, "UPDATE token SET used = $1 WHERE id = $2", at, t.ID)
 	}
 	return t, err
 }
@@ -135,13 +135,13 @@ func (s *Store) FindCtx(ctx context.Context, token string) ([]byte, bool, error)
 
 // CommitCtx keeps a session until it expires.
 func (s *Store) CommitCtx(ctx context.Context, token string, b []byte, expiry time.Time) error {
-	_, err := s.write.ExecContext(ctx, "INSERT INTO session (token, expires, doc) VALUES ($1,$2,$3) ON CONFLICT (token) DO UPDATE SET expires = excluded.expires, doc = excluded.doc", token, expiry.UnixNano(), b)
+	_, err := s.exec(ctx, "INSERT INTO session (token, expires, doc) VALUES ($1,$2,$3) ON CONFLICT (token) DO UPDATE SET expires = excluded.expires, doc = excluded.doc", token, expiry.UnixNano(), b)
 	return err
 }
 
 // DeleteCtx ends a session.
 func (s *Store) DeleteCtx(ctx context.Context, token string) error {
-	_, err := s.write.ExecContext(ctx, "DELETE FROM session WHERE token = $1", token)
+	_, err := s.exec(ctx, "DELETE FROM session WHERE token = $1", token)
 	return err
 }
 
@@ -213,7 +213,7 @@ func (s *Store) Notices(ctx context.Context, after int64, limit int) ([]Notice, 
 func (s *Store) Retain(ctx context.Context, keep map[string]time.Duration) (int, error) {
 	at := s.now()
 	gone := 0
-	err := s.tx(ctx, func(tx *sql.Tx) error {
+	err := s.tx(ctx, func(tx *transaction) error {
 		gone = 0
 		for kind, statement := range retained {
 			d := keep[kind]
@@ -263,12 +263,12 @@ func (s *Store) Counts(ctx context.Context) (map[string]int64, error) {
 
 // Backup writes a copy of the data as they are now to a file that does not exist yet.
 func (s *Store) Backup(ctx context.Context, file string) error {
-	return s.d.Backup(ctx, s.read, file)
+	return s.d.Backup(ctx, s.read.DB, file)
 }
 
 // retained is how the rows of a kind go that are older than $1.
 var retained = map[string]string{
-	"observations": "DELETE FROM talk WHERE hour < $1",
+	"observations": "DELETE FROM talk WHERE hour < $1 / 3600000000000",
 	"verdicts":     "DELETE FROM verdict WHERE at < $1",
 	"notices":      "DELETE FROM notice WHERE at < $1",
 }

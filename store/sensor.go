@@ -38,7 +38,7 @@ func (s *Store) Sensor(ctx context.Context, id string) (*Sensor, error) {
 
 // AddEnrolment keeps the hash of a one-time token for a sensor that is to come.
 func (s *Store) AddEnrolment(ctx context.Context, hash []byte, name, site, kind, by string, expires int64) error {
-	_, err := s.write.ExecContext(ctx, "INSERT INTO enrolment (hash, name, site, kind, by_whom, expires) VALUES ($1,$2,$3,$4,$5,$6)", hash, name, site, kind, by, expires)
+	_, err := s.exec(ctx, "INSERT INTO enrolment (hash, name, site, kind, by_whom, expires) VALUES ($1,$2,$3,$4,$5,$6)", hash, name, site, kind, by, expires)
 	return err
 }
 
@@ -46,7 +46,7 @@ func (s *Store) AddEnrolment(ctx context.Context, hash []byte, name, site, kind,
 func (s *Store) Enrol(ctx context.Context, hash []byte, id, key string) (*Sensor, error) {
 	at := s.now().UnixNano()
 	n := &Sensor{ID: id, Key: key, Enrolled: at, Seen: at}
-	err := s.tx(ctx, func(tx *sql.Tx) error {
+	err := s.tx(ctx, func(tx *transaction) error {
 		err := tx.QueryRowContext(ctx, "DELETE FROM enrolment WHERE hash = $1 AND expires > $2 RETURNING name, site, kind", hash, at).Scan(&n.Name, &n.Site, &n.Kind)
 		if err != nil {
 			return notFound(err)
@@ -84,7 +84,7 @@ func (s *Store) AddDocument(ctx context.Context, d *Document, content []byte) (f
 	if err != nil {
 		return false, err
 	}
-	err = s.tx(ctx, func(tx *sql.Tx) error {
+	err = s.tx(ctx, func(tx *transaction) error {
 		r, err := tx.ExecContext(ctx, "INSERT INTO document (id, kind, name, said_id, title, size, added, by_whom, products, content) VALUES ($1,$2,$3,$4,$5,$6,$7,$8,$9,$10) ON CONFLICT (id) DO NOTHING",
 			d.Digest, d.Kind, d.Name, d.ID, d.Title, int64(len(content)), s.now().UnixNano(), d.By, products, content)
 		if err != nil {
@@ -111,14 +111,17 @@ func (s *Store) Documents(ctx context.Context, kinds []string, words string, p P
 		cond += " AND kind IN (" + params(1, len(kinds)) + ")"
 	}
 	if words != "" {
-		args = append(args, s.d.Words(words))
-		cond += " AND id IN (" + s.d.Match("document", len(args), maxMatches) + ")"
+		c, err := s.matches(ctx, s.read, "document", words)
+		if err != nil {
+			return nil, err
+		}
+		cond += " AND " + c
 	}
 	out := &List[Document]{}
 	if err := s.read.QueryRowContext(ctx, "SELECT count(*) FROM document WHERE "+cond, args...).Scan(&out.Total); err != nil {
 		return nil, err
 	}
-	o := order{"added", true, true}
+	o := order{"added", true, true, true}
 	where, args, limit, err := o.page(cond, args, p)
 	if err != nil {
 		return nil, err
@@ -156,7 +159,7 @@ func (s *Store) Content(ctx context.Context, digest string) (*Document, []byte, 
 
 // RemoveDocument forgets a document.
 func (s *Store) RemoveDocument(ctx context.Context, digest string) error {
-	return s.tx(ctx, func(tx *sql.Tx) error {
+	return s.tx(ctx, func(tx *transaction) error {
 		if _, err := tx.ExecContext(ctx, s.d.Forget("document"), digest); err != nil {
 			return err
 		}
@@ -199,7 +202,7 @@ func (s *Store) sensors(ctx context.Context, rest string, args ...any) ([]Sensor
 
 // one runs a statement that has to change one row. [ErrNotFound].
 func (s *Store) one(ctx context.Context, statement string, args ...any) error {
-	return changedOne(s.write.ExecContext(ctx, statement, args...))
+	return changedOne(s.exec(ctx, statement, args...))
 }
 
 func changedOne(r sql.Result, err error) error {

@@ -21,6 +21,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -39,12 +40,20 @@ type Dialect struct {
 	Goose string              // the dialect's name there
 	Types *strings.Replacer   // of the words in schema that stand for types
 	More  map[string][]string // statements after a file of schema: tables of texts
-	Alone bool                // no other process writes
 
-	// Match is a subquery for the ids of a table's rows ("device", "finding",
-	// "document") whose text has words that begin like all of these, at most limit.
-	// n is the number of its one parameter.
-	Match func(table string, n, limit int) string
+	// Alone: no other process writes, and nobody else while a transaction runs.
+	// Statements are prepared once, and what was looked up is remembered.
+	Alone bool
+	// Lock ends a SELECT whose rows nobody else may change until the transaction ends.
+	Lock string
+	// Inventory is a statement that waits until no other transaction changes which
+	// device is which; "" when there is none.
+	Inventory string
+
+	// Match is a query for the numbers of a table's rows ("device", "finding",
+	// "document") whose text has words that begin like all of these, the newest first,
+	// at most limit. Its one parameter is what Words returns.
+	Match func(table string, limit int) string
 	// Words is that parameter for what a person typed; "" when there is no word in it.
 	Words func(typed string) string
 	// Text writes a row's text, which replaces what it had; its parameters are id and text.
@@ -60,12 +69,14 @@ type Dialect struct {
 // A Store is a database. Its methods may be called from several goroutines.
 type Store struct {
 	write *sql.DB // one writer at a time on SQLite
-	read  *sql.DB // the same on PostgreSQL
+	read  reader  // the same on PostgreSQL
 	d     *Dialect
 	now   func() time.Time
 
-	mu    sync.Mutex
-	known map[name]int64 // identities by name; valid iff d.Alone
+	mu       sync.Mutex
+	known    memory[name, int64] // identities; valid iff d.Alone
+	pairs    memory[pair, int64]
+	prepared map[string]*sql.Stmt // nil: seen once
 }
 
 // New makes a store of an open database with its tables. now nil is the machine's clock.
@@ -73,13 +84,13 @@ func New(write, read *sql.DB, d *Dialect, now func() time.Time) *Store {
 	if now == nil {
 		now = time.Now
 	}
-	return &Store{write: write, read: read, d: d, now: now}
+	return &Store{write: write, read: reader{read}, d: d, now: now, prepared: map[string]*sql.Stmt{}}
 }
 
 // Close closes the database.
 func (s *Store) Close() error {
 	err := s.write.Close()
-	if s.read != s.write {
+	if s.read.DB != s.write {
 		err = errors.Join(err, s.read.Close())
 	}
 	return err
@@ -99,27 +110,185 @@ func (p Page) limit() int {
 }
 
 // tries is how often a transaction is tried that others come in the way of.
-const tries = 8
+const tries = 20
 
 // tx runs f in one transaction of the writer, again from the start when another
 // came in its way: f must set what it returns anew.
-func (s *Store) tx(ctx context.Context, f func(tx *sql.Tx) error) (err error) {
+func (s *Store) tx(ctx context.Context, f func(tx *transaction) error) (err error) {
 	for range tries {
-		if err = s.once(ctx, f); err == nil || !s.d.Again(err) {
+		if err = s.once(ctx, f); err == nil || !s.d.Again(err) || ctx.Err() != nil {
 			break
 		}
 	}
 	return err
 }
 
-func (s *Store) once(ctx context.Context, f func(tx *sql.Tx) error) error {
+func (s *Store) once(ctx context.Context, f func(tx *transaction) error) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	tx, err := s.write.BeginTx(ctx, nil)
 	if err != nil {
 		return err
 	}
 	defer tx.Rollback()
-	if err := f(tx); err != nil {
+	t := &transaction{Tx: tx, s: s, ready: map[string]*sql.Stmt{}}
+	if err := f(t); err != nil {
 		return err
 	}
-	return tx.Commit()
+	if err := tx.Commit(); err != nil {
+		return err
+	}
+	return s.prepare(t.strange)
+}
+
+// exec runs one statement of the writer.
+func (s *Store) exec(ctx context.Context, query string, args ...any) (r sql.Result, err error) {
+	err = s.tx(ctx, func(tx *transaction) error {
+		r, err = tx.ExecContext(ctx, query, args...)
+		return err
+	})
+	return r, err
+}
+
+// A transaction cleans the texts that go in, and prepares what comes again and again.
+type transaction struct {
+	*sql.Tx
+	s       *Store
+	ready   map[string]*sql.Stmt
+	strange []string // statements that nobody prepared
+	locked  bool     // it is the one that changes which device is which
+}
+
+// maxPrepared is how many statements are kept ready, some 10 kB each.
+const maxPrepared = 256
+
+// statement returns a statement that is ready, or nil.
+func (t *transaction) statement(ctx context.Context, query string) *sql.Stmt {
+	if !t.s.d.Alone {
+		return nil // pgx has its own
+	}
+	if st, ok := t.ready[query]; ok {
+		return st
+	}
+	t.s.mu.Lock()
+	st := t.s.prepared[query]
+	t.s.mu.Unlock()
+	if st == nil {
+		t.strange = append(t.strange, query)
+	} else {
+		st = t.StmtContext(ctx, st)
+	}
+	t.ready[query] = st
+	return st
+}
+
+// prepare makes statements ready that came a second time.
+func (s *Store) prepare(list []string) error {
+	for _, query := range list {
+		s.mu.Lock()
+		st, seen := s.prepared[query]
+		if !seen && len(s.prepared) < maxPrepared {
+			s.prepared[query] = nil
+		}
+		s.mu.Unlock()
+		if !seen || st != nil {
+			continue
+		}
+		st, err := s.write.Prepare(query)
+		if err != nil {
+			return err
+		}
+		s.mu.Lock()
+		s.prepared[query] = st
+		s.mu.Unlock()
+	}
+	return nil
+}
+
+func (t *transaction) ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error) {
+	clean(args)
+	if st := t.statement(ctx, query); st != nil {
+		return st.ExecContext(ctx, args...)
+	}
+	return t.Tx.ExecContext(ctx, query, args...)
+}
+
+func (t *transaction) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
+	clean(args)
+	if st := t.statement(ctx, query); st != nil {
+		return st.QueryContext(ctx, args...)
+	}
+	return t.Tx.QueryContext(ctx, query, args...)
+}
+
+func (t *transaction) QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row {
+	clean(args)
+	if st := t.statement(ctx, query); st != nil {
+		return st.QueryRowContext(ctx, args...)
+	}
+	return t.Tx.QueryRowContext(ctx, query, args...)
+}
+
+// insert adds rows to a table ("t (a, b)"), with one statement each where that is
+// what is fast, else with as few as there can be. rest follows the values.
+func (t *transaction) insert(ctx context.Context, table, rest string, columns int, rows [][]any) error {
+	many := 1
+	if !t.s.d.Alone {
+		many = 20_000 / columns // PostgreSQL takes 65,535 parameters
+	}
+	for part := range slices.Chunk(rows, many) {
+		var values strings.Builder
+		for i := range part {
+			if i > 0 {
+				values.WriteByte(',')
+			}
+			values.WriteString("(" + params(i*columns+1, columns) + ")")
+		}
+		if _, err := t.ExecContext(ctx, "INSERT INTO "+table+" VALUES "+values.String()+rest, slices.Concat(part...)...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// A reader cleans the texts of queries.
+type reader struct{ *sql.DB }
+
+func (r reader) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
+	clean(args)
+	return r.DB.QueryContext(ctx, query, args...)
+}
+
+func (r reader) QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row {
+	clean(args)
+	return r.DB.QueryRowContext(ctx, query, args...)
+}
+
+// A memory remembers at most twice so many as it is made for, those that were used last.
+type memory[K comparable, V any] struct{ young, old map[K]V }
+
+// maxYoung is how many are used before those that were not since are forgotten: some 40 MB.
+const maxYoung = 1 << 17
+
+func (m *memory[K, V]) get(k K) (V, bool) {
+	v, ok := m.young[k]
+	if !ok {
+		if v, ok = m.old[k]; ok {
+			m.put(k, v)
+		}
+	}
+	return v, ok
+}
+
+func (m *memory[K, V]) put(k K, v V) {
+	if m.young == nil || len(m.young) >= maxYoung {
+		m.young, m.old = map[K]V{}, m.young
+	}
+	m.young[k] = v
+}
+
+func (m *memory[K, V]) forget(k K) {
+	delete(m.young, k)
+	delete(m.old, k)
 }

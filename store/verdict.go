@@ -5,7 +5,6 @@ package store
 
 import (
 	"context"
-	"database/sql"
 	"encoding/json"
 	"slices"
 	"strconv"
@@ -33,7 +32,7 @@ type VerdictQuery struct {
 }
 
 // decided keeps what a guard decided.
-func (s *Store) decided(ctx context.Context, tx *sql.Tx, guard string, events []event.Event) ([]Verdict, error) {
+func (s *Store) decided(ctx context.Context, tx *transaction, guard string, events []event.Event) ([]Verdict, error) {
 	var out []Verdict
 	for i := range events {
 		e := &events[i]
@@ -53,7 +52,7 @@ func (s *Store) decided(ctx context.Context, tx *sql.Tx, guard string, events []
 }
 
 // waits replaces what waits at a guard, and reports whether that changed anything.
-func (s *Store) waits(ctx context.Context, tx *sql.Tx, guard string, list []Held) (bool, error) {
+func (s *Store) waits(ctx context.Context, tx *transaction, guard string, list []Held) (bool, error) {
 	before, err := held(ctx, tx, "WHERE guard = $1 ORDER BY id", guard)
 	if err != nil {
 		return false, err

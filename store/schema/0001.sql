@@ -7,7 +7,8 @@
 -- Times are nanoseconds since 1970-01-01 UTC, 0 is never.
 
 -- One row a device. said is what sensors said of it (a device.Device as JSON), told
--- what people did. The columns follow from both, of all that were merged into it.
+-- what people did. doc and the columns follow from both, of all that were merged into
+-- it. sealed is the serial number of a device that is worn, encrypted.
 CREATE TABLE device (
     num         COUNTER, -- of its text
     id          TEXT NOT NULL UNIQUE,
@@ -15,6 +16,8 @@ CREATE TABLE device (
     root        TEXT NOT NULL, -- the device that it was merged into, in the end; else id
     said        BYTES NOT NULL,
     told        BYTES NOT NULL,
+    sealed      BYTES,
+    doc         BYTES NOT NULL, -- as a page shows it: a store.Device as JSON
     name        TEXT NOT NULL,
     label       TEXT NOT NULL,
     ward        TEXT NOT NULL,
@@ -39,6 +42,7 @@ CREATE INDEX device_label ON device (label, id) WHERE root = id;
 CREATE INDEX device_ward ON device (ward, id) WHERE root = id;
 CREATE INDEX device_last ON device (last DESC, id) WHERE root = id;
 CREATE INDEX device_root ON device (root);
+CREATE INDEX device_product ON device (product, id) WHERE root = id;
 
 -- How many devices have these in common.
 CREATE TABLE device_count (
@@ -91,24 +95,30 @@ CREATE TABLE device_step (
 )TABLE;
 CREATE INDEX device_step_device ON device_step (device, id);
 
--- Observations, rolled up: client and server are identities.
-CREATE TABLE talk (
+-- Who talks to whom: client and server are identities.
+CREATE TABLE pair (
+    id       COUNTER,
     client   NUMBER NOT NULL,
     server   NUMBER NOT NULL,
     protocol TEXT NOT NULL,
     port     NUMBER NOT NULL,
+    UNIQUE (client, server, protocol, port)
+)TABLE;
+CREATE INDEX pair_server ON pair (server);
+
+-- Observations, rolled up. A row is small, and rows of one hour are neighbours: that
+-- is what makes writing fast. hour is counted from 1970.
+CREATE TABLE talk (
     hour     NUMBER NOT NULL,
-    n        NUMBER NOT NULL,
+    pair     NUMBER NOT NULL,
     packets  NUMBER NOT NULL,
     bytes    NUMBER NOT NULL,
-    clear    NUMBER NOT NULL,
-    sealed   NUMBER NOT NULL,
+    clear    NUMBER NOT NULL, -- conversations
+    sealed   NUMBER NOT NULL, -- encrypted ones
     first    NUMBER NOT NULL,
     last     NUMBER NOT NULL,
-    PRIMARY KEY (client, hour, server, protocol, port)
+    PRIMARY KEY (hour, pair)
 )TABLEROWS;
-CREATE INDEX talk_server ON talk (server, hour);
-CREATE INDEX talk_hour ON talk (hour);
 
 -- doc is a finding.Finding as JSON; the columns follow from it, from its device
 -- and from what people decided.
@@ -127,22 +137,30 @@ CREATE TABLE finding (
     urgency       NUMBER NOT NULL, -- decision, harm, EPSS in one number: 10^7 x decision + 10^6 x harm + EPSS in millionths
     state         TEXT NOT NULL,
     assignee      TEXT NOT NULL DEFAULT '',
-    cve           TEXT NOT NULL, -- with a space before and after each
     first         NUMBER NOT NULL,
     last          NUMBER NOT NULL,
     changed       NUMBER NOT NULL,
     version       NUMBER NOT NULL DEFAULT 1,
     doc           BYTES NOT NULL
 )TABLE;
+-- urgency has the decision and the harm in it, so that indexes by it narrow by them, too.
 CREATE INDEX finding_urgency ON finding (state, urgency DESC, id);
-CREATE INDEX finding_decision ON finding (state, decision, urgency DESC, id);
 CREATE INDEX finding_kind ON finding (state, kind, urgency DESC, id);
 CREATE INDEX finding_ward ON finding (state, ward, urgency DESC, id);
 CREATE INDEX finding_last ON finding (state, last DESC, id);
+CREATE INDEX finding_first ON finding (state, first DESC, id);
+CREATE INDEX finding_label ON finding (state, label, id);
 CREATE INDEX finding_device ON finding (device, urgency DESC, id);
 CREATE INDEX finding_born ON finding (born);
 CREATE INDEX finding_changed ON finding (changed);
 CREATE INDEX finding_assignee ON finding (assignee) WHERE assignee <> '';
+CREATE INDEX finding_product ON finding (product) WHERE device = '';
+
+CREATE TABLE finding_cve (
+    cve     TEXT NOT NULL,
+    finding TEXT NOT NULL,
+    PRIMARY KEY (cve, finding)
+)TABLEROWS;
 
 -- What each sensor counted of a finding: base is from before it began anew.
 CREATE TABLE finding_count (

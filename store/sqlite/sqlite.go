@@ -29,8 +29,8 @@ var dialect = store.Dialect{
 	Types: strings.NewReplacer("NUMBER", "INTEGER", "BYTES", "BLOB", "COUNTER", "INTEGER PRIMARY KEY AUTOINCREMENT", ")TABLEROWS;", ") STRICT, WITHOUT ROWID;", ")TABLE;", ") STRICT;"),
 	More:  map[string][]string{"0001.sql": texts()},
 	Alone: true,
-	Match: func(table string, n, limit int) string {
-		return fmt.Sprintf("SELECT id FROM %[1]s WHERE num IN (SELECT rowid FROM %[1]s_text WHERE %[1]s_text MATCH $%[2]d ORDER BY rowid DESC LIMIT %[3]d)", table, n, limit)
+	Match: func(table string, limit int) string {
+		return fmt.Sprintf("SELECT rowid FROM %[1]s_text WHERE %[1]s_text MATCH $1 ORDER BY rowid DESC LIMIT %[2]d", table, limit)
 	},
 	Words: words,
 	Text: func(table string) string {
@@ -72,7 +72,7 @@ func Open(ctx context.Context, file string, now func() time.Time) (*store.Store,
 	if err != nil {
 		return nil, err
 	}
-	const common = "_pragma=busy_timeout(10000)&_pragma=foreign_keys(1)&_pragma=synchronous(FULL)&_pragma=journal_mode(WAL)&_pragma=cache_size(-16000)&_pragma=temp_store(MEMORY)"
+	const common = "_pragma=busy_timeout(10000)&_pragma=foreign_keys(1)&_pragma=synchronous(FULL)&_pragma=journal_mode(WAL)&_pragma=cache_size(-32000)&_pragma=temp_store(MEMORY)&_pragma=wal_autocheckpoint(4000)"
 	name := (&url.URL{Scheme: "file", Opaque: (&url.URL{Path: file}).EscapedPath()}).String()
 	if f, err := os.OpenFile(file, os.O_RDWR|os.O_CREATE, 0o600); err != nil {
 		return nil, err
