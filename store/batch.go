@@ -109,6 +109,9 @@ func (s *Store) Write(ctx context.Context, b *Batch) (*Written, error) {
 		if err := s.talked(ctx, tx, site, b.Observations, at, c); err != nil {
 			return err
 		}
+		if err := s.deriveDevices(ctx, tx, c); err != nil { // findings are called as their devices
+			return err
+		}
 		for i := range b.Findings {
 			if err := s.found(ctx, tx, b.Sensor, site, &b.Findings[i], at, c); err != nil {
 				return err

@@ -129,7 +129,7 @@ func scanDevice(rows interface{ Scan(...any) error }) (d Device, urgency int64, 
 	return d, urgency, nil
 }
 
-// Devices lists devices. Of what Words finds, only the newest 2,000 count.
+// Devices lists devices. Of what Words finds, only the newest 1,000 count.
 func (s *Store) Devices(ctx context.Context, q DeviceQuery) (*List[Device], error) {
 	o, ok := deviceOrders[strings.TrimPrefix(q.Sort, "urgency")]
 	if !ok {
@@ -155,8 +155,7 @@ func (s *Store) Devices(ctx context.Context, q DeviceQuery) (*List[Device], erro
 		if !ok {
 			return nil, fmt.Errorf("%w: there is no decision %q", ErrCursor, q.Decision)
 		}
-		// nothing less urgent than that
-		cond += fmt.Sprintf(" AND %s > 0 AND urgency >= %d", [...]string{"track", "trackstar", "attend", "act"}[d], 10*(d+1))
+		cond += " AND " + [...]string{"track", "trackstar", "attend", "act"}[d] + " > 0"
 		counted = false
 	}
 	if q.Product != "" {
@@ -179,12 +178,16 @@ func (s *Store) Devices(ctx context.Context, q DeviceQuery) (*List[Device], erro
 	} else if err := s.read.QueryRowContext(ctx, "SELECT count(*) FROM device WHERE "+cond, args...).Scan(&out.Total); err != nil {
 		return nil, err
 	}
-	o.index = out.Total > few
+	if rank, ok := harmRank(q.Harm); ok {
+		cond += fmt.Sprintf(" AND urgency %% 10 = %d", rank) // the index of urgency has that, too
+	}
+	// a few are found by what narrows them, and sorted
+	o.index = out.Total > few || q.Ward+q.Therapy+q.Product+q.Words == ""
 	where, pageArgs, limit, err := o.page(cond, slices.Clone(args), q.Page)
 	if err != nil {
 		return nil, err
 	}
-	rows, err := s.read.QueryContext(ctx, "SELECT "+deviceColumns+" FROM device WHERE "+where, pageArgs...)
+	rows, err := s.read.QueryContext(ctx, "SELECT "+deviceColumns+" FROM device WHERE num IN (SELECT num FROM device WHERE "+where+") ORDER BY "+o.by(), pageArgs...)
 	if err != nil {
 		return nil, err
 	}
@@ -203,6 +206,11 @@ func (s *Store) Devices(ctx context.Context, q DeviceQuery) (*List[Device], erro
 		out.Rows = append(out.Rows, d)
 	}
 	return out, rows.Err()
+}
+
+func harmRank(word string) (device.Harm, bool) {
+	var h device.Harm
+	return h, word != "" && h.UnmarshalText([]byte(word)) == nil
 }
 
 // fields are those of the query that are counted.

@@ -169,9 +169,7 @@ func (s *Store) relabel(ctx context.Context, tx *transaction, root, l, ward, sit
 		return err
 	}
 	for i := range list {
-		if err := s.findingText(ctx, tx, &list[i], l, ward); err != nil {
-			return err
-		}
+		tx.findingText(&list[i], l, ward)
 	}
 	_, err = tx.ExecContext(ctx, "UPDATE finding SET label = $1, ward = $2, site = $3 WHERE device = $4 AND (label <> $1 OR ward <> $2 OR site <> $3)", l, ward, site, root)
 	return err
@@ -235,7 +233,8 @@ func (s *Store) found(ctx context.Context, tx *transaction, sensor, site string,
 		if err := s.notice(ctx, tx, id, "new", at, &now); err != nil {
 			return err
 		}
-		return s.findingText(ctx, tx, &now, label, ward)
+		tx.findingText(&now, label, ward)
+		return nil
 	}
 	if err != nil {
 		return err
@@ -286,7 +285,7 @@ func (s *Store) found(ctx context.Context, tx *transaction, sensor, site string,
 		if err := s.names(ctx, tx, id, now.CVE); err != nil {
 			return err
 		}
-		return s.findingText(ctx, tx, &now, label, old.Ward)
+		tx.findingText(&now, label, old.Ward)
 	}
 	return nil
 }
@@ -333,10 +332,8 @@ func (s *Store) names(ctx context.Context, tx *transaction, id string, cve []str
 	return tx.insert(ctx, "finding_cve (cve, finding)", " ON CONFLICT (cve, finding) DO NOTHING", 2, rows)
 }
 
-func (s *Store) findingText(ctx context.Context, tx *transaction, f *finding.Finding, label, ward string) error {
-	text := strings.Join([]string{f.Title, f.Kind.String(), f.Product, f.Component, label, ward, f.Protocol, strings.Join(f.CVE, " "), strings.Join(f.Advisories, " "), f.ID}, " ")
-	_, err := tx.ExecContext(ctx, s.d.Text("finding"), f.ID, text)
-	return err
+func (t *transaction) findingText(f *finding.Finding, label, ward string) {
+	t.text("finding", f.ID, strings.Join([]string{f.Title, f.Kind.String(), f.Product, f.Component, label, ward, f.Protocol, strings.Join(f.CVE, " "), strings.Join(f.Advisories, " "), f.ID}, " "))
 }
 
 const stepColumns = "finding, at, by_whom, what, before, after, reason, justification, undoes, bulk"
@@ -401,7 +398,9 @@ func (n *narrowing) where() string {
 			all = append(all, c)
 		}
 	}
-	if len(n.states) > 0 {
+	if len(n.states) > 0 && len(n.conds) > 0 { // not by an index: what else there is narrows more
+		all = append(all, "state || '' IN ('"+strings.Join(n.states, "','")+"')")
+	} else if len(n.states) > 0 {
 		all = append(all, "state IN ('"+strings.Join(n.states, "','")+"')")
 	}
 	if len(all) == 0 {
@@ -494,7 +493,7 @@ func (q *FindingQuery) narrow(ctx context.Context, s *Store, tx querier) (*narro
 }
 
 // maxMatches is how many rows a search looks at, the newest.
-const maxMatches = 2000
+const maxMatches = 1000
 
 // matches is the condition that a row's text has these words.
 func (s *Store) matches(ctx context.Context, tx querier, table, typed string) (string, error) {
@@ -532,9 +531,10 @@ func (n *narrowing) list(columns string, o order, p Page, total int) (query stri
 		parts = states
 	}
 	if total <= few {
-		o.index = false // those that it is narrowed by are better
-		if len(n.conds) > 0 {
-			return n.part(columns, o, p, n.where())
+		o.index = false       // those that it is narrowed by are better
+		if len(n.conds) > 0 { // sort numbers, and read only the rows of the page
+			query, args, limit, err = n.part("num", o, p, n.where())
+			return "SELECT " + columns + " FROM finding WHERE num IN (" + query + ") ORDER BY " + o.by(), args, limit, err
 		}
 	} else if o.column != "urgency" || strings.Contains(n.kind+n.ward, ",") {
 		kind = apart(kind, "kind")
@@ -697,7 +697,7 @@ func scanFinding(rows interface{ Scan(...any) error }, o order) (f Finding, curs
 	return f, o.cursor(number, text, id), nil
 }
 
-// Findings lists findings. Of what Words finds, only the newest 2,000 count.
+// Findings lists findings. Of what Words finds, only the newest 1,000 count.
 func (s *Store) Findings(ctx context.Context, q FindingQuery) (*List[Finding], error) {
 	o, ok := findingOrders[strings.TrimPrefix(q.Sort, "urgency")]
 	if !ok {

@@ -619,6 +619,16 @@ func label(d *Device) string {
 
 // derive brings the columns of devices, and what hangs on them, up to date.
 func (s *Store) derive(ctx context.Context, tx *transaction, c *changes) error {
+	if err := s.deriveDevices(ctx, tx, c); err != nil {
+		return err
+	}
+	if err := s.deriveCounts(ctx, tx, c); err != nil {
+		return err
+	}
+	return s.deriveCube(ctx, tx, c)
+}
+
+func (s *Store) deriveDevices(ctx context.Context, tx *transaction, c *changes) error {
 	for _, root := range slices.Sorted(maps.Keys(c.devices)) {
 		var err error
 		if c.devices[root] {
@@ -630,10 +640,8 @@ func (s *Store) derive(ctx context.Context, tx *transaction, c *changes) error {
 			return fmt.Errorf("device %s: %w", root, err)
 		}
 	}
-	if err := s.deriveCounts(ctx, tx, c); err != nil {
-		return err
-	}
-	return s.deriveCube(ctx, tx, c)
+	c.devices = nil
+	return nil
 }
 
 // A kindOf is what devices have in common that are counted together.
@@ -712,9 +720,7 @@ func (s *Store) describe(ctx context.Context, tx *transaction, root string, c *c
 		c.sorted(was.kindOf, -1)
 	}
 	if was.root != root {
-		if _, err := tx.ExecContext(ctx, s.d.Forget("device"), root); err != nil {
-			return err
-		}
+		tx.text("device", root, "")
 		_, err := tx.ExecContext(ctx, "UPDATE device SET label = '' WHERE id = $1", root)
 		return err
 	}
@@ -757,9 +763,7 @@ func (s *Store) describe(ctx context.Context, tx *transaction, root string, c *c
 	for _, a := range r.Addresses {
 		text.WriteString(a.Value + " ")
 	}
-	if _, err := tx.ExecContext(ctx, s.d.Text("device"), root, text.String()); err != nil {
-		return err
-	}
+	tx.text("device", root, text.String())
 	if was.label != l || was.ward != r.Ward || was.site != r.Site || !counted {
 		return s.relabel(ctx, tx, root, l, r.Ward, r.Site, c)
 	}

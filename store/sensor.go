@@ -94,8 +94,8 @@ func (s *Store) AddDocument(ctx context.Context, d *Document, content []byte) (f
 		if fresh = n == 1; !fresh || err != nil {
 			return err
 		}
-		_, err = tx.ExecContext(ctx, s.d.Text("document"), d.Digest, strings.Join(append([]string{d.Name, d.ID, d.Title, d.Kind}, d.Products...), " "))
-		return err
+		tx.text("document", d.Digest, strings.Join(append([]string{d.Name, d.ID, d.Title, d.Kind}, d.Products...), " "))
+		return nil
 	})
 	return fresh, err
 }
@@ -160,9 +160,11 @@ func (s *Store) Content(ctx context.Context, digest string) (*Document, []byte, 
 // RemoveDocument forgets a document.
 func (s *Store) RemoveDocument(ctx context.Context, digest string) error {
 	return s.tx(ctx, func(tx *transaction) error {
-		if _, err := tx.ExecContext(ctx, s.d.Forget("document"), digest); err != nil {
-			return err
+		tx.text("document", digest, "")
+		if err := tx.writeTexts(ctx); err != nil {
+			return notFound(err)
 		}
+		tx.texts = nil
 		return changedOne(tx.ExecContext(ctx, "DELETE FROM document WHERE id = $1", digest))
 	})
 }

@@ -18,9 +18,11 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -56,9 +58,9 @@ type Dialect struct {
 	Match func(table string, limit int) string
 	// Words is that parameter for what a person typed; "" when there is no word in it.
 	Words func(typed string) string
-	// Text writes a row's text, which replaces what it had; its parameters are id and text.
+	// Text writes a row's text, which replaces what it had; its parameters are num and text.
 	Text func(table string) string
-	// Forget removes a row's text before the row goes; its parameter is the id.
+	// Forget removes a row's text; its parameter is the num.
 	Forget func(table string) string
 	// Again reports whether a transaction failed because of another, and can be tried again.
 	Again func(error) bool
@@ -136,6 +138,9 @@ func (s *Store) once(ctx context.Context, f func(tx *transaction) error) error {
 	if err := f(t); err != nil {
 		return err
 	}
+	if err := t.writeTexts(ctx); err != nil {
+		return err
+	}
 	if err := tx.Commit(); err != nil {
 		return err
 	}
@@ -157,7 +162,8 @@ type transaction struct {
 	s       *Store
 	ready   map[string]*sql.Stmt
 	strange []string // statements that nobody prepared
-	locked  bool     // it is the one that changes which device is which
+	texts   map[of]string
+	locked  bool // it is the one that changes which device is which
 }
 
 // maxPrepared is how many statements are kept ready, some 10 kB each.
@@ -228,6 +234,40 @@ func (t *transaction) QueryRowContext(ctx context.Context, query string, args ..
 		return st.QueryRowContext(ctx, args...)
 	}
 	return t.Tx.QueryRowContext(ctx, query, args...)
+}
+
+// A row of a table that can be searched.
+type of struct{ table, id string }
+
+// text notes what a row is found by; "" when it goes.
+func (t *transaction) text(table, id, words string) {
+	if t.texts == nil {
+		t.texts = map[of]string{}
+	}
+	t.texts[of{table, id}] = words
+}
+
+// writeTexts writes what text noted, at the end and in one go: FTS5 writes out what
+// it has before each other statement that may have to be taken back.
+func (t *transaction) writeTexts(ctx context.Context) error {
+	for _, row := range slices.SortedFunc(maps.Keys(t.texts), func(a, b of) int {
+		return cmp.Or(strings.Compare(a.table, b.table), strings.Compare(a.id, b.id))
+	}) {
+		var num int64
+		if err := t.QueryRowContext(ctx, "SELECT num FROM "+row.table+" WHERE id = $1", row.id).Scan(&num); err != nil {
+			return err
+		}
+		var err error
+		if words := t.texts[row]; words != "" {
+			_, err = t.ExecContext(ctx, t.s.d.Text(row.table), num, words)
+		} else {
+			_, err = t.ExecContext(ctx, t.s.d.Forget(row.table), num)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // insert adds rows to a table ("t (a, b)"), with one statement each where that is

@@ -33,10 +33,10 @@ var dialect = store.Dialect{
 	},
 	Words: words,
 	Text: func(table string) string {
-		return fmt.Sprintf("INSERT INTO %[1]s_text (num, body) SELECT num, to_tsvector('simple', regexp_replace($2, '[^[:alnum:]]+', ' ', 'g')) FROM %[1]s WHERE id = $1 ON CONFLICT (num) DO UPDATE SET body = excluded.body", table)
+		return fmt.Sprintf("INSERT INTO %[1]s_text (num, body) VALUES ($1, to_tsvector('simple', regexp_replace($2, '[^[:alnum:]]+', ' ', 'g'))) ON CONFLICT (num) DO UPDATE SET body = excluded.body", table)
 	},
 	Forget: func(table string) string {
-		return fmt.Sprintf("DELETE FROM %[1]s_text WHERE num = (SELECT num FROM %[1]s WHERE id = $1)", table)
+		return fmt.Sprintf("DELETE FROM %[1]s_text WHERE num = $1", table)
 	},
 	Again: func(err error) bool {
 		var e *pgconn.PgError

@@ -42,6 +42,11 @@ CREATE INDEX device_label ON device (label, id) WHERE root = id;
 CREATE INDEX device_ward ON device (ward, id) WHERE root = id;
 CREATE INDEX device_last ON device (last DESC, id) WHERE root = id;
 CREATE INDEX device_root ON device (root);
+CREATE INDEX device_therapy ON device (therapy, harm, id) WHERE root = id;
+CREATE INDEX device_act ON device (urgency DESC, id) WHERE root = id AND act > 0;
+CREATE INDEX device_attend ON device (urgency DESC, id) WHERE root = id AND attend > 0;
+CREATE INDEX device_trackstar ON device (urgency DESC, id) WHERE root = id AND trackstar > 0;
+CREATE INDEX device_track ON device (urgency DESC, id) WHERE root = id AND track > 0;
 CREATE INDEX device_product ON device (product, id) WHERE root = id;
 
 -- How many devices have these in common.

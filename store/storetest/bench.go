@@ -4,10 +4,15 @@
 package storetest
 
 import (
+	"context"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"strconv"
+	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -37,7 +42,7 @@ func Fill(t testing.TB, s *store.Store, n int) (sequence uint64) {
 		b := &store.Batch{Sensor: "bench", Sequence: sequence}
 		for i := from; i < min(from+500, n); i++ {
 			d := device.Device{
-				ID: device.IDOf("bench", strconv.Itoa(i)), Serial: fmt.Sprintf("SN%07d", i), Ward: fmt.Sprintf("ward %d", i%60), Medical: i%3 > 0,
+				ID: device.IDOf("bench", strconv.Itoa(i)), Serial: fmt.Sprintf("SN%07d", i), Ward: fmt.Sprintf("ward %d", i/7%60), Medical: i%3 > 0,
 				Product:   device.Product{Manufacturer: makers[i%5], Model: fmt.Sprintf("Model %d", i%200), Version: "1.2", Therapy: device.Therapy(1 + i%15), Harm: device.Harm(1 + i%5)},
 				Addresses: []device.Address{ip(fmt.Sprintf("10.%d.%d.%d", i>>16, i>>8&255, i&255))},
 				Protocols: []string{"hl7"},
@@ -98,38 +103,64 @@ func BenchmarkIngest(b *testing.B, s *store.Store, sequence *atomic.Uint64) {
 	b.ReportMetric(1000*float64(b.N)/b.Elapsed().Seconds(), "observations/s")
 }
 
-// BenchmarkLists are the queries of pages.
-func BenchmarkLists(b *testing.B, s *store.Store) {
-	ctx := b.Context()
+// queries are those of pages.
+func queries(s *store.Store) map[string]func(ctx context.Context) error {
 	open := []string{store.Open}
+	out := map[string]func(ctx context.Context) error{}
 	for name, q := range map[string]store.FindingQuery{
 		"open":   {State: open, Facets: true},
+		"active": {State: []string{store.Open, store.Acknowledged}, Facets: true},
 		"act":    {State: open, Decision: []string{"act"}, Facets: true},
 		"ward":   {State: open, Ward: []string{"ward 7"}, Harm: []string{"critical"}, Facets: true},
+		"rare":   {State: open, Ward: []string{"ward 7"}, Kind: []string{"weak-tls"}, Decision: []string{"act"}, Facets: true, Sort: "last"},
 		"kind":   {State: open, Kind: []string{"weak-tls"}, Facets: true, Sort: "last"},
-		"search": {State: open, Words: "norra 7", Facets: true},
-		"common": {State: open, Words: "model", Facets: true},
+		"harm":   {State: open, Harm: []string{"minor", "serious"}, Facets: true, Sort: "device"},
+		"device": {State: open, Device: []string{device.IDOf("bench", "1")}, Facets: true},
 		"deep":   {State: open, Page: store.Page{After: "20000000~x"}, Facets: true},
+		"search": {State: open, Words: "norra 7", Facets: true},
+		"common": {State: open, Words: "command", Facets: true},
 	} {
-		b.Run("findings/"+name, func(b *testing.B) {
-			for b.Loop() {
-				if _, err := s.Findings(ctx, q); err != nil {
-					b.Fatal(err)
-				}
-			}
-		})
+		out["findings/"+name] = func(ctx context.Context) error {
+			_, err := s.Findings(ctx, q)
+			return err
+		}
 	}
-	for name, q := range map[string]store.DeviceQuery{"all": {}, "ward": {Ward: "ward 7"}, "search": {Words: "sn0000012"}, "act": {Decision: "act"}, "name": {Sort: "name"}} {
-		b.Run("devices/"+name, func(b *testing.B) {
+	for name, q := range map[string]store.DeviceQuery{"all": {}, "ward": {Ward: "ward 7"}, "search": {Words: "sn0000012"}, "common": {Words: "norra"}, "act": {Decision: "act"}, "name": {Sort: "name"}, "therapy": {Therapy: "monitoring", Harm: "serious", Sort: "last"}} {
+		out["devices/"+name] = func(ctx context.Context) error {
+			_, err := s.Devices(ctx, q)
+			return err
+		}
+	}
+	out["device/one"] = func(ctx context.Context) error {
+		_, err := s.Device(ctx, device.IDOf("bench", "50"))
+		return err
+	}
+	out["device/links"] = func(ctx context.Context) error {
+		_, err := s.Links(ctx, device.IDOf("bench", "50"), time.Now().Add(-24*time.Hour).UnixNano(), 50)
+		return err
+	}
+	out["matrix"] = func(ctx context.Context) error {
+		_, _, err := s.Matrix(ctx)
+		return err
+	}
+	return out
+}
+
+// BenchmarkLists are the queries of pages, alone.
+func BenchmarkLists(b *testing.B, s *store.Store) {
+	ctx := b.Context()
+	all := queries(s)
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		b.Run(name, func(b *testing.B) {
 			for b.Loop() {
-				if _, err := s.Devices(ctx, q); err != nil {
+				if err := all[name](ctx); err != nil {
 					b.Fatal(err)
 				}
 			}
 		})
 	}
 	b.Run("triage/500", func(b *testing.B) {
-		l, err := s.Findings(ctx, store.FindingQuery{State: open, Page: store.Page{Limit: 500}})
+		l, err := s.Findings(ctx, store.FindingQuery{State: []string{store.Open, store.Acknowledged}, Page: store.Page{Limit: 500}})
 		if err != nil {
 			b.Fatal(err)
 		}
@@ -140,10 +171,74 @@ func BenchmarkLists(b *testing.B, s *store.Store) {
 		i := 0
 		for b.Loop() {
 			i++
-			t.State = [...]string{store.Acknowledged, store.Open}[i%2]
+			t.State = [...]string{store.Fixed, store.Open}[i%2]
 			if _, _, err := s.Triage(ctx, t); err != nil {
 				b.Fatal(err)
 			}
 		}
 	})
+}
+
+// BenchmarkPages measures pages while 2,000 observations a second are written, in
+// batches of 200 that are durable when the next one begins. An operation is each query
+// of queries once; what is reported are milliseconds of one query: half of all are
+// faster than p50, and 99 of 100 than p99.
+func BenchmarkPages(b *testing.B, s *store.Store, sequence *atomic.Uint64) {
+	const rate, size = 2000, 200
+	ctx, stop := context.WithCancel(b.Context())
+	var writer sync.WaitGroup
+	var written atomic.Int64
+	var late time.Duration // the longest that a batch took
+	writer.Go(func() {
+		tick := time.NewTicker(time.Second * size / rate)
+		defer tick.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+			}
+			begin := time.Now()
+			if _, err := s.Write(b.Context(), &store.Batch{Sensor: "bench", Sequence: sequence.Add(1), Observations: Talk(Size(), size, begin.UnixNano())}); err != nil {
+				b.Error(err)
+				return
+			}
+			written.Add(size)
+			late = max(late, time.Since(begin))
+		}
+	})
+	all := queries(s)
+	names := slices.Sorted(maps.Keys(all))
+	took := map[string][]time.Duration{}
+	for b.Loop() {
+		for _, name := range names {
+			begin := time.Now()
+			if err := all[name](ctx); err != nil {
+				b.Fatal(err)
+			}
+			took[name] = append(took[name], time.Since(begin))
+		}
+	}
+	stop()
+	writer.Wait()
+	var lists, searches []time.Duration
+	for _, name := range names {
+		if strings.HasSuffix(name, "search") || strings.HasSuffix(name, "common") {
+			searches = append(searches, took[name]...)
+		} else {
+			lists = append(lists, took[name]...)
+		}
+		b.Logf("%-18s p50 %6.1f ms, p99 %6.1f ms", name, quantile(took[name], 50), quantile(took[name], 99))
+	}
+	b.Logf("%.0f observations/s, the slowest batch took %v", float64(written.Load())/b.Elapsed().Seconds(), late)
+	for name, list := range map[string][]time.Duration{"list": lists, "search": searches} {
+		b.ReportMetric(quantile(list, 50), name+"-p50-ms")
+		b.ReportMetric(quantile(list, 99), name+"-p99-ms")
+	}
+}
+
+// quantile is in milliseconds.
+func quantile(list []time.Duration, percent int) float64 {
+	list = slices.Sorted(slices.Values(list))
+	return float64(list[min(len(list)*percent/100, len(list)-1)]) / float64(time.Millisecond)
 }
