@@ -11,6 +11,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -93,6 +94,10 @@ const (
 // A cell of the cube: what findings have in common.
 type cell struct{ state, decision, harm, kind, ward, site string }
 
+func (a cell) compare(b cell) int {
+	return cmp.Or(cmp.Compare(a.state, b.state), cmp.Compare(a.decision, b.decision), cmp.Compare(a.harm, b.harm), cmp.Compare(a.kind, b.kind), cmp.Compare(a.ward, b.ward), cmp.Compare(a.site, b.site))
+}
+
 // cubed notes that a cell has so many findings more.
 func (c *changes) cubed(at cell, n int) {
 	if c.cube == nil {
@@ -104,12 +109,11 @@ func (c *changes) cubed(at cell, n int) {
 // deriveCube writes what cubed noted.
 func (s *Store) deriveCube(ctx context.Context, tx *transaction, c *changes) error {
 	var rows [][]any
-	for at, n := range c.cube {
-		if n != 0 {
+	for _, at := range slices.SortedFunc(maps.Keys(c.cube), cell.compare) {
+		if n := c.cube[at]; n != 0 {
 			rows = append(rows, []any{at.state, at.decision, at.harm, at.kind, at.ward, at.site, n})
 		}
 	}
-	slices.SortFunc(rows, compareRows)
 	c.cube = nil
 	return tx.insert(ctx, "finding_cube AS c (state, decision, harm, kind, ward, site, n)", " ON CONFLICT (state, decision, harm, kind, ward, site) DO UPDATE SET n = c.n + excluded.n", 7, rows)
 }

@@ -651,6 +651,11 @@ type kindOf struct {
 	worst                     string
 }
 
+// compare is an order: transactions that change counts go in the same one.
+func (k kindOf) compare(o kindOf) int {
+	return cmp.Or(cmp.Compare(k.site, o.site), cmp.Compare(k.ward, o.ward), cmp.Compare(k.therapy, o.therapy), cmp.Compare(k.harm, o.harm), cmp.Compare(k.medical, o.medical), cmp.Compare(k.worst, o.worst))
+}
+
 // A row is what is derived of a device so far.
 type row struct {
 	root, label string
@@ -669,20 +674,18 @@ func (s *Store) row(ctx context.Context, tx *transaction, id string) (r row, err
 
 // open counts the open findings of a root by decision.
 func (s *Store) open(ctx context.Context, tx *transaction, root string) (n [4]int64, worst int64, err error) {
-	rows, err := tx.QueryContext(ctx, "SELECT decision, count(*) FROM finding WHERE device = $1 AND state IN ('open', 'acknowledged') GROUP BY decision", root)
+	rows, err := tx.QueryContext(ctx, "SELECT urgency / 10000000, count(*) FROM finding WHERE device = $1 AND state IN ('open', 'acknowledged') GROUP BY urgency / 10000000", root)
 	if err != nil {
 		return n, 0, err
 	}
 	defer rows.Close()
 	for rows.Next() {
-		var word string
-		var count int64
-		if err := rows.Scan(&word, &count); err != nil {
+		var d, count int64
+		if err := rows.Scan(&d, &count); err != nil {
 			return n, 0, err
 		}
-		d, _ := finding.ParseDecision(word)
 		n[d] = count
-		worst = max(worst, int64(d)+1)
+		worst = max(worst, d+1)
 	}
 	return n, worst, rows.Err()
 }
@@ -781,17 +784,14 @@ func (c *changes) sorted(k kindOf, n int) {
 // deriveCounts writes what sorted noted.
 func (s *Store) deriveCounts(ctx context.Context, tx *transaction, c *changes) error {
 	var rows [][]any
-	for k, n := range c.counts {
-		if n != 0 {
+	for _, k := range slices.SortedFunc(maps.Keys(c.counts), kindOf.compare) {
+		if n := c.counts[k]; n != 0 {
 			rows = append(rows, []any{k.site, k.ward, k.therapy, k.harm, k.medical, k.worst, n})
 		}
 	}
-	slices.SortFunc(rows, compareRows) // two transactions go in the same order
 	c.counts = nil
 	return tx.insert(ctx, "device_count AS c (site, ward, therapy, harm, medical, worst, n)", " ON CONFLICT (site, ward, therapy, harm, medical, worst) DO UPDATE SET n = c.n + excluded.n", 7, rows)
 }
-
-func compareRows(a, b []any) int { return strings.Compare(fmt.Sprint(a...), fmt.Sprint(b...)) }
 
 // worstWord is the decision that a device's urgency stands for.
 func worstWord(urgency int64) string {

@@ -22,7 +22,6 @@ import (
 	"context"
 	"database/sql"
 	"errors"
-	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -247,21 +246,30 @@ func (t *transaction) text(table, id, words string) {
 	t.texts[of{table, id}] = words
 }
 
-// writeTexts writes what text noted, at the end and in one go: FTS5 writes out what
-// it has before each other statement that may have to be taken back.
+// writeTexts writes what text noted, at the end, in one go and in the order of numbers:
+// FTS5 writes out what it has before each other statement that may have to be taken
+// back, and whenever a number is less than the one before.
 func (t *transaction) writeTexts(ctx context.Context) error {
-	for _, row := range slices.SortedFunc(maps.Keys(t.texts), func(a, b of) int {
-		return cmp.Or(strings.Compare(a.table, b.table), strings.Compare(a.id, b.id))
-	}) {
-		var num int64
-		if err := t.QueryRowContext(ctx, "SELECT num FROM "+row.table+" WHERE id = $1", row.id).Scan(&num); err != nil {
+	type line struct {
+		table string
+		num   int64
+		words string
+	}
+	var lines []line
+	for row, words := range t.texts {
+		l := line{row.table, 0, words}
+		if err := t.QueryRowContext(ctx, "SELECT num FROM "+row.table+" WHERE id = $1", row.id).Scan(&l.num); err != nil {
 			return err
 		}
+		lines = append(lines, l)
+	}
+	slices.SortFunc(lines, func(a, b line) int { return cmp.Or(strings.Compare(a.table, b.table), cmp.Compare(a.num, b.num)) })
+	for _, l := range lines {
 		var err error
-		if words := t.texts[row]; words != "" {
-			_, err = t.ExecContext(ctx, t.s.d.Text(row.table), num, words)
+		if l.words != "" {
+			_, err = t.ExecContext(ctx, t.s.d.Text(l.table), l.num, l.words)
 		} else {
-			_, err = t.ExecContext(ctx, t.s.d.Forget(row.table), num)
+			_, err = t.ExecContext(ctx, t.s.d.Forget(l.table), l.num)
 		}
 		if err != nil {
 			return err

@@ -155,7 +155,7 @@ CREATE INDEX finding_ward ON finding (state, ward, urgency DESC, id);
 CREATE INDEX finding_last ON finding (state, last DESC, id);
 CREATE INDEX finding_first ON finding (state, first DESC, id);
 CREATE INDEX finding_label ON finding (state, label, id);
-CREATE INDEX finding_device ON finding (device, urgency DESC, id);
+CREATE INDEX finding_device ON finding (device, state, urgency DESC, id);
 CREATE INDEX finding_born ON finding (born);
 CREATE INDEX finding_changed ON finding (changed);
 CREATE INDEX finding_assignee ON finding (assignee) WHERE assignee <> '';
