@@ -372,7 +372,10 @@ func (s *Store) SetSerial(ctx context.Context, id, serial, by, why string, seal 
 			return notFound(err)
 		}
 		// the new one counts, not that of what was merged into it
-		if _, err := tx.ExecContext(ctx, "UPDATE device SET sealed = CASE WHEN id = $1 THEN $2 ELSE NULL END WHERE root = $1", root, sealed); err != nil {
+		if _, err := tx.ExecContext(ctx, "UPDATE device SET sealed = NULL WHERE root = $1", root); err != nil {
+			return err
+		}
+		if _, err := tx.ExecContext(ctx, "UPDATE device SET sealed = $1 WHERE id = $2", sealed, root); err != nil {
 			return err
 		}
 		return s.deviceStep(ctx, tx, root, at, by, "serial number", "", "", Text(why))

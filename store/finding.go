@@ -212,8 +212,8 @@ func (s *Store) found(ctx context.Context, tx *transaction, sensor, site string,
 	}
 	var old Finding
 	var doc []byte
-	var state string
-	err = tx.QueryRowContext(ctx, "SELECT doc, state, ward, site, changed FROM finding WHERE id = $1"+s.d.Lock, id).Scan(&doc, &state, &old.Ward, &old.Site, &old.Changed)
+	var state, bornBefore, device string
+	err = tx.QueryRowContext(ctx, "SELECT doc, state, ward, site, changed, born, device FROM finding WHERE id = $1"+s.d.Lock, id).Scan(&doc, &state, &old.Ward, &old.Site, &old.Changed, &bornBefore, &device)
 	if errors.Is(err, sql.ErrNoRows) {
 		now := *f
 		now.State, now.Device, now.Count = Open, born, n
@@ -246,7 +246,14 @@ func (s *Store) found(ctx context.Context, tx *transaction, sensor, site string,
 	if err := json.Unmarshal(doc, &old.Finding); err != nil {
 		return err
 	}
+	c.counted(device)
 	now := old.Finding
+	moved := device != born // its sensor calls another device so now
+	if !moved {
+		born, ward, site = bornBefore, old.Ward, old.Site
+	} else {
+		device = born
+	}
 	was := cell{state, now.Decision.String(), now.Harm.String(), now.Kind.String(), old.Ward, old.Site}
 	seen := f.Last
 	renew(&now, f)
@@ -257,7 +264,7 @@ func (s *Store) found(ctx context.Context, tx *transaction, sensor, site string,
 			return err
 		}
 	}
-	is := cell{now.State, now.Decision.String(), now.Harm.String(), now.Kind.String(), old.Ward, old.Site}
+	is := cell{now.State, now.Decision.String(), now.Harm.String(), now.Kind.String(), ward, site}
 	changed := old.Changed
 	if is.decision != was.decision {
 		if err := s.step(ctx, tx, &Step{Finding: id, At: at, What: "decision", From: was.decision, To: is.decision}); err != nil {
@@ -276,11 +283,11 @@ func (s *Store) found(ctx context.Context, tx *transaction, sensor, site string,
 	if doc, err = json.Marshal(&now); err != nil {
 		return err
 	}
-	if _, err = tx.ExecContext(ctx, "UPDATE finding SET harm=$1, decision=$2, urgency=$3, state=$4, first=$5, last=$6, changed=$7, doc=$8 WHERE id=$9",
-		is.harm, is.decision, urgencyOf(&now), is.state, now.First, now.Last, changed, doc, id); err != nil {
+	if _, err = tx.ExecContext(ctx, "UPDATE finding SET harm=$1, decision=$2, urgency=$3, state=$4, first=$5, last=$6, changed=$7, doc=$8, born=$9, device=$10, ward=$11, site=$12, label=$13, kind=$14, product=$15 WHERE id=$16",
+		is.harm, is.decision, urgencyOf(&now), is.state, now.First, now.Last, changed, doc, born, device, ward, site, label, now.Kind.String(), now.Product, id); err != nil {
 		return err
 	}
-	if !slices.Equal(now.CVE, old.CVE) || now.Title != old.Title || now.Product != old.Product {
+	if !slices.Equal(now.CVE, old.CVE) || now.Title != old.Title || now.Product != old.Product || moved {
 		for _, name := range old.CVE {
 			if _, err := tx.ExecContext(ctx, "DELETE FROM finding_cve WHERE cve = $1 AND finding = $2", strings.ToUpper(name), id); err != nil {
 				return err
@@ -289,7 +296,7 @@ func (s *Store) found(ctx context.Context, tx *transaction, sensor, site string,
 		if err := s.names(ctx, tx, id, now.CVE); err != nil {
 			return err
 		}
-		tx.findingText(&now, label, old.Ward)
+		tx.findingText(&now, label, ward)
 	}
 	return nil
 }

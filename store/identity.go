@@ -59,17 +59,27 @@ func namesOf(site string, d *device.Device) (names []name, strong int) {
 		names = append(names, name{"", made, s})
 	}
 	var weak []name
-	weak = append(weak, name{site, "dev", d.ID})
+	if d.ID != "" {
+		weak = append(weak, name{site, "dev", d.ID})
+	}
 	for _, a := range d.Addresses {
 		switch {
 		case a.Value == "":
 		case a.Kind == device.EUI64, a.Kind == device.MAC && !localMAC(a.Value):
-			names = append(names, name{"", a.Kind.String(), a.Value})
+			if n := (name{"", a.Kind.String(), a.Value}); !slices.Contains(names, n) {
+				names = append(names, n)
+			}
 		default:
 			weak = append(weak, name{site, a.Kind.String(), a.Value})
 		}
 	}
-	return append(names, weak...), len(names)
+	strong = len(names)
+	for _, n := range weak {
+		if !slices.Contains(names, n) {
+			names = append(names, n)
+		}
+	}
+	return names, strong
 }
 
 // localMAC reports whether a hardware address was made up on the spot: IEEE 802,

@@ -56,7 +56,9 @@ func (s *Store) SavePerson(ctx context.Context, p *Person) error {
 		return err
 	}
 	if p.ID == 0 {
-		err := s.write.QueryRowContext(ctx, "INSERT INTO person (login, subject, doc, version) VALUES ($1,$2,$3,1) ON CONFLICT DO NOTHING RETURNING id", p.Login, p.Subject, doc).Scan(&p.ID)
+		err := s.tx(ctx, func(tx *transaction) error {
+			return tx.QueryRowContext(ctx, "INSERT INTO person (login, subject, doc, version) VALUES ($1,$2,$3,1) ON CONFLICT DO NOTHING RETURNING id", p.Login, p.Subject, doc).Scan(&p.ID)
+		})
 		if errors.Is(err, sql.ErrNoRows) {
 			return ErrConflict
 		}
@@ -101,7 +103,9 @@ func (s *Store) Tokens(ctx context.Context, person int64) ([]Token, error) {
 
 // AddToken keeps one.
 func (s *Store) AddToken(ctx context.Context, t *Token) error {
-	return s.write.QueryRowContext(ctx, "INSERT INTO token (person, name, hash, scopes, expires, used) VALUES ($1,$2,$3,$4,$5,0) RETURNING id", t.Person, t.Name, t.Hash, strings.Join(t.Scopes, " "), t.Expires).Scan(&t.ID)
+	return s.tx(ctx, func(tx *transaction) error {
+		return tx.QueryRowContext(ctx, "INSERT INTO token (person, name, hash, scopes, expires, used) VALUES ($1,$2,$3,$4,$5,0) RETURNING id", t.Person, t.Name, t.Hash, strings.Join(t.Scopes, " "), t.Expires).Scan(&t.ID)
+	})
 }
 
 // TokenOf returns one by hash and notes its use, at most once a minute. [ErrNotFound]: also when it has expired.

@@ -34,6 +34,9 @@ func Run(t *testing.T, open func(t *testing.T, now func() time.Time) *store.Stor
 		"verdicts": verdicts,
 		"people":   people,
 		"sensors":  sensors,
+		"together": together,
+		"hostile":  hostile,
+		"worn":     worn,
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := &clock{time.Date(2026, 3, 3, 6, 0, 0, 0, time.UTC)}
@@ -46,9 +49,11 @@ func Run(t *testing.T, open func(t *testing.T, now func() time.Time) *store.Stor
 			f(t, s, c)
 		})
 	}
+	t.Run("order", func(t *testing.T) { order(t, open) })
+	t.Run("property", func(t *testing.T) { property(t, open) })
 }
 
-func must(t testing.TB, err error) {
+func must(t fataler, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
