@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -531,54 +532,56 @@ func (s *Store) matches(ctx context.Context, tx querier, table, typed string) (s
 // few is how many rows are sorted, instead of looking for them in the order of an index.
 const few = 2000
 
-// list writes the query of a page: a part for each state and range of urgency, each of
-// which an index has in the right order, put together. total is about how many rows
-// there are in all pages.
+// list writes the query of a page. total is about how many rows all pages have. A few
+// are found by what narrows them, and sorted; of many, those of the page are looked for
+// in the order of an index: for the most urgent a part for each state and range of
+// urgency, which are put together.
 func (n *narrowing) list(columns string, o order, p Page, total int) (query string, args []any, limit int, err error) {
-	kind := n.kind
-	ranges, filter := n.ranges, ""
-	parts := n.states
-	if len(parts) == 0 {
-		parts = states
-	}
 	if total <= few {
-		o.index = false       // those that it is narrowed by are better
-		if len(n.conds) > 0 { // sort numbers, and read only the rows of the page
-			query, args, limit, err = n.part("num", o, p, n.where())
-			return "SELECT " + columns + " FROM finding WHERE num IN (" + query + ") ORDER BY " + o.by(), args, limit, err
-		}
-	} else if o.column != "urgency" || strings.Contains(n.kind+n.ward, ",") {
-		kind = apart(kind, "kind")
-		n.ward = apart(n.ward, "ward")
-		ranges, filter = nil, n.urgent
+		o.index = false
+		query, args, limit, err = n.part("num", o, p, n.where())
+		return "SELECT " + columns + " FROM finding WHERE num IN (" + query + ") ORDER BY " + o.by(), args, limit, err
 	}
-	if n.ward != "" {
+	kind, ward := n.kind, n.ward
+	if ward != "" {
 		kind = apart(kind, "kind") // a ward has fewer
 	}
-	if len(ranges)*len(parts) > 30 {
-		ranges, filter = nil, n.urgent
+	if o.column != "urgency" {
+		kind, ward = apart(n.kind, "kind"), apart(ward, "ward")
 	}
 	common := slices.Clone(n.conds)
-	for _, c := range [...]string{filter, kind, n.ward, n.site} {
+	for _, c := range [...]string{kind, ward, n.site} {
 		if c != "" {
 			common = append(common, c)
 		}
 	}
+	if o.column != "urgency" {
+		if n.urgent != "" {
+			common = append(common, n.urgent)
+		}
+		if len(n.states) > 0 {
+			common = append(common, "state || '' IN ('"+strings.Join(n.states, "','")+"')")
+		}
+		return n.part(columns, o, p, strings.Join(append(common, "1 = 1"), " AND "))
+	}
+	parts, ranges := n.states, n.ranges
+	if len(parts) == 0 {
+		parts = states
+	}
+	if len(ranges)*len(parts) > 30 {
+		ranges, common = nil, append(common, n.urgent)
+	}
 	if ranges == nil {
-		ranges = [][2]int64{{}}
+		ranges = [][2]int64{{0, math.MaxInt64}}
 	}
 	var all []string
 	for _, state := range parts {
 		for _, r := range ranges {
-			cond := append([]string{"state = '" + state + "'"}, common...)
-			if r[1] > 0 {
-				cond = append(cond, fmt.Sprintf("urgency >= %d AND urgency < %d", r[0], r[1]))
-			}
-			var q string
-			if q, args, limit, err = n.part(columns, o, p, strings.Join(cond, " AND ")); err != nil {
+			cond := append([]string{"state = '" + state + "'", fmt.Sprintf("urgency >= %d AND urgency < %d", r[0], r[1])}, common...)
+			if query, args, limit, err = n.part(columns, o, p, strings.Join(cond, " AND ")); err != nil {
 				return "", nil, 0, err
 			}
-			all = append(all, q)
+			all = append(all, query)
 		}
 	}
 	if len(all) == 1 {
@@ -587,7 +590,6 @@ func (n *narrowing) list(columns string, o order, p Page, total int) (query stri
 	for i := range all {
 		all[i] = fmt.Sprintf("SELECT * FROM (%s) AS p%d", all[i], i)
 	}
-	o.index = true
 	return "SELECT * FROM (" + strings.Join(all, " UNION ALL ") + ") AS p ORDER BY " + o.by() + " LIMIT " + strconv.Itoa(limit+1), args, limit, nil
 }
 

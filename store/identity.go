@@ -639,15 +639,17 @@ func (s *Store) derive(ctx context.Context, tx *transaction, c *changes) error {
 }
 
 func (s *Store) deriveDevices(ctx context.Context, tx *transaction, c *changes) error {
+	var counted []string
 	for _, root := range slices.Sorted(maps.Keys(c.devices)) {
-		var err error
-		if c.devices[root] {
-			err = s.describe(ctx, tx, root, c)
-		} else {
-			err = s.recount(ctx, tx, root, c)
-		}
-		if err != nil {
+		if !c.devices[root] {
+			counted = append(counted, root)
+		} else if err := s.describe(ctx, tx, root, c); err != nil {
 			return fmt.Errorf("device %s: %w", root, err)
+		}
+	}
+	for part := range slices.Chunk(counted, 250) {
+		if err := s.recount(ctx, tx, part, c); err != nil {
+			return err
 		}
 	}
 	c.devices = nil
@@ -674,59 +676,102 @@ type row struct {
 	open              [4]int64 // findings, by decision
 }
 
-func (s *Store) row(ctx context.Context, tx *transaction, id string) (r row, err error) {
-	n := &r.open
-	err = tx.QueryRowContext(ctx, "SELECT root, site, ward, therapy, harm, label, medical, urgency, harm_rank, track, trackstar, attend, act FROM device WHERE id = $1"+s.d.Lock, id).
-		Scan(&r.root, &r.site, &r.ward, &r.therapy, &r.harm, &r.label, &r.medical, &r.urgency, &r.harmRank, &n[0], &n[1], &n[2], &n[3])
-	r.worst = worstWord(r.urgency)
-	return r, err
-}
-
-// open counts the open findings of a root by decision.
-func (s *Store) open(ctx context.Context, tx *transaction, root string) (n [4]int64, worst int64, err error) {
-	rows, err := tx.QueryContext(ctx, "SELECT urgency / 10000000, count(*) FROM finding WHERE device = $1 AND state IN ('open', 'acknowledged') GROUP BY urgency / 10000000", root)
+// rows locks and reads rows of devices.
+func (s *Store) rows(ctx context.Context, tx *transaction, ids []string) (map[string]row, error) {
+	rows, err := tx.QueryContext(ctx, "SELECT id, root, site, ward, therapy, harm, label, medical, urgency, harm_rank, track, trackstar, attend, act FROM device WHERE id IN ("+params(1, len(ids))+") ORDER BY id"+s.d.Lock, anys(ids)...)
 	if err != nil {
-		return n, 0, err
+		return nil, err
 	}
 	defer rows.Close()
+	out := make(map[string]row, len(ids))
 	for rows.Next() {
-		var d, count int64
-		if err := rows.Scan(&d, &count); err != nil {
-			return n, 0, err
+		var id string
+		var r row
+		n := &r.open
+		if err := rows.Scan(&id, &r.root, &r.site, &r.ward, &r.therapy, &r.harm, &r.label, &r.medical, &r.urgency, &r.harmRank, &n[0], &n[1], &n[2], &n[3]); err != nil {
+			return nil, err
 		}
-		n[d] = count
-		worst = max(worst, d+1)
+		r.worst = worstWord(r.urgency)
+		out[id] = r
 	}
-	return n, worst, rows.Err()
+	return out, rows.Err()
 }
 
-// recount brings up to date what follows from a device's findings.
-func (s *Store) recount(ctx context.Context, tx *transaction, root string, c *changes) error {
-	was, err := s.row(ctx, tx, root)
-	if err != nil || was.root != root {
-		return err
+func anys(list []string) []any {
+	out := make([]any, len(list))
+	for i := range list {
+		out[i] = list[i]
 	}
-	n, worst, err := s.open(ctx, tx, root)
+	return out
+}
+
+// open counts the open findings of roots by decision.
+func (s *Store) open(ctx context.Context, tx *transaction, roots []string) (map[string][4]int64, error) {
+	rows, err := tx.QueryContext(ctx, fmt.Sprintf("SELECT device, urgency / %d, count(*) FROM finding WHERE device IN (%s) AND state || '' IN ('open', 'acknowledged') GROUP BY device, urgency / %[1]d", perDecision, params(1, len(roots))), anys(roots)...)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	out := make(map[string][4]int64, len(roots))
+	for rows.Next() {
+		var root string
+		var d, count int64
+		if err := rows.Scan(&root, &d, &count); err != nil {
+			return nil, err
+		}
+		n := out[root]
+		n[d] = count
+		out[root] = n
+	}
+	return out, rows.Err()
+}
+
+// urgencyWith is the order of devices: worst open decision, then harm.
+func urgencyWith(open [4]int64, harm int64) int64 {
+	for d := int64(3); d >= 0; d-- {
+		if open[d] > 0 {
+			return 10*(d+1) + harm
+		}
+	}
+	return harm
+}
+
+// recount brings up to date what follows from the findings of devices.
+func (s *Store) recount(ctx context.Context, tx *transaction, roots []string, c *changes) error {
+	was, err := s.rows(ctx, tx, roots)
 	if err != nil {
 		return err
 	}
-	urgency := 10*worst + was.harmRank
-	if n == was.open && urgency == was.urgency {
-		return nil
+	open, err := s.open(ctx, tx, roots)
+	if err != nil {
+		return err
 	}
-	is := was.kindOf
-	is.worst = worstWord(urgency)
-	c.sorted(was.kindOf, -1)
-	c.sorted(is, 1)
-	_, err = tx.ExecContext(ctx, "UPDATE device SET track=$1, trackstar=$2, attend=$3, act=$4, urgency=$5 WHERE id=$6", n[0], n[1], n[2], n[3], urgency, root)
-	return err
+	for _, root := range roots {
+		was, n := was[root], open[root]
+		urgency := urgencyWith(n, was.harmRank)
+		if was.root != root || n == was.open && urgency == was.urgency {
+			continue
+		}
+		is := was.kindOf
+		is.worst = worstWord(urgency)
+		c.sorted(was.kindOf, -1)
+		c.sorted(is, 1)
+		if _, err := tx.ExecContext(ctx, "UPDATE device SET track=$1, trackstar=$2, attend=$3, act=$4, urgency=$5 WHERE id=$6", n[0], n[1], n[2], n[3], urgency, root); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // describe brings a device's whole row up to date.
 func (s *Store) describe(ctx context.Context, tx *transaction, root string, c *changes) error {
-	was, err := s.row(ctx, tx, root)
+	rows, err := s.rows(ctx, tx, []string{root})
 	if err != nil {
 		return err
+	}
+	was, ok := rows[root]
+	if !ok {
+		return ErrNotFound
 	}
 	counted := was.label != "" // it was derived before
 	if counted {
@@ -751,16 +796,17 @@ func (s *Store) describe(ctx context.Context, tx *transaction, root string, c *c
 		return err
 	}
 	l := label(r)
-	n, worst, err := s.open(ctx, tx, root)
+	open, err := s.open(ctx, tx, []string{root})
 	if err != nil {
 		return err
 	}
+	n := open[root]
 	doc, err := json.Marshal(r)
 	if err != nil {
 		return err
 	}
 	product := strings.TrimSpace(r.Manufacturer + " " + r.Model)
-	urgency := 10*worst + int64(r.Harm)
+	urgency := urgencyWith(n, int64(r.Harm))
 	_, err = tx.ExecContext(ctx, `UPDATE device SET name=$1, label=$2, ward=$3, owner=$4, criticality=$5, product=$6, therapy=$7, harm=$8, harm_rank=$9, medical=$10,
 		track=$11, trackstar=$12, attend=$13, act=$14, urgency=$15, doc=$16, last=$17 WHERE id=$18`,
 		r.Name, l, r.Ward, r.Owner, r.Criticality, product, r.Therapy.String(), r.Harm.String(), int64(r.Harm), number(r.Medical),

@@ -39,7 +39,7 @@ CREATE TABLE device (
 )TABLE;
 CREATE INDEX device_urgency ON device (urgency DESC, id) WHERE root = id;
 CREATE INDEX device_label ON device (label, id) WHERE root = id;
-CREATE INDEX device_ward ON device (ward, id) WHERE root = id;
+CREATE INDEX device_ward ON device (ward, urgency DESC, id) WHERE root = id;
 CREATE INDEX device_last ON device (last DESC, id) WHERE root = id;
 CREATE INDEX device_root ON device (root);
 CREATE INDEX device_therapy ON device (therapy, harm, id) WHERE root = id;
@@ -152,10 +152,12 @@ CREATE TABLE finding (
 CREATE INDEX finding_urgency ON finding (state, urgency DESC, id);
 CREATE INDEX finding_kind ON finding (state, kind, urgency DESC, id);
 CREATE INDEX finding_ward ON finding (state, ward, urgency DESC, id);
-CREATE INDEX finding_last ON finding (state, last DESC, id);
-CREATE INDEX finding_first ON finding (state, first DESC, id);
-CREATE INDEX finding_label ON finding (state, label, id);
-CREATE INDEX finding_device ON finding (device, state, urgency DESC, id);
+-- The state is in no index that it would scatter: a triage writes a page for each.
+CREATE INDEX finding_last ON finding (last DESC, id);
+CREATE INDEX finding_first ON finding (first DESC, id);
+CREATE INDEX finding_label ON finding (label, id);
+CREATE INDEX finding_name ON finding (kind, id);
+CREATE INDEX finding_device ON finding (device, urgency DESC, id);
 CREATE INDEX finding_born ON finding (born);
 CREATE INDEX finding_changed ON finding (changed);
 CREATE INDEX finding_assignee ON finding (assignee) WHERE assignee <> '';

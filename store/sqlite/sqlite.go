@@ -61,11 +61,11 @@ func texts() []string {
 // on. The planner goes by them; they do not change, so that it does not change its mind.
 var statistics = []string{"ANALYZE", "DELETE FROM sqlite_stat1", `INSERT INTO sqlite_stat1 (tbl, idx, stat) VALUES
 	('finding', 'sqlite_autoindex_finding_1', '200000 1'), ('finding', 'finding_urgency', '200000 60000 20 1'), ('finding', 'finding_kind', '200000 60000 6000 5 1'),
-	('finding', 'finding_ward', '200000 60000 800 2 1'), ('finding', 'finding_last', '200000 60000 2 1'), ('finding', 'finding_first', '200000 60000 2 1'),
-	('finding', 'finding_label', '200000 60000 4 1'), ('finding', 'finding_device', '200000 3 2 2 1'), ('finding', 'finding_born', '200000 3'),
+	('finding', 'finding_ward', '200000 60000 800 2 1'), ('finding', 'finding_last', '200000 2 1'), ('finding', 'finding_first', '200000 2 1'),
+	('finding', 'finding_label', '200000 4 1'), ('finding', 'finding_name', '200000 6000 1'), ('finding', 'finding_device', '200000 3 2 1'), ('finding', 'finding_born', '200000 3'),
 	('finding', 'finding_changed', '200000 5'), ('finding', 'finding_assignee', '5000 100'), ('finding', 'finding_product', '1000 5'),
 	('device', 'sqlite_autoindex_device_1', '100000 1'), ('device', 'device_urgency', '100000 4000 1'), ('device', 'device_label', '100000 2 1'),
-	('device', 'device_ward', '100000 1000 1'), ('device', 'device_last', '100000 2 1'), ('device', 'device_root', '100000 1'), ('device', 'device_therapy', '100000 8000 5000 1'),
+	('device', 'device_ward', '100000 1000 100 1'), ('device', 'device_last', '100000 2 1'), ('device', 'device_root', '100000 1'), ('device', 'device_therapy', '100000 8000 5000 1'),
 	('device', 'device_product', '100000 200 1'), ('identity', 'identity_live', '300000 100000 50000 1'), ('identity', 'identity_device', '300000 3'), ('identity', 'identity_born', '300000 3'),
 	('pair', 'sqlite_autoindex_pair_1', '300000 4 1 1 1'), ('pair', 'pair_server', '300000 50'), ('talk', 'talk', '10000000 30000 1')`}
 
@@ -85,7 +85,7 @@ func Open(ctx context.Context, file string, now func() time.Time) (*store.Store,
 	if err != nil {
 		return nil, err
 	}
-	const common = "_pragma=busy_timeout(10000)&_pragma=foreign_keys(1)&_pragma=synchronous(FULL)&_pragma=journal_mode(WAL)&_pragma=cache_size(-32000)&_pragma=temp_store(MEMORY)&_pragma=wal_autocheckpoint(4000)"
+	const common = "_pragma=busy_timeout(10000)&_pragma=foreign_keys(1)&_pragma=synchronous(FULL)&_pragma=journal_mode(WAL)&_pragma=cache_size(-32000)&_pragma=temp_store(MEMORY)&_pragma=wal_autocheckpoint(8000)"
 	name := (&url.URL{Scheme: "file", Opaque: (&url.URL{Path: file}).EscapedPath()}).String()
 	if f, err := os.OpenFile(file, os.O_RDWR|os.O_CREATE, 0o600); err != nil {
 		return nil, err
