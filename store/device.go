@@ -46,7 +46,7 @@ type DeviceQuery struct {
 	Harm     string
 	Medical  bool   // only those
 	Decision string // that have an open finding of this decision
-	Product  string // maker and model, for a manufacturer's people
+	Products []string // of these alone, each maker and model; nil is all, an empty list none
 	Sort     string // "urgency" (default), "name", "last", "ward"
 }
 
@@ -158,8 +158,11 @@ func (s *Store) Devices(ctx context.Context, q DeviceQuery) (*List[Device], erro
 		cond += " AND " + [...]string{"track", "trackstar", "attend", "act"}[d] + " > 0"
 		counted = false
 	}
-	if q.Product != "" {
-		arg("product = ?", q.Product)
+	if q.Products != nil {
+		cond += " AND " + in("product", q.Products, func(v string) string {
+			args = append(args, v)
+			return "$" + strconv.Itoa(len(args))
+		})
 		counted = false
 	}
 	if q.Words != "" {
@@ -182,7 +185,7 @@ func (s *Store) Devices(ctx context.Context, q DeviceQuery) (*List[Device], erro
 		cond += fmt.Sprintf(" AND urgency %% 10 = %d", rank) // the index of urgency has that, too
 	}
 	// a few are found by what narrows them, and sorted
-	o.index = out.Total > few || q.Ward+q.Therapy+q.Product+q.Words == ""
+	o.index = out.Total > few || q.Ward+q.Therapy+q.Words == "" && q.Products == nil
 	where, pageArgs, limit, err := o.page(cond, slices.Clone(args), q.Page)
 	if err != nil {
 		return nil, err

@@ -46,7 +46,8 @@ type FindingQuery struct {
 	Page
 	Words                                           string
 	State, Decision, Harm, Kind, Ward, Site, Device []string
-	Assignee, CVE, Product                          string
+	Assignee, CVE                                   string
+	Products                                        []string // of these alone, each maker and model; nil is all, an empty list none
 	Since                                           int64  // changed or new since
 	Sort                                            string // "urgency" (default), "last", "first", "device", "kind"
 	Facets                                          bool
@@ -402,6 +403,21 @@ func (n *narrowing) in(column string, values []string) string {
 	return column + " IN (" + strings.Join(list, ",") + ")"
 }
 
+// in is the condition that a column has one of these values; of none it is never so.
+func in(column string, values []string, arg func(string) string) string {
+	switch len(values) {
+	case 0:
+		return "1 = 0"
+	case 1:
+		return column + " = " + arg(values[0])
+	}
+	list := make([]string, len(values))
+	for i, v := range values {
+		list[i] = arg(v)
+	}
+	return column + " IN (" + strings.Join(list, ",") + ")"
+}
+
 // where writes all conditions as one.
 func (n *narrowing) where() string {
 	all := slices.Clone(n.conds)
@@ -487,9 +503,9 @@ func (q *FindingQuery) narrow(ctx context.Context, s *Store, tx querier) (*narro
 	if q.CVE != "" {
 		more("id IN (SELECT finding FROM finding_cve WHERE cve = " + n.arg(strings.ToUpper(strings.TrimSpace(q.CVE))) + ")")
 	}
-	if q.Product != "" {
-		p := n.arg(q.Product)
-		more("(device = '' AND product = " + p + " OR device IN (SELECT id FROM device WHERE root = id AND product = " + p + "))")
+	if q.Products != nil {
+		arg := func(v string) string { return n.arg(v) }
+		more("(device = '' AND " + in("product", q.Products, arg) + " OR device IN (SELECT id FROM device WHERE root = id AND " + in("product", q.Products, arg) + "))")
 	}
 	if q.Since != 0 {
 		more("changed >= " + n.arg(q.Since))

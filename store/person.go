@@ -24,12 +24,14 @@ type Person struct {
 	Name     string   // staff: shown to staff
 	Roles    uint32   // package access
 	Clinical string   // "prescriber", "pharmacist", "nurse"; "" is none
-	Products []string // a manufacturer's own; empty is none
+	Products []string // a manufacturer's own, each as maker and model; empty is none
 	Hash     string   // argon2id, or "" when only elsewhere
 	Subject  string   // issuer and subject of OIDC, or ""
 	Passkeys []byte   // of package access
+	Link     string   // hash and end of a one-time link of package access, or ""
+	Provided bool     // by OIDC: the provider says the roles
 	Disabled bool
-	Signed   int64 // sessions that began before have ended
+	Signed   int64 // what was so at its sign-in ended every session before
 	Added    int64
 	Version  int64
 }
@@ -127,25 +129,51 @@ func (s *Store) RemoveToken(ctx context.Context, id int64) error {
 	return s.one(ctx, "DELETE FROM token WHERE id = $1", id)
 }
 
-// Sessions of people: scs.CtxStore has these three.
-func (s *Store) FindCtx(ctx context.Context, token string) ([]byte, bool, error) {
+// A Session of a person, as package access wrote it.
+type Session struct {
+	Token string // a hash of it
+	Doc   []byte
+}
+
+// Sessions lists those of a person that have not ended, at most 100, the one that
+// ends last first.
+func (s *Store) Sessions(ctx context.Context, person int64) ([]Session, error) {
+	rows, err := s.read.QueryContext(ctx, "SELECT token, doc FROM session WHERE person = $1 AND expires > $2 AND length(doc) > 0 ORDER BY expires DESC, token LIMIT 100", person, s.now().UnixNano())
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var out []Session
+	for rows.Next() {
+		var n Session
+		if err := rows.Scan(&n.Token, &n.Doc); err != nil {
+			return nil, err
+		}
+		out = append(out, n)
+	}
+	return out, rows.Err()
+}
+
+// FindSession returns a session that has not ended.
+func (s *Store) FindSession(ctx context.Context, token string) ([]byte, bool, error) {
 	var doc []byte
-	err := s.read.QueryRowContext(ctx, "SELECT doc FROM session WHERE token = $1 AND expires > $2", token, s.now().UnixNano()).Scan(&doc)
+	err := s.read.QueryRowContext(ctx, "SELECT doc FROM session WHERE token = $1 AND expires > $2 AND length(doc) > 0", token, s.now().UnixNano()).Scan(&doc)
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, false, nil
 	}
 	return doc, err == nil, err
 }
 
-// CommitCtx keeps a session until it expires.
-func (s *Store) CommitCtx(ctx context.Context, token string, b []byte, expiry time.Time) error {
-	_, err := s.exec(ctx, "INSERT INTO session (token, expires, doc) VALUES ($1,$2,$3) ON CONFLICT (token) DO UPDATE SET expires = excluded.expires, doc = excluded.doc", token, expiry.UnixNano(), b)
+// KeepSession keeps a session of a person (0: of nobody yet) until it expires. One
+// that was ended stays so: a request that was on its way does not bring it back.
+func (s *Store) KeepSession(ctx context.Context, token string, person int64, doc []byte, expires time.Time) error {
+	_, err := s.exec(ctx, "INSERT INTO session AS o (token, person, expires, doc) VALUES ($1,$2,$3,$4) ON CONFLICT (token) DO UPDATE SET person = excluded.person, expires = excluded.expires, doc = excluded.doc WHERE length(o.doc) > 0", token, person, expires.UnixNano(), doc)
 	return err
 }
 
-// DeleteCtx ends a session.
-func (s *Store) DeleteCtx(ctx context.Context, token string) error {
-	_, err := s.exec(ctx, "DELETE FROM session WHERE token = $1", token)
+// EndSession ends a session. What stays until it would have expired is its token.
+func (s *Store) EndSession(ctx context.Context, token string) error {
+	_, err := s.exec(ctx, "UPDATE session SET doc = $1 WHERE token = $2", []byte{}, token)
 	return err
 }
 

@@ -296,6 +296,7 @@ CREATE TABLE session (
     doc     BYTES NOT NULL
 )TABLE;
 CREATE INDEX session_expires ON session (expires);
+CREATE INDEX session_person ON session (person, expires) WHERE person <> 0;
 
 CREATE TABLE setting (
     name  TEXT PRIMARY KEY,

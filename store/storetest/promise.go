@@ -158,12 +158,12 @@ func hostile(t *testing.T, s *store.Store, c *clock) {
 		// and in what is asked
 		for _, q := range []store.FindingQuery{
 			{Words: evil, Facets: true},
-			{State: []string{evil}, Decision: []string{evil}, Harm: []string{evil}, Kind: []string{evil}, Ward: []string{evil}, Site: []string{evil}, Device: []string{evil}, Assignee: evil, CVE: evil, Product: evil, Facets: true},
+			{State: []string{evil}, Decision: []string{evil}, Harm: []string{evil}, Kind: []string{evil}, Ward: []string{evil}, Site: []string{evil}, Device: []string{evil}, Assignee: evil, CVE: evil, Products: []string{evil}, Facets: true},
 		} {
 			_, err := s.Findings(ctx, q)
 			must(t, err)
 		}
-		for _, q := range []store.DeviceQuery{{Words: evil}, {Site: evil, Ward: evil, Therapy: evil, Harm: evil, Product: evil}} {
+		for _, q := range []store.DeviceQuery{{Words: evil}, {Site: evil, Ward: evil, Therapy: evil, Harm: evil, Products: []string{evil}}} {
 			_, err := s.Devices(ctx, q)
 			must(t, err)
 		}

@@ -157,6 +157,18 @@ func devices(t *testing.T, s *store.Store, c *clock) {
 	if err := s.EditDevice(ctx, store.DeviceEdit{ID: id, Version: d.Edition, Ward: &name, By: "te"}); !errors.Is(err, store.ErrConflict) {
 		t.Fatalf("an edit of what was read before: %v", err)
 	}
+	for _, n := range []struct {
+		of   []string
+		some bool
+	}{{nil, true}, {[]string{"Norra Medical Flow 500"}, true}, {[]string{"Other Maker X", "Norra Medical Flow 500"}, true}, {[]string{"Norra Medical"}, false}, {[]string{}, false}} {
+		d, err := s.Devices(ctx, store.DeviceQuery{Products: n.of})
+		must(t, err)
+		f, err := s.Findings(ctx, store.FindingQuery{Products: n.of})
+		must(t, err)
+		if (d.Total > 0) != n.some || (len(d.Rows) > 0) != n.some || !n.some && len(f.Rows)+f.Total > 0 {
+			t.Errorf("of the products %q: %d devices, %d findings", n.of, d.Total, f.Total)
+		}
+	}
 	l, err := s.Devices(ctx, store.DeviceQuery{Ward: "ICU"})
 	must(t, err)
 	if l.Total != 1 || len(l.Rows) != 1 || l.Rows[0].Label != "pump-7" || l.Rows[0].Addresses[0].Value != "10.20.3.7" {
@@ -337,7 +349,7 @@ func findings(t *testing.T, s *store.Store, c *clock) {
 	if d.Act+d.Attend+d.TrackStar+d.Track != 2 {
 		t.Fatalf("%+v", d)
 	}
-	for _, q := range []store.FindingQuery{{CVE: "cve-2026-0001"}, {Words: "flow pump", Device: []string{f.Device}}, {Words: "CVE-2026-0001", Device: []string{f.Device}}, {Device: []string{f.Device}, Facets: true}} {
+	for _, q := range []store.FindingQuery{{CVE: "cve-2026-0001"}, {Words: "flow pump", Device: []string{f.Device}}, {Words: "CVE-2026-0001", Device: []string{f.Device}}, {Device: []string{f.Device}, Facets: true}, {Products: []string{"Norra Medical Flow 500"}, CVE: "cve-2026-0001"}} {
 		l, err := s.Findings(ctx, q)
 		must(t, err)
 		if l.Total == 0 && q.Words != "flow pump" {
@@ -414,7 +426,21 @@ func people(t *testing.T, s *store.Store, c *clock) {
 	if got, err := s.TokenOf(ctx, []byte{1}); err != nil || len(got.Scopes) != 2 {
 		t.Fatal(got, err)
 	}
-	must(t, s.CommitCtx(ctx, "s", []byte("x"), c.t.Add(time.Hour)))
+	for _, n := range []struct {
+		token  string
+		person int64
+		until  time.Duration
+	}{{"s", p.ID, time.Hour}, {"ended", p.ID, time.Hour}, {"nobody's", 0, time.Hour}, {"long", p.ID, 2 * time.Hour}, {"over", p.ID, 0}} {
+		must(t, s.KeepSession(ctx, n.token, n.person, []byte(n.token), c.t.Add(n.until)))
+	}
+	must(t, s.EndSession(ctx, "ended"))
+	must(t, s.KeepSession(ctx, "ended", p.ID, []byte("again"), c.t.Add(time.Hour)))
+	if _, ok, err := s.FindSession(ctx, "ended"); ok || err != nil {
+		t.Fatal("a session that was ended is there again", err)
+	}
+	if list, err := s.Sessions(ctx, p.ID); err != nil || len(list) != 2 || list[0].Token != "long" || string(list[1].Doc) != "s" {
+		t.Fatal(list, err)
+	}
 	must(t, s.SetSetting(ctx, "a", nil, []byte("1")))
 	if err := s.SetSetting(ctx, "a", nil, []byte("2")); !errors.Is(err, store.ErrConflict) {
 		t.Fatal(err)
@@ -432,7 +458,7 @@ func people(t *testing.T, s *store.Store, c *clock) {
 	if _, err := s.TokenOf(ctx, []byte{1}); !errors.Is(err, store.ErrNotFound) {
 		t.Fatal(err)
 	}
-	if _, ok, err := s.FindCtx(ctx, "s"); ok || err != nil {
+	if _, ok, err := s.FindSession(ctx, "s"); ok || err != nil {
 		t.Fatal(ok, err)
 	}
 	if _, err := s.Retain(ctx, map[string]time.Duration{"observations": time.Hour}); err != nil {
