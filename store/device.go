@@ -44,10 +44,10 @@ type DeviceQuery struct {
 	Ward     string
 	Therapy  string
 	Harm     string
-	Medical  bool   // only those
-	Decision string // that have an open finding of this decision
+	Medical  bool     // only those
+	Decision string   // that have an open finding of this decision
 	Products []string // of these alone, each maker and model; nil is all, an empty list none
-	Sort     string // "urgency" (default), "name", "last", "ward"
+	Sort     string   // "urgency" (default), "name", "last", "ward"
 }
 
 // A List is a page of rows with what is around it.

@@ -48,8 +48,8 @@ type FindingQuery struct {
 	State, Decision, Harm, Kind, Ward, Site, Device []string
 	Assignee, CVE                                   string
 	Products                                        []string // of these alone, each maker and model; nil is all, an empty list none
-	Since                                           int64  // changed or new since
-	Sort                                            string // "urgency" (default), "last", "first", "device", "kind"
+	Since                                           int64    // changed or new since
+	Sort                                            string   // "urgency" (default), "last", "first", "device", "kind"
 	Facets                                          bool
 }
 

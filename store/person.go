@@ -51,6 +51,14 @@ func (s *Store) PersonOf(ctx context.Context, id int64) (*Person, error) {
 	return onlyPerson(s.people(ctx, "WHERE id = $1", id))
 }
 
+// PersonOfSubject returns one by issuer and subject of OIDC. [ErrNotFound].
+func (s *Store) PersonOfSubject(ctx context.Context, subject string) (*Person, error) {
+	if subject == "" {
+		return nil, ErrNotFound
+	}
+	return onlyPerson(s.people(ctx, "WHERE subject = $1", subject))
+}
+
 // SavePerson adds one (ID 0) or changes one whose Version fits. [ErrConflict].
 func (s *Store) SavePerson(ctx context.Context, p *Person) error {
 	doc, err := json.Marshal(p)
@@ -67,7 +75,7 @@ func (s *Store) SavePerson(ctx context.Context, p *Person) error {
 		p.Version = 1
 		return err
 	}
-	err = s.one(ctx, "UPDATE person SET login = $1, subject = $2, doc = $3, version = version + 1 WHERE id = $4 AND version = $5", p.Login, p.Subject, doc, p.ID, p.Version)
+	err = s.one(ctx, "UPDATE person SET login = $1, subject = $2, doc = $3, version = version + 1 WHERE id = $4 AND version = $5 AND ($2 = '' OR NOT EXISTS (SELECT 1 FROM person WHERE subject = $2 AND id <> $4)) AND NOT EXISTS (SELECT 1 FROM person WHERE login = $1 AND id <> $4)", p.Login, p.Subject, doc, p.ID, p.Version)
 	if errors.Is(err, ErrNotFound) {
 		return ErrConflict
 	}

@@ -416,6 +416,21 @@ func people(t *testing.T, s *store.Store, c *clock) {
 	if err := s.SavePerson(ctx, &stale); !errors.Is(err, store.ErrConflict) {
 		t.Fatal(err)
 	}
+	other := &store.Person{Login: "bo", Name: "Bo Lund", Subject: "https://id.example 7"}
+	must(t, s.SavePerson(ctx, other))
+	taken, named := *p, *p
+	taken.Subject, named.Login = other.Subject, other.Login
+	for _, q := range []*store.Person{{Login: "cy", Subject: other.Subject}, &taken, &named} {
+		if err := s.SavePerson(ctx, q); !errors.Is(err, store.ErrConflict) {
+			t.Fatal(q.Login, err)
+		}
+	}
+	if got, err := s.PersonOfSubject(ctx, other.Subject); err != nil || got.Login != "bo" {
+		t.Fatal(got, err)
+	}
+	if _, err := s.PersonOfSubject(ctx, ""); !errors.Is(err, store.ErrNotFound) {
+		t.Fatal("whoever has no subject has the empty one", err)
+	}
 	got, err := s.Person(ctx, "te")
 	must(t, err)
 	if !got.Disabled || got.ID != p.ID || got.Version != 2 {
