@@ -89,7 +89,10 @@ func Open(ctx context.Context, c Config) (_ *Server, err error) {
 	if s.ledger, err = openLedger(c.Data, c.Now); err != nil {
 		return nil, err
 	}
-	s.access = access.New(access.Config{Store: s.store, Record: s.ledger.Record, Now: c.Now, Log: c.Log, Secure: s.secure, Site: "server"})
+	s.access, err = access.New(access.Config{Store: s.store, Record: s.ledger.Record, Now: c.Now, Log: c.Log, Secure: s.secure, Site: "server"})
+	if err != nil {
+		return nil, err
+	}
 	s.pages, err = pages.New(pages.Config{Store: s.store, Access: s.access, Now: c.Now, Site: c.Site, Version: c.Version})
 	return s, err
 }

@@ -56,6 +56,7 @@ const (
 	Nobody         Permission = iota // the zero value lets nobody in
 	Anyone                           // also who is not signed in
 	SignedIn                         // whoever is, whatever the role
+	Oneself                          // own password, passkeys, tokens, sessions
 	SeeDevices                       // devices, findings, map: a manufacturer those of its products
 	SeeAll                           // of everybody's products: search, today, sensors
 	EditDevices                      // ward, owner, criticality; merge and split
@@ -90,6 +91,7 @@ var Permissions = [permissionEnd]Grant{
 	Nobody:           {"nobody", "nobody", 0, ""},
 	Anyone:           {"anyone", "everybody, signed in or not", 0, ""},
 	SignedIn:         {"signed in", "everybody who is signed in", everybody | Manufacturer, "read"},
+	Oneself:          {"oneself", "the own password, passkeys, tokens and sessions", everybody | Manufacturer, ""},
 	SeeDevices:       {"see devices", "devices and findings", everybody | Manufacturer, "read"},
 	SeeAll:           {"see all", "what is of the whole hospital", everybody, "read"},
 	EditDevices:      {"edit devices", "ward, owner, criticality, which identities are one device", Analyst | Engineer, "triage"},
@@ -104,9 +106,12 @@ var Permissions = [permissionEnd]Grant{
 	SeeBodyWorn:      {"see body-worn identities", "serial numbers of what is in or on a body", Clinician, ""},
 	SeeLedger:        {"see the ledger", "entries and proofs", Auditor | Analyst | Administrator | Engineer | Clinician, "read"},
 	ManageSensors:    {"manage sensors", "enrolment and revocation", Engineer | Administrator, "admin"},
-	ManagePeople:     {"manage people", "people, roles, tokens", Administrator, "admin"},
+	ManagePeople:     {"manage people", "people, roles, tokens", Administrator, ""},
 	ManageSettings:   {"manage settings", "retention, feeds, notifications", Administrator, "admin"},
 }
+
+// Scopes are those that a token can have.
+func Scopes() []string { return []string{"read", "triage", "ingest", "admin"} }
 
 // May reports whether roles have a permission.
 func (r Role) May(p Permission) bool {

@@ -4,9 +4,12 @@
 package access
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/http"
+	"slices"
+	"time"
 
 	"github.com/myelin-health/myelin/store"
 )
@@ -37,6 +40,26 @@ func (who *Principal) May(p Permission) bool {
 	return false
 }
 
+// Products are those that the principal sees nothing beside, as queries of the store
+// take them: nil is all of them, an empty list is none. Whoever is a manufacturer's and
+// has no other role sees its own products alone. Each list of devices, findings and
+// documents is narrowed by it, and what is shown alone is asked for with [Principal.Sees].
+func (who *Principal) Products() []string {
+	switch {
+	case who == nil || who.Person == nil:
+		return []string{}
+	case who.Roles&everybody != 0:
+		return nil
+	}
+	return append([]string{}, who.Person.Products...) // never nil
+}
+
+// Sees reports whether a product, "maker model", is among those of [Principal.Products].
+func (who *Principal) Sees(product string) bool {
+	only := who.Products()
+	return only == nil || slices.Contains(only, product)
+}
+
 // A Handler answers a request of somebody who may have the answer. An error becomes
 // a status in one place.
 type Handler func(w http.ResponseWriter, r *http.Request, who *Principal) error
@@ -46,6 +69,7 @@ type Route struct {
 	Pattern string // of http.ServeMux, with its method: "GET /findings/{id}"
 	Needs   Permission
 	Handle  Handler
+	Most    int64 // bytes of a body; 0 is 64 KiB
 }
 
 type principalKey struct{}
@@ -70,19 +94,26 @@ var ErrForbidden = errors.New("forbidden")
 type Error struct {
 	Status int
 	Text   string
+	After  time.Duration // when to try again; 0 is at once, when something else was changed
 }
 
 func (e *Error) Error() string { return e.Text }
+
+const mostBody = 64 << 10
 
 // Mux is the handler of a table of routes. fail answers what went wrong.
 func Mux(routes []Route, fail func(w http.ResponseWriter, r *http.Request, err error)) http.Handler {
 	mux := http.NewServeMux()
 	for _, route := range routes {
+		most := cmp.Or(route.Most, mostBody)
 		mux.HandleFunc(route.Pattern, func(w http.ResponseWriter, r *http.Request) {
 			who := Of(r.Context())
 			err := ErrForbidden
 			if who.May(route.Needs) {
-				err = route.Handle(w, r, who)
+				r.Body = http.MaxBytesReader(w, r.Body, most)
+				if err = form(r); err == nil {
+					err = route.Handle(w, r, who)
+				}
 			}
 			if err != nil {
 				fail(w, r, err)
@@ -91,4 +122,14 @@ func Mux(routes []Route, fail func(w http.ResponseWriter, r *http.Request, err e
 	}
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) { fail(w, r, store.ErrNotFound) })
 	return mux
+}
+
+// form reads the form of a request: half of one, or one that is none, is not acted on.
+func form(r *http.Request) error {
+	err := r.ParseForm()
+	var too *http.MaxBytesError
+	if err == nil || errors.As(err, &too) {
+		return err
+	}
+	return &Error{Status: http.StatusBadRequest, Text: "The form could not be read."}
 }

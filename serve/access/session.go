@@ -5,19 +5,18 @@ package access
 
 import (
 	"context"
-	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
 	"errors"
+	"hash/maphash"
 	"log/slog"
-	"net"
 	"net/http"
+	"net/netip"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/alexedwards/scs/v2"
-	"golang.org/x/time/rate"
 
 	"github.com/myelin-health/myelin/device"
 	"github.com/myelin-health/myelin/event"
@@ -32,28 +31,30 @@ type Config struct {
 	Log    *slog.Logger             // nil: nothing is logged
 	Secure bool                     // cookies go over TLS alone: all but a server on loopback
 	Site   string                   // the server's name in the ledger
+	URL    string                   // where browsers find the server, "https://myelin.example"; "" is no passkeys and no OIDC
+	OIDC   *OIDC                    // nil: nobody else says who somebody is
 }
 
 // How long a session lasts: a shift, and less when nobody is there.
 const (
 	sessionLife = 12 * time.Hour
 	sessionIdle = time.Hour
-	setUpLife   = 24 * time.Hour
+	sessionNote = time.Minute      // how exactly it is known when it was used
+	askLife     = 10 * time.Minute // between a question to who is not signed in yet and the answer
 )
 
-// Access knows who is behind a request.
+// Access knows who is behind a request. Its methods may be called from several goroutines.
 type Access struct {
 	cfg      Config
 	sessions *scs.SessionManager
 	hashing  chan struct{} // passwords that are being hashed at once
-
-	mu    sync.Mutex
-	tries map[string]*rate.Limiter // of passwords, by login and by address
-	swept time.Time
+	tries    tries
+	passkeys *passkeys // nil: there are none
+	oidc     *provider // nil: there is none
 }
 
 // New makes what knows it.
-func New(c Config) *Access {
+func New(c Config) (*Access, error) {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
@@ -61,27 +62,53 @@ func New(c Config) *Access {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
 	m := scs.New()
-	m.Lifetime, m.IdleTimeout = sessionLife, sessionIdle
-	m.Store = sessions{c.Store}
+	m.Lifetime = sessionLife
+	m.Store = sessions{c.Store, m.Codec}
 	m.HashTokenInStore = true
 	m.Cookie.Name = "myelin"
 	m.Cookie.HttpOnly = true
+	m.Cookie.Persist = false // it ends with the browser: machines of a ward are shared
 	m.Cookie.SameSite = http.SameSiteLaxMode
 	m.Cookie.Secure = c.Secure
 	if c.Secure {
 		m.Cookie.Name = "__Host-myelin"
 	}
 	m.Cookie.Path = "/"
-	a := &Access{cfg: c, sessions: m, hashing: make(chan struct{}, 2), tries: map[string]*rate.Limiter{}}
 	m.ErrorFunc = func(w http.ResponseWriter, _ *http.Request, err error) {
-		c.Log.Error("a session could not be read", "err", err)
+		c.Log.Error("a session could not be read or kept", "err", err)
 		http.Error(w, "internal error", http.StatusInternalServerError)
 	}
-	return a
+	a := &Access{cfg: c, sessions: m, hashing: make(chan struct{}, 2), tries: tries{seed: maphash.MakeSeed()}}
+	var err error
+	if a.passkeys, err = newPasskeys(c.URL, c.Site); err != nil {
+		return nil, err
+	}
+	a.oidc, err = newProvider(&a.cfg)
+	return a, err
 }
 
-// sessions are the store's, as scs wants them.
-type sessions struct{ *store.Store }
+// sessions are the store's, as scs wants them, which hashes the token.
+type sessions struct {
+	store *store.Store
+	codec scs.Codec
+}
+
+func (s sessions) FindCtx(ctx context.Context, token string) ([]byte, bool, error) {
+	return s.store.FindSession(ctx, token)
+}
+
+func (s sessions) CommitCtx(ctx context.Context, token string, b []byte, expiry time.Time) error {
+	_, values, err := s.codec.Decode(b)
+	if err != nil {
+		return err
+	}
+	person, _ := values[keyPerson].(int64)
+	return s.store.KeepSession(ctx, token, person, b, expiry)
+}
+
+func (s sessions) DeleteCtx(ctx context.Context, token string) error {
+	return s.store.EndSession(ctx, token)
+}
 
 func (s sessions) Find(token string) ([]byte, bool, error) {
 	return s.FindCtx(context.Background(), token)
@@ -96,16 +123,24 @@ func (s sessions) Commit(token string, b []byte, expiry time.Time) error {
 // The keys of a session.
 const (
 	keyPerson = "person"
+	keySigned = "signed" // of the person, when it began
 	keyBegan  = "began"
+	keySeen   = "seen"
+	keyFrom   = "from"
+	keyWith   = "with"
 	keySaid   = "said"
 	keyUndo   = "undo"
-	keyTo     = "to"
+	keyAsked  = "asked" // what was asked: of a passkey, of a provider
 )
 
 // Identify finds out who is behind a request, by session or bearer token, before next
-// has it.
+// has it. It refuses what another site's page makes a browser send.
 func (a *Access) Identify(next http.Handler) http.Handler {
-	return a.sessions.LoadAndSave(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	own := http.NewCrossOriginProtection()
+	own.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		http.Error(w, "This was sent by a page of another site. Nothing was changed.", http.StatusForbidden)
+	}))
+	return own.Handler(a.sessions.LoadAndSave(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		who, err := a.who(r)
 		if err != nil {
 			a.cfg.Log.Error("nobody could be identified", "err", err)
@@ -113,62 +148,100 @@ func (a *Access) Identify(next http.Handler) http.Handler {
 			return
 		}
 		next.ServeHTTP(w, r.WithContext(With(r.Context(), who)))
-	}))
+	})))
 }
 
 func (a *Access) who(r *http.Request) (*Principal, error) {
 	ctx := r.Context()
-	if secret, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer "); ok {
-		sum := sha256.Sum256([]byte(secret))
-		t, err := a.cfg.Store.TokenOf(ctx, sum[:])
+	if scheme, secret, ok := strings.Cut(r.Header.Get("Authorization"), " "); ok && strings.EqualFold(scheme, "Bearer") {
+		t, err := a.cfg.Store.TokenOf(ctx, sum(secret)) // or nobody: never the session beside it
 		if errors.Is(err, store.ErrNotFound) {
 			return &Principal{}, nil
 		}
 		if err != nil {
 			return nil, err
 		}
-		return a.principal(ctx, t.Person, t, 0)
+		who, err := a.person(ctx, t.Person)
+		if err == nil && who.Person != nil {
+			who.Token = t
+		}
+		return who, err
 	}
 	id := a.sessions.GetInt64(ctx, keyPerson)
 	if id == 0 {
 		return &Principal{}, nil
 	}
-	return a.principal(ctx, id, nil, a.sessions.GetInt64(ctx, keyBegan))
+	who, err := a.person(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	now, seen := a.cfg.Now().UnixNano(), a.sessions.GetInt64(ctx, keySeen)
+	if who.Person == nil || a.sessions.GetInt64(ctx, keySigned) != who.Person.Signed ||
+		now-a.sessions.GetInt64(ctx, keyBegan) > int64(sessionLife) || now-seen > int64(sessionIdle) {
+		return &Principal{}, a.sessions.Destroy(ctx)
+	}
+	if now-seen >= int64(sessionNote) { // not a write for each page
+		a.sessions.Put(ctx, keySeen, now)
+	}
+	return who, nil
 }
 
-// principal is a person, with a token or a session that began at a time; nobody when
-// the person may not sign in any more.
-func (a *Access) principal(ctx context.Context, id int64, t *store.Token, began int64) (*Principal, error) {
+// person is a person of a number; nobody when there is none or it may not sign in.
+func (a *Access) person(ctx context.Context, id int64) (*Principal, error) {
 	p, err := a.cfg.Store.PersonOf(ctx, id)
 	switch {
 	case errors.Is(err, store.ErrNotFound):
 		return &Principal{}, nil
 	case err != nil:
 		return nil, err
-	case p.Disabled, t == nil && began < p.Signed:
+	case p.Disabled:
 		return &Principal{}, nil
 	}
-	return &Principal{Person: p, Roles: Role(p.Roles), Token: t}, nil
+	return &Principal{Person: p, Roles: Role(p.Roles)}, nil
 }
 
-// A SignInError says why somebody is not signed in, in words that tell nothing of
-// who there is.
-type SignInError struct {
-	Text  string
-	After time.Duration // when to try again; 0 is at once
+// Still reports whether who is still signed in, for answers that last: a stream asks
+// before each thing that it says, at most once a second.
+func (a *Access) Still(ctx context.Context, who *Principal) (bool, error) {
+	if who.Person == nil {
+		return false, nil
+	}
+	now, err := a.person(ctx, who.Person.ID)
+	if err != nil || now.Person == nil || now.Person.Signed != who.Person.Signed {
+		return false, err
+	}
+	if who.Token != nil {
+		t, err := a.cfg.Store.TokenOf(ctx, who.Token.Hash)
+		if errors.Is(err, store.ErrNotFound) {
+			return false, nil
+		}
+		return t != nil, err
+	}
+	_, ok, err := a.cfg.Store.FindSession(ctx, a.session(ctx))
+	return ok, err
 }
 
-func (e *SignInError) Error() string { return e.Text }
+// session is how the store calls the session of a request.
+func (a *Access) session(ctx context.Context) string {
+	return base64.RawURLEncoding.EncodeToString(sum(a.sessions.Token(ctx)))
+}
 
-var errWrong = &SignInError{Text: "This login and password do not belong together."}
+func sum(secret string) []byte {
+	h := sha256.Sum256([]byte(secret))
+	return h[:]
+}
+
+var errWrong = &Error{Status: http.StatusForbidden, Text: "This login and password do not belong together."}
 
 // SignIn begins a session for whoever has the password. It is slow on purpose, and
-// slower for who tries often: five at once for a login or an address, then one in
-// ten seconds.
+// slower for who fails often: see [triesEvery]. What it refuses is an [Error] that
+// tells nothing of who there is.
 func (a *Access) SignIn(r *http.Request, login, password string) error {
 	ctx := r.Context()
-	if d := a.slow("login "+login, "from "+host(r)); d > 0 {
-		return &SignInError{"There were too many attempts. Wait for a moment.", d}
+	login, _ = Login(login) // "" is nobody's
+	back, err := a.try("from "+from(r), "login "+login)
+	if err != nil {
+		return err
 	}
 	p, err := a.cfg.Store.Person(ctx, login)
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
@@ -178,14 +251,8 @@ func (a *Access) SignIn(r *http.Request, login, password string) error {
 	if p != nil {
 		hash = p.Hash
 	}
-	select {
-	case a.hashing <- struct{}{}:
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-	ok, err := checkPassword(hash, password)
-	<-a.hashing
-	if err != nil {
+	ok := false
+	if err := a.hash(ctx, func() error { ok, err = checkPassword(hash, password); return err }); err != nil {
 		return err
 	}
 	if !ok || p == nil || hash == "" || p.Disabled {
@@ -193,23 +260,52 @@ func (a *Access) SignIn(r *http.Request, login, password string) error {
 		if p != nil {
 			who = p.Login
 		}
-		return errors.Join(errWrong, a.Acted(who, "sign-in", "", "password", 0, event.Failed))
+		return a.failed(who, "password", errWrong)
 	}
-	return a.Begin(ctx, p, "password")
+	back()
+	return a.Begin(r, p, "password")
 }
 
-// Begin begins a session for somebody who has proven who it is.
-func (a *Access) Begin(ctx context.Context, p *store.Person, how string) error {
+// failed notes that somebody did not get in, "" for whom nobody knows, and returns why.
+func (a *Access) failed(who, how string, why error) error {
+	if err := a.Acted(who, "sign-in", "", how, 0, event.Failed); err != nil {
+		return err
+	}
+	return why
+}
+
+// hash does what costs a core and 19 MiB, for a few at once.
+func (a *Access) hash(ctx context.Context, f func() error) error {
+	select {
+	case a.hashing <- struct{}{}:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	defer func() { <-a.hashing }()
+	return f()
+}
+
+// Begin begins a session for somebody who has proven who it is. The cookie of before
+// is worth nothing any more.
+func (a *Access) Begin(r *http.Request, p *store.Person, how string) error {
+	ctx := r.Context()
 	if err := a.Acted(p.Login, "sign-in", "", how, 0, event.Succeeded); err != nil {
 		return err
 	}
 	if err := a.sessions.RenewToken(ctx); err != nil {
 		return err
 	}
-	a.sessions.Put(ctx, keyPerson, p.ID)
-	a.sessions.Put(ctx, keyBegan, a.cfg.Now().UnixNano())
+	now := a.cfg.Now().UnixNano()
+	for key, v := range map[string]any{
+		keyPerson: p.ID, keySigned: p.Signed, keyBegan: now, keySeen: now,
+		keyFrom: from(r), keyWith: cut(r.UserAgent(), 160),
+	} {
+		a.sessions.Put(ctx, key, v)
+	}
 	return nil
 }
+
+func cut(s string, n int) string { return strings.ToValidUTF8(s[:min(n, len(s))], "") }
 
 // SignOut ends the session.
 func (a *Access) SignOut(ctx context.Context, who *Principal) error {
@@ -239,117 +335,77 @@ func (a *Access) Acted(who, did, to, why string, count int, outcome event.Result
 	return a.cfg.Record(&e)
 }
 
-// How often a password may be tried.
+// How often somebody may fail to sign in. Who succeeds has not tried: a ward behind one
+// address is not slowed by its own people.
 const (
-	triesAtOnce = 5
-	triesEvery  = 10 * time.Second
-	maxTries    = 1 << 16 // logins and addresses that are told apart
+	triesLogin = 5  // at once, of a login
+	triesFrom  = 20 // at once, from an address: of IPv6 from its 64 bits
+	triesEvery = 10 * time.Second
 )
 
-// slow says how long to wait before another attempt; 0 is not at all.
-func (a *Access) slow(keys ...string) (wait time.Duration) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	now := a.cfg.Now()
-	if len(a.tries) >= maxTries || now.Sub(a.swept) > time.Hour {
-		a.swept = now
-		for k, l := range a.tries {
-			if l.TokensAt(now) >= triesAtOnce {
-				delete(a.tries, k)
-			}
+// tries count who failed to sign in. A login or an address has a counter by a hash
+// that nobody outside can foresee: a flood of them takes no memory, and makes others
+// wait iff it is of more than one a counter in ten seconds.
+type tries struct {
+	mu    sync.Mutex
+	seed  maphash.Seed
+	empty [1 << 14]int64 // when each has forgotten all
+}
+
+// take counts one for a key that may have n, or says how long to wait for that.
+func (t *tries) take(key string, n, now int64) time.Duration {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	c := t.counter(key)
+	at := min(max(*c, now), now+n*int64(triesEvery)) // also of a clock that was set back
+	if wait := at - now - (n-1)*int64(triesEvery); wait > 0 {
+		return time.Duration(wait)
+	}
+	*c = at + int64(triesEvery)
+	return 0
+}
+
+func (t *tries) back(key string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	*t.counter(key) -= int64(triesEvery)
+}
+
+func (t *tries) counter(key string) *int64 {
+	return &t.empty[maphash.String(t.seed, key)%uint64(len(t.empty))]
+}
+
+// try counts an attempt from an address, and of a login unless it is "". back takes
+// it back: it was none.
+func (a *Access) try(from, login string) (back func(), err error) {
+	now := a.cfg.Now().UnixNano()
+	wait := a.tries.take(from, triesFrom, now)
+	if wait == 0 && login != "" {
+		wait = a.tries.take(login, triesLogin, now)
+	}
+	if wait > 0 {
+		return nil, &Error{http.StatusTooManyRequests, "There were too many attempts. Wait for " + wait.Round(time.Second).String() + ", then try again.", wait}
+	}
+	return func() {
+		a.tries.back(from)
+		if login != "" {
+			a.tries.back(login)
+		}
+	}, nil
+}
+
+// from is where a request comes from.
+func from(r *http.Request) string {
+	at, err := netip.ParseAddrPort(r.RemoteAddr)
+	if err != nil {
+		return "elsewhere"
+	}
+	ip := at.Addr().Unmap()
+	if ip.Is6() {
+		net, err := ip.Prefix(64) // a host has as many as it likes of these
+		if err == nil {
+			return net.String()
 		}
 	}
-	for _, k := range keys {
-		l := a.tries[k]
-		if l == nil {
-			if len(a.tries) >= maxTries {
-				return triesEvery // a flood: everybody waits
-			}
-			l = rate.NewLimiter(rate.Every(triesEvery), triesAtOnce)
-			a.tries[k] = l
-		}
-		if !l.AllowN(now, 1) {
-			wait = triesEvery
-		}
-	}
-	return wait
-}
-
-func host(r *http.Request) string {
-	h, _, err := net.SplitHostPort(r.RemoteAddr)
-	if err != nil {
-		return r.RemoteAddr
-	}
-	return h
-}
-
-// setUp is the setting with the hash of the set-up link, and when it expires.
-const setUp = "set-up"
-
-// SetUpLink makes the secret of the link by which the first person is made, when
-// there is nobody yet; "" when there is somebody. A new one replaces the one before.
-func (a *Access) SetUpLink(ctx context.Context) (string, error) {
-	if no, err := a.cfg.Store.Nobody(ctx); err != nil || !no {
-		return "", err
-	}
-	b := make([]byte, 18)
-	rand.Read(b)
-	secret := base64.RawURLEncoding.EncodeToString(b)
-	old, err := a.cfg.Store.Setting(ctx, setUp)
-	if err != nil {
-		return "", err
-	}
-	sum := sha256.Sum256([]byte(secret))
-	value := base64.RawURLEncoding.EncodeToString(sum[:]) + " " + a.cfg.Now().Add(setUpLife).UTC().Format(time.RFC3339)
-	return secret, a.cfg.Store.SetSetting(ctx, setUp, old, []byte(value))
-}
-
-// Valid reports whether the secret is that of the set-up link, and nobody used it.
-func (a *Access) Valid(ctx context.Context, secret string) (bool, error) {
-	no, err := a.cfg.Store.Nobody(ctx)
-	if err != nil || !no {
-		return false, err
-	}
-	value, err := a.cfg.Store.Setting(ctx, setUp)
-	if err != nil {
-		return false, err
-	}
-	hash, until, _ := strings.Cut(string(value), " ")
-	end, err := time.Parse(time.RFC3339, until)
-	if err != nil || a.cfg.Now().After(end) {
-		return false, nil
-	}
-	sum := sha256.Sum256([]byte(secret))
-	return hash == base64.RawURLEncoding.EncodeToString(sum[:]), nil
-}
-
-// First makes the first person, an administrator, by the secret of the set-up link.
-func (a *Access) First(ctx context.Context, secret string, p *store.Person, password string) error {
-	if ok, err := a.Valid(ctx, secret); err != nil {
-		return err
-	} else if !ok {
-		return &SignInError{Text: "This link was used or has expired. Restart the server: it prints another."}
-	}
-	hash, err := HashPassword(password)
-	if err != nil {
-		return &SignInError{Text: err.Error()}
-	}
-	value, err := a.cfg.Store.Setting(ctx, setUp)
-	if err == nil {
-		err = a.cfg.Store.SetSetting(ctx, setUp, value, []byte("used")) // by one alone, also of two at the same time
-	}
-	if errors.Is(err, store.ErrConflict) {
-		return &SignInError{Text: "Somebody else uses this link just now."}
-	}
-	if err != nil {
-		return err
-	}
-	p.Hash, p.Roles, p.Added = hash, uint32(Administrator), a.cfg.Now().UnixNano()
-	if err := a.cfg.Store.SavePerson(ctx, p); err != nil {
-		return err
-	}
-	if err := a.Acted(p.Login, "set-up", p.Login, "first administrator", 0, event.Succeeded); err != nil {
-		return err
-	}
-	return a.Begin(ctx, p, "set-up link")
+	return ip.String()
 }

@@ -6,6 +6,8 @@ package pages
 import (
 	"errors"
 	"net/http"
+	"net/url"
+	"strconv"
 	"strings"
 
 	"github.com/myelin-health/myelin/serve/access"
@@ -16,7 +18,7 @@ func (p *Pages) signRoutes() []access.Route {
 	return []access.Route{
 		{Pattern: "GET /sign-in", Needs: access.Anyone, Handle: p.signInForm},
 		{Pattern: "POST /sign-in", Needs: access.Anyone, Handle: p.signIn},
-		{Pattern: "POST /sign-out", Needs: access.SignedIn, Handle: p.signOut},
+		{Pattern: "POST /sign-out", Needs: access.Oneself, Handle: p.signOut},
 		{Pattern: "GET /set-up/{secret}", Needs: access.Anyone, Handle: p.setUpForm},
 		{Pattern: "POST /set-up/{secret}", Needs: access.Anyone, Handle: p.setUp},
 	}
@@ -38,10 +40,10 @@ func (p *Pages) signInForm(w http.ResponseWriter, r *http.Request, who *access.P
 func (p *Pages) signIn(w http.ResponseWriter, r *http.Request, who *access.Principal) error {
 	to := inside(r.FormValue("to"))
 	err := p.Access.SignIn(r, strings.TrimSpace(r.FormValue("login")), r.FormValue("password"))
-	var wrong *access.SignInError
+	var wrong *access.Error
 	switch {
 	case errors.As(err, &wrong):
-		w.WriteHeader(http.StatusForbidden)
+		refused(w, wrong)
 		return p.show(w, r, "sign-in", &signPage{frame: p.framed(r, who, "Sign in"), To: to, Wrong: wrong.Text, Login: r.FormValue("login")})
 	case err != nil:
 		return err
@@ -50,12 +52,22 @@ func (p *Pages) signIn(w http.ResponseWriter, r *http.Request, who *access.Princ
 	return nil
 }
 
-// inside is a path of this server, whatever somebody put into a link.
+// inside is a path of this server, whatever somebody put into a link: "/" of what is
+// none. Browsers take "\\" for "/", and leave out tabs and ends of lines.
 func inside(to string) string {
-	if !strings.HasPrefix(to, "/") || strings.HasPrefix(to, "//") || strings.ContainsAny(to, "\\\r\n") {
+	u, err := url.Parse(to)
+	if err != nil || u.Scheme != "" || u.Host != "" || u.User != nil || !strings.HasPrefix(to, "/") || strings.HasPrefix(to, "//") || strings.Contains(to, "\\") {
 		return "/"
 	}
 	return to
+}
+
+// refused begins an answer that shows the form again.
+func refused(w http.ResponseWriter, why *access.Error) {
+	if why.After > 0 {
+		w.Header().Set("Retry-After", strconv.Itoa(int(why.After.Seconds())+1))
+	}
+	w.WriteHeader(why.Status)
 }
 
 func (p *Pages) signOut(w http.ResponseWriter, r *http.Request, who *access.Principal) error {
@@ -77,16 +89,11 @@ func (p *Pages) setUpForm(w http.ResponseWriter, r *http.Request, who *access.Pr
 
 func (p *Pages) setUp(w http.ResponseWriter, r *http.Request, who *access.Principal) error {
 	first := &store.Person{Login: strings.TrimSpace(r.FormValue("login")), Name: strings.TrimSpace(r.FormValue("name"))}
-	var err error
-	if first.Login == "" || first.Name == "" {
-		err = &access.SignInError{Text: "A login and a name are needed."}
-	} else {
-		err = p.Access.First(r.Context(), r.PathValue("secret"), first, r.FormValue("password"))
-	}
-	var wrong *access.SignInError
+	err := p.Access.First(r, r.PathValue("secret"), first, r.FormValue("password"))
+	var wrong *access.Error
 	switch {
 	case errors.As(err, &wrong):
-		w.WriteHeader(http.StatusUnprocessableEntity)
+		refused(w, wrong)
 		return p.show(w, r, "set-up", &signPage{frame: p.framed(r, who, "Set up"), Wrong: wrong.Text, Login: first.Login, Name: first.Name, Least: access.MinPassword})
 	case err != nil:
 		return err
