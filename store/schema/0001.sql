@@ -87,6 +87,16 @@ CREATE TABLE merge (
 CREATE INDEX merge_kept ON merge (kept);
 CREATE INDEX merge_gone ON merge (gone);
 
+-- Identities of what is in or on a body: sealed with a key that is not in here.
+CREATE TABLE worn (
+    device  TEXT NOT NULL REFERENCES device (id),
+    kind    TEXT NOT NULL,
+    sealed  BYTES NOT NULL,
+    by_whom TEXT NOT NULL,
+    at      NUMBER NOT NULL,
+    PRIMARY KEY (device, kind)
+)TABLE;
+
 -- What people did to a device.
 CREATE TABLE device_step (
     id     COUNTER,

@@ -243,9 +243,30 @@ func merge(t *testing.T, s *store.Store, c *clock) {
 	total(3)
 	say(both) // what people parted stays apart
 	total(3)
+	for _, w := range []store.Worn{{Device: bare.ID, Kind: "a"}, {Device: "dev-mac", Kind: "a"}, {Device: "dev-mac", Kind: "a", By: "mh"}} {
+		w.Sealed = []byte(w.Device)
+		must(t, s.KeepWorn(ctx, &w))
+	}
+	if err := s.KeepWorn(ctx, &store.Worn{Device: "none", Kind: "a", Sealed: []byte{1}}); !errors.Is(err, store.ErrNotFound) {
+		t.Error(err)
+	}
 	id, err := s.MergeDevices(ctx, bare.ID, "dev-mac", "ls", "I was there")
 	must(t, err)
 	total(2)
+	for _, d := range []string{bare.ID, "dev-mac"} {
+		list, err := s.WornBy(ctx, d)
+		must(t, err)
+		if len(list) != 2 || string(list[0].Sealed) != list[0].Device {
+			t.Errorf("%+v", list)
+		}
+	}
+	must(t, s.RemoveWorn(ctx, bare.ID, "a"))
+	if err := s.RemoveWorn(ctx, bare.ID, "a"); !errors.Is(err, store.ErrNotFound) {
+		t.Error(err)
+	}
+	if list, err := s.WornBy(ctx, bare.ID); err != nil || len(list) != 1 || list[0].By != "mh" {
+		t.Error(list, err)
+	}
 	must(t, s.UndoMerge(ctx, id, "ls"))
 	total(3)
 	if err := s.UndoMerge(ctx, id, "ls"); !errors.Is(err, store.ErrConflict) {
