@@ -10,6 +10,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
 
@@ -38,6 +39,18 @@ func secret(bytes int) string {
 func (a *Access) newLink() (secretOf, kept string) {
 	s := secret(linkSecret)
 	return s, base64.RawURLEncoding.EncodeToString(sum(s)) + " " + a.cfg.Now().Add(linkLife).UTC().Format(time.RFC3339)
+}
+
+// LinkTo is the address of a one-time link of a person, for whoever asked for it.
+func (a *Access) LinkTo(r *http.Request, id int64, secret string) string {
+	at := strings.TrimSuffix(a.cfg.URL, "/")
+	if at == "" {
+		at = "https://" + r.Host
+		if !a.cfg.Secure {
+			at = "http://" + r.Host
+		}
+	}
+	return at + "/password/" + strconv.FormatInt(id, 10) + "/" + secret
 }
 
 // fits reports whether a secret is that of a link, and not too late.

@@ -70,9 +70,9 @@ func (p *Pages) Fail(w http.ResponseWriter, r *http.Request, err error) (ours bo
 		json.NewEncoder(w).Encode(&Problem{title, status, text})
 		return ours
 	}
-	h.Set("Content-Type", "text/html; charset=utf-8")
-	w.WriteHeader(status)
-	if err := p.show(w, r, "message", &messagePage{p.framed(r, who, title), text}); err != nil {
+	page := &messagePage{p.framed(r, who, title), text}
+	page.status = status
+	if err := p.show(w, r, "message", page); err != nil {
 		return true
 	}
 	return ours

@@ -13,6 +13,8 @@ package pages
 
 import (
 	"bytes"
+	"cmp"
+	"context"
 	"embed"
 	"encoding/json"
 	"fmt"
@@ -42,6 +44,10 @@ type Config struct {
 	Now     func() time.Time // nil: the machine's clock
 	Site    string           // the hospital's name
 	Version string           // of the program
+	Sealer  *access.Sealer   // nil: no identities of what is in or on a body are kept
+
+	// Enrol makes a token by which a sensor ("sensor", "guard") enrols; nil: none can.
+	Enrol func(ctx context.Context, name, site, kind, by string, expires time.Time) (string, error)
 }
 
 // Pages are all pages.
@@ -87,7 +93,7 @@ func New(c Config) (*Pages, error) {
 func (p *Pages) Routes() []access.Route {
 	return slices.Concat([]access.Route{
 		{Pattern: "GET /static/{file}", Needs: access.Anyone, Handle: p.static},
-	}, p.todayRoutes(), p.signRoutes())
+	}, p.todayRoutes(), p.signRoutes(), p.meRoutes(), p.peopleRoutes(), p.settingsRoutes(), p.bodyRoutes())
 }
 
 // static serves what never changes while the program runs.
@@ -116,6 +122,8 @@ type frame struct {
 	Undo          string // path that undoes it
 	Live          bool   // the page renews what is marked
 	At            when
+
+	status int // of the answer; 0 is 200
 }
 
 func (f *frame) around() *frame { return f }
@@ -159,6 +167,7 @@ func (p *Pages) show(w http.ResponseWriter, r *http.Request, name string, page i
 	w.Header().Set("Vary", "Accept, Cookie")
 	if wantsJSON(r) {
 		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(cmp.Or(page.around().status, http.StatusOK))
 		e := json.NewEncoder(w)
 		e.SetEscapeHTML(false)
 		e.SetIndent("", " ")
@@ -169,6 +178,7 @@ func (p *Pages) show(w http.ResponseWriter, r *http.Request, name string, page i
 		return fmt.Errorf("page %s: %w", name, err)
 	}
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	w.WriteHeader(cmp.Or(page.around().status, http.StatusOK))
 	_, err := b.WriteTo(w)
 	return err
 }

@@ -1,0 +1,266 @@
+// SPDX-FileCopyrightText: 2026 The Myelin authors
+// SPDX-License-Identifier: Apache-2.0
+
+package pages
+
+import (
+	"encoding/json"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/myelin-health/myelin/event"
+	"github.com/myelin-health/myelin/serve/access"
+	"github.com/myelin-health/myelin/store"
+)
+
+func (p *Pages) settingsRoutes() []access.Route {
+	return []access.Route{
+		{Pattern: "GET /settings", Needs: access.SignedIn, Handle: p.settings},
+		{Pattern: "GET /settings/sensors", Needs: access.ManageSensors, Handle: p.sensors},
+		{Pattern: "GET /settings/sensors.json", Needs: access.ManageSensors, Handle: p.sensors},
+		{Pattern: "POST /settings/sensors", Needs: access.ManageSensors, Handle: p.enrolSensor},
+		{Pattern: "POST /settings/sensors/{id}/revoke", Needs: access.ManageSensors, Handle: p.revokeSensor},
+		{Pattern: "GET /settings/retention", Needs: access.ManageSettings, Handle: p.retention},
+		{Pattern: "POST /settings/retention", Needs: access.ManageSettings, Handle: p.setRetention},
+	}
+}
+
+// settingsPage leads to what can be set, and says who may what.
+type settingsPage struct {
+	frame `json:"-"`
+	Can   []fact
+	Roles []string
+	May   []mayRow
+	Yours []string // roles
+}
+
+// A mayRow is a row of the table of permissions.
+type mayRow struct {
+	Says  string
+	Cells []mayCell // by role
+	Scope string    // of a token; "" is people alone
+}
+
+type mayCell struct {
+	Role string
+	On   bool
+}
+
+func (p *Pages) settings(w http.ResponseWriter, r *http.Request, who *access.Principal) error {
+	page := &settingsPage{frame: p.framed(r, who, "Settings"), Roles: access.Names(), Yours: roleWords(who.Person)}
+	for _, n := range []struct {
+		needs            access.Permission
+		name, text, path string
+	}{
+		{access.Oneself, "Your account", "password, passkeys, tokens, where you are signed in", "/me"},
+		{access.ManagePeople, "People", "who may sign in, and what they may do", "/settings/people"},
+		{access.ManageSensors, "Sensors and guards", "enrol, see what is alive, revoke", "/settings/sensors"},
+		{access.ManageSettings, "Retention", "how long is kept what was seen", "/settings/retention"},
+	} {
+		if who.May(n.needs) {
+			page.Can = append(page.Can, fact{n.name, n.text, n.path})
+		}
+	}
+	for n, g := range access.Permissions {
+		if access.Permission(n) <= access.Oneself {
+			continue
+		}
+		row := mayRow{Says: g.Name + ": " + g.Says, Scope: g.Scope}
+		for i, name := range access.Names() {
+			row.Cells = append(row.Cells, mayCell{name, g.Roles&(1<<i) != 0})
+		}
+		page.May = append(page.May, row)
+	}
+	return p.show(w, r, "settings", page)
+}
+
+// sensorsPage lists what sends.
+type sensorsPage struct {
+	frame      `json:"-"`
+	Answer     string
+	Sensors    []sensorRow
+	CanEnrol   bool
+	Wrong      string `json:",omitempty"`
+	Name, Kind string `json:"-"` // of what is to be enrolled
+	Token      string `json:",omitempty"`
+	Command    string `json:",omitempty"`
+}
+
+type sensorRow struct {
+	ID, Name, Site, Kind, Version string
+	Enrolled, Seen                when
+	Dropped, Buffered             uint64
+	Problem                       string `json:",omitempty"`
+	Revoked                       bool
+}
+
+const enrolLife = 24 * time.Hour
+
+func (p *Pages) sensors(w http.ResponseWriter, r *http.Request, who *access.Principal) error {
+	return p.showSensors(w, r, who, nil, "")
+}
+
+func (p *Pages) showSensors(w http.ResponseWriter, r *http.Request, who *access.Principal, wrong *access.Error, token string) error {
+	list, err := p.Store.Sensors(r.Context())
+	if err != nil {
+		return err
+	}
+	page := &sensorsPage{frame: p.framed(r, who, "Sensors and guards"), CanEnrol: p.Enrol != nil, Name: r.PostFormValue("name"), Kind: r.PostFormValue("kind")}
+	alive, all := 0, 0
+	for _, s := range list {
+		row := sensorRow{s.ID, s.Name, s.Site, s.Kind, s.Version, p.when(s.Enrolled), p.when(s.Seen), s.Dropped, s.Buffered, s.Problem, s.Revoked != 0}
+		switch {
+		case row.Revoked:
+		case p.Now().UnixNano()-s.Seen > int64(silent):
+			all++
+			row.Problem = strings.TrimPrefix(row.Problem+"; silent", "; ")
+		default:
+			all, alive = all+1, alive+1
+		}
+		page.Sensors = append(page.Sensors, row)
+	}
+	switch {
+	case all == 0:
+		page.Answer = "Nothing sends yet."
+	case alive == all:
+		page.Answer = "All " + strconv.Itoa(all) + " are alive."
+	default:
+		page.Answer = strconv.Itoa(all-alive) + " of " + strconv.Itoa(all) + " " + are(all-alive) + " silent."
+	}
+	if wrong != nil {
+		page.Wrong, page.status = wrong.Text, wrong.Status
+	}
+	if token != "" {
+		verb := "sense -i eth1"
+		if page.Kind == "guard" {
+			verb = "guard --config guard.yaml"
+		}
+		page.Token, page.Command, page.Name = token, "myelin "+verb+" --server https://"+r.Host+" --enrol "+token, ""
+	}
+	w.Header().Set("Cache-Control", "no-store")
+	return p.show(w, r, "sensors", page)
+}
+
+func (p *Pages) enrolSensor(w http.ResponseWriter, r *http.Request, who *access.Principal) error {
+	name, site, kind := strings.Join(strings.Fields(r.PostFormValue("name")), " "), strings.Join(strings.Fields(r.PostFormValue("site")), " "), r.PostFormValue("kind")
+	var wrong *access.Error
+	switch {
+	case p.Enrol == nil:
+		return store.ErrNotFound
+	case name == "" || len(name) > 100 || len(site) > 100:
+		wrong = &access.Error{Status: http.StatusUnprocessableEntity, Text: "A sensor has a name and perhaps a site, of at most 100 bytes each."}
+	case kind != "sensor" && kind != "guard":
+		wrong = &access.Error{Status: http.StatusUnprocessableEntity, Text: "Say what enrols: a sensor or a guard."}
+	}
+	if wrong != nil {
+		return p.showSensors(w, r, who, wrong, "")
+	}
+	token, err := p.Enrol(r.Context(), name, site, kind, who.Person.Login, p.Now().Add(enrolLife))
+	if err == nil {
+		err = p.Access.Acted(who.Person.Login, "make enrolment token", name, kind, 0, event.Succeeded)
+	}
+	if err != nil {
+		return err
+	}
+	return p.showSensors(w, r, who, nil, token)
+}
+
+func (p *Pages) revokeSensor(w http.ResponseWriter, r *http.Request, who *access.Principal) error {
+	s, err := p.Store.Sensor(r.Context(), r.PathValue("id"))
+	if err == nil {
+		err = p.Store.RevokeSensor(r.Context(), s.ID)
+	}
+	if err == nil {
+		err = p.Access.Acted(who.Person.Login, "revoke sensor", s.Name, "", 0, event.Succeeded)
+	}
+	if err != nil {
+		return err
+	}
+	return p.answer(w, r, nil, s.Name+" is revoked: what it sends is refused. To bring it back, enrol it anew.", "/settings/sensors", nil)
+}
+
+// retentionPage asks how long is kept what was seen.
+type retentionPage struct {
+	frame `json:"-"`
+	Wrong string `json:",omitempty"`
+	Kinds []keptKind
+}
+
+type keptKind struct {
+	Name string
+	Days int // 0 is for ever
+}
+
+const (
+	// RetentionSetting has days by kind, as JSON; a kind that it does not have is kept for ever.
+	RetentionSetting = "retention"
+	maxDays          = 36_525 // a hundred years
+)
+
+// Retention is how long each kind is kept, as [store.Store.Retain] takes it.
+func Retention(setting []byte) (map[string]time.Duration, error) {
+	days := map[string]int{}
+	if setting != nil {
+		if err := json.Unmarshal(setting, &days); err != nil {
+			return nil, err
+		}
+	}
+	keep := map[string]time.Duration{}
+	for kind, n := range days {
+		keep[kind] = time.Duration(n) * 24 * time.Hour
+	}
+	return keep, nil
+}
+
+func (p *Pages) retention(w http.ResponseWriter, r *http.Request, who *access.Principal) error {
+	return p.showRetention(w, r, who, nil)
+}
+
+func (p *Pages) showRetention(w http.ResponseWriter, r *http.Request, who *access.Principal, wrong *access.Error) error {
+	b, err := p.Store.Setting(r.Context(), RetentionSetting)
+	if err != nil {
+		return err
+	}
+	keep, err := Retention(b)
+	if err != nil {
+		return err
+	}
+	page := &retentionPage{frame: p.framed(r, who, "Retention")}
+	for _, kind := range store.Kept() {
+		page.Kinds = append(page.Kinds, keptKind{kind, int(keep[kind] / (24 * time.Hour))})
+	}
+	if wrong != nil {
+		page.Wrong, page.status = wrong.Text, wrong.Status
+	}
+	return p.show(w, r, "retention", page)
+}
+
+func (p *Pages) setRetention(w http.ResponseWriter, r *http.Request, who *access.Principal) error {
+	days := map[string]int{}
+	var said []string
+	for _, kind := range store.Kept() {
+		n, err := strconv.Atoi(strings.TrimSpace(r.PostFormValue(kind)))
+		if err != nil || n < 0 || n > maxDays {
+			return p.showRetention(w, r, who, &access.Error{Status: http.StatusUnprocessableEntity, Text: "Days are a number from 0, which is for ever, to 36525. Nothing was changed."})
+		}
+		if n > 0 {
+			days[kind] = n
+		}
+		said = append(said, kind+" "+strconv.Itoa(n))
+	}
+	ctx := r.Context()
+	old, err := p.Store.Setting(ctx, RetentionSetting)
+	if err != nil {
+		return err
+	}
+	b, err := json.Marshal(days)
+	if err == nil {
+		err = p.Store.SetSetting(ctx, RetentionSetting, old, b)
+	}
+	if err == nil {
+		err = p.Access.Acted(who.Person.Login, "set retention", strings.Join(said, ", "), "days", 0, event.Succeeded)
+	}
+	return p.answer(w, r, err, "That is how long they are kept from now on.", "/settings/retention", nil)
+}
