@@ -110,6 +110,16 @@ func newServer(t *testing.T, change ...func(*Config)) *server {
 			}
 			return s.UseLink(r, p.ID, r.PathValue("secret"), r.FormValue("password"))
 		}},
+		{Pattern: "GET /sign-in/provider", Needs: Anyone, Handle: func(w http.ResponseWriter, r *http.Request, who *Principal) error {
+			at, err := s.AskProvider(r, "/to", r.FormValue("bind") != "")
+			w.Header().Set("Location", at)
+			return err
+		}},
+		{Pattern: "GET /sign-in/provider/back", Needs: Anyone, Handle: func(w http.ResponseWriter, r *http.Request, who *Principal) error {
+			to, err := s.ProviderAnswered(r, who)
+			w.Header().Set("Location", to)
+			return err
+		}},
 	}, func(w http.ResponseWriter, _ *http.Request, err error) {
 		var e *Error
 		var too *http.MaxBytesError

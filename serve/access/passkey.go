@@ -30,7 +30,7 @@ import (
 type Passkey struct {
 	Name        string
 	Added, Used int64
-	webauthn.Credential
+	Key         webauthn.Credential // not embedded: it reads JSON in its own way
 }
 
 type passkeys struct{ *webauthn.WebAuthn }
@@ -89,7 +89,7 @@ func (u *user) WebAuthnDisplayName() string { return u.Name }
 func (u *user) WebAuthnCredentials() []webauthn.Credential {
 	out := make([]webauthn.Credential, len(u.keys))
 	for i, k := range u.keys {
-		out[i] = k.Credential
+		out[i] = k.Key
 	}
 	return out
 }
@@ -183,7 +183,7 @@ func (a *Access) AddPasskey(ctx context.Context, who *Principal, name string, an
 	if err != nil {
 		return a.noPasskey(err)
 	}
-	u.keys = append(u.keys, Passkey{Name: name, Added: a.cfg.Now().UnixNano(), Credential: *c})
+	u.keys = append(u.keys, Passkey{Name: name, Added: a.cfg.Now().UnixNano(), Key: *c})
 	if err := u.keep(ctx, a.cfg.Store); err != nil {
 		return err
 	}
@@ -264,8 +264,8 @@ func (a *Access) PasskeySignIn(r *http.Request, answer []byte) error {
 	}
 	a.tries.back("from " + from(r))
 	for i := range u.keys {
-		if string(u.keys[i].ID) == string(c.ID) {
-			u.keys[i].Credential, u.keys[i].Used = *c, a.cfg.Now().UnixNano()
+		if string(u.keys[i].Key.ID) == string(c.ID) {
+			u.keys[i].Key, u.keys[i].Used = *c, a.cfg.Now().UnixNano()
 		}
 	}
 	if err := u.keep(ctx, a.cfg.Store); err != nil && !errors.Is(err, store.ErrConflict) { // changed meanwhile: the next use counts

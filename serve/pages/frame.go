@@ -247,8 +247,8 @@ func plural(n int, word string) string {
 	if n == 1 {
 		return "1 " + word
 	}
-	if strings.HasSuffix(word, "y") {
-		word = word[:len(word)-1] + "ie"
+	if stem, ok := strings.CutSuffix(word, "y"); ok && !strings.HasSuffix(stem, "a") { // "day"
+		word = stem + "ie"
 	}
 	return strconv.Itoa(n) + " " + word + "s"
 }

@@ -97,7 +97,7 @@ func (p *Pages) showMe(w http.ResponseWriter, r *http.Request, who *access.Princ
 	for _, s := range access.Scopes() {
 		var may []string
 		for n, g := range access.Permissions {
-			if g.Scope == s && who.Roles.May(access.Permission(n)) {
+			if g.Scope == s && access.Permission(n) > access.Oneself && who.Roles.May(access.Permission(n)) {
 				may = append(may, g.Name)
 			}
 		}
@@ -115,13 +115,32 @@ func (p *Pages) showMe(w http.ResponseWriter, r *http.Request, who *access.Princ
 		return err
 	}
 	for _, s := range sessions {
-		page.Sessions = append(page.Sessions, sessionLine{s.ID, s.From, s.With, p.when(s.Began), p.when(s.Seen), s.This})
+		page.Sessions = append(page.Sessions, sessionLine{s.ID, s.From, browser(s.With), p.when(s.Began), p.when(s.Seen), s.This})
 	}
 	if change != nil {
 		change(page)
 	}
 	w.Header().Set("Cache-Control", "no-store")
 	return p.show(w, r, "me", page)
+}
+
+// browser is what people call what a browser says that it is; what it says of itself
+// when that is nothing they would know.
+func browser(agent string) string {
+	find := func(list ...string) string {
+		for i := 0; i < len(list); i += 2 {
+			if strings.Contains(agent, list[i]) {
+				return list[i+1]
+			}
+		}
+		return ""
+	}
+	name := find("Edg/", "Edge", "OPR/", "Opera", "Firefox/", "Firefox", "Chrome/", "Chrome", "Safari/", "Safari") // each says the later ones, too
+	system := find("Windows", "Windows", "Android", "Android", "iPhone", "iPhone", "iPad", "iPad", "Mac OS X", "macOS", "CrOS", "ChromeOS", "Linux", "Linux")
+	if name == "" || system == "" {
+		return agent
+	}
+	return name + " on " + system
 }
 
 func (p *Pages) tokenLines(tokens []store.Token) (out []tokenLine) {

@@ -139,8 +139,8 @@ func (p *Pages) showPeople(w http.ResponseWriter, r *http.Request, who *access.P
 			}
 		}
 	}
-	page.Answer = plural(can, "person") + " may sign in, "
-	if can > 1 {
+	page.Answer = "1 person may sign in, "
+	if can != 1 {
 		page.Answer = strconv.Itoa(can) + " people may sign in, "
 	}
 	switch clinicians {
@@ -171,7 +171,7 @@ func (p *Pages) addPerson(w http.ResponseWriter, r *http.Request, who *access.Pr
 type personPage struct {
 	frame   `json:"-"`
 	Person  personLine
-	Version int64
+	Edition int64
 	You     bool
 	Form    personForm `json:"-"`
 	Tokens  []tokenLine
@@ -191,7 +191,7 @@ func (p *Pages) showPerson(w http.ResponseWriter, r *http.Request, who *access.P
 	if err != nil {
 		return err
 	}
-	page := &personPage{frame: p.framed(r, who, n.Name), Person: p.personLine(n), Version: n.Version, You: id == who.Person.ID, Form: formOf(n), Tokens: p.tokenLines(tokens), Link: link}
+	page := &personPage{frame: p.framed(r, who, n.Name), Person: p.personLine(n), Edition: n.Version, You: id == who.Person.ID, Form: formOf(n), Tokens: p.tokenLines(tokens), Link: link}
 	if wrong != nil {
 		page.status = wrong.Status
 		if r.PostForm.Has("name") {

@@ -125,7 +125,7 @@ func (p *Pages) showSensors(w http.ResponseWriter, r *http.Request, who *access.
 	case all == 0:
 		page.Answer = "Nothing sends yet."
 	case alive == all:
-		page.Answer = "All " + strconv.Itoa(all) + " are alive."
+		page.Answer = strconv.Itoa(all) + " of " + strconv.Itoa(all) + " " + are(all) + " alive."
 	default:
 		page.Answer = strconv.Itoa(all-alive) + " of " + strconv.Itoa(all) + " " + are(all-alive) + " silent."
 	}
