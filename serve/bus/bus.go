@@ -187,6 +187,15 @@ func (b *Bus) Ready() error {
 	return nil
 }
 
+// Waiting is how many messages wait for the store.
+func (b *Bus) Waiting(ctx context.Context) (uint64, error) {
+	s, err := b.js.Stream(ctx, "obs")
+	if err != nil {
+		return 0, err
+	}
+	return s.CachedInfo().State.Msgs, nil
+}
+
 // Put puts a batch on the bus. When it returns without an error, the batch is durable.
 // After an error the same batch can be put again: the store takes each part once.
 func (b *Bus) Put(ctx context.Context, batch *store.Batch) error {
