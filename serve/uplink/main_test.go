@@ -165,6 +165,9 @@ func (s *site) settled(t testing.TB) {
 	}
 }
 
+// step is how many items are kept at once.
+const step = 20
+
 // each is how many observations an item has.
 const each = 10
 
@@ -218,7 +221,7 @@ func serverChild() error {
 	return nil
 }
 
-// sensorChild keeps items, and says the number of each when it is kept, until standard
+// sensorChild keeps items, some at once, and says the number of the last when they are kept, until standard
 // input ends. Then it sends the rest.
 func sensorChild() error {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
@@ -246,6 +249,12 @@ func sensorChild() error {
 			all.Wait()
 			return err
 		default:
+		}
+		for range step - 1 {
+			if err := c.Put(item(n)); err != nil {
+				return err
+			}
+			n++
 		}
 		if err := c.Keep(ctx, item(n)); err != nil {
 			return err
