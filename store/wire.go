@@ -25,7 +25,6 @@ const (
 
 	maxAddresses = 256  // of one device
 	maxListed    = 4096 // CVE, peers, reasons of one finding
-	maxText      = 8 << 10
 )
 
 // ErrBatch is of a batch that no sensor of ours would send.

@@ -5,7 +5,6 @@ package store
 
 import (
 	"context"
-	"database/sql"
 )
 
 // A Worn is an identity of a device that is implanted or worn on a body, which is
@@ -20,7 +19,7 @@ type Worn struct {
 // KeepWorn keeps one in place of the one of the same device and kind. [ErrNotFound]:
 // there is no such device.
 func (s *Store) KeepWorn(ctx context.Context, w *Worn) error {
-	return s.tx(ctx, func(tx *sql.Tx) error {
+	return s.tx(ctx, func(tx *transaction) error {
 		var id string
 		if err := tx.QueryRowContext(ctx, "SELECT id FROM device WHERE id = $1", w.Device).Scan(&id); err != nil {
 			return notFound(err)
