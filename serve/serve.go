@@ -152,7 +152,6 @@ func (s *Server) Routes() []access.Route { return s.pages.Routes() }
 
 // Bounds of a request.
 const (
-	maxForm    = 256 << 10
 	maxHeader  = 32 << 10
 	headerTime = 10 * time.Second
 	readTime   = time.Minute
@@ -183,7 +182,6 @@ func (s *Server) headers(next http.Handler) http.Handler {
 		if s.secure {
 			h.Set("Strict-Transport-Security", "max-age=31536000")
 		}
-		r.Body = http.MaxBytesReader(w, r.Body, maxForm)
 		next.ServeHTTP(w, r)
 	})
 }

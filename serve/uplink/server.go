@@ -104,9 +104,9 @@ func (s *Server) Routes() []access.Route {
 	return []access.Route{
 		{Pattern: "POST /uplink/v1/enrol", Needs: access.Anyone, Handle: s.enrol},
 		{Pattern: "GET /uplink/v1/state", Needs: access.Anyone, Handle: s.sensor(s.state)},
-		{Pattern: "POST /uplink/v1/batch", Needs: access.Anyone, Handle: s.sensor(s.batch)},
+		{Pattern: "POST /uplink/v1/batch", Needs: access.Anyone, Handle: s.sensor(s.batch), Most: store.MaxBatchBytes},
 		{Pattern: "GET /uplink/v1/decisions", Needs: access.Anyone, Handle: s.sensor(s.decisions)},
-		{Pattern: "POST /uplink/v1/decisions", Needs: access.Anyone, Handle: s.sensor(s.decided)},
+		{Pattern: "POST /uplink/v1/decisions", Needs: access.Anyone, Handle: s.sensor(s.decided), Most: store.MaxBatchBytes},
 	}
 }
 
