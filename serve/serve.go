@@ -37,6 +37,7 @@ import (
 //
 //	myelin.db              the store, without PostgreSQL
 //	ledger/, ledger.key    what people did; its key
+//	secret.key             of what is sealed in the store: servers that share one share it
 //	tls.pem, tls.key       made at the first start, when there are no others
 type Config struct {
 	Data    string // folder; made when it is not there
@@ -89,11 +90,18 @@ func Open(ctx context.Context, c Config) (_ *Server, err error) {
 	if s.ledger, err = openLedger(c.Data, c.Now); err != nil {
 		return nil, err
 	}
+	seal, err := access.OpenSealer(c.Data)
+	if err == nil {
+		err = seal.Check(ctx, s.store)
+	}
+	if err != nil {
+		return nil, err
+	}
 	s.access, err = access.New(access.Config{Store: s.store, Record: s.ledger.Record, Now: c.Now, Log: c.Log, Secure: s.secure, Site: "server"})
 	if err != nil {
 		return nil, err
 	}
-	s.pages, err = pages.New(pages.Config{Store: s.store, Access: s.access, Now: c.Now, Site: c.Site, Version: c.Version})
+	s.pages, err = pages.New(pages.Config{Store: s.store, Access: s.access, Now: c.Now, Site: c.Site, Version: c.Version, Sealer: seal})
 	return s, err
 }
 
