@@ -183,9 +183,10 @@ func (p *Pages) revokeSensor(w http.ResponseWriter, r *http.Request, who *access
 
 // retentionPage asks how long is kept what was seen.
 type retentionPage struct {
-	frame `json:"-"`
-	Wrong string `json:",omitempty"`
-	Kinds []keptKind
+	frame  `json:"-"`
+	Answer string
+	Wrong  string `json:",omitempty"`
+	Kinds  []keptKind
 }
 
 type keptKind struct {
@@ -228,8 +229,17 @@ func (p *Pages) showRetention(w http.ResponseWriter, r *http.Request, who *acces
 		return err
 	}
 	page := &retentionPage{frame: p.framed(r, who, "Retention")}
+	var kept []string
 	for _, kind := range store.Kept() {
-		page.Kinds = append(page.Kinds, keptKind{kind, int(keep[kind] / (24 * time.Hour))})
+		days := int(keep[kind] / (24 * time.Hour))
+		page.Kinds = append(page.Kinds, keptKind{kind, days})
+		if days > 0 {
+			kept = append(kept, kind+" for "+plural(days, "day"))
+		}
+	}
+	page.Answer = "Everything is kept for ever."
+	if kept != nil {
+		page.Answer = "Kept: " + strings.Join(kept, ", ") + "."
 	}
 	if wrong != nil {
 		page.Wrong, page.status = wrong.Text, wrong.Status
