@@ -248,7 +248,7 @@ func (a *Access) prove(r *http.Request, who *Principal, password string) (*store
 	if err != nil {
 		return nil, err
 	}
-	back, err := a.try("from "+from(r), "login "+p.Login)
+	back, err := a.try("from "+from(r), a.tries.login(p.Login, from(r)))
 	if err != nil {
 		return nil, err
 	}

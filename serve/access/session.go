@@ -239,7 +239,7 @@ var errWrong = &Error{Status: http.StatusForbidden, Text: "This login and passwo
 func (a *Access) SignIn(r *http.Request, login, password string) error {
 	ctx := r.Context()
 	login, _ = Login(login) // "" is nobody's
-	back, err := a.try("from "+from(r), "login "+login)
+	back, err := a.try("from "+from(r), a.tries.login(login, from(r)))
 	if err != nil {
 		return err
 	}
@@ -263,6 +263,7 @@ func (a *Access) SignIn(r *http.Request, login, password string) error {
 		return a.failed(who, "password", errWrong)
 	}
 	back()
+	a.tries.meet(login, from(r))
 	return a.Begin(r, p, "password")
 }
 
@@ -346,11 +347,36 @@ const (
 // tries count who failed to sign in. A login or an address has a counter by a hash
 // that nobody outside can foresee: a flood of them takes no memory, and makes others
 // wait iff it is of more than one a counter in ten seconds.
+//
+// Who fails for somebody else's login on purpose must not keep that person out of a
+// ward at night: a login has a counter of its own for an address that it signed in
+// from. The newest of these are remembered.
 type tries struct {
 	mu    sync.Mutex
 	seed  maphash.Seed
-	empty [1 << 14]int64 // when each has forgotten all
+	empty [1 << 14]int64  // when each has forgotten all
+	met   [1 << 12]uint64 // hashes of a login and an address, at a place that follows from each
 }
+
+// login is the key of a login's counter.
+func (t *tries) login(login, from string) string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if h := t.pair(login, from); t.met[h%uint64(len(t.met))] == h {
+		return "login " + login + " from " + from
+	}
+	return "login " + login
+}
+
+// meet remembers that a login signed in from an address.
+func (t *tries) meet(login, from string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	h := t.pair(login, from)
+	t.met[h%uint64(len(t.met))] = h
+}
+
+func (t *tries) pair(login, from string) uint64 { return maphash.String(t.seed, login+" from "+from) }
 
 // take counts one for a key that may have n, or says how long to wait for that.
 func (t *tries) take(key string, n, now int64) time.Duration {

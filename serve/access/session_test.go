@@ -144,6 +144,40 @@ func TestWrongPasswordsAreSlowed(t *testing.T) {
 	}
 }
 
+// Who fails for somebody on purpose does not keep that person out.
+func TestNobodyKeepsAnotherOut(t *testing.T) {
+	s := newServer(t)
+	s.person("mh", Clinician)
+	try := func(from, password string) int {
+		b := s.browser()
+		b.from = from + ":1"
+		return b.do("POST", "/sign-in", "login", "mh", "password", password).Code
+	}
+	ward, home, attacker := "192.0.2.1", "192.0.2.2", "192.0.2.3"
+	if c := try(ward, goodPassword); c != 204 {
+		t.Fatal(c)
+	}
+	for range triesLogin {
+		try(attacker, "wrong")
+	}
+	if try(attacker, goodPassword) != 429 || try(home, goodPassword) != 429 {
+		t.Error("an attacker is not slowed")
+	}
+	for i := range triesLogin { // of its own, and no more than these
+		if c := try(ward, "wrong"); c != 403 {
+			t.Error(i, c)
+		}
+		if i == 0 {
+			if c := try(ward, goodPassword); c != 204 {
+				t.Error("the ward is kept out", c)
+			}
+		}
+	}
+	if c := try(ward, goodPassword); c != 429 {
+		t.Error("from the ward, nobody is slowed", c)
+	}
+}
+
 // A flood of addresses and logins takes no memory, and leaves nearly everybody alone.
 func TestFlood(t *testing.T) {
 	var c tries
