@@ -33,7 +33,7 @@ const (
 )
 
 // ErrSealed is what cannot be opened: it was changed or moved, or another key sealed it.
-var ErrSealed = errors.New("a secret in the database cannot be opened: " + keyFile + " is not the one that it was sealed with, or it was changed")
+var ErrSealed = errors.New("a secret in the database cannot be opened: " + keyFile + " is not the one that it was sealed with (a backup has that), or it was changed")
 
 // OpenSealer reads the key in the folder dir, and makes it when there is none.
 func OpenSealer(dir string) (*Sealer, error) {
