@@ -95,6 +95,9 @@ func (c *Configuration) Risks() (risks []Risk) {
 			add(s.Position, "front %s: its bypass is hardly a sentence; say who moves which cable or address where", s.Name)
 		}
 	}
+	if c.Server != nil && c.Server.Confirms {
+		add(c.Server.line, "people at the server confirm what is held here: who rules that server, or a clinician's account there, can too")
+	}
 	var clinical []string
 	for _, p := range c.People {
 		if phc.EncodeToString(p.password.salt) == sampleSalt {

@@ -46,7 +46,8 @@ type Configuration struct {
 	Site    string
 	State   string // folder
 	Ledger  Ledger
-	Page    *Page // nil: none
+	Page    *Page   // nil: none
+	Server  *Server // nil: none
 	People  []Person
 	Devices []Device
 	Fronts  []front.Policy
@@ -109,7 +110,7 @@ func Load(file string) (*Configuration, error) {
 	r := strictyaml.New(file, format)
 	dir := filepath.Dir(file)
 	doc := r.Document(src)
-	s := r.Section(doc, "the file", "guard", "site", "state", "ledger", "page", "people", "devices", "fronts")
+	s := r.Section(doc, "the file", "guard", "site", "state", "ledger", "page", "server", "people", "devices", "fronts")
 	if doc != nil {
 		if r.Number(s.Need("guard", "guard: 1, which says what this file is"), "guard", 1, 1); r.Err() == nil {
 			c.read(r, s, dir)
@@ -133,6 +134,9 @@ func (c *Configuration) read(r *strictyaml.Reader, s *strictyaml.Section, dir st
 	}
 	if s.Has("page") {
 		c.Page = readPage(r, s.Get("page"), dir)
+	}
+	if s.Has("server") {
+		c.Server = readServer(r, s.Get("server"), dir, c.State)
 	}
 	for _, n := range r.List(s.Get("people"), "people", maxPeople) {
 		c.readPerson(r, n)

@@ -112,7 +112,7 @@ func New(conf *Configuration, cfg Config) (*Guard, error) {
 	}
 	g.gate = gate.New(gate.Config{
 		Devices: devices, People: people, Book: g.book, Record: g.record, Now: cfg.Now, Log: cfg.Log, Page: address,
-		Count: g.metrics.Verdict,
+		Count: g.metrics.Verdict, Elsewhere: g.elsewhere,
 	})
 	mu.Lock()
 	tell = g.gate.Notice
