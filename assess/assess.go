@@ -51,6 +51,7 @@ type Config struct {
 	MinDecision finding.Decision                   // leave out what is less urgent
 	Stdin       io.Reader                          // what "-" is
 	Record      func(*event.Event) error           // is told every event, in order, for which files are read twice; nil: nobody is
+	Sessions    func([]watch.Session)              // is told who talks to whom so far, each time that it is looked at; nil: nobody is
 	Progress    func(packets, bytes, total uint64) // is told how much was read, of a total that is 0 when nobody knows; nil: nobody is
 
 	papers Papers // whose bounds a test may make smaller
@@ -108,6 +109,7 @@ func Run(ctx context.Context, paths []string, c Config) (*report.Assessment, err
 		}
 	}
 	r := w.Result()
+	c.talked(&r)
 	r.Findings = append(r.Findings, inputs.know(&r, cmp.Or(c.Now, start))...)
 	a := Answer(r, c)
 	a.Cleared, a.Bills = inputs.cleared, inputs.quality
@@ -118,6 +120,13 @@ func Run(ctx context.Context, paths []string, c Config) (*report.Assessment, err
 	maps.Copy(a.Stats.Lost, inputs.leftOut.Counts())
 	a.Stats.Seconds = time.Since(start).Seconds()
 	return a, nil
+}
+
+// talked tells who talks to whom.
+func (c *Config) talked(r *watch.Result) {
+	if c.Sessions != nil {
+		c.Sessions(r.Sessions)
+	}
 }
 
 // unread returns inputs that can be read anew, or nil where one is a stream.

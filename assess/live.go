@@ -32,7 +32,9 @@ func Sense(ctx context.Context, name string, in Interface, c Config, tell func(p
 	w := watch.New(watch.Config{Jobs: c.Jobs, Key: c.Key, Baseline: c.Baseline, Catalogue: c.Catalogue, Record: c.Record})
 	src := &live{in: in}
 	answer := func() *report.Assessment {
-		a := Answer(w.Result(), c)
+		r := w.Result()
+		c.talked(&r)
+		a := Answer(r, c)
 		a.Inputs = []report.Input{{Path: name, Kind: "interface", Bytes: src.bytes, Packets: src.packets}}
 		if src.err != nil && !errors.Is(src.err, io.EOF) {
 			a.Inputs[0].Error = src.err.Error()

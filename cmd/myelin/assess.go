@@ -4,8 +4,11 @@
 package main
 
 import (
+	"errors"
+	"fmt"
 	"io"
 	"runtime"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -17,6 +20,7 @@ func assessVerb(c *console) *cobra.Command {
 	var format formatFlag
 	var out string
 	var answer answerFlags
+	var server serverFlags
 	v := &cobra.Command{
 		Use:   "assess [flags] PATH...",
 		Short: "Tell what is in captures and papers, and what could hurt a patient",
@@ -24,7 +28,7 @@ func assessVerb(c *console) *cobra.Command {
 both, or standard input ("-"), packed (.gz, .zst) or not, and answers with the
 devices and a ranked list of what could hurt a patient, with the place to look
 at and what to do. What a file is, its content decides. Nothing is sent
-anywhere.
+anywhere, unless a server is named, which then has the answer too.
 
 Documents: the hospital's register of devices (CSV, YAML, JSON), bills of
 materials (CycloneDX, SPDX), advisories (CSAF, OSV, CVE, NVD), VEX, KEV, EPSS,
@@ -36,7 +40,7 @@ FDA's files of products and recalls, and dialects of radios.`,
   myelin assess --fail-on act --baseline last-week.json today.pcap`,
 		DisableFlagsInUseLine: true,
 		Args:                  atLeast(1, "assess what? name a capture, a folder, or - for standard input"),
-		RunE: func(v *cobra.Command, args []string) error {
+		RunE: func(v *cobra.Command, args []string) (err error) {
 			if err := format.check(); err != nil {
 				return err
 			}
@@ -45,6 +49,26 @@ FDA's files of products and recalls, and dialects of radios.`,
 				return err
 			}
 			config.Stdin = c.in
+			client, err := server.open(v.Context(), c, nil)
+			if err != nil {
+				return err
+			}
+			var forward *forwarder
+			if client != nil {
+				if config.Key == nil {
+					if config.Key, err = pseudonyms(server.state); err != nil {
+						return errors.Join(err, client.Close())
+					}
+				}
+				forward = newForwarder(client, false)
+				config.Sessions = forward.sessions
+				end := running(client)
+				defer func() {
+					if sent := end(v.Context(), sendTime); sent != nil && err == nil {
+						err = fmt.Errorf("not all of it reached the server; it is sent the next time: %w", sent)
+					}
+				}()
+			}
 			var a *report.Assessment
 			err = c.to(out, func(w io.Writer) error {
 				m := newMeter(c.err)
@@ -53,6 +77,9 @@ FDA's files of products and recalls, and dialects of radios.`,
 				m.clear()
 				if err != nil {
 					return err
+				}
+				if forward != nil {
+					forward.part(a)
 				}
 				return format.write(w, a)
 			})
@@ -64,9 +91,14 @@ FDA's files of products and recalls, and dialects of radios.`,
 	}
 	format.register(v, answerFormats()...)
 	v.Flags().StringVarP(&out, "out", "o", "", "write to `FILE` instead of standard output")
+	server.register(v)
+	v.Flags().StringVar(&server.tokenFile, "token-file", "", "`FILE` with the token of an enrolment at the server; the first time only")
 	answer.register(v)
 	return v
 }
+
+// sendTime is how long an answer may take to reach the server.
+const sendTime = 2 * time.Minute
 
 // defaultJobs is how many workers there are unless somebody says otherwise.
 // More than eight have nothing to do: reading is the limit.

@@ -20,6 +20,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/myelin-health/myelin/event"
 	"github.com/myelin-health/myelin/guard"
 	"github.com/myelin-health/myelin/guard/envelope"
 	"github.com/myelin-health/myelin/ledger"
@@ -88,12 +89,29 @@ func (c *console) guard(v *cobra.Command, file string) error {
 	again := make(chan os.Signal, 1)
 	signal.Notify(again, syscall.SIGHUP)
 	defer signal.Stop(again)
-	g, err := guard.New(conf, guard.Config{Record: log.Record, Log: slog.New(slog.NewTextHandler(c.err, nil)), Reload: again, Version: version()})
-	if err != nil {
-		return errors.Join(err, log.Close())
+	record := log.Record
+	var up *guardUplink
+	if conf.Server != nil {
+		if up, err = c.openGuardUplink(conf.Server); err != nil {
+			return errors.Join(err, log.Close())
+		}
+		record = func(e *event.Event) error {
+			err := log.Record(e)
+			if err == nil {
+				up.record(e)
+			}
+			return err
+		}
 	}
+	g, err := guard.New(conf, guard.Config{Record: record, Log: slog.New(slog.NewTextHandler(c.err, nil)), Reload: again, Version: version()})
+	if err != nil {
+		return errors.Join(err, up.close(), log.Close())
+	}
+	end := up.begin(g)
 	err = g.Run(v.Context())
-	return errors.Join(err, g.Close(), log.Close())
+	err = errors.Join(err, g.Close())
+	end()
+	return errors.Join(err, up.close(), log.Close())
 }
 
 // guardLedger opens the ledger of a guard, to append to it.

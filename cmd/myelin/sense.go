@@ -24,6 +24,7 @@ import (
 func senseVerb(c *console) *cobra.Command {
 	var format formatFlag
 	var answer answerFlags
+	var server serverFlags
 	var iface string
 	var ports, notPorts []int
 	var duration time.Duration
@@ -34,9 +35,12 @@ func senseVerb(c *console) *cobra.Command {
 duration. It tells each device and finding when it becomes known, and again when
 it has changed; at the end comes the whole answer, as from 'myelin assess'. In
 JSON each line is a document of what is new, and the last line is the whole one.
-It listens only: it sends nothing to anybody.`,
+It listens only: it sends nothing to anybody but, if one is named, to a server,
+which it enrols at once with a token from there. What the server does not have
+yet waits on the disk.`,
 		Example: `  myelin sense -i eth1
   myelin sense -i eth1 --not-ports 22 --duration 1h
+  myelin sense -i eth1 --server https://myelin.example:8443 --enrol @token
   myelin sense -i eth1 --duration 24h --format json | tail -n 1 > baseline.json`,
 		DisableFlagsInUseLine: true,
 		Args:                  exactly(0, "sense takes no arguments; the interface stands behind -i"),
@@ -68,14 +72,41 @@ It listens only: it sends nothing to anybody.`,
 			}
 			defer in.Close()
 			ctx := v.Context()
+			client, err := server.open(ctx, c, func() (uint64, string) {
+				s, err := in.Stats()
+				if err != nil {
+					return 0, err.Error()
+				}
+				return uint64(s.Dropped), ""
+			})
+			if err != nil {
+				return err
+			}
+			tell := newTeller(c, format.name)
+			part, end := tell.part, func() {}
+			if client != nil {
+				if config.Key == nil {
+					if config.Key, err = pseudonyms(server.state); err != nil {
+						return errors.Join(err, client.Close())
+					}
+				}
+				forward := newForwarder(client, true)
+				config.Sessions = forward.sessions
+				part = func(a *report.Assessment) error {
+					forward.part(a)
+					return tell.part(a)
+				}
+				stop := running(client)
+				end = func() { stop(context.Background(), lastTime) } // what is not sent then, is sent the next time
+			}
 			if duration > 0 {
 				var stop context.CancelFunc
 				ctx, stop = context.WithTimeout(ctx, duration)
 				defer stop()
 			}
 			c.hint("listening on %s; Ctrl-C ends it", iface)
-			tell := newTeller(c, format.name)
-			a, err := assess.Sense(ctx, iface, in, config, tell.part)
+			a, err := assess.Sense(ctx, iface, in, config, part)
+			end()
 			if err != nil {
 				return err
 			}
@@ -92,10 +123,15 @@ It listens only: it sends nothing to anybody.`,
 	v.Flags().IntSliceVar(&ports, "ports", nil, "watch only TCP, UDP and SCTP `PORT`s, separated by commas")
 	v.Flags().IntSliceVar(&notPorts, "not-ports", nil, "leave `PORT`s out; wins over --ports")
 	v.Flags().DurationVar(&duration, "duration", 0, "stop after `TIME`, as in 90s or 24h; 0 waits for Ctrl-C")
+	server.register(v)
+	v.Flags().StringVar(&server.token, "enrol", "", "`TOKEN` of an enrolment at the server, or @FILE; the first time only")
 	format.register(v, "text", "json")
 	answer.register(v)
 	return v
 }
+
+// lastTime is how long a sensor that ends tries to send the rest.
+const lastTime = 5 * time.Second
 
 func portNumbers(flag string, numbers []int) (ports []uint16, err error) {
 	for _, n := range numbers {
