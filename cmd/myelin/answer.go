@@ -114,22 +114,22 @@ func (f *answerFlags) register(v *cobra.Command) {
 // registerInputs registers what says how inputs are read.
 func (f *answerFlags) registerInputs(v *cobra.Command) {
 	v.Flags().StringVar(&f.keyFile, "key", "", "`FILE` with the key of pseudonyms, 32 bytes or more")
-	v.Flags().StringVar(&f.baselineFile, "baseline", "", "`FILE` of what is expected: YAML, or an earlier answer")
+	v.Flags().StringVar(&f.baselineFile, "baseline", "", "`FILE` of what is expected: YAML or an answer")
 	v.Flags().StringArrayVar(&f.dialectFiles, "dialect", nil, "`FILE` of a radio's frames in YAML; repeatable")
 	registerKeys(v, &f.keyFiles)
 	registerAliases(v, &f.aliasFile)
 	v.Flags().StringVar(&f.codesFile, "product-codes", "", "`FILE` of your products and FDA codes, CSV")
-	v.Flags().IntVar(&f.jobs, "jobs", defaultJobs(), "work with `N` workers; the answer stays the same")
+	v.Flags().IntVar(&f.jobs, "jobs", defaultJobs(), "work with `N` workers")
 }
 
 // registerAliases registers the file of a user's own spellings.
 func registerAliases(v *cobra.Command, file *string) {
-	v.Flags().StringVar(file, "aliases", "", "`FILE`: how makers and products are spelled here, beside what is known")
+	v.Flags().StringVar(file, "aliases", "", "`FILE`: how products are spelled here")
 }
 
 // registerKeys registers whose signatures are believed.
 func registerKeys(v *cobra.Command, files *[]string) {
-	v.Flags().StringArrayVar(files, "keys", nil, "`FILE` of OpenPGP keys that sign advisories; repeatable")
+	v.Flags().StringArrayVar(files, "keys", nil, "`FILE` of keys that sign advisories; repeatable")
 }
 
 // config checks the flags before any work is done.

@@ -27,8 +27,8 @@ func assessVerb(c *console) *cobra.Command {
 		Long: `Assess reads network captures (pcap, pcapng), documents beside them, folders of
 both, or standard input ("-"), packed (.gz, .zst) or not, and answers with the
 devices and a ranked list of what could hurt a patient, with the place to look
-at and what to do. What a file is, its content decides. Nothing is sent
-anywhere, unless a server is named, which then has the answer too.
+at and what to do. What a file is, its content decides. Nothing is sent anywhere
+but to a server that is named.
 
 Documents: the hospital's register of devices (CSV, YAML, JSON), bills of
 materials (CycloneDX, SPDX), advisories (CSAF, OSV, CVE, NVD), VEX, KEV, EPSS,
@@ -92,7 +92,7 @@ FDA's files of products and recalls, and dialects of radios.`,
 	format.register(v, answerFormats()...)
 	v.Flags().StringVarP(&out, "out", "o", "", "write to `FILE` instead of standard output")
 	server.register(v)
-	v.Flags().StringVar(&server.tokenFile, "token-file", "", "`FILE` with the token of an enrolment at the server; the first time only")
+	v.Flags().StringVar(&server.tokenFile, "token-file", "", "`FILE` with an enrolment's token, once")
 	answer.register(v)
 	return v
 }

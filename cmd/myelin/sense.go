@@ -35,11 +35,8 @@ func senseVerb(c *console) *cobra.Command {
 duration. It tells each device and finding when it becomes known, and again when
 it has changed; at the end comes the whole answer, as from 'myelin assess'. In
 JSON each line is a document of what is new, and the last line is the whole one.
-It listens only: it sends nothing to anybody but, if one is named, to a server,
-which it enrols at once with a token from there. What the server does not have
-yet waits on the disk.`,
+It listens only: it sends nothing to anybody but to a server that is named.`,
 		Example: `  myelin sense -i eth1
-  myelin sense -i eth1 --not-ports 22 --duration 1h
   myelin sense -i eth1 --server https://myelin.example:8443 --enrol @token
   myelin sense -i eth1 --duration 24h --format json | tail -n 1 > baseline.json`,
 		DisableFlagsInUseLine: true,
@@ -124,7 +121,7 @@ yet waits on the disk.`,
 	v.Flags().IntSliceVar(&notPorts, "not-ports", nil, "leave `PORT`s out; wins over --ports")
 	v.Flags().DurationVar(&duration, "duration", 0, "stop after `TIME`, as in 90s or 24h; 0 waits for Ctrl-C")
 	server.register(v)
-	v.Flags().StringVar(&server.token, "enrol", "", "`TOKEN` of an enrolment at the server, or @FILE; the first time only")
+	v.Flags().StringVar(&server.token, "enrol", "", "`TOKEN` of an enrolment, or @FILE, once")
 	format.register(v, "text", "json")
 	answer.register(v)
 	return v

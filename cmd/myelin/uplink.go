@@ -39,8 +39,8 @@ type serverFlags struct {
 
 func (f *serverFlags) register(v *cobra.Command) {
 	v.Flags().StringVar(&f.url, "server", "", "send what is found to the server at `URL`")
-	v.Flags().StringVar(&f.authority, "server-ca", "", "`FILE` of the authority of the server's certificate, when it is not its own")
-	v.Flags().StringVar(&f.state, "state", "", "`DIR` of what waits to be sent, and of the key")
+	v.Flags().StringVar(&f.authority, "server-ca", "", "`FILE` of the authority of its certificate")
+	v.Flags().StringVar(&f.state, "state", "", "`DIR` of what waits to be sent, and the key")
 }
 
 // open opens the way to the server, and enrols there the first time. Without a server it is nil.
