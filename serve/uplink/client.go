@@ -549,11 +549,11 @@ func (c *Client) step(ctx context.Context, greeted *bool) error {
 		}
 		*greeted = true
 	}
-	b, err := c.queue.head()
+	body, number, err := c.queue.head()
 	if err != nil {
 		return err
 	}
-	if b == nil {
+	if body == nil {
 		select {
 		case <-c.wake:
 		case <-ctx.Done():
@@ -563,15 +563,15 @@ func (c *Client) step(ctx context.Context, greeted *bool) error {
 	var out struct {
 		Sequence uint64 `json:"sequence"`
 	}
-	err = c.ask(ctx, http.MethodPost, "batch", b, &out)
+	err = c.ask(ctx, http.MethodPost, "batch", json.RawMessage(body), &out)
 	var s *statusError
 	switch {
-	case err == nil && out.Sequence != b.Sequence:
+	case err == nil && out.Sequence != number:
 		return ErrServer
 	case err == nil:
 		return c.queue.done()
 	case errors.As(err, &s) && (s.status == http.StatusBadRequest || s.status == http.StatusRequestEntityTooLarge):
-		c.cfg.Log.Error("the server does not take a batch, and it is set aside", "sequence", b.Sequence, "err", err)
+		c.cfg.Log.Error("the server does not take a batch, and it is set aside", "sequence", number, "err", err)
 		return c.queue.refuse()
 	}
 	return sensible(err)
@@ -630,12 +630,8 @@ func (c *Client) ask(ctx context.Context, method, what string, in, out any) erro
 	ctx, stop := context.WithTimeout(ctx, requestTime)
 	defer stop()
 	var body io.Reader
-	if b, ok := in.(*store.Batch); ok {
-		doc, err := b.Encode()
-		if err != nil {
-			return err
-		}
-		body = bytes.NewReader(doc)
+	if b, ok := in.(json.RawMessage); ok { // as it is: a marshaller would write it anew
+		body = bytes.NewReader(b)
 	} else if in != nil {
 		doc, err := json.Marshal(in)
 		if err != nil {

@@ -165,8 +165,8 @@ func (q *queue) write(e entry, body []byte) (entry, error) {
 	return e, writeFile(q.path(e.name()), fmt.Appendf(nil, "%08x\n", crc32.ChecksumIEEE(body)), body)
 }
 
-// read reads a batch that waits.
-func (q *queue) read(e entry) (*store.Batch, error) {
+// file reads the file of a batch.
+func (q *queue) file(e entry) ([]byte, error) {
 	b, err := os.ReadFile(q.path(e.name()))
 	if err != nil {
 		return nil, err
@@ -174,11 +174,21 @@ func (q *queue) read(e entry) (*store.Batch, error) {
 	if len(b) < headBytes || !bytes.Equal(b[:headBytes], fmt.Appendf(nil, "%08x\n", crc32.ChecksumIEEE(b[headBytes:]))) {
 		return nil, errDamaged
 	}
-	out, err := decode(b[headBytes:], e.last)
+	return b[headBytes:], nil
+}
+
+// read reads a batch that waits, with its number.
+func (q *queue) read(e entry) (*store.Batch, error) {
+	body, err := q.file(e)
+	if err != nil {
+		return nil, err
+	}
+	b, err := store.DecodeBatch(body)
 	if err != nil {
 		return nil, errors.Join(errDamaged, err)
 	}
-	return out, nil
+	b.Sequence = e.last
+	return b, nil
 }
 
 var (
@@ -186,37 +196,40 @@ var (
 	errLarge   = errors.New("a batch is too large to be sent")
 )
 
-// decode reads what add wrote, and gives it its number.
-func decode(body []byte, number uint64) (*store.Batch, error) {
-	b, err := store.DecodeBatch(body)
-	if err != nil {
-		return nil, err
-	}
-	b.Sequence = number
-	return b, nil
-}
-
-// head returns the first batch that waits, ready to be sent: that it may have been is
-// durable. nil: nothing waits.
-func (q *queue) head() (*store.Batch, error) {
+// head returns the first batch that waits as it is sent, and its number: that it may have
+// been sent is durable. nil: nothing waits.
+func (q *queue) head() (body []byte, number uint64, err error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for len(q.entries) > 0 {
 		e := q.entries[0]
-		b, err := q.read(e)
+		body, err := q.body(e)
 		if errors.Is(err, errDamaged) {
 			q.damaged++
 			if err := q.away(); err != nil {
-				return nil, err
+				return nil, 0, err
 			}
 			continue
 		}
 		if err == nil && e.last > q.mark {
 			err = q.sent(e.last + markAhead)
 		}
-		return b, err
+		return body, e.last, err
 	}
-	return nil, nil
+	return nil, 0, nil
+}
+
+// body is a batch with its number. Most files are so; others were given one later.
+func (q *queue) body(e entry) ([]byte, error) {
+	body, err := q.file(e)
+	if err != nil || bytes.HasPrefix(body, fmt.Appendf(nil, `{"Sensor":"","Sequence":%d,`, e.last)) {
+		return body, err
+	}
+	b, err := q.read(e)
+	if err != nil {
+		return nil, err
+	}
+	return b.Encode()
 }
 
 // sent makes durable that numbers up to one may have been sent.
