@@ -107,7 +107,7 @@ var rooms = []room{
 	{"internal/bench", []string{"capture", "ble", "proto"}, nil},
 	{
 		"cmd",
-		[]string{"assess", "capture", "device", "drill", "event", "finding", "flow", "guard", "internal/cbor", "inventory", "ledger", "link", "match", "proto", "report", "risk", "serve", "sim", "watch", "wire"},
+		[]string{"assess", "capture", "device", "drill", "event", "finding", "flow", "guard", "internal/cbor", "inventory", "ledger", "link", "match", "proto", "report", "risk", "serve", "sim", "store", "watch", "wire"},
 		[]string{"github.com/spf13/cobra", "github.com/spf13/pflag", "github.com/jedib0t/go-pretty", "golang.org/x/mod", "golang.org/x/sys"},
 	},
 }
