@@ -20,7 +20,7 @@ func serveVerb(c *console) *cobra.Command {
 	cfg := serve.Config{}
 	v := &cobra.Command{
 		Use:   "serve [flags]",
-		Short: "Be always on: sensors, guards, people and their findings in one place",
+		Short: "Keep what sensors and guards send, and show it to people",
 		Long: `Serve keeps what sensors and guards send, and shows it to people who work through
 it. All its data are in one folder. The first start prints a link by which the
 first person begins. It is not cleared as a medical device.`,
