@@ -100,6 +100,10 @@ func (a cell) compare(b cell) int {
 	return cmp.Or(cmp.Compare(a.state, b.state), cmp.Compare(a.decision, b.decision), cmp.Compare(a.harm, b.harm), cmp.Compare(a.kind, b.kind), cmp.Compare(a.ward, b.ward), cmp.Compare(a.site, b.site))
 }
 
+func (f *Finding) cell() cell {
+	return cell{f.State, f.Decision.String(), f.Harm.String(), f.Kind.String(), f.Ward, f.Site}
+}
+
 // cubed notes that a cell has so many findings more.
 func (c *changes) cubed(at cell, n int) {
 	if c.cube == nil {
@@ -290,10 +294,8 @@ func (s *Store) found(ctx context.Context, tx *transaction, sensor, site string,
 		return err
 	}
 	if !slices.Equal(now.CVE, old.CVE) || now.Title != old.Title || now.Product != old.Product || moved {
-		for _, name := range old.CVE {
-			if _, err := tx.ExecContext(ctx, "DELETE FROM finding_cve WHERE cve = $1 AND finding = $2", strings.ToUpper(name), id); err != nil {
-				return err
-			}
+		if _, err := tx.ExecContext(ctx, "DELETE FROM finding_cve WHERE finding = $1", id); err != nil {
+			return err
 		}
 		if err := s.names(ctx, tx, id, now.CVE); err != nil {
 			return err
@@ -967,7 +969,7 @@ func (s *Store) setState(ctx context.Context, tx *transaction, f *Finding, state
 	if _, err := tx.ExecContext(ctx, "UPDATE finding SET state = $1, changed = $2, version = version + 1 WHERE id = $3", state, at, f.ID); err != nil {
 		return err
 	}
-	is := cell{f.State, f.Decision.String(), f.Harm.String(), f.Kind.String(), f.Ward, f.Site}
+	is := f.cell()
 	c.cubed(is, -1)
 	is.state = state
 	c.cubed(is, 1)

@@ -815,18 +815,20 @@ func (s *Store) describe(ctx context.Context, tx *transaction, root string, c *c
 		return err
 	}
 	c.sorted(kindOf{r.Site, r.Ward, r.Therapy.String(), r.Harm.String(), number(r.Medical), worstWord(urgency)}, 1)
-	var text strings.Builder
-	for _, w := range []string{l, r.Name, r.Manufacturer, r.Model, r.Version, r.Class, r.Therapy.String(), r.Ward, r.Owner, r.OS, r.Serial} {
-		text.WriteString(w + " ")
-	}
-	for _, a := range r.Addresses {
-		text.WriteString(a.Value + " ")
-	}
-	tx.text("device", root, text.String())
+	tx.deviceText(r, l)
 	if was.label != l || was.ward != r.Ward || was.site != r.Site || !counted {
 		return s.relabel(ctx, tx, root, l, r.Ward, r.Site, c)
 	}
 	return nil
+}
+
+// deviceText is what a device is found by.
+func (t *transaction) deviceText(d *Device, label string) {
+	words := []string{label, d.Name, d.Manufacturer, d.Model, d.Version, d.Class, d.Therapy.String(), d.Ward, d.Owner, d.OS, d.Serial}
+	for _, a := range d.Addresses {
+		words = append(words, a.Value)
+	}
+	t.text("device", d.ID, strings.Join(words, " "))
 }
 
 // sorted notes that there are so many devices more of a kind.

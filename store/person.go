@@ -9,9 +9,6 @@ import (
 	"database/sql"
 	"encoding/json"
 	"errors"
-	"fmt"
-	"maps"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -248,37 +245,6 @@ func (s *Store) Notices(ctx context.Context, after int64, limit int) ([]Notice, 
 	return out, rows.Err()
 }
 
-// Retain removes what is older than its kind is kept: observations, closed findings,
-// verdicts (which are in the ledger, too), sessions. It returns how many rows went.
-func (s *Store) Retain(ctx context.Context, keep map[string]time.Duration) (int, error) {
-	at := s.now()
-	gone := 0
-	err := s.tx(ctx, func(tx *transaction) error {
-		gone = 0
-		for kind, statement := range retained {
-			d := keep[kind]
-			if d <= 0 {
-				continue // for ever
-			}
-			r, err := tx.ExecContext(ctx, statement, at.Add(-d).UnixNano())
-			if err != nil {
-				return fmt.Errorf("%s: %w", kind, err)
-			}
-			n, err := r.RowsAffected()
-			if err != nil {
-				return err
-			}
-			gone += int(n)
-		}
-		_, err := tx.ExecContext(ctx, "DELETE FROM session WHERE expires <= $1", at.UnixNano())
-		if err == nil {
-			_, err = tx.ExecContext(ctx, "DELETE FROM enrolment WHERE expires <= $1", at.UnixNano())
-		}
-		return err
-	})
-	return gone, err
-}
-
 // Counts says how many rows the tables have, for /metrics.
 func (s *Store) Counts(ctx context.Context) (map[string]int64, error) {
 	out := map[string]int64{}
@@ -300,21 +266,6 @@ func (s *Store) Counts(ctx context.Context) (map[string]int64, error) {
 	}
 	return out, nil
 }
-
-// Backup writes a copy of the data as they are now to a file that does not exist yet.
-func (s *Store) Backup(ctx context.Context, file string) error {
-	return s.d.Backup(ctx, s.read.DB, file)
-}
-
-// retained is how the rows of a kind go that are older than $1.
-var retained = map[string]string{
-	"observations": "DELETE FROM talk WHERE hour < $1 / 3600000000000",
-	"verdicts":     "DELETE FROM verdict WHERE at < $1",
-	"notices":      "DELETE FROM notice WHERE at < $1",
-}
-
-// Kept are the kinds that [Store.Retain] knows.
-func Kept() []string { return slices.Sorted(maps.Keys(retained)) }
 
 func (s *Store) people(ctx context.Context, rest string, args ...any) ([]Person, error) {
 	rows, err := s.read.QueryContext(ctx, "SELECT id, doc, version FROM person "+rest, args...)

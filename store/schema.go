@@ -7,6 +7,7 @@ import (
 	"context"
 	"database/sql"
 	"embed"
+	"io/fs"
 	"strings"
 
 	"github.com/pressly/goose/v3"
@@ -14,7 +15,9 @@ import (
 )
 
 //go:embed schema/*.sql
-var schema embed.FS
+var files embed.FS
+
+var schema fs.FS = files
 
 // migrations are the files of schema, in their order. They only go forward.
 var migrations = []string{"0001.sql"}
@@ -26,7 +29,7 @@ var migrations = []string{"0001.sql"}
 func (d *Dialect) Migrate(ctx context.Context, db *sql.DB, before func(version int64) error) (from, to int64, err error) {
 	var steps []*goose.Migration
 	for i, name := range migrations {
-		text, err := schema.ReadFile("schema/" + name)
+		text, err := fs.ReadFile(schema, "schema/"+name)
 		if err != nil {
 			return 0, 0, err
 		}

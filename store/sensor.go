@@ -94,10 +94,14 @@ func (s *Store) AddDocument(ctx context.Context, d *Document, content []byte) (f
 		if fresh = n == 1; !fresh || err != nil {
 			return err
 		}
-		tx.text("document", d.Digest, strings.Join(append([]string{d.Name, d.ID, d.Title, d.Kind}, d.Products...), " "))
+		tx.documentText(d)
 		return nil
 	})
 	return fresh, err
+}
+
+func (t *transaction) documentText(d *Document) {
+	t.text("document", d.Digest, strings.Join(append([]string{d.Name, d.ID, d.Title, d.Kind}, d.Products...), " "))
 }
 
 // Documents lists documents of some kinds, the newest first.

@@ -63,8 +63,12 @@ type Dialect struct {
 	Forget func(table string) string
 	// Again reports whether a transaction failed because of another, and can be tried again.
 	Again func(error) bool
-	// Backup writes a copy of the data to a file.
+	// Backup writes a copy of the data to a file that does not exist; nil: there is
+	// nothing better than [Store.Dump].
 	Backup func(ctx context.Context, db *sql.DB, file string) error
+	// Counted is a statement that makes a key count on from the rows that are there;
+	// nil: it does so by itself.
+	Counted func(table, column string) string
 }
 
 // A Store is a database. Its methods may be called from several goroutines.

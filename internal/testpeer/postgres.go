@@ -13,10 +13,15 @@ import (
 	"strconv"
 )
 
+// Forgetful makes PostgreSQL fast: what it says is durable is not, should the machine
+// stop (or the server be killed with it).
+const Forgetful = "fsync=off"
+
 // PostgreSQL starts a server of its own, with an empty database, and returns how to
-// connect. It makes durable what it says is durable. Debian's package: postgresql.
-// Started as root it runs as the user postgres, because it refuses root.
-func PostgreSQL(t TB) (dsn string) {
+// connect. It makes durable what it says is durable, unless a setting ([Forgetful])
+// says otherwise. Debian's package: postgresql. Started as root it runs as the user
+// postgres, because it refuses root.
+func PostgreSQL(t TB, settings ...string) (dsn string) {
 	t.Helper()
 	found, _ := filepath.Glob("/usr/lib/postgresql/*/bin/initdb")
 	if len(found) == 0 {
@@ -46,6 +51,9 @@ func PostgreSQL(t TB) (dsn string) {
 	Run(t, dir, initdb[0], initdb[1:]...)
 	port := Port(t)
 	server := append(as, filepath.Join(bin, "postgres"), "-D", data, "-p", strconv.Itoa(port), "-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories=", "-c", "shared_buffers=64MB")
+	for _, s := range settings {
+		server = append(server, "-c", s)
+	}
 	Start(t, dir, port, server[0], server[1:]...)
 	ready, stop := context.WithTimeout(t.Context(), patience)
 	defer stop()

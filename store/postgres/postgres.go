@@ -42,8 +42,8 @@ var dialect = store.Dialect{
 		var e *pgconn.PgError
 		return errors.As(err, &e) && slices.Contains([]string{"40P01", "40001", "23505"}, e.Code) // deadlock_detected, serialization_failure, unique_violation: both looked before either wrote
 	},
-	Backup: func(context.Context, *sql.DB, string) error {
-		return errors.New("PostgreSQL has its own: pg_dump")
+	Counted: func(table, column string) string {
+		return fmt.Sprintf("SELECT setval(pg_get_serial_sequence('%[1]s', '%[2]s'), (SELECT coalesce(max(%[2]s), 0) + 1 FROM %[1]s), false)", table, column)
 	},
 }
 

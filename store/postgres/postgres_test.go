@@ -4,27 +4,35 @@
 package postgres
 
 import (
+	"bytes"
 	"database/sql"
+	"errors"
 	"fmt"
 	"net/url"
+	"os"
+	"path/filepath"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/myelin-health/myelin/internal/testpeer"
 	"github.com/myelin-health/myelin/store"
+	"github.com/myelin-health/myelin/store/sqlite"
 	"github.com/myelin-health/myelin/store/storetest"
 )
 
-func TestStore(t *testing.T) {
-	server := testpeer.PostgreSQL(t)
+// databases starts a server and returns what makes one empty place after another in it.
+func databases(t *testing.T) func(t *testing.T) (dsn string) {
+	server := testpeer.PostgreSQL(t, testpeer.Forgetful)
 	admin, err := sql.Open("pgx", server)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer admin.Close()
+	t.Cleanup(func() { admin.Close() })
 	var n atomic.Int32
-	storetest.Run(t, func(t *testing.T, now func() time.Time) *store.Store {
+	return func(t *testing.T) string {
+		t.Helper()
 		name := fmt.Sprintf("test%d", n.Add(1))
 		if _, err := admin.ExecContext(t.Context(), "CREATE SCHEMA "+name); err != nil {
 			t.Fatal(err)
@@ -36,10 +44,91 @@ func TestStore(t *testing.T) {
 		q := u.Query()
 		q.Set("search_path", name)
 		u.RawQuery = q.Encode()
-		s, err := Open(t.Context(), u.String(), now)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return s
-	})
+		return u.String()
+	}
+}
+
+func open(t *testing.T, dsn string, now func() time.Time) *store.Store {
+	t.Helper()
+	s, err := Open(t.Context(), dsn, now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func TestStore(t *testing.T) {
+	next := databases(t)
+	storetest.Run(t, func(t *testing.T, now func() time.Time) *store.Store { return open(t, next(t), now) })
+	t.Run("grow", func(t *testing.T) { grow(t, next(t)) })
+	t.Run("migrate", func(t *testing.T) { migrateTogether(t, next(t)) })
+}
+
+// grow moves a server from one file to PostgreSQL, and back from a backup.
+func grow(t *testing.T, dsn string) {
+	ctx := t.Context()
+	small, err := sqlite.Open(ctx, filepath.Join(t.TempDir(), "myelin.db"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer small.Close()
+	storetest.Some(t, small)
+	var dump bytes.Buffer
+	if err := small.Dump(ctx, &dump); err != nil {
+		t.Fatal(err)
+	}
+	large := open(t, dsn, nil)
+	defer large.Close()
+	if err := large.Restore(ctx, &dump); err != nil {
+		t.Fatal(err)
+	}
+	storetest.Same(t, small, large)
+	file := filepath.Join(t.TempDir(), "copy")
+	if err := large.Backup(ctx, file); err != nil {
+		t.Fatal(err)
+	}
+	again, err := sqlite.Open(ctx, filepath.Join(t.TempDir(), "myelin.db"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer again.Close()
+	f, err := os.Open(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if err := again.Restore(ctx, f); err != nil {
+		t.Fatal(err)
+	}
+	storetest.Same(t, small, again)
+}
+
+// migrateTogether opens an empty database from several servers at once, and then one of
+// a newer version.
+func migrateTogether(t *testing.T, dsn string) {
+	var servers sync.WaitGroup
+	for range 4 {
+		servers.Go(func() {
+			s, err := Open(t.Context(), dsn, nil)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			if err := s.Close(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	servers.Wait()
+	db, err := sql.Open("pgx", dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	if _, err := db.ExecContext(t.Context(), "INSERT INTO goose_db_version (version_id, is_applied) VALUES (99, true)"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(t.Context(), dsn, nil); !errors.Is(err, store.ErrNewer) {
+		t.Fatalf("an older program opens it: %v", err)
+	}
 }

@@ -178,6 +178,7 @@ CREATE TABLE finding_cve (
     finding TEXT NOT NULL,
     PRIMARY KEY (cve, finding)
 )TABLEROWS;
+CREATE INDEX finding_cve_finding ON finding_cve (finding);
 
 -- What each sensor counted of a finding: base is from before it began anew.
 CREATE TABLE finding_count (

@@ -9,6 +9,7 @@ package sqlite
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"net/url"
 	"os"
@@ -41,8 +42,28 @@ var dialect = store.Dialect{
 	},
 	Again: func(error) bool { return false }, // one writer: nobody comes in its way
 	Backup: func(ctx context.Context, db *sql.DB, file string) error {
-		_, err := db.ExecContext(ctx, "VACUUM INTO $1", file)
-		return err
+		f, err := os.OpenFile(file, os.O_CREATE|os.O_EXCL, 0o600) // it fills an empty one
+		if err != nil {
+			return err
+		}
+		if err := f.Close(); err != nil {
+			return err
+		}
+		c, err := db.Conn(ctx) // a reader's, so that nobody waits who writes
+		if err != nil {
+			return err
+		}
+		defer c.Close()
+		var only int
+		if err := c.QueryRowContext(ctx, "PRAGMA query_only").Scan(&only); err != nil {
+			return err
+		}
+		if _, err := c.ExecContext(ctx, "PRAGMA query_only(0)"); err != nil {
+			return err
+		}
+		_, err = c.ExecContext(ctx, "VACUUM INTO $1", file)
+		_, back := c.ExecContext(context.WithoutCancel(ctx), fmt.Sprintf("PRAGMA query_only(%d)", only))
+		return errors.Join(err, back)
 	},
 }
 

@@ -4,12 +4,20 @@
 package sqlite
 
 import (
+	"bufio"
+	"context"
+	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"strconv"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/myelin-health/myelin/device"
+	"github.com/myelin-health/myelin/finding"
 	"github.com/myelin-health/myelin/store"
 	"github.com/myelin-health/myelin/store/storetest"
 )
@@ -22,6 +30,180 @@ func TestStore(t *testing.T) {
 		}
 		return s
 	})
+}
+
+// TestBackup opens a copy that was made while others wrote.
+func TestBackup(t *testing.T) {
+	ctx := t.Context()
+	s, err := Open(ctx, filepath.Join(t.TempDir(), "myelin.db"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	storetest.Some(t, s)
+	stop := make(chan bool)
+	var writer sync.WaitGroup
+	writer.Go(func() {
+		for i := 0; ; i++ {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			if _, err := s.Lease(ctx, "busy", "t", time.Hour); err != nil {
+				t.Error(err)
+				return
+			}
+		}
+	})
+	file := filepath.Join(t.TempDir(), "copy.db")
+	err = s.Backup(ctx, file)
+	close(stop)
+	writer.Wait()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := Open(ctx, file, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	storetest.Same(t, s, c)
+	if _, err := s.Devices(ctx, store.DeviceQuery{}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestMain is also the program that TestKill kills.
+func TestMain(m *testing.M) {
+	if file := os.Getenv("MYELIN_KILLED"); file != "" {
+		if err := written(file); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+	}
+	os.Exit(m.Run())
+}
+
+// written writes batches for ever, from the first that is not known to be written, and
+// says so of each that is. A batch is ten observations, one of them of an address that
+// is new, and a finding.
+func written(file string) error {
+	ctx := context.Background()
+	s, err := Open(ctx, file, nil)
+	if err != nil {
+		return err
+	}
+	next, err := strconv.ParseUint(os.Getenv("MYELIN_NEXT"), 10, 64)
+	if err != nil {
+		return err
+	}
+	for ; ; next++ {
+		if _, err := s.Write(ctx, killed(next)); err != nil {
+			return err
+		}
+		fmt.Println(next)
+	}
+}
+
+func killed(sequence uint64) *store.Batch {
+	b := &store.Batch{Sensor: "icu", Sequence: sequence}
+	address := func(n uint64) device.Address { return device.Address{Kind: device.IP, Value: fmt.Sprint("10.0.0.", n)} }
+	for i := range uint64(10) {
+		o := store.Observation{Client: address(i), Server: address(1000), Protocol: "hl7", First: 1, Last: 1, Count: 1, Packets: 1}
+		if i == 0 {
+			o.Client = address(2000 + sequence)
+		}
+		b.Observations = append(b.Observations, o)
+	}
+	b.Findings = []finding.Finding{{ID: fmt.Sprint("f", sequence), Kind: finding.WeakTLS, Device: fmt.Sprint("d", sequence%5), Count: 1, First: 1, Last: 1}}
+	return b
+}
+
+// TestKill kills a writer in the middle of its batches: what it said to be written is
+// written once, and so is what it writes again because it had not said so.
+func TestKill(t *testing.T) {
+	ctx := t.Context()
+	file := filepath.Join(t.TempDir(), "myelin.db")
+	open := func() *store.Store {
+		t.Helper()
+		s, err := Open(ctx, file, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	s := open()
+	storetest.Enrol(t, s, "icu")
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	said := uint64(0)
+	for round := range 6 {
+		cmd := exec.CommandContext(ctx, os.Args[0])
+		cmd.Env = append(os.Environ(), "MYELIN_KILLED="+file, fmt.Sprintf("MYELIN_NEXT=%d", said+1))
+		cmd.Stderr = os.Stderr
+		out, err := cmd.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		lines := bufio.NewScanner(out)
+		for n := 0; lines.Scan(); n++ {
+			if said, err = strconv.ParseUint(lines.Text(), 10, 64); err != nil {
+				t.Fatal(err)
+			}
+			if n == 7+13*round {
+				if err := cmd.Process.Kill(); err != nil { // and read what it had said by then
+					t.Fatal(err)
+				}
+			}
+		}
+		if err := cmd.Wait(); err == nil {
+			t.Fatal("it ended by itself")
+		}
+		s := open()
+		sensor, err := s.Sensor(ctx, "icu")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if sensor.Sequence != said && sensor.Sequence != said+1 {
+			t.Fatalf("batch %d was said to be written, %d was", said, sensor.Sequence)
+		}
+		whole(t, s, sensor.Sequence)
+		for range 2 { // the sensor sends again what nobody confirmed
+			if _, err := s.Write(ctx, killed(said+1)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		said++
+		whole(t, s, said)
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// whole says that so many batches are there, each once and whole.
+func whole(t *testing.T, s *store.Store, batches uint64) {
+	t.Helper()
+	links, err := s.Links(t.Context(), "", 0, 1000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := uint64(0)
+	for _, l := range links {
+		n += l.Count
+	}
+	l, err := s.Findings(t.Context(), store.FindingQuery{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n != 10*batches || l.Total != int(batches) {
+		t.Fatalf("%d observations and %d findings of %d batches", n, l.Total, batches)
+	}
 }
 
 // BenchmarkStore measures with a file that it fills, or with the one that

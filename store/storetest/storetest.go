@@ -37,6 +37,7 @@ func Run(t *testing.T, open func(t *testing.T, now func() time.Time) *store.Stor
 		"together": together,
 		"hostile":  hostile,
 		"worn":     worn,
+		"retain":   retention,
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := &clock{time.Date(2026, 3, 3, 6, 0, 0, 0, time.UTC)}
@@ -49,6 +50,7 @@ func Run(t *testing.T, open func(t *testing.T, now func() time.Time) *store.Stor
 			f(t, s, c)
 		})
 	}
+	t.Run("copies", func(t *testing.T) { copies(t, open) })
 	t.Run("order", func(t *testing.T) { order(t, open) })
 	t.Run("property", func(t *testing.T) { property(t, open) })
 }
@@ -61,6 +63,9 @@ func must(t fataler, err error) {
 }
 
 func ip(s string) device.Address { return device.Address{Kind: device.IP, Value: s} }
+
+// Enrol makes a sensor.
+func Enrol(t testing.TB, s *store.Store, id string) { enrol(t, s, id, "", time.Now()) }
 
 // enrol makes a sensor.
 func enrol(t testing.TB, s *store.Store, id, site string, now time.Time) {
