@@ -85,7 +85,7 @@ var rooms = []room{
 	{"store", []string{"device", "event", "finding"}, []string{"github.com/pressly/goose"}},
 	{"store/sqlite", []string{"store"}, []string{"modernc.org/sqlite"}},
 	{"store/postgres", []string{"store"}, []string{"github.com/jackc/pgx"}},
-	{"store/storetest", []string{"store", "device", "event", "finding"}, []string{"pgregory.net/rapid"}},
+	{"store/storetest", []string{"store", "device", "event", "finding"}, []string{"github.com/google/go-cmp", "pgregory.net/rapid"}},
 
 	{"serve/access", []string{"store", "device", "event", "internal/strictyaml"}, []string{"github.com/alexedwards/scs", "github.com/coreos/go-oidc", "github.com/go-webauthn/webauthn", "golang.org/x/crypto", "golang.org/x/oauth2", "golang.org/x/time"}},
 	{

@@ -48,7 +48,11 @@ func property(t *testing.T, open func(t *testing.T, now func() time.Time) *store
 	set := false
 	flag.Visit(func(f *flag.Flag) { set = set || f.Name == "rapid.checks" })
 	if !set {
-		must(t, flag.Set("rapid.checks", "12"))
+		checks := "12"
+		if testing.Short() {
+			checks = "4"
+		}
+		must(t, flag.Set("rapid.checks", checks))
 	}
 	rapid.Check(t, func(r *rapid.T) {
 		c := &clock{time.Date(2026, 3, 3, 6, 0, 0, 0, time.UTC)}
