@@ -46,6 +46,7 @@ var copied = []struct{ table, counter string }{
 	{"device_count", ""},
 	{"identity", "id"},
 	{"merge", "id"},
+	{"worn", ""},
 	{"device_step", "id"},
 	{"pair", "id"},
 	{"talk", ""},

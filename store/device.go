@@ -357,46 +357,6 @@ func (s *Store) deviceStep(ctx context.Context, tx *transaction, id string, at i
 	return err
 }
 
-// SetSerial keeps the serial number of a device that is implanted or worn, which a
-// person entered: what seal makes of it, nothing else. "" forgets it. That it was done
-// is in the device's history. [ErrNotFound].
-func (s *Store) SetSerial(ctx context.Context, id, serial, by, why string, seal func(clear []byte) ([]byte, error)) error {
-	var sealed []byte
-	if serial = text(serial, maxName); serial != "" {
-		var err error
-		if sealed, err = seal([]byte(serial)); err != nil {
-			return err
-		}
-	}
-	at := s.now().UnixNano()
-	return s.tx(ctx, func(tx *transaction) error {
-		var root string
-		if err := tx.QueryRowContext(ctx, "SELECT root FROM device WHERE id = $1", id).Scan(&root); err != nil {
-			return notFound(err)
-		}
-		// the new one counts, not that of what was merged into it
-		if _, err := tx.ExecContext(ctx, "UPDATE device SET sealed = NULL WHERE root = $1", root); err != nil {
-			return err
-		}
-		if _, err := tx.ExecContext(ctx, "UPDATE device SET sealed = $1 WHERE id = $2", sealed, root); err != nil {
-			return err
-		}
-		return s.deviceStep(ctx, tx, root, at, by, "serial number", "", "", Text(why))
-	})
-}
-
-// Serial returns it, opened, or "". Who calls it has asked for the reason, and has put
-// it into the ledger. [ErrNotFound].
-func (s *Store) Serial(ctx context.Context, id string, open func(sealed []byte) ([]byte, error)) (string, error) {
-	var sealed []byte
-	err := s.read.QueryRowContext(ctx, `SELECT (SELECT sealed FROM device m WHERE m.root = d.root AND sealed IS NOT NULL ORDER BY num DESC LIMIT 1) FROM device d WHERE id = $1`, id).Scan(&sealed)
-	if err != nil || sealed == nil {
-		return "", notFound(err)
-	}
-	clear, err := open(sealed)
-	return string(clear), err
-}
-
 // MergeDevices makes one device of two; the rules never part them again by themselves.
 func (s *Store) MergeDevices(ctx context.Context, keep, gone, by, why string) (id int64, err error) {
 	at := s.now().UnixNano()

@@ -7,8 +7,7 @@
 -- Times are nanoseconds since 1970-01-01 UTC, 0 is never.
 
 -- One row a device. said is what sensors said of it (a device.Device as JSON), told
--- what people did. doc and the columns follow from both, of all that were merged into
--- it. sealed is the serial number of a device that is worn, encrypted.
+-- what people did. doc and the columns follow from both, of all that were merged into it.
 CREATE TABLE device (
     num         COUNTER, -- of its text
     id          TEXT NOT NULL UNIQUE,
@@ -16,7 +15,6 @@ CREATE TABLE device (
     root        TEXT NOT NULL, -- the device that it was merged into, in the end; else id
     said        BYTES NOT NULL,
     told        BYTES NOT NULL,
-    sealed      BYTES,
     doc         BYTES NOT NULL, -- as a page shows it: a store.Device as JSON
     name        TEXT NOT NULL,
     label       TEXT NOT NULL,

@@ -133,6 +133,7 @@ func Same(t *testing.T, a, b *store.Store) {
 	}
 	for id := range devices {
 		both("identities", func(s *store.Store) (any, error) { n, _, err := s.Identities(ctx, id); return n, err })
+		both("worn", func(s *store.Store) (any, error) { return s.WornBy(ctx, id) })
 		both("merges", func(s *store.Store) (any, error) { _, m, err := s.Identities(ctx, id); return m, err })
 	}
 	for _, words := range []string{"norra", "10.20.3.2", "phi", "ADA"} {
@@ -164,7 +165,7 @@ func Some(t *testing.T, s *store.Store) {
 	must(t, err)
 	ward := "ICU ü"
 	must(t, s.EditDevice(ctx, store.DeviceEdit{ID: w.Devices[2], Ward: &ward, By: "le"}))
-	must(t, s.SetSerial(ctx, w.Devices[3], "X", "le", "recall", func([]byte) ([]byte, error) { return []byte{0, 1, 255}, nil }))
+	must(t, s.KeepWorn(ctx, &store.Worn{Device: w.Devices[3], Kind: "serial", Sealed: []byte{0, 1, 255}, By: "le", At: 5}))
 	_, err = s.AddDocument(ctx, &store.Document{Digest: "d1", Kind: "csaf", ID: "ADA-2026-01"}, []byte{0, 255, 10})
 	must(t, err)
 	p := &store.Person{Login: "te", Name: "Tomas", Roles: 3}
