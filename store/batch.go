@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -77,6 +78,9 @@ func (s *Store) Write(ctx context.Context, b *Batch) (*Written, error) {
 	if len(b.Observations) > maxObservations {
 		return nil, fmt.Errorf("%d observations in a batch; at most %d", len(b.Observations), maxObservations)
 	}
+	if b.Sequence > math.MaxInt64 {
+		return nil, fmt.Errorf("batch %d: no batch has that number", b.Sequence)
+	}
 	b.tidy()
 	w := &Written{}
 	at := s.now().UnixNano()
@@ -141,7 +145,10 @@ func (s *Store) Write(ctx context.Context, b *Batch) (*Written, error) {
 	return w, nil
 }
 
-const maxObservations = 1000
+const (
+	maxObservations = 1000
+	maxCount        = 1 << 40 // of what is said at once; eight million of them fit into a sum
+)
 
 // settle keeps what a transaction learned, or forgets it.
 func (s *Store) settle(c *changes, done bool) {
@@ -206,12 +213,12 @@ func (s *Store) talked(ctx context.Context, tx *transaction, site string, list [
 			keys = append(keys, k)
 		}
 		sum.First, sum.Last = min(sum.First, o.First), max(sum.Last, last)
-		sum.Packets += o.Packets
-		sum.Bytes += o.Bytes
+		sum.Packets += min(o.Packets, maxCount)
+		sum.Bytes += min(o.Bytes, maxCount)
 		if o.Encrypted {
-			sum.sealed += o.Count
+			sum.sealed += min(o.Count, maxCount)
 		} else {
-			sum.Count += o.Count // in clear
+			sum.Count += min(o.Count, maxCount) // in clear
 		}
 	}
 	slices.SortFunc(keys, func(a, b hour) int { // in the order of the table: neighbours are on one page

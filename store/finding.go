@@ -81,11 +81,7 @@ type Triage struct {
 
 // urgencyOf is the order of findings in one number: decision, harm, EPSS.
 func urgencyOf(f *finding.Finding) int64 {
-	epss := 0.0
-	if f.EPSS > 0 { // not NaN
-		epss = min(f.EPSS, 1)
-	}
-	return perDecision*int64(f.Decision) + perHarm*int64(f.Harm) + int64(1_000_000*epss)
+	return perDecision*int64(f.Decision) + perHarm*int64(f.Harm) + int64(1_000_000*f.EPSS)
 }
 
 const (
@@ -187,6 +183,14 @@ func (s *Store) relabel(ctx context.Context, tx *transaction, root, l, ward, sit
 
 // found takes over what a sensor says of a finding. at is now.
 func (s *Store) found(ctx context.Context, tx *transaction, sensor, site string, f *finding.Finding, at int64, c *changes) error {
+	said := *f
+	f = &said
+	f.First, f.Last = min(f.First, at), min(f.Last, at) // a sensor's clock may be wrong
+	f.Count = min(f.Count, maxCount)
+	if f.EPSS = min(f.EPSS, 1); !(f.EPSS >= 0) { // NaN, too
+		f.EPSS = 0
+	}
+	f.Decision, f.Harm = min(f.Decision, finding.Act), min(f.Harm, device.Catastrophic)
 	born, label, ward := "", f.Product, ""
 	if f.Device != "" {
 		called := []name{{site, "dev", f.Device}}
@@ -218,8 +222,8 @@ func (s *Store) found(ctx context.Context, tx *transaction, sensor, site string,
 	}
 	var old Finding
 	var doc []byte
-	var state, bornBefore, device string
-	err = tx.QueryRowContext(ctx, "SELECT doc, state, ward, site, changed, born, device FROM finding WHERE id = $1"+s.d.Lock, id).Scan(&doc, &state, &old.Ward, &old.Site, &old.Changed, &bornBefore, &device)
+	var state, bornBefore, at0 string // at0 is where it was
+	err = tx.QueryRowContext(ctx, "SELECT doc, state, ward, site, changed, born, device FROM finding WHERE id = $1"+s.d.Lock, id).Scan(&doc, &state, &old.Ward, &old.Site, &old.Changed, &bornBefore, &at0)
 	if errors.Is(err, sql.ErrNoRows) {
 		now := *f
 		now.State, now.Device, now.Count = Open, born, n
@@ -252,13 +256,11 @@ func (s *Store) found(ctx context.Context, tx *transaction, sensor, site string,
 	if err := json.Unmarshal(doc, &old.Finding); err != nil {
 		return err
 	}
-	c.counted(device)
+	c.counted(at0)
 	now := old.Finding
-	moved := device != born // its sensor calls another device so now
+	root, moved := born, at0 != born // its sensor calls another device so now
 	if !moved {
 		born, ward, site = bornBefore, old.Ward, old.Site
-	} else {
-		device = born
 	}
 	was := cell{state, now.Decision.String(), now.Harm.String(), now.Kind.String(), old.Ward, old.Site}
 	seen := f.Last
@@ -290,7 +292,7 @@ func (s *Store) found(ctx context.Context, tx *transaction, sensor, site string,
 		return err
 	}
 	if _, err = tx.ExecContext(ctx, "UPDATE finding SET harm=$1, decision=$2, urgency=$3, state=$4, first=$5, last=$6, changed=$7, doc=$8, born=$9, device=$10, ward=$11, site=$12, label=$13, kind=$14, product=$15 WHERE id=$16",
-		is.harm, is.decision, urgencyOf(&now), is.state, now.First, now.Last, changed, doc, born, device, ward, site, label, now.Kind.String(), now.Product, id); err != nil {
+		is.harm, is.decision, urgencyOf(&now), is.state, now.First, now.Last, changed, doc, born, root, ward, site, label, now.Kind.String(), now.Product, id); err != nil {
 		return err
 	}
 	if !slices.Equal(now.CVE, old.CVE) || now.Title != old.Title || now.Product != old.Product || moved {

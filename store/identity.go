@@ -354,6 +354,7 @@ func (s *Store) undress(ctx context.Context, tx *transaction, root string) error
 
 // over puts what d says over what all has. Addresses are in the table identity.
 func over(all, d *device.Device) {
+	harm := min(d.Harm, device.Catastrophic)
 	set := func(to *string, from string) {
 		if from != "" {
 			*to = from
@@ -373,7 +374,7 @@ func over(all, d *device.Device) {
 	if d.Therapy != device.NoTherapy {
 		all.Therapy = d.Therapy
 	}
-	all.Harm = max(all.Harm, d.Harm)
+	all.Harm = max(all.Harm, harm)
 	all.Medical = all.Medical || d.Medical
 	all.Confidence = max(all.Confidence, d.Confidence)
 	if d.Via.Kind != device.NoAddress {

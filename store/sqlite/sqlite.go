@@ -106,14 +106,14 @@ func Open(ctx context.Context, file string, now func() time.Time) (*store.Store,
 	if err != nil {
 		return nil, err
 	}
-	const common = "_pragma=busy_timeout(10000)&_pragma=foreign_keys(1)&_pragma=synchronous(FULL)&_pragma=journal_mode(WAL)&_pragma=cache_size(-32000)&_pragma=temp_store(MEMORY)&_pragma=wal_autocheckpoint(8000)"
+	const common = "_pragma=busy_timeout(10000)&_pragma=foreign_keys(1)&_pragma=synchronous(FULL)&_pragma=journal_mode(WAL)&_pragma=temp_store(MEMORY)&_pragma=wal_autocheckpoint(8000)"
 	name := (&url.URL{Scheme: "file", Opaque: (&url.URL{Path: file}).EscapedPath()}).String()
 	if f, err := os.OpenFile(file, os.O_RDWR|os.O_CREATE, 0o600); err != nil {
 		return nil, err
 	} else if err := f.Close(); err != nil {
 		return nil, err
 	}
-	write, err := sql.Open("sqlite", name+"?_txlock=immediate&"+common)
+	write, err := sql.Open("sqlite", name+"?_txlock=immediate&_pragma=cache_size(-32000)&"+common)
 	if err != nil {
 		return nil, err
 	}
@@ -125,7 +125,7 @@ func Open(ctx context.Context, file string, now func() time.Time) (*store.Store,
 		write.Close()
 		return nil, fmt.Errorf("%s: %w", file, err)
 	}
-	read, err := sql.Open("sqlite", name+"?_pragma=query_only(1)&"+common)
+	read, err := sql.Open("sqlite", name+"?_pragma=query_only(1)&_pragma=cache_size(-16000)&"+common)
 	if err != nil {
 		write.Close()
 		return nil, err

@@ -5,6 +5,7 @@ package storetest
 
 import (
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -173,6 +174,43 @@ func hostile(t *testing.T, s *store.Store, c *clock) {
 		must(t, err)
 		_, err = s.Timeline(ctx, f.Device, 50)
 		must(t, err)
+	}
+	devices, findings := everything(t, s)
+	consistent(t, s, devices, findings)
+}
+
+// bounds says that numbers that nobody can have meant stop no sensor.
+func bounds(t *testing.T, s *store.Store, c *clock) {
+	ctx := t.Context()
+	enrol(t, s, "icu", "", c.t)
+	d := pump(1, "N1")
+	d.Harm = 200
+	never := time.Date(2250, 1, 1, 0, 0, 0, 0, time.UTC).UnixNano()
+	o := store.Observation{Client: ip("10.1.1.1"), Server: d.Addresses[0], First: math.MinInt64, Last: math.MaxInt64, Count: math.MaxUint64, Packets: math.MaxUint64, Bytes: math.MaxUint64}
+	f := finding.Finding{ID: "f", Kind: finding.WeakTLS, Device: d.ID, Decision: 200, Harm: 200, EPSS: math.Inf(1), Count: math.MaxUint64, First: never, Last: never}
+	many := make([]store.Observation, 1000)
+	for i := range many {
+		many[i] = o
+	}
+	for i := range 3 {
+		_, err := s.Write(ctx, &store.Batch{Sensor: "icu", Sequence: uint64(i + 1), Devices: []device.Device{d}, Observations: many, Findings: []finding.Finding{f}})
+		must(t, err)
+	}
+	got, _, err := s.Finding(ctx, "f")
+	must(t, err)
+	if got.Last != c.t.UnixNano() || got.Decision != finding.Act || got.Count == 0 {
+		t.Fatalf("%+v", got)
+	}
+	links, err := s.Links(ctx, "", math.MinInt64, 10)
+	must(t, err)
+	if len(links) != 1 || links[0].Last != c.t.UnixNano() || links[0].Packets != 3000<<40 {
+		t.Fatalf("%+v", links)
+	}
+	if _, err := s.Write(ctx, &store.Batch{Sensor: "icu", Sequence: math.MaxUint64}); err == nil {
+		t.Fatal("a batch with a number that nothing follows was written")
+	}
+	if _, err := s.Write(ctx, &store.Batch{Sensor: "icu", Sequence: 9, Observations: append(many, o)}); err == nil {
+		t.Fatal("1,001 observations were written")
 	}
 	devices, findings := everything(t, s)
 	consistent(t, s, devices, findings)
