@@ -527,9 +527,12 @@ func (q *FindingQuery) narrow(ctx context.Context, s *Store, tx querier) (*narro
 // maxMatches is how many rows a search looks at, the newest.
 const maxMatches = 1000
 
+// maxTyped is how much of what a person searches for is read, in bytes.
+const maxTyped = 200
+
 // matches is the condition that a row's text has these words.
 func (s *Store) matches(ctx context.Context, tx querier, table, typed string) (string, error) {
-	words := s.d.Words(typed)
+	words := s.d.Words(text(typed, maxTyped))
 	if words == "" {
 		return "1 = 0", nil
 	}

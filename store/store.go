@@ -147,7 +147,8 @@ func (s *Store) once(ctx context.Context, f func(tx *transaction) error) error {
 	if err := tx.Commit(); err != nil {
 		return err
 	}
-	return s.prepare(t.strange)
+	s.prepare(t.strange)
+	return nil
 }
 
 // exec runs one statement of the writer.
@@ -192,8 +193,9 @@ func (t *transaction) statement(ctx context.Context, query string) *sql.Stmt {
 	return st
 }
 
-// prepare makes statements ready that came a second time.
-func (s *Store) prepare(list []string) error {
+// prepare makes statements ready that came a second time. One that cannot be is not:
+// what was done is done.
+func (s *Store) prepare(list []string) {
 	for _, query := range list {
 		s.mu.Lock()
 		st, seen := s.prepared[query]
@@ -206,13 +208,12 @@ func (s *Store) prepare(list []string) error {
 		}
 		st, err := s.write.Prepare(query)
 		if err != nil {
-			return err
+			return
 		}
 		s.mu.Lock()
 		s.prepared[query] = st
 		s.mu.Unlock()
 	}
-	return nil
 }
 
 func (t *transaction) ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error) {

@@ -60,8 +60,20 @@ func open(t *testing.T, dsn string, now func() time.Time) *store.Store {
 func TestStore(t *testing.T) {
 	next := databases(t)
 	storetest.Run(t, func(t *testing.T, now func() time.Time) *store.Store { return open(t, next(t), now) })
+	t.Run("servers", func(t *testing.T) { servers(t, next(t)) })
 	t.Run("grow", func(t *testing.T) { grow(t, next(t)) })
 	t.Run("migrate", func(t *testing.T) { migrateTogether(t, next(t)) })
+}
+
+// servers has two of them write the same things to one database at the same time.
+func servers(t *testing.T, dsn string) {
+	stores := []*store.Store{open(t, dsn, nil), open(t, dsn, nil)}
+	storetest.Together(t, stores...)
+	for _, s := range stores {
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 // grow moves a server from one file to PostgreSQL, and back from a backup.

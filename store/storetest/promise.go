@@ -19,18 +19,23 @@ import (
 	"github.com/myelin-health/myelin/store"
 )
 
-// together has four sensors and two people write about the same few devices at the
-// same time, while others walk through the lists.
-func together(t *testing.T, s *store.Store, c *clock) {
+func together(t *testing.T, s *store.Store, _ *clock) { Together(t, s) }
+
+// Together has four sensors and two people write about the same few devices at the
+// same time, through each of the stores of one database in turn, while others walk
+// through the lists.
+func Together(t *testing.T, stores ...*store.Store) {
 	ctx := t.Context()
 	const sensors, batches = 4, 15
+	s := stores[0]
 	for i := range sensors {
-		enrol(t, s, fmt.Sprint("s", i), "", c.t)
+		Enrol(t, s, fmt.Sprint("s", i))
 	}
 	var all sync.WaitGroup
 	fail := make(chan error, 100)
 	for i := range sensors {
 		all.Go(func() {
+			s := stores[i%len(stores)]
 			rnd := rand.New(rand.NewPCG(uint64(i), 7))
 			for n := range batches {
 				b := &store.Batch{Sensor: fmt.Sprint("s", i), Sequence: uint64(n + 1)}
@@ -53,6 +58,7 @@ func together(t *testing.T, s *store.Store, c *clock) {
 	}
 	for i := range 2 {
 		all.Go(func() {
+			s := stores[i%len(stores)]
 			for n := range 10 {
 				if _, _, err := s.Triage(ctx, store.Triage{All: &store.FindingQuery{Kind: []string{"phi-in-clear"}}, State: []string{store.Acknowledged, store.Open}[(n+i)%2], By: fmt.Sprint(i)}); err != nil {
 					fail <- fmt.Errorf("triage: %w", err)
@@ -118,7 +124,7 @@ func hostile(t *testing.T, s *store.Store, c *clock) {
 	enrol(t, s, "icu", "", c.t)
 	for i, evil := range []string{
 		"nul\x00in the middle", "not \xff\xfe UTF-8 \xc3", "<script>alert(1)</script>", `'; DROP TABLE device; --`, `" OR "1"="1`, "%_*", "$1", "{}[]\\\"",
-		strings.Repeat("å", 300), strings.Repeat("x", 100_000), "\u202egnp.exe", "שלום עולם", "a\x1fb\x1fc\x1f7", "\r\n\t\x1b[31m", "\x00", "\xff", "\U0001f489 pump", "e\u0301",
+		strings.Repeat("å", 300), strings.Repeat("x", 100_000), strings.Repeat("y z ", 5000), "\u202egnp.exe", "שלום עולם", "a\x1fb\x1fc\x1f7", "\r\n\t\x1b[31m", "\x00", "\xff", "\U0001f489 pump", "e\u0301",
 	} {
 		d := device.Device{
 			ID: fmt.Sprint(i, evil), Product: device.Product{Manufacturer: evil, Model: evil, Version: evil, ProductCode: evil, Class: evil}, Name: evil, Ward: evil, OS: evil, Serial: evil, Role: evil,
