@@ -374,7 +374,7 @@ func (s *Store) MergeDevices(ctx context.Context, keep, gone, by, why string) (i
 		if keep == gone {
 			return ErrConflict // they are one already
 		}
-		if id, err = s.merge(ctx, tx, keep, gone, by, why, at, c); err != nil {
+		if id, err = s.merge(ctx, tx, keep, gone, by, why, 0, at, c); err != nil {
 			return err
 		}
 		if err := s.deviceStep(ctx, tx, keep, at, by, "merge", gone, keep, why); err != nil {

@@ -23,14 +23,16 @@ import (
 //
 //	name of a device     belongs to               joins
 //	maker, model, serial everybody                always
-//	MAC, EUI-64          everybody                unless local, or the serial numbers differ
+//	MAC, EUI-64          everybody                unless local, or seen with several serial numbers
 //	id of the sensor     a site                   unless the serial numbers differ
 //	IP, AE title, host   a site                   when the other was seen within a day,
 //	                                              and the serial numbers do not differ
 //
-// What people joined stays joined, what they parted stays apart. A device that was
-// merged keeps its row: root says into which, and identities and findings say at
-// which device they were born. So a merge is undone by working out the roots again.
+// What people joined stays joined, what they parted stays apart. What a sensor has an
+// id for has a row of its own, and what joins it to others is a record. root says into
+// which row it was merged, and identities and findings say at which they were born. So
+// a merge is undone by working out the roots again: by people, and by the rules when a
+// hardware address turns out to be of several devices.
 
 // overlap is how long an address stays with its device after it was seen there last.
 const overlap = 24 * time.Hour
@@ -90,9 +92,10 @@ func localMAC(mac string) bool {
 
 // A holder is who has a name now.
 type holder struct {
-	id     int64
-	device string // root
-	last   int64
+	id           int64
+	born, device string // row, root
+	strong       bool
+	last         int64
 }
 
 // inventory waits until no other transaction changes which device is which, and
@@ -112,7 +115,7 @@ func (s *Store) holders(ctx context.Context, tx *transaction, names []name) (map
 	if s.d.Alone {
 		for _, n := range names {
 			var h holder
-			err := tx.QueryRowContext(ctx, "SELECT id, device, last FROM identity WHERE live = 1 AND site = $1 AND kind = $2 AND value = $3", n.site, n.kind, n.value).Scan(&h.id, &h.device, &h.last)
+			err := tx.QueryRowContext(ctx, "SELECT id, born, device, strong = 1, last FROM identity WHERE live = 1 AND site = $1 AND kind = $2 AND value = $3", n.site, n.kind, n.value).Scan(&h.id, &h.born, &h.device, &h.strong, &h.last)
 			if err == nil {
 				out[n] = h
 			} else if !errors.Is(err, sql.ErrNoRows) {
@@ -123,7 +126,7 @@ func (s *Store) holders(ctx context.Context, tx *transaction, names []name) (map
 	}
 	for part := range slices.Chunk(names, 2000) { // one round trip
 		var q strings.Builder
-		q.WriteString("SELECT site, kind, value, id, device, last FROM identity WHERE live = 1 AND (site, kind, value) IN (VALUES ")
+		q.WriteString("SELECT site, kind, value, id, born, device, strong = 1, last FROM identity WHERE live = 1 AND (site, kind, value) IN (VALUES ")
 		args := make([]any, 0, 3*len(part))
 		for i, n := range part {
 			if i > 0 {
@@ -140,7 +143,7 @@ func (s *Store) holders(ctx context.Context, tx *transaction, names []name) (map
 		for rows.Next() {
 			var n name
 			var h holder
-			if err := rows.Scan(&n.site, &n.kind, &n.value, &h.id, &h.device, &h.last); err != nil {
+			if err := rows.Scan(&n.site, &n.kind, &n.value, &h.id, &h.born, &h.device, &h.strong, &h.last); err != nil {
 				rows.Close()
 				return nil, err
 			}
@@ -182,69 +185,129 @@ func (s *Store) said(ctx context.Context, tx *transaction, site string, d *devic
 		}
 		return other != "" && other != serial, nil
 	}
-	var joins []string // roots that these names join, the strongest first
-	var why []string
+	type join struct {
+		root string
+		by   name
+	}
+	var joins []join // roots that these names join, the strongest first
+	var several []holder
 	for i, n := range names {
 		h, ok := held[n]
-		if !ok || slices.Contains(joins, h.device) || i >= strong && n.kind != "dev" && at-h.last > int64(overlap) || i >= strong && len(joins) > 0 {
+		switch {
+		case !ok || slices.ContainsFunc(joins, func(j join) bool { return j.root == h.device }):
+			continue
+		case i < strong && !h.strong: // a gateway has it
+			continue
+		case i >= strong && (len(joins) > 0 || n.kind != "dev" && at-h.last > int64(overlap)):
 			continue
 		}
 		if no, err := differs(h.device); err != nil {
 			return "", err
-		} else if no {
-			continue
+		} else if !no {
+			joins = append(joins, join{h.device, n})
+		} else if i < strong && n.kind != made {
+			several = append(several, h)
 		}
-		joins = append(joins, h.device)
-		why = append(why, n.kind)
 	}
-	if len(joins) == 0 {
-		if root, err = s.newDevice(ctx, tx, site, d, at); err != nil {
+	// its own row
+	self := name{site, "dev", d.ID}
+	_, known := held[self]
+	row := held[self].born
+	if row != "" && !slices.ContainsFunc(joins, func(j join) bool { return j.root == held[self].device }) {
+		if no, err := differs(held[self].device); err != nil {
+			return "", err
+		} else if no {
+			row = "" // the sensor calls another one so now
+		} else {
+			joins = append(joins, join{held[self].device, self})
+		}
+	}
+	switch {
+	case row != "":
+		root = held[self].device
+	case len(joins) > 0 && (known || d.ID == ""): // not a new one each time that it changes its mind
+		row, root = held[joins[0].by].born, joins[0].root
+	default:
+		if row, err = s.newDevice(ctx, tx, site, d, at); err != nil {
 			return "", err
 		}
-		changed.added(root)
-	} else {
-		root = joins[0]
-		for i, other := range joins[1:] {
-			kept, gone := root, other
-			if err := s.older(ctx, tx, &kept, &gone); err != nil {
-				return "", err
-			}
-			if apart, err := s.apart(ctx, tx, kept, gone); err != nil {
-				return "", err
-			} else if apart {
-				continue
-			}
-			if _, err := s.merge(ctx, tx, kept, gone, "", "the same "+kindWords(why[i+1]), at, changed); err != nil {
-				return "", err
-			}
-			root = kept
+		if changed.device(row); len(joins) == 0 {
+			changed.added(row)
 		}
+		root = row
+	}
+	roots := []string{root} // of those that are one with it now
+	for _, j := range joins {
+		roots = append(roots, j.root)
+		if j.root == root {
+			continue
+		}
+		kept, gone := root, j.root
+		if err := s.older(ctx, tx, &kept, &gone); err != nil {
+			return "", err
+		}
+		if apart, err := s.apart(ctx, tx, kept, gone); err != nil {
+			return "", err
+		} else if apart {
+			roots = roots[:len(roots)-1]
+			continue
+		}
+		if _, err := s.merge(ctx, tx, kept, gone, "", "the same "+kindWords(j.by.kind), held[j.by].id, at, changed); err != nil {
+			return "", err
+		}
+		root = kept
 	}
 	for i, n := range names {
 		h, ok := held[n]
 		switch {
-		case ok && (h.device == root || slices.Contains(joins, h.device)):
+		case ok && slices.Contains(roots, h.device):
 			if at-h.last >= int64(time.Minute) {
 				_, err = tx.ExecContext(ctx, "UPDATE identity SET last = $1 WHERE id = $2", at, h.id)
 			}
 		case ok && i < strong && n.kind != made:
-			// a hardware address of devices with several serial numbers: it stays
-			// where it is, a gateway has it
+			// a hardware address of several devices: it stays where it is
 		case ok:
 			if _, err = tx.ExecContext(ctx, "UPDATE identity SET live = 0 WHERE id = $1", h.id); err == nil {
-				err = s.name(ctx, tx, n, root, i < strong, at)
+				err = s.name(ctx, tx, n, row, root, i < strong, at)
 			}
 			changed.moved = append(changed.moved, n)
 			changed.device(h.device)
 		default:
-			err = s.name(ctx, tx, n, root, i < strong, at)
+			err = s.name(ctx, tx, n, row, root, i < strong, at)
 			changed.device(root)
 		}
 		if err != nil {
 			return "", err
 		}
 	}
-	return root, s.fold(ctx, tx, root, d, at, changed)
+	if err := s.fold(ctx, tx, row, root, d, at, changed); err != nil {
+		return "", err
+	}
+	for _, h := range several {
+		if err := s.shared(ctx, tx, h.id, at, changed); err != nil {
+			return "", err
+		}
+	}
+	if len(several) > 0 {
+		err = tx.QueryRowContext(ctx, "SELECT root FROM device WHERE id = $1", row).Scan(&root)
+	}
+	return root, err
+}
+
+// shared notes that a hardware address is of several devices, a gateway's: it joins
+// none from now on, and those that it joined are parted.
+func (s *Store) shared(ctx context.Context, tx *transaction, identity, at int64, changed *changes) error {
+	if _, err := tx.ExecContext(ctx, "UPDATE identity SET strong = 0 WHERE id = $1", identity); err != nil {
+		return err
+	}
+	ids, err := texts(ctx, tx, "SELECT kept FROM merge WHERE via = $1 AND undone_at = 0 UNION SELECT gone FROM merge WHERE via = $1 AND undone_at = 0", identity)
+	if err != nil || len(ids) == 0 {
+		return err
+	}
+	if _, err := tx.ExecContext(ctx, "UPDATE merge SET undone_at = $1 WHERE via = $2 AND undone_at = 0", at, identity); err != nil {
+		return err
+	}
+	return s.reroot(ctx, tx, ids, changed)
 }
 
 func kindWords(kind string) string {
@@ -259,9 +322,9 @@ func kindWords(kind string) string {
 	return kind
 }
 
-func (s *Store) name(ctx context.Context, tx *transaction, n name, root string, strong bool, at int64) error {
-	_, err := tx.ExecContext(ctx, "INSERT INTO identity (site, kind, value, born, device, strong, live, first, last) VALUES ($1,$2,$3,$4,$4,$5,1,$6,$6)",
-		n.site, n.kind, n.value, root, number(strong), at)
+func (s *Store) name(ctx context.Context, tx *transaction, n name, row, root string, strong bool, at int64) error {
+	_, err := tx.ExecContext(ctx, "INSERT INTO identity (site, kind, value, born, device, strong, live, first, last) VALUES ($1,$2,$3,$4,$5,$6,1,$7,$7)",
+		n.site, n.kind, n.value, row, root, number(strong), at)
 	return err
 }
 
@@ -301,10 +364,10 @@ func (s *Store) newDevice(ctx context.Context, tx *transaction, site string, d *
 }
 
 // fold puts what is said of a device now over what was said before.
-func (s *Store) fold(ctx context.Context, tx *transaction, root string, d *device.Device, at int64, changed *changes) error {
+func (s *Store) fold(ctx context.Context, tx *transaction, row, root string, d *device.Device, at int64, changed *changes) error {
 	var old []byte
 	var last int64
-	if err := tx.QueryRowContext(ctx, "SELECT said, last FROM device WHERE id = $1"+s.d.Lock, root).Scan(&old, &last); err != nil {
+	if err := tx.QueryRowContext(ctx, "SELECT said, last FROM device WHERE id = $1"+s.d.Lock, row).Scan(&old, &last); err != nil {
 		return err
 	}
 	var all device.Device
@@ -318,9 +381,9 @@ func (s *Store) fold(ctx context.Context, tx *transaction, root string, d *devic
 	}
 	if string(now) != string(old) {
 		changed.device(root)
-		_, err = tx.ExecContext(ctx, "UPDATE device SET said = $1, last = $2 WHERE id = $3", now, max(last, at), root)
+		_, err = tx.ExecContext(ctx, "UPDATE device SET said = $1, last = $2 WHERE id = $3", now, max(last, at), row)
 	} else if at-last >= int64(time.Minute) {
-		_, err = tx.ExecContext(ctx, "UPDATE device SET last = $1 WHERE id = $2", at, root)
+		_, err = tx.ExecContext(ctx, "UPDATE device SET last = $1 WHERE id IN ($2, $3) AND last < $1", at, row, root)
 	}
 	return err
 }
@@ -424,14 +487,14 @@ func (c *changes) added(root string) {
 func (s *Store) apart(ctx context.Context, tx *transaction, a, b string) (bool, error) {
 	var n int
 	err := tx.QueryRowContext(ctx, `SELECT count(*) FROM merge m JOIN device x ON x.id = m.kept JOIN device y ON y.id = m.gone
-		WHERE m.undone_at > 0 AND ((x.root = $1 AND y.root = $2) OR (x.root = $2 AND y.root = $1))`, a, b).Scan(&n)
+		WHERE m.undone_by <> '' AND ((x.root = $1 AND y.root = $2) OR (x.root = $2 AND y.root = $1))`, a, b).Scan(&n)
 	return n > 0, err
 }
 
 // merge makes one device of two roots, and remembers why.
-func (s *Store) merge(ctx context.Context, tx *transaction, kept, gone, by, why string, at int64, changed *changes) (int64, error) {
+func (s *Store) merge(ctx context.Context, tx *transaction, kept, gone, by, why string, via, at int64, changed *changes) (int64, error) {
 	var id int64
-	if err := tx.QueryRowContext(ctx, "INSERT INTO merge (kept, gone, why, by_whom, at) VALUES ($1,$2,$3,$4,$5) RETURNING id", kept, gone, why, by, at).Scan(&id); err != nil {
+	if err := tx.QueryRowContext(ctx, "INSERT INTO merge (kept, gone, why, via, by_whom, at) VALUES ($1,$2,$3,$4,$5,$6) RETURNING id", kept, gone, why, via, by, at).Scan(&id); err != nil {
 		return 0, err
 	}
 	return id, s.reroot(ctx, tx, []string{kept, gone}, changed)
@@ -517,15 +580,14 @@ type told struct {
 }
 
 // view puts together what is known of a root: what was said and told of it and of
-// all that were merged into it.
-func (s *Store) view(ctx context.Context, tx querier, root string) (*Device, error) {
-	rows, err := tx.QueryContext(ctx, "SELECT id, site, said, told, first, last, version FROM device WHERE root = $1 ORDER BY num", root)
+// all that were merged into it, and whether some of that is implanted or worn.
+func (s *Store) view(ctx context.Context, tx querier, root string) (r *Device, worn bool, err error) {
+	rows, err := tx.QueryContext(ctx, "SELECT id, site, said, told, first, last, version FROM device WHERE root = $1 ORDER BY last, num", root)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	defer rows.Close()
-	r := &Device{}
-	var own device.Device
+	r = &Device{}
 	var t, others told
 	found := false
 	for rows.Next() {
@@ -533,31 +595,31 @@ func (s *Store) view(ctx context.Context, tx querier, root string) (*Device, err
 		var saidOf, toldOf []byte
 		var first, last, version int64
 		if err := rows.Scan(&id, &site, &saidOf, &toldOf, &first, &last, &version); err != nil {
-			return nil, err
+			return nil, false, err
 		}
 		var d device.Device
 		var people told
 		if err := errors.Join(json.Unmarshal(saidOf, &d), json.Unmarshal(toldOf, &people)); err != nil {
-			return nil, err
+			return nil, false, err
 		}
 		if id == root {
-			found, own, t, r.Site, r.Edition = true, d, people, site, version
+			found, t, r.Site, r.Edition = true, people, site, version
 		} else {
-			over(&r.Device, &d)
 			fill(&others, &people)
 		}
+		over(&r.Device, &d) // what was said last counts
+		worn = worn || d.Therapy.Info().Worn
 		if r.First == 0 || first < r.First {
 			r.First = first
 		}
 		r.Last = max(r.Last, last)
 	}
 	if err := rows.Err(); err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	if !found {
-		return nil, ErrNotFound
+		return nil, false, ErrNotFound
 	}
-	over(&r.Device, &own)
 	fill(&t, &others)
 	r.ID = root
 	take(&r.Name, t.Name)
@@ -565,7 +627,7 @@ func (s *Store) view(ctx context.Context, tx querier, root string) (*Device, err
 	take(&r.Owner, t.Owner)
 	take(&r.Criticality, t.Criticality)
 	take(&r.Notes, t.Notes)
-	return r, nil
+	return r, worn, nil
 }
 
 func take(to, from *string) {
@@ -783,11 +845,11 @@ func (s *Store) describe(ctx context.Context, tx *transaction, root string, c *c
 		_, err := tx.ExecContext(ctx, "UPDATE device SET label = '' WHERE id = $1", root)
 		return err
 	}
-	r, err := s.view(ctx, tx, root)
+	r, worn, err := s.view(ctx, tx, root)
 	if err != nil {
 		return err
 	}
-	if r.Therapy.Info().Worn && r.Serial != "" {
+	if worn && r.Serial != "" {
 		if err := s.undress(ctx, tx, root); err != nil {
 			return err
 		}

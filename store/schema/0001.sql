@@ -77,6 +77,7 @@ CREATE TABLE merge (
     kept      TEXT NOT NULL REFERENCES device (id),
     gone      TEXT NOT NULL REFERENCES device (id),
     why       TEXT NOT NULL,
+    via       NUMBER NOT NULL, -- identity by which the rules joined them, or 0
     by_whom   TEXT NOT NULL,
     at        NUMBER NOT NULL,
     undone_by TEXT NOT NULL DEFAULT '',
@@ -84,6 +85,7 @@ CREATE TABLE merge (
 )TABLE;
 CREATE INDEX merge_kept ON merge (kept);
 CREATE INDEX merge_gone ON merge (gone);
+CREATE INDEX merge_via ON merge (via) WHERE via > 0;
 
 -- Identities of what is in or on a body: sealed with a key that is not in here.
 CREATE TABLE worn (

@@ -222,8 +222,34 @@ func bounds(t *testing.T, s *store.Store, c *clock) {
 	consistent(t, s, devices, findings)
 }
 
-// order says the same of devices in any order: which are one does not depend on it, as
-// long as no hardware address is of devices with several serial numbers.
+// flap says that a device whose id, serial number and addresses change all the time does
+// not fill the store.
+func flap(t *testing.T, s *store.Store, c *clock) {
+	enrol(t, s, "icu", "", c.t)
+	for i := range 40 {
+		c.t = c.t.Add(time.Hour)
+		d := pump(i%2, fmt.Sprint("F", i%3))
+		d.ID = []string{"dev-flap", "", "dev-flop", "dev-flap"}[i%4]
+		d.Addresses = append(d.Addresses, device.Address{Kind: device.MAC, Value: fmt.Sprint("00:00:5e:00:53:0", i%5)})
+		_, err := s.Write(t.Context(), &store.Batch{Sensor: "icu", Sequence: uint64(i + 1), Devices: []device.Device{d}})
+		must(t, err)
+	}
+	devices, findings := everything(t, s)
+	consistent(t, s, devices, findings)
+	merges := 0
+	for id := range devices {
+		_, list, err := s.Identities(t.Context(), id)
+		must(t, err)
+		merges += len(list)
+	}
+	if len(devices) > 4 || merges > 8 {
+		t.Fatalf("%d devices, %d merges", len(devices), merges)
+	}
+}
+
+// order says the same of devices in any order: which are one does not depend on it. A
+// hardware address of devices with several serial numbers joins none. (What has no
+// serial number and hardware addresses of two devices that have goes to one of them.)
 func order(t *testing.T, open func(t *testing.T, now func() time.Time) *store.Store) {
 	mac := func(n int) device.Address {
 		return device.Address{Kind: device.MAC, Value: fmt.Sprintf("00:00:5e:00:53:%02x", n)}
@@ -237,10 +263,11 @@ func order(t *testing.T, open func(t *testing.T, now func() time.Time) *store.St
 	sightings := []device.Device{
 		unit("A", mac(1)), bare("dev-1", mac(1), mac(2)), bare("dev-2", mac(2), mac(3)), unit("B", mac(4)), bare("dev-3", mac(4)),
 		unit("C"), bare("dev-4", mac(5), mac(6)), bare("dev-5", mac(6)), bare("dev-6", mac(7)), unit("B", mac(8)), bare("dev-7", mac(8)),
+		unit("D", mac(9)), unit("E", mac(9)), bare("dev-8", mac(9)),
 	}
-	// A 1 2 · B 3 7 · C · 4 5 · 6
-	want := "[dev-1 dev-2 dev-A] [dev-3 dev-7 dev-B] [dev-4 dev-5] [dev-6] [dev-C]"
-	for seed := range uint64(6) {
+	// A 1 2 · B 3 7 · C · 4 5 · 6 · D · E · 8, behind a gateway
+	want := "[dev-1 dev-2 dev-A] [dev-3 dev-7 dev-B] [dev-4 dev-5] [dev-6] [dev-8] [dev-C] [dev-D] [dev-E]"
+	for seed := range uint64(8) {
 		c := &clock{time.Date(2026, 3, 3, 6, 0, 0, 0, time.UTC)}
 		s := open(t, c.now)
 		enrol(t, s, "icu", "", c.t)

@@ -287,6 +287,7 @@ func (m *model) check(t fataler) {
 				merges = append(merges, x)
 			}
 			seen[x.ID] = true
+			m.devices[x.Kept], m.devices[x.Gone] = true, true // those that were never a device of their own, too
 		}
 	}
 	for _, x := range merges {
