@@ -24,6 +24,7 @@ soak:
 # One run beside the peers that are installed; see docs/PERFORMANCE.md.
 bench:
 	go run ./internal/bench
+	go test ./store/sqlite -run '^$$' -bench Store -timeout 1h -v
 
 # Makes the sample ward again, with dcmtk and Orthanc.
 ward:
