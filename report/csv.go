@@ -51,7 +51,7 @@ func CSV(w io.Writer, a *Assessment) error {
 			s.Input, strconv.FormatUint(s.Packet, 10), strconv.Itoa(s.Offset), s.Note, j.Advice,
 		}
 		for i := range row {
-			row[i] = cell(row[i])
+			row[i] = Cell(row[i])
 		}
 		if err := out.Write(row); err != nil {
 			return err
@@ -87,9 +87,9 @@ func yes(b bool) string {
 	return ""
 }
 
-// cell keeps a spreadsheet from taking text from outside for a formula, and a
+// Cell keeps a spreadsheet from taking text from outside for a formula, and a
 // terminal from obeying it.
-func cell(s string) string {
+func Cell(s string) string {
 	s = Plain(s)
 	if s != "" && strings.ContainsRune("=+-@\t\r", rune(s[0])) {
 		return "'" + s

@@ -6,6 +6,7 @@ package report
 import (
 	"cmp"
 	"fmt"
+	"html/template"
 	"maps"
 	"net/netip"
 	"slices"
@@ -49,7 +50,7 @@ type mapNode struct {
 	X, Y, W, H  int
 	Label, Kind string // as drawn, cut to the width
 	Title       string // in full
-	Link        string // to its row; "" when it has none
+	Link        string // where it leads; "" is nowhere
 	Harm        int
 	HarmWord    string
 	Decision    *look // worst of its findings; nil when it has none
@@ -131,7 +132,29 @@ const (
 
 // newWardMap draws the map, with links to the devices that have a row, or returns nil when nobody talks.
 func newWardMap(g *digest, rows map[string]bool) *wardMap {
-	m := &mapMaker{g: g, rows: rows, byDevice: map[*device.Device]*mapNode{}, byAddress: map[string]*mapNode{}}
+	return drawMap(g, nil, func(d *device.Device) string {
+		if rows[d.ID] {
+			return "#" + d.ID
+		}
+		return ""
+	})
+}
+
+// Map draws who talks to whom as the page of [HTML] has it: a figure whose style is
+// in [Style], or nothing when nobody talks. zone names the place of a device; "" is its network. link is
+// where a device's station leads; "" is nowhere.
+func Map(a *Assessment, zone, link func(*device.Device) string) (template.HTML, error) {
+	m := drawMap(newDigest(a), zone, link)
+	if m == nil {
+		return "", nil
+	}
+	var b strings.Builder
+	err := pageTemplate().ExecuteTemplate(&b, "wardmap", m)
+	return template.HTML(b.String()), err
+}
+
+func drawMap(g *digest, zone, link func(*device.Device) string) *wardMap {
+	m := &mapMaker{g: g, zoneOf: zone, link: link, byDevice: map[*device.Device]*mapNode{}, byAddress: map[string]*mapNode{}}
 	m.collect()
 	if len(m.nodes) == 0 {
 		return nil
@@ -143,7 +166,8 @@ func newWardMap(g *digest, rows map[string]bool) *wardMap {
 
 type mapMaker struct {
 	g         *digest
-	rows      map[string]bool
+	zoneOf    func(*device.Device) string // nil: its network
+	link      func(*device.Device) string
 	nodes     []*mapNode
 	byDevice  map[*device.Device]*mapNode
 	byAddress map[string]*mapNode // of those that are no known device
@@ -229,6 +253,8 @@ func (m *mapMaker) collect() {
 		}
 		if d.Role == device.Outside {
 			n.zone = zoneOutside
+		} else if m.zoneOf != nil {
+			n.zone = cmp.Or(Plain(m.zoneOf(d)), n.zone)
 		}
 		m.byDevice[d] = n
 		m.nodes = append(m.nodes, n)
@@ -514,7 +540,7 @@ func (m *mapMaker) draw() *wardMap {
 		}
 	}
 	for _, n := range m.nodes {
-		n.say(m.rows)
+		n.say(m.link)
 		n.slots()
 	}
 	w.Nodes = m.nodes
@@ -711,7 +737,7 @@ func (e *mapEdge) route() {
 func abs(n int) int { return max(n, -n) }
 
 // say puts a station into words.
-func (n *mapNode) say(rows map[string]bool) {
+func (n *mapNode) say(link func(*device.Device) string) {
 	wide := 24
 	if n.column == middleColumn {
 		wide = 42
@@ -745,9 +771,7 @@ func (n *mapNode) say(rows map[string]bool) {
 		if n.column == middleColumn || utf8.RuneCountInString(both) <= wide {
 			n.Kind = both
 		}
-		if rows[d.ID] {
-			n.Link = d.ID
-		}
+		n.Link = link(d)
 	}
 	if n.Decision != nil {
 		n.Title += ". Worst finding: " + n.Decision.Word
