@@ -4,8 +4,12 @@
 package pages
 
 import (
+	"context"
 	"net/http"
 	"net/url"
+	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/myelin-health/myelin/device"
@@ -29,10 +33,19 @@ type todayPage struct {
 	Worst   string // decision
 	Columns []string
 	Matrix  []matrixRow
+	Totals  []matrixCell
+	Wards   []wardRow
 	Since   []fact
 	Sensors []sensorLine
 	Alive   int
 	First   []findingLine
+	Devices int
+}
+
+// A wardRow is what is open in a ward.
+type wardRow struct {
+	Ward, Path, Map string // Path of its devices
+	Cells           []matrixCell
 }
 
 type matrixRow struct {
@@ -83,7 +96,7 @@ func (p *Pages) today(w http.ResponseWriter, r *http.Request, who *access.Princi
 		row := matrixRow{Harm: h.String()}
 		some := h > device.NoHarm
 		for _, d := range decisions {
-			q := url.Values{"state": {store.Open, store.Acknowledged}, "decision": {d}, "harm": {h.String()}}
+			q := url.Values{"state": unsettled, "decision": {d}, "harm": {h.String()}}
 			c := matrixCell{h.String(), d, "/findings?" + q.Encode(), n[[2]string{h.String(), d}]}
 			some = some || c.Count > 0
 			row.Cells = append(row.Cells, c)
@@ -92,10 +105,18 @@ func (p *Pages) today(w http.ResponseWriter, r *http.Request, who *access.Princi
 			page.Matrix = append(page.Matrix, row)
 		}
 	}
-	first, err := p.Store.Findings(ctx, store.FindingQuery{State: []string{store.Open, store.Acknowledged}, Page: store.Page{Limit: 20}})
+	if err := p.todayWards(ctx, page); err != nil {
+		return err
+	}
+	first, err := p.Store.Findings(ctx, store.FindingQuery{State: unsettled, Page: store.Page{Limit: 20}})
 	if err != nil {
 		return err
 	}
+	known, err := p.Store.Devices(ctx, store.DeviceQuery{Page: store.Page{Limit: 1}})
+	if err != nil {
+		return err
+	}
+	page.Devices = known.Total
 	for i := range first.Rows {
 		page.First = append(page.First, p.findingLine(&first.Rows[i]))
 	}
@@ -133,7 +154,7 @@ func (p *Pages) today(w http.ResponseWriter, r *http.Request, who *access.Princi
 	}
 	switch {
 	case act > 0:
-		page.Worst, page.Answer = finding.Act.String(), plural(act, "device")+" "+need(act)+" action now."
+		page.Worst, page.Answer = finding.Act.String(), plural(act, "device")+" "+need(act)+" action now"+named(first.Rows, act)+"."
 	case first.Total > 0:
 		page.Worst, page.Answer = first.Rows[0].Decision.String(), "No device needs action now; "+plural(first.Total, "finding")+" "+are(first.Total)+" open."
 	default:
@@ -144,6 +165,80 @@ func (p *Pages) today(w http.ResponseWriter, r *http.Request, who *access.Princi
 	}
 	page.Lead = "What could hurt a patient, by harm and by what to do; what is most urgent stands first."
 	return p.show(w, r, "today", page)
+}
+
+// unsettled are the states of findings that something is still to be done about.
+var unsettled = []string{store.Open, store.Acknowledged}
+
+// maxNamed is how many devices the first sentence names.
+const maxNamed = 3
+
+// named names devices that need action, when these are all of them or more than it names.
+func named(list []store.Finding, act int) string {
+	var names []string
+	for i := range list {
+		if f := &list[i]; f.Decision == finding.Act && f.Device != "" && !slices.Contains(names, cut(f.DeviceName, 60)) && len(names) < maxNamed {
+			names = append(names, cut(f.DeviceName, 60))
+		}
+	}
+	switch n := len(names); {
+	case n == 0:
+		return ""
+	case act > n:
+		return ": " + strings.Join(names, ", ") + " and " + strconv.Itoa(act-n) + " more"
+	case n == 1:
+		return ": " + names[0]
+	default:
+		return ": " + strings.Join(names[:n-1], ", ") + " and " + names[n-1]
+	}
+}
+
+// maxWards is how many wards Today has, those with the most that is urgent.
+const maxWards = 20
+
+// todayWards counts what is open by ward and decision.
+func (p *Pages) todayWards(ctx context.Context, page *todayPage) error {
+	rows := map[string]*wardRow{}
+	for i, d := range decisions {
+		list, err := p.Store.Findings(ctx, store.FindingQuery{State: unsettled, Decision: []string{d}, Facets: true, Page: store.Page{Limit: 1}})
+		if err != nil {
+			return err
+		}
+		page.Totals = append(page.Totals, matrixCell{Decision: d, Count: list.Total, Path: "/findings?" + url.Values{"state": unsettled, "decision": {d}}.Encode()})
+		for _, f := range list.Facets {
+			if f.Of != "ward" {
+				continue
+			}
+			if rows[f.Value] == nil {
+				r := &wardRow{Ward: f.Value}
+				for _, d := range decisions {
+					c := matrixCell{Decision: d}
+					if f.Value != "" {
+						c.Path = "/findings?" + url.Values{"state": unsettled, "decision": {d}, "ward": {f.Value}}.Encode()
+					}
+					r.Cells = append(r.Cells, c)
+				}
+				if f.Value != "" {
+					r.Path, r.Map = "/devices?ward="+url.QueryEscape(f.Value), "/map?ward="+url.QueryEscape(f.Value)
+				}
+				rows[f.Value] = r
+			}
+			rows[f.Value].Cells[i].Count = f.Count
+		}
+	}
+	for _, r := range rows {
+		page.Wards = append(page.Wards, *r)
+	}
+	slices.SortFunc(page.Wards, func(a, b wardRow) int {
+		for i := range decisions {
+			if n := b.Cells[i].Count - a.Cells[i].Count; n != 0 {
+				return n
+			}
+		}
+		return strings.Compare(a.Ward, b.Ward)
+	})
+	page.Wards = page.Wards[:min(len(page.Wards), maxWards)]
+	return nil
 }
 
 func need(n int) string {
