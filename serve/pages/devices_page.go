@@ -30,6 +30,7 @@ type devicePage struct {
 	Therapy, Harm       string
 	Decision            string
 	Answer, Protection  string
+	Called              string // the name in the register, or what people gave it; "" when it has none
 	Ward, Place         string // Place is the site
 	Owner, Criticality  string
 	Notes               string
@@ -124,7 +125,7 @@ func (p *Pages) device(w http.ResponseWriter, r *http.Request, who *access.Princ
 	}
 	page := &devicePage{
 		frame: p.framed(r, who, d.Label), ID: d.ID, Name: d.Label, What: what(&d.Device), Therapy: d.Therapy.String(), Harm: d.Harm.String(), Decision: d.Worst,
-		Ward: d.Ward, Place: d.Site, Owner: d.Owner, Criticality: d.Criticality, Notes: d.Notes, Edition: d.Edition, Criticalness: criticalities,
+		Called: d.Device.Name, Ward: d.Ward, Place: d.Site, Owner: d.Owner, Criticality: d.Criticality, Notes: d.Notes, Edition: d.Edition, Criticalness: criticalities,
 	}
 	for i := range page.Nav {
 		page.Nav[i].Here = page.Nav[i].Path == "/devices"
