@@ -67,7 +67,7 @@ type talkLine struct {
 	Peer, Name, Ward, Path string
 	Protocol, Role         string // "asks", "answers"
 	Count, Packets, Bytes  uint64
-	Protection             string // "in clear", "encrypted", "both"
+	Protection             string // "in clear", "encrypted", "both", "no data"
 	Last                   when
 }
 
@@ -174,10 +174,13 @@ func (page *devicePage) answer(d *store.Device) {
 		}
 	}
 	for _, t := range page.Talks {
-		if t.Protection == "encrypted" {
+		switch t.Protection {
+		case "encrypted":
 			sealed++
-		} else {
+		case "in clear":
 			clear++
+		case "both":
+			sealed, clear = sealed+1, clear+1
 		}
 	}
 	page.Protection = "No guard is known to stand before it."
@@ -272,15 +275,9 @@ func (p *Pages) deviceTalks(ctx context.Context, page *devicePage, who *access.P
 		return err
 	}
 	for _, l := range links {
-		t := talkLine{Protocol: l.Protocol, Role: "asks", Peer: l.Peer, Count: l.Count, Packets: l.Packets, Bytes: l.Bytes, Last: p.when(l.Last), Protection: "in clear"}
+		t := talkLine{Protocol: l.Protocol, Role: "asks", Peer: l.Peer, Count: l.Count, Packets: l.Packets, Bytes: l.Bytes, Last: p.when(l.Last), Protection: protection(&l)}
 		if l.Device != d.ID {
 			t.Peer, t.Role = l.Device, "answers"
-		}
-		switch {
-		case l.Sealed > 0 && l.Clear > 0:
-			t.Protection = "both"
-		case l.Sealed > 0:
-			t.Protection = "encrypted"
 		}
 		peer := known[t.Peer]
 		if owns(who, &peer.Device) {
@@ -294,6 +291,19 @@ func (p *Pages) deviceTalks(ctx context.Context, page *devicePage, who *access.P
 		page.Map, err = p.drawMap(ctx, known, links)
 	}
 	return err
+}
+
+// protection says whether a link can be read on its way.
+func protection(l *store.Link) string {
+	switch {
+	case l.Bytes == 0:
+		return "no data"
+	case l.Sealed > 0 && l.Clear > 0:
+		return "both"
+	case l.Sealed > 0:
+		return "encrypted"
+	}
+	return "in clear"
 }
 
 // know looks up the devices of links that are not known yet.

@@ -124,15 +124,9 @@ func (p *Pages) wardMap(w http.ResponseWriter, r *http.Request, who *access.Prin
 	for _, l := range links {
 		t := mapTalk{
 			Client: l.Device, ClientName: known[l.Device].Label, Server: l.Peer, ServerName: known[l.Peer].Label,
-			Protocol: l.Protocol, Protection: "in clear", Count: l.Count, Bytes: l.Bytes, Last: p.when(l.Last),
+			Protocol: l.Protocol, Protection: protection(&l), Count: l.Count, Bytes: l.Bytes, Last: p.when(l.Last),
 		}
-		switch {
-		case l.Sealed > 0 && l.Clear > 0:
-			t.Protection = "both"
-		case l.Sealed > 0:
-			t.Protection = "encrypted"
-		}
-		if l.Clear > 0 {
+		if t.Protection == "in clear" || t.Protection == "both" {
 			clear++
 		}
 		page.Talks = append(page.Talks, t)

@@ -74,7 +74,11 @@ type findingLine struct {
 }
 
 func (p *Pages) findingLine(f *store.Finding) findingLine {
-	return findingLine{f.ID, f.Title, f.Decision.String(), f.Harm.String(), f.State, f.Device, f.DeviceName, f.Ward, p.when(f.Last)}
+	last := p.when(f.Last)
+	if f.Last == 0 {
+		last.Relative = "in a document"
+	}
+	return findingLine{f.ID, f.Title, f.Decision.String(), f.Harm.String(), f.State, f.Device, f.DeviceName, f.Ward, last}
 }
 
 // silent is how long a sensor may say nothing before it is called silent: it sends a
