@@ -124,7 +124,7 @@ func (p *Pages) device(w http.ResponseWriter, r *http.Request, who *access.Princ
 		return nil
 	}
 	page := &devicePage{
-		frame: p.framed(r, who, d.Label), ID: d.ID, Name: d.Label, What: what(&d.Device), Therapy: d.Therapy.String(), Harm: d.Harm.String(), Decision: d.Worst,
+		frame: p.framed(r, who, d.Label), ID: d.ID, Name: cut(d.Label, maxName), What: cut(what(&d.Device), 2*maxName), Therapy: d.Therapy.String(), Harm: d.Harm.String(), Decision: d.Worst,
 		Called: d.Device.Name, Ward: d.Ward, Place: d.Site, Owner: d.Owner, Criticality: d.Criticality, Notes: d.Notes, Edition: d.Edition, Criticalness: criticalities,
 	}
 	for i := range page.Nav {
