@@ -664,7 +664,7 @@ func stack(zones []*zone, column, top int, beside []*zone) int {
 
 func (w *wardMap) addZones(zones []*zone, column int) {
 	for _, z := range zones {
-		w.Zones = append(w.Zones, mapZone{mapX[column], z.y, mapW[column], z.h, z.name})
+		w.Zones = append(w.Zones, mapZone{mapX[column], z.y, mapW[column], z.h, cut(z.name, min(mapW[column]/6, 48))}) // a ward can be called anything
 	}
 }
 

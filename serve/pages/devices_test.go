@@ -493,7 +493,11 @@ const namelessScript = `[...document.querySelectorAll('a, button, input:not([typ
   !(e.getAttribute('aria-label') || e.textContent.trim() && !e.matches('select, textarea') || [...(e.labels || [])].some(l => l.textContent.trim()))).map(e => e.outerHTML.slice(0, 80))`
 
 // cutScript returns texts of maps that touch the edge of their box.
-const cutScript = `[...document.querySelectorAll('.map svg svg > text')].filter(t => { const b = t.getBBox(); return b.x + b.width > t.parentElement.width.baseVal.value }).map(t => t.textContent)`
+const cutScript = `[...document.querySelectorAll('.map svg svg > text, .map .zone + .caption')].filter(t => {
+  const b = t.getBBox(), zone = t.previousElementSibling
+  const end = t.matches('.zone + .caption') ? zone.x.baseVal.value + zone.width.baseVal.value : t.parentElement.width.baseVal.value
+  return b.x + b.width > end
+}).map(t => t.textContent)`
 
 // A tab is a page of a real browser, which notes what it complains of.
 type tab struct {
