@@ -31,6 +31,7 @@ import (
 	"github.com/myelin-health/myelin/finding"
 	"github.com/myelin-health/myelin/report"
 	"github.com/myelin-health/myelin/serve/access"
+	"github.com/myelin-health/myelin/serve/live"
 	"github.com/myelin-health/myelin/store"
 )
 
@@ -41,6 +42,8 @@ var files embed.FS
 type Config struct {
 	Store   *store.Store
 	Access  *access.Access
+	Live    *live.Hub        // nil: no page renews itself
+	Guards  Guards           // nil: no guard takes a word from here
 	Now     func() time.Time // nil: the machine's clock
 	Site    string           // the hospital's name
 	Version string           // of the program
@@ -63,7 +66,7 @@ func New(c Config) (*Pages, error) {
 		c.Now = time.Now
 	}
 	p := &Pages{Config: c, templates: map[string]*template.Template{}}
-	base, err := template.New("").Funcs(p.functions()).ParseFS(files, "templates/frame.tmpl")
+	base, err := template.New("").Funcs(p.functions()).ParseFS(files, "templates/frame.tmpl", "templates/guard-parts.tmpl")
 	if err != nil {
 		return nil, err
 	}
@@ -93,7 +96,7 @@ func New(c Config) (*Pages, error) {
 func (p *Pages) Routes() []access.Route {
 	return slices.Concat([]access.Route{
 		{Pattern: "GET /static/{file}", Needs: access.Anyone, Handle: p.static},
-	}, p.todayRoutes(), p.deviceRoutes(), p.signRoutes(), p.meRoutes(), p.peopleRoutes(), p.settingsRoutes(), p.bodyRoutes())
+	}, p.todayRoutes(), p.deviceRoutes(), p.signRoutes(), p.meRoutes(), p.peopleRoutes(), p.settingsRoutes(), p.bodyRoutes(), p.liveRoutes(), p.guardRoutes())
 }
 
 // static serves what never changes while the program runs.

@@ -1,0 +1,570 @@
+// SPDX-FileCopyrightText: 2026 The Myelin authors
+// SPDX-License-Identifier: Apache-2.0
+
+package pages
+
+import (
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/myelin-health/myelin/device"
+	"github.com/myelin-health/myelin/event"
+	"github.com/myelin-health/myelin/serve/access"
+	"github.com/myelin-health/myelin/store"
+)
+
+// Guards carry a clinician's word to a guard, which judges again itself, as if it had
+// been said on its own page.
+type Guards interface {
+	// Do asks a guard to "confirm" or "refuse" a command that it holds under id, or
+	// says that a dose in doubt under id was "given" or "not-given". It returns nil when
+	// the guard did so, [ErrNoAnswer] when nobody knows, else why it did not.
+	Do(ctx context.Context, guard, id, what, person, role, reason string) error
+}
+
+// ErrNoAnswer is returned when a guard was asked and has not answered: it may still do it.
+var ErrNoAnswer = errors.New("the guard was asked and has not answered")
+
+// Bounds of the pages of guards.
+const (
+	answerTime = 25 * time.Second
+	maxWhy     = 200    // bytes of what somebody types
+	maxTold    = 1000   // newest events of a kind from which what is open now follows
+	maxTable   = 10_000 // rows of a list as CSV
+)
+
+func (p *Pages) guardRoutes() []access.Route {
+	return []access.Route{
+		{Pattern: "GET /guard", Needs: access.SeeVerdicts, Handle: p.guard},
+		{Pattern: "GET /guard.json", Needs: access.SeeVerdicts, Handle: p.guard},
+		{Pattern: "GET /guard.csv", Needs: access.Export, Handle: p.guardTable},
+		{Pattern: "GET /guard/{guard}/held/{id}", Needs: access.SeeVerdicts, Handle: p.held},
+		{Pattern: "POST /guard/{guard}/held/{id}", Needs: access.ConfirmCommands, Handle: p.decide},
+		{Pattern: "GET /guard/{guard}/doubts/{id}", Needs: access.SeeVerdicts, Handle: p.doubt},
+		{Pattern: "POST /guard/{guard}/doubts/{id}", Needs: access.SettleDoubts, Handle: p.settle},
+	}
+}
+
+// guardPage answers: what waits for a clinician, and what did guards decide?
+type guardPage struct {
+	frame        `json:"-"`
+	Answer, Lead string
+	Mood         string // a verdict
+	First        bool   // of the list: what is open now is above it
+	Emergencies  []emergencyLine
+	Held         []heldLine
+	Doubts       []doubtLine
+	Envelopes    []envelopeLine
+	Old          bool // there were more events than what is open was found from
+	Verdicts     []verdictLine
+	Total        int
+	Filter       verdictFilter
+	Next         string // path of the rows after these
+	Here         string // path of this list
+	Table, JSON  string
+}
+
+// A verdictFilter is the query of the list of verdicts, with what can be chosen.
+type verdictFilter struct {
+	Verdict, Kind, Guard, Device, Since string
+	Verdicts, Kinds, Sinces             []string `json:"-"`
+	Guards                              []guardName
+	Set                                 bool `json:"-"` // not all are shown
+}
+
+type guardName struct{ ID, Name string }
+
+type heldLine struct {
+	Guard, GuardName, ID, Front, Device, Actor string
+	Verb, Effect, Value, Now, Reason           string
+	Asked, Expires                             when
+	Left                                       string // until it expires
+	Path                                       string
+	What                                       string // fingerprint
+	Self                                       bool   // whoever looks at it asked for it
+}
+
+type emergencyLine struct {
+	GuardName, Front, Device, Actor, Reason string
+	At, Until                               when
+	Left                                    string
+}
+
+type doubtLine struct {
+	Guard, GuardName, ID, Device, Verb, Value, Reason string
+	At                                                when
+	Path                                              string
+}
+
+type envelopeLine struct {
+	GuardName, Device, Name, Version, Approver, Says string
+	At                                               when
+}
+
+// A verdictLine is something that a guard decided or did.
+type verdictLine struct {
+	Seq                     int64
+	Kind                    string
+	Verdict                 string // of the command, or what comes nearest
+	Guard, GuardName, Front string
+	Device, Actor, Peer     string
+	What, Value, Reason     string
+	Count                   int64
+	Enforced                bool
+	At                      when
+}
+
+// guardKinds are the kinds of event that guards send.
+var guardKinds = []event.Kind{event.VerdictGiven, event.VerdictsCounted, event.AccessRefused, event.EmergencyUsed, event.DoseDoubted, event.ConfigurationChanged}
+
+func (p *Pages) guardNames(ctx context.Context) (map[string]string, []guardName, error) {
+	sensors, err := p.Store.Sensors(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	names := map[string]string{}
+	var list []guardName
+	for _, s := range sensors {
+		names[s.ID] = cmp.Or(s.Name, s.ID)
+		if s.Kind == "guard" {
+			list = append(list, guardName{s.ID, names[s.ID]})
+		}
+	}
+	return names, list, nil
+}
+
+// verdictQuery reads the filter of a request.
+func (p *Pages) verdictQuery(r *http.Request) (q store.VerdictQuery, f verdictFilter, err error) {
+	get := func(name string) string { return strings.TrimSpace(r.FormValue(name)) }
+	f = verdictFilter{Verdict: get("verdict"), Kind: get("kind"), Guard: get("guard"), Device: get("device"), Since: get("since"), Sinces: []string{"1h", "24h", "168h"}}
+	for v := device.Allow; v.String() != ""; v++ {
+		f.Verdicts = append(f.Verdicts, v.String())
+	}
+	q = store.VerdictQuery{Guard: f.Guard, Device: f.Device, Verdict: f.Verdict, Page: store.Page{After: get("after"), Limit: 50}}
+	for _, k := range guardKinds {
+		f.Kinds = append(f.Kinds, k.String())
+		if k.String() == f.Kind {
+			q.Kinds = []event.Kind{k}
+		}
+	}
+	bad := f.Kind != "" && q.Kinds == nil || f.Verdict != "" && !slices.Contains(f.Verdicts, f.Verdict) || len(f.Guard) > 100 || len(f.Device) > 100
+	if f.Since != "" {
+		d, err := time.ParseDuration(f.Since)
+		bad = bad || err != nil || d <= 0
+		q.Since = p.Now().Add(-d).UnixNano()
+	}
+	if bad {
+		return q, f, &access.Error{Status: http.StatusBadRequest, Text: "This list has no such filter: since is a duration as 24h, verdict and kind are those that can be chosen."}
+	}
+	f.Set = f.Verdict+f.Kind+f.Guard+f.Device+f.Since != ""
+	return q, f, nil
+}
+
+// values are the query of a filter.
+func (f *verdictFilter) values() url.Values {
+	v := url.Values{}
+	for name, value := range map[string]string{"verdict": f.Verdict, "kind": f.Kind, "guard": f.Guard, "device": f.Device, "since": f.Since} {
+		if value != "" {
+			v.Set(name, value)
+		}
+	}
+	return v
+}
+
+func (p *Pages) guard(w http.ResponseWriter, r *http.Request, who *access.Principal) error {
+	ctx := r.Context()
+	q, f, err := p.verdictQuery(r)
+	if err != nil {
+		return err
+	}
+	page := &guardPage{frame: p.framed(r, who, "Guard"), Filter: f, First: q.After == ""}
+	page.Live = page.First && p.Live != nil
+	var names map[string]string
+	if names, page.Filter.Guards, err = p.guardNames(ctx); err != nil {
+		return err
+	}
+	list, err := p.Store.Verdicts(ctx, q)
+	if err != nil {
+		return err
+	}
+	page.Total = list.Total
+	for i := range list.Rows {
+		page.Verdicts = append(page.Verdicts, p.verdictLine(&list.Rows[i], names))
+	}
+	v := f.values()
+	page.Table, page.JSON, page.Here = "/guard.csv?"+v.Encode(), "/guard.json?"+v.Encode(), "/guard?"+v.Encode()
+	if list.Next != "" {
+		v.Set("after", list.Next)
+		page.Next = "/guard?" + v.Encode()
+	}
+	if page.First {
+		if err := p.open(ctx, page, who, names); err != nil {
+			return err
+		}
+		page.say()
+	} else {
+		page.Answer = "Earlier verdicts."
+	}
+	return p.show(w, r, "guard", page)
+}
+
+// open fills in what is open now.
+func (p *Pages) open(ctx context.Context, page *guardPage, who *access.Principal, names map[string]string) (err error) {
+	if page.Held, err = p.heldLines(ctx, who, names); err != nil {
+		return err
+	}
+	if page.Doubts, err = p.doubtLines(ctx, names, &page.Old); err != nil {
+		return err
+	}
+	seen := map[[2]string]bool{}
+	err = p.told(ctx, event.EmergencyUsed, &page.Old, func(v *store.Verdict) {
+		// A token opens it once; the newest word of each says until when.
+		token := [2]string{v.Guard, v.Event.Text(event.Target) + " " + strconv.FormatInt(v.Int(event.Digest), 10)}
+		if event.Result(v.Int(event.Outcome)) != event.Succeeded || seen[token] {
+			return
+		}
+		seen[token] = true
+		until := time.Unix(v.Int(event.NotAfter), 0)
+		if left := until.Sub(p.Now()); left > 0 {
+			page.Emergencies = append(page.Emergencies, emergencyLine{names[v.Guard], v.Text(event.Front), v.Text(event.Target), v.Text(event.Actor), v.Text(event.Reason), p.when(v.Time), p.when(until.UnixNano()), leftOf(left)})
+		}
+	})
+	if err != nil {
+		return err
+	}
+	clear(seen)
+	return p.told(ctx, event.ConfigurationChanged, &page.Old, func(v *store.Verdict) {
+		of := [2]string{v.Guard, v.Event.Device.Value}
+		if v.Event.Device == (device.Address{}) || seen[of] {
+			return
+		}
+		seen[of] = true
+		page.Envelopes = append(page.Envelopes, envelopeLine{names[v.Guard], v.Event.Device.Value, v.Text(event.Name), v.Text(event.Version), v.Text(event.Actor), v.Text(event.Reason), p.when(v.Time)})
+	})
+}
+
+// told hands over the newest events of a kind, the newest first, and says whether
+// there are older ones.
+func (p *Pages) told(ctx context.Context, kind event.Kind, old *bool, yield func(*store.Verdict)) error {
+	list, err := p.Store.Verdicts(ctx, store.VerdictQuery{Kinds: []event.Kind{kind}, Page: store.Page{Limit: maxTold}})
+	if err != nil {
+		return err
+	}
+	*old = *old || list.Next != ""
+	for i := range list.Rows {
+		yield(&list.Rows[i])
+	}
+	return nil
+}
+
+func (p *Pages) heldLines(ctx context.Context, who *access.Principal, names map[string]string) ([]heldLine, error) {
+	held, err := p.Store.HeldCommands(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var out []heldLine
+	for i := range held {
+		h := &held[i]
+		left := time.Unix(0, h.Expires).Sub(p.Now())
+		if left <= 0 {
+			continue // the guard has refused it, and says so soon
+		}
+		out = append(out, heldLine{
+			h.Guard, cmp.Or(names[h.Guard], h.Guard), h.ID, h.Front, h.Device, h.Actor, h.Verb, h.Effect, h.Value, h.Now, h.Reason,
+			p.when(h.Asked), p.when(h.Expires), leftOf(left), "/guard/" + url.PathEscape(h.Guard) + "/held/" + url.PathEscape(h.ID),
+			fingerprint(h), who.Person != nil && who.Person.Login == h.Actor,
+		})
+	}
+	return out, nil
+}
+
+func (p *Pages) doubtLines(ctx context.Context, names map[string]string, old *bool) (out []doubtLine, err error) {
+	seen := map[[2]string]bool{}
+	err = p.told(ctx, event.DoseDoubted, old, func(v *store.Verdict) {
+		id := v.Text(event.Target)
+		of := [2]string{v.Guard, id}
+		if id == "" || seen[of] {
+			return
+		}
+		seen[of] = true
+		if event.Result(v.Int(event.Outcome)) == event.Unknown {
+			out = append(out, doubtLine{
+				v.Guard, cmp.Or(names[v.Guard], v.Guard), id, v.Event.Device.Value, device.Verb(v.Int(event.Verb)).String(), v.Text(event.Value), v.Text(event.Reason),
+				p.when(v.Time), "/guard/" + url.PathEscape(v.Guard) + "/doubts/" + url.PathEscape(id),
+			})
+		}
+	})
+	return out, err
+}
+
+// fingerprint tells one held command from another that has its number later.
+func fingerprint(h *store.Held) string {
+	sum := sha256.Sum256(fmt.Appendf(nil, "%q", []string{h.Guard, h.ID, h.Front, h.Device, h.Actor, h.Verb, h.Value, h.Now, strconv.FormatInt(h.Asked, 10)}))
+	return hex.EncodeToString(sum[:8])
+}
+
+// leftOf is a time that runs out, as a clock shows it.
+func leftOf(d time.Duration) string {
+	s := max(int(d.Round(time.Second).Seconds()), 0)
+	if s >= 3600 {
+		return fmt.Sprintf("%d:%02d:%02d", s/3600, s/60%60, s%60)
+	}
+	return fmt.Sprintf("%02d:%02d", s/60, s%60)
+}
+
+func (p *Pages) verdictLine(v *store.Verdict, names map[string]string) verdictLine {
+	l := verdictLine{
+		Seq: v.Seq, Kind: v.Kind.String(), Guard: v.Guard, GuardName: cmp.Or(names[v.Guard], v.Guard), Front: v.Text(event.Front), Device: v.Event.Device.Value,
+		Actor: v.Text(event.Actor), Peer: v.Peer.Value, Value: v.Text(event.Value), Reason: v.Text(event.Reason), Count: v.Int(event.Count),
+		Enforced: v.Int(event.Enforced) == 1, At: p.when(v.Time),
+	}
+	outcome := event.Result(v.Int(event.Outcome))
+	verb := cmp.Or(device.Verb(v.Int(event.Verb)).String(), "a command that is not understood")
+	switch v.Kind {
+	case event.VerdictGiven:
+		l.Verdict, l.What = device.Verdict(v.Int(event.Verdict)).String(), verb
+	case event.VerdictsCounted:
+		l.Verdict, l.What, l.Enforced = device.Verdict(v.Int(event.Verdict)).String(), verb+", "+strconv.FormatInt(l.Count, 10)+" times", true
+	case event.AccessRefused:
+		l.Verdict, l.What = device.Deny.String(), v.Text(event.Operation)
+		if to := v.Text(event.Destination); to != "" {
+			l.What += " to " + to
+		}
+	case event.EmergencyUsed:
+		l.Verdict, l.What, l.Enforced = device.Deny.String(), "emergency access", true
+		if outcome == event.Succeeded {
+			l.Verdict = device.AllowEmergency.String()
+		}
+	case event.DoseDoubted:
+		l.Enforced = true
+		switch l.What = verb + ": was it given?"; outcome {
+		case event.Succeeded:
+			l.What = verb + " was given"
+		case event.Failed:
+			l.What = verb + " was not given"
+		}
+	case event.ConfigurationChanged:
+		l.What, l.Enforced = "rules: "+v.Text(event.Name), true
+	}
+	return l
+}
+
+// say writes the sentence that answers the question.
+func (g *guardPage) say() {
+	var parts []string
+	part := func(n int, mood, one, more string) {
+		switch {
+		case n == 1:
+			parts = append(parts, one)
+		case n > 1:
+			parts = append(parts, strconv.Itoa(n)+" "+more)
+		default:
+			return
+		}
+		g.Mood = cmp.Or(g.Mood, mood)
+	}
+	part(len(g.Emergencies), device.AllowEmergency.String(), "1 emergency session is open.", "emergency sessions are open.")
+	part(len(g.Held), device.Hold.String(), "1 command is waiting for a clinician.", "commands are waiting for a clinician.")
+	part(len(g.Doubts), device.Hold.String(), "Of 1 dose nobody knows whether it was given.", "doses may or may not have been given.")
+	if len(parts) == 0 {
+		parts, g.Mood = []string{"Nothing is waiting."}, device.Allow.String()
+	}
+	g.Answer = strings.Join(parts, " ")
+	g.Lead = "A held command is refused, never delivered late, when nobody confirms it in time. The guard judges it again before it is sent."
+}
+
+// guardTable is the list as CSV.
+func (p *Pages) guardTable(w http.ResponseWriter, r *http.Request, who *access.Principal) error {
+	q, f, err := p.verdictQuery(r)
+	if err != nil {
+		return err
+	}
+	names, _, err := p.guardNames(r.Context())
+	if err != nil {
+		return err
+	}
+	rows := [][]string{{"seq", "time", "kind", "verdict", "guard", "front", "device", "what", "value", "actor", "peer", "reason", "count", "enforced"}}
+	for q.Limit = 1000; len(rows) <= maxTable; {
+		list, err := p.Store.Verdicts(r.Context(), q)
+		if err != nil {
+			return err
+		}
+		for i := range list.Rows {
+			l := p.verdictLine(&list.Rows[i], names)
+			rows = append(rows, []string{strconv.FormatInt(l.Seq, 10), l.At.Machine, l.Kind, l.Verdict, l.GuardName, l.Front, l.Device, l.What, l.Value, l.Actor, l.Peer, l.Reason, strconv.FormatInt(l.Count, 10), strconv.FormatBool(l.Enforced)})
+		}
+		if q.After = list.Next; q.After == "" {
+			break
+		}
+	}
+	if err := p.Access.Acted(who.Person.Login, "export", "verdicts", f.values().Encode(), len(rows)-1, event.Succeeded); err != nil {
+		return err
+	}
+	return table(w, "verdicts", rows)
+}
+
+// heldPage asks a clinician for a decision.
+type heldPage struct {
+	frame  `json:"-"`
+	Held   heldLine
+	Decide bool // who looks may
+	Role   string
+	Recent []verdictLine // of the device
+}
+
+var errGone = &access.Error{Status: http.StatusGone, Text: "Nothing of that number waits: it was decided on, or its time is over. Nothing was done now."}
+
+// waits returns what waits under the path of a request.
+func (p *Pages) waits(r *http.Request, who *access.Principal) (heldLine, map[string]string, error) {
+	names, _, err := p.guardNames(r.Context())
+	if err != nil {
+		return heldLine{}, nil, err
+	}
+	list, err := p.heldLines(r.Context(), who, names)
+	if err != nil {
+		return heldLine{}, nil, err
+	}
+	i := slices.IndexFunc(list, func(h heldLine) bool { return h.Guard == r.PathValue("guard") && h.ID == r.PathValue("id") })
+	if i < 0 {
+		return heldLine{}, nil, errGone
+	}
+	return list[i], names, nil
+}
+
+func (p *Pages) held(w http.ResponseWriter, r *http.Request, who *access.Principal) error {
+	h, names, err := p.waits(r, who)
+	if err != nil {
+		return err
+	}
+	page := &heldPage{frame: p.framed(r, who, "Guard"), Held: h, Decide: who.May(access.ConfirmCommands) && who.Person.Clinical != "", Role: who.Person.Clinical}
+	list, err := p.Store.Verdicts(r.Context(), store.VerdictQuery{Guard: h.Guard, Device: h.Device, Page: store.Page{Limit: 10}})
+	if err != nil {
+		return err
+	}
+	for i := range list.Rows {
+		page.Recent = append(page.Recent, p.verdictLine(&list.Rows[i], names))
+	}
+	return p.show(w, r, "held", page)
+}
+
+// decide confirms or refuses what waits.
+func (p *Pages) decide(w http.ResponseWriter, r *http.Request, who *access.Principal) error {
+	h, _, err := p.waits(r, who)
+	if err != nil {
+		return err
+	}
+	what := r.PostFormValue("do")
+	switch {
+	case what != "confirm" && what != "refuse":
+		return &access.Error{Status: http.StatusBadRequest, Text: "It can be confirmed or refused. Nothing was done."}
+	case r.PostFormValue("what") != h.What:
+		return &access.Error{Status: http.StatusConflict, Text: "What waits under this number now is not what was on your screen. Nothing was done; look again."}
+	case what == "confirm" && h.Self:
+		return &access.Error{Status: http.StatusForbidden, Text: "You asked for this command; another clinician has to confirm it."}
+	}
+	words := strings.Join(strings.Fields(h.Verb+" "+h.Value), " ") + " for " + h.Device
+	return p.ask(w, r, who, h.Guard, h.ID, what, words)
+}
+
+// doubtPage asks what became of a dose.
+type doubtPage struct {
+	frame  `json:"-"`
+	Doubt  doubtLine
+	Decide bool
+}
+
+func (p *Pages) inDoubt(r *http.Request) (doubtLine, error) {
+	names, _, err := p.guardNames(r.Context())
+	if err != nil {
+		return doubtLine{}, err
+	}
+	var old bool
+	list, err := p.doubtLines(r.Context(), names, &old)
+	if err != nil {
+		return doubtLine{}, err
+	}
+	i := slices.IndexFunc(list, func(d doubtLine) bool { return d.Guard == r.PathValue("guard") && d.ID == r.PathValue("id") })
+	if i < 0 {
+		return doubtLine{}, &access.Error{Status: http.StatusGone, Text: "No such dose is in doubt: somebody has settled it, or the device has. Nothing was done now."}
+	}
+	return list[i], nil
+}
+
+func (p *Pages) doubt(w http.ResponseWriter, r *http.Request, who *access.Principal) error {
+	d, err := p.inDoubt(r)
+	if err != nil {
+		return err
+	}
+	return p.show(w, r, "doubt", &doubtPage{p.framed(r, who, "Guard"), d, who.May(access.SettleDoubts) && who.Person.Clinical != ""})
+}
+
+func (p *Pages) settle(w http.ResponseWriter, r *http.Request, who *access.Principal) error {
+	d, err := p.inDoubt(r)
+	if err != nil {
+		return err
+	}
+	what := r.PostFormValue("do")
+	if what != "given" && what != "not-given" {
+		return &access.Error{Status: http.StatusBadRequest, Text: "It was given or not given. Nothing was done."}
+	}
+	return p.ask(w, r, who, d.Guard, d.ID, what, strings.Join(strings.Fields(d.Verb+" "+d.Value), " ")+" for "+d.Device)
+}
+
+// ask asks a guard, which is in the ledger before, and what came of it after.
+func (p *Pages) ask(w http.ResponseWriter, r *http.Request, who *access.Principal, guard, id, what, words string) error {
+	reason := strings.TrimSpace(r.PostFormValue("reason"))
+	switch {
+	case reason == "" || len(reason) > maxWhy:
+		return &access.Error{Status: http.StatusUnprocessableEntity, Text: "A reason is needed, of at most " + strconv.Itoa(maxWhy) + " bytes and without a patient's name. Nothing was done."}
+	case who.Person.Clinical == "":
+		return &access.Error{Status: http.StatusForbidden, Text: "A prescriber, a pharmacist or a nurse decides, and your account says none of these. Nothing was done."}
+	case p.Guards == nil:
+		return &access.Error{Status: http.StatusServiceUnavailable, Text: "No guard takes a clinician's word from here. Use the guard's own page; nothing was done."}
+	}
+	target := guard + "/" + id + ": " + words
+	if err := p.Access.Acted(who.Person.Login, what, target, reason, 1, event.Unknown); err != nil {
+		return err // what is not in the ledger is not asked for
+	}
+	// Who closes the browser has said it all the same.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), answerTime)
+	defer cancel()
+	err := p.Guards.Do(ctx, guard, id, what, who.Person.Login, who.Person.Clinical, reason)
+	outcome := event.Succeeded
+	switch {
+	case errors.Is(err, ErrNoAnswer) || errors.Is(err, context.DeadlineExceeded):
+		outcome = event.Unknown
+	case err != nil:
+		outcome = event.Failed
+	}
+	if err := p.Access.Acted(who.Person.Login, what+": answer", target, answerOf(err), 1, outcome); err != nil {
+		return err
+	}
+	done := map[string]string{"confirm": "You confirmed ", "refuse": "You refused ", "given": "You said that it was given: ", "not-given": "You said that it was not given: "}[what] + words + "."
+	switch outcome {
+	case event.Unknown:
+		p.Access.Say(r.Context(), "The guard was asked and has not answered yet: "+words+". See whether it still waits.", "")
+	case event.Failed:
+		return &access.Error{Status: http.StatusConflict, Text: "The guard did not do it: " + err.Error() + "."}
+	default:
+		p.Access.Say(r.Context(), done, "")
+	}
+	http.Redirect(w, r, "/guard", http.StatusSeeOther)
+	return nil
+}
+
+func answerOf(err error) string {
+	if err == nil {
+		return "the guard did it"
+	}
+	return err.Error()
+}

@@ -1,0 +1,51 @@
+// SPDX-FileCopyrightText: 2026 The Myelin authors
+// SPDX-License-Identifier: Apache-2.0
+
+package pages
+
+import (
+	"encoding/csv"
+	"errors"
+	"net/http"
+	"strings"
+
+	"github.com/myelin-health/myelin/serve/access"
+	"github.com/myelin-health/myelin/serve/live"
+	"github.com/myelin-health/myelin/store"
+)
+
+func (p *Pages) liveRoutes() []access.Route {
+	return []access.Route{{Pattern: "GET /live", Needs: access.SeeVerdicts, Handle: p.live}}
+}
+
+// live streams what changed to a page that is open.
+func (p *Pages) live(w http.ResponseWriter, r *http.Request, who *access.Principal) error {
+	if p.Live == nil {
+		return store.ErrNotFound
+	}
+	err := p.Live.Serve(w, r, who.Person.ID)
+	if errors.Is(err, live.ErrFull) {
+		w.Header().Set("Retry-After", "60")
+		return &access.Error{Status: http.StatusServiceUnavailable, Text: err.Error()}
+	}
+	return err
+}
+
+// table writes a list as CSV.
+func table(w http.ResponseWriter, name string, rows [][]string) error {
+	w.Header().Set("Content-Type", "text/csv; charset=utf-8")
+	w.Header().Set("Content-Disposition", `attachment; filename="`+name+`.csv"`)
+	out := csv.NewWriter(w)
+	for _, row := range rows {
+		for i, c := range row {
+			if c != "" && strings.ContainsRune("=+-@\t\r", rune(c[0])) {
+				row[i] = "'" + c // a spreadsheet would run it, and anybody can send one
+			}
+		}
+		if err := out.Write(row); err != nil {
+			return err
+		}
+	}
+	out.Flush()
+	return out.Error()
+}
