@@ -44,6 +44,7 @@ type Config struct {
 	Access  *access.Access
 	Live    *live.Hub        // nil: no page renews itself
 	Guards  Guards           // nil: no guard takes a word from here
+	Ledger  *Ledger          // nil: there are no pages of it
 	Now     func() time.Time // nil: the machine's clock
 	Site    string           // the hospital's name
 	Version string           // of the program
@@ -96,7 +97,7 @@ func New(c Config) (*Pages, error) {
 func (p *Pages) Routes() []access.Route {
 	return slices.Concat([]access.Route{
 		{Pattern: "GET /static/{file}", Needs: access.Anyone, Handle: p.static},
-	}, p.todayRoutes(), p.deviceRoutes(), p.signRoutes(), p.meRoutes(), p.peopleRoutes(), p.settingsRoutes(), p.bodyRoutes(), p.liveRoutes(), p.guardRoutes())
+	}, p.todayRoutes(), p.deviceRoutes(), p.signRoutes(), p.meRoutes(), p.peopleRoutes(), p.settingsRoutes(), p.bodyRoutes(), p.liveRoutes(), p.guardRoutes(), p.ledgerRoutes())
 }
 
 // static serves what never changes while the program runs.

@@ -290,7 +290,7 @@ func TestDecideRefused(t *testing.T) {
 		{"a manufacturer", maker, "7", good, 403},
 		{"a clinician of no kind", odd, "7", good, 403},
 		{"no reason", holm, "7", with("reason", " "), 422},
-		{"a reason of 201 bytes", holm, "7", with("reason", strings.Repeat("x", maxReason+1)), 422},
+		{"a reason of 201 bytes", holm, "7", with("reason", strings.Repeat("x", maxWhy+1)), 422},
 		{"something else", holm, "7", with("do", "deliver"), 400},
 		{"another command than was on the screen", holm, "7", with("what", "0123456789abcdef"), 409},
 		{"one that is not there", holm, "9", good, 410},
