@@ -20,20 +20,18 @@ import (
 	"github.com/myelin-health/myelin/device"
 	"github.com/myelin-health/myelin/event"
 	"github.com/myelin-health/myelin/serve/access"
+	"github.com/myelin-health/myelin/serve/bus"
 	"github.com/myelin-health/myelin/store"
 )
 
 // Guards carry a clinician's word to a guard, which judges again itself, as if it had
-// been said on its own page.
+// been said on its own page. The bus does.
 type Guards interface {
-	// Do asks a guard to "confirm" or "refuse" a command that it holds under id, or
-	// says that a dose in doubt under id was "given" or "not-given". It returns nil when
-	// the guard did so, [ErrNoAnswer] when nobody knows, else why it did not.
-	Do(ctx context.Context, guard, id, what, person, role, reason string) error
+	// Decide asks a guard to "confirm" or "refuse" a command that it holds, or says that
+	// a dose in doubt was "given" or "not-given". It returns nil when the guard did so,
+	// [bus.ErrSilent] when nobody knows, else why it did not.
+	Decide(ctx context.Context, guard string, d *bus.Decision) error
 }
-
-// ErrNoAnswer is returned when a guard was asked and has not answered: it may still do it.
-var ErrNoAnswer = errors.New("the guard was asked and has not answered")
 
 // Bounds of the pages of guards.
 const (
@@ -92,6 +90,7 @@ type heldLine struct {
 	Path                                       string
 	What                                       string // fingerprint
 	Self                                       bool   // whoever looks at it asked for it
+	asked                                      int64
 }
 
 type emergencyLine struct {
@@ -282,7 +281,7 @@ func (p *Pages) heldLines(ctx context.Context, who *access.Principal, names map[
 		out = append(out, heldLine{
 			h.Guard, cmp.Or(names[h.Guard], h.Guard), h.ID, h.Front, h.Device, h.Actor, h.Verb, h.Effect, h.Value, h.Now, h.Reason,
 			p.when(h.Asked), p.when(h.Expires), leftOf(left), "/guard/" + url.PathEscape(h.Guard) + "/held/" + url.PathEscape(h.ID),
-			fingerprint(h), who.Person != nil && who.Person.Login == h.Actor,
+			fingerprint(h), who.Person != nil && who.Person.Login == h.Actor, h.Asked,
 		})
 	}
 	return out, nil
@@ -473,7 +472,7 @@ func (p *Pages) decide(w http.ResponseWriter, r *http.Request, who *access.Princ
 		return &access.Error{Status: http.StatusForbidden, Text: "You asked for this command; another clinician has to confirm it."}
 	}
 	words := strings.Join(strings.Fields(h.Verb+" "+h.Value), " ") + " for " + h.Device
-	return p.ask(w, r, who, h.Guard, h.ID, what, words)
+	return p.ask(w, r, who, h.Guard, h.ID, h.asked, what, words)
 }
 
 // doubtPage asks what became of a dose.
@@ -517,11 +516,11 @@ func (p *Pages) settle(w http.ResponseWriter, r *http.Request, who *access.Princ
 	if what != "given" && what != "not-given" {
 		return &access.Error{Status: http.StatusBadRequest, Text: "It was given or not given. Nothing was done."}
 	}
-	return p.ask(w, r, who, d.Guard, d.ID, what, strings.Join(strings.Fields(d.Verb+" "+d.Value), " ")+" for "+d.Device)
+	return p.ask(w, r, who, d.Guard, d.ID, 0, what, strings.Join(strings.Fields(d.Verb+" "+d.Value), " ")+" for "+d.Device)
 }
 
 // ask asks a guard, which is in the ledger before, and what came of it after.
-func (p *Pages) ask(w http.ResponseWriter, r *http.Request, who *access.Principal, guard, id, what, words string) error {
+func (p *Pages) ask(w http.ResponseWriter, r *http.Request, who *access.Principal, guard, id string, asked int64, what, words string) error {
 	reason := strings.TrimSpace(r.PostFormValue("reason"))
 	switch {
 	case reason == "" || len(reason) > maxWhy:
@@ -538,10 +537,10 @@ func (p *Pages) ask(w http.ResponseWriter, r *http.Request, who *access.Principa
 	// Who closes the browser has said it all the same.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), answerTime)
 	defer cancel()
-	err := p.Guards.Do(ctx, guard, id, what, who.Person.Login, who.Person.Clinical, reason)
+	err := p.Guards.Decide(ctx, guard, &bus.Decision{ID: id, Asked: asked, What: what, By: who.Person.Login, Role: who.Person.Clinical, Reason: reason})
 	outcome := event.Succeeded
 	switch {
-	case errors.Is(err, ErrNoAnswer) || errors.Is(err, context.DeadlineExceeded):
+	case errors.Is(err, bus.ErrSilent) || errors.Is(err, context.DeadlineExceeded):
 		outcome = event.Unknown
 	case err != nil:
 		outcome = event.Failed

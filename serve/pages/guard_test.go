@@ -8,7 +8,6 @@ import (
 	"encoding/csv"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"net/http"
 	"net/http/cookiejar"
@@ -25,6 +24,7 @@ import (
 	"github.com/myelin-health/myelin/device"
 	"github.com/myelin-health/myelin/event"
 	"github.com/myelin-health/myelin/serve/access"
+	"github.com/myelin-health/myelin/serve/bus"
 	"github.com/myelin-health/myelin/serve/live"
 	"github.com/myelin-health/myelin/store"
 	"github.com/myelin-health/myelin/store/sqlite"
@@ -149,12 +149,13 @@ func (d *ward) waits(id, actor string) {
 	d.sends()
 }
 
-// Do is what a guard does with a clinician's word: it is a fake that behaves.
-func (d *ward) Do(_ context.Context, guard, id, what, person, role, reason string) error {
+// Decide is what a guard does with a clinician's word: it is a fake that behaves.
+func (d *ward) Decide(_ context.Context, guard string, said *bus.Decision) error {
+	id, what, person, role, reason := said.ID, said.What, said.By, said.Role, said.Reason
 	d.mu.Lock()
 	d.asked = append(d.asked, strings.Join([]string{guard, id, what, person, role, reason}, " | "))
 	err := d.answer
-	i := slices.IndexFunc(d.held, func(h store.Held) bool { return h.ID == id })
+	i := slices.IndexFunc(d.held, func(h store.Held) bool { return h.ID == id && h.Asked == said.Asked })
 	if err == nil && (what == "confirm" || what == "refuse") {
 		if i < 0 {
 			err = errors.New("nothing of that number waits")
@@ -307,7 +308,7 @@ func TestDecideRefused(t *testing.T) {
 		who := &access.Principal{Person: &store.Person{ID: 1, Login: "holm", Clinical: "prescriber"}, Roles: access.Clinician}
 		req := httptest.NewRequest("POST", "/", strings.NewReader("reason=x"))
 		req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-		if err := d.pages.ask(r, req, who, "g1", "7", "confirm", "words"); err == nil {
+		if err := d.pages.ask(r, req, who, "g1", "7", 1, "confirm", "words"); err == nil {
 			t.Error("what the ledger does not have was asked for")
 		}
 	}()
@@ -334,7 +335,7 @@ func TestAnswers(t *testing.T) {
 		says, result string
 	}{
 		{errors.New("the envelope does not allow it any more"), 409, "the envelope does not allow it any more", "failed"},
-		{fmt.Errorf("g1: %w", ErrNoAnswer), 200, "has not answered yet", "unknown"},
+		{bus.ErrSilent, 200, "has not answered yet", "unknown"},
 	} {
 		d.answer = c.answer
 		page, status := d.post(holm, "/guard/g1/held/7", form)
