@@ -15,6 +15,7 @@ package serve
 import (
 	"context"
 	"crypto/rand"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -23,10 +24,14 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
 	"time"
 
 	"github.com/myelin-health/myelin/ledger"
 	"github.com/myelin-health/myelin/serve/access"
+	"github.com/myelin-health/myelin/serve/live"
 	"github.com/myelin-health/myelin/serve/pages"
 	"github.com/myelin-health/myelin/store"
 	"github.com/myelin-health/myelin/store/postgres"
@@ -47,6 +52,8 @@ type Config struct {
 	Log     *slog.Logger
 	Now     func() time.Time
 	Version string
+
+	TLSCertificate, TLSKey string // PEM files; none: outside loopback a certificate is made in the folder
 }
 
 // A Server serves until its Run ends.
@@ -56,7 +63,13 @@ type Server struct {
 	ledger *ledger.Log
 	access *access.Access
 	pages  *pages.Pages
-	secure bool
+	sealer *access.Sealer
+	live   *live.Hub
+	shown  *pages.Ledger
+
+	metrics     *metrics
+	certificate *certificate // nil: in clear, on loopback
+	name        string       // of this server among those of a store
 }
 
 // Open opens what the server keeps. It has to be closed.
@@ -73,12 +86,19 @@ func Open(ctx context.Context, c Config) (_ *Server, err error) {
 	if err := os.MkdirAll(c.Data, 0o700); err != nil {
 		return nil, err
 	}
-	s := &Server{cfg: c, secure: !loopback(c.Listen)}
+	b := make([]byte, 6)
+	rand.Read(b)
+	s := &Server{cfg: c, live: &live.Hub{}, name: fmt.Sprintf("server-%x", b)}
 	defer func() {
 		if err != nil {
 			s.Close()
 		}
 	}()
+	if !loopback(c.Listen) || c.TLSCertificate != "" {
+		if s.certificate, err = openCertificate(&c); err != nil {
+			return nil, err
+		}
+	}
 	if c.Store != "" {
 		s.store, err = postgres.Open(ctx, c.Store, c.Now)
 	} else {
@@ -90,24 +110,32 @@ func Open(ctx context.Context, c Config) (_ *Server, err error) {
 	if s.ledger, err = openLedger(c.Data, c.Now); err != nil {
 		return nil, err
 	}
-	seal, err := access.OpenSealer(c.Data)
-	if err == nil {
-		err = seal.Check(ctx, s.store)
+	if s.sealer, err = access.OpenSealer(c.Data); err == nil {
+		err = s.sealer.Check(ctx, s.store)
 	}
 	if err != nil {
 		return nil, err
 	}
-	s.access, err = access.New(access.Config{Store: s.store, Record: s.ledger.Record, Now: c.Now, Log: c.Log, Secure: s.secure, Site: "server"})
+	s.access, err = access.New(access.Config{Store: s.store, Record: s.ledger.Record, Now: c.Now, Log: c.Log, Secure: s.certificate != nil, Site: "server"})
 	if err != nil {
 		return nil, err
 	}
-	s.pages, err = pages.New(pages.Config{Store: s.store, Access: s.access, Now: c.Now, Site: c.Site, Version: c.Version, Sealer: seal})
+	public, err := os.ReadFile(filepath.Join(c.Data, "ledger.key.pub"))
+	if err != nil {
+		return nil, err
+	}
+	s.shown = &pages.Ledger{Dir: filepath.Join(c.Data, "ledger"), Key: strings.TrimSpace(string(public))}
+	s.metrics = newMetrics(s.store, s.live)
+	s.pages, err = pages.New(pages.Config{Store: s.store, Access: s.access, Live: s.live, Ledger: s.shown, Now: c.Now, Site: c.Site, Version: c.Version, Sealer: s.sealer})
 	return s, err
 }
 
 // Close closes what the server keeps.
 func (s *Server) Close() error {
 	var errs []error
+	if s.shown != nil {
+		s.shown.Wait()
+	}
 	if s.ledger != nil {
 		errs = append(errs, s.ledger.Close())
 	}
@@ -156,7 +184,9 @@ func loopback(listen string) bool {
 }
 
 // Routes is the table of all routes.
-func (s *Server) Routes() []access.Route { return s.pages.Routes() }
+func (s *Server) Routes() []access.Route {
+	return slices.Concat(s.pages.Routes(), s.healthRoutes())
+}
 
 // Bounds of a request.
 const (
@@ -174,7 +204,7 @@ func (s *Server) Handler() http.Handler {
 			s.cfg.Log.Error("a request failed", "method", r.Method, "path", r.Pattern, "err", err)
 		}
 	})
-	return s.headers(http.NewCrossOriginProtection().Handler(s.access.Identify(mux)))
+	return s.headers(http.NewCrossOriginProtection().Handler(s.access.Identify(s.metrics.count(mux))))
 }
 
 // headers sets what every answer has.
@@ -187,7 +217,7 @@ func (s *Server) headers(next http.Handler) http.Handler {
 		h.Set("Cross-Origin-Opener-Policy", "same-origin")
 		h.Set("Cross-Origin-Resource-Policy", "same-origin")
 		h.Set("Cache-Control", "no-store")
-		if s.secure {
+		if s.certificate != nil {
 			h.Set("Strict-Transport-Security", "max-age=31536000")
 		}
 		next.ServeHTTP(w, r)
@@ -203,6 +233,15 @@ func (s *Server) SetUpLink(ctx context.Context) (string, error) {
 	return "/set-up/" + secret, nil
 }
 
+// Address is where a listener's server is found, and the fingerprint of its
+// certificate, or "".
+func (s *Server) Address(ln net.Listener) (address, fingerprint string) {
+	if s.certificate == nil {
+		return "http://" + ln.Addr().String(), ""
+	}
+	return "https://" + ln.Addr().String(), s.certificate.fingerprint()
+}
+
 // Run serves on a listener until ctx is done, and lets end what was begun.
 func (s *Server) Run(ctx context.Context, ln net.Listener) error {
 	h := &http.Server{
@@ -210,8 +249,18 @@ func (s *Server) Run(ctx context.Context, ln net.Listener) error {
 		ErrorLog:    slog.NewLogLogger(slog.DiscardHandler, slog.LevelDebug), // what strangers send is no news
 		BaseContext: func(net.Listener) context.Context { return ctx },
 	}
+	serve := h.Serve
+	if s.certificate != nil {
+		h.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: s.certificate.Get}
+		serve = func(ln net.Listener) error { return h.ServeTLS(ln, "", "") }
+	}
+	ctx, stop := context.WithCancel(ctx)
+	var beside sync.WaitGroup
+	beside.Go(func() { s.schedule(ctx) })
+	defer beside.Wait()
+	defer stop()
 	ended := make(chan error, 1)
-	go func() { ended <- h.Serve(ln) }()
+	go func() { ended <- serve(ln) }()
 	select {
 	case err := <-ended:
 		return err

@@ -36,6 +36,8 @@ first person begins. It is not cleared as a medical device.`,
 	}
 	v.Flags().StringVar(&cfg.Data, "data", "myelin-data", "`DIR` of its data")
 	v.Flags().StringVar(&cfg.Listen, "listen", "127.0.0.1:8440", "`ADDRESS` and port")
+	v.Flags().StringVar(&cfg.TLSCertificate, "tls-certificate", "", "`FILE` with its certificate, read again when it changes (PEM)")
+	v.Flags().StringVar(&cfg.TLSKey, "tls-key", "", "`FILE` with the key of that (PEM)")
 	v.Flags().StringVar(&cfg.Site, "site", "", "`NAME` of the hospital")
 	return v
 }
@@ -52,8 +54,11 @@ func (c *console) serve(ctx context.Context, cfg serve.Config) error {
 	if err != nil {
 		return err
 	}
-	address := "http://" + ln.Addr().String()
+	address, fingerprint := s.Address(ln)
 	fmt.Fprintln(c.out, address+"/")
+	if fingerprint != "" {
+		fmt.Fprintln(c.out, "Its certificate has the SHA-256 fingerprint "+fingerprint)
+	}
 	if link, err := s.SetUpLink(ctx); err != nil {
 		return err
 	} else if link != "" {
