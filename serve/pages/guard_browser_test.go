@@ -1,0 +1,179 @@
+// SPDX-FileCopyrightText: 2026 The Myelin authors
+// SPDX-License-Identifier: Apache-2.0
+
+package pages
+
+import (
+	"fmt"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/cdproto/log"
+	"github.com/chromedp/cdproto/page"
+	"github.com/chromedp/cdproto/runtime"
+	"github.com/chromedp/chromedp"
+
+	"github.com/myelin-health/myelin/device"
+	"github.com/myelin-health/myelin/event"
+)
+
+// TestGuardBrowser watches a verdict arrive, confirms what waits, and does the same
+// without script. With MYELIN_SHOTS it leaves pictures there.
+func TestGuardBrowser(t *testing.T) {
+	var chrome string
+	for _, name := range [...]string{"chromium", "chromium-browser", "google-chrome"} {
+		if p, err := exec.LookPath(name); err == nil {
+			chrome = p
+			break
+		}
+	}
+	if chrome == "" {
+		t.Skip("no chromium: apt-get install chromium")
+	}
+	d := newWard(t)
+	d.keeps(60)
+	rules := event.Event{Kind: event.ConfigurationChanged, Time: d.now().UnixNano(), Device: device.Address{Kind: device.Host, Value: "pump-3"}}
+	rules.Add(event.Text(event.Name, "icu-norepinephrine"), event.Text(event.Version, "4"), event.Text(event.Reason, "its envelope is enforced"), event.Text(event.Actor, "holm"))
+	doubt := event.Event{Kind: event.DoseDoubted, Time: d.now().UnixNano(), Device: device.Address{Kind: device.Host, Value: "pump-3"}}
+	doubt.Add(event.Int(event.Verb, device.DeliverBolus), event.Text(event.Value, "2 mL"), event.Text(event.Target, "5"), event.Text(event.Reason, "the link broke"))
+	open := event.Event{Kind: event.EmergencyUsed, Time: d.now().UnixNano(), Device: device.Address{Kind: device.Host, Value: "pump-3"}}
+	open.Add(event.Text(event.Target, "pump-3"), event.Text(event.Actor, "nurse-2"), event.Text(event.Reason, "reanimation"), event.Int(event.NotAfter, d.now().Add(10*time.Minute).Unix()), event.Int(event.Digest, 9), event.Int(event.Outcome, event.Succeeded))
+	d.sends(rules, doubt, open, d.verdict(device.Deny, "<script>alert(1)</script>", "9 mL/h", "over the limit of 8 mL/h"), d.verdict(device.Hold, "emr", "0.8 ug/kg/min", "four times what runs now"))
+	d.waits("7", "emr")
+
+	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(chrome), chromedp.NoSandbox, chromedp.DisableGPU,
+		chromedp.UserDataDir(t.TempDir()), chromedp.Flag("disable-quic", true), chromedp.Flag("disable-component-update", true), chromedp.WSURLReadTimeout(time.Minute))
+	ctx, cancel := chromedp.NewExecAllocator(t.Context(), options...)
+	defer cancel()
+	ctx, cancel = chromedp.NewContext(ctx)
+	defer cancel()
+	var mu sync.Mutex
+	var said []string
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	must(chromedp.Listen(ctx, func(e any) {
+		mu.Lock()
+		defer mu.Unlock()
+		switch e := e.(type) {
+		case *log.EventEntryAdded:
+			said = append(said, fmt.Sprintf("%s: %s", e.Entry.Level, e.Entry.Text))
+		case *runtime.EventExceptionThrown:
+			said = append(said, "exception: "+e.ExceptionDetails.Text)
+		case *page.EventJavascriptDialogOpening:
+			said = append(said, "a dialog opened: "+e.Message)
+		}
+	}))
+	_, err := chromedp.Call(ctx, log.Enable, cdp.Empty{})
+	must(err)
+	do := func(actions ...chromedp.Action[chromedp.Void]) {
+		t.Helper()
+		for _, a := range actions {
+			must(chromedp.Do(ctx, a))
+		}
+	}
+	ask := func(script string) bool {
+		t.Helper()
+		yes, err := chromedp.Run(ctx, chromedp.Evaluate[bool](script))
+		must(err)
+		return yes
+	}
+	// until polls in the page, with its own clock: there is no event for "the words are there".
+	until := func(what, script string) {
+		t.Helper()
+		for end := time.Now().Add(30 * time.Second); !ask(script); {
+			if time.Now().After(end) {
+				text, _ := chromedp.Run(ctx, chromedp.Evaluate[string]("document.body.innerText"))
+				t.Fatalf("%s: never\n%s", what, text)
+			}
+		}
+	}
+	shots := os.Getenv("MYELIN_SHOTS")
+	shot := func(name string) {
+		t.Helper()
+		for _, width := range []int64{1440, 390} {
+			for _, scheme := range []string{"light", "dark"} {
+				_, err := chromedp.Call(ctx, emulation.SetDeviceMetricsOverride, emulation.SetDeviceMetricsOverrideParams{Width: width, Height: 1100, DeviceScaleFactor: 1})
+				must(err)
+				_, err = chromedp.Call(ctx, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}}})
+				must(err)
+				if !ask("document.documentElement.scrollWidth <= document.documentElement.clientWidth") {
+					t.Errorf("%s is wider than %d px", name, width)
+				}
+				if shots != "" {
+					b, err := chromedp.Run(ctx, chromedp.FullScreenshot(90))
+					must(err)
+					must(os.WriteFile(filepath.Join(shots, fmt.Sprintf("%s-%d-%s.png", name, width, scheme)), b, 0o600))
+				}
+			}
+		}
+		_, err := chromedp.Call(ctx, emulation.SetDeviceMetricsOverride, emulation.SetDeviceMetricsOverrideParams{Width: 1440, Height: 1100, DeviceScaleFactor: 1})
+		must(err)
+	}
+	signIn := func(login, to string) {
+		t.Helper()
+		do(chromedp.Navigate(d.http.URL + "/sign-in?to=" + url.QueryEscape(to)))
+		ask(`document.querySelector("main input[name=login]").value = "` + login + `"; document.querySelector("main input[name=password]").value = "` + goodPassword + `"; document.querySelector("main form").submit(); true`)
+		until("signed in as "+login, `location.pathname === "`+to+`" && document.readyState === "complete"`)
+	}
+	signIn("holm", "/guard")
+	until("the page listens", `document.body.dataset.connected !== undefined`)
+	shot("guard")
+	d.sends(d.verdict(device.Deny, "emr", "12 mL/h", "arrived while somebody looked"))
+	until("the verdict", `document.querySelector("#verdicts").innerText.includes("arrived while somebody looked")`)
+
+	// While it is paused, nothing moves.
+	ask(`[...document.querySelectorAll("[data-status] button")].find(b => b.textContent === "Pause").click(); true`)
+	d.sends(d.verdict(device.Deny, "emr", "13 mL/h", "came in the pause"))
+	until("the count", `document.querySelector("[data-status]").innerText.includes("1 change is not shown yet")`)
+	if ask(`document.querySelector("#verdicts").innerText.includes("came in the pause")`) {
+		t.Error("the list moved while it was paused")
+	}
+	ask(`[...document.querySelectorAll("[data-status] button")].find(b => b.textContent === "Show").click(); true`)
+	until("what came in the pause", `document.querySelector("#verdicts").innerText.includes("came in the pause")`)
+
+	ask(`document.querySelector("[data-test=decide]").click(); true`)
+	until("the form", `document.readyState === "complete" && !!document.querySelector("[data-test=confirm]")`)
+	shot("held")
+	ask(`document.querySelector("[data-test=reason]").value = "seen at the bed"; document.querySelector("[data-test=confirm]").click(); true`)
+	until("confirmed", `location.pathname === "/guard" && !!document.querySelector("[data-test=said]") && document.querySelector("[data-test=said]").innerText.includes("You confirmed")`)
+	d.mu.Lock()
+	asked := strings.Join(d.asked, "\n")
+	d.mu.Unlock()
+	if asked != "g1 | 7 | confirm | holm | prescriber | seen at the bed" {
+		t.Errorf("the guard was asked %q", asked)
+	}
+
+	// Without script.
+	_, err = chromedp.Call(ctx, emulation.SetScriptExecutionDisabled, emulation.SetScriptExecutionDisabledParams{Value: true})
+	must(err)
+	d.waits("8", "emr")
+	do(chromedp.Navigate(d.http.URL + "/guard"))
+	if !ask(`document.querySelector("[data-status]").innerText.includes("Reload") && !!document.querySelector("[data-test=decide]")`) {
+		t.Error("without script there is no way to renew or to decide")
+	}
+	do(chromedp.Navigate(d.http.URL + "/guard/g1/doubts/5"))
+	shot("doubt")
+	signIn("ada", "/ledger")
+	shot("ledger")
+	do(chromedp.Navigate(d.http.URL + "/ledger/7"))
+	shot("entry")
+	mu.Lock()
+	defer mu.Unlock()
+	said = slices.DeleteFunc(said, func(s string) bool { return strings.Contains(s, "Autocomplete") })
+	if len(said) > 0 {
+		t.Errorf("the browser said %q", said)
+	}
+}
