@@ -113,13 +113,28 @@ func TestGuardBrowser(t *testing.T) {
 					t.Errorf("%s is wider than %d px", name, width)
 				}
 				if shots != "" {
-					b, err := chromedp.Run(ctx, chromedp.FullScreenshot(90))
+					b, err := chromedp.Run(ctx, chromedp.FullScreenshot(100))
 					must(err)
 					must(os.WriteFile(filepath.Join(shots, fmt.Sprintf("%s-%d-%s.png", name, width, scheme)), b, 0o600))
 				}
 			}
 		}
 		_, err := chromedp.Call(ctx, emulation.SetDeviceMetricsOverride, emulation.SetDeviceMetricsOverrideParams{Width: 1440, Height: 1100, DeviceScaleFactor: 1})
+		must(err)
+	}
+	print := func(name string) {
+		t.Helper()
+		_, err := chromedp.Call(ctx, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Media: "print"})
+		must(err)
+		if ask(`[...document.querySelectorAll(".bar nav, .filters, form, .live")].some(e => e.getClientRects().length > 0)`) {
+			t.Errorf("%s: a print has what nobody can press on paper", name)
+		}
+		if shots != "" {
+			b, err := chromedp.Run(ctx, chromedp.FullScreenshot(100))
+			must(err)
+			must(os.WriteFile(filepath.Join(shots, name+"-print.png"), b, 0o600))
+		}
+		_, err = chromedp.Call(ctx, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{})
 		must(err)
 	}
 	signIn := func(login, to string) {
@@ -131,6 +146,7 @@ func TestGuardBrowser(t *testing.T) {
 	signIn("holm", "/guard")
 	until("the page listens", `document.body.dataset.connected !== undefined`)
 	shot("guard")
+	print("guard")
 	d.sends(d.verdict(device.Deny, "emr", "12 mL/h", "arrived while somebody looked"))
 	until("the verdict", `document.querySelector("#verdicts").innerText.includes("arrived while somebody looked")`)
 
@@ -147,6 +163,7 @@ func TestGuardBrowser(t *testing.T) {
 	ask(`document.querySelector("[data-test=decide]").click(); true`)
 	until("the form", `document.readyState === "complete" && !!document.querySelector("[data-test=confirm]")`)
 	shot("held")
+	print("held")
 	ask(`document.querySelector("[data-test=reason]").value = "seen at the bed"; document.querySelector("[data-test=confirm]").click(); true`)
 	until("confirmed", `location.pathname === "/guard" && !!document.querySelector("[data-test=said]") && document.querySelector("[data-test=said]").innerText.includes("You confirmed")`)
 	d.mu.Lock()
