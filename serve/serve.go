@@ -257,6 +257,7 @@ func (s *Server) Run(ctx context.Context, ln net.Listener) error {
 	ctx, stop := context.WithCancel(ctx)
 	var beside sync.WaitGroup
 	beside.Go(func() { s.schedule(ctx) })
+	beside.Go(func() { s.tell(ctx) })
 	defer beside.Wait()
 	defer stop()
 	ended := make(chan error, 1)

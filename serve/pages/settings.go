@@ -58,6 +58,7 @@ func (p *Pages) settings(w http.ResponseWriter, r *http.Request, who *access.Pri
 		{access.ManagePeople, "People", "who may sign in, and what they may do", "/settings/people"},
 		{access.ManageSensors, "Sensors and guards", "enrol, see what is alive, revoke", "/settings/sensors"},
 		{access.ManageSettings, "Retention", "how long is kept what was seen", "/settings/retention"},
+		{access.ManageSettings, "Receivers", "systems outside that are told of findings", "/settings/receivers"},
 	} {
 		if who.May(n.needs) {
 			page.Can = append(page.Can, fact{n.name, n.text, n.path})
