@@ -50,15 +50,12 @@ var dialect = store.Dialect{
 			return err
 		}
 		c, err := db.Conn(ctx) // a reader's, so that nobody waits who writes
-		c, err := db.Conn(ctx)
 		if err != nil {
 			return err
 		}
 		defer c.Close()
 		var only int
 		if err := c.QueryRowContext(ctx, "PRAGMA query_only").Scan(&only); err != nil {
-		var readOnly int // such a connection writes no other file either
-		if err := c.QueryRowContext(ctx, "PRAGMA query_only").Scan(&readOnly); err != nil {
 			return err
 		}
 		if _, err := c.ExecContext(ctx, "PRAGMA query_only(0)"); err != nil {
@@ -67,8 +64,6 @@ var dialect = store.Dialect{
 		_, err = c.ExecContext(ctx, "VACUUM INTO $1", file)
 		_, back := c.ExecContext(context.WithoutCancel(ctx), fmt.Sprintf("PRAGMA query_only(%d)", only))
 		return errors.Join(err, back)
-		_, err2 := c.ExecContext(context.WithoutCancel(ctx), fmt.Sprintf("PRAGMA query_only(%d)", readOnly))
-		return errors.Join(err, err2)
 	},
 }
 
