@@ -77,6 +77,7 @@ type Triage struct {
 	Reason        string
 	Justification string
 	By            string
+	Version       int64 // of the one finding, as read; 0 does not compare
 }
 
 // urgencyOf is the order of findings in one number: decision, harm, EPSS.
@@ -898,11 +899,11 @@ func scanSteps(rows *sql.Rows) ([]Step, error) {
 	return out, rows.Err()
 }
 
-// maxTriage is how many findings one triage changes.
-const maxTriage = 10_000
+// MaxTriage is how many findings one triage changes.
+const MaxTriage = 10_000
 
 // Triage changes findings, all or none, and adds to their history. It returns the
-// number for [Store.UndoTriage], and how many were changed.
+// number for [Store.UndoTriage], and how many were changed. [ErrNotFound], [ErrConflict].
 func (s *Store) Triage(ctx context.Context, t Triage) (bulk int64, n int, err error) {
 	if t.State != "" && !slices.Contains([]string{Open, Acknowledged, Mitigated, Fixed, FalsePositive}, t.State) {
 		return 0, 0, fmt.Errorf("there is no state %q", t.State)
@@ -920,6 +921,9 @@ func (s *Store) Triage(ctx context.Context, t Triage) (bulk int64, n int, err er
 		var moved, assigned []*Finding
 		for i := range list {
 			f := &list[i]
+			if t.Version != 0 && t.Version != f.Version {
+				return ErrConflict
+			}
 			did := len(steps)
 			if t.State != "" && t.State != f.State {
 				steps = append(steps, &Step{Finding: f.ID, What: "state", From: f.State, To: t.State, Reason: t.Reason, Justification: t.Justification})
@@ -998,8 +1002,8 @@ func (s *Store) chosen(ctx context.Context, tx *transaction, t *Triage) ([]Findi
 			if err != nil {
 				return err
 			}
-			if out = append(out, f); len(out) > maxTriage {
-				return fmt.Errorf("more than %d findings at once: narrow the list", maxTriage)
+			if out = append(out, f); len(out) > MaxTriage {
+				return fmt.Errorf("more than %d findings at once: narrow the list", MaxTriage)
 			}
 		}
 		return rows.Err()
@@ -1009,7 +1013,7 @@ func (s *Store) chosen(ctx context.Context, tx *transaction, t *Triage) ([]Findi
 		if err != nil {
 			return nil, err
 		}
-		err = read(n.where()+fmt.Sprintf(" ORDER BY id LIMIT %d", maxTriage+1)+s.d.Lock, n.args...)
+		err = read(n.where()+fmt.Sprintf(" ORDER BY id LIMIT %d", MaxTriage+1)+s.d.Lock, n.args...)
 		return out, err
 	}
 	ids := slices.Compact(slices.Sorted(slices.Values(t.IDs)))

@@ -359,6 +359,9 @@ func findings(t *testing.T, s *store.Store, c *clock) {
 	if f.State != store.Fixed || len(steps) != 3 || f.Count != 3 || f.Sightings[0].Packet != 7 {
 		t.Fatalf("%+v %+v", f, steps)
 	}
+	if _, _, err := s.Triage(ctx, store.Triage{IDs: []string{one}, State: store.Open, By: "te", Version: f.Version - 1}); !errors.Is(err, store.ErrConflict) {
+		t.Fatalf("a version from before: %v", err)
+	}
 	c.t = c.t.Add(time.Hour)
 	b.Sequence, b.Devices = 2, nil
 	for i := range b.Findings {
