@@ -387,6 +387,13 @@ func findings(t *testing.T, s *store.Store, c *clock) {
 			t.Errorf("%+v finds nothing", q)
 		}
 	}
+	ward := "Neonatology"
+	must(t, s.EditDevice(ctx, store.DeviceEdit{ID: f.Device, Ward: &ward, By: "te"}))
+	for words, want := range map[string]int{"neonat": 2, "cve-2026-0001 neonat": 2} { // what its device is called
+		if l, err := s.Findings(ctx, store.FindingQuery{Words: words}); err != nil || l.Total != want {
+			t.Errorf("%s: %v, %d findings, want %d", words, err, l.Total, want)
+		}
+	}
 	cells, act2, err := s.Matrix(ctx)
 	must(t, err)
 	if len(cells) != 4 || act2 != 15 {
