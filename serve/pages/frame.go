@@ -97,7 +97,7 @@ func New(c Config) (*Pages, error) {
 func (p *Pages) Routes() []access.Route {
 	return slices.Concat([]access.Route{
 		{Pattern: "GET /static/{file}", Needs: access.Anyone, Handle: p.static},
-	}, p.todayRoutes(), p.deviceRoutes(), p.signRoutes(), p.meRoutes(), p.peopleRoutes(), p.settingsRoutes(), p.bodyRoutes(), p.liveRoutes(), p.guardRoutes(), p.ledgerRoutes(), p.notifyRoutes())
+	}, p.todayRoutes(), p.deviceRoutes(), p.signRoutes(), p.meRoutes(), p.peopleRoutes(), p.settingsRoutes(), p.bodyRoutes(), p.liveRoutes(), p.guardRoutes(), p.ledgerRoutes(), p.notifyRoutes(), p.findingsRoutes(), p.searchRoutes())
 }
 
 // static serves what never changes while the program runs.
