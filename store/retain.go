@@ -32,8 +32,8 @@ func Kept() []string { return slices.Sorted(maps.Keys(retained)) }
 // Retain removes what is older than its kind is kept; what is not in keep is kept for
 // ever. Observations go by the hour, verdicts (which are in the ledger, too) and notices
 // by when they were written, findings that are fixed or false positives, with their
-// history, when neither did anybody change nor a sensor see them since. Sessions and
-// enrolments go when they end. It returns how many rows went. It is many transactions.
+// history, when neither did anybody change nor a sensor see them since. Sessions,
+// enrolments and answers go when they end. It returns how many rows went. It is many transactions.
 func (s *Store) Retain(ctx context.Context, keep map[string]time.Duration) (gone int, err error) {
 	at := s.now()
 	for _, kind := range Kept() {
@@ -57,7 +57,7 @@ func (s *Store) Retain(ctx context.Context, keep map[string]time.Duration) (gone
 		}
 	}
 	return gone, s.tx(ctx, func(tx *transaction) error {
-		for _, table := range [...]string{"session", "enrolment"} {
+		for _, table := range [...]string{"session", "enrolment", "answer"} {
 			if _, err := tx.ExecContext(ctx, "DELETE FROM "+table+" WHERE expires <= $1", at.UnixNano()); err != nil {
 				return err
 			}

@@ -314,6 +314,15 @@ CREATE TABLE setting (
     value BYTES NOT NULL
 )TABLE;
 
+-- What programs were told that wrote under a key of their own.
+CREATE TABLE answer (
+    name    TEXT PRIMARY KEY,
+    sum     BYTES NOT NULL,
+    done    BYTES,
+    expires NUMBER NOT NULL
+)TABLE;
+CREATE INDEX answer_expires ON answer (expires);
+
 CREATE TABLE lease (
     name    TEXT PRIMARY KEY,
     holder  TEXT NOT NULL,

@@ -40,6 +40,7 @@ func Run(t *testing.T, open func(t *testing.T, now func() time.Time) *store.Stor
 		"retain":   retention,
 		"bounds":   bounds,
 		"flap":     flap,
+		"answers":  answers,
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := &clock{time.Date(2026, 3, 3, 6, 0, 0, 0, time.UTC)}
@@ -546,6 +547,39 @@ func sensors(t *testing.T, s *store.Store, c *clock) {
 	}
 	must(t, s.RemoveDocument(ctx, "d1"))
 	if _, _, err := s.Content(ctx, "d1"); !errors.Is(err, store.ErrNotFound) {
+		t.Fatal(err)
+	}
+}
+
+func answers(t *testing.T, s *store.Store, c *clock) {
+	ctx := t.Context()
+	begin := func(want string) {
+		t.Helper()
+		got := "mine"
+		a, err := s.BeginAnswer(ctx, "k", []byte{1})
+		must(t, err)
+		if a != nil {
+			got = string(a.Sum) + "|" + string(a.Done)
+		}
+		if got != want {
+			t.Fatalf("%q, want %q", got, want)
+		}
+	}
+	begin("mine")
+	begin("\x01|") // somebody else is at it
+	c.t = c.t.Add(time.Minute)
+	begin("mine") // who died
+	must(t, s.KeepAnswer(ctx, "k", []byte("x"), 24*time.Hour))
+	c.t = c.t.Add(24*time.Hour - 1)
+	begin("\x01|x")
+	c.t = c.t.Add(1)
+	begin("mine")
+	must(t, s.KeepAnswer(ctx, "k", nil, 0))
+	begin("mine")
+	c.t = c.t.Add(time.Minute)
+	_, err := s.Retain(ctx, nil)
+	must(t, err)
+	if err := s.KeepAnswer(ctx, "k", []byte("x"), time.Hour); !errors.Is(err, store.ErrNotFound) {
 		t.Fatal(err)
 	}
 }
