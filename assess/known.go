@@ -357,7 +357,8 @@ func (f *fleet) made(file *bomFile) {
 		file.in.Error = err.Error()
 		return
 	}
-	f.Suppliers.made(doc).input = file.at
+	made, _ := f.Suppliers.made(doc)
+	made.input = file.at
 	f.quality = append(f.quality, quality(doc, file.at))
 }
 

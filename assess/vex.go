@@ -67,11 +67,14 @@ func (f *Suppliers) Hear(all []vex.Statement, advisories []*advisory.Document) {
 	f.all, f.said, f.advisories = all, sayings(all), advisories
 }
 
-// Made adds a bill of materials to the index, and remembers what it calls the
-// product that it is about.
-func (f *Suppliers) Made(doc *sbom.Document) { f.made(doc) }
+// Made adds a bill of materials to the index, remembers what it calls the product
+// that it is about, and returns its ordinal.
+func (f *Suppliers) Made(doc *sbom.Document) int {
+	_, ordinal := f.made(doc)
+	return ordinal
+}
 
-func (f *Suppliers) made(doc *sbom.Document) *bill {
+func (f *Suppliers) made(doc *sbom.Document) (*bill, int) {
 	b := &bill{}
 	if doc.Subject >= 0 && doc.Subject < len(doc.Components) {
 		c := &doc.Components[doc.Subject]
@@ -85,7 +88,7 @@ func (f *Suppliers) made(doc *sbom.Document) *bill {
 		b.doc = doc
 	}
 	f.bills[ordinal], f.subjects[product] = b, b
-	return b
+	return b, ordinal
 }
 
 // ReadVEX reads what a document says of vulnerabilities, but for what is dated

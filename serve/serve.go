@@ -29,8 +29,11 @@ import (
 	"sync"
 	"time"
 
+	"github.com/myelin-health/myelin/event"
 	"github.com/myelin-health/myelin/ledger"
 	"github.com/myelin-health/myelin/serve/access"
+	"github.com/myelin-health/myelin/serve/api"
+	"github.com/myelin-health/myelin/serve/documents"
 	"github.com/myelin-health/myelin/serve/live"
 	"github.com/myelin-health/myelin/serve/pages"
 	"github.com/myelin-health/myelin/store"
@@ -63,6 +66,8 @@ type Server struct {
 	ledger *ledger.Log
 	access *access.Access
 	pages  *pages.Pages
+	api    *api.API
+	fleet  *documents.Fleet
 	sealer *access.Sealer
 	live   *live.Hub
 	shown  *pages.Ledger
@@ -126,7 +131,12 @@ func Open(ctx context.Context, c Config) (_ *Server, err error) {
 	}
 	s.shown = &pages.Ledger{Dir: filepath.Join(c.Data, "ledger"), Key: strings.TrimSpace(string(public))}
 	s.metrics = newMetrics(s.store, s.live)
-	s.pages, err = pages.New(pages.Config{Store: s.store, Access: s.access, Live: s.live, Ledger: s.shown, Now: c.Now, Site: c.Site, Version: c.Version, Sealer: s.sealer})
+	s.fleet = documents.NewFleet(s.store, c.Now, c.Log)
+	s.pages, err = pages.New(pages.Config{Store: s.store, Access: s.access, Live: s.live, Ledger: s.shown, Now: c.Now, Site: c.Site, Version: c.Version, Sealer: s.sealer, Fleet: s.fleet})
+	if err != nil {
+		return nil, err
+	}
+	s.api, err = api.New(api.Config{Store: s.store, Access: s.access, Now: c.Now, Log: c.Log, Version: c.Version, Most: documents.Most, Add: s.addDocument})
 	return s, err
 }
 
@@ -185,7 +195,17 @@ func loopback(listen string) bool {
 
 // Routes is the table of all routes.
 func (s *Server) Routes() []access.Route {
-	return slices.Concat(s.pages.Routes(), s.healthRoutes())
+	return slices.Concat(s.pages.Routes(), s.api.Routes(), s.healthRoutes())
+}
+
+// addDocument takes in a document that a program sent.
+func (s *Server) addDocument(ctx context.Context, by, name string, content []byte) (*store.Document, bool, error) {
+	d, fresh, err := documents.Add(ctx, s.store, by, name, content, s.cfg.Now())
+	if err != nil || !fresh {
+		return d, fresh, err
+	}
+	s.fleet.Changed()
+	return d, fresh, s.access.Acted(by, "add document", d.Kind+" "+d.Digest, "", 1, event.Succeeded)
 }
 
 // Bounds of a request.
@@ -258,6 +278,7 @@ func (s *Server) Run(ctx context.Context, ln net.Listener) error {
 	var beside sync.WaitGroup
 	beside.Go(func() { s.schedule(ctx) })
 	beside.Go(func() { s.tell(ctx) })
+	beside.Go(func() { s.fleet.Run(ctx) })
 	defer beside.Wait()
 	defer stop()
 	ended := make(chan error, 1)

@@ -35,15 +35,15 @@ func (p *Pages) findingsRoutes() []access.Route {
 
 // Bounds of what people ask and write.
 const (
-	maxWord       = 200       // bytes of words to search for
-	maxValue      = 1_000     // bytes of a value of a filter: sensors name wards
-	maxValues     = 50        // of a filter
-	maxReason     = 2_000     // bytes
-	maxComment    = 10_000    // bytes
-	maxTriageForm = 512 << 10 // bytes: 10,000 ids would fit, and a page has fifty
-	rowsOfPage    = 50        // of a list
-	facetValues   = 12        // that are shown of one facet
-	dayAndNight   = 24 * time.Hour
+	maxWord         = 200       // bytes of words to search for
+	maxValue        = 1_000     // bytes of a value of a filter: sensors name wards
+	maxValues       = 50        // of a filter
+	maxTriageReason = 2_000     // bytes
+	maxComment      = 10_000    // bytes
+	maxTriageForm   = 512 << 10 // bytes: 10,000 ids would fit, and a page has fifty
+	rowsOfPage      = 50        // of a list
+	facetValues     = 12        // that are shown of one facet
+	dayAndNight     = 24 * time.Hour
 )
 
 // The fields of a filter of findings, as they stand in the address of a list.
@@ -409,8 +409,8 @@ func (p *Pages) triageForm(r *http.Request, who *access.Principal) (t store.Tria
 		return refuse("There is no such state.")
 	case t.State == "" && t.Assignee == nil && t.Comment == "":
 		return refuse("Choose a state, somebody to do it, or write a comment.")
-	case len(t.Reason) > maxReason || len(t.Comment) > maxComment:
-		return refuse(fmt.Sprintf("A reason has at most %d characters, a comment %d.", maxReason, maxComment))
+	case len(t.Reason) > maxTriageReason || len(t.Comment) > maxComment:
+		return refuse(fmt.Sprintf("A reason has at most %d characters, a comment %d.", maxTriageReason, maxComment))
 	case t.State != "" && t.State != store.Open && t.State != store.Acknowledged && t.Reason == "":
 		return refuse("Say why it is " + t.State + ": others will rely on it.")
 	case justified(t.State):

@@ -336,7 +336,7 @@ func TestTriage(t *testing.T) {
 		"no justification": {"id": ids, "state": {"false-positive"}, "reason": {"x"}},
 		"another":          {"id": ids, "state": {"mitigated"}, "reason": {"x"}, "justification": {"because"}},
 		"nobody":           {"id": ids, "assignee": {"nobody-here"}},
-		"long reason":      {"id": ids, "state": {"fixed"}, "reason": {strings.Repeat("x", maxReason+1)}},
+		"long reason":      {"id": ids, "state": {"fixed"}, "reason": {strings.Repeat("x", maxTriageReason+1)}},
 		"long comment":     {"id": ids, "comment": {strings.Repeat("x", maxComment+1)}},
 	} {
 		before := len(s.acted)

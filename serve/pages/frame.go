@@ -20,6 +20,7 @@ import (
 	"fmt"
 	"html/template"
 	"io/fs"
+	"log/slog"
 	"net/http"
 	"path"
 	"slices"
@@ -31,6 +32,7 @@ import (
 	"github.com/myelin-health/myelin/finding"
 	"github.com/myelin-health/myelin/report"
 	"github.com/myelin-health/myelin/serve/access"
+	"github.com/myelin-health/myelin/serve/documents"
 	"github.com/myelin-health/myelin/serve/live"
 	"github.com/myelin-health/myelin/store"
 )
@@ -48,7 +50,9 @@ type Config struct {
 	Now     func() time.Time // nil: the machine's clock
 	Site    string           // the hospital's name
 	Version string           // of the program
-	Sealer  *access.Sealer   // nil: no identities of what is in or on a body are kept
+	Fleet   *documents.Fleet // knows which devices documents concern; somebody runs it. nil: nobody does
+
+	Sealer *access.Sealer // nil: no identities of what is in or on a body are kept
 
 	// Enrol makes a token by which a sensor ("sensor", "guard") enrols; nil: none can.
 	Enrol func(ctx context.Context, name, site, kind, by string, expires time.Time) (string, error)
@@ -59,6 +63,8 @@ type Pages struct {
 	Config
 	templates map[string]*template.Template
 	style     []byte
+	fleet     *documents.Fleet
+	uploading chan struct{} // documents that are being read at once
 }
 
 // New makes the pages.
@@ -66,7 +72,10 @@ func New(c Config) (*Pages, error) {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
-	p := &Pages{Config: c, templates: map[string]*template.Template{}}
+	p := &Pages{Config: c, templates: map[string]*template.Template{}, fleet: c.Fleet, uploading: make(chan struct{}, 1)}
+	if p.fleet == nil {
+		p.fleet = documents.NewFleet(c.Store, c.Now, slog.New(slog.DiscardHandler))
+	}
 	base, err := template.New("").Funcs(p.functions()).ParseFS(files, "templates/frame.tmpl", "templates/guard-parts.tmpl")
 	if err != nil {
 		return nil, err
@@ -97,7 +106,8 @@ func New(c Config) (*Pages, error) {
 func (p *Pages) Routes() []access.Route {
 	return slices.Concat([]access.Route{
 		{Pattern: "GET /static/{file}", Needs: access.Anyone, Handle: p.static},
-	}, p.todayRoutes(), p.deviceRoutes(), p.signRoutes(), p.meRoutes(), p.peopleRoutes(), p.settingsRoutes(), p.bodyRoutes(), p.liveRoutes(), p.guardRoutes(), p.ledgerRoutes(), p.notifyRoutes(), p.findingsRoutes(), p.searchRoutes())
+	}, p.todayRoutes(), p.deviceRoutes(), p.findingsRoutes(), p.documentsRoutes(), p.liveRoutes(), p.guardRoutes(), p.ledgerRoutes(), p.searchRoutes(),
+		p.signRoutes(), p.meRoutes(), p.peopleRoutes(), p.settingsRoutes(), p.bodyRoutes(), p.notifyRoutes())
 }
 
 // static serves what never changes while the program runs.
