@@ -27,7 +27,7 @@ type findingPage struct {
 	Product       string
 	First         when
 	Count         int
-	Version       int64
+	Edition       int64
 	Reasons       []risk.Reason // the four of CISA's table
 	Deployer      []risk.Reason // the other two of CERT/CC's
 	Explained     risk.Explanation
@@ -83,7 +83,7 @@ func (p *Pages) finding(w http.ResponseWriter, r *http.Request, who *access.Prin
 	}
 	page := &findingPage{
 		frame: p.framed(r, who, f.Title), findingRow: findingRow{p.findingLine(f), f.Assignee, f.CVE, f.KEV, f.Certainty == "review"},
-		Kind: f.Kind.String(), Do: f.Advice, Product: f.Product, First: p.when(f.First), Count: int(f.Count), Version: f.Version,
+		Kind: f.Kind.String(), Do: f.Advice, Product: f.Product, First: p.when(f.First), Count: int(f.Count), Edition: f.Version,
 		Explained: risk.Explain(&f.Finding), Match: f.Why, Opinions: f.Opinions,
 	}
 	page.findingLine.Title = f.Title

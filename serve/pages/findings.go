@@ -362,6 +362,15 @@ func (page *findingsPage) heads(v url.Values) {
 	}
 }
 
+// brief shortens a name for a sentence: sensors name things as long as they like.
+func brief(s string) string {
+	const most = 80
+	if list := []rune(s); len(list) > most {
+		return string(list[:most]) + "…"
+	}
+	return s
+}
+
 // say puts the answer into one sentence.
 func (page *findingsPage) say(q store.FindingQuery) {
 	kind := "finding"
@@ -379,7 +388,7 @@ func (page *findingsPage) say(q store.FindingQuery) {
 	if len(page.Rows) > 0 && q.After == "" && strings.TrimPrefix(q.Sort, "urgency") == "" {
 		first := &page.Rows[0]
 		page.Worst = first.Decision
-		page.Answer += " First: " + first.Title + ", at " + cmp.Or(first.DeviceName, "a product") + "."
+		page.Answer += " First: " + brief(first.Title) + ", at " + brief(cmp.Or(first.DeviceName, "a product")) + "."
 	}
 }
 

@@ -184,7 +184,9 @@ func TestFindingsBrowser(t *testing.T) {
 			must(os.WriteFile(filepath.Join(*findingShots, name+".pdf"), paper.Data, 0o600))
 		}
 	}
-	var l struct{ Rows []struct{ ID, Digest, Title string } }
+	var l struct {
+		Rows []struct{ ID, Digest, Title string }
+	}
 	writer.json("/findings?q=CVE-2026-0007", &l)
 	shots("findings", "/findings?state=open&state=acknowledged")
 	shots("finding", "/findings/"+l.Rows[0].ID)
