@@ -33,9 +33,11 @@ import (
 	"github.com/myelin-health/myelin/ledger"
 	"github.com/myelin-health/myelin/serve/access"
 	"github.com/myelin-health/myelin/serve/api"
+	"github.com/myelin-health/myelin/serve/bus"
 	"github.com/myelin-health/myelin/serve/documents"
 	"github.com/myelin-health/myelin/serve/live"
 	"github.com/myelin-health/myelin/serve/pages"
+	"github.com/myelin-health/myelin/serve/uplink"
 	"github.com/myelin-health/myelin/store"
 	"github.com/myelin-health/myelin/store/postgres"
 	"github.com/myelin-health/myelin/store/sqlite"
@@ -56,6 +58,7 @@ type Config struct {
 	Now     func() time.Time
 	Version string
 
+	TLS                    bool   // also on loopback; elsewhere always. Sensors enrol only by TLS
 	TLSCertificate, TLSKey string // PEM files; none: outside loopback a certificate is made in the folder
 }
 
@@ -71,6 +74,10 @@ type Server struct {
 	sealer *access.Sealer
 	live   *live.Hub
 	shown  *pages.Ledger
+
+	authority *uplink.Authority // of sensors
+	bus       *bus.Bus
+	uplink    *uplink.Server
 
 	metrics     *metrics
 	certificate *certificate // nil: in clear, on loopback
@@ -99,8 +106,11 @@ func Open(ctx context.Context, c Config) (_ *Server, err error) {
 			s.Close()
 		}
 	}()
-	if !loopback(c.Listen) || c.TLSCertificate != "" {
-		if s.certificate, err = openCertificate(&c); err != nil {
+	if s.authority, err = uplink.OpenAuthority(c.Data, c.Now); err != nil {
+		return nil, err
+	}
+	if c.TLS || !loopback(c.Listen) || c.TLSCertificate != "" {
+		if s.certificate, err = openCertificate(&c, s.authority.Server); err != nil {
 			return nil, err
 		}
 	}
@@ -132,7 +142,15 @@ func Open(ctx context.Context, c Config) (_ *Server, err error) {
 	s.shown = &pages.Ledger{Dir: filepath.Join(c.Data, "ledger"), Key: strings.TrimSpace(string(public))}
 	s.metrics = newMetrics(s.store, s.live)
 	s.fleet = documents.NewFleet(s.store, c.Now, c.Log)
-	s.pages, err = pages.New(pages.Config{Store: s.store, Access: s.access, Live: s.live, Ledger: s.shown, Now: c.Now, Site: c.Site, Version: c.Version, Sealer: s.sealer, Fleet: s.fleet})
+	if s.bus, err = bus.Open(ctx, bus.Config{Dir: filepath.Join(c.Data, "bus"), Store: s.store, Name: s.name, Log: c.Log}); err != nil {
+		return nil, err
+	}
+	s.uplink = uplink.NewServer(uplink.ServerConfig{Store: s.store, Bus: s.bus, Authority: s.authority, Record: s.ledger.Record, Log: c.Log, Now: c.Now})
+	shown := pages.Config{Store: s.store, Access: s.access, Live: s.live, Guards: s.bus, Ledger: s.shown, Now: c.Now, Site: c.Site, Version: c.Version, Sealer: s.sealer, Fleet: s.fleet}
+	if s.certificate != nil { // sensors prove themselves by TLS
+		shown.Enrol = s.uplink.Enrolment
+	}
+	s.pages, err = pages.New(shown)
 	if err != nil {
 		return nil, err
 	}
@@ -143,6 +161,12 @@ func Open(ctx context.Context, c Config) (_ *Server, err error) {
 // Close closes what the server keeps.
 func (s *Server) Close() error {
 	var errs []error
+	if s.uplink != nil {
+		s.uplink.Close()
+	}
+	if s.bus != nil {
+		s.bus.Close()
+	}
 	if s.shown != nil {
 		s.shown.Wait()
 	}
@@ -195,7 +219,7 @@ func loopback(listen string) bool {
 
 // Routes is the table of all routes.
 func (s *Server) Routes() []access.Route {
-	return slices.Concat(s.pages.Routes(), s.api.Routes(), s.healthRoutes())
+	return slices.Concat(s.pages.Routes(), s.api.Routes(), s.uplink.Routes(), s.healthRoutes())
 }
 
 // addDocument takes in a document that a program sent.
@@ -272,6 +296,7 @@ func (s *Server) Run(ctx context.Context, ln net.Listener) error {
 	serve := h.Serve
 	if s.certificate != nil {
 		h.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: s.certificate.Get}
+		s.authority.Ask(h.TLSConfig)
 		serve = func(ln net.Listener) error { return h.ServeTLS(ln, "", "") }
 	}
 	ctx, stop := context.WithCancel(ctx)
@@ -279,6 +304,27 @@ func (s *Server) Run(ctx context.Context, ln net.Listener) error {
 	beside.Go(func() { s.schedule(ctx) })
 	beside.Go(func() { s.tell(ctx) })
 	beside.Go(func() { s.fleet.Run(ctx) })
+	beside.Go(func() {
+		if err := s.bus.Run(ctx); err != nil && ctx.Err() == nil {
+			s.cfg.Log.Error("what sensors send is not written any more", "err", err)
+		}
+	})
+	quiet, err := s.bus.Listen(func(n *bus.News) {
+		for _, seq := range n.Verdicts {
+			s.live.Tell(live.Event{What: live.Verdict, ID: seq})
+		}
+		if n.Held {
+			s.live.Tell(live.Event{What: live.Held})
+		}
+		if len(n.Devices) > 0 {
+			s.fleet.Changed()
+		}
+	})
+	if err != nil {
+		stop()
+		return err
+	}
+	defer quiet()
 	defer beside.Wait()
 	defer stop()
 	ended := make(chan error, 1)

@@ -26,6 +26,7 @@ import (
 	"github.com/myelin-health/myelin/event"
 	"github.com/myelin-health/myelin/ledger"
 	"github.com/myelin-health/myelin/serve/access"
+	"github.com/myelin-health/myelin/serve/uplink"
 	"github.com/myelin-health/myelin/store"
 )
 
@@ -84,7 +85,11 @@ func (c *clock) pass(d time.Duration) {
 func TestCertificate(t *testing.T) {
 	k := &clock{at: time.Now()}
 	dir := t.TempDir()
-	c, err := openCertificate(&Config{Data: dir, Listen: "ada.example:8440", Now: k.now, Log: slog.New(slog.DiscardHandler)})
+	ca, err := uplink.OpenAuthority(dir, k.now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := openCertificate(&Config{Data: dir, Listen: "ada.example:8440", Now: k.now, Log: slog.New(slog.DiscardHandler)}, ca.Server)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -103,13 +108,13 @@ func TestCertificate(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	if leaf.PublicKeyAlgorithm != x509.ECDSA || leaf.NotAfter.Sub(k.now()) > ownLife || leaf.NotAfter.Sub(k.now()) < ownLife-time.Minute {
+	if leaf.PublicKeyAlgorithm != x509.ECDSA || leaf.NotAfter.Sub(k.now()) > uplink.ServerTime || leaf.NotAfter.Sub(k.now()) < uplink.ServerTime-time.Minute {
 		t.Errorf("%v until %v", leaf.PublicKeyAlgorithm, leaf.NotAfter)
 	}
 	if info, err := os.Stat(filepath.Join(dir, "tls.key")); err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("the key: %v %v", info.Mode(), err)
 	}
-	k.pass(ownLife - ownRenewal - time.Minute)
+	k.pass(uplink.ServerTime - ownRenewal - time.Minute)
 	if serial() != first {
 		t.Error("renewed more than a month before its end")
 	}
@@ -119,7 +124,7 @@ func TestCertificate(t *testing.T) {
 		t.Error("not renewed a month before its end")
 	}
 	// Others' files are read again when they change, and half a change is not taken.
-	theirs, err := openCertificate(&Config{TLSCertificate: filepath.Join(dir, "tls.pem"), TLSKey: filepath.Join(dir, "tls.key"), Now: k.now, Log: slog.New(slog.DiscardHandler)})
+	theirs, err := openCertificate(&Config{TLSCertificate: filepath.Join(dir, "tls.pem"), TLSKey: filepath.Join(dir, "tls.key"), Now: k.now, Log: slog.New(slog.DiscardHandler)}, ca.Server)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -130,14 +135,14 @@ func TestCertificate(t *testing.T) {
 	if got, err := theirs.Get(nil); err != nil || got.Leaf.SerialNumber.String() != second {
 		t.Errorf("while a file is damaged: %v", err)
 	}
-	if c, err = openCertificate(&Config{Data: dir, Listen: "0.0.0.0:1", Now: k.now, Log: slog.New(slog.DiscardHandler)}); err != nil { // makes a pair anew
+	if c, err = openCertificate(&Config{Data: dir, Listen: "0.0.0.0:1", Now: k.now, Log: slog.New(slog.DiscardHandler)}, ca.Server); err != nil { // makes a pair anew
 		t.Fatal(err)
 	}
 	k.pass(time.Minute)
 	if got, err := theirs.Get(nil); err != nil || got.Leaf.SerialNumber.String() != serial() {
 		t.Errorf("after the files changed: %v", err)
 	}
-	if _, err := openCertificate(&Config{TLSCertificate: "x", Now: k.now, Log: slog.New(slog.DiscardHandler)}); err == nil {
+	if _, err := openCertificate(&Config{TLSCertificate: "x", Now: k.now, Log: slog.New(slog.DiscardHandler)}, ca.Server); err == nil {
 		t.Error("a certificate without a key was taken")
 	}
 }

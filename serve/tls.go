@@ -4,19 +4,12 @@
 package serve
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/sha256"
 	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"io/fs"
 	"log/slog"
-	"math/big"
 	"net"
 	"os"
 	"path/filepath"
@@ -26,7 +19,6 @@ import (
 )
 
 const (
-	ownLife    = 365 * 24 * time.Hour
 	ownRenewal = 30 * 24 * time.Hour // before its end
 	lookEvery  = 10 * time.Second    // for other files
 )
@@ -36,6 +28,7 @@ const (
 type certificate struct {
 	file, key string
 	own       []string // hosts of one that is made here; nil: the files are somebody else's
+	issue     func(hosts ...string) (cert, key []byte, err error)
 	now       func() time.Time
 	log       *slog.Logger
 
@@ -51,8 +44,8 @@ type fileStamp struct {
 }
 
 // openCertificate reads or makes it.
-func openCertificate(c *Config) (*certificate, error) {
-	k := &certificate{file: c.TLSCertificate, key: c.TLSKey, now: c.Now, log: c.Log}
+func openCertificate(c *Config, issue func(hosts ...string) (cert, key []byte, err error)) (*certificate, error) {
+	k := &certificate{file: c.TLSCertificate, key: c.TLSKey, issue: issue, now: c.Now, log: c.Log}
 	switch {
 	case (k.file == "") != (k.key == ""):
 		return nil, errors.New("a certificate and its key go together: give both files, or none")
@@ -143,40 +136,16 @@ func (k *certificate) stat() (out [2]fileStamp, err error) {
 	return out, nil
 }
 
-// make makes a certificate of this server's own.
+// make has the server's own authority, which sensors know, make a certificate.
 func (k *certificate) make() error {
-	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	cert, key, err := k.issue(slices.Compact(slices.Sorted(slices.Values(k.own)))...)
 	if err != nil {
 		return err
 	}
-	serial, err := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 120))
-	if err != nil {
+	if err := replaceFile(k.key, 0o600, key); err != nil {
 		return err
 	}
-	now := k.now()
-	t := &x509.Certificate{
-		SerialNumber: serial, Subject: pkix.Name{CommonName: "myelin server"}, NotBefore: now.Add(-time.Hour), NotAfter: now.Add(ownLife),
-		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}, BasicConstraintsValid: true,
-	}
-	for _, h := range slices.Compact(slices.Sorted(slices.Values(k.own))) {
-		if ip := net.ParseIP(h); ip != nil {
-			t.IPAddresses = append(t.IPAddresses, ip)
-		} else {
-			t.DNSNames = append(t.DNSNames, h)
-		}
-	}
-	der, err := x509.CreateCertificate(rand.Reader, t, t, private.Public(), private)
-	if err != nil {
-		return err
-	}
-	secret, err := x509.MarshalPKCS8PrivateKey(private)
-	if err != nil {
-		return err
-	}
-	if err := replaceFile(k.key, 0o600, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: secret})); err != nil {
-		return err
-	}
-	return replaceFile(k.file, 0o644, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))
+	return replaceFile(k.file, 0o644, cert)
 }
 
 // replaceFile writes a file whole, or leaves what was there.

@@ -36,6 +36,7 @@ first person begins. It is not cleared as a medical device.`,
 	}
 	v.Flags().StringVar(&cfg.Data, "data", "myelin-data", "`DIR` of its data")
 	v.Flags().StringVar(&cfg.Listen, "listen", "127.0.0.1:8440", "`ADDRESS` and port")
+	v.Flags().BoolVar(&cfg.TLS, "tls", false, "speak TLS on loopback, too, as sensors want")
 	v.Flags().StringVar(&cfg.TLSCertificate, "tls-certificate", "", "`FILE` with its certificate, read again when it changes (PEM)")
 	v.Flags().StringVar(&cfg.TLSKey, "tls-key", "", "`FILE` with the key of that (PEM)")
 	v.Flags().StringVar(&cfg.Site, "site", "", "`NAME` of the hospital")

@@ -27,7 +27,7 @@ func (p *Pages) documentsRoutes() []access.Route {
 		{Pattern: "GET /documents", Needs: access.SeeDocuments, Handle: p.documents},
 		{Pattern: "GET /documents.json", Needs: access.SeeDocuments, Handle: p.documents},
 		{Pattern: "POST /documents", Needs: access.AddDocuments, Handle: p.upload, Most: documents.Most + maxParts},
-		{Pattern: "POST /names", Needs: access.AddDocuments, Handle: p.decide},
+		{Pattern: "POST /names", Needs: access.AddDocuments, Handle: p.decideName},
 		{Pattern: "POST /names/undo/{at}", Needs: access.AddDocuments, Handle: p.undecide},
 		{Pattern: "GET /documents/{digest}", Needs: access.SeeDocuments, Handle: p.document},
 		{Pattern: "GET /documents/{digest}/content", Needs: access.Export, Handle: p.content},
@@ -311,7 +311,7 @@ func (p *Pages) removeDocument(w http.ResponseWriter, r *http.Request, who *acce
 }
 
 // decide keeps, once for all documents, whether two names are of one product.
-func (p *Pages) decide(w http.ResponseWriter, r *http.Request, who *access.Principal) error {
+func (p *Pages) decideName(w http.ResponseWriter, r *http.Request, who *access.Principal) error {
 	form := r.PostForm
 	n := documents.Naming{
 		Maker: form.Get("maker"), Model: form.Get("model"), AsMaker: form.Get("as-maker"), AsModel: form.Get("as-model"), Same: form.Get("same") == "yes",

@@ -28,7 +28,7 @@ import (
 const (
 	authorityYears = 20
 	sensorTime     = 365 * 24 * time.Hour
-	serverTime     = 365 * 24 * time.Hour
+	ServerTime     = 365 * 24 * time.Hour // of a server's certificate
 	clockSkew      = time.Hour
 )
 
@@ -93,7 +93,7 @@ func (a *Authority) Server(hosts ...string) (cert, key []byte, err error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	template := &x509.Certificate{Subject: pkix.Name{CommonName: "Myelin"}, NotAfter: a.now().Add(serverTime), ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}}
+	template := &x509.Certificate{Subject: pkix.Name{CommonName: "Myelin"}, NotAfter: a.now().Add(ServerTime), ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}}
 	for _, h := range hosts {
 		if ip := net.ParseIP(h); ip != nil {
 			template.IPAddresses = append(template.IPAddresses, ip)
