@@ -30,7 +30,7 @@ import (
 // What stays in memory while a capture is read is bounded (150 MB is promised
 // for all of the program), and little of it has pointers: collecting garbage at
 // twice its size would be work for nothing, so it is done when memory nears
-// the limit. GOGC and GOMEMLIMIT in the environment override this.
+// the limit. What the program's own file takes counts, too, see [forget]. GOGC and GOMEMLIMIT in the environment override this.
 const memoryLimit = 112 << 20
 
 func collect() {
@@ -39,6 +39,7 @@ func collect() {
 		debug.SetMemoryLimit(memoryLimit)
 		runtime.AddCleanup(new(collection), widen, struct{}{})
 	}
+	forget()
 }
 
 // A collection is garbage: that it goes says that the collector has run. A
