@@ -66,7 +66,10 @@ func (h *hearer) hear(c net.Conn) {
 			told = nil
 			io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
 		}
-		if i := bytes.Index(told, []byte(theEnd)); i >= 0 || err != nil && len(told) > 0 {
+		if err != nil && len(bytes.Trim(told, "0\r\n")) == 0 {
+			return // the last chunk, which came by itself
+		}
+		if bytes.Contains(told, []byte(theEnd)) || err != nil {
 			h.mu.Lock()
 			h.told = append(h.told, string(told))
 			h.mu.Unlock()
