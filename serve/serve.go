@@ -50,10 +50,17 @@ import (
 //	secret.key             of what is sealed in the store: servers that share one share it
 //	tls.pem, tls.key       made at the first start, when there are no others
 type Config struct {
-	Data    string // folder; made when it is not there
-	Listen  string // address and port
-	Site    string // the hospital's name
-	Store   string // address of a PostgreSQL database, or "": SQLite in the folder
+	Data   string // folder; made when it is not there
+	Listen string // address and port
+	Site   string // the hospital's name
+	URL    string // where browsers find it; "": no passkeys and no OIDC
+	Store  string // address of a PostgreSQL database, or "": SQLite in the folder
+	OIDC   *access.OIDC
+
+	Bus            []string // addresses of a NATS cluster; none: in this process
+	BusCredentials string   // file of this server's user there
+	BusReplicas    int      // 0 is 3
+
 	Log     *slog.Logger
 	Now     func() time.Time
 	Version string
@@ -131,7 +138,7 @@ func Open(ctx context.Context, c Config) (_ *Server, err error) {
 	if err != nil {
 		return nil, err
 	}
-	s.access, err = access.New(access.Config{Store: s.store, Record: s.ledger.Record, Now: c.Now, Log: c.Log, Secure: s.certificate != nil, Site: "server"})
+	s.access, err = access.New(access.Config{Store: s.store, Record: s.ledger.Record, Now: c.Now, Log: c.Log, Secure: s.certificate != nil, Site: "server", URL: c.URL, OIDC: c.OIDC})
 	if err != nil {
 		return nil, err
 	}
@@ -142,7 +149,7 @@ func Open(ctx context.Context, c Config) (_ *Server, err error) {
 	s.shown = &pages.Ledger{Dir: filepath.Join(c.Data, "ledger"), Key: strings.TrimSpace(string(public))}
 	s.metrics = newMetrics(s.store, s.live)
 	s.fleet = documents.NewFleet(s.store, c.Now, c.Log)
-	if s.bus, err = bus.Open(ctx, bus.Config{Dir: filepath.Join(c.Data, "bus"), Store: s.store, Name: s.name, Log: c.Log}); err != nil {
+	if s.bus, err = bus.Open(ctx, bus.Config{Dir: filepath.Join(c.Data, "bus"), Servers: c.Bus, Credentials: c.BusCredentials, Replicas: c.BusReplicas, Store: s.store, Name: s.name, Log: c.Log}); err != nil {
 		return nil, err
 	}
 	s.uplink = uplink.NewServer(uplink.ServerConfig{Store: s.store, Bus: s.bus, Authority: s.authority, Record: s.ledger.Record, Log: c.Log, Now: c.Now})

@@ -17,7 +17,7 @@ import (
 )
 
 func serveVerb(c *console) *cobra.Command {
-	cfg := serve.Config{}
+	cfg, file := serve.Config{}, ""
 	v := &cobra.Command{
 		Use:   "serve [flags]",
 		Short: "Keep what sensors and guards send, and show it to people",
@@ -29,11 +29,25 @@ first person begins. It is not cleared as a medical device.`,
 		DisableFlagsInUseLine: true,
 		Args:                  exactly(0, "serve takes no arguments; --data says where its folder is"),
 		RunE: func(v *cobra.Command, _ []string) error {
+			if file != "" { // flags count over the file
+				given := cfg
+				if err := cfg.Read(file); err != nil {
+					return err
+				}
+				for name, f := range map[string]struct{ to, from *string }{
+					"listen": {&cfg.Listen, &given.Listen}, "site": {&cfg.Site, &given.Site}, "tls-certificate": {&cfg.TLSCertificate, &given.TLSCertificate}, "tls-key": {&cfg.TLSKey, &given.TLSKey},
+				} {
+					if v.Flags().Changed(name) {
+						*f.to = *f.from
+					}
+				}
+			}
 			ctx, stop := signal.NotifyContext(v.Context(), syscall.SIGINT, syscall.SIGTERM)
 			defer stop()
 			return c.serve(ctx, cfg)
 		},
 	}
+	v.Flags().StringVar(&file, "config", "", "`FILE` of its configuration (docs/serve.md)")
 	v.Flags().StringVar(&cfg.Data, "data", "myelin-data", "`DIR` of its data")
 	v.Flags().StringVar(&cfg.Listen, "listen", "127.0.0.1:8440", "`ADDRESS` and port")
 	v.Flags().BoolVar(&cfg.TLS, "tls", false, "speak TLS on loopback, too, as sensors want")
