@@ -42,6 +42,11 @@ func (b *Book) replay(texts [][]byte) (closed bool, err error) {
 		}
 		b.clock, b.next, closed = t.Clock, max(b.next, t.Next), t.Closed
 	}
+	for name, a := range b.accounts { // what comes next has to follow on this
+		if now := b.clock.Now; a.Mark.Least > now.Least || a.Mark.Most > now.Most {
+			return false, fmt.Errorf("%w: %s is ahead of its clock", ErrDamaged, name)
+		}
+	}
 	return closed, nil
 }
 
