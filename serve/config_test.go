@@ -60,12 +60,12 @@ oidc:
 		t.Error(d)
 	}
 	for text, says := range map[string]string{
-		"serve: 2\n":                                        "1:8",
-		"serve: 1\nlistn: x\n":                              "2:1",
-		"serve: 1\nurl: http://myelin.example\n":            "2:6",
-		"serve: 1\nstore: {postgres: nothing.dsn}\n":        "2:19",
-		"serve: 1\noidc: {name: a, issuer: b, client: c}\n": "oidc needs url",
-		"serve: 1\nbus: {servers: []}\n":                    "2:",
+		"serve: 2\n":                                                               "1:8",
+		"serve: 1\nlistn: x\n":                                                     "2:1",
+		"serve: 1\nurl: http://myelin.example\n":                                   "2:6",
+		"serve: 1\nstore: {postgres: nothing.dsn}\n":                               "2:19",
+		"serve: 1\noidc: {name: a, issuer: b, client: c}\n":                        "oidc needs url",
+		"serve: 1\nbus: {servers: []}\n":                                           "2:",
 		"serve: 1\nstore: {postgres: postgres://myelin:secret@10.20.0.9/myelin}\n": "2:19",
 	} {
 		write("wrong.yaml", text)
