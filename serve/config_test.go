@@ -25,7 +25,8 @@ func TestConfig(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	write("postgres.dsn", "postgres://myelin:secret@10.20.0.9/myelin\n")
+	const dsn = "postgres://myelin:secret@10.20.0.9/myelin"
+	write("postgres.dsn", dsn+"\n")
 	write("oidc.secret", "sesame\n")
 	write("serve.yaml", `serve: 1
 site: St. Ada Hospital
@@ -51,7 +52,7 @@ oidc:
 	}
 	c.OIDC.Secret = nil
 	want := Config{
-		Data: "data", Site: "St. Ada Hospital", Listen: "0.0.0.0:8440", URL: "https://myelin.ada.example", Store: "postgres://myelin:secret@10.20.0.9/myelin",
+		Data: "data", Site: "St. Ada Hospital", Listen: "0.0.0.0:8440", URL: "https://myelin.ada.example", Store: dsn,
 		Bus: []string{"nats://10.20.0.4:4222", "nats://10.20.0.5:4222"}, BusCredentials: filepath.Join(dir, "bus.creds"),
 		TLSCertificate: filepath.Join(dir, "ada.pem"), TLSKey: filepath.Join(dir, "ada.key"),
 		OIDC: &access.OIDC{Name: "St. Ada account", Issuer: "https://sso.ada.example", ClientID: "myelin", Claim: "groups", Roles: map[string][]string{"security": {"analyst"}, "icu-doctors": {"prescriber"}}},
@@ -60,13 +61,13 @@ oidc:
 		t.Error(d)
 	}
 	for text, says := range map[string]string{
-		"serve: 2\n":                                                               "1:8",
-		"serve: 1\nlistn: x\n":                                                     "2:1",
-		"serve: 1\nurl: http://myelin.example\n":                                   "2:6",
-		"serve: 1\nstore: {postgres: nothing.dsn}\n":                               "2:19",
-		"serve: 1\noidc: {name: a, issuer: b, client: c}\n":                        "oidc needs url",
-		"serve: 1\nbus: {servers: []}\n":                                           "2:",
-		"serve: 1\nstore: {postgres: postgres://myelin:secret@10.20.0.9/myelin}\n": "2:19",
+		"serve: 2\n":                                        "1:8",
+		"serve: 1\nlistn: x\n":                              "2:1",
+		"serve: 1\nurl: http://myelin.example\n":            "2:6",
+		"serve: 1\nstore: {postgres: nothing.dsn}\n":        "2:19",
+		"serve: 1\noidc: {name: a, issuer: b, client: c}\n": "oidc needs url",
+		"serve: 1\nbus: {servers: []}\n":                    "2:",
+		"serve: 1\nstore: {postgres: " + dsn + "}\n":        "2:19",
 	} {
 		write("wrong.yaml", text)
 		err := (&Config{}).Read(filepath.Join(dir, "wrong.yaml"))
