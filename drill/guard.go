@@ -260,7 +260,7 @@ func (s *subject) write(dir string, m model, inside, topology string) (string, e
 		return "", err
 	}
 	var err error
-	if s.addr, err = freeAddress(s.network); err != nil {
+	if s.addr, err = legacy.FreeAddress(s.network); err != nil {
 		return "", err
 	}
 	trust, err := json.Marshal(cwt.Trust{Name: s.authority.Name, Key: hex.EncodeToString(s.anchors[0].Key.AppendPublic(nil))})
@@ -296,24 +296,6 @@ func (s *subject) write(dir string, m model, inside, topology string) (string, e
 		}
 	}
 	return file, nil
-}
-
-// freeAddress is one of this machine that nobody listens at.
-func freeAddress(network string) (string, error) {
-	if network == "tcp" {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return "", err
-		}
-		defer l.Close()
-		return l.Addr().String(), nil
-	}
-	s, err := net.ListenPacket("udp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	defer s.Close()
-	return s.LocalAddr().String(), nil
 }
 
 // guardBy starts a guard by its file, and waits until it serves.

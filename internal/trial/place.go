@@ -94,32 +94,14 @@ func newPlace(dir, binary string, late bool, taken func(legacy.Entry)) (p *place
 		return nil, err
 	}
 	for _, a := range []*string{&p.orders, &p.returns, &p.page, &p.fhir, &p.pipe, &p.store, &p.proxy} {
-		if *a, err = free("tcp"); err != nil {
+		if *a, err = legacy.FreeAddress("tcp"); err != nil {
 			return nil, err
 		}
 	}
-	if p.radio, err = free("udp"); err != nil {
+	if p.radio, err = legacy.FreeAddress("udp"); err != nil {
 		return nil, err
 	}
 	return p, p.furnish(taken)
-}
-
-// free is an address of this machine that nobody listens on.
-func free(network string) (string, error) {
-	if network == "udp" {
-		s, err := net.ListenPacket("udp", "127.0.0.1:0")
-		if err != nil {
-			return "", err
-		}
-		defer s.Close()
-		return s.LocalAddr().String(), nil
-	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	defer l.Close()
-	return l.Addr().String(), nil
 }
 
 // furnish makes all that the guard's files name.
