@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -25,6 +24,7 @@ import (
 
 	"github.com/myelin-health/myelin/device"
 	"github.com/myelin-health/myelin/guard/envelope"
+	"github.com/myelin-health/myelin/internal/testpeer/chromium"
 )
 
 var shots = flag.String("shots", "", "write pictures of the pages to this folder, for eyes")
@@ -161,16 +161,6 @@ const namelessScript = `[...document.querySelectorAll('a, button, input:not([typ
 // TestBrowser looks at the pages in a real browser without scripts: light,
 // dark, wide, narrow; and with names that try to break them.
 func TestBrowser(t *testing.T) {
-	var chrome string
-	for _, name := range [...]string{"chromium", "chromium-browser", "google-chrome"} {
-		if p, err := exec.LookPath(name); err == nil {
-			chrome = p
-			break
-		}
-	}
-	if chrome == "" {
-		t.Skip("no chromium: apt-get install chromium")
-	}
 	g := &Guard{cfg: Config{Now: func() time.Time { return noon }}}
 	g.conf.Store(&Configuration{Site: "St. Ada Hospital, ICU"})
 	p := newPage(g)
@@ -195,12 +185,7 @@ func TestBrowser(t *testing.T) {
 	server := httptest.NewServer(secure(mux))
 	defer server.Close()
 
-	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(chrome), chromedp.NoSandbox, chromedp.DisableGPU,
-		chromedp.UserDataDir(t.TempDir()), chromedp.Flag("disable-quic", true), chromedp.Flag("disable-component-update", true), chromedp.WSURLReadTimeout(time.Minute))
-	ctx, cancel := chromedp.NewExecAllocator(t.Context(), options...)
-	defer cancel()
-	ctx, cancel = chromedp.NewContext(ctx)
-	defer cancel()
+	ctx := chromium.Open(t)
 	var mu sync.Mutex
 	var said []string
 	note := func(format string, args ...any) {

@@ -8,12 +8,10 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/emulation"
@@ -23,6 +21,7 @@ import (
 	"github.com/chromedp/chromedp"
 
 	"github.com/myelin-health/myelin/device"
+	"github.com/myelin-health/myelin/internal/testpeer/chromium"
 )
 
 var shots = flag.String("shots", "", "write pictures of the page to this folder, for eyes")
@@ -112,22 +111,7 @@ const maxSheets = 8
 
 // TestBrowser looks at the page in a real browser: light, dark, wide, narrow.
 func TestBrowser(t *testing.T) {
-	var chrome string
-	for _, name := range [...]string{"chromium", "chromium-browser", "google-chrome"} {
-		if p, err := exec.LookPath(name); err == nil {
-			chrome = p
-			break
-		}
-	}
-	if chrome == "" {
-		t.Skip("no chromium: apt-get install chromium")
-	}
-	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(chrome), chromedp.NoSandbox, chromedp.DisableGPU,
-		chromedp.UserDataDir(t.TempDir()), chromedp.Flag("disable-quic", true), chromedp.Flag("disable-component-update", true), chromedp.WSURLReadTimeout(time.Minute))
-	ctx, cancel := chromedp.NewExecAllocator(t.Context(), options...)
-	defer cancel()
-	ctx, cancel = chromedp.NewContext(ctx)
-	defer cancel()
+	ctx := chromium.Open(t)
 	var mu sync.Mutex
 	var said []string
 	note := func(format string, args ...any) {

@@ -16,7 +16,6 @@ import (
 	"net/netip"
 	"net/url"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -35,6 +34,7 @@ import (
 	"github.com/myelin-health/myelin/assess"
 	"github.com/myelin-health/myelin/device"
 	"github.com/myelin-health/myelin/event"
+	"github.com/myelin-health/myelin/internal/testpeer/chromium"
 	"github.com/myelin-health/myelin/report"
 	"github.com/myelin-health/myelin/serve"
 	"github.com/myelin-health/myelin/serve/access"
@@ -509,24 +509,7 @@ type tab struct {
 
 func (w *ward) browse() *tab {
 	w.t.Helper()
-	chrome := ""
-	for _, name := range [...]string{"chromium", "chromium-browser", "google-chrome"} {
-		if file, err := exec.LookPath(name); err == nil {
-			chrome = file
-			break
-		}
-	}
-	if chrome == "" {
-		w.t.Skip("no chromium: apt-get install chromium")
-	}
-	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(chrome), chromedp.NoSandbox, chromedp.DisableGPU,
-		chromedp.UserDataDir(w.t.TempDir()), chromedp.Flag("disable-quic", true), chromedp.Flag("disable-component-update", true), chromedp.WSURLReadTimeout(time.Minute))
-	ctx, cancel := context.WithTimeout(w.t.Context(), 4*time.Minute) // what never comes is waited for no longer
-	w.t.Cleanup(cancel)
-	ctx, cancel = chromedp.NewExecAllocator(ctx, options...)
-	w.t.Cleanup(cancel)
-	ctx, cancel = chromedp.NewContext(ctx)
-	w.t.Cleanup(cancel)
+	ctx := chromium.Open(w.t)
 	b := &tab{ward: w, ctx: ctx}
 	note := func(format string, args ...any) {
 		b.mu.Lock()

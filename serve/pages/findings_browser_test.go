@@ -4,16 +4,13 @@
 package pages
 
 import (
-	"context"
 	"flag"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/emulation"
@@ -22,6 +19,7 @@ import (
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
 
+	"github.com/myelin-health/myelin/internal/testpeer/chromium"
 	"github.com/myelin-health/myelin/serve/access"
 )
 
@@ -56,29 +54,12 @@ const (
 // TestFindingsBrowser is a day's work in a real browser, first with script and then
 // without: find, triage in bulk, undo, export, upload; and how the pages look.
 func TestFindingsBrowser(t *testing.T) {
-	var chrome string
-	for _, name := range [...]string{"chromium", "chromium-browser", "google-chrome"} {
-		if p, err := exec.LookPath(name); err == nil {
-			chrome = p
-			break
-		}
-	}
-	if chrome == "" {
-		t.Skip("no chromium: apt-get install chromium")
-	}
 	s := newShelf(t, 60)
 	writer := s.reader("te", access.Analyst)
 	writer.send("a.json", csafOf("NORRA-2026-1", "Norra Medical", "Flow 500", "2.1.4", "Orders are accepted from anybody"), "b.json", bomOfPump, "c.json", csafOf("A-1", "Norra Medical", "Flow", "2.1.4", hostile[0]))
 	s.look()
 
-	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(chrome), chromedp.NoSandbox, chromedp.DisableGPU,
-		chromedp.UserDataDir(t.TempDir()), chromedp.Flag("disable-quic", true), chromedp.Flag("disable-component-update", true), chromedp.WSURLReadTimeout(time.Minute))
-	ctx, cancel := chromedp.NewExecAllocator(t.Context(), options...)
-	defer cancel()
-	ctx, cancel = chromedp.NewContext(ctx)
-	defer cancel()
-	ctx, cancel = context.WithTimeout(ctx, 3*time.Minute)
-	defer cancel()
+	ctx := chromium.Open(t)
 	must := func(err error) {
 		t.Helper()
 		if err != nil {

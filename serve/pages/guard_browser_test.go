@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net/url"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -24,21 +23,12 @@ import (
 
 	"github.com/myelin-health/myelin/device"
 	"github.com/myelin-health/myelin/event"
+	"github.com/myelin-health/myelin/internal/testpeer/chromium"
 )
 
 // TestGuardBrowser watches a verdict arrive, confirms what waits, and does the same
 // without script. With MYELIN_SHOTS it leaves pictures there.
 func TestGuardBrowser(t *testing.T) {
-	var chrome string
-	for _, name := range [...]string{"chromium", "chromium-browser", "google-chrome"} {
-		if p, err := exec.LookPath(name); err == nil {
-			chrome = p
-			break
-		}
-	}
-	if chrome == "" {
-		t.Skip("no chromium: apt-get install chromium")
-	}
 	d := newWard(t)
 	d.keeps(60)
 	rules := event.Event{Kind: event.ConfigurationChanged, Time: d.now().UnixNano(), Device: device.Address{Kind: device.Host, Value: "pump-3"}}
@@ -50,12 +40,7 @@ func TestGuardBrowser(t *testing.T) {
 	d.sends(rules, doubt, open, d.verdict(device.Deny, "<script>alert(1)</script>", "9 mL/h", "over the limit of 8 mL/h"), d.verdict(device.Hold, "emr", "0.8 ug/kg/min", "four times what runs now"))
 	d.waits("7", "emr")
 
-	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(chrome), chromedp.NoSandbox, chromedp.DisableGPU,
-		chromedp.UserDataDir(t.TempDir()), chromedp.Flag("disable-quic", true), chromedp.Flag("disable-component-update", true), chromedp.WSURLReadTimeout(time.Minute))
-	ctx, cancel := chromedp.NewExecAllocator(t.Context(), options...)
-	defer cancel()
-	ctx, cancel = chromedp.NewContext(ctx)
-	defer cancel()
+	ctx := chromium.Open(t)
 	var mu sync.Mutex
 	var said []string
 	must := func(err error) {

@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"net/url"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -25,6 +24,7 @@ import (
 	"github.com/chromedp/chromedp"
 
 	"github.com/myelin-health/myelin/device"
+	"github.com/myelin-health/myelin/internal/testpeer/chromium"
 	"github.com/myelin-health/myelin/serve/access"
 	"github.com/myelin-health/myelin/store"
 )
@@ -34,19 +34,10 @@ var whoShots = flag.String("who-shots", "", "folder for pictures of the pages ab
 // chrome is a browser, and what its console said.
 func chrome(t *testing.T) (context.Context, func() []string) {
 	t.Helper()
-	path, err := exec.LookPath("chromium")
-	if err != nil {
-		t.Skip("no chromium: apt-get install chromium")
-	}
-	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(path), chromedp.NoSandbox, chromedp.DisableGPU,
-		chromedp.UserDataDir(t.TempDir()), chromedp.Flag("disable-component-update", true), chromedp.WSURLReadTimeout(time.Minute))
-	ctx, cancel := chromedp.NewExecAllocator(t.Context(), options...)
-	t.Cleanup(cancel)
-	ctx, cancel = chromedp.NewContext(ctx)
-	t.Cleanup(cancel)
+	ctx := chromium.Open(t)
 	var mu sync.Mutex
 	var said []string
-	err = chromedp.Listen(ctx, func(e any) {
+	err := chromedp.Listen(ctx, func(e any) {
 		mu.Lock()
 		defer mu.Unlock()
 		switch e := e.(type) {
