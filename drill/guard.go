@@ -20,6 +20,7 @@ import (
 	"github.com/myelin-health/myelin/device"
 	"github.com/myelin-health/myelin/event"
 	"github.com/myelin-health/myelin/guard"
+	"github.com/myelin-health/myelin/internal/loopback"
 	"github.com/myelin-health/myelin/internal/testpki"
 	"github.com/myelin-health/myelin/link/cwt"
 	"github.com/myelin-health/myelin/report"
@@ -260,7 +261,7 @@ func (s *subject) write(dir string, m model, inside, topology string) (string, e
 		return "", err
 	}
 	var err error
-	if s.addr, err = legacy.FreeAddress(s.network); err != nil {
+	if s.addr, err = loopback.Free(s.network); err != nil {
 		return "", err
 	}
 	trust, err := json.Marshal(cwt.Trust{Name: s.authority.Name, Key: hex.EncodeToString(s.anchors[0].Key.AppendPublic(nil))})

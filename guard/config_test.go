@@ -19,6 +19,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/myelin-health/myelin/guard/front"
+	"github.com/myelin-health/myelin/internal/loopback"
 	"github.com/myelin-health/myelin/internal/strictyaml"
 	"github.com/myelin-health/myelin/internal/testpeer"
 )
@@ -141,15 +142,14 @@ func write(t *testing.T, file, text string) {
 	}
 }
 
-// freeAddress is one on which nothing listens.
+// freeAddress is one at which nobody listens.
 func freeAddress(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	address, err := loopback.Free("tcp")
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
-	return l.Addr().String()
+	return address
 }
 
 // edit replaces text in a file.

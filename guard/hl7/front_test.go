@@ -9,7 +9,6 @@ import (
 	"crypto/tls"
 	"fmt"
 	"log/slog"
-	mathrand "math/rand/v2"
 	"net"
 	"net/netip"
 	"os"
@@ -27,6 +26,7 @@ import (
 	"github.com/myelin-health/myelin/guard/envelope"
 	"github.com/myelin-health/myelin/guard/front"
 	"github.com/myelin-health/myelin/guard/gate"
+	"github.com/myelin-health/myelin/internal/loopback"
 	"github.com/myelin-health/myelin/internal/testpeer"
 	"github.com/myelin-health/myelin/proto/hl7"
 )
@@ -284,18 +284,14 @@ func newBench(t testing.TB, change func(*Policy)) *bench {
 	return b
 }
 
-// freeAddress is one at which nobody listens, below the ports that connections get.
+// freeAddress is one at which nobody listens.
 func freeAddress(t testing.TB) string {
 	t.Helper()
-	for range 100 {
-		ln, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 20000+mathrand.IntN(12000)))
-		if err == nil {
-			defer ln.Close()
-			return ln.Addr().String()
-		}
+	address, err := loopback.Free("tcp")
+	if err != nil {
+		t.Fatal(err)
 	}
-	t.Fatal("no address is free")
-	return ""
+	return address
 }
 
 // start starts the front, also once more after stop.

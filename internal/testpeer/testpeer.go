@@ -18,6 +18,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/myelin-health/myelin/internal/loopback"
 )
 
 const (
@@ -72,24 +74,17 @@ func Try(t TB, dir, path string, args ...string) (string, error) {
 	return string(out), err
 }
 
-// Port returns a TCP port of the loopback interface that nobody listens on, and that it did
-// not return before: what was let go the system soon gives again.
+// Port returns a TCP port of the loopback interface that nobody listens on; see [loopback.Free].
 func Port(t TB) int {
 	t.Helper()
-	for {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		port := l.Addr().(*net.TCPAddr).Port
-		_ = l.Close()
-		if _, before := ports.LoadOrStore(port, true); !before {
-			return port
-		}
+	address, err := loopback.Free("tcp")
+	if err != nil {
+		t.Fatal(err)
 	}
+	_, port, _ := net.SplitHostPort(address)
+	n, _ := strconv.Atoi(port)
+	return n
 }
-
-var ports sync.Map // that Port returned
 
 // Start starts a server in dir, waits until it listens on port, and stops it
 // at the end of the test. The test fails, with what the server printed, when

@@ -22,6 +22,7 @@ import (
 	"time"
 
 	"github.com/myelin-health/myelin/device"
+	"github.com/myelin-health/myelin/internal/loopback"
 	"github.com/myelin-health/myelin/internal/testpki"
 	"github.com/myelin-health/myelin/ledger"
 	"github.com/myelin-health/myelin/link/cose"
@@ -94,11 +95,11 @@ func newPlace(dir, binary string, late bool, taken func(legacy.Entry)) (p *place
 		return nil, err
 	}
 	for _, a := range []*string{&p.orders, &p.returns, &p.page, &p.fhir, &p.pipe, &p.store, &p.proxy} {
-		if *a, err = legacy.FreeAddress("tcp"); err != nil {
+		if *a, err = loopback.Free("tcp"); err != nil {
 			return nil, err
 		}
 	}
-	if p.radio, err = legacy.FreeAddress("udp"); err != nil {
+	if p.radio, err = loopback.Free("udp"); err != nil {
 		return nil, err
 	}
 	return p, p.furnish(taken)

@@ -354,21 +354,3 @@ func ServeListener(ctx context.Context, l net.Listener, d Device) error {
 		})
 	}
 }
-
-// FreeAddress is one of this machine that nobody listens at, for a network ("tcp", "udp").
-func FreeAddress(network string) (string, error) {
-	if network == "udp" {
-		s, err := net.ListenPacket("udp", "127.0.0.1:0")
-		if err != nil {
-			return "", err
-		}
-		defer s.Close()
-		return s.LocalAddr().String(), nil
-	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	defer l.Close()
-	return l.Addr().String(), nil
-}
