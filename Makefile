@@ -14,16 +14,16 @@ fuzz:
 
 # Kills the guard 200 times under load, and then takes its disk away.
 chaos:
-	go run ./internal/trial chaos -kills 200
-	go run ./internal/trial disk
+	go run ./trial chaos -kills 200
+	go run ./trial disk
 
 # Uses the guard for ten minutes, on 200 connections.
 soak:
-	go run ./internal/trial soak -for 10m -connections 200
+	go run ./trial soak -for 10m -connections 200
 
 # One run beside the peers that are installed; see docs/PERFORMANCE.md.
 bench:
-	go run ./internal/bench
+	go run ./bench
 	go test ./store/sqlite -run '^$$' -bench Store -timeout 1h -v
 
 # Makes the sample ward again, with dcmtk and Orthanc.

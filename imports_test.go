@@ -105,8 +105,8 @@ var rooms = []room{
 	{"internal/flock", nil, nil},
 	{"internal/lazyregexp", nil, nil},
 	{"internal/vector", nil, nil},
-	{"internal/trial", []string{"internal/loopback", "device", "event", "guard", "internal/testpki", "ledger", "link", "proto", "sim"}, nil},
-	{"internal/bench", []string{"capture", "ble", "proto"}, nil},
+	{"trial", []string{"internal/loopback", "device", "event", "guard", "internal/testpki", "ledger", "link", "proto", "sim"}, nil},
+	{"bench", []string{"capture", "ble", "proto"}, nil},
 	{
 		"cmd",
 		[]string{"assess", "capture", "device", "drill", "event", "finding", "flow", "guard", "internal/cbor", "inventory", "ledger", "link", "match", "proto", "report", "risk", "serve", "sim", "store", "watch", "wire"},

@@ -5,9 +5,9 @@
 // writes, is killed again and again under load, or used for long, and what came of it is held
 // against what all sides saw. Everything is on loopback, and invented.
 //
-//	go run ./internal/trial chaos -kills 200
-//	go run ./internal/trial soak -for 10m -connections 200
-//	go run ./internal/trial disk
+//	go run ./trial chaos -kills 200
+//	go run ./trial soak -for 10m -connections 200
+//	go run ./trial disk
 //
 // Chaos kills a guard by SIGKILL at random moments, while orders go to a gateway of infusion
 // pumps and boluses to an insulin pump, some orders wait for a second person, an archive is sent records and

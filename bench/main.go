@@ -13,7 +13,7 @@
 // operations, DTLS and TLS; the ledger, beside a bare fsync; and the guard's fronts,
 // beside stunnel.
 //
-//	go run ./internal/bench [-captures DIR] [-megabytes 1000] [-radio-megabytes 200] [-osv DIR] [-boms 1000] [-fleet] [-link 11] [-runs 3] [-keep FILE] [-only NAME]
+//	go run ./bench [-captures DIR] [-megabytes 1000] [-radio-megabytes 200] [-osv DIR] [-boms 1000] [-fleet] [-link 11] [-runs 3] [-keep FILE] [-only NAME]
 package main
 
 import (
