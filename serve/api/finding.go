@@ -82,7 +82,8 @@ type Step struct {
 	Triage        int64      `json:"triage,omitempty" doc:"the number by which it can be undone"`
 }
 
-func findingOf(f *store.Finding) Finding {
+// FindingOf is a finding of the store as programs are told of it.
+func FindingOf(f *store.Finding) Finding {
 	out := Finding{
 		ID: f.ID, Kind: f.Kind.String(), Title: f.Title, Decision: f.Decision.String(), Harm: f.Harm.String(), State: f.State, Assignee: f.Assignee,
 		Device: f.Device, Label: f.DeviceName, Ward: f.Ward, Site: f.Site, Product: f.Product, Component: f.Component, Protocol: f.Protocol,
@@ -114,7 +115,7 @@ func (a *API) tellFinding(ctx context.Context, who *access.Principal, id string)
 			return nil, err
 		}
 	}
-	out := &oneFinding{Body: findingOf(f)}
+	out := &oneFinding{Body: FindingOf(f)}
 	for _, s := range steps {
 		out.Body.History = append(out.Body.History, Step{s.ID, at(s.At), s.By, s.What, s.From, s.To, s.Reason, s.Justification, s.Undoes, s.Bulk})
 	}
@@ -200,7 +201,7 @@ func (a *API) findings() {
 			if err != nil {
 				return nil, err
 			}
-			return listOf(l, findingOf), nil
+			return listOf(l, FindingOf), nil
 		})
 	add(a, operation{id: "get-finding", method: http.MethodGet, path: "/findings/{id}", needs: access.SeeDevices, says: "A finding with its history"},
 		func(ctx context.Context, who *access.Principal, in *struct {

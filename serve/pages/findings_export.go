@@ -16,65 +16,34 @@ import (
 	"github.com/myelin-health/myelin/event"
 	"github.com/myelin-health/myelin/report"
 	"github.com/myelin-health/myelin/serve/access"
+	"github.com/myelin-health/myelin/serve/api"
 	"github.com/myelin-health/myelin/store"
 )
 
-// An exported finding is a row of a file, named as the report of an assessment names it.
-type exported struct {
-	ID         string   `json:"id"`
-	Kind       string   `json:"kind"`
-	Title      string   `json:"title"`
-	Decision   string   `json:"decision"`
-	Harm       string   `json:"harm"`
-	State      string   `json:"state"`
-	Assignee   string   `json:"assignee"`
-	Device     string   `json:"device"`
-	Label      string   `json:"label"`
-	Ward       string   `json:"ward"`
-	Site       string   `json:"site"`
-	Product    string   `json:"product"`
-	Component  string   `json:"component"`
-	Protocol   string   `json:"protocol"`
-	CVE        []string `json:"cve"`
-	Advisories []string `json:"advisories"`
-	KEV        bool     `json:"kev"`
-	EPSS       float64  `json:"epss"`
-	Certainty  string   `json:"certainty"`
-	Count      uint64   `json:"count"`
-	First      string   `json:"first"`
-	Last       string   `json:"last"`
-	Advice     string   `json:"advice"`
-}
-
+// exportedColumns are named as the interface for programs names them.
 var exportedColumns = []string{
 	"id", "kind", "title", "decision", "harm", "state", "assignee", "device", "label", "ward", "site", "product", "component", "protocol",
 	"cve", "advisories", "kev", "epss", "certainty", "count", "first", "last", "advice",
 }
 
-func exportedOf(f *store.Finding) *exported {
+// cells are a finding's row of a spreadsheet.
+func cells(f *store.Finding) []string {
 	at := func(n int64) string {
 		if n == 0 {
 			return ""
 		}
 		return time.Unix(0, n).UTC().Format(time.RFC3339Nano)
 	}
-	return &exported{
-		f.ID, f.Kind.String(), f.Title, f.Decision.String(), f.Harm.String(), f.State, f.Assignee, f.Device, f.DeviceName, f.Ward, f.Site, f.Product, f.Component, f.Protocol,
-		f.CVE, f.Advisories, f.KEV, f.EPSS, f.Certainty, f.Count, at(f.First), at(f.Last), f.Advice,
-	}
-}
-
-func (e *exported) cells() []string {
 	kev, epss := "", ""
-	if e.KEV {
+	if f.KEV {
 		kev = "yes"
 	}
-	if e.EPSS > 0 {
-		epss = strconv.FormatFloat(e.EPSS, 'f', -1, 64)
+	if f.EPSS > 0 {
+		epss = strconv.FormatFloat(f.EPSS, 'f', -1, 64)
 	}
 	row := []string{
-		e.ID, e.Kind, e.Title, e.Decision, e.Harm, e.State, e.Assignee, e.Device, e.Label, e.Ward, e.Site, e.Product, e.Component, e.Protocol,
-		strings.Join(e.CVE, " "), strings.Join(e.Advisories, " "), kev, epss, e.Certainty, strconv.FormatUint(e.Count, 10), e.First, e.Last, e.Advice,
+		f.ID, f.Kind.String(), f.Title, f.Decision.String(), f.Harm.String(), f.State, f.Assignee, f.Device, f.DeviceName, f.Ward, f.Site, f.Product, f.Component, f.Protocol,
+		strings.Join(f.CVE, " "), strings.Join(f.Advisories, " "), kev, epss, f.Certainty, strconv.FormatUint(f.Count, 10), at(f.First), at(f.Last), f.Advice,
 	}
 	for i := range row {
 		row[i] = defused(row[i])
@@ -141,7 +110,7 @@ func (p *Pages) exportCSV(b *bufio.Writer, r *http.Request, q store.FindingQuery
 	if err := out.Write(exportedColumns); err != nil {
 		return err
 	}
-	err := p.Store.EachFinding(r.Context(), q, func(f *store.Finding) error { return out.Write(exportedOf(f).cells()) })
+	err := p.Store.EachFinding(r.Context(), q, func(f *store.Finding) error { return out.Write(cells(f)) })
 	out.Flush()
 	if err == nil {
 		err = out.Error()
@@ -155,7 +124,7 @@ func (p *Pages) exportJSON(b *bufio.Writer, r *http.Request, q store.FindingQuer
 	err := p.Store.EachFinding(r.Context(), q, func(f *store.Finding) error {
 		b.WriteString(sep)
 		sep = ","
-		return e.Encode(exportedOf(f))
+		return e.Encode(api.FindingOf(f))
 	})
 	if err == nil && sep == "[\n" {
 		b.WriteString(sep)

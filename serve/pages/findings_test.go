@@ -24,6 +24,7 @@ import (
 	"github.com/myelin-health/myelin/event"
 	"github.com/myelin-health/myelin/finding"
 	"github.com/myelin-health/myelin/serve/access"
+	"github.com/myelin-health/myelin/serve/api"
 	"github.com/myelin-health/myelin/store"
 	"github.com/myelin-health/myelin/store/sqlite"
 )
@@ -419,7 +420,7 @@ func TestExport(t *testing.T) {
 			}
 		}
 	}
-	var out []exported
+	var out []api.Finding
 	if _, body = u.get("/findings.json?" + filter); json.Unmarshal([]byte(body), &out) != nil || len(out) != 30 || out[0].ID != rows[1][0] {
 		t.Errorf("%d: %s", len(out), body)
 	}
