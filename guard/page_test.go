@@ -128,36 +128,6 @@ func samplePages(t testing.TB, p *page, bad string) map[string]any {
 	}
 }
 
-// contrastScript returns the texts whose contrast with what is behind them is
-// below WCAG 2.2's level AA (success criterion 1.4.3).
-const contrastScript = `(() => {
-  const parse = c => { const m = c.match(/[\d.]+/g).map(Number); return m.length > 3 ? m : [...m, 1] }
-  const lum = c => { const [r, g, b] = c.slice(0, 3).map(v => (v /= 255) <= .04045 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4); return .2126 * r + .7152 * g + .0722 * b }
-  const ground = e => { for (; e; e = e.parentElement) { const c = parse(getComputedStyle(e).backgroundColor); if (c[3] == 1) return c } return [255, 255, 255, 1] }
-  const bad = []
-  const walk = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT)
-  while (walk.nextNode()) {
-    const t = walk.currentNode, e = t.parentElement
-    if (!t.data.trim() || !e.getClientRects().length || e.closest('title, desc, style, .skip')) continue
-    const s = getComputedStyle(e), svg = e instanceof SVGElement
-    const a = lum(parse(svg ? s.fill : s.color)), b = lum(ground(e))
-    const ratio = (Math.max(a, b) + .05) / (Math.min(a, b) + .05)
-    if (ratio < 4.5) bad.push(ratio.toFixed(2) + ' ' + t.data.trim().slice(0, 40))
-  }
-  return bad
-})()`
-
-const overflowScript = `(() => {
-  const w = document.documentElement.clientWidth
-  if (document.documentElement.scrollWidth <= w) return []
-  const wide = [...document.querySelectorAll('body *')].filter(e => e.getBoundingClientRect().right > w + 1)
-  return ['the page', ...wide.slice(0, 6).map(e => e.tagName + '.' + e.className)]
-})()`
-
-// namelessScript returns what can be used and says nothing to a screen reader.
-const namelessScript = `[...document.querySelectorAll('a, button, input:not([type=hidden], [hidden])')].filter(e =>
-  !(e.textContent.trim() || e.closest('label')?.textContent.trim())).map(e => e.outerHTML.slice(0, 80))`
-
 // TestBrowser looks at the pages in a real browser without scripts: light,
 // dark, wide, narrow; and with names that try to break them.
 func TestBrowser(t *testing.T) {
@@ -225,7 +195,7 @@ func TestBrowser(t *testing.T) {
 					Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}},
 				})
 				must(err)
-				for what, script := range map[string]string{"wider than the window": overflowScript, "too little contrast": contrastScript, "without a name": namelessScript} {
+				for what, script := range map[string]string{"wider than the window": chromium.Overflow, "too little contrast": chromium.Contrast, "without a name": chromium.Nameless} {
 					bad, err := chromedp.Run(ctx, chromedp.Evaluate[[]string](script))
 					must(err)
 					if len(bad) > 0 {

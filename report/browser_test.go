@@ -75,35 +75,6 @@ const crampedScript = `[...document.querySelectorAll('svg svg > text.label, svg 
   return text.x + text.width > t.parentElement.width.baseVal.value - 5
 }).map(t => t.textContent)`
 
-// contrastScript returns the texts whose contrast with what is behind them is
-// below WCAG 2.2's level AA (success criterion 1.4.3). Text in pictures has
-// its colour in fill, and the ground of the nearest box around the picture.
-const contrastScript = `(() => {
-  const parse = c => { const m = c.match(/[\d.]+/g).map(Number); return m.length > 3 ? m : [...m, 1] }
-  const lum = c => { const [r, g, b] = c.slice(0, 3).map(v => (v /= 255) <= .04045 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4); return .2126 * r + .7152 * g + .0722 * b }
-  const ground = e => { for (; e; e = e.parentElement) { const c = parse(getComputedStyle(e).backgroundColor); if (c[3] == 1) return c } return [255, 255, 255, 1] }
-  const bad = []
-  const walk = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT)
-  while (walk.nextNode()) {
-    const t = walk.currentNode, e = t.parentElement
-    if (!t.data.trim() || !e.getClientRects().length || e.closest('title, desc, style, .skip')) continue
-    const s = getComputedStyle(e), svg = e instanceof SVGElement
-    const a = lum(parse(svg ? s.fill : s.color)), b = lum(ground(e))
-    const ratio = (Math.max(a, b) + .05) / (Math.min(a, b) + .05)
-    const size = parseFloat(s.fontSize), large = size >= 24 || size >= 18.66 && s.fontWeight >= 700
-    if (ratio < (large ? 3 : 4.5)) bad.push(ratio.toFixed(2) + ' ' + t.data.trim().slice(0, 40))
-  }
-  return bad
-})()`
-
-// overflowScript says how far the page is wider than the window, and what is.
-const overflowScript = `(() => {
-  const w = document.documentElement.clientWidth
-  if (document.documentElement.scrollWidth <= w) return []
-  const wide = [...document.querySelectorAll('main *')].filter(e => e.getBoundingClientRect().right > w + 1 && !e.closest('.map'))
-  return ['the page', ...wide.slice(0, 4).map(e => e.tagName + '.' + e.className)]
-})()`
-
 const brokenLinksScript = `[...document.querySelectorAll('a')].map(a => a.getAttribute('href')).filter(h => !h.startsWith('#') || !document.getElementById(h.slice(1)))`
 
 // maxSheets is how long a printed report may be: so much is read.
@@ -165,7 +136,7 @@ func TestBrowser(t *testing.T) {
 				})
 				must(err)
 				unfold("*")
-				scripts := map[string]string{"wider than the window": overflowScript, "too little contrast": contrastScript, "links lead nowhere": brokenLinksScript}
+				scripts := map[string]string{"wider than the window": chromium.Overflow, "too little contrast": chromium.Contrast, "links lead nowhere": brokenLinksScript}
 				if name != "hostile" { // what is of the widest letters is cut at the edge
 					scripts["touches the edge of its box"] = crampedScript
 				}

@@ -462,36 +462,6 @@ func TestManufacturersDevices(t *testing.T) {
 	}
 }
 
-// contrastScript returns the texts whose contrast with what is behind them is below
-// WCAG 2.2's level AA (success criterion 1.4.3).
-const contrastScript = `(() => {
-  const parse = c => { const m = c.match(/[\d.]+/g).map(Number); return m.length > 3 ? m : [...m, 1] }
-  const lum = c => { const [r, g, b] = c.slice(0, 3).map(v => (v /= 255) <= .04045 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4); return .2126 * r + .7152 * g + .0722 * b }
-  const ground = e => { for (; e; e = e.parentElement) { const c = parse(getComputedStyle(e).backgroundColor); if (c[3] == 1) return c } return [255, 255, 255, 1] }
-  const bad = []
-  const walk = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT)
-  while (walk.nextNode()) {
-    const t = walk.currentNode, e = t.parentElement
-    if (!t.data.trim() || !e.getClientRects().length || e.closest('title, desc, .skip, option')) continue
-    const s = getComputedStyle(e), svg = e instanceof SVGElement
-    const a = lum(parse(svg ? s.fill : s.color)), b = lum(ground(e))
-    if ((Math.max(a, b) + .05) / (Math.min(a, b) + .05) < 4.5) bad.push(t.data.trim().slice(0, 40))
-  }
-  return bad
-})()`
-
-// overflowScript says what is wider than the window.
-const overflowScript = `(() => {
-  const w = document.documentElement.clientWidth
-  if (document.documentElement.scrollWidth <= w) return []
-  const wide = [...document.querySelectorAll('body *')].filter(e => e.getBoundingClientRect().right > w + 1 && !e.closest('.map, .times, .skip'))
-  return ['the page', ...wide.slice(0, 6).map(e => e.tagName + '.' + e.className)]
-})()`
-
-// namelessScript returns what can be used and says nothing to a screen reader.
-const namelessScript = `[...document.querySelectorAll('a, button, input:not([type=hidden]), select, textarea')].filter(e =>
-  !(e.getAttribute('aria-label') || e.textContent.trim() && !e.matches('select, textarea') || [...(e.labels || [])].some(l => l.textContent.trim()))).map(e => e.outerHTML.slice(0, 80))`
-
 // cutScript returns texts of maps that touch the edge of their box.
 const cutScript = `[...document.querySelectorAll('.map svg svg > text, .map .zone + .caption')].filter(t => {
   const b = t.getBBox(), zone = t.previousElementSibling
@@ -610,7 +580,7 @@ func TestWardInBrowser(t *testing.T) {
 			for _, scheme := range [...]string{"light", "dark"} {
 				_, err := chromedp.Call(b.ctx, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}}})
 				w.must(err)
-				for what, script := range map[string]string{"wider than the window": overflowScript, "too little contrast": contrastScript, "without a name": namelessScript, "cut": cutScript} {
+				for what, script := range map[string]string{"wider than the window": chromium.Overflow, "too little contrast": chromium.Contrast, "without a name": chromium.Nameless, "cut": cutScript} {
 					bad, err := chromedp.Run(b.ctx, chromedp.Evaluate[[]string](script))
 					w.must(err)
 					if len(bad) > 0 {

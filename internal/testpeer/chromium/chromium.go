@@ -44,3 +44,36 @@ func Open(t testing.TB) context.Context {
 	t.Cleanup(cancel)
 	return ctx
 }
+
+// What is wrong with a page as it stands, as scripts that return a list of texts.
+
+// Contrast returns the texts whose contrast with what is behind them is below
+// WCAG 2.2's level AA (success criterion 1.4.3) for small text. Text in pictures has its
+// colour in fill, and the ground of the nearest box around the picture.
+const Contrast = `(() => {
+  const parse = c => { const m = c.match(/[\d.]+/g).map(Number); return m.length > 3 ? m : [...m, 1] }
+  const lum = c => { const [r, g, b] = c.slice(0, 3).map(v => (v /= 255) <= .04045 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4); return .2126 * r + .7152 * g + .0722 * b }
+  const ground = e => { for (; e; e = e.parentElement) { const c = parse(getComputedStyle(e).backgroundColor); if (c[3] == 1) return c } return [255, 255, 255, 1] }
+  const bad = []
+  const walk = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT)
+  while (walk.nextNode()) {
+    const t = walk.currentNode, e = t.parentElement
+    if (!t.data.trim() || !e.getClientRects().length || e.closest('title, desc, style, .skip, option')) continue
+    const s = getComputedStyle(e), svg = e instanceof SVGElement
+    const a = lum(parse(svg ? s.fill : s.color)), b = lum(ground(e))
+    if ((Math.max(a, b) + .05) / (Math.min(a, b) + .05) < 4.5) bad.push(t.data.trim().slice(0, 40))
+  }
+  return bad
+})()`
+
+// Overflow says what is wider than the window.
+const Overflow = `(() => {
+  const w = document.documentElement.clientWidth
+  if (document.documentElement.scrollWidth <= w) return []
+  const wide = [...document.querySelectorAll('body *')].filter(e => e.getBoundingClientRect().right > w + 1 && !e.closest('.map, .times, .skip'))
+  return ['the page', ...wide.slice(0, 6).map(e => e.tagName + '.' + e.className)]
+})()`
+
+// Nameless returns what can be used and says nothing to a screen reader.
+const Nameless = `[...document.querySelectorAll('a, button, input:not([type=hidden], [hidden]), select, textarea')].filter(e =>
+  !(e.getAttribute('aria-label') || e.textContent.trim() && !e.matches('select, textarea') || [...(e.labels || [])].some(l => l.textContent.trim()))).map(e => e.outerHTML.slice(0, 80))`
