@@ -136,16 +136,29 @@ func (b *Bus) open(ctx context.Context) (err error) {
 		{Name: "aside", Subjects: []string{"aside.*"}, Discard: jetstream.DiscardOld, MaxBytes: asideBytes},
 	} {
 		s.Storage, s.Replicas = jetstream.FileStorage, replicas
-		for err = errors.New(""); err != nil; { // a cluster that has no leader yet does not answer
+		for {
 			one, stop := context.WithTimeout(ctx, startTime/5)
-			_, err = b.js.CreateOrUpdateStream(one, s)
+			_, err := b.js.CreateOrUpdateStream(one, s)
 			stop()
-			if err != nil && (ctx.Err() != nil || !errors.Is(err, context.DeadlineExceeded)) {
+			if err == nil {
+				break
+			}
+			if !starting(err) || ctx.Err() != nil {
 				return fmt.Errorf("stream %s: %w", s.Name, err)
 			}
+			wait(ctx, 100*time.Millisecond)
 		}
 	}
 	return nil
+}
+
+// starting says whether a stream cannot be made because the cluster has only just begun:
+// without a leader it does not answer, or says so, and a leader that has not heard from
+// its peers yet knows of no room on them.
+func starting(err error) bool {
+	var answer *jetstream.APIError
+	return errors.Is(err, context.DeadlineExceeded) || errors.As(err, &answer) &&
+		(answer.ErrorCode == jetstream.ErrorCode(server.JSClusterNoPeersErrF) || answer.ErrorCode == jetstream.ErrorCode(server.JSClusterNotAvailErr))
 }
 
 // embed starts a server in this process.

@@ -296,7 +296,7 @@ func cluster(t *testing.T) (addresses []string, end func(int)) {
 	for i, port := range ports {
 		o := &server.Options{
 			ServerName: fmt.Sprintf("n%d", i), Host: "127.0.0.1", Port: server.RANDOM_PORT, NoSigs: true, NoLog: true, MaxPayload: maxPayload,
-			JetStream: true, StoreDir: t.TempDir(), SyncAlways: true, Routes: routes,
+			JetStream: true, StoreDir: t.TempDir(), SyncAlways: true, JetStreamMaxStore: 4 << 30, Routes: routes, // whatever the disk has free
 			Cluster: server.ClusterOpts{Name: "ward", Host: "127.0.0.1", Port: port},
 		}
 		n, err := server.NewServer(o)
