@@ -35,8 +35,10 @@ func senseVerb(c *console) *cobra.Command {
 duration. It tells each device and finding when it becomes known, and again when
 it has changed; at the end comes the whole answer, as from 'myelin assess'. In
 JSON each line is a document of what is new, and the last line is the whole one.
-It listens only: it sends nothing to anybody but to a server that is named.`,
+It listens only: it sends nothing to anybody but to a server that is named. With
+-i - it reads a capture from standard input while that is being written.`,
 		Example: `  myelin sense -i eth1
+  ssh switch tcpdump -U -w - -i mirror0 | myelin sense -i -
   myelin sense -i eth1 --server https://myelin.example:8443 --enrol @token
   myelin sense -i eth1 --duration 24h --format json | tail -n 1 > baseline.json`,
 		DisableFlagsInUseLine: true,
@@ -63,11 +65,11 @@ It listens only: it sends nothing to anybody but to a server that is named.`,
 			if err != nil {
 				return err
 			}
-			in, err := capture.OpenLive(iface, live)
+			in, stopReading, err := c.openSensed(iface, live)
 			if err != nil {
-				return explain(err)
+				return err
 			}
-			defer in.Close()
+			defer stopReading()
 			ctx := v.Context()
 			client, err := server.open(ctx, c, func() (uint64, string) {
 				s, err := in.Stats()
@@ -101,6 +103,9 @@ It listens only: it sends nothing to anybody but to a server that is named.`,
 				ctx, stop = context.WithTimeout(ctx, duration)
 				defer stop()
 			}
+			if iface == "-" {
+				iface = "standard input"
+			}
 			c.hint("listening on %s; Ctrl-C ends it", iface)
 			a, err := assess.Sense(ctx, iface, in, config, part)
 			end()
@@ -116,7 +121,7 @@ It listens only: it sends nothing to anybody but to a server that is named.`,
 			return answer.verdict(c, a)
 		},
 	}
-	v.Flags().StringVarP(&iface, "interface", "i", "", "watch `IFACE`")
+	v.Flags().StringVarP(&iface, "interface", "i", "", "watch `IFACE`, or - for standard input")
 	v.Flags().IntSliceVar(&ports, "ports", nil, "watch only TCP, UDP and SCTP `PORT`s, separated by commas")
 	v.Flags().IntSliceVar(&notPorts, "not-ports", nil, "leave `PORT`s out; wins over --ports")
 	v.Flags().DurationVar(&duration, "duration", 0, "stop after `TIME`, as in 90s or 24h; 0 waits for Ctrl-C")
@@ -125,6 +130,21 @@ It listens only: it sends nothing to anybody but to a server that is named.`,
 	format.register(v, "text", "json")
 	answer.register(v)
 	return v
+}
+
+// openSensed opens an interface, or standard input.
+func (c *console) openSensed(iface string, live capture.LiveConfig) (in assess.Interface, end func() error, err error) {
+	if iface == "-" {
+		if live.Ports != nil || live.NotPorts != nil {
+			return nil, nil, usageError{errors.New("--ports and --not-ports are for an interface; give tcpdump a filter instead")}
+		}
+		return capture.NewStream(c.in), func() error { return nil }, nil
+	}
+	on, err := capture.OpenLive(iface, live)
+	if err != nil {
+		return nil, nil, explain(err)
+	}
+	return on, on.Close, nil
 }
 
 // lastTime is how long a sensor that ends tries to send the rest.
