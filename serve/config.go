@@ -35,6 +35,7 @@ const (
 //	serve: 1
 //	site: St. Ada Hospital
 //	listen: 0.0.0.0:8440
+//	sensors: 0.0.0.0:8441               # of sensors and guards alone, by TLS, where listen is on loopback behind a proxy
 //	url: https://myelin.ada.example     # where browsers find it: passkeys and oidc need it
 //	store: {postgres: postgres.dsn}     # a file with postgres://user:password@host/name
 //	bus: {servers: ["nats://10.20.0.4:4222", "nats://10.20.0.5:4222"], credentials: bus.creds}
@@ -52,7 +53,7 @@ func (c *Config) Read(file string) error {
 		return err
 	}
 	r := strictyaml.New(file, format)
-	s := r.Section(r.Document(src), "the file", "serve", "site", "listen", "url", "store", "bus", "tls", "oidc")
+	s := r.Section(r.Document(src), "the file", "serve", "site", "listen", "sensors", "url", "store", "bus", "tls", "oidc")
 	if r.Err() != nil {
 		return r.Err()
 	}
@@ -85,6 +86,7 @@ func (c *Config) Read(file string) error {
 	}
 	text(&c.Site, "site", "site, the hospital's name")
 	text(&c.Listen, "listen", "listen, an address and a port")
+	text(&c.Sensors, "sensors", "sensors, an address and a port")
 	if s.Has("url") {
 		c.URL = strings.TrimSuffix(r.Text(s.Get("url"), "url, where browsers find the server"), "/")
 		if u, err := url.Parse(c.URL); r.Err() == nil && (err != nil || u.Scheme != "https" && !(u.Scheme == "http" && loopback(u.Host)) || u.Host == "" || u.Path != "" || u.RawQuery != "") {

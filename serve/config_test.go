@@ -31,6 +31,7 @@ func TestConfig(t *testing.T) {
 	write("serve.yaml", `serve: 1
 site: St. Ada Hospital
 listen: 0.0.0.0:8440
+sensors: 0.0.0.0:8441
 url: https://myelin.ada.example/
 store: {postgres: postgres.dsn}
 bus: {servers: ["nats://10.20.0.4:4222", "nats://10.20.0.5:4222"], credentials: bus.creds}
@@ -52,7 +53,7 @@ oidc:
 	}
 	c.OIDC.Secret = nil
 	want := Config{
-		Data: "data", Site: "St. Ada Hospital", Listen: "0.0.0.0:8440", URL: "https://myelin.ada.example", Store: dsn,
+		Data: "data", Site: "St. Ada Hospital", Listen: "0.0.0.0:8440", Sensors: "0.0.0.0:8441", URL: "https://myelin.ada.example", Store: dsn,
 		Bus: []string{"nats://10.20.0.4:4222", "nats://10.20.0.5:4222"}, BusCredentials: filepath.Join(dir, "bus.creds"),
 		TLSCertificate: filepath.Join(dir, "ada.pem"), TLSKey: filepath.Join(dir, "ada.key"),
 		OIDC: &access.OIDC{Name: "St. Ada account", Issuer: "https://sso.ada.example", ClientID: "myelin", Claim: "groups", Roles: map[string][]string{"security": {"analyst"}, "icu-doctors": {"prescriber"}}},

@@ -50,12 +50,13 @@ import (
 //	secret.key             of what is sealed in the store: servers that share one share it
 //	tls.pem, tls.key       made at the first start, when there are no others
 type Config struct {
-	Data   string // folder; made when it is not there
-	Listen string // address and port
-	Site   string // the hospital's name
-	URL    string // where browsers find it; "": no passkeys and no OIDC
-	Store  string // address of a PostgreSQL database, or "": SQLite in the folder
-	OIDC   *access.OIDC
+	Data    string // folder; made when it is not there
+	Listen  string // address and port
+	Sensors string // address and port for sensors and guards alone, by TLS, where Listen is in clear; "": none
+	Site    string // the hospital's name
+	URL     string // where browsers find it; "": no passkeys and no OIDC
+	Store   string // address of a PostgreSQL database, or "": SQLite in the folder
+	OIDC    *access.OIDC
 
 	Bus            []string // addresses of a NATS cluster; none: in this process
 	BusCredentials string   // file of this server's user there
@@ -88,6 +89,7 @@ type Server struct {
 
 	metrics     *metrics
 	certificate *certificate // nil: in clear, on loopback
+	sensing     *certificate // of Config.Sensors; nil: sensors come to where people do
 	name        string       // of this server among those of a store
 }
 
@@ -118,6 +120,16 @@ func Open(ctx context.Context, c Config) (_ *Server, err error) {
 	}
 	if c.TLS || !loopback(c.Listen) || c.TLSCertificate != "" {
 		if s.certificate, err = openCertificate(&c, s.authority.Server); err != nil {
+			return nil, err
+		}
+	}
+	if s.certificate != nil && c.Sensors != "" {
+		return nil, errors.New("an address for sensors alone is for a server in clear, on loopback behind a proxy: this one speaks TLS, and sensors come to where people do")
+	}
+	if c.Sensors != "" {
+		own := c
+		own.Listen = c.Sensors
+		if s.sensing, err = openCertificate(&own, s.authority.Server); err != nil {
 			return nil, err
 		}
 	}
@@ -154,8 +166,11 @@ func Open(ctx context.Context, c Config) (_ *Server, err error) {
 	}
 	s.uplink = uplink.NewServer(uplink.ServerConfig{Store: s.store, Bus: s.bus, Authority: s.authority, Record: s.ledger.Record, Log: c.Log, Now: c.Now})
 	shown := pages.Config{Store: s.store, Access: s.access, Live: s.live, Guards: s.bus, Ledger: s.shown, Now: c.Now, Site: c.Site, Version: c.Version, Sealer: s.sealer, Fleet: s.fleet}
-	if s.certificate != nil { // sensors prove themselves by TLS
+	if s.certificate != nil || s.sensing != nil { // sensors prove themselves by TLS
 		shown.Enrol = s.uplink.Enrolment
+	}
+	if s.sensing != nil {
+		shown.Sensors = c.Sensors
 	}
 	s.pages, err = pages.New(shown)
 	if err != nil {
@@ -295,11 +310,7 @@ func (s *Server) Address(ln net.Listener) (address, fingerprint string) {
 
 // Run serves on a listener until ctx is done, and lets end what was begun.
 func (s *Server) Run(ctx context.Context, ln net.Listener) error {
-	h := &http.Server{
-		Handler: s.Handler(), ReadHeaderTimeout: headerTime, ReadTimeout: readTime, IdleTimeout: idleTime, MaxHeaderBytes: maxHeader,
-		ErrorLog:    slog.NewLogLogger(slog.DiscardHandler, slog.LevelDebug), // what strangers send is no news
-		BaseContext: func(net.Listener) context.Context { return ctx },
-	}
+	h := bounded(ctx, s.Handler())
 	serve := h.Serve
 	if s.certificate != nil {
 		h.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: s.certificate.Get}
@@ -308,6 +319,14 @@ func (s *Server) Run(ctx context.Context, ln net.Listener) error {
 	}
 	ctx, stop := context.WithCancel(ctx)
 	var beside sync.WaitGroup
+	if s.sensing != nil {
+		wait, err := s.serveSensors(ctx)
+		if err != nil {
+			stop()
+			return err
+		}
+		defer wait()
+	}
 	beside.Go(func() { s.schedule(ctx) })
 	beside.Go(func() { s.tell(ctx) })
 	beside.Go(func() { s.fleet.Run(ctx) })
@@ -341,11 +360,7 @@ func (s *Server) Run(ctx context.Context, ln net.Listener) error {
 		return err
 	case <-ctx.Done():
 	}
-	drain, cancel := context.WithTimeout(context.Background(), drainTime)
-	defer cancel()
-	if h.Shutdown(drain) != nil {
-		h.Close()
-	}
+	drained(h)
 	<-ended
 	return nil
 }

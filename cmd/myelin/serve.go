@@ -35,7 +35,7 @@ first person begins. It is not cleared as a medical device.`,
 					return err
 				}
 				for name, f := range map[string]struct{ to, from *string }{
-					"listen": {&cfg.Listen, &given.Listen}, "site": {&cfg.Site, &given.Site}, "tls-certificate": {&cfg.TLSCertificate, &given.TLSCertificate}, "tls-key": {&cfg.TLSKey, &given.TLSKey},
+					"listen": {&cfg.Listen, &given.Listen}, "sensors": {&cfg.Sensors, &given.Sensors}, "site": {&cfg.Site, &given.Site}, "tls-certificate": {&cfg.TLSCertificate, &given.TLSCertificate}, "tls-key": {&cfg.TLSKey, &given.TLSKey},
 				} {
 					if v.Flags().Changed(name) {
 						*f.to = *f.from
@@ -50,6 +50,7 @@ first person begins. It is not cleared as a medical device.`,
 	v.Flags().StringVar(&file, "config", "", "`FILE` of its configuration (docs/serve.md)")
 	v.Flags().StringVar(&cfg.Data, "data", "myelin-data", "`DIR` of its data")
 	v.Flags().StringVar(&cfg.Listen, "listen", "127.0.0.1:8440", "`ADDRESS` and port")
+	v.Flags().StringVar(&cfg.Sensors, "sensors", "", "`ADDRESS` and port of sensors alone, by TLS, beside a server in clear")
 	v.Flags().BoolVar(&cfg.TLS, "tls", false, "speak TLS on loopback, too, as sensors want")
 	v.Flags().StringVar(&cfg.TLSCertificate, "tls-certificate", "", "`FILE` with its certificate, read again when it changes (PEM)")
 	v.Flags().StringVar(&cfg.TLSKey, "tls-key", "", "`FILE` with the key of that (PEM)")

@@ -54,6 +54,9 @@ type Config struct {
 
 	Sealer *access.Sealer // nil: no identities of what is in or on a body are kept
 
+	// Sensors is where sensors reach the server, host and port; "": where people do.
+	Sensors string
+
 	// Enrol makes a token by which a sensor ("sensor", "guard") enrols; nil: none can.
 	Enrol func(ctx context.Context, name, site, kind, by string, expires time.Time) (string, error)
 }

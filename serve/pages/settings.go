@@ -5,7 +5,9 @@ package pages
 
 import (
 	"encoding/json"
+	"net"
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -138,10 +140,23 @@ func (p *Pages) showSensors(w http.ResponseWriter, r *http.Request, who *access.
 		if page.Kind == "guard" {
 			verb = "guard --config guard.yaml"
 		}
-		page.Token, page.Command, page.Name = token, "myelin "+verb+" --server https://"+r.Host+" --enrol "+token, ""
+		page.Token, page.Command, page.Name = token, "myelin "+verb+" --server https://"+p.sensorsAt(r)+" --enrol "+token, ""
 	}
 	w.Header().Set("Cache-Control", "no-store")
 	return p.show(w, r, "sensors", page)
+}
+
+// sensorsAt is where sensors reach the server: by the name that people use, where its
+// address is any.
+func (p *Pages) sensorsAt(r *http.Request) string {
+	host, port, err := net.SplitHostPort(p.Sensors)
+	if err != nil {
+		return r.Host
+	}
+	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
+		return net.JoinHostPort((&url.URL{Host: r.Host}).Hostname(), port)
+	}
+	return p.Sensors
 }
 
 func (p *Pages) enrolSensor(w http.ResponseWriter, r *http.Request, who *access.Principal) error {

@@ -1,0 +1,54 @@
+// SPDX-FileCopyrightText: 2026 The Myelin authors
+// SPDX-License-Identifier: Apache-2.0
+
+package serve
+
+import (
+	"context"
+	"crypto/tls"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+)
+
+// serveSensors serves sensors and guards alone, by TLS, at an address of their own,
+// until ctx is done. It begins to listen before it returns; wait waits for its end.
+func (s *Server) serveSensors(ctx context.Context) (wait func(), err error) {
+	ln, err := net.Listen("tcp", s.cfg.Sensors)
+	if err != nil {
+		return nil, err
+	}
+	h := bounded(ctx, s.uplink.Handler())
+	h.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: s.sensing.Get}
+	s.authority.Ask(h.TLSConfig)
+	var all sync.WaitGroup
+	all.Go(func() {
+		if err := h.ServeTLS(ln, "", ""); err != nil && ctx.Err() == nil {
+			s.cfg.Log.Error("sensors are not served any more", "err", err)
+		}
+	})
+	all.Go(func() {
+		<-ctx.Done()
+		drained(h)
+	})
+	return all.Wait, nil
+}
+
+// bounded is a server whose requests are bounded.
+func bounded(ctx context.Context, h http.Handler) *http.Server {
+	return &http.Server{
+		Handler: h, ReadHeaderTimeout: headerTime, ReadTimeout: readTime, IdleTimeout: idleTime, MaxHeaderBytes: maxHeader,
+		ErrorLog:    slog.NewLogLogger(slog.DiscardHandler, slog.LevelDebug), // what strangers send is no news
+		BaseContext: func(net.Listener) context.Context { return ctx },
+	}
+}
+
+// drained ends a server when what was begun has ended.
+func drained(h *http.Server) {
+	drain, cancel := context.WithTimeout(context.Background(), drainTime)
+	defer cancel()
+	if h.Shutdown(drain) != nil {
+		h.Close()
+	}
+}
