@@ -220,7 +220,7 @@ func TestGuardServer(t *testing.T) {
 		return text + "\nserver: {url: \"" + h.url + "\", enrolment: " + token + ", confirms: true}\n"
 	})
 	s.edit(t, "envelopes/pump-3.yaml", func(text string) string {
-		return strings.Replace(text, "    max: 1.0 ug/kg/min\n", "    max: 1.0 ug/kg/min\n    confirm: second-person\n    above: 0.2 ug/kg/min\n    hold: 2m\n", 1)
+		return strings.Replace(text, "above: 0.5 ug/kg/min", "above: 0.2 ug/kg/min", 1)
 	})
 	s.process(t, "sim", "legacy", "--device", "castor", "--listen", s.at(24002))
 	gateway := s.process(t, "sim", "legacy", "--device", "flowlink", "--listen", s.at(24000), "--confirm", "--upstream", s.at(24003))

@@ -35,10 +35,10 @@ certificate corvus corvus.ada.example
 
 [ -e ledger.key ] || "$myelin" ledger key --name ada.example/guard --out ledger.key
 [ -d clinic ] || "$myelin" link enrol --authority clinic --create clinic.ada.example
-for key in icd-front pump-front hub-front monitor; do
+for key in icd-front pump-front stim-front hub-front monitor; do
 	[ -e "$key.key" ] || "$myelin" link keygen --out "$key.key"
 done
-for secret in icd pump; do
+for secret in icd pump stim; do
 	[ -e "$secret.secret" ] || openssl rand -hex 16 >"$secret.secret"
 done
 echo "made; now: $myelin guard check $(pwd)/guard.yaml" >&2
