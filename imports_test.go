@@ -98,6 +98,7 @@ var rooms = []room{
 	{"internal/loopback", nil, nil},
 	{"internal/testpeer", []string{"internal/loopback", "internal/testpki"}, nil},
 	{"internal/testpeer/chromium", nil, []string{"github.com/chromedp"}},
+	{"internal/testpeer/jetstream", []string{"internal/loopback"}, []string{"github.com/nats-io"}},
 	{"internal/testpki", nil, nil},
 	{"internal/cbor", nil, nil},
 	{"internal/journal", nil, nil},

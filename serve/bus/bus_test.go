@@ -7,8 +7,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
-	"net/url"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -21,6 +19,7 @@ import (
 	"github.com/myelin-health/myelin/device"
 	"github.com/myelin-health/myelin/event"
 	"github.com/myelin-health/myelin/finding"
+	"github.com/myelin-health/myelin/internal/testpeer/jetstream"
 	"github.com/myelin-health/myelin/store"
 	"github.com/myelin-health/myelin/store/sqlite"
 )
@@ -283,33 +282,15 @@ func TestSplit(t *testing.T) {
 // cluster starts three nodes, and returns their addresses and a way to end one.
 func cluster(t *testing.T) (addresses []string, end func(int)) {
 	t.Helper()
+	three, err := jetstream.Three(t.TempDir())
+	must(t, err)
 	var nodes []*server.Server
-	var ports []int
-	var routes []*url.URL
-	for range 3 {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
+	for i := range three {
+		n, err := three[i].Start()
 		must(t, err)
-		ports = append(ports, l.Addr().(*net.TCPAddr).Port)
-		routes = append(routes, &url.URL{Scheme: "nats", Host: l.Addr().String()})
-		must(t, l.Close())
-	}
-	for i, port := range ports {
-		o := &server.Options{
-			ServerName: fmt.Sprintf("n%d", i), Host: "127.0.0.1", Port: server.RANDOM_PORT, NoSigs: true, NoLog: true, MaxPayload: maxPayload,
-			JetStream: true, StoreDir: t.TempDir(), SyncAlways: true, JetStreamMaxStore: 4 << 30, Routes: routes, // whatever the disk has free
-			Cluster: server.ClusterOpts{Name: "ward", Host: "127.0.0.1", Port: port},
-		}
-		n, err := server.NewServer(o)
-		must(t, err)
-		n.Start()
 		t.Cleanup(func() { n.Shutdown(); n.WaitForShutdown() })
 		nodes = append(nodes, n)
-		addresses = append(addresses, n.ClientURL())
-	}
-	for _, n := range nodes {
-		if !n.ReadyForConnections(startTime) {
-			t.Fatal("a node does not start")
-		}
+		addresses = append(addresses, three[i].URL())
 	}
 	return addresses, func(i int) { nodes[i].Shutdown(); nodes[i].WaitForShutdown() }
 }
