@@ -45,13 +45,21 @@ func (r *told) record(e *event.Event) error {
 	return nil
 }
 
-func (r *told) reasons(k event.Kind) (out []string) {
+// of are the events of a kind.
+func (r *told) of(k event.Kind) (out []event.Event) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, e := range r.events {
 		if e.Kind == k {
-			out = append(out, e.Text(event.Reason))
+			out = append(out, e)
 		}
+	}
+	return out
+}
+
+func (r *told) reasons(k event.Kind) (out []string) {
+	for _, e := range r.of(k) {
+		out = append(out, e.Text(event.Reason))
 	}
 	return out
 }

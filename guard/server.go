@@ -8,6 +8,7 @@ import (
 	"errors"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/goccy/go-yaml/ast"
@@ -24,7 +25,7 @@ type Server struct {
 	Enrolment string // file of the one-time token; needed until the guard is enrolled
 	Authority string // file of the authority of the server's certificate; "": the server's own
 	State     string // folder of what waits to be sent, and of the guard's key there
-	Confirms  bool   // its clinicians may confirm and refuse what is held here
+	Confirms  bool   // its clinicians may confirm and refuse what is held here, and settle doubts
 	line      int
 }
 
@@ -47,15 +48,24 @@ func readServer(r *strictyaml.Reader, n ast.Node, dir, state string) *Server {
 	return v
 }
 
-// A Decision is what somebody decided on a held command at the server.
+// A Decision is what somebody decided at the server on a held command, or said of a dose
+// in doubt.
 type Decision struct {
-	ID      string // of the held command
-	Asked   int64  // when it was asked for, in nanoseconds since 1970: numbers begin anew with the guard
-	Confirm bool   // false: refuse
-	By      string // login there
-	Role    string // "prescriber", "pharmacist", "nurse"
-	Reason  string // of a refusal
+	ID     string // of the held command or the doubt
+	Asked  int64  // when it was asked for, in nanoseconds since 1970: numbers may begin anew
+	What   string // one of the words below
+	By     string // login there
+	Role   string // "prescriber", "pharmacist", "nurse"
+	Reason string // of all but Confirm
 }
+
+// What a [Decision] says.
+const (
+	Confirm  = "confirm"
+	Refuse   = "refuse"
+	Given    = "given" // the dose in doubt was
+	NotGiven = "not-given"
+)
 
 // loginWord is who decides at a server, as it stands in the ledger.
 var loginWord = lazyregexp.New(`^[a-zA-Z0-9][a-zA-Z0-9._@+-]{0,63}$`)
@@ -64,7 +74,9 @@ var loginWord = lazyregexp.New(`^[a-zA-Z0-9][a-zA-Z0-9._@+-]{0,63}$`)
 var (
 	errNotLet   = errors.New("guard.yaml does not let people at the server decide (server: confirms)")
 	errStranger = errors.New("the guard cannot record who that is")
-	errOther    = errors.New("what waits under this number now is not what was on your screen. Nothing was done; look again")
+	errOther    = errors.New("what has this number now is not what was on your screen. Nothing was done; look again")
+	errSettled  = errors.New("no such dose is in doubt: somebody has settled it, or the device has. Nothing was done now")
+	errNotKnown = errors.New("the guard does not know such a decision")
 )
 
 // atServer stands behind who decides at a server. No person of guard.yaml is called so.
@@ -81,7 +93,7 @@ func (g *Guard) Held() []gate.Held { return g.gate.Held() }
 
 // Decide does what somebody decided at the server, if the configuration lets people
 // there decide. The guard asks for the role itself, does not let who asked be the second
-// person, records who it was, and judges the command again.
+// person, records who it was, and judges a held command again.
 func (g *Guard) Decide(ctx context.Context, d *Decision) error {
 	conf := g.conf.Load()
 	if conf.Server == nil || !conf.Server.Confirms {
@@ -94,6 +106,17 @@ func (g *Guard) Decide(ctx context.Context, d *Decision) error {
 	if !loginWord().MatchString(d.By) {
 		return errStranger
 	}
+	who := gate.Person{ID: d.By + atServer, Role: role}
+	switch d.What {
+	case Confirm, Refuse:
+		return g.decideHeld(ctx, d, who)
+	case Given, NotGiven:
+		return g.decideDoubt(d, who)
+	}
+	return errNotKnown
+}
+
+func (g *Guard) decideHeld(ctx context.Context, d *Decision, who gate.Person) error {
 	held := g.gate.Held()
 	i := slices.IndexFunc(held, func(h gate.Held) bool { return h.ID == d.ID })
 	switch {
@@ -102,8 +125,7 @@ func (g *Guard) Decide(ctx context.Context, d *Decision) error {
 	case held[i].Asked.UnixNano() != d.Asked:
 		return errOther
 	}
-	who := gate.Person{ID: d.By + atServer, Role: role}
-	if !d.Confirm {
+	if d.What == Refuse {
 		why, err := typed(d.Reason)
 		if err != nil {
 			return err
@@ -111,9 +133,25 @@ func (g *Guard) Decide(ctx context.Context, d *Decision) error {
 		return g.gate.Refuse(who, d.ID, why)
 	}
 	asked := held[i].Actor
-	here, _ := conf.Person(strings.ToLower(d.By))
+	here, _ := g.conf.Load().Person(strings.ToLower(d.By))
 	if strings.EqualFold(asked, d.By) || slices.Contains(here.Actors, asked) {
 		return gate.ErrSelf
 	}
 	return g.gate.Confirm(context.WithoutCancel(ctx), who, d.ID)
+}
+
+func (g *Guard) decideDoubt(d *Decision, who gate.Person) error {
+	doubts := g.book.Doubts()
+	i := slices.IndexFunc(doubts, func(x envelope.Doubt) bool { return strconv.FormatUint(x.ID, 10) == d.ID })
+	switch {
+	case i < 0:
+		return errSettled
+	case doubts[i].Since.UnixNano() != d.Asked:
+		return errOther
+	}
+	why, err := typed(d.Reason)
+	if err != nil {
+		return err
+	}
+	return g.gate.Settle(who, doubts[i].ID, d.What == Given, why)
 }

@@ -6,9 +6,11 @@ package guard
 import (
 	"errors"
 	"os"
+	"strconv"
 	"strings"
 	"testing"
 
+	"github.com/myelin-health/myelin/event"
 	"github.com/myelin-health/myelin/guard/gate"
 )
 
@@ -35,7 +37,7 @@ func TestServerDecides(t *testing.T) {
 		if len(h) != 1 {
 			t.Fatalf("%d commands wait", len(h))
 		}
-		return &Decision{ID: h[0].ID, Asked: h[0].Asked.UnixNano(), Confirm: true, By: "nn", Role: "nurse"}, became
+		return &Decision{ID: h[0].ID, Asked: h[0].Asked.UnixNano(), What: Confirm, By: "nn", Role: "nurse"}, became
 	}
 	d, became := hold()
 	for what, c := range map[string]struct {
@@ -48,10 +50,12 @@ func TestServerDecides(t *testing.T) {
 		"who asked, by another name":  {func(d *Decision) { d.By = "MH" }, gate.ErrSelf},
 		"nobody":                      {func(d *Decision) { d.By = "" }, errStranger},
 		"a line of the ledger":        {func(d *Decision) { d.By = "nn\" (nurse)" }, errStranger},
+		"a word of another kind":      {func(d *Decision) { d.What = "deliver" }, errNotKnown},
+		"a command that was given":    {func(d *Decision) { d.What = Given }, errSettled},
 		"another number":              {func(d *Decision) { d.ID += "0" }, gate.ErrGone},
 		"what was there before":       {func(d *Decision) { d.Asked-- }, errOther},
-		"a refusal without a reason":  {func(d *Decision) { d.Confirm = false; d.Reason = " \n" }, nil},
-		"a refusal with a long story": {func(d *Decision) { d.Confirm = false; d.Reason = strings.Repeat("x", maxReason+1) }, nil},
+		"a refusal without a reason":  {func(d *Decision) { d.What = Refuse; d.Reason = " \n" }, nil},
+		"a refusal with a long story": {func(d *Decision) { d.What = Refuse; d.Reason = strings.Repeat("x", maxReason+1) }, nil},
 	} {
 		wrong := *d
 		c.change(&wrong)
@@ -76,12 +80,76 @@ func TestServerDecides(t *testing.T) {
 		t.Errorf("recorded: %s", got)
 	}
 	d, became = hold()
-	d.Confirm, d.Reason = false, "not her pump"
+	d.What, d.Reason = Refuse, "not her pump"
 	if err := r.g.Decide(r.ctx, d); err != nil {
 		t.Fatal(err)
 	}
 	if got := <-became; !strings.Contains(got, "refused by nn at the server (nurse): not her pump") {
 		t.Errorf("it became %s", got)
+	}
+}
+
+// TestServerSettles: what became of a dose in doubt is said at the server too, and the
+// guard asks all that its own page asks.
+func TestServerSettles(t *testing.T) {
+	r := run(t, served(t, "server: {url: \"https://myelin.example:8443\", enrolment: token, confirms: true}"))
+	doubt := func() Decision {
+		t.Helper()
+		a, _ := r.ask("CASTOREHR", "0.4 ug/kg/min")
+		if !a.Pass {
+			t.Fatalf("%+v", a)
+		}
+		a.Sent()
+		a.Outcome(gate.Unknown)
+		list := r.g.book.Doubts()
+		if len(list) != 1 {
+			t.Fatalf("%d doubts", len(list))
+		}
+		return Decision{ID: strconv.FormatUint(list[0].ID, 10), Asked: list[0].Since.UnixNano(), What: NotGiven, By: "nn", Role: "nurse", Reason: "the pump's log does not have it"}
+	}
+	d := doubt()
+	for what, c := range map[string]struct {
+		change func(*Decision)
+		want   error
+	}{
+		"an engineer":           {func(d *Decision) { d.Role = "engineer" }, gate.ErrRole},
+		"nobody":                {func(d *Decision) { d.By = "" }, errStranger},
+		"another number":        {func(d *Decision) { d.ID += "0" }, errSettled},
+		"no number":             {func(d *Decision) { d.ID = "" }, errSettled},
+		"a doubt of before":     {func(d *Decision) { d.Asked++ }, errOther},
+		"a confirmation":        {func(d *Decision) { d.What = Confirm }, gate.ErrGone},
+		"no reason":             {func(d *Decision) { d.Reason = " " }, nil},
+		"a reason that is long": {func(d *Decision) { d.Reason = strings.Repeat("x", maxReason+1) }, nil},
+	} {
+		wrong := d
+		c.change(&wrong)
+		if err := r.g.Decide(r.ctx, &wrong); err == nil || c.want != nil && !errors.Is(err, c.want) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	if n := len(r.g.book.Doubts()); n != 1 {
+		t.Fatalf("%d doubts are left", n)
+	}
+	for _, what := range []string{NotGiven, Given} {
+		d.What = what
+		if err := r.g.Decide(r.ctx, &d); err != nil {
+			t.Fatal(err)
+		}
+		if err := r.g.Decide(r.ctx, &d); !errors.Is(err, errSettled) || len(r.g.book.Doubts()) != 0 {
+			t.Errorf("a second time: %v", err)
+		}
+		want := map[string]event.Result{NotGiven: event.Failed, Given: event.Succeeded}[what]
+		until(t, "the settling is not recorded", func() bool {
+			for _, e := range r.told.of(event.DoseDoubted) {
+				if e.Text(event.Actor) == "nn at the server" && event.Result(e.Int(event.Outcome)) == want && e.Text(event.Reason) == d.Reason {
+					return true
+				}
+			}
+			return false
+		})
+		if what == NotGiven {
+			d = doubt()
+		}
 	}
 }
 
@@ -91,7 +159,7 @@ func TestServerDecidesNothing(t *testing.T) {
 		r := run(t, served(t, section))
 		r.ask("prog-1", "0.8 ug/kg/min")
 		h := r.g.Held()[0]
-		if err := r.g.Decide(r.ctx, &Decision{ID: h.ID, Asked: h.Asked.UnixNano(), Confirm: true, By: "nn", Role: "nurse"}); !errors.Is(err, errNotLet) || len(r.g.Held()) != 1 {
+		if err := r.g.Decide(r.ctx, &Decision{ID: h.ID, Asked: h.Asked.UnixNano(), What: Confirm, By: "nn", Role: "nurse"}); !errors.Is(err, errNotLet) || len(r.g.Held()) != 1 {
 			t.Errorf("%q: %v", section, err)
 		}
 		r.stop()

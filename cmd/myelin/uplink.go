@@ -266,10 +266,7 @@ func (u *guardUplink) record(e *event.Event) {
 }
 
 func (u *guardUplink) decide(ctx context.Context, d *bus.Decision) error {
-	if d.What != "confirm" && d.What != "refuse" {
-		return errors.New("the guard does not know such a decision")
-	}
-	return u.guard.Decide(ctx, &guard.Decision{ID: d.ID, Asked: d.Asked, Confirm: d.What == "confirm", By: d.By, Role: d.Role, Reason: d.Reason})
+	return u.guard.Decide(ctx, &guard.Decision{ID: d.ID, Asked: d.Asked, What: d.What, By: d.By, Role: d.Role, Reason: d.Reason})
 }
 
 // begin sends until the function that it returns is called; what is recorded before
