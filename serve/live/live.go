@@ -23,6 +23,7 @@ const (
 	MaxOfOne      = 8   // of them, of one person: browsers keep a stream for each page that is open
 	queue         = 16  // events that wait for a reader; who is slower is let go, and comes back by itself
 	beatEvery     = 15 * time.Second
+	askEvery      = time.Second // whether who reads is still signed in
 	writeTime     = 10 * time.Second
 	streamLife    = 15 * time.Minute // then who reads is identified again
 	retryInMillis = 3000
@@ -119,8 +120,10 @@ func (h *Hub) Readers() (now int, slow int64) {
 }
 
 // Serve writes the events as a stream until the reader leaves, is too slow, or has
-// read for so long that it has to be identified again.
-func (h *Hub) Serve(w http.ResponseWriter, r *http.Request, person int64) error {
+// read for so long that it has to be identified again. Before it says anything it asks
+// still whether who reads is signed in yet, at most once a second; then the stream ends
+// with the event "out".
+func (h *Hub) Serve(w http.ResponseWriter, r *http.Request, person int64, still func() (bool, error)) error {
 	reader, err := h.Join(person)
 	if err != nil {
 		return err
@@ -145,25 +148,34 @@ func (h *Hub) Serve(w http.ResponseWriter, r *http.Request, person int64) error 
 	if say("retry: %d\nevent: here\ndata: {}\n\n", retryInMillis) != nil {
 		return nil
 	}
+	asked := time.Now() // who began to read was identified for it
 	beat, end := time.NewTicker(beatEvery), time.NewTimer(streamLife)
 	defer beat.Stop()
 	defer end.Stop()
 	for {
-		var err error
+		text := ": here\n\n"
 		select {
 		case e, ok := <-reader.C:
 			if !ok {
 				return nil
 			}
-			err = say("event: %s\nid: %d\ndata: {\"id\":%d}\n\n", e.What, e.ID, e.ID)
+			text = fmt.Sprintf("event: %s\nid: %d\ndata: {\"id\":%d}\n\n", e.What, e.ID, e.ID)
 		case <-beat.C:
-			err = say(": here\n\n")
 		case <-end.C:
 			return nil
 		case <-r.Context().Done():
 			return nil
 		}
-		if err != nil {
+		if now := time.Now(); now.Sub(asked) >= askEvery {
+			asked = now
+			if in, err := still(); err != nil || !in {
+				if err == nil {
+					say("event: out\ndata: {}\n\n")
+				}
+				return nil
+			}
+		}
+		if say("%s", text) != nil {
 			return nil
 		}
 	}

@@ -76,7 +76,7 @@ func TestServe(t *testing.T) {
 	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		handlers.Add(1)
 		defer handlers.Done()
-		if err := h.Serve(w, r, int64(len(r.URL.Query().Get("who")))); err != nil {
+		if err := h.Serve(w, r, int64(len(r.URL.Query().Get("who"))), always); err != nil {
 			http.Error(w, err.Error(), http.StatusServiceUnavailable)
 		}
 	}))
@@ -148,7 +148,7 @@ func TestLife(t *testing.T) {
 		var h Hub
 		w := &recorder{ResponseRecorder: httptest.NewRecorder()}
 		begin := time.Now()
-		if err := h.Serve(w, httptest.NewRequest("GET", "/live", nil), 1); err != nil {
+		if err := h.Serve(w, httptest.NewRequest("GET", "/live", nil), 1, always); err != nil {
 			t.Fatal(err)
 		}
 		if d := time.Since(begin); d != streamLife {
@@ -158,6 +158,64 @@ func TestLife(t *testing.T) {
 			t.Errorf("%d beats", n)
 		}
 	})
+}
+
+func always() (bool, error) { return true, nil }
+
+// TestStill shows that who was signed out hears nothing more, and how often that is asked.
+func TestStill(t *testing.T) {
+	for name, c := range map[string]struct {
+		answer bool
+		err    error
+		ends   string
+	}{
+		"signed out":        {false, nil, "event: out\ndata: {}\n\n"},
+		"nobody knows":      {true, errors.New("no disk"), ""},
+		"still signed in":   {true, nil, "id: 9\ndata: {\"id\":9}\n\n"},
+		"out, nobody knows": {false, errors.New("no disk"), ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var h Hub
+				w := &recorder{ResponseRecorder: httptest.NewRecorder()}
+				ctx, leave := context.WithCancel(t.Context())
+				asked, in := 0, true
+				var err error
+				still := func() (bool, error) { asked++; return in, err }
+				over := make(chan error)
+				go func() { over <- h.Serve(w, httptest.NewRequest("GET", "/live", nil).WithContext(ctx), 1, still) }()
+				synctest.Wait()
+				tell := func(id int64) {
+					h.Tell(Event{Verdict, id})
+					synctest.Wait()
+				}
+				for i := range 10 { // within the second in which it was identified
+					tell(int64(i))
+					time.Sleep(askEvery / 20)
+				}
+				if asked != 0 {
+					t.Errorf("asked %d times within a second", asked)
+				}
+				time.Sleep(askEvery)
+				tell(7)
+				tell(8)
+				if asked != 1 {
+					t.Errorf("asked %d times, want 1", asked)
+				}
+				before := w.Body.Len()
+				in, err = c.answer, c.err
+				time.Sleep(askEvery)
+				tell(9)
+				if got := w.Body.String()[before:]; !strings.HasSuffix(got, c.ends) || c.ends == "" && got != "" || !c.answer && strings.Contains(got, "verdict") {
+					t.Errorf("it said %q", got)
+				}
+				leave()
+				if err := <-over; err != nil {
+					t.Error(err)
+				}
+			})
+		})
+	}
 }
 
 type recorder struct{ *httptest.ResponseRecorder }

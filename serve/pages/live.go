@@ -4,10 +4,12 @@
 package pages
 
 import (
+	"context"
 	"encoding/csv"
 	"errors"
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/myelin-health/myelin/serve/access"
 	"github.com/myelin-health/myelin/serve/live"
@@ -18,12 +20,18 @@ func (p *Pages) liveRoutes() []access.Route {
 	return []access.Route{{Pattern: "GET /live", Needs: access.SeeVerdicts, Handle: p.live}}
 }
 
+const stillTime = 5 * time.Second // to find out whether somebody is still signed in
+
 // live streams what changed to a page that is open.
 func (p *Pages) live(w http.ResponseWriter, r *http.Request, who *access.Principal) error {
 	if p.Live == nil {
 		return store.ErrNotFound
 	}
-	err := p.Live.Serve(w, r, who.Person.ID)
+	err := p.Live.Serve(w, r, who.Person.ID, func() (bool, error) {
+		ctx, stop := context.WithTimeout(r.Context(), stillTime)
+		defer stop()
+		return p.Access.Still(ctx, who)
+	})
 	if errors.Is(err, live.ErrFull) {
 		w.Header().Set("Retry-After", "60")
 		return &access.Error{Status: http.StatusServiceUnavailable, Text: err.Error()}
