@@ -180,10 +180,18 @@ func (a *Access) who(r *http.Request) (*Principal, error) {
 		now-a.sessions.GetInt64(ctx, keyBegan) > int64(sessionLife) || now-seen > int64(sessionIdle) {
 		return &Principal{}, a.sessions.Destroy(ctx)
 	}
-	if now-seen >= int64(sessionNote) { // not a write for each page
+	if now-seen >= int64(sessionNote) && !unattended(r) { // not a write for each page
 		a.sessions.Put(ctx, keySeen, now)
 	}
 	return who, nil
+}
+
+// Unattended is the header of a request that a page makes by itself: nobody has to be
+// there for it, so it does not keep a session from ending.
+const Unattended = "Myelin-Unattended"
+
+func unattended(r *http.Request) bool {
+	return r.Header.Get(Unattended) != "" || r.Header.Get("Accept") == "text/event-stream" // a browser's EventSource
 }
 
 // person is a person of a number; nobody when there is none or it may not sign in.
