@@ -22,7 +22,7 @@
   status.replaceChildren(words, " ", news, show, pause);
   const title = document.title;
   const every = 1000; // at most one renewal a second
-  let as = Date.now(), changed = 0, paused = false, open = false, busy = false, out = false, last = 0, timer = 0;
+  let as = Date.now(), changed = 0, waits = false, paused = false, open = false, busy = false, out = false, last = 0, timer = 0;
 
   const parts = () => [...document.querySelectorAll("[data-part]")];
   const inUse = () => parts().some((e) => e.matches(":hover") || e.contains(document.activeElement));
@@ -30,7 +30,7 @@
     const age = Math.round((Date.now() - as) / 1000);
     const old = age < 2 ? "as of now" : age < 120 ? "as of " + age + " s ago" : "as of " + Math.round(age / 60) + " minutes ago";
     words.textContent = out ? "You are signed out: reload." : (paused ? "Paused, " : open ? "Live, " : "Not connected, ") + old + ".";
-    const text = changed === 0 ? "" : changed === 1 ? "1 change is not shown yet." : changed + " changes are not shown yet.";
+    const text = changed === 0 ? "" : waits ? "What waits for people has changed, and is not shown yet." : changed === 1 ? "1 change is not shown yet." : changed + " changes are not shown yet.";
     if (news.textContent !== text) news.textContent = text;
     show.hidden = changed === 0;
     document.title = changed === 0 ? title : "(" + changed + ") " + title;
@@ -40,16 +40,20 @@
       e.textContent = (s >= 3600 ? Math.floor(s / 3600) + ":" + two(Math.floor(s / 60) % 60) : two(Math.floor(s / 60))) + ":" + two(s % 60);
     }
   };
+  const leave = () => {
+    out = true;
+    source.close();
+    say();
+  };
   const renew = async () => {
     if (busy || out) return;
     busy = true;
     last = Date.now();
     const had = changed;
     try {
-      const answer = await fetch(location.href, { headers: { Accept: "text/html" }, cache: "no-store" });
+      const answer = await fetch(location.href, { headers: { Accept: "text/html", "Myelin-Unattended": "1" }, cache: "no-store" });
       if (answer.redirected) {
-        out = true;
-        source.close();
+        leave();
       } else if (answer.ok) {
         const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
         for (const e of parts()) {
@@ -58,6 +62,7 @@
         }
         as = Date.now();
         changed -= had;
+        waits &&= changed > 0;
       }
     } catch {
       // the next event, or who reads, tries again
@@ -75,6 +80,7 @@
   for (const what of ["verdict", "held"]) {
     source.addEventListener(what, () => {
       changed++;
+      waits ||= what === "held";
       soon();
     });
   }
@@ -87,6 +93,7 @@
     soon();
     say();
   });
+  source.addEventListener("out", leave);
   source.onerror = () => {
     open = false;
     say();
