@@ -71,20 +71,21 @@ func samplePages(t testing.TB, p *page, bad string) map[string]any {
 		v.Sums = []envelope.SumView{s}
 		p.g.pictures.sample(noon.Add(time.Duration(k-180)*sampleEvery), []Device{*pump}, func(*Device) envelope.View { return v })
 	}
-	pic := p.g.pictures.picture(noon, pump, &view, 0)
+	sumNow := p.g.pictures.sum(noon, pump, &view, 0)
+	pic := sumNow.Picture("pump-3", noon)
 	pic.ID = "pump-3-0"
 	held := heldRow{
 		ID: "1", Front: name("gw-icu"), Device: name("pump-3"), Actor: name("CASTOREHR"), Verb: "set-infusion-rate", Drug: name("norepinephrine"), Now: "0.2 ug/kg/min", Value: "0.8 ug/kg/min",
 		Effect: "increases", Harm: "catastrophic", Why: name("more than 0.5 ug/kg/min above the rate now wants a second person"), Asked: noon.Add(-20 * time.Second),
 		Left: "01:40", When: at(20 * time.Second), What: "x", Bars: bars,
 	}
-	doubt := doubtRow{ID: 7, Device: name("pump-3"), Verb: "deliver-bolus", Value: "2 mg", Actor: name("CASTOREHR"), Why: name("the pump did not answer"), When: at(9 * time.Minute)}
-	dev := deviceRow{
+	doubt := DoubtState{ID: 7, Device: name("pump-3"), Verb: "deliver-bolus", Value: "2 mg", Actor: name("CASTOREHR"), Why: name("the pump did not answer"), When: at(9 * time.Minute)}
+	dev := DeviceState{
 		ID: name("pump-3"), Therapy: "drug infusion", Harm: "catastrophic", Envelope: name("norepinephrine, ICU"), Version: 3, Approver: "mh", Enforcing: true, State: name("infusing"),
-		Rate: "0.2 ug/kg/min", Reported: noon, Sums: []sumRow{{"all that is given", "1 h", "3.1 mg", "3.9 mg", "5.2 mg", "6 mg", "0.4 mg"}},
+		Rate: "0.2 ug/kg/min", Reported: noon, Sums: []SumState{sumNow},
 		NotCounted: name("what is given at the keypad since 06:50, because the pump has not reported"), When: at(26 * time.Hour), Heard: at(31 * time.Second), Pictures: []*Picture{pic}, Bars: bars,
 	}
-	icd := deviceRow{ID: name("icd-anna"), Therapy: "defibrillation", Harm: "catastrophic", Because: name("it has no envelope"), Rate: "not known: the device has not said", When: at(5 * time.Minute), Bars: bars}
+	icd := DeviceState{ID: name("icd-anna"), Therapy: "defibrillation", Harm: "catastrophic", Because: name("it has no envelope"), Rate: "not known: the device has not said", When: at(5 * time.Minute), Bars: bars}
 	verdict := func(word string, enforced bool, reason string) verdictRow {
 		return verdictRow{
 			Front: name("gw-icu"), Device: name("pump-3"), Actor: name("CASTOREHR"), Verb: "set-infusion-rate", Drug: name("norepinephrine"), Now: "0.2 ug/kg/min", Value: "4 ug/kg/min",
@@ -103,8 +104,8 @@ func samplePages(t testing.TB, p *page, bad string) map[string]any {
 		return frame{Title: title, Site: name("St. Ada Hospital, ICU"), Who: who, At: whenOf(noon, noon)}
 	}
 	today := &todayPage{
-		frame: frame("Guard"), Emergencies: []emergencyRow{{Device: name("icd-anna"), Front: name("icd"), Actor: name("ambulance-7"), Reason: name("first use of its token, at this guard"), When: at(2 * time.Minute), Left: "28:00"}},
-		Held: []heldRow{held, held}, Doubts: []doubtRow{doubt}, Devices: []deviceRow{dev, icd}, Verdicts: verdicts, Refusals: refusals,
+		frame: frame("Guard"), Emergencies: []EmergencyState{{Device: name("icd-anna"), Front: name("icd"), Actor: name("ambulance-7"), Reason: name("first use of its token, at this guard"), When: at(2 * time.Minute), Left: "28:00"}},
+		Held: []heldRow{held, held}, Doubts: []DoubtState{doubt}, Devices: []DeviceState{dev, icd}, Verdicts: verdicts, Refusals: refusals,
 		Fronts: []frontRow{
 			{Name: name("gw-icu"), Kind: "hl7", Device: name("gw-icu"), Protects: "server", Mode: "enforce", Listen: "10.20.3.2:24000", Forward: "10.20.3.10:24000", Outside: "TLS", Connections: 3, Refused: 1, Bypass: name("connect the engine to 10.20.3.10 port 24000, and call the clinical engineer")},
 			{Name: name("archive"), Kind: "dicom", Device: name("pacs"), Protects: "server", Mode: "observe", Listen: "10.20.8.2:11112", Forward: "10.20.8.20:11112", Outside: "in clear: the scanner cannot do better", Connections: 12, Refused: 400, Trouble: name("the address is in use"), Bypass: name("send to 10.20.8.20")},
@@ -114,7 +115,7 @@ func samplePages(t testing.TB, p *page, bad string) map[string]any {
 	today.Held[1].ID, today.Held[1].Self = "2", true
 	today.say()
 	today.Renew = renewEvery
-	quiet := &todayPage{frame: frame("Guard"), Devices: []deviceRow{icd}}
+	quiet := &todayPage{frame: frame("Guard"), Devices: []DeviceState{icd}}
 	quiet.Who = &viewer{Person: Person{ID: "te", Role: "analyst"}}
 	quiet.say()
 	away := frame("Waiting")
@@ -236,7 +237,7 @@ func TestCSV(t *testing.T) {
 		t.Errorf("%q, want %q", got, want)
 	}
 	w = httptest.NewRecorder()
-	devices := []deviceRow{{ID: "pump-3", Sums: []sumRow{{What: "all", Window: "1 h"}}}}
+	devices := []DeviceState{{ID: "pump-3", Sums: []SumState{{What: "all", Window: "1 h"}}}}
 	if err := writeCSV(w, "devices", devices); err != nil || !strings.Contains(w.Body.String(), `"[{""what"":""all"",""window"":""1 h""`) {
 		t.Errorf("%v %s", err, w.Body)
 	}

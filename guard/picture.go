@@ -38,6 +38,11 @@ type sample struct {
 // between delivered and counted, and planned is what may come without anybody asking.
 type sumAt struct{ delivered, counted, planned float64 }
 
+func sumOf(x *envelope.SumView) sumAt {
+	u := unitOf(x.Sum)
+	return sumAt{number(x.Delivered, u), number(x.Counted, u), number(x.Planned, u)}
+}
+
 // sample looks at all devices, when it is time to.
 func (p *pictures) sample(now time.Time, devices []Device, view func(*Device) envelope.View) {
 	p.mu.Lock()
@@ -54,9 +59,8 @@ func (p *pictures) sample(now time.Time, devices []Device, view func(*Device) en
 		}
 		v := view(d)
 		s := sample{at: now}
-		for _, x := range v.Sums {
-			u := unitOf(x.Sum)
-			s.sums = append(s.sums, sumAt{number(x.Delivered, u), number(x.Counted, u), number(x.Planned, u)})
+		for i := range v.Sums {
+			s.sums = append(s.sums, sumOf(&v.Sums[i]))
 		}
 		list := p.of[d.ID]
 		if n := len(list); n > 0 && len(list[n-1].sums) != len(s.sums) {
@@ -109,38 +113,73 @@ type tick struct {
 	Word string
 }
 
-// picture draws the i-th sum of a device.
-func (p *pictures) picture(now time.Time, d *Device, v *envelope.View, i int) *Picture {
-	x := v.Sums[i]
+// A SumState is what a sum of a device came to.
+type SumState struct {
+	What      string   `json:"what"`
+	Window    string   `json:"window"`
+	Delivered string   `json:"delivered"`
+	Counted   string   `json:"counted"`
+	Planned   string   `json:"planned"`
+	Highest   string   `json:"highest,omitempty"`
+	Lowest    string   `json:"lowest,omitempty"`
+	Most      float64  `json:"most,omitempty"` // the same as numbers, to draw; 0: none
+	Least     float64  `json:"least,omitempty"`
+	Hour      []Sample `json:"hour,omitempty"` // the last one, the oldest first
+}
+
+// A Sample is a sum at a time, in the unit of its limits.
+type Sample struct {
+	At        int64   `json:"t"` // seconds since 1970-01-01 UTC
+	Delivered float64 `json:"d"`
+	Counted   float64 `json:"c"`
+	Planned   float64 `json:"p"`
+}
+
+// sum is the i-th sum of a device, with its last hour.
+func (p *pictures) sum(now time.Time, d *Device, v *envelope.View, i int) SumState {
+	x := &v.Sums[i]
 	u := unitOf(x.Sum)
-	high, low := number(x.Sum.Highest, u), number(x.Sum.Lowest, u)
-	p.mu.Lock()
-	list := append([]sample(nil), p.of[d.ID]...)
-	p.mu.Unlock()
-	last := sample{at: now}
-	for _, y := range v.Sums {
-		w := unitOf(y.Sum)
-		last.sums = append(last.sums, sumAt{number(y.Delivered, w), number(y.Counted, w), number(y.Planned, w)})
+	out := SumState{
+		What: sumWord(x.Sum), Window: spell(x.Sum.Window), Delivered: said(x.Delivered), Counted: said(x.Counted), Planned: said(x.Planned),
+		Highest: words(x.Sum.Highest), Lowest: words(x.Sum.Lowest), Most: number(x.Sum.Highest, u), Least: number(x.Sum.Lowest, u),
 	}
-	list = append(list, last)
-	most := max(high, low)
-	var points []sumAt
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, s := range append(p.of[d.ID][:len(p.of[d.ID]):len(p.of[d.ID])], sample{now, nil}) {
+		at := sumOf(x)
+		if s.sums != nil {
+			if i >= len(s.sums) {
+				continue
+			}
+			at = s.sums[i]
+		}
+		out.Hour = append(out.Hour, Sample{s.at.Unix(), at.delivered, at.counted, at.planned})
+	}
+	return out
+}
+
+// Picture draws a sum of a device.
+func (s *SumState) Picture(deviceID string, now time.Time) *Picture {
+	most := max(s.Most, s.Least)
+	var points []Sample
 	var xs []float64
-	for _, s := range list {
-		age := now.Sub(s.at)
-		if i >= len(s.sums) || age < 0 || age > sampleFor {
+	for _, x := range s.Hour {
+		age := now.Sub(time.Unix(x.At, 0))
+		if age < -time.Second || age > sampleFor {
 			continue
 		}
-		points = append(points, s.sums[i])
-		xs = append(xs, plotRight-plotWide*age.Seconds()/sampleFor.Seconds())
-		most = max(most, s.sums[i].counted, s.sums[i].planned)
+		x.Counted = max(x.Counted, x.Delivered)
+		x.Planned = max(x.Planned, x.Counted)
+		points = append(points, x)
+		xs = append(xs, plotRight-plotWide*max(age.Seconds(), 0)/sampleFor.Seconds())
+		most = max(most, x.Planned)
 	}
 	most = max(most*1.15, 1e-9)
 	y := func(v float64) float64 { return plotBottom - plotHigh*min(max(v/most, 0), 1) }
-	area := func(low, high func(sumAt) float64) string {
-		if len(points) < 2 {
-			xs, points = []float64{plotRight - 4, plotRight}, []sumAt{points[0], points[0]}
-		}
+	if len(points) == 1 {
+		xs, points = []float64{plotRight - 4, plotRight}, []Sample{points[0], points[0]}
+	}
+	area := func(low, high func(Sample) float64) string {
 		var b strings.Builder
 		for k, pt := range points {
 			fmt.Fprintf(&b, "%c%.1f %.1f", "ML"[min(k, 1)], xs[k], y(high(pt)))
@@ -148,39 +187,42 @@ func (p *pictures) picture(now time.Time, d *Device, v *envelope.View, i int) *P
 		for k := len(points) - 1; k >= 0; k-- {
 			fmt.Fprintf(&b, "L%.1f %.1f", xs[k], y(low(points[k])))
 		}
+		if b.Len() == 0 {
+			return ""
+		}
 		return b.String() + "Z"
 	}
 	edge := func() string { // where there is anything reserved
 		var b strings.Builder
 		for k, pt := range points {
-			if pt.planned > max(pt.counted, pt.delivered) {
+			if pt.Planned > pt.Counted {
 				c := 'L'
-				if b.Len() == 0 || points[k-1].planned <= max(points[k-1].counted, points[k-1].delivered) {
+				if b.Len() == 0 || points[k-1].Planned <= points[k-1].Counted {
 					c = 'M'
 				}
-				fmt.Fprintf(&b, "%c%.1f %.1f", c, xs[k], y(pt.planned))
+				fmt.Fprintf(&b, "%c%.1f %.1f", c, xs[k], y(pt.Planned))
 			}
 		}
 		return b.String()
 	}
-	delivered := func(s sumAt) float64 { return s.delivered }
-	counted := func(s sumAt) float64 { return max(s.counted, s.delivered) }
+	delivered := func(s Sample) float64 { return s.Delivered }
+	counted := func(s Sample) float64 { return s.Counted }
 	out := &Picture{
-		Title:     fmt.Sprintf("%s: %s in %s", d.ID, sumWord(x.Sum), spell(x.Sum.Window)),
-		Says:      fmt.Sprintf("Delivered for sure %s, with what is not known %s, with what may still come %s", said(x.Delivered), said(x.Counted), said(x.Planned)),
-		Delivered: area(func(sumAt) float64 { return 0 }, delivered),
+		Title:     fmt.Sprintf("%s: %s in %s", deviceID, s.What, s.Window),
+		Says:      fmt.Sprintf("Delivered for sure %s, with what is not known %s, with what may still come %s", s.Delivered, s.Counted, s.Planned),
+		Delivered: area(func(Sample) float64 { return 0 }, delivered),
 		Unknown:   area(delivered, counted),
-		Reserved:  area(counted, func(s sumAt) float64 { return max(s.planned, counted(s)) }),
+		Reserved:  area(counted, func(s Sample) float64 { return s.Planned }),
 		Limit:     -1, Lowest: -1,
 	}
 	out.Planned = edge()
-	if !x.Sum.Highest.IsNone() {
-		out.Limit, out.LimitWord = y(high), "highest "+words(x.Sum.Highest)
-		out.Says += ", of at most " + words(x.Sum.Highest)
+	if s.Highest != "" {
+		out.Limit, out.LimitWord = y(s.Most), "highest "+s.Highest
+		out.Says += ", of at most " + s.Highest
 	}
-	if !x.Sum.Lowest.IsNone() {
-		out.Lowest, out.LowestWord = y(low), "lowest "+words(x.Sum.Lowest)
-		out.Says += ", of at least " + words(x.Sum.Lowest)
+	if s.Lowest != "" {
+		out.Lowest, out.LowestWord = y(s.Least), "lowest "+s.Lowest
+		out.Says += ", of at least " + s.Lowest
 	}
 	out.Says += "."
 	for m := 0; m <= 60; m += 15 {
@@ -190,7 +232,7 @@ func (p *pictures) picture(now time.Time, d *Device, v *envelope.View, i int) *P
 		}
 		out.Ticks = append(out.Ticks, tick{X: plotRight - plotWide*float64(m)/60, Word: word})
 	}
-	if xs[0] > plotLeft+168 { // there is room for the words
+	if len(xs) > 0 && xs[0] > plotLeft+168 { // there is room for the words
 		out.BeganX, out.Began = xs[0], "the guard began to look"
 	}
 	return out

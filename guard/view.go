@@ -115,50 +115,6 @@ type (
 		When when `json:"-"`
 		Dose bool `json:"-"`
 	}
-	doubtRow struct {
-		ID     uint64    `json:"id"`
-		Device string    `json:"device"`
-		Verb   string    `json:"verb"`
-		Value  string    `json:"value"`
-		Limit  string    `json:"limit,omitempty"`
-		Actor  string    `json:"actor"`
-		Since  time.Time `json:"since"`
-		Why    string    `json:"why"`
-
-		When when `json:"-"`
-	}
-	deviceRow struct {
-		ID        string    `json:"id"`
-		Therapy   string    `json:"therapy"`
-		Harm      string    `json:"harm"`
-		Envelope  string    `json:"envelope,omitempty"`
-		Version   int       `json:"version,omitempty"`
-		Approver  string    `json:"approver,omitempty"`
-		Enforcing bool      `json:"enforcing"`
-		Because   string    `json:"because,omitempty"` // why it is only observed
-		Since     time.Time `json:"since"`
-		State     string    `json:"state,omitempty"` // of the therapy, as the device reported it
-		Rate      string    `json:"rate,omitempty"`
-		Reported  time.Time `json:"reported,omitzero"`
-		Sums      []sumRow  `json:"sums"`
-
-		NotCounted string `json:"not_counted,omitempty"`
-		ClockDoubt string `json:"clock_doubt,omitempty"`
-
-		When     when       `json:"-"`
-		Heard    when       `json:"-"`
-		Pictures []*Picture `json:"-"`
-		Bars     []bool     `json:"-"`
-	}
-	sumRow struct {
-		What      string `json:"what"`
-		Window    string `json:"window"`
-		Delivered string `json:"delivered"`
-		Counted   string `json:"counted"`
-		Planned   string `json:"planned"`
-		Highest   string `json:"highest,omitempty"`
-		Lowest    string `json:"lowest,omitempty"`
-	}
 	frontRow struct {
 		Name        string    `json:"name"`
 		Kind        string    `json:"kind"`
@@ -188,19 +144,6 @@ type (
 		Enforced    bool      `json:"enforced"`
 
 		When when `json:"-"`
-	}
-	emergencyRow struct {
-		Time    time.Time `json:"time"`
-		Device  string    `json:"device"`
-		Front   string    `json:"front"`
-		Actor   string    `json:"actor"`
-		Target  string    `json:"target"`
-		Reason  string    `json:"reason"`
-		Outcome string    `json:"outcome"`
-		Until   time.Time `json:"until,omitzero"`
-
-		When when   `json:"-"`
-		Left string `json:"-"`
 	}
 )
 
@@ -281,49 +224,58 @@ func (g *Guard) verdictRows(most int) []verdictRow {
 	return rows
 }
 
-func (g *Guard) doubtRows() []doubtRow {
+func (g *Guard) doubtRows() []DoubtState {
 	now := g.cfg.Now()
-	rows := []doubtRow{}
+	rows := []DoubtState{}
 	for _, d := range g.book.Doubts() {
-		rows = append(rows, doubtRow{d.ID, d.Device, d.Verb.String(), words(d.Value), words(d.Limit), d.Actor, d.Since, d.Why, whenOf(d.Since, now)})
+		rows = append(rows, DoubtState{d.ID, d.Device, d.Verb.String(), words(d.Value), words(d.Limit), d.Actor, d.Since, d.Why, whenOf(d.Since, now)})
 	}
 	return rows
 }
 
-func (g *Guard) deviceRows() []deviceRow {
-	rows := []deviceRow{}
+func (g *Guard) deviceRows() []DeviceState {
+	rows := []DeviceState{}
 	for _, d := range g.conf.Load().Devices {
-		rows = append(rows, g.deviceRow(&d))
+		row := g.deviceRow(&d)
+		for i := range row.Sums {
+			row.Sums[i].Hour = nil // it is drawn
+		}
+		rows = append(rows, row)
 	}
 	return rows
 }
 
-func (g *Guard) deviceRow(d *Device) deviceRow {
-	now := g.cfg.Now()
-	v := g.book.View(d.ID, d.Envelope)
+// standing is what does not change as time goes by.
+func (g *Guard) standing(d *Device) DeviceState {
 	g.mu.Lock()
 	since := g.since[d.ID]
 	g.mu.Unlock()
-	row := deviceRow{
-		ID: d.ID, Therapy: d.Therapy.String(), Since: since, State: g.gate.State(d.ID), Rate: rateWords(&v, d.Envelope), Reported: v.Reported, Sums: []sumRow{},
-		NotCounted: v.NotCounted, ClockDoubt: v.ClockDoubt, When: whenOf(since, now), Heard: whenOf(v.Reported, now),
+	row := DeviceState{ID: d.ID, Therapy: d.Therapy.String(), Since: since, Sums: []SumState{}}
+	row.Harm, row.Bars = harmOf(d.Therapy)
+	row.Enforcing, row.Because = d.Envelope.Enforcing()
+	if e := d.Envelope; e != nil {
+		row.Envelope, row.Version, row.Drug, row.Limits = e.Name, e.Version, e.Drug, e.Says()
+		row.Author, row.Approver, row.AuthorRole, row.ApproverRole = e.Author.ID, e.Approver.ID, e.Author.Role.String(), e.Approver.Role.String()
+		row.Risk, row.Manufacturer, row.Digest = e.Risk.Record, e.Risk.Manufacturer, fmt.Sprintf("%x", e.Digest())
 	}
+	return row
+}
+
+func (g *Guard) deviceRow(d *Device) DeviceState {
+	row := g.standing(d)
+	now := g.cfg.Now()
+	v := g.book.View(d.ID, d.Envelope)
+	row.State, row.Rate, row.Reported, row.NotCounted, row.ClockDoubt = g.gate.State(d.ID), rateWords(&v, d.Envelope), v.Reported, v.NotCounted, v.ClockDoubt
+	row.When, row.Heard = whenOf(row.Since, now), whenOf(v.Reported, now)
 	if d.Envelope == nil || len(d.Envelope.Sums) == 0 {
 		row.NotCounted = "" // nothing is counted of it at all
 		if !v.RateKnown {
 			row.Rate = ""
 		}
 	}
-	row.Harm, row.Bars = harmOf(d.Therapy)
-	row.Enforcing, row.Because = d.Envelope.Enforcing()
-	if e := d.Envelope; e != nil {
-		row.Envelope, row.Version, row.Approver = e.Name, e.Version, e.Approver.ID
-	}
-	for i, s := range v.Sums {
-		row.Sums = append(row.Sums, sumRow{
-			sumWord(s.Sum), spell(s.Sum.Window), said(s.Delivered), said(s.Counted), said(s.Planned), words(s.Sum.Highest), words(s.Sum.Lowest),
-		})
-		pic := g.pictures.picture(now, d, &v, i)
+	for i := range v.Sums {
+		row.Sums = append(row.Sums, g.pictures.sum(now, d, &v, i))
+		pic := row.Sums[i].Picture(d.ID, now)
 		pic.ID = fmt.Sprintf("%s-%d", d.ID, i)
 		row.Pictures = append(row.Pictures, pic)
 	}
@@ -399,12 +351,12 @@ func (g *Guard) refusalRows() []refusalRow {
 	return rows
 }
 
-func (g *Guard) emergencyRows(events []event.Event) []emergencyRow {
+func (g *Guard) emergencyRows(events []event.Event) []EmergencyState {
 	now := g.cfg.Now()
-	rows := []emergencyRow{}
+	rows := []EmergencyState{}
 	for _, e := range events {
 		t := time.Unix(0, e.Time)
-		row := emergencyRow{
+		row := EmergencyState{
 			Time: t, Device: e.Device.Value, Front: e.Text(event.Front), Actor: e.Text(event.Actor), Target: e.Text(event.Target),
 			Reason: e.Text(event.Reason), Outcome: "refused or closed", When: whenOf(t, now),
 		}
@@ -421,12 +373,12 @@ func (g *Guard) emergencyRows(events []event.Event) []emergencyRow {
 }
 
 // openRows are the emergencies that are open now.
-func (g *Guard) openRows() []emergencyRow {
+func (g *Guard) openRows() []EmergencyState {
 	now := g.cfg.Now()
-	rows := []emergencyRow{}
+	rows := []EmergencyState{}
 	for _, e := range g.emergencies() {
 		why, at := g.news.why(e.device, e.actor)
-		rows = append(rows, emergencyRow{
+		rows = append(rows, EmergencyState{
 			Time: at, Device: e.device, Actor: e.actor, Target: e.device, Reason: why, Outcome: "open", Until: e.until,
 			When: whenOf(at, now), Left: left(e.until.Sub(now)),
 		})
@@ -454,10 +406,10 @@ type (
 	todayPage struct {
 		frame
 		Answer, Lead, Mood string
-		Emergencies        []emergencyRow
+		Emergencies        []EmergencyState
 		Held               []heldRow
-		Doubts             []doubtRow
-		Devices            []deviceRow
+		Doubts             []DoubtState
+		Devices            []DeviceState
 		Verdicts           []verdictRow
 		Fronts             []frontRow
 		Refusals           []refusalRow
@@ -467,16 +419,16 @@ type (
 	heldPage struct {
 		frame
 		Held   heldRow
-		Device deviceRow
+		Device DeviceState
 	}
 	doubtPage struct {
 		frame
-		Doubt  doubtRow
-		Device deviceRow
+		Doubt  DoubtState
+		Device DeviceState
 	}
 	devicePage struct {
 		frame
-		Device   deviceRow
+		Device   DeviceState
 		Verdicts []verdictRow
 	}
 	verdictsPage struct {

@@ -6,6 +6,7 @@ package envelope
 import (
 	"cmp"
 	"errors"
+	"strings"
 	"time"
 
 	"github.com/myelin-health/myelin/device"
@@ -95,4 +96,51 @@ func (a *account) sums(now moment, s *Sum) (delivered, counted, planned int64) {
 	_, most := c.slide(0, forever)
 	_, planned = most.amount()
 	return delivered, counted, planned
+}
+
+// Says has the limits in words, a line each, as a person reads who approves them.
+func (e *Envelope) Says() (lines []string) {
+	for i := range e.Verbs {
+		o := &e.Verbs[i]
+		name := o.Verb.String()
+		var parts []string
+		for _, r := range o.rules {
+			if limit := strings.TrimSpace(strings.TrimPrefix(r.limit, name)); limit != "" {
+				parts = append(parts, limit)
+			}
+		}
+		if o.Confirm != NoConfirm {
+			parts = append(parts, "held for "+said(o.Hold))
+		}
+		for _, r := range o.Confirmers {
+			parts = append(parts, "confirmed by a "+r.String())
+		}
+		if o.Takes != 0 {
+			parts = append(parts, "takes "+said(o.Takes))
+		}
+		if !o.Counts[1].IsNone() {
+			parts = append(parts, "counts as "+dosed(o.Counts[0])+" to "+dosed(o.Counts[1]))
+		}
+		lines = append(lines, name+": "+strings.Join(parts, ", "))
+	}
+	for i := range e.Sums {
+		s := &e.Sums[i]
+		if !s.Highest.IsNone() {
+			lines = append(lines, s.above.limit)
+		}
+		if !s.Lowest.IsNone() {
+			lines = append(lines, s.below.limit)
+		}
+	}
+	if e.Interruption != 0 {
+		lines = append(lines, e.stays.limit)
+	}
+	if len(e.Emergency.Verbs) > 0 {
+		var names []string
+		for _, v := range e.Emergency.Verbs {
+			names = append(names, v.String())
+		}
+		lines = append(lines, "in an emergency: "+strings.Join(names, ", "))
+	}
+	return lines
 }
