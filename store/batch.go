@@ -32,6 +32,8 @@ type Batch struct {
 	Events       []event.Event // verdicts of a guard, refusals, emergencies, doubts, changes of configuration
 	Held         []Held        // all that wait at a guard now; valid iff HeldToo
 	HeldToo      bool
+	State        json.RawMessage // what holds at a guard now, at most [MaxStateBytes]; nil: it says nothing of that
+	StateNews    bool            // more of it is new than what was given meanwhile
 	Beat         *Beat
 }
 
@@ -64,7 +66,7 @@ type Written struct {
 	Findings []string // ids of those that are new, or whose decision or state changed
 	Verdicts []Verdict
 	Devices  []string // ids of those that are new
-	Held     bool     // what waits changed
+	Held     bool     // what waits or holds at a guard changed
 }
 
 // Write writes a batch and its number in one transaction. A batch whose number
@@ -128,6 +130,12 @@ func (s *Store) Write(ctx context.Context, b *Batch) (*Written, error) {
 			if w.Held, err = s.waits(ctx, tx, b.Sensor, b.Held); err != nil {
 				return err
 			}
+		}
+		if b.State != nil {
+			if err := s.holds(ctx, tx, b.Sensor, b.State, at); err != nil {
+				return err
+			}
+			w.Held = w.Held || b.StateNews
 		}
 		if err := s.beat(ctx, tx, b, at); err != nil {
 			return err

@@ -57,6 +57,8 @@ var copied = []struct{ table, counter string }{
 	{"finding_step", "id"},
 	{"verdict", "seq"},
 	{"held", ""},
+	{"guard_state", ""},
+	{"approval", ""},
 	{"sensor", ""},
 	{"written", ""},
 	{"enrolment", ""},

@@ -181,6 +181,9 @@ func (s *Store) Verdicts(ctx context.Context, q VerdictQuery) (*List[Verdict], e
 type Held struct {
 	Guard, ID, Front, Device, Actor string
 	Verb, Effect, Value, Now        string
+	Drug, Limit                     string // Limit: for how long, or how much of it
+	Dose                            bool   // Value is given once, and changes nothing that holds now
+	Therapy, Harm                   string
 	Reason                          string
 	Asked, Expires                  int64
 }

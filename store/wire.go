@@ -106,6 +106,8 @@ func (b *Batch) check() error {
 	switch {
 	case b.Sequence == 0 || b.Sequence > 1<<62:
 		return fmt.Errorf("%w: number %d", ErrBatch, b.Sequence)
+	case len(b.State) > MaxStateBytes:
+		return fmt.Errorf("%w: a state of %d bytes", ErrBatch, len(b.State))
 	case len(b.Devices) > MaxDevices || len(b.Findings) > MaxFindings || len(b.Held) > MaxHeld:
 		return fmt.Errorf("%w: %d devices, %d findings, %d held commands", ErrBatch, len(b.Devices), len(b.Findings), len(b.Held))
 	}

@@ -4,6 +4,7 @@
 package store
 
 import (
+	"encoding/json"
 	"errors"
 	"strings"
 	"testing"
@@ -27,6 +28,7 @@ func whole() *Batch {
 		Findings:     []finding.Finding{{ID: "f-1", Kind: finding.WeakTLS, Harm: device.Serious, Decision: finding.Act, Count: 9}},
 		Events:       []event.Event{e},
 		Held:         []Held{{ID: "1", Device: "pump-3", Verb: "set-infusion-rate", Asked: 8}}, HeldToo: true,
+		State: json.RawMessage(`{"devices":[{"id":"pump-3"}]}`), StateNews: true,
 		Beat: &Beat{Version: "1", Dropped: 2, Problem: "none"},
 	}
 }
@@ -70,6 +72,8 @@ func TestWireHostile(t *testing.T) {
 		{"an event of no kind", list("Events", `{}`, 1), false},
 		{"a list that is none", `{"Sequence":1,"Findings":{"a":1}}`, false},
 		{"no list", `{"Sequence":1,"Findings":null}`, true},
+		{"the longest state", `{"Sequence":1,"State":"` + strings.Repeat("x", MaxStateBytes-2) + `"}`, true},
+		{"one more", `{"Sequence":1,"State":"` + strings.Repeat("x", MaxStateBytes-1) + `"}`, false},
 		{"a long body", `{"Sequence":1}` + strings.Repeat(" ", MaxBatchBytes-13), false},
 		{"the longest body", `{"Sequence":1}` + strings.Repeat(" ", MaxBatchBytes-14), true},
 	} {

@@ -127,6 +127,8 @@ func Same(t *testing.T, a, b *store.Store) {
 	both("people", func(s *store.Store) (any, error) { return s.People(ctx) })
 	both("notices", func(s *store.Store) (any, error) { return s.Notices(ctx, 0, 1000) })
 	both("counts", func(s *store.Store) (any, error) { return s.Counts(ctx) })
+	both("states of guards", func(s *store.Store) (any, error) { return s.GuardStates(ctx) })
+	both("approvals", func(s *store.Store) (any, error) { return s.Approvals(ctx, "icu", "pump-3") })
 	both("held", func(s *store.Store) (any, error) { return s.HeldCommands(ctx) })
 	for id := range findings {
 		both("history", func(s *store.Store) (any, error) { _, steps, err := s.Finding(ctx, id); return steps, err })
@@ -148,7 +150,7 @@ func Some(t *testing.T, s *store.Store) {
 	t.Helper()
 	ctx := t.Context()
 	enrol(t, s, "icu", "north", time.Now())
-	b := &store.Batch{Sensor: "icu", Sequence: 7, HeldToo: true, Held: []store.Held{{ID: "h1", Device: "pump-3", Expires: 9}}, Beat: &store.Beat{Version: "1"}}
+	b := &store.Batch{Sensor: "icu", Sequence: 7, HeldToo: true, Held: []store.Held{{ID: "h1", Device: "pump-3", Expires: 9}}, State: []byte(`{"devices":[]}`), Beat: &store.Beat{Version: "1"}}
 	for i := range 20 {
 		d := pump(i, fmt.Sprint("C", i))
 		b.Devices = append(b.Devices, d)
@@ -172,6 +174,7 @@ func Some(t *testing.T, s *store.Store) {
 	must(t, s.SavePerson(ctx, p))
 	must(t, s.AddToken(ctx, &store.Token{Person: p.ID, Hash: []byte{1}, Scopes: []string{"read"}}))
 	must(t, s.SetSetting(ctx, "a", nil, []byte("1")))
+	must(t, s.Approve(ctx, &store.Approval{Guard: "icu", Device: "pump-3", Digest: "00", Person: "te", Role: "nurse", Reason: "read", At: 3}))
 }
 
 // copies says that what is dumped and restored is the same, goes on, and is all or nothing.

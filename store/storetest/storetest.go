@@ -437,6 +437,38 @@ func verdicts(t *testing.T, s *store.Store, c *clock) {
 	if held, _ := s.HeldCommands(ctx); !w.Held || len(held) != 0 {
 		t.Fatalf("%+v", held)
 	}
+
+	// What holds there is as it was said last; and is not once the guard is revoked.
+	for i, doc := range []string{`{"a":1}`, `{"a":2}`, ""} {
+		b := &store.Batch{Sensor: "gw-icu", Sequence: uint64(3 + i), StateNews: i == 1}
+		if doc != "" {
+			b.State = []byte(doc)
+		}
+		if w, err = s.Write(ctx, b); err != nil || w.Held != b.StateNews {
+			t.Fatal(w, err)
+		}
+	}
+	states, err := s.GuardStates(ctx)
+	if err != nil || len(states) != 1 || states[0].Guard != "gw-icu" || states[0].At != c.t.UnixNano() || string(states[0].Doc) != `{"a":2}` {
+		t.Fatalf("%+v, %v", states, err)
+	}
+	a := store.Approval{Guard: "gw-icu", Device: "pump-3", Digest: "ab", Person: "mh", Role: "prescriber", Reason: "read", At: 5}
+	must(t, s.Approve(ctx, &a))
+	other := a
+	other.Reason = "another"
+	if err := s.Approve(ctx, &other); !errors.Is(err, store.ErrConflict) {
+		t.Fatalf("approved twice: %v", err)
+	}
+	other.Person, other.At = "kp", 6
+	must(t, s.Approve(ctx, &other))
+	list, err := s.Approvals(ctx, "gw-icu", "pump-3")
+	if err != nil || len(list) != 2 || list[0] != a || list[1] != other {
+		t.Fatalf("%+v, %v", list, err)
+	}
+	must(t, s.RevokeSensor(ctx, "gw-icu"))
+	if states, err := s.GuardStates(ctx); err != nil || len(states) != 0 {
+		t.Fatalf("%+v, %v", states, err)
+	}
 }
 
 func people(t *testing.T, s *store.Store, c *clock) {
