@@ -276,7 +276,7 @@ func split(b *store.Batch, parts int) []*store.Batch {
 		p.Findings = append(p.Findings, f)
 	}
 	own := of(b.Sensor)
-	own.Events, own.Held, own.HeldToo, own.Beat = b.Events, b.Held, b.HeldToo, b.Beat
+	own.Events, own.Held, own.HeldToo, own.State, own.StateNews, own.Beat = b.Events, b.Held, b.HeldToo, b.State, b.StateNews, b.Beat
 	out := all[:0]
 	for _, p := range all {
 		if p != nil {
@@ -453,11 +453,12 @@ func (b *Bus) Listen(f func(*News)) (stop func(), err error) {
 	return func() { s.Unsubscribe() }, nil
 }
 
-// A Decision is what a clinician decided on a command that a guard holds.
+// A Decision is what a clinician decided on a command that a guard holds, or said of a
+// dose in doubt.
 type Decision struct {
-	ID     string `json:"id"`    // store.Held's
-	Asked  int64  `json:"asked"` // store.Held's: numbers begin anew when a guard does
-	What   string `json:"what"`  // "confirm", "refuse"
+	ID     string `json:"id"`    // store.Held's, or of the doubt
+	Asked  int64  `json:"asked"` // store.Held's, or since when it is doubted: numbers may begin anew
+	What   string `json:"what"`  // "confirm", "refuse"; "given", "not-given" of a dose in doubt
 	By     string `json:"by"`    // login
 	Role   string `json:"role"`  // "prescriber", "pharmacist", "nurse"
 	Reason string `json:"reason,omitempty"`

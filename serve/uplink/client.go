@@ -56,6 +56,7 @@ const (
 	defaultBytes = 256 << 20
 	cutTime      = 100 * time.Millisecond // after which what was put is a batch
 	beatTime     = 10 * time.Second
+	statesWait   = 4 // batches that wait, beyond which no state of a guard does
 	retryMin     = 250 * time.Millisecond
 	retryMax     = time.Minute
 	requestTime  = time.Minute
@@ -350,6 +351,9 @@ func (c *Client) put(b *store.Batch) (*pending, error) {
 	if b.HeldToo {
 		p.Held, p.HeldToo = b.Held, true
 	}
+	if b.State != nil {
+		p.State, p.StateNews = b.State, p.StateNews || b.StateNews
+	}
 	return p, nil
 }
 
@@ -406,7 +410,16 @@ func (c *Client) cut(beats bool) {
 	c.pending = newPending()
 	c.mu.Unlock()
 	waiting, merged, lost, damaged := c.queue.status()
-	empty := len(p.Observations)+len(p.Devices)+len(p.Findings)+len(p.Events) == 0 && !p.HeldToo
+	if p.State != nil && beats && waiting >= statesWait { // the newest is enough when they can be sent
+		c.mu.Lock()
+		if c.pending.State == nil {
+			c.pending.State = p.State
+		}
+		c.pending.StateNews = c.pending.StateNews || p.StateNews
+		c.mu.Unlock()
+		p.State, p.StateNews = nil, false
+	}
+	empty := len(p.Observations)+len(p.Devices)+len(p.Findings)+len(p.Events) == 0 && !p.HeldToo && p.State == nil
 	if now := c.cfg.Now(); beats && now.Sub(c.beat) >= beatTime && (!empty || waiting == 0) {
 		c.beat = now
 		p.Beat = c.beatNow(waiting, merged, lost, damaged)
@@ -460,7 +473,7 @@ func (c *Client) keep(b *store.Batch) error {
 			Findings: cutOff(&b.Findings, store.MaxFindings), Events: cutOff(&b.Events, store.MaxEvents),
 		}
 		if len(b.Observations)+len(b.Devices)+len(b.Findings)+len(b.Events) == 0 {
-			one.Held, one.HeldToo, one.Beat = b.Held, b.HeldToo, b.Beat // behind the events that led there
+			one.Held, one.HeldToo, one.State, one.StateNews, one.Beat = b.Held, b.HeldToo, b.State, b.StateNews, b.Beat // behind the events that led there
 			return c.keepOne(&one)
 		}
 		if err := c.keepOne(&one); err != nil {

@@ -23,13 +23,16 @@ type talk struct {
 // fold puts a batch and the one behind it together, or returns nil when both have no
 // room in one. Nothing of theirs is changed.
 func fold(a, b *store.Batch) *store.Batch {
-	out := &store.Batch{Sequence: b.Sequence, Sent: b.Sent, Held: a.Held, HeldToo: a.HeldToo, Beat: a.Beat}
+	out := &store.Batch{Sequence: b.Sequence, Sent: b.Sent, Held: a.Held, HeldToo: a.HeldToo, State: a.State, StateNews: a.StateNews || b.StateNews, Beat: a.Beat}
 	out.Observations = sum(a.Observations, b.Observations)
 	out.Devices = latest(a.Devices, b.Devices, func(d *device.Device) string { return d.ID })
 	out.Findings = latest(a.Findings, b.Findings, func(f *finding.Finding) string { return f.ID })
 	out.Events = slices.Concat(a.Events, b.Events)
 	if b.HeldToo {
 		out.Held, out.HeldToo = b.Held, true
+	}
+	if b.State != nil {
+		out.State = b.State
 	}
 	if b.Beat != nil {
 		out.Beat = b.Beat

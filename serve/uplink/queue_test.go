@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"testing"
 	"time"
 
@@ -248,11 +249,11 @@ func TestFold(t *testing.T) {
 	o := func(first, last int64, n uint64, sealed bool) store.Observation {
 		return store.Observation{Client: ip(1), Server: ip(2), Protocol: "hl7", Port: 1, First: first, Last: last, Count: n, Packets: n, Bytes: n, Encrypted: sealed}
 	}
-	a := &store.Batch{Observations: []store.Observation{o(5, 9, 1, false), o(5, 9, 1, true)}, Devices: []device.Device{{ID: "a", Ward: "old"}, {ID: "b"}}, Held: []store.Held{{ID: "1"}}, HeldToo: true, Beat: &store.Beat{Version: "1"}}
-	b := &store.Batch{Observations: []store.Observation{o(3, 7, 2, false), o(hour, hour, 4, false)}, Devices: []device.Device{{ID: "c"}, {ID: "a", Ward: "new"}}, HeldToo: true}
+	a := &store.Batch{Observations: []store.Observation{o(5, 9, 1, false), o(5, 9, 1, true)}, Devices: []device.Device{{ID: "a", Ward: "old"}, {ID: "b"}}, Held: []store.Held{{ID: "1"}}, HeldToo: true, State: []byte("1"), StateNews: true, Beat: &store.Beat{Version: "1"}}
+	b := &store.Batch{Observations: []store.Observation{o(3, 7, 2, false), o(hour, hour, 4, false)}, Devices: []device.Device{{ID: "c"}, {ID: "a", Ward: "new"}}, HeldToo: true, State: []byte("2")}
 	f := fold(a, b)
 	want := []store.Observation{o(3, 9, 3, false), o(5, 9, 1, true), o(hour, hour, 4, false)}
-	if !slices.Equal(f.Observations, want) || len(f.Devices) != 3 || f.Devices[0].Ward != "new" || len(f.Held) != 0 || !f.HeldToo || f.Beat == nil {
+	if !slices.Equal(f.Observations, want) || len(f.Devices) != 3 || f.Devices[0].Ward != "new" || len(f.Held) != 0 || !f.HeldToo || string(f.State) != "2" || !f.StateNews || f.Beat == nil {
 		t.Errorf("%+v", f)
 	}
 	if a.Devices[0].Ward != "old" || a.Observations[0].Count != 1 {
@@ -260,5 +261,46 @@ func TestFold(t *testing.T) {
 	}
 	if fold(talks(store.MaxObservations), &store.Batch{}) == nil || fold(talks(store.MaxObservations), &store.Batch{Observations: []store.Observation{o(1, 1, 1, true)}}) != nil {
 		t.Error("the bound of a batch is another")
+	}
+}
+
+// TestStatesWait: while the server is away, the states of a guard do not pile up, and the
+// newest is there when it comes back.
+func TestStatesWait(t *testing.T) {
+	c, err := Open(t.TempDir(), Config{Server: "https://127.0.0.1:1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	states := func() (all []string, news bool) {
+		for _, e := range c.queue.entries {
+			b, err := c.queue.read(e)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if b.State != nil {
+				all = append(all, string(b.State))
+				news = b.StateNews
+			}
+		}
+		return all, news
+	}
+	for i := range 50 {
+		if err := c.Put(&store.Batch{State: []byte(strconv.Itoa(i)), StateNews: i == 20}); err != nil {
+			t.Fatal(err)
+		}
+		c.cut(true)
+	}
+	if got, _ := states(); len(got) > statesWait {
+		t.Errorf("%q wait", got)
+	}
+	for len(c.queue.entries) > 0 {
+		if err := c.queue.done(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c.cut(true)
+	if got, news := states(); len(got) != 1 || got[0] != "49" || !news {
+		t.Errorf("%q wait, news %v, once there is room", got, news)
 	}
 }

@@ -321,7 +321,7 @@ func (s *Server) batch(w http.ResponseWriter, r *http.Request, n *store.Sensor, 
 	case b.Sensor != "" && b.Sensor != n.ID:
 		s.cfg.Log.Warn("a sensor is refused: it says that it is another", "sensor", n.ID)
 		return fail(http.StatusForbidden, "this batch is of another sensor")
-	case n.Kind != "guard" && (len(b.Events) > 0 || len(b.Held) > 0 || b.HeldToo):
+	case n.Kind != "guard" && (len(b.Events) > 0 || len(b.Held) > 0 || b.HeldToo || b.State != nil):
 		s.cfg.Log.Warn("a sensor is refused: it sends what guards send", "sensor", n.ID)
 		return fail(http.StatusForbidden, "verdicts and held commands are a guard's to send")
 	}

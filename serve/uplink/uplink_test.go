@@ -121,6 +121,7 @@ func TestWho(t *testing.T) {
 	want("in its own name", a.batch(t, `{"Sequence":2,"Sensor":"`+a.id+`"}`), 200)
 	want("in the name of another", a.batch(t, `{"Sequence":3,"Sensor":"`+b.id+`"}`), 403)
 	want("a sensor with verdicts", a.batch(t, `{"Sequence":3,"HeldToo":true}`), 403)
+	want("a sensor with a guard's state", a.batch(t, `{"Sequence":3,"State":{}}`), 403)
 	want("a sensor that asks for decisions", a.call(t, "GET", "decisions", nil), 403)
 
 	for _, what := range []string{"state", "decisions"} {
