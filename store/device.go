@@ -54,7 +54,8 @@ type DeviceQuery struct {
 type List[T any] struct {
 	Rows   []T
 	Next   string // cursor of the page that follows, or ""
-	Total  int    // of the whole list; exact
+	Total  int    // of the whole list
+	More   bool   // there are more than Total, which nobody counted
 	Facets []Facet
 }
 

@@ -47,6 +47,7 @@ type FindingQuery struct {
 	Since                                           int64    // changed or new since
 	Sort                                            string   // "urgency" (default), "last", "first", "device", "kind"
 	Facets                                          bool
+	Exact                                           bool // count all, however long it takes: see [Store.Findings]
 }
 
 // A Step of a finding's history.

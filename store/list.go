@@ -30,6 +30,7 @@ type narrowing struct {
 	ward   string
 	site   string
 	cube   bool // the cube has all of it
+	since  bool
 }
 
 func (n *narrowing) arg(v any) string {
@@ -72,10 +73,14 @@ func (n *narrowing) where() string {
 			all = append(all, c)
 		}
 	}
-	if len(n.states) > 0 && len(n.conds) > 0 { // not by an index: what else there is narrows more
-		all = append(all, "state || '' IN ('"+strings.Join(n.states, "','")+"')")
-	} else if len(n.states) > 0 {
-		all = append(all, "state IN ('"+strings.Join(n.states, "','")+"')")
+	among := n.states
+	if len(among) == 0 && n.since { // an index has states, and when they changed
+		among = states
+	}
+	if len(among) > 0 && len(n.conds) > 0 && !n.since { // not by an index: what else there is narrows more
+		all = append(all, "state || '' IN ('"+strings.Join(among, "','")+"')")
+	} else if len(among) > 0 {
+		all = append(all, "state IN ('"+strings.Join(among, "','")+"')")
 	}
 	if len(all) == 0 {
 		return "1 = 1"
@@ -155,6 +160,7 @@ func (q *FindingQuery) narrow(ctx context.Context, s *Store, tx querier) (*narro
 	}
 	if q.Since != 0 {
 		more("changed >= " + n.arg(q.Since))
+		n.since = true
 	}
 	if q.Words != "" {
 		c, err := s.matches(ctx, tx, "finding", q.Words)
@@ -197,12 +203,12 @@ func (s *Store) matches(ctx context.Context, tx querier, table, typed string) (s
 // few is how many rows are sorted, instead of looking for them in the order of an index.
 const few = 2000
 
-// list writes the query of a page. total is about how many rows all pages have. A few
-// are found by what narrows them, and sorted; of many, those of the page are looked for
+// list writes the query of a page. A few rows are found by what narrows them, and
+// sorted: the whole list; of many, those of the page are looked for
 // in the order of an index: for the most urgent a part for each state and range of
 // urgency, which are put together.
-func (n *narrowing) list(columns string, o order, p Page, total int) (query string, args []any, limit int, err error) {
-	if total <= few {
+func (n *narrowing) list(columns string, o order, p Page, whole bool) (query string, args []any, limit int, err error) {
+	if whole {
 		o.index = false
 		query, args, limit, err = n.part("num", o, p, n.where())
 		return "SELECT " + columns + " FROM finding WHERE num IN (" + query + ") ORDER BY " + o.by(), args, limit, err
@@ -375,7 +381,12 @@ func scanFinding(rows interface{ Scan(...any) error }, o order) (f Finding, curs
 	return f, o.cursor(number, text, id), nil
 }
 
-// Findings lists findings. Of what Words finds, only the newest 1,000 count.
+// maxCounted is how many rows a page counts one by one, 5 µs each. The cube counts all.
+const maxCounted = 2000
+
+// Findings lists findings. Of what Words finds, only the newest 1,000 count. Where a
+// list is narrowed by more than states, decisions, harms, kinds, wards and sites, the
+// total and the facets are of 2,000 at most, unless it is to be Exact.
 func (s *Store) Findings(ctx context.Context, q FindingQuery) (*List[Finding], error) {
 	o, ok := findingOrders[strings.TrimPrefix(q.Sort, "urgency")]
 	if !ok {
@@ -389,7 +400,7 @@ func (s *Store) Findings(ctx context.Context, q FindingQuery) (*List[Finding], e
 	if err := s.cells(ctx, &q, n, out); err != nil {
 		return nil, err
 	}
-	query, args, limit, err := n.list(findingColumns, o, q.Page, out.Total)
+	query, args, limit, err := n.list(findingColumns, o, q.Page, !out.More && out.Total <= few)
 	if err != nil {
 		return nil, err
 	}
@@ -422,6 +433,10 @@ const glue = "\x1f"
 func (s *Store) cells(ctx context.Context, q *FindingQuery, n *narrowing, out *List[Finding]) error {
 	const key = "state || $%[1]d || decision || $%[1]d || harm || $%[1]d || kind || $%[1]d || ward || $%[1]d || site || $%[1]d"
 	query, args := "", []any{glue}
+	bound := " LIMIT " + strconv.Itoa(maxCounted+1)
+	if q.Exact {
+		bound = ""
+	}
 	switch {
 	case n.cube && !q.Facets && len(n.states) > 0:
 		query = "SELECT string_agg(" + fmt.Sprintf(key, 1) + " || n, $1) FROM finding_cube WHERE n > 0 AND state IN ('" + strings.Join(n.states, "','") + "')"
@@ -429,9 +444,13 @@ func (s *Store) cells(ctx context.Context, q *FindingQuery, n *narrowing, out *L
 		query = "SELECT string_agg(" + fmt.Sprintf(key, 1) + " || n, $1) FROM finding_cube WHERE n > 0"
 	case q.Facets:
 		args = append(slices.Clone(n.args), glue)
-		query = "SELECT string_agg(" + fmt.Sprintf(key, len(args)) + " || n, " + fmt.Sprintf("$%d", len(args)) + ") FROM (SELECT state, decision, harm, kind, ward, site, count(*) AS n FROM finding WHERE " + n.where() + " GROUP BY state, decision, harm, kind, ward, site) AS f"
+		query = "SELECT string_agg(" + fmt.Sprintf(key, len(args)) + " || n, " + fmt.Sprintf("$%d", len(args)) + ") FROM (SELECT state, decision, harm, kind, ward, site, count(*) AS n FROM (SELECT state, decision, harm, kind, ward, site FROM finding WHERE " + n.where() + bound + ") AS g GROUP BY state, decision, harm, kind, ward, site) AS f"
 	default:
-		return s.read.QueryRowContext(ctx, "SELECT count(*) FROM finding WHERE "+n.where(), n.args...).Scan(&out.Total)
+		if err := s.read.QueryRowContext(ctx, "SELECT count(*) FROM (SELECT 1 FROM finding WHERE "+n.where()+bound+") AS f", n.args...).Scan(&out.Total); err != nil {
+			return err
+		}
+		out.bounded(q)
+		return nil
 	}
 	var all sql.NullString
 	if err := s.read.QueryRowContext(ctx, query, args...).Scan(&all); err != nil || all.String == "" {
@@ -444,7 +463,17 @@ func (s *Store) cells(ctx context.Context, q *FindingQuery, n *narrowing, out *L
 		}
 	}
 	out.sum(all.String, fields, q.Facets)
+	if !n.cube {
+		out.bounded(q)
+	}
 	return nil
+}
+
+// bounded says that there are more rows than were counted.
+func (l *List[T]) bounded(q *FindingQuery) {
+	if l.More = !q.Exact && l.Total > maxCounted; l.More {
+		l.Total = maxCounted
+	}
 }
 
 // sum reads counts: the values of fields and a number, again and again.

@@ -180,13 +180,14 @@ type list[T any] struct {
 	Items []T    `json:"items" nullable:"false"`
 	Next  string `json:"next,omitempty" doc:"cursor of the page that follows"`
 	Total int    `json:"total" doc:"of the whole list"`
+	More  bool   `json:"more,omitempty" doc:"there are more than total, which were not counted"`
 }
 
 type listed[T any] struct{ Body list[T] }
 
 // listOf turns rows into what is told of them.
 func listOf[R, T any](l *store.List[R], f func(*R) T) *listed[T] {
-	out := &listed[T]{list[T]{Items: []T{}, Next: l.Next, Total: l.Total}}
+	out := &listed[T]{list[T]{Items: []T{}, Next: l.Next, Total: l.Total, More: l.More}}
 	for i := range l.Rows {
 		out.Body.Items = append(out.Body.Items, f(&l.Rows[i]))
 	}

@@ -121,6 +121,7 @@ type findingsPage struct {
 	Answer       string
 	Worst        string
 	Total        int
+	More         bool     // than Total
 	Query        string   // of the list, for forms
 	Narrowed     []chip   // by what
 	Hidden       []hidden // the filter without words, for the form of words
@@ -128,7 +129,7 @@ type findingsPage struct {
 	Facets       []facet
 	Heads        []head
 	Rows         []findingRow
-	All          int // that a triage of all takes; 0: too many
+	All          int // that a triage of all takes, if there are not more; 0: too many
 	First, Next  string
 	CSV, JSON    string
 	triageChoice `json:"-"`
@@ -224,7 +225,7 @@ func (p *Pages) findings(w http.ResponseWriter, r *http.Request, who *access.Pri
 	if page.triageChoice, err = p.choice(r, who); err != nil {
 		return err
 	}
-	if list.Total <= store.MaxTriage {
+	if page.More = list.More; list.Total <= store.MaxTriage {
 		page.All = list.Total
 	}
 	for i := range list.Rows {
@@ -378,6 +379,9 @@ func (page *findingsPage) say(q store.FindingQuery) {
 		kind = "open finding"
 	}
 	page.Answer = plural(page.Total, kind)
+	if page.More {
+		page.Answer = "More than " + page.Answer
+	}
 	if page.Total == 0 {
 		page.Answer = "No " + kind
 	}
@@ -453,7 +457,7 @@ func (p *Pages) triage(w http.ResponseWriter, r *http.Request, who *access.Princ
 			if err != nil {
 				return err
 			}
-			now, err := p.Store.Findings(r.Context(), withLimit(q, 1))
+			now, err := p.Store.Findings(r.Context(), exactly(q))
 			if err != nil {
 				return err
 			}
@@ -489,8 +493,9 @@ func (p *Pages) triage(w http.ResponseWriter, r *http.Request, who *access.Princ
 	return nil
 }
 
-func withLimit(q store.FindingQuery, n int) store.FindingQuery {
-	q.Limit = n
+// exactly asks how many a list has.
+func exactly(q store.FindingQuery) store.FindingQuery {
+	q.Limit, q.Exact = 1, true
 	return q
 }
 

@@ -70,7 +70,7 @@ func (p *Pages) exportFindings(w http.ResponseWriter, r *http.Request, who *acce
 	if err != nil {
 		return err
 	}
-	now, err := p.Store.Findings(r.Context(), withLimit(q, 1))
+	now, err := p.Store.Findings(r.Context(), exactly(q))
 	if err != nil {
 		return err
 	}

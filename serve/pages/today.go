@@ -133,7 +133,11 @@ func (p *Pages) today(w http.ResponseWriter, r *http.Request, who *access.Princi
 	if err != nil {
 		return err
 	}
-	page.Since = append(page.Since, fact{"Findings", plural(changed.Total, "finding") + " new or changed", "/findings?since=24h"})
+	some := plural(changed.Total, "finding")
+	if changed.More {
+		some = "more than " + some
+	}
+	page.Since = append(page.Since, fact{"Findings", some + " new or changed", "/findings?since=24h"})
 	denied, err := p.Store.Verdicts(ctx, store.VerdictQuery{Verdict: device.Deny.String(), Since: yesterday, Page: store.Page{Limit: 1}})
 	if err != nil {
 		return err

@@ -169,7 +169,7 @@ CREATE INDEX finding_label ON finding (label, id);
 CREATE INDEX finding_name ON finding (kind, id);
 CREATE INDEX finding_device ON finding (device, urgency DESC, id);
 CREATE INDEX finding_born ON finding (born);
-CREATE INDEX finding_changed ON finding (changed);
+CREATE INDEX finding_changed ON finding (state, changed, urgency, kind, ward);
 CREATE INDEX finding_assignee ON finding (assignee) WHERE assignee <> '';
 CREATE INDEX finding_product ON finding (product) WHERE device = '';
 

@@ -84,7 +84,7 @@ var statistics = []string{"ANALYZE", "DELETE FROM sqlite_stat1", `INSERT INTO sq
 	('finding', 'sqlite_autoindex_finding_1', '200000 1'), ('finding', 'finding_urgency', '200000 60000 20 1'), ('finding', 'finding_kind', '200000 60000 6000 5 1'),
 	('finding', 'finding_ward', '200000 60000 800 2 1'), ('finding', 'finding_last', '200000 2 1'), ('finding', 'finding_first', '200000 2 1'),
 	('finding', 'finding_label', '200000 4 1'), ('finding', 'finding_name', '200000 6000 1'), ('finding', 'finding_device', '200000 3 2 1'), ('finding', 'finding_born', '200000 3'),
-	('finding', 'finding_changed', '200000 5'), ('finding', 'finding_assignee', '5000 100'), ('finding', 'finding_product', '1000 5'),
+	('finding', 'finding_changed', '200000 60000 5 2 1 1'), ('finding', 'finding_assignee', '5000 100'), ('finding', 'finding_product', '1000 5'),
 	('device', 'sqlite_autoindex_device_1', '100000 1'), ('device', 'device_urgency', '100000 4000 1'), ('device', 'device_label', '100000 2 1'),
 	('device', 'device_ward', '100000 1000 100 1'), ('device', 'device_last', '100000 2 1'), ('device', 'device_root', '100000 1'), ('device', 'device_therapy', '100000 8000 5000 1'),
 	('device', 'device_product', '100000 200 1'), ('identity', 'identity_live', '300000 100000 50000 1'), ('identity', 'identity_device', '300000 3'), ('identity', 'identity_born', '300000 3'),

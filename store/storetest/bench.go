@@ -121,6 +121,7 @@ func queries(s *store.Store) map[string]func(ctx context.Context) error {
 		"kind":   {State: open, Kind: []string{"weak-tls"}, Facets: true, Sort: "last"},
 		"harm":   {State: open, Harm: []string{"minor", "serious"}, Facets: true, Sort: "device"},
 		"device": {State: open, Device: []string{device.IDOf("bench", "1")}, Facets: true},
+		"since":  {State: open, Since: time.Now().Add(-24 * time.Hour).UnixNano(), Facets: true},
 		"deep":   {State: open, Page: store.Page{After: "20000000~x"}, Facets: true},
 		"search": {State: open, Words: "norra 7", Facets: true},
 		"common": {State: open, Words: "command", Facets: true},

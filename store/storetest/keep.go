@@ -228,3 +228,56 @@ func copies(t *testing.T, open func(t *testing.T, now func() time.Time) *store.S
 		}
 	}
 }
+
+// many has more findings than a page counts: the total says so, and pages have them all.
+func many(t *testing.T, s *store.Store, c *clock) {
+	enrol(t, s, "icu", "", c.t)
+	const all = 2300
+	b := &store.Batch{Sensor: "icu", Sequence: 1}
+	for i := range all {
+		b.Findings = append(b.Findings, finding.Finding{ID: fmt.Sprint("f", i), Kind: finding.WeakTLS, Product: "P", Decision: finding.Decision(i % 4), Count: 1, First: 1, Last: int64(i)})
+	}
+	_, err := s.Write(t.Context(), b)
+	must(t, err)
+	since := c.t.Add(-time.Hour).UnixNano()
+	for _, q := range []store.FindingQuery{
+		{Since: since, Facets: true},
+		{Since: since},
+		{Since: since, State: []string{store.Open}, Sort: "last"},
+		{Products: []string{"P"}, Facets: true},
+	} {
+		l, err := s.Findings(t.Context(), q)
+		must(t, err)
+		if l.Total != 2000 || !l.More {
+			t.Errorf("%+v: %d, more %v", q, l.Total, l.More)
+		}
+		q.Exact = true
+		seen := map[string]bool{}
+		q.Limit = 1000
+		for {
+			l, err := s.Findings(t.Context(), q)
+			must(t, err)
+			if l.Total != all || l.More {
+				t.Fatalf("%+v: %d, more %v", q, l.Total, l.More)
+			}
+			for _, f := range l.Rows {
+				seen[f.ID] = true
+			}
+			if q.After = l.Next; q.After == "" {
+				break
+			}
+		}
+		if len(seen) != all {
+			t.Errorf("%+v: %d of %d", q, len(seen), all)
+		}
+	}
+	if l, err := s.Findings(t.Context(), store.FindingQuery{Since: since, Decision: []string{"act"}}); err != nil || l.Total != all/4 || l.More {
+		t.Errorf("%d, %v", l.Total, err)
+	}
+	if l, err := s.Findings(t.Context(), store.FindingQuery{Since: since, State: []string{store.Fixed}}); err != nil || l.Total != 0 || l.More {
+		t.Errorf("%d, %v", l.Total, err)
+	}
+	if l, err := s.Findings(t.Context(), store.FindingQuery{State: []string{store.Open}}); err != nil || l.Total != all || l.More {
+		t.Errorf("%d, %v", l.Total, err)
+	}
+}
