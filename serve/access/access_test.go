@@ -91,6 +91,7 @@ func newServer(t *testing.T, change ...func(*Config)) *server {
 		{Pattern: "GET /{$}", Needs: SignedIn, Handle: ok},
 		{Pattern: "POST /do", Needs: Oneself, Handle: ok},
 		{Pattern: "GET /open", Needs: Anyone, Handle: ok},
+		{Pattern: "POST /much", Needs: Anyone, Handle: ok, Most: 1 << 20},
 		{Pattern: "POST /sign-in", Needs: Anyone, Handle: func(w http.ResponseWriter, r *http.Request, who *Principal) error {
 			if err := s.SignIn(r, r.FormValue("login"), r.FormValue("password")); err != nil {
 				return err

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/myelin-health/myelin/store"
@@ -105,13 +106,11 @@ const mostBody = 64 << 10
 func Mux(routes []Route, fail func(w http.ResponseWriter, r *http.Request, err error)) http.Handler {
 	mux := http.NewServeMux()
 	for _, route := range routes {
-		most := cmp.Or(route.Most, mostBody)
 		mux.HandleFunc(route.Pattern, func(w http.ResponseWriter, r *http.Request) {
 			who := Of(r.Context())
 			err := ErrForbidden
 			if who.May(route.Needs) {
-				r.Body = http.MaxBytesReader(w, r.Body, most)
-				if err = form(r); err == nil {
+				if err = form(w, r, &route); err == nil {
 					err = route.Handle(w, r, who)
 				}
 			}
@@ -124,8 +123,15 @@ func Mux(routes []Route, fail func(w http.ResponseWriter, r *http.Request, err e
 	return mux
 }
 
-// form reads the form of a request: half of one, or one that is none, is not acted on.
-func form(r *http.Request) error {
+// form bounds the body of a request, and reads it when it is a form: half of one, or
+// one that is none, is not acted on. Of a stranger no form is larger than most are,
+// whatever else its route takes: it is read before anybody asks who sent it.
+func form(w http.ResponseWriter, r *http.Request, route *Route) error {
+	most := cmp.Or(route.Most, mostBody)
+	if kind, _, _ := strings.Cut(r.Header.Get("Content-Type"), ";"); route.Needs == Anyone && strings.EqualFold(strings.TrimSpace(kind), "application/x-www-form-urlencoded") {
+		most = min(most, mostBody)
+	}
+	r.Body = http.MaxBytesReader(w, r.Body, most)
 	err := r.ParseForm()
 	var too *http.MaxBytesError
 	if err == nil || errors.As(err, &too) {

@@ -450,6 +450,9 @@ func TestBodiesAreBounded(t *testing.T) {
 	b.want(413, "POST", "/do", "a", strings.Repeat("x", mostBody-1))
 	b.want(400, "GET", "/?a=%zz")
 	b.want(413, "POST", "/sign-in", "login", "te", "password", strings.Repeat("x", mostBody))
+	// What a stranger may send much of is no form, which is held in memory.
+	b.want(204, "POST", "/much", "a", strings.Repeat("x", mostBody-2))
+	b.want(413, "POST", "/much", "a", strings.Repeat("x", mostBody-1))
 }
 
 func TestTokens(t *testing.T) {
