@@ -347,12 +347,15 @@ func (a *API) tokens() {
 			if err := inPerson(who); err != nil {
 				return nil, err
 			}
+			err := a.Access.Fresh(ctx)
+			if err != nil {
+				return nil, err
+			}
 			out := &struct {
 				Body struct {
 					Secret string `json:"secret"`
 				}
 			}{}
-			var err error
 			out.Body.Secret, err = a.Access.AddToken(ctx, who, in.Body.Name, in.Body.Scopes, time.Duration(in.Body.Days)*24*time.Hour)
 			return out, err
 		})
