@@ -79,7 +79,7 @@ func BenchmarkServer(b *testing.B) {
 	defer running.Wait()
 	defer stop()
 	jar, _ := cookiejar.New(nil)
-	v := &visitor{c: &http.Client{Jar: jar}, at: "http://" + ln.Addr().String()}
+	v := &reader{c: &http.Client{Jar: jar}, at: "http://" + ln.Addr().String()}
 	if _, err := v.get("/sign-in"); err != nil {
 		b.Fatal(err)
 	}
@@ -142,19 +142,19 @@ func load() (string, time.Duration) {
 	return strings.Join(strings.Fields(string(b))[:min(2, len(strings.Fields(string(b))))], " "), time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
-// A visitor is a browser that is signed in.
-type visitor struct {
+// A reader is a browser that is signed in.
+type reader struct {
 	c  *http.Client
 	at string
 }
 
-func (v *visitor) get(path string) (string, error) { return v.answer(v.c.Get(v.at + path)) }
+func (v *reader) get(path string) (string, error) { return v.answer(v.c.Get(v.at + path)) }
 
-func (v *visitor) post(path string, form url.Values) (string, error) {
+func (v *reader) post(path string, form url.Values) (string, error) {
 	return v.answer(v.c.PostForm(v.at+path, form))
 }
 
-func (v *visitor) answer(res *http.Response, err error) (string, error) {
+func (v *reader) answer(res *http.Response, err error) (string, error) {
 	if err != nil {
 		return "", err
 	}
@@ -166,7 +166,7 @@ func (v *visitor) answer(res *http.Response, err error) (string, error) {
 	return string(body), err
 }
 
-func benchmarkPages(b *testing.B, v *visitor, put func(int) error) {
+func benchmarkPages(b *testing.B, v *reader, put func(int) error) {
 	const open = "/findings?state=open&state=acknowledged"
 	list, err := v.get(open)
 	if err != nil {
@@ -243,7 +243,7 @@ func benchmarkPages(b *testing.B, v *visitor, put func(int) error) {
 }
 
 // benchmarkTriage is the form of a list with 500 findings that are chosen.
-func benchmarkTriage(b *testing.B, s *Server, v *visitor) {
+func benchmarkTriage(b *testing.B, s *Server, v *reader) {
 	l, err := s.store.Findings(b.Context(), store.FindingQuery{State: []string{store.Open, store.Acknowledged}, Page: store.Page{Limit: 500}})
 	if err != nil {
 		b.Fatal(err)

@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -37,6 +38,7 @@ const (
 //	listen: 0.0.0.0:8440
 //	sensors: 0.0.0.0:8441               # of sensors and guards alone, by TLS, where listen is on loopback behind a proxy
 //	url: https://myelin.ada.example     # where browsers find it: passkeys and oidc need it
+//	proxies: [10.20.0.80, 10.20.1.0/28] # whose X-Forwarded-For is believed
 //	store: {postgres: postgres.dsn}     # a file with postgres://user:password@host/name
 //	bus: {servers: ["nats://10.20.0.4:4222", "nats://10.20.0.5:4222"], credentials: bus.creds}
 //	tls: {certificate: ada.pem, key: ada.key}
@@ -53,7 +55,7 @@ func (c *Config) Read(file string) error {
 		return err
 	}
 	r := strictyaml.New(file, format)
-	s := r.Section(r.Document(src), "the file", "serve", "site", "listen", "sensors", "url", "store", "bus", "tls", "oidc")
+	s := r.Section(r.Document(src), "the file", "serve", "site", "listen", "sensors", "url", "proxies", "store", "bus", "tls", "oidc")
 	if r.Err() != nil {
 		return r.Err()
 	}
@@ -91,6 +93,19 @@ func (c *Config) Read(file string) error {
 		c.URL = strings.TrimSuffix(r.Text(s.Get("url"), "url, where browsers find the server"), "/")
 		if u, err := url.Parse(c.URL); r.Err() == nil && (err != nil || u.Scheme != "https" && !(u.Scheme == "http" && loopback(u.Host)) || u.Host == "" || u.Path != "" || u.RawQuery != "") {
 			r.Fail(s.Get("url"), "url has to be like https://myelin.ada.example, without a path")
+		}
+	}
+	if s.Has("proxies") {
+		for _, n := range r.List(s.Get("proxies"), "proxies", maxForwarders) {
+			at := r.Text(n, "an address of a proxy")
+			p, err := netip.ParsePrefix(at)
+			if ip, no := netip.ParseAddr(at); no == nil {
+				p, err = ip.Prefix(ip.BitLen())
+			}
+			if r.Err() == nil && (err != nil || p.Bits() == 0) {
+				r.Fail(n, "a proxy is an address, or a network like 10.20.0.0/28")
+			}
+			c.Proxies = append(c.Proxies, p)
 		}
 	}
 	if s.Has("store") {

@@ -5,6 +5,7 @@ package serve
 
 import (
 	"errors"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -33,6 +34,7 @@ site: St. Ada Hospital
 listen: 0.0.0.0:8440
 sensors: 0.0.0.0:8441
 url: https://myelin.ada.example/
+proxies: [10.20.0.80, "10.20.1.0/28", "fd00::1"]
 store: {postgres: postgres.dsn}
 bus: {servers: ["nats://10.20.0.4:4222", "nats://10.20.0.5:4222"], credentials: bus.creds}
 tls: {certificate: ada.pem, key: ada.key}
@@ -54,11 +56,12 @@ oidc:
 	c.OIDC.Secret = nil
 	want := Config{
 		Data: "data", Site: "St. Ada Hospital", Listen: "0.0.0.0:8440", Sensors: "0.0.0.0:8441", URL: "https://myelin.ada.example", Store: dsn,
-		Bus: []string{"nats://10.20.0.4:4222", "nats://10.20.0.5:4222"}, BusCredentials: filepath.Join(dir, "bus.creds"),
+		Proxies: []netip.Prefix{netip.MustParsePrefix("10.20.0.80/32"), netip.MustParsePrefix("10.20.1.0/28"), netip.MustParsePrefix("fd00::1/128")},
+		Bus:     []string{"nats://10.20.0.4:4222", "nats://10.20.0.5:4222"}, BusCredentials: filepath.Join(dir, "bus.creds"),
 		TLSCertificate: filepath.Join(dir, "ada.pem"), TLSKey: filepath.Join(dir, "ada.key"),
 		OIDC: &access.OIDC{Name: "St. Ada account", Issuer: "https://sso.ada.example", ClientID: "myelin", Claim: "groups", Roles: map[string][]string{"security": {"analyst"}, "icu-doctors": {"prescriber"}}},
 	}
-	if d := cmp.Diff(want, c); d != "" {
+	if d := cmp.Diff(want, c, cmp.Comparer(func(a, b netip.Prefix) bool { return a == b })); d != "" {
 		t.Error(d)
 	}
 	for text, says := range map[string]string{
@@ -68,6 +71,8 @@ oidc:
 		"serve: 1\nstore: {postgres: nothing.dsn}\n":        "2:19",
 		"serve: 1\noidc: {name: a, issuer: b, client: c}\n": "oidc needs url",
 		"serve: 1\nbus: {servers: []}\n":                    "2:",
+		"serve: 1\nproxies: [10.20.0.80/]\n":                "2:11",
+		"serve: 1\nproxies: [0.0.0.0/0]\n":                  "2:11",
 		"serve: 1\nstore: {postgres: " + dsn + "}\n":        "2:19",
 	} {
 		write("wrong.yaml", text)

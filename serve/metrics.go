@@ -69,8 +69,10 @@ func (m *metrics) count(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		a := &answer{ResponseWriter: w, status: http.StatusOK}
 		begin := time.Now()
+		http.NewResponseController(w).SetWriteDeadline(time.Time{}) // of the request before
 		defer func() {
-			route := r.Pattern // which the table sets
+			http.NewResponseController(w).SetWriteDeadline(time.Now().Add(writeTime)) // of what is still on its way
+			route := r.Pattern                                                        // which the table sets
 			m.requests.WithLabelValues(route, strconv.Itoa(a.status)).Inc()
 			if route != "GET /live" {
 				m.seconds.WithLabelValues(route).Observe(time.Since(begin).Seconds())
@@ -80,7 +82,7 @@ func (m *metrics) count(next http.Handler) http.Handler {
 	})
 }
 
-// An answer remembers its status.
+// An answer remembers its status, and does not wait for who takes nothing of it.
 type answer struct {
 	http.ResponseWriter
 	status int
@@ -96,7 +98,20 @@ func (a *answer) WriteHeader(status int) {
 
 func (a *answer) Write(b []byte) (int, error) {
 	a.begun = true
-	return a.ResponseWriter.Write(b)
+	c := http.NewResponseController(a.ResponseWriter)
+	c.SetWriteDeadline(time.Now().Add(writeTime))
+	n, err := a.ResponseWriter.Write(b)
+	c.SetWriteDeadline(time.Time{}) // what follows may be thought about for longer
+	return n, err
+}
+
+// FlushError is what [http.ResponseController.Flush] calls.
+func (a *answer) FlushError() error {
+	a.begun = true
+	c := http.NewResponseController(a.ResponseWriter)
+	c.SetWriteDeadline(time.Now().Add(writeTime))
+	defer c.SetWriteDeadline(time.Time{})
+	return c.Flush()
 }
 
 func (a *answer) Unwrap() http.ResponseWriter { return a.ResponseWriter }

@@ -32,7 +32,7 @@ func (s *Server) tell(ctx context.Context) {
 			stop()
 			telling.Wait()
 			kept = b
-			c := notify.Config{Store: s.store, Receivers: s.receivers(b), Holder: s.name, Site: s.cfg.Site, Now: s.cfg.Now, Log: s.cfg.Log}
+			c := notify.Config{Store: s.store, Receivers: s.receivers(b), Holder: s.name, Site: s.cfg.Site, URL: s.cfg.URL, Now: s.cfg.Now, Log: s.cfg.Log}
 			if s.cfg.Store != "" {
 				c.Settle = lookForReceivers // PostgreSQL gives numbers before transactions end
 			}

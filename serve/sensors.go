@@ -6,7 +6,7 @@ package serve
 import (
 	"context"
 	"crypto/tls"
-	"log/slog"
+	"log"
 	"net"
 	"net/http"
 	"sync"
@@ -19,7 +19,7 @@ func (s *Server) serveSensors(ctx context.Context) (wait func(), err error) {
 	if err != nil {
 		return nil, err
 	}
-	h := bounded(ctx, s.uplink.Handler())
+	h := s.bounded(ctx, s.uplink.Handler())
 	h.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: s.sensing.Get}
 	s.authority.Ask(h.TLSConfig)
 	var all sync.WaitGroup
@@ -36,10 +36,11 @@ func (s *Server) serveSensors(ctx context.Context) (wait func(), err error) {
 }
 
 // bounded is a server whose requests are bounded.
-func bounded(ctx context.Context, h http.Handler) *http.Server {
+func (s *Server) bounded(ctx context.Context, h http.Handler) *http.Server {
 	return &http.Server{
-		Handler: h, ReadHeaderTimeout: headerTime, ReadTimeout: readTime, IdleTimeout: idleTime, MaxHeaderBytes: maxHeader,
-		ErrorLog:    slog.NewLogLogger(slog.DiscardHandler, slog.LevelDebug), // what strangers send is no news
+		Handler: h, ReadHeaderTimeout: s.headerTime, ReadTimeout: s.readTime, IdleTimeout: idleTime, MaxHeaderBytes: maxHeader,
+		HTTP2:       &http.HTTP2Config{MaxConcurrentStreams: maxStreams},
+		ErrorLog:    log.New(panics{s.cfg.Log}, "", 0),
 		BaseContext: func(net.Listener) context.Context { return ctx },
 	}
 }

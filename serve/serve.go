@@ -22,6 +22,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -54,9 +55,11 @@ type Config struct {
 	Listen  string // address and port
 	Sensors string // address and port for sensors and guards alone, by TLS, where Listen is in clear; "": none
 	Site    string // the hospital's name
-	URL     string // where browsers find it; "": no passkeys and no OIDC
+	URL     string // where browsers find it; "": no passkeys, no OIDC, no links in what others are told
 	Store   string // address of a PostgreSQL database, or "": SQLite in the folder
 	OIDC    *access.OIDC
+
+	Proxies []netip.Prefix // that say in X-Forwarded-For for whom they ask; who else says so is not believed
 
 	Bus            []string // addresses of a NATS cluster; none: in this process
 	BusCredentials string   // file of this server's user there
@@ -91,6 +94,8 @@ type Server struct {
 	certificate *certificate // nil: in clear, on loopback
 	sensing     *certificate // of Config.Sensors; nil: sensors come to where people do
 	name        string       // of this server among those of a store
+
+	headerTime, readTime time.Duration // that a request may take to come
 }
 
 // Open opens what the server keeps. It has to be closed.
@@ -109,7 +114,7 @@ func Open(ctx context.Context, c Config) (_ *Server, err error) {
 	}
 	b := make([]byte, 6)
 	rand.Read(b)
-	s := &Server{cfg: c, live: &live.Hub{}, name: fmt.Sprintf("server-%x", b)}
+	s := &Server{cfg: c, live: &live.Hub{}, name: fmt.Sprintf("server-%x", b), headerTime: headerTime, readTime: readTime}
 	defer func() {
 		if err != nil {
 			s.Close()
@@ -118,7 +123,7 @@ func Open(ctx context.Context, c Config) (_ *Server, err error) {
 	if s.authority, err = uplink.OpenAuthority(c.Data, c.Now); err != nil {
 		return nil, err
 	}
-	if c.TLS || !loopback(c.Listen) || c.TLSCertificate != "" {
+	if c.tls() {
 		if s.certificate, err = openCertificate(&c, s.authority.Server); err != nil {
 			return nil, err
 		}
@@ -133,12 +138,7 @@ func Open(ctx context.Context, c Config) (_ *Server, err error) {
 			return nil, err
 		}
 	}
-	if c.Store != "" {
-		s.store, err = postgres.Open(ctx, c.Store, c.Now)
-	} else {
-		s.store, err = sqlite.Open(ctx, filepath.Join(c.Data, "myelin.db"), c.Now)
-	}
-	if err != nil {
+	if s.store, err = openStore(ctx, &c); err != nil {
 		return nil, err
 	}
 	if s.ledger, err = openLedger(c.Data, c.Now); err != nil {
@@ -150,7 +150,7 @@ func Open(ctx context.Context, c Config) (_ *Server, err error) {
 	if err != nil {
 		return nil, err
 	}
-	s.access, err = access.New(access.Config{Store: s.store, Record: s.ledger.Record, Now: c.Now, Log: c.Log, Secure: s.certificate != nil, Site: "server", URL: c.URL, OIDC: c.OIDC})
+	s.access, err = access.New(access.Config{Store: s.store, Record: s.ledger.Record, Now: c.Now, Log: c.Log, Secure: s.secure(), Site: "server", URL: c.URL, OIDC: c.OIDC})
 	if err != nil {
 		return nil, err
 	}
@@ -178,6 +178,16 @@ func Open(ctx context.Context, c Config) (_ *Server, err error) {
 	}
 	s.api, err = api.New(api.Config{Store: s.store, Access: s.access, Now: c.Now, Log: c.Log, Version: c.Version, Most: documents.Most, Add: s.addDocument})
 	return s, err
+}
+
+// tls reports whether the server speaks TLS.
+func (c *Config) tls() bool { return c.TLS || !loopback(c.Listen) || c.TLSCertificate != "" }
+
+func openStore(ctx context.Context, c *Config) (*store.Store, error) {
+	if c.Store != "" {
+		return postgres.Open(ctx, c.Store, c.Now)
+	}
+	return sqlite.Open(ctx, filepath.Join(c.Data, "myelin.db"), c.Now)
 }
 
 // Close closes what the server keeps.
@@ -254,14 +264,11 @@ func (s *Server) addDocument(ctx context.Context, by, name string, content []byt
 	return d, fresh, s.access.Acted(by, "add document", d.Kind+" "+d.Digest, "", 1, event.Succeeded)
 }
 
-// Bounds of a request.
-const (
-	maxHeader  = 32 << 10
-	headerTime = 10 * time.Second
-	readTime   = time.Minute
-	idleTime   = 2 * time.Minute
-	drainTime  = 10 * time.Second
-)
+// secure reports whether browsers reach the server by TLS alone: its own, or that of a
+// proxy before it.
+func (s *Server) secure() bool {
+	return s.certificate != nil || strings.HasPrefix(s.cfg.URL, "https://")
+}
 
 // Handler answers requests.
 func (s *Server) Handler() http.Handler {
@@ -270,7 +277,7 @@ func (s *Server) Handler() http.Handler {
 			s.cfg.Log.Error("a request failed", "method", r.Method, "path", r.Pattern, "err", err)
 		}
 	})
-	return s.headers(http.NewCrossOriginProtection().Handler(s.access.Identify(s.metrics.count(mux))))
+	return s.headers(s.behind(s.access.Identify(s.metrics.count(mux))))
 }
 
 // headers sets what every answer has.
@@ -283,7 +290,7 @@ func (s *Server) headers(next http.Handler) http.Handler {
 		h.Set("Cross-Origin-Opener-Policy", "same-origin")
 		h.Set("Cross-Origin-Resource-Policy", "same-origin")
 		h.Set("Cache-Control", "no-store")
-		if s.certificate != nil {
+		if s.secure() {
 			h.Set("Strict-Transport-Security", "max-age=31536000")
 		}
 		next.ServeHTTP(w, r)
@@ -310,7 +317,7 @@ func (s *Server) Address(ln net.Listener) (address, fingerprint string) {
 
 // Run serves on a listener until ctx is done, and lets end what was begun.
 func (s *Server) Run(ctx context.Context, ln net.Listener) error {
-	h := bounded(ctx, s.Handler())
+	h := s.bounded(ctx, s.Handler())
 	serve := h.Serve
 	if s.certificate != nil {
 		h.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: s.certificate.Get}
@@ -354,7 +361,9 @@ func (s *Server) Run(ctx context.Context, ln net.Listener) error {
 	defer beside.Wait()
 	defer stop()
 	ended := make(chan error, 1)
-	go func() { ended <- serve(ln) }()
+	go func() {
+		ended <- serve(&crowd{Listener: ln, most: maxOpen, mostOfOne: maxOpenOfOne, free: s.cfg.Proxies})
+	}()
 	select {
 	case err := <-ended:
 		return err
