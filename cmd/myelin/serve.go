@@ -47,6 +47,7 @@ first person begins. It is not cleared as a medical device.`,
 			return c.serve(ctx, cfg)
 		},
 	}
+	v.AddCommand(serveResetVerb(c))
 	v.Flags().StringVar(&file, "config", "", "`FILE` of its configuration (docs/serve.md)")
 	v.Flags().StringVar(&cfg.Data, "data", "myelin-data", "`DIR` of its data")
 	v.Flags().StringVar(&cfg.Listen, "listen", "127.0.0.1:8440", "`ADDRESS` and port")

@@ -50,7 +50,12 @@ func (a *Access) LinkTo(r *http.Request, id int64, secret string) string {
 			at = "http://" + r.Host
 		}
 	}
-	return at + "/password/" + strconv.FormatInt(id, 10) + "/" + secret
+	return at + LinkPath(id, secret)
+}
+
+// LinkPath is the path of that address.
+func LinkPath(id int64, secret string) string {
+	return "/password/" + strconv.FormatInt(id, 10) + "/" + secret
 }
 
 // fits reports whether a secret is that of a link, and not too late.

@@ -210,15 +210,43 @@ func (a *Access) NewLink(ctx context.Context, who *Principal, id int64) (*store.
 	if err != nil {
 		return nil, "", err
 	}
+	link, err := a.renew(ctx, who.Person.Login, p)
+	return p, link, err
+}
+
+func (a *Access) renew(ctx context.Context, by string, p *store.Person) (string, error) {
 	if p.Provided {
-		return nil, "", &Error{Status: http.StatusForbidden, Text: "This person signs in with the provider of identities. Change the password there."}
+		return "", &Error{Status: http.StatusForbidden, Text: "This person signs in with the provider of identities. Change the password there."}
 	}
 	link, kept := a.newLink()
 	p.Hash, p.Passkeys, p.Link = "", nil, kept
 	if err := a.save(ctx, p); err != nil {
+		return "", err
+	}
+	return link, a.Acted(by, "reset password", p.Login, "one-time link", 0, event.Succeeded)
+}
+
+// Recover does what [Access.NewLink] does for an administrator whom no other one can
+// help: by is who has the server's folder, and with it all that is in it. Everybody
+// else is helped by an administrator.
+func (a *Access) Recover(ctx context.Context, by, login string) (*store.Person, string, error) {
+	login, err := Login(login)
+	if err != nil {
 		return nil, "", err
 	}
-	return p, link, a.Acted(who.Person.Login, "reset password", p.Login, "one-time link", 0, event.Succeeded)
+	p, err := a.cfg.Store.Person(ctx, login)
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		return nil, "", &Error{Status: http.StatusNotFound, Text: "Nobody here has the login " + login + "."}
+	case err != nil:
+		return nil, "", err
+	case Role(p.Roles)&Administrator == 0:
+		return nil, "", &Error{Status: http.StatusForbidden, Text: login + " is no administrator. An administrator makes a link for everybody else, at Settings, People."}
+	case p.Disabled:
+		return nil, "", &Error{Status: http.StatusForbidden, Text: login + " is disabled. Another administrator can enable the account, at Settings, People."}
+	}
+	link, err := a.renew(ctx, by, p)
+	return p, link, err
 }
 
 // SetPassword changes the own password, and ends the own sessions but this one.
