@@ -236,7 +236,7 @@ func (a *Access) PasskeySignIn(r *http.Request, answer []byte) error {
 	}
 	signed, err := protocol.ParseCredentialRequestResponseBytes(answer)
 	if err != nil {
-		return a.noPasskey(err)
+		return a.failed("", "passkey", a.noPasskey(err))
 	}
 	var u *user
 	c, err := a.passkeys.ValidateDiscoverableLogin(func(_, handle []byte) (webauthn.User, error) {
