@@ -74,7 +74,7 @@ func samplePages(t testing.TB, p *page, bad string) map[string]any {
 	sumNow := p.g.pictures.sum(noon, pump, &view, 0)
 	pic := sumNow.Picture("pump-3", noon)
 	pic.ID = "pump-3-0"
-	held := heldRow{
+	held := HeldState{
 		ID: "1", Front: name("gw-icu"), Device: name("pump-3"), Actor: name("CASTOREHR"), Verb: "set-infusion-rate", Drug: name("norepinephrine"), Now: "0.2 ug/kg/min", Value: "0.8 ug/kg/min",
 		Effect: "increases", Harm: "catastrophic", Why: name("more than 0.5 ug/kg/min above the rate now wants a second person"), Asked: noon.Add(-20 * time.Second),
 		Left: "01:40", When: at(20 * time.Second), What: "x", Bars: bars,
@@ -105,7 +105,7 @@ func samplePages(t testing.TB, p *page, bad string) map[string]any {
 	}
 	today := &todayPage{
 		frame: frame("Guard"), Emergencies: []EmergencyState{{Device: name("icd-anna"), Front: name("icd"), Actor: name("ambulance-7"), Reason: name("first use of its token, at this guard"), When: at(2 * time.Minute), Left: "28:00"}},
-		Held: []heldRow{held, held}, Doubts: []DoubtState{doubt}, Devices: []DeviceState{dev, icd}, Verdicts: verdicts, Refusals: refusals,
+		Held: []HeldState{held, held}, Doubts: []DoubtState{doubt}, Devices: []DeviceState{dev, icd}, Verdicts: verdicts, Refusals: refusals,
 		Fronts: []frontRow{
 			{Name: name("gw-icu"), Kind: "hl7", Device: name("gw-icu"), Protects: "server", Mode: "enforce", Listen: "10.20.3.2:24000", Forward: "10.20.3.10:24000", Outside: "TLS", Connections: 3, Refused: 1, Bypass: name("connect the engine to 10.20.3.10 port 24000, and call the clinical engineer")},
 			{Name: name("archive"), Kind: "dicom", Device: name("pacs"), Protects: "server", Mode: "observe", Listen: "10.20.8.2:11112", Forward: "10.20.8.20:11112", Outside: "in clear: the scanner cannot do better", Connections: 12, Refused: 400, Trouble: name("the address is in use"), Bypass: name("send to 10.20.8.20")},

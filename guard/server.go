@@ -89,7 +89,7 @@ func (g *Guard) elsewhere(p gate.Person) bool {
 }
 
 // Held returns what waits for a person, the oldest first.
-func (g *Guard) Held() []gate.Held { return g.gate.Held() }
+func (g *Guard) Held() []HeldState { return g.heldRows(nil) }
 
 // Decide does what somebody decided at the server, if the configuration lets people
 // there decide. The guard asks for the role itself, does not let who asked be the second

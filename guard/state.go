@@ -65,6 +65,32 @@ type DeviceState struct {
 	Bars     []bool     `json:"-"`
 }
 
+// A HeldState is a command that waits for a person.
+type HeldState struct {
+	ID      string    `json:"id"`
+	Front   string    `json:"front"`
+	Device  string    `json:"device"`
+	Actor   string    `json:"actor"` // as proven; "" is nobody
+	Verb    string    `json:"verb"`
+	Drug    string    `json:"drug,omitempty"`
+	Now     string    `json:"now"` // "" when unknown
+	Value   string    `json:"value"`
+	Limit   string    `json:"limit,omitempty"`
+	Effect  string    `json:"effect"`
+	Therapy string    `json:"therapy"`
+	Harm    string    `json:"harm"`
+	Why     string    `json:"why"`
+	Asked   time.Time `json:"asked"`
+	Expires time.Time `json:"expires"`
+
+	Left string `json:"-"`
+	When when   `json:"-"`
+	What string `json:"-"`              // which command this is
+	Self bool   `json:"-"`              // the viewer asked for it
+	Dose bool   `json:"dose,omitempty"` // the value is one dose, and nothing was before it
+	Bars []bool `json:"-"`
+}
+
 // A DoubtState is a dose of which nobody knows whether it was given.
 type DoubtState struct {
 	ID     uint64    `json:"id"`

@@ -75,29 +75,6 @@ func left(d time.Duration) string {
 
 // The rows of the lists, as JSON has them and as the page shows them.
 type (
-	heldRow struct {
-		ID      string    `json:"id"`
-		Front   string    `json:"front"`
-		Device  string    `json:"device"`
-		Actor   string    `json:"actor"` // as proven; "" is nobody
-		Verb    string    `json:"verb"`
-		Drug    string    `json:"drug,omitempty"`
-		Now     string    `json:"now"` // "" when unknown
-		Value   string    `json:"value"`
-		Limit   string    `json:"limit,omitempty"`
-		Effect  string    `json:"effect"`
-		Harm    string    `json:"harm"`
-		Why     string    `json:"why"`
-		Asked   time.Time `json:"asked"`
-		Expires time.Time `json:"expires"`
-
-		Left string `json:"-"`
-		When when   `json:"-"`
-		What string `json:"-"` // which command this is
-		Self bool   `json:"-"` // the viewer asked for it
-		Dose bool   `json:"-"` // the value is one dose, and nothing was before it
-		Bars []bool `json:"-"`
-	}
 	verdictRow struct {
 		Time     time.Time `json:"time"`
 		Front    string    `json:"front"`
@@ -162,18 +139,19 @@ func (p *page) lists() map[string]func() any {
 	}
 }
 
-func (g *Guard) heldRows(v *viewer) []heldRow {
+func (g *Guard) heldRows(v *viewer) []HeldState {
 	now := g.cfg.Now()
 	conf := g.conf.Load()
-	rows := []heldRow{}
+	rows := []HeldState{}
 	for _, h := range g.gate.Held() {
 		d, _ := conf.Device(h.Device)
 		c := &h.Command
-		row := heldRow{
+		row := HeldState{
 			ID: h.ID, Front: h.Front, Device: h.Device, Actor: h.Actor, Verb: c.Verb.String(), Drug: c.Drug, Now: words(c.Now), Value: words(c.Value),
 			Limit: words(c.Limit), Effect: device.EffectOf(c).String(), Why: h.Reason, Asked: h.Asked, Expires: h.Expires,
 			Left: left(h.Expires.Sub(now)), When: whenOf(h.Asked, now), What: fingerprint(&h), Dose: isDose(c.Verb),
 		}
+		row.Therapy = d.Therapy.String()
 		row.Harm, row.Bars = harmOf(d.Therapy)
 		row.Self = v != nil && (v.ID == h.Actor || slices.Contains(v.Actors, h.Actor))
 		rows = append(rows, row)
@@ -407,7 +385,7 @@ type (
 		frame
 		Answer, Lead, Mood string
 		Emergencies        []EmergencyState
-		Held               []heldRow
+		Held               []HeldState
 		Doubts             []DoubtState
 		Devices            []DeviceState
 		Verdicts           []verdictRow
@@ -418,7 +396,7 @@ type (
 	}
 	heldPage struct {
 		frame
-		Held   heldRow
+		Held   HeldState
 		Device DeviceState
 	}
 	doubtPage struct {

@@ -4,6 +4,7 @@
 package main
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"crypto/rand"
@@ -289,20 +290,35 @@ func (u *guardUplink) close() error {
 	return u.client.Close()
 }
 
-// heldEvery is how often the server is told what waits, when it has changed.
-const heldEvery = 250 * time.Millisecond
+const (
+	heldEvery  = 250 * time.Millisecond // the server is told what waits, when that has changed
+	standEvery = time.Second            // and what holds; looked at as the clock shows it
+	stateEvery = time.Minute            // and what was given
+)
 
 // run sends until ctx ends.
 func (u *guardUplink) run(ctx context.Context) {
 	var all sync.WaitGroup
 	all.Go(func() { u.client.Run(ctx) })
 	var before []store.Held
+	var stood []byte
+	var looked, told time.Time
 	tick := time.NewTicker(heldEvery)
 	defer tick.Stop()
 	for began := true; ctx.Err() == nil; began = false {
 		if now := u.held(); began || !reflect.DeepEqual(now, before) {
 			before = now
 			u.client.Put(&store.Batch{Held: now, HeldToo: true})
+		}
+		if now := time.Now(); now.Sub(looked) >= standEvery {
+			looked = now
+			stands := u.stands()
+			if news := !bytes.Equal(stands, stood); news || now.Sub(told) >= stateEvery {
+				stood, told = stands, now
+				if doc, err := u.guard.State().Bytes(); err == nil {
+					u.client.Put(&store.Batch{State: doc, StateNews: news})
+				}
+			}
 		}
 		select {
 		case <-tick.C:
@@ -314,11 +330,18 @@ func (u *guardUplink) run(ctx context.Context) {
 
 func (u *guardUplink) held() (list []store.Held) {
 	for _, h := range u.guard.Held() {
-		c := &h.Command
 		list = append(list, store.Held{
-			ID: h.ID, Front: h.Front, Device: h.Device, Actor: h.Actor, Verb: c.Verb.String(), Effect: device.EffectOf(c).String(),
-			Value: c.Value.String(), Now: c.Now.String(), Reason: h.Reason, Asked: h.Asked.UnixNano(), Expires: h.Expires.UnixNano(),
+			ID: h.ID, Front: h.Front, Device: h.Device, Actor: h.Actor, Verb: h.Verb, Effect: h.Effect, Value: h.Value, Now: h.Now, Drug: h.Drug, Limit: h.Limit,
+			Dose: h.Dose, Therapy: h.Therapy, Harm: h.Harm, Reason: h.Why, Asked: h.Asked.UnixNano(), Expires: h.Expires.UnixNano(),
 		})
 	}
 	return list
+}
+
+// stands is what holds at the guard, but for its time.
+func (u *guardUplink) stands() []byte {
+	s := u.guard.Standing()
+	s.At = time.Time{}
+	doc, _ := s.Bytes()
+	return doc
 }
