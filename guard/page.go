@@ -33,6 +33,12 @@ import (
 //go:embed page.tmpl style.css
 var files embed.FS
 
+// PictureFiles have how a [Picture] looks, for whoever shows one: the templates
+// "picture", "legend" and, within the defs of an SVG of the page, "hatch"; and the style.
+//
+//go:embed picture.tmpl picture.css
+var PictureFiles embed.FS
+
 // The page's bounds.
 const (
 	pageHeader = 16 << 10
@@ -61,6 +67,7 @@ type page struct {
 func newPage(g *Guard) *page {
 	p := &page{g: g, sessions: newSessions()}
 	p.tmpl = template.Must(template.New("").Funcs(template.FuncMap{"bar": func(i int) int { return 8 * i }}).ParseFS(files, "page.tmpl"))
+	template.Must(p.tmpl.ParseFS(PictureFiles, "picture.tmpl"))
 	p.handler = p.routes()
 	return p
 }
@@ -361,9 +368,10 @@ func (p *page) health(w http.ResponseWriter, r *http.Request) {
 
 func (p *page) style(w http.ResponseWriter, r *http.Request) {
 	b, _ := files.ReadFile("style.css")
+	pictures, _ := PictureFiles.ReadFile("picture.css")
 	w.Header().Set("Content-Type", "text/css; charset=utf-8")
 	w.Header().Set("Cache-Control", "max-age=600")
-	w.Write(b)
+	w.Write(append(b, pictures...))
 }
 
 func (p *page) render(w http.ResponseWriter, status int, name string, data any) error {
