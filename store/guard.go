@@ -66,9 +66,9 @@ func (s *Store) Approve(ctx context.Context, a *Approval) error {
 	return nil
 }
 
-// Approvals returns the approvals of a guard's devices, the oldest first.
+// Approvals returns the last approvals of a guard's device ("" is all), the newest first.
 func (s *Store) Approvals(ctx context.Context, guard, device string) ([]Approval, error) {
-	rows, err := s.read.QueryContext(ctx, "SELECT guard, device, digest, person, role, reason, at FROM approval WHERE guard = $1 AND device = $2 ORDER BY at, person LIMIT 1000", guard, device)
+	rows, err := s.read.QueryContext(ctx, "SELECT guard, device, digest, person, role, reason, at FROM approval WHERE ($1 = '' OR guard = $1) AND ($2 = '' OR device = $2) ORDER BY at DESC, person LIMIT 10000", guard, device)
 	if err != nil {
 		return nil, err
 	}
@@ -82,4 +82,18 @@ func (s *Store) Approvals(ctx context.Context, guard, device string) ([]Approval
 		out = append(out, a)
 	}
 	return out, rows.Err()
+}
+
+// Called returns the device that a guard of a site calls so, if there is one alone.
+// [ErrNotFound].
+func (s *Store) Called(ctx context.Context, name, site string) (*Device, error) {
+	ids, err := texts(ctx, s.read, `SELECT id FROM device WHERE root = id AND label = $1
+		UNION SELECT device FROM identity WHERE site IN ('', $2) AND kind = 'host' AND value = $1 AND live = 1 LIMIT 2`, name, site)
+	if err != nil {
+		return nil, err
+	}
+	if len(ids) != 1 {
+		return nil, ErrNotFound
+	}
+	return s.Device(ctx, ids[0])
 }

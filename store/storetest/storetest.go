@@ -463,8 +463,22 @@ func verdicts(t *testing.T, s *store.Store, c *clock) {
 	other.Person, other.At = "kp", 6
 	must(t, s.Approve(ctx, &other))
 	list, err := s.Approvals(ctx, "gw-icu", "pump-3")
-	if err != nil || len(list) != 2 || list[0] != a || list[1] != other {
+	if err != nil || len(list) != 2 || list[0] != other || list[1] != a {
 		t.Fatalf("%+v, %v", list, err)
+	}
+	if list, err := s.Approvals(ctx, "", ""); err != nil || len(list) != 2 {
+		t.Fatalf("%+v, %v", list, err)
+	}
+	three := pump(3, "SN-3")
+	three.Name = "pump-3"
+	b = &store.Batch{Sensor: "gw-icu", Sequence: 9, Devices: []device.Device{three}}
+	w, err = s.Write(ctx, b)
+	must(t, err)
+	if d, err := s.Called(ctx, "pump-3", ""); err != nil || d.ID != w.Devices[0] {
+		t.Fatalf("%+v, %v", d, err)
+	}
+	if _, err := s.Called(ctx, "pump-4", ""); !errors.Is(err, store.ErrNotFound) {
+		t.Fatal(err)
 	}
 	must(t, s.RevokeSensor(ctx, "gw-icu"))
 	if states, err := s.GuardStates(ctx); err != nil || len(states) != 0 {
