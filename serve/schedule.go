@@ -9,7 +9,6 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/myelin-health/myelin/event"
 	"github.com/myelin-health/myelin/serve/pages"
 )
 
@@ -78,9 +77,5 @@ func (s *Server) retain(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	n, err := s.store.Retain(ctx, keep)
-	if err != nil {
-		return err
-	}
-	return s.access.Acted(s.name, "retention", "store", "daily", n, event.Succeeded)
+	return s.access.Act(s.name, "retention", "store", "daily", func() (int, error) { return s.store.Retain(ctx, keep) })
 }

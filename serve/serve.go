@@ -13,6 +13,7 @@
 package serve
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"crypto/tls"
@@ -30,7 +31,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/myelin-health/myelin/event"
 	"github.com/myelin-health/myelin/ledger"
 	"github.com/myelin-health/myelin/serve/access"
 	"github.com/myelin-health/myelin/serve/api"
@@ -50,6 +50,8 @@ import (
 //	ledger/, ledger.key    what people did; its key
 //	secret.key             of what is sealed in the store: servers that share one share it
 //	tls.pem, tls.key       made at the first start, when there are no others
+//	bus/                   what is not in the store yet
+//	coming/                documents while they are sent
 type Config struct {
 	Data    string // folder; made when it is not there
 	Listen  string // address and port
@@ -82,6 +84,7 @@ type Server struct {
 	pages  *pages.Pages
 	api    *api.API
 	fleet  *documents.Fleet
+	intake *documents.Intake
 	sealer *access.Sealer
 	live   *live.Hub
 	shown  *pages.Ledger
@@ -161,11 +164,16 @@ func Open(ctx context.Context, c Config) (_ *Server, err error) {
 	s.shown = &pages.Ledger{Dir: filepath.Join(c.Data, "ledger"), Key: strings.TrimSpace(string(public))}
 	s.metrics = newMetrics(s.store, s.live)
 	s.fleet = documents.NewFleet(s.store, c.Now, c.Log)
+	coming := filepath.Join(c.Data, "coming") // documents; what a server left there that was ended goes
+	if err := errors.Join(os.RemoveAll(coming), os.Mkdir(coming, 0o700)); err != nil {
+		return nil, err
+	}
+	s.intake = documents.NewIntake(s.store, s.fleet, coming, c.Now, s.access.Act)
 	if s.bus, err = bus.Open(ctx, bus.Config{Dir: filepath.Join(c.Data, "bus"), Servers: c.Bus, Credentials: c.BusCredentials, Replicas: c.BusReplicas, Store: s.store, Name: s.name, Log: c.Log}); err != nil {
 		return nil, err
 	}
 	s.uplink = uplink.NewServer(uplink.ServerConfig{Store: s.store, Bus: s.bus, Authority: s.authority, Record: s.ledger.Record, Log: c.Log, Now: c.Now})
-	shown := pages.Config{Store: s.store, Access: s.access, Live: s.live, Guards: s.bus, Ledger: s.shown, Now: c.Now, Site: c.Site, Version: c.Version, Sealer: s.sealer, Fleet: s.fleet}
+	shown := pages.Config{Store: s.store, Access: s.access, Live: s.live, Guards: s.bus, Ledger: s.shown, Now: c.Now, Site: c.Site, Version: c.Version, Sealer: s.sealer, Fleet: s.fleet, Intake: s.intake}
 	if s.certificate != nil || s.sensing != nil { // sensors prove themselves by TLS
 		shown.Enrol = s.uplink.Enrolment
 	}
@@ -256,12 +264,7 @@ func (s *Server) Routes() []access.Route {
 
 // addDocument takes in a document that a program sent.
 func (s *Server) addDocument(ctx context.Context, by, name string, content []byte) (*store.Document, bool, error) {
-	d, fresh, err := documents.Add(ctx, s.store, by, name, content, s.cfg.Now())
-	if err != nil || !fresh {
-		return d, fresh, err
-	}
-	s.fleet.Changed()
-	return d, fresh, s.access.Acted(by, "add document", d.Kind+" "+d.Digest, "", 1, event.Succeeded)
+	return s.intake.Add(ctx, by, name, bytes.NewReader(content))
 }
 
 // secure reports whether browsers reach the server by TLS alone: its own, or that of a

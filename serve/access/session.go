@@ -344,6 +344,25 @@ func (a *Access) Acted(who, did, to, why string, count int, outcome event.Result
 	return a.cfg.Record(&e)
 }
 
+// Act does something that changes what is kept. That somebody is about to do it is in
+// the ledger before, with an unknown outcome, and what came of it after: if the server
+// ends in between, nothing was done of which there is no entry. What the ledger does not
+// take is not done. do returns how many it changed.
+func (a *Access) Act(who, did, to, why string, do func() (count int, err error)) error {
+	if err := a.Acted(who, did, to, why, 0, event.Unknown); err != nil {
+		return err
+	}
+	n, err := do()
+	outcome := event.Succeeded
+	if err != nil {
+		n, outcome = 0, event.Failed
+	}
+	if kept := a.Acted(who, did, to, why, n, outcome); kept != nil {
+		return errors.Join(err, kept)
+	}
+	return err
+}
+
 // How often somebody may fail to sign in. Who succeeds has not tried: a ward behind one
 // address is not slowed by its own people.
 const (

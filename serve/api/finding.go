@@ -13,7 +13,6 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
-	"github.com/myelin-health/myelin/event"
 	"github.com/myelin-health/myelin/serve/access"
 	"github.com/myelin-health/myelin/store"
 )
@@ -157,11 +156,11 @@ func (a *API) triage(ctx context.Context, who *access.Principal, d *Decision) (s
 
 // acted does a triage, and writes it into the ledger.
 func (a *API) acted(ctx context.Context, t store.Triage, target string) (bulk int64, n int, err error) {
-	bulk, n, err = a.Store.Triage(ctx, t)
-	if err != nil {
-		return 0, 0, err
-	}
-	return bulk, n, a.Access.Acted(t.By, strings.TrimSpace("triage "+t.State), target, t.Reason, n, event.Succeeded)
+	err = a.Access.Act(t.By, strings.TrimSpace("triage "+t.State), target, t.Reason, func() (_ int, err error) {
+		bulk, n, err = a.Store.Triage(ctx, t)
+		return n, err
+	})
+	return bulk, n, err
 }
 
 type counted struct {
@@ -259,10 +258,10 @@ func (a *API) findings() {
 		},
 		) (*counted, error) {
 			out := &counted{}
-			var err error
-			if out.Body.Changed, out.Body.Left, err = a.Store.UndoTriage(ctx, in.Number, who.Person.Login); err != nil {
-				return nil, err
-			}
-			return out, a.Access.Acted(who.Person.Login, "undo triage", "triage "+strconv.FormatInt(in.Number, 10), "", out.Body.Changed, event.Succeeded)
+			err := a.Access.Act(who.Person.Login, "undo triage", "triage "+strconv.FormatInt(in.Number, 10), "", func() (_ int, err error) {
+				out.Body.Changed, out.Body.Left, err = a.Store.UndoTriage(ctx, in.Number, who.Person.Login)
+				return out.Body.Changed, err
+			})
+			return out, err
 		})
 }

@@ -134,11 +134,9 @@ func (a *API) devices() {
 				return nil, err
 			}
 			b := &in.Body
-			err = a.Store.EditDevice(ctx, store.DeviceEdit{ID: in.ID, Version: version, Name: b.Name, Ward: b.Ward, Owner: b.Owner, Criticality: b.Criticality, Notes: b.Notes, By: who.Person.Login, Why: b.Reason})
-			if err != nil {
-				return nil, err
-			}
-			if err := a.Access.Acted(who.Person.Login, "edit device", in.ID, b.Reason, 1, event.Succeeded); err != nil {
+			if err := a.Access.Act(who.Person.Login, "edit device", in.ID, b.Reason, func() (int, error) {
+				return 1, a.Store.EditDevice(ctx, store.DeviceEdit{ID: in.ID, Version: version, Name: b.Name, Ward: b.Ward, Owner: b.Owner, Criticality: b.Criticality, Notes: b.Notes, By: who.Person.Login, Why: b.Reason})
+			}); err != nil {
 				return nil, err
 			}
 			d, err := a.Store.Device(ctx, in.ID)

@@ -30,10 +30,13 @@ import (
 type Affected struct {
 	Device, Label, Ward, Product string
 	Model                        string // maker and model, without a version
+	Maker, Type, Version         string `json:"-"`
 	Certainty                    string
 	Vulnerabilities              []string
 	Why                          []string
 	Cleared                      string // by its supplier: the statement
+	Attacked                     bool   // attackers use one of the vulnerabilities: CISA's list
+	EPSS                         float64
 }
 
 // A Review is a pair of names of which nobody knows yet whether they are one product.
@@ -293,6 +296,8 @@ func (f *Fleet) build(ctx context.Context, decided []byte) (*View, error) {
 	}
 	v.Devices = len(b.devices)
 	var after store.Page
+	var forms []*register.MDS2
+	var formOf []string // digests
 	var advisories []*advisory.Document
 	var said []vex.Statement
 	bills := map[int]string{}               // digests, by the index's ordinals
@@ -316,6 +321,15 @@ func (f *Fleet) build(ctx context.Context, decided []byte) (*View, error) {
 			}
 			if p == nil {
 				continue
+			}
+			if p.form != nil {
+				forms, formOf = append(forms, p.form), append(formOf, digest)
+			}
+			if p.attacked != nil {
+				b.attacked = p.attacked
+			}
+			if p.scores != nil {
+				b.scores = p.scores
 			}
 			if p.bill != nil {
 				bills[b.suppliers.Made(p.bill)] = digest
@@ -344,6 +358,9 @@ func (f *Fleet) build(ctx context.Context, decided []byte) (*View, error) {
 			}
 		}
 	}
+	for i, form := range forms {
+		b.form(formOf[i], form)
+	}
 	for _, r := range b.reviews {
 		v.Reviews = append(v.Reviews, *r)
 	}
@@ -362,6 +379,8 @@ type builder struct {
 	devices   []Affected // by the index's ordinals
 	reviews   map[Naming]*Review
 	apart     map[Naming]bool
+	attacked  map[string]advisory.KEVEntry
+	scores    *advisory.EPSS
 }
 
 func (b *builder) device(d *store.Device) {
@@ -373,7 +392,25 @@ func (b *builder) device(d *store.Device) {
 	for len(b.devices) <= at {
 		b.devices = append(b.devices, Affected{})
 	}
-	b.devices[at] = Affected{Device: d.ID, Label: cmp.Or(d.Label, d.ID), Ward: d.Ward, Product: strings.Join(strings.Fields(d.Manufacturer+" "+d.Model+" "+d.Version), " "), Model: strings.TrimSpace(d.Manufacturer + " " + d.Model)}
+	b.devices[at] = Affected{Device: d.ID, Label: cmp.Or(d.Label, d.ID), Ward: d.Ward, Product: strings.Join(strings.Fields(d.Manufacturer+" "+d.Model+" "+d.Version), " "), Model: strings.TrimSpace(d.Manufacturer + " " + d.Model), Maker: d.Manufacturer, Type: d.Model, Version: d.Version}
+}
+
+// form adds the devices that a maker's disclosure is of.
+func (b *builder) form(digest string, m *register.MDS2) {
+	for _, d := range b.devices {
+		if d.Device == "" {
+			continue
+		}
+		sure := b.names.SameProduct(match.Product{Manufacturer: d.Maker, Model: d.Type}, match.Product{Manufacturer: m.Manufacturer, Model: m.Model})
+		if sure == "" {
+			continue
+		}
+		if m.Version != "" && !m.Of(d.Version) {
+			sure, d.Why = match.Review, []string{"the form is of version " + m.Version + ", and this device's is " + cmp.Or(d.Version, "not known")}
+		}
+		d.Certainty = string(sure)
+		b.add(digest, d)
+	}
 }
 
 func (v *View) add(digest string, d Affected) {
@@ -415,6 +452,15 @@ func (b *builder) affected(digest string, d *advisory.Document) {
 		}
 	}
 	for _, one := range list {
+		for _, id := range one.Vulnerabilities {
+			if _, ok := b.attacked[id]; ok {
+				one.Attacked = true
+			}
+			if b.scores != nil {
+				p, _, _ := b.scores.Score(id)
+				one.EPSS = max(one.EPSS, p)
+			}
+		}
 		b.add(digest, one)
 	}
 }

@@ -486,10 +486,9 @@ func (p *Pages) editDevice(w http.ResponseWriter, r *http.Request, who *access.P
 	if len(said) == 0 {
 		return p.done(w, r, who, "Nothing was changed.", "", d.ID)
 	}
-	if err := p.Store.EditDevice(r.Context(), e); err != nil {
-		return err
-	}
-	if err := p.Access.Acted(who.Person.Login, "edit device", d.ID, strings.Join(said, ", "), len(said), event.Succeeded); err != nil {
+	if err := p.Access.Act(who.Person.Login, "edit device", d.ID, strings.Join(said, ", "), func() (int, error) {
+		return len(said), p.Store.EditDevice(r.Context(), e)
+	}); err != nil {
 		return err
 	}
 	undo.Set("version", strconv.FormatInt(e.Version+1, 10))
@@ -572,11 +571,11 @@ func (p *Pages) mergeDevices(w http.ResponseWriter, r *http.Request, who *access
 	if err != nil {
 		return err
 	}
-	merge, err := p.Store.MergeDevices(r.Context(), d.ID, gone.ID, who.Person.Login, why)
-	if err == nil {
-		err = p.Access.Acted(who.Person.Login, "merge devices", d.ID+" "+gone.ID, why, 2, event.Succeeded)
-	}
-	if err != nil {
+	var merge int64
+	if err := p.Access.Act(who.Person.Login, "merge devices", d.ID+" "+gone.ID, why, func() (_ int, err error) {
+		merge, err = p.Store.MergeDevices(r.Context(), d.ID, gone.ID, who.Person.Login, why)
+		return 2, err
+	}); err != nil {
 		return err
 	}
 	return p.done(w, r, who, fmt.Sprintf("%s is %s from now on.", gone.Label, d.Label), fmt.Sprintf("/devices/%s/part/%d?why=undo", d.ID, merge), d.ID)
@@ -606,10 +605,9 @@ func (p *Pages) partDevices(w http.ResponseWriter, r *http.Request, who *access.
 		return store.ErrNotFound // it is a merge of others
 	}
 	m := merges[at]
-	if err := p.Store.UndoMerge(r.Context(), m.ID, who.Person.Login); err != nil {
-		return err
-	}
-	if err := p.Access.Acted(who.Person.Login, "part devices", m.Kept+" "+m.Gone, why, 2, event.Succeeded); err != nil {
+	if err := p.Access.Act(who.Person.Login, "part devices", m.Kept+" "+m.Gone, why, func() (int, error) {
+		return 2, p.Store.UndoMerge(r.Context(), m.ID, who.Person.Login)
+	}); err != nil {
 		return err
 	}
 	again := url.Values{"gone": {m.Gone}, "why": {"undo"}}

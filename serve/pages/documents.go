@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"mime/multipart"
 	"net/http"
 	"net/url"
 	"slices"
@@ -72,7 +71,7 @@ type decidedLine struct {
 }
 
 // documentKinds are those of documents, as they are kept.
-var documentKinds = []string{"csaf", "osv", "cve", "nvd", "github", "recalls", "cyclonedx", "spdx", "vex", "openvex"}
+var documentKinds = []string{"csaf", "osv", "cve", "nvd", "github", "recalls", "cyclonedx", "spdx", "vex", "openvex", "mds2", documents.KEV, documents.EPSS}
 
 // shownReviews is how many pairs of names stand on the page.
 const shownReviews = 20
@@ -132,12 +131,6 @@ func (p *Pages) documents(w http.ResponseWriter, r *http.Request, who *access.Pr
 
 // upload takes in documents, each on its own: what is wrong with one does not stop the others.
 func (p *Pages) upload(w http.ResponseWriter, r *http.Request, who *access.Principal) error {
-	select { // each is held while it is read
-	case p.uploading <- struct{}{}:
-		defer func() { <-p.uploading }()
-	case <-r.Context().Done():
-		return r.Context().Err()
-	}
 	parts, err := r.MultipartReader()
 	if err != nil {
 		return &access.Error{Status: http.StatusUnsupportedMediaType, Text: "Choose files, and send them by the form."}
@@ -158,24 +151,18 @@ func (p *Pages) upload(w http.ResponseWriter, r *http.Request, who *access.Princ
 		if added+had+len(wrong) >= maxUploads {
 			return &access.Error{Status: http.StatusRequestEntityTooLarge, Text: fmt.Sprintf("At most %d documents at once; the first of them are here.", maxUploads)}
 		}
-		d, fresh, err := p.take(r, who, part)
+		_, fresh, err := p.intake.Add(r.Context(), who.Person.Login, part.FileName(), part)
 		var said *access.Error
 		switch {
 		case errors.As(err, &said):
 			wrong = append(wrong, part.FileName()+": "+said.Text)
 		case err != nil:
-			return err
+			return badUpload(err)
 		case !fresh:
 			had++
 		default:
 			added++
-			if err := p.Access.Acted(who.Person.Login, "add document", d.Kind+" "+d.Digest, "", 1, event.Succeeded); err != nil {
-				return err
-			}
 		}
-	}
-	if added > 0 {
-		p.fleet.Changed()
 	}
 	said := plural(added, "document") + " added."
 	if had > 0 {
@@ -197,21 +184,16 @@ func (p *Pages) upload(w http.ResponseWriter, r *http.Request, who *access.Princ
 	return nil
 }
 
-func (p *Pages) take(r *http.Request, who *access.Principal, part *multipart.Part) (*store.Document, bool, error) {
-	content, err := io.ReadAll(io.LimitReader(part, documents.Most+1))
-	if err != nil {
-		return nil, false, badUpload(err)
-	}
-	return documents.Add(r.Context(), p.Store, who.Person.Login, part.FileName(), content, p.Now())
-}
-
 // badUpload says what is wrong with an upload that ended early.
 func badUpload(err error) error {
 	var too *http.MaxBytesError
 	if errors.As(err, &too) {
 		return &access.Error{Status: http.StatusRequestEntityTooLarge, Text: fmt.Sprintf("At most %d MiB at once.", documents.Most>>20)}
 	}
-	return &access.Error{Status: http.StatusBadRequest, Text: "The upload ended early. Send it again."}
+	if errors.Is(err, io.ErrUnexpectedEOF) {
+		return &access.Error{Status: http.StatusBadRequest, Text: "The upload ended early. Send it again."}
+	}
+	return err
 }
 
 // affected are the devices that a document concerns, of the products of who asks.
@@ -245,7 +227,7 @@ func (p *Pages) document(w http.ResponseWriter, r *http.Request, who *access.Pri
 	v := p.fleet.View()
 	page := &documentPage{
 		frame: p.framed(r, who, cmp.Or(d.Title, d.Name)), Document: p.documentLine(d, v, who), Products: d.Products, Affected: p.affected(d.Digest, v, who),
-		Ready: !v.At.IsZero(), About: d.Kind == "cyclonedx" || d.Kind == "spdx", CanAdd: who.May(access.AddDocuments),
+		Ready: !v.At.IsZero(), About: slices.Contains([]string{"cyclonedx", "spdx", "mds2"}, d.Kind), CanAdd: who.May(access.AddDocuments),
 	}
 	if page.Ready {
 		page.Known = p.when(v.At.UnixNano())
@@ -266,7 +248,7 @@ func (p *Pages) document(w http.ResponseWriter, r *http.Request, who *access.Pri
 	case page.Document.Devices == 0:
 		page.Answer = "It concerns no device that is known here."
 	case page.About:
-		page.Answer = plural(page.Document.Devices, "device") + " " + are(page.Document.Devices) + " made of this."
+		page.Answer = plural(page.Document.Devices, "device") + " " + are(page.Document.Devices) + map[bool]string{true: " of this product.", false: " made of this."}[d.Kind == "mds2"]
 	default:
 		page.Answer = "It concerns " + plural(page.Document.Devices, "device") + "."
 	}
@@ -298,10 +280,9 @@ func (p *Pages) removeDocument(w http.ResponseWriter, r *http.Request, who *acce
 	if r.PostForm.Get("sure") != "yes" {
 		return &access.Error{Status: http.StatusUnprocessableEntity, Text: "Tick that you are sure: it can be added again, but not put back."}
 	}
-	if err := p.Store.RemoveDocument(r.Context(), digest); err != nil {
-		return err
-	}
-	if err := p.Access.Acted(who.Person.Login, "remove document", digest, "", 1, event.Succeeded); err != nil {
+	if err := p.Access.Act(who.Person.Login, "remove document", digest, "", func() (int, error) {
+		return 1, p.Store.RemoveDocument(r.Context(), digest)
+	}); err != nil {
 		return err
 	}
 	p.fleet.Changed()
@@ -328,11 +309,10 @@ func (p *Pages) decideName(w http.ResponseWriter, r *http.Request, who *access.P
 	case n.Reason == "" || len(n.Reason) > maxReason:
 		return &access.Error{Status: http.StatusUnprocessableEntity, Text: fmt.Sprintf("Say why, in at most %d characters: others will rely on it.", maxReason)}
 	}
-	if err := p.fleet.Decide(r.Context(), n); err != nil {
-		return err
-	}
 	did := map[bool]string{true: "same product", false: "another product"}[n.Same]
-	if err := p.Access.Acted(who.Person.Login, did, joined(n.Maker+" "+n.Model, n.AsMaker+" "+n.AsModel), n.Reason, 1, event.Succeeded); err != nil {
+	if err := p.Access.Act(who.Person.Login, did, joined(n.Maker+" "+n.Model, n.AsMaker+" "+n.AsModel), n.Reason, func() (int, error) {
+		return 1, p.fleet.Decide(r.Context(), n)
+	}); err != nil {
 		return err
 	}
 	p.Access.Say(r.Context(), "Decided for all documents. Which devices they concern is found out again.", "/names/undo/"+strconv.FormatInt(n.At, 10))
@@ -345,10 +325,9 @@ func (p *Pages) undecide(w http.ResponseWriter, r *http.Request, who *access.Pri
 	if err != nil {
 		return store.ErrNotFound
 	}
-	if err := p.fleet.Forget(r.Context(), at); err != nil {
-		return err
-	}
-	if err := p.Access.Acted(who.Person.Login, "undo a decision about names", strconv.FormatInt(at, 10), "", 1, event.Succeeded); err != nil {
+	if err := p.Access.Act(who.Person.Login, "undo a decision about names", strconv.FormatInt(at, 10), "", func() (int, error) {
+		return 1, p.fleet.Forget(r.Context(), at)
+	}); err != nil {
 		return err
 	}
 	p.Access.Say(r.Context(), "The decision is taken back.", "")

@@ -40,6 +40,11 @@ const bomOfPump = `{"bomFormat":"CycloneDX","specVersion":"1.6","serialNumber":"
 // send uploads documents, pairs of a name and a content.
 func (u *reader) send(files ...string) (int, string) {
 	u.s.t.Helper()
+	status, body, _ := u.do(upload(u.s.http.URL, files...))
+	return status, body
+}
+
+func upload(server string, files ...string) *http.Request {
 	var b bytes.Buffer
 	w := multipart.NewWriter(&b)
 	for i := 0; i+1 < len(files); i += 2 {
@@ -47,10 +52,9 @@ func (u *reader) send(files ...string) (int, string) {
 		f.Write([]byte(files[i+1]))
 	}
 	w.Close()
-	req, _ := http.NewRequest("POST", u.s.http.URL+"/documents", &b)
+	req, _ := http.NewRequest("POST", server+"/documents", &b)
 	req.Header.Set("Content-Type", w.FormDataContentType())
-	status, body, _ := u.do(req)
-	return status, body
+	return req
 }
 
 func (s *shelf) look() {

@@ -15,7 +15,6 @@ import (
 	"time"
 
 	"github.com/myelin-health/myelin/device"
-	"github.com/myelin-health/myelin/event"
 	"github.com/myelin-health/myelin/finding"
 	"github.com/myelin-health/myelin/serve/access"
 	"github.com/myelin-health/myelin/store"
@@ -473,15 +472,16 @@ func (p *Pages) triage(w http.ResponseWriter, r *http.Request, who *access.Princ
 			target = t.IDs[0]
 		}
 	}
-	bulk, n, err := p.Store.Triage(r.Context(), t)
-	if err != nil {
-		return err
-	}
 	did := "triage"
 	if t.State != "" {
 		did += " " + t.State
 	}
-	if err := p.Access.Acted(who.Person.Login, did, target, t.Reason, n, event.Succeeded); err != nil {
+	var bulk int64
+	n := 0
+	if err := p.Access.Act(who.Person.Login, did, target, t.Reason, func() (_ int, err error) {
+		bulk, n, err = p.Store.Triage(r.Context(), t)
+		return n, err
+	}); err != nil {
 		return err
 	}
 	undo := ""
@@ -527,7 +527,11 @@ func (p *Pages) undoTriage(w http.ResponseWriter, r *http.Request, who *access.P
 	if err != nil {
 		return store.ErrNotFound
 	}
-	n, left, err := p.Store.UndoTriage(r.Context(), bulk, who.Person.Login)
+	n, left := 0, 0
+	err = p.Access.Act(who.Person.Login, "undo triage", "triage "+strconv.FormatInt(bulk, 10), "", func() (_ int, err error) {
+		n, left, err = p.Store.UndoTriage(r.Context(), bulk, who.Person.Login)
+		return n, err
+	})
 	said := ""
 	switch {
 	case errors.Is(err, store.ErrNotFound):
@@ -535,9 +539,6 @@ func (p *Pages) undoTriage(w http.ResponseWriter, r *http.Request, who *access.P
 	case err != nil:
 		return err
 	default:
-		if err := p.Access.Acted(who.Person.Login, "undo triage", "triage "+strconv.FormatInt(bulk, 10), "", n, event.Succeeded); err != nil {
-			return err
-		}
 		said = plural(n, "change") + " put back."
 		if left > 0 {
 			said += " " + plural(left, "change") + " left as " + are(left) + ": somebody changed it since."

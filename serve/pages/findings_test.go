@@ -37,6 +37,10 @@ type shelf struct {
 	pages  *Pages
 	http   *httptest.Server
 
+	handler http.Handler
+	record  func(e *event.Event) error // in place of acted
+	wrong   func(err error) bool       // what may go wrong at the server
+
 	mu    sync.Mutex
 	acted []string
 	sent  int // bytes of answers, for what has to come before them
@@ -59,6 +63,9 @@ func newShelf(t testing.TB, n int) *shelf {
 	}
 	t.Cleanup(func() { s.store.Close() })
 	if s.access, err = access.New(access.Config{Store: s.store, Site: "server", Now: now, Record: func(e *event.Event) error {
+		if s.record != nil {
+			return s.record(e)
+		}
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		s.acted = append(s.acted, fmt.Sprintf("%s|%s|%s|%s|%d|after %d bytes", e.Text(event.Actor), e.Text(event.Operation), e.Text(event.Target), e.Text(event.Reason), e.Int(event.Count), s.sent))
@@ -70,11 +77,12 @@ func newShelf(t testing.TB, n int) *shelf {
 		t.Fatal(err)
 	}
 	mux := access.Mux(s.pages.Routes(), func(w http.ResponseWriter, r *http.Request, err error) {
-		if s.pages.Fail(w, r, err) {
+		if s.pages.Fail(w, r, err) && (s.wrong == nil || !s.wrong(err)) {
 			t.Errorf("%s %s: %v", r.Method, r.URL.Path, err)
 		}
 	})
 	h := s.access.Identify(mux)
+	s.handler = h
 	s.http = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Security-Policy", "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; object-src 'none'")
 		s.mu.Lock()

@@ -44,13 +44,14 @@ var files embed.FS
 type Config struct {
 	Store   *store.Store
 	Access  *access.Access
-	Live    *live.Hub        // nil: no page renews itself
-	Guards  Guards           // nil: no guard takes a word from here
-	Ledger  *Ledger          // nil: there are no pages of it
-	Now     func() time.Time // nil: the machine's clock
-	Site    string           // the hospital's name
-	Version string           // of the program
-	Fleet   *documents.Fleet // knows which devices documents concern; somebody runs it. nil: nobody does
+	Live    *live.Hub         // nil: no page renews itself
+	Guards  Guards            // nil: no guard takes a word from here
+	Ledger  *Ledger           // nil: there are no pages of it
+	Now     func() time.Time  // nil: the machine's clock
+	Site    string            // the hospital's name
+	Version string            // of the program
+	Fleet   *documents.Fleet  // knows which devices documents concern; somebody runs it. nil: nobody does
+	Intake  *documents.Intake // nil: one of the pages' own
 
 	Sealer *access.Sealer // nil: no identities of what is in or on a body are kept
 
@@ -67,7 +68,7 @@ type Pages struct {
 	templates map[string]*template.Template
 	style     []byte
 	fleet     *documents.Fleet
-	uploading chan struct{} // documents that are being read at once
+	intake    *documents.Intake
 }
 
 // New makes the pages.
@@ -75,9 +76,12 @@ func New(c Config) (*Pages, error) {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
-	p := &Pages{Config: c, templates: map[string]*template.Template{}, fleet: c.Fleet, uploading: make(chan struct{}, 1)}
+	p := &Pages{Config: c, templates: map[string]*template.Template{}, fleet: c.Fleet, intake: c.Intake}
 	if p.fleet == nil {
 		p.fleet = documents.NewFleet(c.Store, c.Now, slog.New(slog.DiscardHandler))
+	}
+	if p.intake == nil {
+		p.intake = documents.NewIntake(c.Store, p.fleet, "", c.Now, c.Access.Act)
 	}
 	base, err := template.New("").Funcs(p.functions()).ParseFS(files, "templates/frame.tmpl", "templates/guard-parts.tmpl")
 	if err != nil {

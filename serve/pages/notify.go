@@ -13,7 +13,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/myelin-health/myelin/event"
 	"github.com/myelin-health/myelin/serve/access"
 	"github.com/myelin-health/myelin/serve/notify"
 	"github.com/myelin-health/myelin/store"
@@ -107,10 +106,9 @@ func (p *Pages) addReceiver(w http.ResponseWriter, r *http.Request, who *access.
 		page.Secret, page.status = "", http.StatusUnprocessableEntity
 		return p.showReceivers(w, r, who, page)
 	}
-	if err := p.Access.Acted(who.Person.Login, "add receiver", s.Kind+" "+s.ID, "", 1, event.Succeeded); err != nil {
-		return err
-	}
-	if err := p.keepReceivers(r.Context(), append(list, s)); err != nil {
+	if err := p.Access.Act(who.Person.Login, "add receiver", s.Kind+" "+s.ID, "", func() (int, error) {
+		return 1, p.keepReceivers(r.Context(), append(list, s))
+	}); err != nil {
 		return err
 	}
 	return p.showReceivers(w, r, who, page)
@@ -125,10 +123,9 @@ func (p *Pages) removeReceiver(w http.ResponseWriter, r *http.Request, who *acce
 	if i < 0 {
 		return store.ErrNotFound
 	}
-	if err := p.Access.Acted(who.Person.Login, "remove receiver", list[i].Kind+" "+list[i].ID, "", 1, event.Succeeded); err != nil {
-		return err
-	}
-	if err := p.keepReceivers(r.Context(), slices.Delete(list, i, i+1)); err != nil {
+	if err := p.Access.Act(who.Person.Login, "remove receiver", list[i].Kind+" "+list[i].ID, "", func() (int, error) {
+		return 1, p.keepReceivers(r.Context(), slices.Delete(list, i, i+1))
+	}); err != nil {
 		return err
 	}
 	p.Access.Say(r.Context(), "It is not told any more. Add it again under the same name, and it is told what came meanwhile.", "")

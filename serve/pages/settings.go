@@ -12,7 +12,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/myelin-health/myelin/event"
 	"github.com/myelin-health/myelin/serve/access"
 	"github.com/myelin-health/myelin/store"
 )
@@ -173,11 +172,11 @@ func (p *Pages) enrolSensor(w http.ResponseWriter, r *http.Request, who *access.
 	if wrong != nil {
 		return p.showSensors(w, r, who, wrong, "")
 	}
-	token, err := p.Enrol(r.Context(), name, site, kind, who.Person.Login, p.Now().Add(enrolLife))
-	if err == nil {
-		err = p.Access.Acted(who.Person.Login, "make enrolment token", name, kind, 0, event.Succeeded)
-	}
-	if err != nil {
+	token := ""
+	if err := p.Access.Act(who.Person.Login, "make enrolment token", name, kind, func() (_ int, err error) {
+		token, err = p.Enrol(r.Context(), name, site, kind, who.Person.Login, p.Now().Add(enrolLife))
+		return 1, err
+	}); err != nil {
 		return err
 	}
 	return p.showSensors(w, r, who, nil, token)
@@ -186,10 +185,7 @@ func (p *Pages) enrolSensor(w http.ResponseWriter, r *http.Request, who *access.
 func (p *Pages) revokeSensor(w http.ResponseWriter, r *http.Request, who *access.Principal) error {
 	s, err := p.Store.Sensor(r.Context(), r.PathValue("id"))
 	if err == nil {
-		err = p.Store.RevokeSensor(r.Context(), s.ID)
-	}
-	if err == nil {
-		err = p.Access.Acted(who.Person.Login, "revoke sensor", s.Name, "", 0, event.Succeeded)
+		err = p.Access.Act(who.Person.Login, "revoke sensor", s.Name, "", func() (int, error) { return 1, p.Store.RevokeSensor(r.Context(), s.ID) })
 	}
 	if err != nil {
 		return err
@@ -283,10 +279,9 @@ func (p *Pages) setRetention(w http.ResponseWriter, r *http.Request, who *access
 	}
 	b, err := json.Marshal(days)
 	if err == nil {
-		err = p.Store.SetSetting(ctx, RetentionSetting, old, b)
-	}
-	if err == nil {
-		err = p.Access.Acted(who.Person.Login, "set retention", strings.Join(said, ", "), "days", 0, event.Succeeded)
+		err = p.Access.Act(who.Person.Login, "set retention", strings.Join(said, ", "), "days", func() (int, error) {
+			return 1, p.Store.SetSetting(ctx, RetentionSetting, old, b)
+		})
 	}
 	return p.answer(w, r, err, "That is how long they are kept from now on.", "/settings/retention", nil)
 }

@@ -598,8 +598,11 @@ func TestSettingsPages(t *testing.T) {
 	}
 	ad.want(200, "1 of 1 is alive", "GET", "/settings/sensors")
 	ad.want(303, "", "POST", "/settings/sensors/s1/revoke")
-	ad.want(404, "", "POST", "/settings/sensors/s1/revoke")
 	if s.last() != "revoke sensor|succeeded|ad|icu|" {
+		t.Error(s.last())
+	}
+	ad.want(404, "", "POST", "/settings/sensors/s1/revoke")
+	if s.last() != "revoke sensor|failed|ad|icu|" {
 		t.Error(s.last())
 	}
 	form := func(n string) (out []string) {
