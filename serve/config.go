@@ -42,6 +42,7 @@ const (
 //	store: {postgres: postgres.dsn}     # a file with postgres://user:password@host/name
 //	bus: {servers: ["nats://10.20.0.4:4222", "nats://10.20.0.5:4222"], credentials: bus.creds}
 //	tls: {certificate: ada.pem, key: ada.key}
+//	watch: documents                    # a folder: advisories, SBOMs, lists that are put there are taken in
 //	oidc:
 //	  name: St. Ada account             # on the page where people sign in
 //	  issuer: https://sso.ada.example
@@ -55,7 +56,7 @@ func (c *Config) Read(file string) error {
 		return err
 	}
 	r := strictyaml.New(file, format)
-	s := r.Section(r.Document(src), "the file", "serve", "site", "listen", "sensors", "url", "proxies", "store", "bus", "tls", "oidc")
+	s := r.Section(r.Document(src), "the file", "serve", "site", "listen", "sensors", "url", "proxies", "store", "bus", "tls", "watch", "oidc")
 	if r.Err() != nil {
 		return r.Err()
 	}
@@ -132,6 +133,9 @@ func (c *Config) Read(file string) error {
 		in := r.Section(s.Get("tls"), "tls", "certificate", "key")
 		c.TLSCertificate = beside(in.Need("certificate", "a file in PEM"), "certificate")
 		c.TLSKey = beside(in.Need("key", "a file in PEM"), "key")
+	}
+	if s.Has("watch") {
+		c.Watch = beside(s.Get("watch"), "watch, a folder")
 	}
 	if s.Has("oidc") {
 		in := r.Section(s.Get("oidc"), "oidc", "name", "issuer", "client", "secret", "scopes", "claim", "roles")

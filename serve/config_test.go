@@ -38,6 +38,7 @@ proxies: [10.20.0.80, "10.20.1.0/28", "fd00::1"]
 store: {postgres: postgres.dsn}
 bus: {servers: ["nats://10.20.0.4:4222", "nats://10.20.0.5:4222"], credentials: bus.creds}
 tls: {certificate: ada.pem, key: ada.key}
+watch: papers
 oidc:
   name: St. Ada account
   issuer: https://sso.ada.example
@@ -58,7 +59,7 @@ oidc:
 		Data: "data", Site: "St. Ada Hospital", Listen: "0.0.0.0:8440", Sensors: "0.0.0.0:8441", URL: "https://myelin.ada.example", Store: dsn,
 		Proxies: []netip.Prefix{netip.MustParsePrefix("10.20.0.80/32"), netip.MustParsePrefix("10.20.1.0/28"), netip.MustParsePrefix("fd00::1/128")},
 		Bus:     []string{"nats://10.20.0.4:4222", "nats://10.20.0.5:4222"}, BusCredentials: filepath.Join(dir, "bus.creds"),
-		TLSCertificate: filepath.Join(dir, "ada.pem"), TLSKey: filepath.Join(dir, "ada.key"),
+		Watch: filepath.Join(dir, "papers"), TLSCertificate: filepath.Join(dir, "ada.pem"), TLSKey: filepath.Join(dir, "ada.key"),
 		OIDC: &access.OIDC{Name: "St. Ada account", Issuer: "https://sso.ada.example", ClientID: "myelin", Claim: "groups", Roles: map[string][]string{"security": {"analyst"}, "icu-doctors": {"prescriber"}}},
 	}
 	if d := cmp.Diff(want, c, cmp.Comparer(func(a, b netip.Prefix) bool { return a == b })); d != "" {

@@ -24,7 +24,11 @@ type job struct {
 const lookForJobs = time.Minute
 
 func (s *Server) jobs() []job {
-	return []job{{"retention", 24 * time.Hour, time.Hour, s.retain}}
+	list := []job{{"retention", 24 * time.Hour, time.Hour, s.retain}}
+	if s.folder != nil { // who looked at it goes on: it knows which files are being written
+		list = append(list, job{"watch", 0, 10 * time.Minute, s.folder.Look})
+	}
+	return list
 }
 
 // schedule does what is due until ctx is done.

@@ -60,6 +60,7 @@ type Config struct {
 	URL     string // where browsers find it; "": no passkeys, no OIDC, no links in what others are told
 	Store   string // address of a PostgreSQL database, or "": SQLite in the folder
 	OIDC    *access.OIDC
+	Watch   string // folder whose documents are taken in, or ""
 
 	Proxies []netip.Prefix // that say in X-Forwarded-For for whom they ask; who else says so is not believed
 
@@ -85,6 +86,7 @@ type Server struct {
 	api    *api.API
 	fleet  *documents.Fleet
 	intake *documents.Intake
+	folder *documents.Folder // nil: none is watched
 	sealer *access.Sealer
 	live   *live.Hub
 	shown  *pages.Ledger
@@ -169,6 +171,9 @@ func Open(ctx context.Context, c Config) (_ *Server, err error) {
 		return nil, err
 	}
 	s.intake = documents.NewIntake(s.store, s.fleet, coming, c.Now, s.access.Act)
+	if c.Watch != "" {
+		s.folder = documents.NewFolder(c.Watch, s.name, s.intake)
+	}
 	if s.bus, err = bus.Open(ctx, bus.Config{Dir: filepath.Join(c.Data, "bus"), Servers: c.Bus, Credentials: c.BusCredentials, Replicas: c.BusReplicas, Store: s.store, Name: s.name, Log: c.Log}); err != nil {
 		return nil, err
 	}

@@ -54,6 +54,7 @@ type documentsPage struct {
 	Decided  []decidedLine
 	CanAdd   bool
 	Most     int // MiB
+	Folder   *watchedLine
 	MoreRows int // reviews that are not shown
 }
 
@@ -63,6 +64,23 @@ type documentLine struct {
 	Added                             when
 	Devices                           int
 	Trouble                           string
+}
+
+// A watchedLine tells how a folder is that the server watches.
+type watchedLine struct {
+	documents.Looked
+	When when
+}
+
+func (p *Pages) watched(r *http.Request, who *access.Principal) (*watchedLine, error) {
+	if who.Products() != nil {
+		return nil, nil
+	}
+	l, err := documents.LastLook(r.Context(), p.Store)
+	if l == nil || err != nil {
+		return nil, err
+	}
+	return &watchedLine{*l, p.when(l.At)}, nil
 }
 
 type decidedLine struct {
@@ -112,6 +130,9 @@ func (p *Pages) documents(w http.ResponseWriter, r *http.Request, who *access.Pr
 		page.Next = "/documents?" + url.Values{"q": {words}, "kind": {kind}, "after": {list.Next}}.Encode()
 	}
 	page.Answer = plural(list.Total, "document") + "."
+	if page.Folder, err = p.watched(r, who); err != nil {
+		return err
+	}
 	if who.Products() == nil {
 		decided, err := p.fleet.Namings(r.Context())
 		if err != nil {

@@ -7,14 +7,17 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"mime/multipart"
 	"net/http"
 	"net/url"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/myelin-health/myelin/serve/access"
 	"github.com/myelin-health/myelin/serve/documents"
+	"github.com/myelin-health/myelin/store"
 )
 
 // csafOf is an advisory about a product.
@@ -139,6 +142,33 @@ func TestDocuments(t *testing.T) {
 }
 
 // TestUploadBound takes as much as it says, and not one byte more.
+// TestFeedsPage says which lists are here, and which are old.
+func TestFeedsPage(t *testing.T) {
+	s := newShelf(t, 3)
+	u := s.reader("ad", access.Administrator|access.Analyst)
+	if status, body := u.get("/settings/feeds"); status != 200 || strings.Count(body, ">none<") != 3 || strings.Contains(body, "older than a week") {
+		t.Errorf("%d %s", status, body)
+	}
+	u.send("kev.json", `{"title":"CISA Catalog of Known Exploited Vulnerabilities","catalogVersion":"1","dateReleased":"2026-03-01T00:00:00.0000Z","count":1,"vulnerabilities":[{"cveID":"CVE-2026-0042","vendorProject":"v","product":"p","vulnerabilityName":"n","dateAdded":"2026-03-01","shortDescription":"s","requiredAction":"a","dueDate":"2026-03-08","knownRansomwareCampaignUse":"Unknown","notes":"","cwes":[]}]}`)
+	if status, body := u.get("/settings/feeds"); status != 200 || !strings.Contains(body, "KEV 2026-03-01") || strings.Contains(body, "older than a week") {
+		t.Errorf("%d %s", status, body)
+	}
+	now := s.pages.Now
+	s.pages.Now = func() time.Time { return now().Add(8 * 24 * time.Hour) }
+	if status, body := u.get("/settings/feeds"); status != 200 || !strings.Contains(body, "Older than a week: KEV.") {
+		t.Errorf("%d %s", status, body)
+	}
+	folder := documents.NewFolder("/no/such/folder", "server-1", s.pages.intake)
+	if err := folder.Look(t.Context()); err == nil {
+		t.Error("there is such a folder")
+	}
+	for _, path := range []string{"/settings/feeds", "/documents"} {
+		if status, body := u.get(path); status != 200 || !strings.Contains(body, "it could not be read: <bdi>no such file or directory</bdi>") {
+			t.Errorf("%s: %d %s", path, status, body)
+		}
+	}
+}
+
 func TestUploadBound(t *testing.T) {
 	s := newShelf(t, 1)
 	u := s.reader("te", access.Analyst)
@@ -201,7 +231,18 @@ func TestReview(t *testing.T) {
 		if left := reviews(); len(left) != 1 || left[0].Model != "Flow 600" {
 			t.Errorf("%s: %+v", same, left)
 		}
-		for _, digest := range r[0].Documents {
+		// Of a document that comes later nobody is asked, nor by a server that begins anew.
+		u.send("3.json", csafOf("A3"+same, "Norra Medical", "Flow", "2.1.4", "three"))
+		s.pages.fleet = documents.NewFleet(s.store, s.pages.Now, slog.New(slog.DiscardHandler))
+		s.look()
+		if left := reviews(); len(left) != 1 || left[0].Model != "Flow 600" {
+			t.Errorf("%s: %+v", same, left)
+		}
+		late, err := s.store.Documents(t.Context(), nil, "A3"+same, store.Page{})
+		if err != nil || len(late.Rows) != 1 {
+			t.Fatal(late, err)
+		}
+		for _, digest := range append(r[0].Documents, late.Rows[0].Digest) {
 			var d struct{ Affected []documents.Affected }
 			u.json("/documents/"+digest, &d)
 			got := ""

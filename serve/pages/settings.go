@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/myelin-health/myelin/serve/access"
+	"github.com/myelin-health/myelin/serve/documents"
 	"github.com/myelin-health/myelin/store"
 )
 
@@ -24,6 +25,7 @@ func (p *Pages) settingsRoutes() []access.Route {
 		{Pattern: "POST /settings/sensors", Needs: access.ManageSensors, Handle: p.enrolSensor},
 		{Pattern: "POST /settings/sensors/{id}/revoke", Needs: access.ManageSensors, Handle: p.revokeSensor},
 		{Pattern: "GET /settings/retention", Needs: access.ManageSettings, Handle: p.retention},
+		{Pattern: "GET /settings/feeds", Needs: access.ManageSettings, Handle: p.feeds},
 		{Pattern: "POST /settings/retention", Needs: access.ManageSettings, Handle: p.setRetention},
 	}
 }
@@ -59,6 +61,7 @@ func (p *Pages) settings(w http.ResponseWriter, r *http.Request, who *access.Pri
 		{access.ManagePeople, "People", "who may sign in, and what they may do", "/settings/people"},
 		{access.ManageSensors, "Sensors and guards", "enrol, see what is alive, revoke", "/settings/sensors"},
 		{access.ManageSettings, "Retention", "how long is kept what was seen", "/settings/retention"},
+		{access.ManageSettings, "Feeds", "lists and advisories that are carried in, and how old they are", "/settings/feeds"},
 		{access.ManageSettings, "Receivers", "systems outside that are told of findings", "/settings/receivers"},
 	} {
 		if who.May(n.needs) {
@@ -284,4 +287,63 @@ func (p *Pages) setRetention(w http.ResponseWriter, r *http.Request, who *access
 		})
 	}
 	return p.answer(w, r, err, "That is how long they are kept from now on.", "/settings/retention", nil)
+}
+
+// feedsPage says what is carried in from outside, and how old it is.
+type feedsPage struct {
+	frame  `json:"-"`
+	Answer string
+	Feeds  []feedRow
+	Folder *watchedLine
+}
+
+type feedRow struct {
+	Name, What string
+	Here       string // what it calls itself, "" is none
+	Path       string // of the document, or of those that there are
+	Added      when
+	Old        bool
+}
+
+// feedLife is how old a list may be before somebody is asked for a new one: FIRST
+// makes forecasts anew each day, CISA adds to its list each week.
+const feedLife = 7 * 24 * time.Hour
+
+func (p *Pages) feeds(w http.ResponseWriter, r *http.Request, who *access.Principal) error {
+	page := &feedsPage{frame: p.framed(r, who, "Feeds")}
+	var old []string
+	for _, f := range []struct {
+		name, what string
+		kinds      []string
+		path       string // of several documents; "" is one
+	}{
+		{"KEV", "vulnerabilities that attackers use, by CISA", []string{documents.KEV}, ""},
+		{"EPSS", "forecasts of attacks, by FIRST", []string{documents.EPSS}, ""},
+		{"Advisories", "of makers, authorities and databases", []string{"csaf", "osv", "cve", "nvd", "github", "recalls", "vex", "openvex"}, "/documents"},
+	} {
+		l, err := p.Store.Documents(r.Context(), f.kinds, "", store.Page{Limit: 1})
+		if err != nil {
+			return err
+		}
+		row := feedRow{Name: f.name, What: f.what, Added: p.when(0), Path: f.path}
+		for _, d := range l.Rows {
+			row.Added, row.Old = p.when(d.Added), p.Now().UnixNano()-d.Added > int64(feedLife)
+			if row.Here = plural(l.Total, "document"); f.path == "" {
+				row.Here, row.Path = d.ID, "/documents/"+d.Digest
+			}
+		}
+		if row.Old {
+			old = append(old, f.name)
+		}
+		page.Feeds = append(page.Feeds, row)
+	}
+	page.Answer = "Nothing is fetched: lists and advisories are carried in, by the page of documents, by a program, or into a folder that is watched (watch in the configuration)."
+	if old != nil {
+		page.Answer = "Older than a week: " + strings.Join(old, ", ") + ". " + page.Answer
+	}
+	var err error
+	if page.Folder, err = p.watched(r, who); err != nil {
+		return err
+	}
+	return p.show(w, r, "feeds", page)
 }
