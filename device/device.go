@@ -13,6 +13,12 @@
 // This API is stable.
 package device
 
+import (
+	"bytes"
+	"net"
+	"net/netip"
+)
+
 // A Product is what a manufacturer makes.
 type Product struct {
 	Manufacturer string
@@ -72,6 +78,23 @@ type Address struct {
 }
 
 func (a Address) String() string { return a.Value }
+
+// Single reports whether the address can be one device's: it is written as its kind is,
+// and is not multicast, broadcast or unspecified.
+func (a Address) Single() bool {
+	switch a.Kind {
+	case IP:
+		ip, err := netip.ParseAddr(a.Value)
+		ip = ip.Unmap()
+		return err == nil && !ip.IsMulticast() && !ip.IsUnspecified() && ip != broadcast
+	case MAC:
+		mac, err := net.ParseMAC(a.Value)
+		return err == nil && mac[0]&1 == 0 && !bytes.Equal(mac, make([]byte, len(mac)))
+	}
+	return a.Value != ""
+}
+
+var broadcast = netip.AddrFrom4([4]byte{255, 255, 255, 255})
 
 // OnAir reports whether it is of somebody on a radio.
 func (a Address) OnAir() bool { return a.Kind == BLE || a.Kind == Radio }

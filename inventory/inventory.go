@@ -94,10 +94,10 @@ func (r *Register) At(a device.Address, now int64) *Entry {
 		e.seen(now)
 		return e
 	}
-	ip, ok := plain(a)
-	if !ok {
+	if !a.Single() {
 		return nil
 	}
+	ip, _ := netip.ParseAddr(a.Value) // of another kind it is none
 	if len(r.entries) >= maxEntries {
 		r.room(func(*Entry) bool { return true })
 	}
@@ -188,22 +188,6 @@ func (e *Entry) treats() bool {
 		return c.Therapy != device.NoTherapy && c.Therapy != device.Records || c.ProductCode != ""
 	})
 }
-
-// plain reports whether an address can be one device's: not multicast,
-// broadcast or unspecified.
-func plain(a device.Address) (ip netip.Addr, ok bool) {
-	switch a.Kind {
-	case device.IP:
-		ip, err := netip.ParseAddr(a.Value)
-		return ip, err == nil && !ip.IsMulticast() && !ip.IsUnspecified() && ip != broadcast
-	case device.MAC:
-		mac, err := net.ParseMAC(a.Value)
-		return ip, err == nil && mac[0]&1 == 0
-	}
-	return ip, a.Value != ""
-}
-
-var broadcast = netip.AddrFrom4([4]byte{255, 255, 255, 255})
 
 func (e *Entry) seen(now int64) { e.first, e.last = min(e.first, now), max(e.last, now) }
 

@@ -189,9 +189,10 @@ type pair struct {
 type hour struct{ hour, pair int64 }
 
 // talked rolls observations up, and adds them to what is there with one upsert a row.
-// What was seen in the time to come was seen now: a sensor's clock is wrong.
+// What was seen in the time to come was seen now: a sensor's clock is wrong. What is
+// said to a group of addresses has no peer, and is left out.
 func (s *Store) talked(ctx context.Context, tx *transaction, site string, list []Observation, at int64, c *changes) error {
-	list = slices.DeleteFunc(slices.Clone(list), func(o Observation) bool { return o.Client.Value == "" || o.Server.Value == "" })
+	list = slices.DeleteFunc(slices.Clone(list), func(o Observation) bool { return !o.Client.Single() || !o.Server.Single() })
 	if len(list) == 0 {
 		return nil
 	}

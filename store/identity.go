@@ -64,7 +64,7 @@ func namesOf(site string, d *device.Device) (names []name, strong int) {
 	}
 	for _, a := range d.Addresses {
 		switch {
-		case a.Value == "":
+		case !a.Single():
 		case a.Kind == device.EUI64, a.Kind == device.MAC && !localMAC(a.Value):
 			if n := (name{"", a.Kind.String(), a.Value}); !slices.Contains(names, n) {
 				names = append(names, n)

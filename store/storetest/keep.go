@@ -281,3 +281,33 @@ func many(t *testing.T, s *store.Store, c *clock) {
 		t.Errorf("%d, %v", l.Total, err)
 	}
 }
+
+// groups are no devices: addresses of many, of nobody, and what is no address.
+func groups(t *testing.T, s *store.Store, c *clock) {
+	enrol(t, s, "icu", "", c.t)
+	b := &store.Batch{Sensor: "icu", Sequence: 1}
+	mac := func(v string) device.Address { return device.Address{Kind: device.MAC, Value: v} }
+	d := device.Device{ID: "pump", Serial: "1", Product: device.Product{Manufacturer: "Norra Medical", Model: "Flow 500"}}
+	one := []device.Address{ip("10.20.3.31"), mac("00:1b:21:00:00:01")}
+	d.Addresses = append(d.Addresses, one...)
+	for _, a := range []device.Address{ip("224.0.0.251"), ip("255.255.255.255"), ip("0.0.0.0"), ip("::"), ip("ff02::fb"), ip("::ffff:239.1.1.1"), ip("pump"), mac("01:00:5e:00:00:fb"), mac("ff:ff:ff:ff:ff:ff"), mac("33:33:00:00:00:fb"), mac("00:00:00:00:00:00"), mac("x")} {
+		d.Addresses = append(d.Addresses, a)
+		for _, o := range []store.Observation{{Client: one[0], Server: a}, {Client: a, Server: one[0]}} {
+			o.Protocol, o.First, o.Last, o.Count = "dns", 1, 1, 1
+			b.Observations = append(b.Observations, o)
+		}
+	}
+	b.Observations = append(b.Observations, store.Observation{Client: one[0], Server: ip("10.20.1.5"), Protocol: "hl7", First: 1, Last: 1, Count: 1})
+	b.Devices = []device.Device{d}
+	_, err := s.Write(t.Context(), b)
+	must(t, err)
+	l, err := s.Devices(t.Context(), store.DeviceQuery{Sort: "name"})
+	must(t, err)
+	names, _, err := s.Identities(t.Context(), "pump")
+	must(t, err)
+	links, err := s.Links(t.Context(), "", 0, 100)
+	must(t, err)
+	if l.Total != 2 || len(names) != 4 || len(links) != 1 {
+		t.Errorf("%d devices, names %+v, links %+v", l.Total, names, links)
+	}
+}

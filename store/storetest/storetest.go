@@ -42,6 +42,7 @@ func Run(t *testing.T, open func(t *testing.T, now func() time.Time) *store.Stor
 		"flap":     flap,
 		"answers":  answers,
 		"many":     many,
+		"groups":   groups,
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := &clock{time.Date(2026, 3, 3, 6, 0, 0, 0, time.UTC)}
