@@ -96,6 +96,8 @@ type Sighting struct {
 	Packet uint64 // counted from 1 within the input, as Wireshark does
 	Offset int    // bytes from the start of the frame
 	Note   string // what is to be seen there, in words of ours
+
+	Capture string `json:",omitempty"` // what the input is called, where the inputs are not at hand: at a server
 }
 
 // Less orders sightings by time, input, packet and offset, and places in a
@@ -108,10 +110,12 @@ func (s Sighting) Less(t Sighting) bool {
 		return s.Input < t.Input
 	case s.Packet != t.Packet:
 		return s.Packet < t.Packet
-	case s.Packet == 0 && s.Offset == t.Offset:
+	case s.Offset != t.Offset:
+		return s.Offset < t.Offset
+	case s.Packet == 0 && s.Note != t.Note:
 		return s.Note < t.Note
 	}
-	return s.Offset < t.Offset
+	return s.Capture < t.Capture
 }
 
 // The certainties of a match.

@@ -213,17 +213,22 @@ func (f *forwarder) part(a *report.Assessment) {
 	for _, n := range a.Findings {
 		if f.findings[n.ID] != n.Count {
 			f.findings[n.ID] = n.Count
-			b.Findings = append(b.Findings, told(n))
+			b.Findings = append(b.Findings, told(n, a.Inputs))
 		}
 	}
 	f.put(b)
 }
 
-// told is a finding as a server has it: the inputs that its sightings name are not there.
-func told(n finding.Finding) finding.Finding {
+// told is a finding as a server has it: the inputs that its sightings name are not
+// there, and are called by their names, without where they are.
+func told(n finding.Finding, inputs []report.Input) finding.Finding {
 	n.Sightings = append([]finding.Sighting(nil), n.Sightings...)
 	for i := range n.Sightings {
-		n.Sightings[i].Input = 0
+		s := &n.Sightings[i]
+		if s.Input < len(inputs) {
+			s.Capture = report.Plain(filepath.Base(inputs[s.Input].Path))
+		}
+		s.Input = 0
 	}
 	return n
 }

@@ -153,6 +153,13 @@ func TestAssessServer(t *testing.T) {
 	if len(findings.Rows) != len(answer.Findings) || len(devices.Rows) < len(answer.Devices)/2 || len(links) == 0 {
 		t.Errorf("%d of %d findings, %d devices of %d, %d links", len(findings.Rows), len(answer.Findings), len(devices.Rows), len(answer.Devices), len(links))
 	}
+	for i := range findings.Rows {
+		for _, s := range findings.Rows[i].Sightings {
+			if s.Capture != "icu.pcapng" {
+				t.Errorf("a sighting in %q", s.Capture)
+			}
+		}
+	}
 	for _, secret := range ward.Secrets() {
 		if strings.Contains(all, secret) {
 			t.Errorf("%q is at the server", secret)

@@ -61,10 +61,11 @@ type SSVC struct {
 
 // A Sighting is a place to look.
 type Sighting struct {
-	Time   *time.Time `json:"time,omitempty"`
-	Packet uint64     `json:"packet,omitempty"`
-	Offset int        `json:"offset,omitempty"`
-	Note   string     `json:"note"`
+	Time    *time.Time `json:"time,omitempty"`
+	Capture string     `json:"capture,omitempty" doc:"of the sensor: an interface, or the name of a file"`
+	Packet  uint64     `json:"packet,omitempty"`
+	Offset  int        `json:"offset,omitempty"`
+	Note    string     `json:"note"`
 }
 
 // A Step of the history.
@@ -91,7 +92,7 @@ func FindingOf(f *store.Finding) Finding {
 		Count: f.Count, First: at(f.First), Last: at(f.Last), Changed: at(f.Changed), Sightings: []Sighting{}, Advice: f.Advice,
 	}
 	for _, s := range f.Sightings {
-		out.Sightings = append(out.Sightings, Sighting{at(s.Time), s.Packet, s.Offset, s.Note})
+		out.Sightings = append(out.Sightings, Sighting{at(s.Time), s.Capture, s.Packet, s.Offset, s.Note})
 	}
 	return out
 }

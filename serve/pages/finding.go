@@ -46,6 +46,7 @@ type placeLine struct {
 	At              when
 	Packet          uint64
 	Offset          int
+	Capture         string // of a sensor: the interface, or the file
 	Note, Wireshark string
 }
 
@@ -94,7 +95,7 @@ func (p *Pages) finding(w http.ResponseWriter, r *http.Request, who *access.Prin
 	}
 	page.Reasons, page.Deployer = page.Explained.Reasons[:4], page.Explained.Reasons[4:]
 	for _, s := range f.Sightings {
-		place := placeLine{At: p.when(s.Time), Packet: s.Packet, Offset: s.Offset, Note: s.Note}
+		place := placeLine{At: p.when(s.Time), Packet: s.Packet, Offset: s.Offset, Capture: s.Capture, Note: s.Note}
 		if s.Packet > 0 {
 			place.Wireshark = "frame.number == " + strconv.FormatUint(s.Packet, 10)
 		}

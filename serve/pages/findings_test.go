@@ -137,7 +137,7 @@ func (s *shelf) fill(n int) {
 			SSVC:  finding.SSVC{Exploitation: "active", Automatable: "yes", TechnicalImpact: "total", MissionWellBeing: "high", Exposure: "controlled", HumanImpact: "very high"},
 			First: shelfTime.Add(-time.Hour).UnixNano(), Last: shelfTime.Add(-time.Duration(i) * time.Minute).UnixNano(), Advice: "Ask the maker for an update.",
 		}
-		f.Add(finding.Sighting{Time: f.Last, Packet: 1234, Offset: 66, Note: "an order in clear"})
+		f.Add(finding.Sighting{Time: f.Last, Packet: 1234, Offset: 66, Note: "an order in clear", Capture: "icu.pcapng"})
 		if i%5 == 4 {
 			f.Title, f.Component, f.Advice = hostile[i/5%len(hostile)], hostile[(i/5+2)%len(hostile)], hostile[(i/5+3)%len(hostile)]
 			f.Why, f.Opinions, f.CVE = hostile, hostile, []string{"CVE-2026-0007"}
