@@ -50,6 +50,7 @@ type Config struct {
 	Only        []finding.Kind                     // kinds to report; none means all
 	MinDecision finding.Decision                   // leave out what is less urgent
 	Stdin       io.Reader                          // what "-" is
+	Papers      []string                           // of Sense: files and folders of documents that lie beside the interface
 	Record      func(*event.Event) error           // is told every event, in order, for which files are read twice; nil: nobody is
 	Sessions    func([]watch.Session)              // is told who talks to whom so far, each time that it is looked at; nil: nobody is
 	Progress    func(packets, bytes, total uint64) // is told how much was read, of a total that is 0 when nobody knows; nil: nobody is
@@ -62,7 +63,7 @@ type Config struct {
 // [report.Input], and does not stop the others.
 func Run(ctx context.Context, paths []string, c Config) (*report.Assessment, error) {
 	start := time.Now()
-	captures, inputs, err := find(paths, c)
+	captures, inputs, err := find(paths, c, 0)
 	if err != nil {
 		return nil, err
 	}
@@ -221,8 +222,8 @@ func (f *found) list() []report.Input {
 
 // find lists the captures under paths, and reads what is none. What cannot be
 // read is an error of that input when it was named, and a line without one when
-// it merely lies in a named folder.
-func find(paths []string, c Config) ([]*input, *found, error) {
+// it merely lies in a named folder. So many inputs are counted before them.
+func find(paths []string, c Config, before int) ([]*input, *found, error) {
 	var captures []*input
 	f := &found{opened: c.papers}
 	f.opened.Keys, f.now, f.names = c.Keys, cmp.Or(c.Now, time.Now()), c.Names
@@ -307,7 +308,7 @@ func find(paths []string, c Config) ([]*input, *found, error) {
 		if err == nil {
 			in.Bytes = p.Bytes
 			err = f.read(in, p)
-			f.note(len(captures) + i)
+			f.note(before + len(captures) + i)
 		} else if errors.Is(err, capture.ErrFormat) { // packed too often
 			err = errNoDocument
 		}

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -371,4 +372,12 @@ func (d *documents) readVEX(in *report.Input, p *Paper) (int, error) {
 	}
 	d.said = append(d.said, said...)
 	return len(said), nil
+}
+
+// again is what was read, for one more look at what it is about: a look leaves what it
+// finds out in it.
+func (d *documents) again() *documents {
+	own := *d
+	own.from, own.sayers, own.papers = maps.Clone(d.from), maps.Clone(d.sayers), maps.Clone(d.papers)
+	return &own
 }

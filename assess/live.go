@@ -4,8 +4,10 @@
 package assess
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"reflect"
 	"time"
@@ -29,18 +31,37 @@ type Interface interface {
 // it is then: the devices and findings that are new or have changed.
 func Sense(ctx context.Context, name string, in Interface, c Config, tell func(part *report.Assessment) error) (*report.Assessment, error) {
 	start := time.Now()
-	w := watch.New(watch.Config{Jobs: c.Jobs, Key: c.Key, Baseline: c.Baseline, Catalogue: c.Catalogue, Record: c.Record})
+	captures, beside, err := find(c.Papers, c, 1)
+	if err != nil {
+		return nil, err
+	}
+	if len(captures) > 0 {
+		return nil, fmt.Errorf("%s: a capture, and no document", captures[0].path)
+	}
+	dialects, err := dialectsOf(c.Dialects, beside.dialects.set)
+	if err != nil {
+		return nil, err
+	}
+	w := watch.New(watch.Config{
+		Jobs: c.Jobs, Key: c.Key, Baseline: c.Baseline, Catalogue: beside.learn(c.Catalogue), Record: c.Record, Register: beside.introduced(), Dialects: dialects,
+	})
 	src := &live{in: in}
 	answer := func() *report.Assessment {
 		r := w.Result()
 		c.talked(&r)
+		papers := beside.again()
+		r.Findings = append(r.Findings, papers.know(&r, cmp.Or(c.Now, start))...)
 		a := Answer(r, c)
-		a.Inputs = []report.Input{{Path: name, Kind: "interface", Bytes: src.bytes, Packets: src.packets}}
+		a.Cleared, a.Bills = papers.cleared, papers.quality
+		a.Inputs = append([]report.Input{{Path: name, Kind: "interface", Bytes: src.bytes, Packets: src.packets}}, beside.list()...)
 		if src.err != nil && !errors.Is(src.err, io.EOF) {
 			a.Inputs[0].Error = src.err.Error()
 		}
 		if s, err := in.Stats(); err == nil && s.Dropped > 0 {
 			a.Stats.Lost["packets that the kernel dropped because reading was too slow"] = s.Dropped
+		}
+		for i, warning := range papers.warnings {
+			a.Inputs[i].Warning = warning
 		}
 		a.Stats.Seconds = time.Since(start).Seconds()
 		return a

@@ -9,9 +9,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/myelin-health/myelin/capture"
 	"github.com/myelin-health/myelin/finding"
@@ -167,4 +170,54 @@ func TestSenseLargeBatch(t *testing.T) {
 			t.Errorf("%v, %+v", err, a.Inputs)
 		}
 	})
+}
+
+// TestSensePapers: with the same papers beside it an interface is answered as its capture
+// is, however often it was looked at on the way; and a capture is no paper.
+func TestSensePapers(t *testing.T) {
+	const folder = "../testdata/ward/"
+	papers := []string{folder + "register.csv", folder + "ada-2026-01.csaf.json", folder + "flowlink-1.8.cdx.json"}
+	want, err := Run(t.Context(), append([]string{folder + "icu.pcapng"}, papers...), Config{Jobs: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	file, err := os.Open(folder + "icu.pcapng")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	r, err := capture.NewReader(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	played := &playedInterface{end: io.EOF}
+	var b capture.Batch
+	for err = r.ReadBatch(&b); err == nil; err = r.ReadBatch(&b) {
+		played.batches = append(played.batches, b.Frames)
+		b = capture.Batch{}
+	}
+	for len(played.batches) < 60 { // three seconds: it is looked at on the way
+		played.batches = append(played.batches, nil)
+	}
+	synctest.Test(t, func(t *testing.T) {
+		got, err := Sense(t.Context(), "eth1", played, Config{Jobs: 1, Papers: papers}, func(*report.Assessment) error { return nil })
+		if err != nil {
+			t.Fatal(err)
+		}
+		ids := func(a *report.Assessment) (ids []string) {
+			for _, f := range a.Findings {
+				ids = append(ids, f.ID)
+			}
+			return ids
+		}
+		if d := cmp.Diff(ids(want), ids(got)); d != "" {
+			t.Error(d)
+		}
+		if len(got.Inputs) != 4 || len(got.Bills) != len(want.Bills) || len(got.Devices) != len(want.Devices) {
+			t.Errorf("%d inputs, %d bills, %d devices", len(got.Inputs), len(got.Bills), len(got.Devices))
+		}
+	})
+	if _, err := Sense(t.Context(), "eth1", &playedInterface{end: io.EOF}, Config{Jobs: 1, Papers: []string{folder + "icu.pcapng"}}, nil); err == nil {
+		t.Error("a capture is taken for a document")
+	}
 }

@@ -27,6 +27,7 @@ func senseVerb(c *console) *cobra.Command {
 	var server serverFlags
 	var iface string
 	var ports, notPorts []int
+	var papers []string
 	var duration time.Duration
 	v := &cobra.Command{
 		Use:   "sense [flags] -i IFACE",
@@ -38,6 +39,7 @@ JSON each line is a document of what is new, and the last line is the whole one.
 It listens only: it sends nothing to anybody but to a server that is named. With
 -i - it reads a capture from standard input while that is being written.`,
 		Example: `  myelin sense -i eth1
+  myelin sense -i eth1 --papers register.csv --papers advisories/
   ssh switch tcpdump -U -w - -i mirror0 | myelin sense -i -
   myelin sense -i eth1 --server https://myelin.example:8443 --enrol @token
   myelin sense -i eth1 --duration 24h --format json | tail -n 1 > baseline.json`,
@@ -65,6 +67,7 @@ It listens only: it sends nothing to anybody but to a server that is named. With
 			if err != nil {
 				return err
 			}
+			config.Papers = papers
 			in, stopReading, err := c.openSensed(iface, live)
 			if err != nil {
 				return err
@@ -124,6 +127,7 @@ It listens only: it sends nothing to anybody but to a server that is named. With
 	v.Flags().StringVarP(&iface, "interface", "i", "", "watch `IFACE`, or - for standard input")
 	v.Flags().IntSliceVar(&ports, "ports", nil, "watch only TCP, UDP and SCTP `PORT`s, separated by commas")
 	v.Flags().IntSliceVar(&notPorts, "not-ports", nil, "leave `PORT`s out; wins over --ports")
+	v.Flags().StringArrayVar(&papers, "papers", nil, "`PATH` of documents beside it: register, advisories; repeatable")
 	v.Flags().DurationVar(&duration, "duration", 0, "stop after `TIME`, as in 90s or 24h; 0 waits for Ctrl-C")
 	server.register(v)
 	v.Flags().StringVar(&server.token, "enrol", "", "`TOKEN` of an enrolment, or @FILE, once")
