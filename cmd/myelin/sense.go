@@ -36,11 +36,10 @@ func senseVerb(c *console) *cobra.Command {
 duration. It tells each device and finding when it becomes known, and again when
 it has changed; at the end comes the whole answer, as from 'myelin assess'. In
 JSON each line is a document of what is new, and the last line is the whole one.
-It listens only: it sends nothing to anybody but to a server that is named. With
--i - it reads a capture from standard input while that is being written.`,
+It sends nothing to anybody but to a server that is named. With -i - it reads
+what tcpdump writes into a pipe.`,
 		Example: `  myelin sense -i eth1
   myelin sense -i eth1 --papers register.csv --papers advisories/
-  ssh switch tcpdump -U -w - -i mirror0 | myelin sense -i -
   myelin sense -i eth1 --server https://myelin.example:8443 --enrol @token
   myelin sense -i eth1 --duration 24h --format json | tail -n 1 > baseline.json`,
 		DisableFlagsInUseLine: true,
@@ -127,8 +126,8 @@ It listens only: it sends nothing to anybody but to a server that is named. With
 	v.Flags().StringVarP(&iface, "interface", "i", "", "watch `IFACE`, or - for standard input")
 	v.Flags().IntSliceVar(&ports, "ports", nil, "watch only TCP, UDP and SCTP `PORT`s, separated by commas")
 	v.Flags().IntSliceVar(&notPorts, "not-ports", nil, "leave `PORT`s out; wins over --ports")
-	v.Flags().StringArrayVar(&papers, "papers", nil, "`PATH` of documents beside it: register, advisories; repeatable")
-	v.Flags().DurationVar(&duration, "duration", 0, "stop after `TIME`, as in 90s or 24h; 0 waits for Ctrl-C")
+	v.Flags().StringArrayVar(&papers, "papers", nil, "`PATH` of documents as assess reads; repeatable")
+	v.Flags().DurationVar(&duration, "duration", 0, "stop after `TIME`, as in 90s or 24h; 0 never")
 	server.register(v)
 	v.Flags().StringVar(&server.token, "enrol", "", "`TOKEN` of an enrolment, or @FILE, once")
 	format.register(v, "text", "json")

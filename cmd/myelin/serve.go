@@ -17,18 +17,32 @@ import (
 )
 
 func serveVerb(c *console) *cobra.Command {
-	cfg, file := serve.Config{}, ""
+	cfg, file, demo := serve.Config{}, "", false
 	v := &cobra.Command{
 		Use:   "serve [flags]",
 		Short: "Keep what sensors and guards send, and show it to people",
 		Long: `Serve keeps what sensors and guards send, and shows it to people who work through
 it. All its data are in one folder. The first start prints a link by which the
-first person begins. It is not cleared as a medical device.`,
-		Example: `  myelin serve
+first person begins. With --demo it is a hospital that was invented, with people,
+devices and attackers, in a folder that goes with it. It is not cleared as a
+medical device.`,
+		Example: `  myelin serve --demo
+  myelin serve
   myelin serve --data /var/lib/myelin --listen 0.0.0.0:8440`,
 		DisableFlagsInUseLine: true,
 		Args:                  exactly(0, "serve takes no arguments; --data says where its folder is"),
 		RunE: func(v *cobra.Command, _ []string) error {
+			if demo {
+				for _, name := range []string{"config", "sensors", "site", "tls", "tls-certificate", "tls-key"} {
+					if v.Flags().Changed(name) {
+						return usageError{fmt.Errorf("--demo goes with --data and --listen alone, not with --%s", name)}
+					}
+				}
+				if !v.Flags().Changed("data") {
+					cfg.Data = ""
+				}
+				return c.demo(v.Context(), cfg)
+			}
 			if file != "" { // flags count over the file
 				given := cfg
 				if err := cfg.Read(file); err != nil {
@@ -49,6 +63,7 @@ first person begins. It is not cleared as a medical device.`,
 	}
 	v.AddCommand(serveResetVerb(c))
 	v.Flags().StringVar(&file, "config", "", "`FILE` of its configuration (docs/serve.md)")
+	v.Flags().BoolVar(&demo, "demo", false, "show an invented hospital at work; on loopback only")
 	v.Flags().StringVar(&cfg.Data, "data", "myelin-data", "`DIR` of its data")
 	v.Flags().StringVar(&cfg.Listen, "listen", "127.0.0.1:8440", "`ADDRESS` and port")
 	v.Flags().StringVar(&cfg.Sensors, "sensors", "", "`ADDRESS` and port of sensors alone, by TLS, beside a server in clear")

@@ -1,0 +1,171 @@
+// SPDX-FileCopyrightText: 2026 The Myelin authors
+// SPDX-License-Identifier: Apache-2.0
+
+// Package demo lives through the morning of the sample ward at a server that has just
+// begun: its people sign in, sensors hear the ward's captures, its devices stand,
+// simulated, behind a guard, and commands come to them, from those who may and from
+// others.
+//
+// Nothing is put into the server but by the ways that a hospital has: the forms of its
+// pages, sensors and a guard that enrol, and the verbs of the command line, which it is
+// handed. All of it is on this machine's loopback, and ends with its context.
+//
+// This API follows the server and may change.
+package demo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+)
+
+// Password is everybody's in the demo.
+const Password = "the ward wakes up at seven"
+
+// A Person is one of St. Ada's staff.
+type Person struct {
+	Login, Name string
+	roles       []string
+	clinical    string
+}
+
+// Staff are those of the story. The first begins, and makes the second an administrator.
+var Staff = []Person{
+	{"ls", "Lea Sommer", []string{"clinical engineer"}, ""},
+	{"te", "Tomas Eklund", []string{"analyst", "administrator"}, ""},
+	{"mh", "Dr. Mira Holm", []string{"clinician"}, "prescriber"},
+	{"jr", "Jon Reyes", []string{"clinician"}, "nurse"},
+	{"id", "Ines Duarte", []string{"auditor"}, ""},
+}
+
+// Says is what a person does in the story, for who chooses as whom to sign in.
+func (p *Person) Says() string {
+	if p.clinical != "" {
+		return p.clinical + ", confirms what the guard holds"
+	}
+	return map[string]string{
+		"ls": "clinical engineer, looks after the devices", "te": "security analyst and administrator, sees all pages",
+		"id": "auditor, reads the ledger",
+	}[p.Login]
+}
+
+// A Config is what the demo is given.
+type Config struct {
+	Dir     string // of what stands around the server: guard, devices, sensors
+	Server  string // address of its pages, "http://127.0.0.1:8440"
+	Sensors string // of what sends, "https://127.0.0.1:8441"
+	SetUp   string // path of the link by which the first person begins
+
+	// Verb runs a verb of the command line, as "myelin VERB ARGUMENT...", until it or ctx ends.
+	Verb func(ctx context.Context, in io.Reader, out io.Writer, args ...string) error
+
+	Log  *slog.Logger // nil: nothing is logged
+	Told func()       // called when the morning is over and the day goes on; nil: nobody
+}
+
+// A demo is one that runs.
+type demo struct {
+	Config
+	te      *browser // the administrator's
+	devices *devices
+	guard   *guarded
+	all     sync.WaitGroup
+}
+
+// life is how long a demo goes on: as long as its certificates.
+const life = 24 * time.Hour
+
+// Run lives through the morning, and goes on with the day until ctx ends. What it began
+// has ended when it returns.
+func Run(ctx context.Context, c Config) error {
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	d := &demo{Config: c}
+	ctx, stop := context.WithTimeout(ctx, life)
+	err := d.run(ctx)
+	if ctx.Err() != nil {
+		err = nil
+	}
+	stop()
+	d.all.Wait()
+	return err
+}
+
+func (d *demo) run(ctx context.Context) error {
+	if err := os.MkdirAll(d.Dir, 0o700); err != nil {
+		return err
+	}
+	var err error
+	if d.te, err = d.arrive(ctx); err != nil {
+		return fmt.Errorf("the staff: %w", err)
+	}
+	defer d.te.close()
+	if err := d.protect(ctx); err != nil {
+		return fmt.Errorf("the guard: %w", err)
+	}
+	heard, err := d.listen(ctx)
+	if err != nil {
+		return fmt.Errorf("the sensors: %w", err)
+	}
+	if err := d.tell(ctx, heard); err != nil {
+		return err
+	}
+	if d.Told != nil {
+		d.Told()
+	}
+	return d.day(ctx)
+}
+
+// path is a file of the demo's own.
+func (d *demo) path(name string) string { return filepath.Join(d.Dir, filepath.FromSlash(name)) }
+
+// quietly runs a verb, and drops what it says.
+func (d *demo) quietly(ctx context.Context, args ...string) error {
+	if err := d.Verb(ctx, nothing{}, io.Discard, args...); err != nil {
+		return fmt.Errorf("%s: %w", args[0], err)
+	}
+	return nil
+}
+
+// beside runs a verb until the demo ends. That it ends before is logged.
+func (d *demo) beside(ctx context.Context, in io.Reader, args ...string) {
+	d.all.Go(func() {
+		if err := d.Verb(ctx, in, io.Discard, args...); err != nil && ctx.Err() == nil {
+			d.Log.Error("a part of the demo has ended", "verb", args[0], "err", err)
+		}
+	})
+}
+
+// nothing is an input that has none.
+type nothing struct{}
+
+func (nothing) Read([]byte) (int, error) { return 0, io.EOF }
+
+// until asks again and again, as somebody at a screen does, until it is so.
+func until(ctx context.Context, what string, so func() (bool, error)) error {
+	ctx, stop := context.WithTimeout(ctx, patience)
+	defer stop()
+	again := time.NewTicker(50 * time.Millisecond)
+	defer again.Stop()
+	for {
+		ok, err := so()
+		if ok {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return errors.Join(fmt.Errorf("%s: it did not become so", what), err)
+		case <-again.C:
+		}
+	}
+}
+
+// patience is how long anything may take on a machine that has other work.
+const patience = time.Minute
