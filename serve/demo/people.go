@@ -197,12 +197,12 @@ func awhile(ctx context.Context, d time.Duration) error {
 
 // device finds a device by a part of its label.
 func (b *browser) device(ctx context.Context, like string) (id string, err error) {
-	var page struct{ Rows []struct{ ID, Label string } }
+	var page struct{ Rows []struct{ ID, Name string } }
 	if err := b.get(ctx, "/devices?q="+url.QueryEscape(like), &page); err != nil {
 		return "", err
 	}
 	for _, r := range page.Rows {
-		if strings.Contains(r.Label, like) {
+		if strings.Contains(r.Name, like) {
 			return r.ID, nil
 		}
 	}

@@ -57,7 +57,11 @@ func (d *demo) listen(ctx context.Context) (heard chan error, err error) {
 			return nil, err
 		}
 		r, w := io.Pipe()
-		d.beside(ctx, r, "sense", "-i", "-", "--papers", d.path("papers"), "--server", d.Sensors, "--state", d.path(name), "--enrol", "@"+d.path(name+".token"))
+		args := []string{"sense", "-i", "-"}
+		if i == 0 { // who the devices are that it hears
+			args = append(args, "--papers", d.path("papers"))
+		}
+		d.beside(ctx, r, append(args, "--server", d.Sensors, "--state", d.path(name), "--enrol", "@"+d.path(name+".token"))...)
 		d.all.Go(func() {
 			defer w.Close()
 			heard <- t.play(ctx, w, time.Now(), fast)

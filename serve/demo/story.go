@@ -29,7 +29,7 @@ func (d *demo) clinic(ctx context.Context) error {
 	enrol("--subject", "dr-5", "--approver", in("dr5.key.pub"))
 	enrol("--subject", "ambulance-2", "--role", "emergency", in("medic.key.pub"))
 	for device, allowed := range map[string][]string{
-		"ipump-ben": {"deliver-bolus", "suspend", "resume"}, "icd-anna": {"set-therapies", "set-pacing-rate"}, "stim-cleo": {"set-amplitude", "stimulation-off", "resume"},
+		"ipump-1": {"deliver-bolus", "suspend", "resume"}, "icd-1": {"set-therapies", "set-pacing-rate"}, "stim-1": {"set-amplitude", "stimulation-off", "resume"},
 	} {
 		args := []string{"--subject", "prog-1", "--device", device, "--hours", "24", "--out", in(device + ".cwt")}
 		for _, verb := range allowed {
@@ -51,7 +51,7 @@ func (d *demo) clinic(ctx context.Context) error {
 }
 
 // Where the guard stands before each implant, and by which key it is known.
-var fronts = map[string]struct{ port, key string }{"icd-anna": {"5684", "icd-front"}, "ipump-ben": {"5685", "pump-front"}, "stim-cleo": {"5688", "stim-front"}}
+var fronts = map[string]struct{ port, key string }{"icd-1": {"5684", "icd-front"}, "ipump-1": {"5685", "pump-front"}, "stim-1": {"5688", "stim-front"}}
 
 // An act is something that somebody does to a device. That it is refused is no error.
 type act func(ctx context.Context, d *demo)
@@ -112,7 +112,7 @@ func hold(ctx context.Context, d *demo) {
 // doubt is a bolus of which nobody hears whether it was given.
 func doubt(ctx context.Context, d *demo) {
 	d.devices.deaf.Store(true)
-	command("ipump-ben", "deliver-bolus", "0.5U")(ctx, d)
+	command("ipump-1", "deliver-bolus", "0.5U")(ctx, d)
 	d.devices.deaf.Store(false)
 }
 
@@ -123,25 +123,25 @@ var story = []struct {
 }{
 	{0, report},
 	{1 * time.Minute, order("ehr", "0.25")},
-	{2 * time.Minute, command("ipump-ben", "deliver-bolus", "1U")},
-	{3 * time.Minute, command("stim-cleo", "set-amplitude", "2.50 V")},
+	{2 * time.Minute, command("ipump-1", "deliver-bolus", "1U")},
+	{3 * time.Minute, command("stim-1", "set-amplitude", "2.50 V")},
 	{4 * time.Minute, hold},
 	{5 * time.Minute, doubt},
 	{9 * time.Minute, attack("step 3/forged-order", "24001", "tcp")},
 	{10 * time.Minute, order("ct-1", "4")},
 	{11 * time.Minute, order("ehr", "4")},
 	{12 * time.Minute, knock},
-	{13 * time.Minute, as("medic", "er.cwt", "icd-anna", "emergency-preset")},
-	{15 * time.Minute, command("ipump-ben", "deliver-bolus", "25U")},
+	{13 * time.Minute, as("medic", "er.cwt", "icd-1", "emergency-preset")},
+	{15 * time.Minute, command("ipump-1", "deliver-bolus", "25U")},
 	{16 * time.Minute, attack("A09/inject", "5685", "udp")},
 	{17 * time.Minute, attack("A04/replay", "5684", "udp")},
-	{18 * time.Minute, command("stim-cleo", "set-amplitude", "9.50 V")},
+	{18 * time.Minute, command("stim-1", "set-amplitude", "9.50 V")},
 	{19 * time.Minute, attack("A05/spoof", "5688", "udp")},
 }
 
 // tell lives through the morning.
 func (d *demo) tell(ctx context.Context, heard chan error) error {
-	files := map[string][]byte{}
+	files := map[string][]byte{"ada-2026-02.csaf.json": advisory}
 	for _, name := range papers[1:] {
 		b, err := sample(name)
 		if err != nil {
@@ -174,22 +174,10 @@ func (d *demo) tell(ctx context.Context, heard chan error) error {
 	return d.work(ctx)
 }
 
-// work is what the staff does with what it sees.
-func (d *demo) work(ctx context.Context) error {
-	var list struct{ Rows []struct{ ID, Kind string } }
-	if err := until(ctx, "findings are there", func() (bool, error) {
-		err := d.te.get(ctx, "/findings", &list)
-		return len(list.Rows) > 4, err
-	}); err != nil {
-		return err
-	}
-	return nil
-}
-
 // The day after the morning: what goes on, by turns.
 var daily = []act{
-	report, order("ehr", "0.25"), hold, command("stim-cleo", "set-amplitude", "2.40 V"), order("ct-1", "4"), command("stim-cleo", "set-amplitude", "2.50 V"),
-	attack("step 3/forged-order", "24001", "tcp"), order("ehr", "0.3"), hold, knock, command("ipump-ben", "deliver-bolus", "25U"), order("ehr", "4"),
+	report, order("ehr", "0.25"), hold, command("stim-1", "set-amplitude", "2.40 V"), order("ct-1", "4"), command("stim-1", "set-amplitude", "2.50 V"),
+	attack("step 3/forged-order", "24001", "tcp"), order("ehr", "0.3"), hold, knock, command("ipump-1", "deliver-bolus", "25U"), order("ehr", "4"),
 	attack("A05/spoof", "5688", "udp"), report, attack("A09/inject", "5685", "udp"),
 }
 
