@@ -129,7 +129,7 @@ func Open(ctx context.Context, c Config) (_ *Server, err error) {
 		return nil, err
 	}
 	if c.tls() {
-		if s.certificate, err = openCertificate(&c, s.authority.Server); err != nil {
+		if s.certificate, err = openCertificate(&c, s.authority); err != nil {
 			return nil, err
 		}
 	}
@@ -139,12 +139,17 @@ func Open(ctx context.Context, c Config) (_ *Server, err error) {
 	if c.Sensors != "" {
 		own := c
 		own.Listen = c.Sensors
-		if s.sensing, err = openCertificate(&own, s.authority.Server); err != nil {
+		if s.sensing, err = openCertificate(&own, s.authority); err != nil {
 			return nil, err
 		}
 	}
 	if s.store, err = openStore(ctx, &c); err != nil {
 		return nil, err
+	}
+	if c.Store != "" {
+		if err := s.sameAuthority(ctx); err != nil {
+			return nil, err
+		}
 	}
 	if s.ledger, err = openLedger(c.Data, c.Now); err != nil {
 		return nil, err
@@ -201,6 +206,22 @@ func openStore(ctx context.Context, c *Config) (*store.Store, error) {
 		return postgres.Open(ctx, c.Store, c.Now)
 	}
 	return sqlite.Open(ctx, filepath.Join(c.Data, "myelin.db"), c.Now)
+}
+
+// sameAuthority refuses an authority that is not that of the servers that have this store
+// already: their sensors would take this one for a stranger.
+func (s *Server) sameAuthority(ctx context.Context) error {
+	const name = "authority of sensors"
+	own := []byte(s.authority.Pin())
+	err := s.store.SetSetting(ctx, name, nil, own)
+	if !errors.Is(err, store.ErrConflict) {
+		return err
+	}
+	theirs, err := s.store.Setting(ctx, name)
+	if err == nil && !bytes.Equal(theirs, own) {
+		err = fmt.Errorf("%s is not the authority of the servers of this store: copy ca.pem, ca.key and secret.key from the folder of one of them", filepath.Join(s.cfg.Data, "ca.pem"))
+	}
+	return err
 }
 
 // Close closes what the server keeps.

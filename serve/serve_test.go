@@ -89,7 +89,7 @@ func TestCertificate(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := openCertificate(&Config{Data: dir, Listen: "ada.example:8440", Now: k.now, Log: slog.New(slog.DiscardHandler)}, ca.Server)
+	c, err := openCertificate(&Config{Data: dir, Listen: "ada.example:8440", Now: k.now, Log: slog.New(slog.DiscardHandler)}, ca)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -124,7 +124,7 @@ func TestCertificate(t *testing.T) {
 		t.Error("not renewed a month before its end")
 	}
 	// Others' files are read again when they change, and half a change is not taken.
-	theirs, err := openCertificate(&Config{TLSCertificate: filepath.Join(dir, "tls.pem"), TLSKey: filepath.Join(dir, "tls.key"), Now: k.now, Log: slog.New(slog.DiscardHandler)}, ca.Server)
+	theirs, err := openCertificate(&Config{TLSCertificate: filepath.Join(dir, "tls.pem"), TLSKey: filepath.Join(dir, "tls.key"), Now: k.now, Log: slog.New(slog.DiscardHandler)}, ca)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -135,14 +135,37 @@ func TestCertificate(t *testing.T) {
 	if got, err := theirs.Get(nil); err != nil || got.Leaf.SerialNumber.String() != second {
 		t.Errorf("while a file is damaged: %v", err)
 	}
-	if c, err = openCertificate(&Config{Data: dir, Listen: "0.0.0.0:1", Now: k.now, Log: slog.New(slog.DiscardHandler)}, ca.Server); err != nil { // makes a pair anew
+	if c, err = openCertificate(&Config{Data: dir, Listen: "0.0.0.0:1", Now: k.now, Log: slog.New(slog.DiscardHandler)}, ca); err != nil { // makes a pair anew
 		t.Fatal(err)
 	}
 	k.pass(time.Minute)
 	if got, err := theirs.Get(nil); err != nil || got.Leaf.SerialNumber.String() != serial() {
 		t.Errorf("after the files changed: %v", err)
 	}
-	if _, err := openCertificate(&Config{TLSCertificate: "x", Now: k.now, Log: slog.New(slog.DiscardHandler)}, ca.Server); err == nil {
+	// Who copies the authority of another server has a certificate of that one.
+	other := t.TempDir()
+	if _, err := uplink.OpenAuthority(other, k.now); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"ca.pem", "ca.key"} {
+		b, err := os.ReadFile(filepath.Join(other, name))
+		if err == nil {
+			err = os.WriteFile(filepath.Join(dir, name), b, 0o600)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if ca, err = uplink.OpenAuthority(dir, k.now); err != nil {
+		t.Fatal(err)
+	}
+	if ca.Issued(c.current.Leaf) {
+		t.Fatal("the old certificate is of the new authority")
+	}
+	if c, err = openCertificate(&Config{Data: dir, Listen: "0.0.0.0:1", Now: k.now, Log: slog.New(slog.DiscardHandler)}, ca); err != nil || !ca.Issued(c.current.Leaf) {
+		t.Errorf("with another authority: %v", err)
+	}
+	if _, err := openCertificate(&Config{TLSCertificate: "x", Now: k.now, Log: slog.New(slog.DiscardHandler)}, ca); err == nil {
 		t.Error("a certificate without a key was taken")
 	}
 }

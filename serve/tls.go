@@ -16,6 +16,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/myelin-health/myelin/serve/uplink"
 )
 
 const (
@@ -28,7 +30,7 @@ const (
 type certificate struct {
 	file, key string
 	own       []string // hosts of one that is made here; nil: the files are somebody else's
-	issue     func(hosts ...string) (cert, key []byte, err error)
+	authority *uplink.Authority
 	now       func() time.Time
 	log       *slog.Logger
 
@@ -44,8 +46,8 @@ type fileStamp struct {
 }
 
 // openCertificate reads or makes it.
-func openCertificate(c *Config, issue func(hosts ...string) (cert, key []byte, err error)) (*certificate, error) {
-	k := &certificate{file: c.TLSCertificate, key: c.TLSKey, issue: issue, now: c.Now, log: c.Log}
+func openCertificate(c *Config, authority *uplink.Authority) (*certificate, error) {
+	k := &certificate{file: c.TLSCertificate, key: c.TLSKey, authority: authority, now: c.Now, log: c.Log}
 	switch {
 	case (k.file == "") != (k.key == ""):
 		return nil, errors.New("a certificate and its key go together: give both files, or none")
@@ -93,7 +95,7 @@ func (k *certificate) Get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 // look reads the files when they changed. The caller holds the lock.
 func (k *certificate) look() error {
 	k.looked = k.now()
-	if k.current != nil && k.own != nil && k.ending(k.current) {
+	if k.current != nil && k.own != nil && k.stale(k.current) {
 		if err := k.make(); err != nil {
 			return err
 		}
@@ -108,7 +110,7 @@ func (k *certificate) look() error {
 		return err
 	}
 	c, err := tls.LoadX509KeyPair(k.file, k.key)
-	if k.own != nil && (err != nil || k.ending(&c)) { // also of a pair that a crash cut in two
+	if k.own != nil && (err != nil || k.stale(&c)) { // also of a pair that a crash cut in two
 		if err = k.make(); err == nil {
 			c, err = tls.LoadX509KeyPair(k.file, k.key)
 		}
@@ -121,8 +123,10 @@ func (k *certificate) look() error {
 	return err
 }
 
-func (k *certificate) ending(c *tls.Certificate) bool {
-	return c.Leaf == nil || k.now().After(c.Leaf.NotAfter.Add(-ownRenewal))
+// stale is a certificate that ends soon, or that sensors would not know since the
+// server has the authority of others now.
+func (k *certificate) stale(c *tls.Certificate) bool {
+	return c.Leaf == nil || k.now().After(c.Leaf.NotAfter.Add(-ownRenewal)) || !k.authority.Issued(c.Leaf)
 }
 
 func (k *certificate) stat() (out [2]fileStamp, err error) {
@@ -138,7 +142,7 @@ func (k *certificate) stat() (out [2]fileStamp, err error) {
 
 // make has the server's own authority, which sensors know, make a certificate.
 func (k *certificate) make() error {
-	cert, key, err := k.issue(slices.Compact(slices.Sorted(slices.Values(k.own)))...)
+	cert, key, err := k.authority.Server(slices.Compact(slices.Sorted(slices.Values(k.own)))...)
 	if err != nil {
 		return err
 	}

@@ -77,7 +77,11 @@ func (a *Access) SetUpLink(ctx context.Context) (string, error) {
 		return "", err
 	}
 	s, kept := a.newLink()
-	return s, a.cfg.Store.SetSetting(ctx, setUp, old, []byte(kept))
+	err = a.cfg.Store.SetSetting(ctx, setUp, old, []byte(kept))
+	if errors.Is(err, store.ErrConflict) { // another server of the store starts now, and prints its own
+		return "", nil
+	}
+	return s, err
 }
 
 // Valid reports whether the secret is that of the set-up link, and nobody used it.

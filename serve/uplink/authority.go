@@ -86,6 +86,9 @@ func (a *Authority) Certificate() []byte { return pemOf("CERTIFICATE", a.cert.Ra
 // Pin is what a sensor knows the authority by: 128 bits of SHA-256 over its public key.
 func (a *Authority) Pin() string { return pin(a.cert.PublicKey)[:32] }
 
+// Issued reports whether a certificate is from this authority.
+func (a *Authority) Issued(c *x509.Certificate) bool { return c.CheckSignatureFrom(a.cert) == nil }
+
 // Server issues a certificate with a key for names and addresses of a server, in PEM:
 // the certificate, and the authority's own behind it, which sensors ask for.
 func (a *Authority) Server(hosts ...string) (cert, key []byte, err error) {
