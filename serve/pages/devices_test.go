@@ -450,7 +450,7 @@ func TestManufacturersDevices(t *testing.T) {
 		if c.ask("/devices.json", &l); l.Total != want || len(l.Rows) != want {
 			t.Errorf("%s sees %d devices", login, l.Total)
 		}
-		for path, want := range map[string]int{"/devices/" + ct: 404, "/devices/" + ct + ".json": 404, "/devices.csv": 403, "/map": 403, "/": 403} {
+		for path, want := range map[string]int{"/devices/" + ct: 404, "/devices/" + ct + ".json": 404, "/devices.csv": 403, "/map": 403, "/today.json": 403, "/": 200} {
 			if status, _ := c.get(path); status != want {
 				t.Errorf("%s %s: %d", login, path, status)
 			}

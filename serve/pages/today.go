@@ -20,7 +20,7 @@ import (
 
 func (p *Pages) todayRoutes() []access.Route {
 	return []access.Route{
-		{Pattern: "GET /{$}", Needs: access.SeeAll, Handle: p.today},
+		{Pattern: "GET /{$}", Needs: access.SignedIn, Handle: p.today},
 		{Pattern: "GET /today.json", Needs: access.SeeAll, Handle: p.today},
 	}
 }
@@ -86,6 +86,10 @@ func (p *Pages) findingLine(f *store.Finding) findingLine {
 const silent = time.Minute
 
 func (p *Pages) today(w http.ResponseWriter, r *http.Request, who *access.Principal) error {
+	if !who.May(access.SeeAll) { // a manufacturer's people, whose products are what they are here for
+		http.Redirect(w, r, "/devices", http.StatusSeeOther)
+		return nil
+	}
 	ctx := r.Context()
 	page := &todayPage{frame: p.framed(r, who, "Today"), Columns: decisions}
 	cells, act, err := p.Store.Matrix(ctx)

@@ -13,11 +13,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/chromedp"
 )
 
 // patience is how long a test may look: what never comes is waited for no longer.
-const patience = 4 * time.Minute
+const patience = 8 * time.Minute
 
 // Open opens a browser with an empty profile, and closes it at the end of the test. The
 // test is skipped where there is none: Debian's package is chromium. As root it runs
@@ -42,6 +43,10 @@ func Open(t testing.TB) context.Context {
 	t.Cleanup(cancel)
 	ctx, cancel = chromedp.NewContext(ctx)
 	t.Cleanup(cancel)
+	// Without a screen no window has the focus, and no page would show where its own is.
+	if _, err := chromedp.Call(ctx, emulation.SetFocusEmulationEnabled, emulation.SetFocusEmulationEnabledParams{Enabled: true}); err != nil {
+		t.Fatal(err)
+	}
 	return ctx
 }
 
