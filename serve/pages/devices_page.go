@@ -19,6 +19,7 @@ import (
 
 	"github.com/myelin-health/myelin/device"
 	"github.com/myelin-health/myelin/event"
+	"github.com/myelin-health/myelin/finding"
 	"github.com/myelin-health/myelin/serve/access"
 	"github.com/myelin-health/myelin/store"
 )
@@ -30,6 +31,8 @@ type devicePage struct {
 	Therapy, Harm       string
 	Decision            string
 	Answer, Protection  string
+	Open                []openCount
+	Runs                string // version
 	Called              string // the name in the register, or what people gave it; "" when it has none
 	Ward, Place         string // Place is the site
 	Owner, Criticality  string
@@ -46,6 +49,7 @@ type devicePage struct {
 	Map          template.HTML `json:"-"`
 	Talks        []talkLine
 	Documents    []fact
+	Updates      []fact // what makers and advisories say to do, of what is open
 	Identities   []identityLine
 	Merges       []mergeLine
 	Picture      *timeline `json:"-"`
@@ -100,6 +104,7 @@ const (
 	deviceTalks    = 100
 	deviceHappened = 200
 	devicePapers   = 20
+	maxUpdates     = 10
 )
 
 // criticalities are what people can say of a device, beside its harm.
@@ -125,7 +130,7 @@ func (p *Pages) device(w http.ResponseWriter, r *http.Request, who *access.Princ
 	}
 	page := &devicePage{
 		frame: p.framed(r, who, d.Label), ID: d.ID, Name: cut(d.Label, maxName), What: cut(what(&d.Device), 2*maxName), Therapy: d.Therapy.String(), Harm: d.Harm.String(), Decision: d.Worst,
-		Called: d.Device.Name, Ward: d.Ward, Place: d.Site, Owner: d.Owner, Criticality: d.Criticality, Notes: d.Notes, Edition: d.Edition, Criticalness: criticalities,
+		Runs: d.Device.Version, Called: d.Device.Name, Ward: d.Ward, Place: d.Site, Owner: d.Owner, Criticality: d.Criticality, Notes: d.Notes, Edition: d.Edition, Criticalness: criticalities,
 	}
 	for i := range page.Nav {
 		page.Nav[i].Here = page.Nav[i].Path == "/devices"
@@ -160,17 +165,18 @@ func (p *Pages) device(w http.ResponseWriter, r *http.Request, who *access.Princ
 // answer says in a sentence what could hurt the patient.
 func (page *devicePage) answer(d *store.Device) {
 	var open []string
-	for _, o := range openCounts(d) {
+	page.Open = openCounts(d)
+	for _, o := range page.Open {
 		open = append(open, strconv.Itoa(o.Count)+" "+o.Decision)
 	}
 	page.Answer = "Nothing that is known of it could hurt a patient."
 	if len(open) > 0 {
 		page.Answer = "What could hurt the patient: " + strings.Join(open, ", ") + "."
 	}
-	guards, clear, sealed := []string{}, 0, 0
+	guards, watching, clear, sealed := []string{}, []string{}, 0, 0
 	for _, v := range page.Verdicts {
-		if !slices.Contains(guards, v.Guard) && !v.Watched {
-			guards = append(guards, v.Guard)
+		if list := map[bool]*[]string{false: &guards, true: &watching}[v.Watched]; !slices.Contains(*list, v.Guard) {
+			*list = append(*list, v.Guard)
 		}
 	}
 	for _, t := range page.Talks {
@@ -184,8 +190,11 @@ func (page *devicePage) answer(d *store.Device) {
 		}
 	}
 	page.Protection = "No guard is known to stand before it."
-	if len(guards) > 0 {
-		page.Protection = "What protects it: guard " + strings.Join(guards, ", ") + "."
+	switch {
+	case len(guards) > 0:
+		page.Protection = "What protects it: guard " + strings.Join(guards, ", ") + ", which enforces what it decides."
+	case len(watching) > 0:
+		page.Protection = "Guard " + strings.Join(watching, ", ") + " watches and lets everything through."
 	}
 	switch {
 	case clear > 0 && sealed > 0:
@@ -224,7 +233,12 @@ func (p *Pages) deviceFindings(ctx context.Context, page *devicePage) error {
 		return err
 	}
 	for i := range list.Rows {
-		page.Findings = append(page.Findings, p.findingLine(&list.Rows[i]))
+		f := &list.Rows[i]
+		page.Findings = append(page.Findings, p.findingLine(f))
+		if (f.Kind == finding.VulnerableProduct || f.Kind == finding.VulnerableComponent) && f.Advice != "" && slices.Contains(unsettled, f.State) && len(page.Updates) < maxUpdates &&
+			!slices.ContainsFunc(page.Updates, func(u fact) bool { return u.Text == f.Advice }) {
+			page.Updates = append(page.Updates, fact{cmp.Or(strings.Join(f.Advisories, ", "), strings.Join(f.CVE, ", "), "Advisory"), f.Advice, "/findings/" + f.ID})
+		}
 	}
 	if list.Next != "" {
 		page.MoreFindings = "/findings?device=" + url.QueryEscape(page.ID)
@@ -377,7 +391,7 @@ func (p *Pages) deviceTime(ctx context.Context, page *devicePage, who *access.Pr
 		list = slices.DeleteFunc(list, func(h store.Happening) bool { return h.Kind == "verdict" })
 	}
 	for _, h := range list {
-		l := happeningLine{When: p.when(h.At), Kind: h.Kind, What: h.What, By: h.By}
+		l := happeningLine{When: p.when(h.At), Kind: h.Kind, What: plainly(h.Kind, h.What), By: h.By}
 		if h.Kind == "finding" {
 			l.Path = "/findings/" + h.Link
 		}
@@ -385,6 +399,21 @@ func (p *Pages) deviceTime(ctx context.Context, page *devicePage, who *access.Pr
 	}
 	page.Picture = newTimeline(list)
 	return nil
+}
+
+// plainly is what a timeline says in words that people use.
+func plainly(kind, what string) string {
+	switch kind {
+	case "verdict":
+		return strings.ReplaceAll(strings.TrimPrefix(what, event.VerdictGiven.String()+" "), "-", " ")
+	case "finding":
+		did, of, _ := strings.Cut(what, ": ")
+		name, now, _ := strings.Cut(of, " ")
+		if k, ok := finding.ParseKind(name); ok {
+			return strings.TrimSpace(finding.Kinds[k].Title + ": " + did + " " + now)
+		}
+	}
+	return what
 }
 
 // devicePapers are the bills of materials of its product.

@@ -164,6 +164,7 @@ func (w *ward) addresses() map[string][]string {
 		"GET /settings/retention":          {"/settings/retention"},
 		"GET /settings/receivers":          {"/settings/receivers"},
 		"GET /me":                          {"/me"},
+		"GET /help":                        {"/help"},
 		"GET /sign-in":                     {"/sign-in"},
 		"GET /set-up/{secret}":             {strings.TrimPrefix(w.link, w.http.URL)},
 		"GET /password/{id}/{secret}":      {link},
@@ -287,6 +288,9 @@ func TestEveryPage(t *testing.T) {
 			visit(who, path)
 		}
 	}
+	b.ward = newWard(t) // in which there is nobody yet
+	visit("no one", b.link)
+	b.ward = w
 	see("no one", func(p access.Permission) bool { return p == access.Anyone })
 	for _, p := range staff {
 		b.signIn(p.login)

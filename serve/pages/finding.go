@@ -32,6 +32,7 @@ type findingPage struct {
 	Deployer      []risk.Reason // the other two of CERT/CC's
 	Explained     risk.Explanation
 	Where         []placeLine
+	Packets       bool `json:"-"` // some of these are in recordings
 	Published     []fact
 	Match         []string // why it is held to be so
 	Opinions      []string
@@ -97,6 +98,7 @@ func (p *Pages) finding(w http.ResponseWriter, r *http.Request, who *access.Prin
 	for _, s := range f.Sightings {
 		place := placeLine{At: p.when(s.Time), Packet: s.Packet, Offset: s.Offset, Capture: s.Capture, Note: s.Note}
 		if s.Packet > 0 {
+			page.Packets = true
 			place.Wireshark = "frame.number == " + strconv.FormatUint(s.Packet, 10)
 		}
 		page.Where = append(page.Where, place)

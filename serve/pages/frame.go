@@ -114,7 +114,7 @@ func (p *Pages) Routes() []access.Route {
 	return slices.Concat([]access.Route{
 		{Pattern: "GET /static/{file}", Needs: access.Anyone, Handle: p.static},
 	}, p.todayRoutes(), p.deviceRoutes(), p.findingsRoutes(), p.documentsRoutes(), p.liveRoutes(), p.guardRoutes(), p.ledgerRoutes(), p.searchRoutes(),
-		p.signRoutes(), p.meRoutes(), p.peopleRoutes(), p.settingsRoutes(), p.bodyRoutes(), p.notifyRoutes())
+		p.signRoutes(), p.meRoutes(), p.peopleRoutes(), p.settingsRoutes(), p.bodyRoutes(), p.notifyRoutes(), p.helpRoutes())
 }
 
 // static serves what never changes while the program runs.
@@ -143,6 +143,7 @@ type frame struct {
 	Undo          string // path that undoes it
 	Live          bool   // the page renews what is marked
 	At            when
+	Here          string // its own address, which a print has
 
 	status int // of the answer; 0 is 200
 }
@@ -151,33 +152,34 @@ func (f *frame) around() *frame { return f }
 
 type navItem struct {
 	Path, Word string
+	Key        string // after "g"
 	Here       bool
 }
 
 // nav is what is in the head of each page, for whom it is.
 var nav = []struct {
-	path, word string
-	needs      access.Permission
+	path, word, key string
+	needs           access.Permission
 }{
-	{"/", "Today", access.SeeAll},
-	{"/devices", "Devices", access.SeeDevices},
-	{"/findings", "Findings", access.SeeDevices},
-	{"/documents", "Advisories and SBOMs", access.SeeDocuments},
-	{"/guard", "Guard", access.SeeVerdicts},
-	{"/ledger", "Ledger", access.SeeLedger},
-	{"/settings", "Settings", access.SignedIn},
+	{"/", "Today", "t", access.SeeAll},
+	{"/devices", "Devices", "d", access.SeeDevices},
+	{"/findings", "Findings", "f", access.SeeDevices},
+	{"/documents", "Advisories and SBOMs", "a", access.SeeDocuments},
+	{"/guard", "Guard", "u", access.SeeVerdicts},
+	{"/ledger", "Ledger", "l", access.SeeLedger},
+	{"/settings", "Settings", "s", access.SignedIn},
 }
 
 // framed fills in what is around a page.
 func (p *Pages) framed(r *http.Request, who *access.Principal, title string) frame {
-	f := frame{Title: title, Site: p.Site, Version: p.Version, Who: who, Words: r.FormValue("q"), At: p.when(p.Now().UnixNano())}
+	f := frame{Title: title, Site: p.Site, Version: p.Version, Who: who, Words: r.FormValue("q"), At: p.when(p.Now().UnixNano()), Here: r.URL.RequestURI()}
 	if who.Person != nil {
 		f.Said, f.Undo = p.Access.Said(r.Context())
 	}
 	for _, n := range nav {
 		if who.May(n.needs) {
 			here := r.URL.Path == n.path || n.path != "/" && strings.HasPrefix(r.URL.Path, n.path+"/")
-			f.Nav = append(f.Nav, navItem{n.path, n.word, here})
+			f.Nav = append(f.Nav, navItem{n.path, n.word, n.key, here})
 		}
 	}
 	return f

@@ -137,7 +137,7 @@ func TestJourney(t *testing.T) {
 			fits()
 			b.send(chromedp.Click(words("a", "pump-3")))
 			b.see("h1", "pump-3")
-			b.see(".lead", "What could hurt the patient")
+			b.see(".is + .lead", "What could hurt the patient")
 			fits()
 
 			// Open what was found about it, say that somebody works on it, and take that back.
@@ -154,6 +154,9 @@ func TestJourney(t *testing.T) {
 
 			// Narrow the list to a ward, decide about two in one go, and take that back.
 			b.send(chromedp.Click(chromedp.Search(`//nav//a[.="Findings"]`)))
+			if how.width < 900 {
+				b.do(chromedp.Click(words("summary", "Narrow the list")))
+			}
 			b.send(chromedp.Click(words("a", "ICU")))
 			before := b.text("h1")
 			list := b.count("tr[data-test=finding]")

@@ -4,6 +4,7 @@
 package pages
 
 import (
+	"cmp"
 	"context"
 	"net/http"
 	"net/url"
@@ -36,10 +37,17 @@ type todayPage struct {
 	Totals  []matrixCell
 	Wards   []wardRow
 	Since   []fact
+	Changed []changedBy // since yesterday
 	Sensors []sensorLine
 	Alive   int
-	First   []findingLine
+	First   []findingRow
 	Devices int
+}
+
+// A changedBy is what is new or changed, by one field.
+type changedBy struct {
+	Of     string
+	Values []facetValue
 }
 
 // A wardRow is what is open in a ward.
@@ -126,7 +134,8 @@ func (p *Pages) today(w http.ResponseWriter, r *http.Request, who *access.Princi
 	}
 	page.Devices = known.Total
 	for i := range first.Rows {
-		page.First = append(page.First, p.findingLine(&first.Rows[i]))
+		f := &first.Rows[i]
+		page.First = append(page.First, findingRow{p.findingLine(f), f.Assignee, f.CVE, f.KEV, f.Certainty == "review"})
 	}
 	held, err := p.Store.HeldCommands(ctx)
 	if err != nil {
@@ -147,6 +156,9 @@ func (p *Pages) today(w http.ResponseWriter, r *http.Request, who *access.Princi
 		return err
 	}
 	page.Since = append(page.Since, fact{"Guards", plural(denied.Total, "command") + " refused", "/guard?verdict=deny"})
+	if len(held) > 0 {
+		page.Since = append(page.Since, fact{"Waiting", plural(len(held), "command") + " for a clinician", "/guard"})
+	}
 	sensors, err := p.Store.Sensors(ctx)
 	if err != nil {
 		return err
@@ -177,6 +189,38 @@ func (p *Pages) today(w http.ResponseWriter, r *http.Request, who *access.Princi
 	}
 	page.Lead = "What could hurt a patient, by harm and by what to do; what is most urgent stands first."
 	return p.show(w, r, "today", page)
+}
+
+// maxChanged is how many wards Today has of those where something changed.
+const maxChanged = 8
+
+// changes says of what changed since yesterday how much it is by harm and by ward. Where
+// there is more than is counted, it says nothing.
+func changes(list *store.List[store.Finding]) (out []changedBy) {
+	if list.More {
+		return nil
+	}
+	for _, of := range [...]string{"harm", "ward"} {
+		by := changedBy{Of: of}
+		for _, f := range list.Facets {
+			if f.Of == of {
+				q := url.Values{of: {f.Value}, "since": {"24h"}}
+				by.Values = append(by.Values, facetValue{Value: cmp.Or(f.Value, none(of)), Path: "/findings?" + q.Encode(), Count: f.Count})
+			}
+		}
+		slices.SortStableFunc(by.Values, func(a, b facetValue) int {
+			if of == "harm" {
+				x, _ := device.ParseHarm(a.Value)
+				y, _ := device.ParseHarm(b.Value)
+				return int(y) - int(x)
+			}
+			return b.Count - a.Count
+		})
+		if by.Values = by.Values[:min(len(by.Values), maxChanged)]; len(by.Values) > 0 {
+			out = append(out, by)
+		}
+	}
+	return out
 }
 
 // unsettled are the states of findings that something is still to be done about.
@@ -224,11 +268,7 @@ func (p *Pages) todayWards(ctx context.Context, page *todayPage) error {
 			if rows[f.Value] == nil {
 				r := &wardRow{Ward: f.Value}
 				for _, d := range decisions {
-					c := matrixCell{Decision: d}
-					if f.Value != "" {
-						c.Path = "/findings?" + url.Values{"state": unsettled, "decision": {d}, "ward": {f.Value}}.Encode()
-					}
-					r.Cells = append(r.Cells, c)
+					r.Cells = append(r.Cells, matrixCell{Decision: d, Path: "/findings?" + url.Values{"state": unsettled, "decision": {d}, "ward": {f.Value}}.Encode()})
 				}
 				if f.Value != "" {
 					r.Path, r.Map = "/devices?ward="+url.QueryEscape(f.Value), "/map?ward="+url.QueryEscape(f.Value)

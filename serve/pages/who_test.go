@@ -353,7 +353,10 @@ func TestManufacturerSeesItsOwn(t *testing.T) {
 			}
 		}
 	}
-	v.want(403, "Your role does not allow this", "GET", "/")
+	v.want(403, "Your role does not allow this", "GET", "/map")
+	if status, _, h := v.do("GET", "/"); status != 303 || h.Get("Location") != "/devices" {
+		t.Errorf("after signing in: %d to %s", status, h.Get("Location"))
+	}
 }
 
 // Where somebody goes on to after signing in is a page of this server.
