@@ -151,12 +151,12 @@ func (v *visitor) send(r *http.Request) *reply {
 	}
 	a, err := v.Do(r)
 	if err != nil {
-		v.o.t.Fatalf("%s %.200s: %v", r.Method, r.URL, err)
+		v.o.t.Fatalf("%s %.60s: %s", r.Method, r.URL.Path, tail(err))
 	}
 	defer a.Body.Close()
 	b, err := io.ReadAll(a.Body)
 	if err != nil {
-		v.o.t.Fatalf("%s %.200s: %v", r.Method, r.URL, err)
+		v.o.t.Fatalf("%s %.60s: %s", r.Method, r.URL.Path, tail(err))
 	}
 	return &reply{a.StatusCode, a.Header, string(b)}
 }
@@ -263,4 +263,10 @@ func gone(t *testing.T, c net.Conn) {
 	if _, err := io.Copy(io.Discard, c); errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Error("the server does not close it")
 	}
+}
+
+// tail is the end of an error: its begin may be a long address.
+func tail(err error) string {
+	s := err.Error()
+	return s[max(0, len(s)-300):]
 }
