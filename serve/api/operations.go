@@ -15,6 +15,7 @@ import (
 	"github.com/myelin-health/myelin/device"
 	"github.com/myelin-health/myelin/event"
 	"github.com/myelin-health/myelin/serve/access"
+	"github.com/myelin-health/myelin/serve/documents"
 	"github.com/myelin-health/myelin/store"
 )
 
@@ -256,28 +257,41 @@ type oneDocument struct {
 	Body   Document
 }
 
+// seesDocument says which documents who may see: of a manufacturer, what names its
+// products. nil is all of them.
+func seesDocument(who *access.Principal) func(*store.Document) bool {
+	only := who.Products()
+	if only == nil {
+		return nil
+	}
+	return func(d *store.Document) bool { return documents.Names(d, only) }
+}
+
 func (a *API) documents() {
 	add(a, operation{id: "list-documents", method: http.MethodGet, path: "/documents", needs: access.SeeDocuments, says: "Advisories and bills of materials, the newest first"},
-		func(ctx context.Context, _ *access.Principal, in *struct {
+		func(ctx context.Context, who *access.Principal, in *struct {
 			Page
 			Q    string   `query:"q" maxLength:"200"`
 			Kind []string `query:"kind,explode" maxItems:"20"`
 		},
 		) (*listed[Document], error) {
-			l, err := a.Store.Documents(ctx, in.Kind, in.Q, in.Page.of())
+			l, err := documents.List(ctx, a.Store, seesDocument(who), in.Kind, in.Q, in.Page.of())
 			if err != nil {
 				return nil, err
 			}
 			return listOf(l, documentOf), nil
 		})
 	add(a, operation{id: "get-document", method: http.MethodGet, path: "/documents/{digest}", needs: access.SeeDocuments, says: "What is known of a document"},
-		func(ctx context.Context, _ *access.Principal, in *struct {
+		func(ctx context.Context, who *access.Principal, in *struct {
 			Digest string `path:"digest" pattern:"^[0-9a-f]{64}$"`
 		},
 		) (*oneDocument, error) {
 			d, _, err := a.Store.Content(ctx, in.Digest)
 			if err != nil {
 				return nil, err
+			}
+			if sees := seesDocument(who); sees != nil && !sees(d) {
+				return nil, store.ErrNotFound
 			}
 			return &oneDocument{http.StatusOK, documentOf(d)}, nil
 		})

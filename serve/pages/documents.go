@@ -113,11 +113,11 @@ func (p *Pages) documents(w http.ResponseWriter, r *http.Request, who *access.Pr
 	if kind != "" {
 		kinds = []string{kind}
 	}
-	list, err := p.Store.Documents(r.Context(), kinds, words, store.Page{After: asked.Get("after"), Limit: rowsOfPage})
+	v := p.fleet.View()
+	list, err := documents.List(r.Context(), p.Store, p.seesDocument(v, who), kinds, words, store.Page{After: asked.Get("after"), Limit: rowsOfPage})
 	if err != nil {
 		return err
 	}
-	v := p.fleet.View()
 	page := &documentsPage{frame: p.framed(r, who, "Advisories and SBOMs"), Filter: words, Kind: kind, Kinds: documentKinds, Ready: !v.At.IsZero(), CanAdd: who.May(access.AddDocuments), Most: documents.Most >> 20}
 	page.Words = ""
 	if page.Ready {
@@ -217,6 +217,18 @@ func badUpload(err error) error {
 	return err
 }
 
+// seesDocument says which documents who may see: of a manufacturer, what names its
+// products or concerns devices of them. nil is all of them.
+func (p *Pages) seesDocument(v *documents.View, who *access.Principal) func(*store.Document) bool {
+	only := who.Products()
+	if only == nil {
+		return nil
+	}
+	return func(d *store.Document) bool {
+		return documents.Names(d, only) || len(p.affected(d.Digest, v, who)) > 0
+	}
+}
+
 // affected are the devices that a document concerns, of the products of who asks.
 func (p *Pages) affected(digest string, v *documents.View, who *access.Principal) []documents.Affected {
 	if who.Products() == nil {
@@ -246,6 +258,9 @@ func (p *Pages) document(w http.ResponseWriter, r *http.Request, who *access.Pri
 		return err
 	}
 	v := p.fleet.View()
+	if sees := p.seesDocument(v, who); sees != nil && !sees(d) {
+		return store.ErrNotFound
+	}
 	page := &documentPage{
 		frame: p.framed(r, who, cmp.Or(d.Title, d.Name)), Document: p.documentLine(d, v, who), Products: d.Products, Affected: p.affected(d.Digest, v, who),
 		Ready: !v.At.IsZero(), About: slices.Contains([]string{"cyclonedx", "spdx", "mds2"}, d.Kind), CanAdd: who.May(access.AddDocuments),
