@@ -208,15 +208,8 @@ func (o *outside) sensor(kind string) (v *visitor, id string) {
 	if err != nil {
 		o.t.Fatal(err)
 	}
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		o.t.Fatal(err)
-	}
-	csr, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{}, key)
-	if err != nil {
-		o.t.Fatal(err)
-	}
-	doc, _ := json.Marshal(map[string]string{"token": token, "csr": string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE REQUEST", Bytes: csr}))})
+	key, _, csr := keyed(o.t)
+	doc, _ := json.Marshal(map[string]string{"token": token, "csr": csr})
 	a := o.visitor("").json("POST", "/uplink/v1/enrol", string(doc))
 	var in struct{ ID, Certificate string }
 	if err := json.Unmarshal([]byte(a.body), &in); err != nil || a.status != 200 {
@@ -226,6 +219,19 @@ func (o *outside) sensor(kind string) (v *visitor, id string) {
 	v = o.visitor("")
 	v.Transport.(*http.Transport).TLSClientConfig.Certificates = []tls.Certificate{{Certificate: [][]byte{block.Bytes}, PrivateKey: key}}
 	return v, in.ID
+}
+
+// keyed makes a key and a certificate request of it.
+func keyed(t testing.TB) (key *ecdsa.PrivateKey, der []byte, csr string) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err == nil {
+		der, err = x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{}, key)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return key, der, string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE REQUEST", Bytes: der}))
 }
 
 // deliver sends a batch, and waits until it is written.
