@@ -221,8 +221,8 @@ func (s *Store) Lease(ctx context.Context, name, holder string, d time.Duration)
 // A Notice waits to be sent to a receiver outside: written in the transaction of what it tells.
 type Notice struct {
 	Seq     int64
-	Finding string // notices of one finding are sent in their order
-	What    string // "new", "changed", "verdict", "emergency", "sensor"
+	Finding string // notices of one finding are sent in their order; "" is of a guard
+	What    string // "new", "changed": Body is the finding; "held", "emergency": it is a [Held], without who asked and for how much
 	Body    []byte // JSON
 	At      int64
 }

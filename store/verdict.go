@@ -47,6 +47,12 @@ func (s *Store) decided(ctx context.Context, tx *transaction, guard string, even
 			return nil, err
 		}
 		out = append(out, v)
+		if e.Kind == event.EmergencyUsed {
+			at := s.now().UnixNano()
+			if err := s.notice(ctx, tx, "", "emergency", at, &Held{Guard: guard, ID: strconv.FormatInt(v.Seq, 10), Device: e.Device.Value, Asked: e.Time}); err != nil {
+				return nil, err
+			}
+		}
 	}
 	return out, nil
 }
@@ -72,6 +78,12 @@ func (s *Store) waits(ctx context.Context, tx *transaction, guard string, list [
 		doc, err := json.Marshal(&now[i])
 		if err != nil {
 			return false, err
+		}
+		if !slices.ContainsFunc(before, func(h Held) bool { return h.ID == now[i].ID && h.Asked == now[i].Asked }) {
+			told := Held{Guard: guard, ID: now[i].ID, Device: now[i].Device, Verb: now[i].Verb, Effect: now[i].Effect, Asked: now[i].Asked, Expires: now[i].Expires}
+			if err := s.notice(ctx, tx, "", "held", s.now().UnixNano(), &told); err != nil {
+				return false, err
+			}
 		}
 		if _, err := tx.ExecContext(ctx, "INSERT INTO held (guard, id, expires, doc) VALUES ($1,$2,$3,$4)", guard, now[i].ID, now[i].Expires, doc); err != nil {
 			return false, err
