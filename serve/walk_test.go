@@ -297,6 +297,8 @@ func TestLedgerHasEveryDeed(t *testing.T) {
 		}},
 		{route: "GET /findings.csv", says: "export|succeeded", do: get("/findings.csv")},
 		{route: "GET /findings.json", says: "export|succeeded", do: get("/findings.json")},
+		{route: "GET /findings.ocsf", says: "export|succeeded", do: get("/findings.ocsf")},
+		{route: "GET /findings.cef", says: "export|succeeded", do: get("/findings.cef")},
 		{route: "GET /devices.csv", says: "export|succeeded", do: get("/devices.csv")},
 		{route: "GET /guard.csv", says: "export|succeeded", do: get("/guard.csv")},
 
@@ -393,7 +395,7 @@ func TestEveryPageIsJSON(t *testing.T) {
 	n := 0
 	for _, r := range o.s.pages.Routes() {
 		method, path, _ := strings.Cut(r.Pattern, " ")
-		if method != "GET" || slices.Contains(others, r.Pattern) || strings.HasSuffix(path, ".csv") {
+		if method != "GET" || slices.Contains(others, r.Pattern) || strings.HasSuffix(path, ".csv") || strings.HasSuffix(path, ".ocsf") || strings.HasSuffix(path, ".cef") {
 			continue
 		}
 		if paths[r.Pattern] != "" {

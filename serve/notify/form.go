@@ -27,7 +27,7 @@ func severity(d finding.Decision) (syslog, cef, ocsf int) {
 
 // appendSyslog writes a message of RFC 5424: facility 13, log audit.
 func appendSyslog(dst []byte, m *Message, host, body string) []byte {
-	s, _, _ := severity(m.Finding.decision)
+	s, _, _ := severity(m.about().decision)
 	dst = append(dst, '<')
 	dst = strconv.AppendInt(dst, int64(13*8+s), 10)
 	dst = append(dst, ">1 "...)
@@ -38,7 +38,7 @@ func appendSyslog(dst []byte, m *Message, host, body string) []byte {
 	dst = append(dst, word(m.What, 32)...)
 	dst = append(dst, " [finding@32473"...)
 	for _, p := range [...][2]string{
-		{"id", m.Finding.ID}, {"notice", strconv.FormatInt(m.ID, 10)}, {"kind", m.Finding.Kind}, {"decision", m.Finding.Decision}, {"harm", m.Finding.Harm}, {"state", m.Finding.State}, {"device", m.Finding.Device},
+		{"id", m.about().ID}, {"notice", strconv.FormatInt(m.ID, 10)}, {"kind", m.about().Kind}, {"decision", m.about().Decision}, {"harm", m.about().Harm}, {"state", m.about().State}, {"device", m.about().Device},
 	} {
 		dst = append(dst, ' ')
 		dst = append(dst, p[0]...)
@@ -82,25 +82,25 @@ func line(s string) string {
 
 // CEF is a message in ArcSight's Common Event Format, version 0.
 func CEF(m *Message, version string) string {
-	_, s, _ := severity(m.Finding.decision)
+	_, s, _ := severity(m.about().decision)
 	var b strings.Builder
 	b.WriteString("CEF:0")
-	for _, h := range [...]string{"Myelin", "myelin", version, m.Finding.Kind, m.Finding.Title, strconv.Itoa(s)} {
+	for _, h := range [...]string{"Myelin", "myelin", version, m.about().Kind, m.about().Title, strconv.Itoa(s)} {
 		b.WriteString("|" + cefHead.Replace(line(h)))
 	}
 	b.WriteByte('|')
 	for i, e := range [...][2]string{
 		{"rt", strconv.FormatInt(m.Time.UnixMilli(), 10)},
-		{"externalId", m.Finding.ID},
+		{"externalId", m.about().ID},
 		{"act", m.What},
 		{"dvchost", m.Site},
-		{"deviceExternalId", m.Finding.Device},
+		{"deviceExternalId", m.about().Device},
 		{"cs1Label", "decision"},
-		{"cs1", m.Finding.Decision},
+		{"cs1", m.about().Decision},
 		{"cs2Label", "harm"},
-		{"cs2", m.Finding.Harm},
+		{"cs2", m.about().Harm},
 		{"cs3Label", "state"},
-		{"cs3", m.Finding.State},
+		{"cs3", m.about().State},
 		{"cn1Label", "notice"},
 		{"cn1", strconv.FormatInt(m.ID, 10)},
 	} {
@@ -115,13 +115,13 @@ func CEF(m *Message, version string) string {
 // OCSF is a message as the Detection Finding (class 2004) of the Open Cybersecurity
 // Schema Framework 1.3.0.
 func OCSF(m *Message, version string) ([]byte, error) {
-	_, _, s := severity(m.Finding.decision)
+	_, _, s := severity(m.about().decision)
 	type object = map[string]any
 	activity, status := 1, 1 // Create, New
 	if m.What != "new" {
 		activity = 2 // Update
 	}
-	switch m.Finding.State {
+	switch m.about().State {
 	case "acknowledged":
 		status = 2 // In Progress
 	case "mitigated", "fixed":
@@ -129,23 +129,23 @@ func OCSF(m *Message, version string) ([]byte, error) {
 	case "false-positive":
 		status = 3 // Suppressed
 	}
-	info := object{"uid": m.Finding.ID, "title": m.Finding.Title, "types": []string{m.Finding.Kind}, "product_uid": "myelin"}
-	if !m.Finding.First.IsZero() {
-		info["first_seen_time"], info["last_seen_time"] = m.Finding.First.UnixMilli(), m.Finding.Last.UnixMilli()
+	info := object{"uid": m.about().ID, "title": m.about().Title, "types": []string{m.about().Kind}, "product_uid": "myelin"}
+	if !m.about().First.IsZero() {
+		info["first_seen_time"], info["last_seen_time"] = m.about().First.UnixMilli(), m.about().Last.UnixMilli()
 	}
 	out := object{
 		"category_uid": 2, "class_uid": 2004, "activity_id": activity, "type_uid": 200400 + activity, "severity_id": s, "status_id": status, "time": m.Time.UnixMilli(),
 		"metadata":     object{"version": "1.3.0", "uid": strconv.FormatInt(m.ID, 10), "product": object{"name": "Myelin", "vendor_name": "Myelin", "version": version}},
-		"finding_info": info, "unmapped": object{"decision": m.Finding.Decision, "harm": m.Finding.Harm, "site": m.Site},
+		"finding_info": info, "unmapped": object{"decision": m.about().Decision, "harm": m.about().Harm, "site": m.Site},
 	}
-	if m.Finding.Device != "" {
-		out["resources"] = []object{{"uid": m.Finding.Device, "type": "medical device"}}
+	if m.about().Device != "" {
+		out["resources"] = []object{{"uid": m.about().Device, "type": "medical device"}}
 	}
-	if m.Finding.Advice != "" {
-		out["remediation"] = object{"desc": m.Finding.Advice}
+	if m.about().Advice != "" {
+		out["remediation"] = object{"desc": m.about().Advice}
 	}
 	var weak []object
-	for _, cve := range m.Finding.CVE {
+	for _, cve := range m.about().CVE {
 		weak = append(weak, object{"cve": object{"uid": cve}})
 	}
 	if weak != nil {

@@ -16,6 +16,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/url"
 	"strconv"
 	"sync"
 	"time"
@@ -32,7 +33,36 @@ type Message struct {
 	Time    time.Time `json:"time"`
 	Site    string    `json:"site"`
 	Link    string    `json:"link,omitempty"`
-	Finding Finding   `json:"finding"`
+	Finding Finding   `json:"finding,omitzero"`
+	Command *Command  `json:"command,omitempty"` // of "held" and "emergency", which have no finding
+}
+
+// A Command is what a message says of a command that waits at a guard for a clinician,
+// or of an emergency that somebody opened there: not for how much, nor who asked.
+type Command struct {
+	Guard   string    `json:"guard"`
+	ID      string    `json:"id"` // at the guard; of an emergency the number of the verdict
+	Device  string    `json:"device"`
+	Verb    string    `json:"verb,omitempty"`
+	Effect  string    `json:"effect,omitempty"`
+	Asked   time.Time `json:"asked,omitzero"`
+	Expires time.Time `json:"expires,omitzero"`
+}
+
+// about is what a message is of in forms that know findings alone.
+func (m *Message) about() *Finding {
+	c := m.Command
+	if c == nil {
+		return &m.Finding
+	}
+	f := &Finding{ID: c.Guard + "/" + c.ID, Kind: "command-held", Decision: finding.Act.String(), State: store.Open, Device: c.Device, First: c.Asked, Last: c.Asked, decision: finding.Act}
+	if m.What == "emergency" {
+		f.Kind, f.Title, f.Advice = "emergency-opened", "An emergency was opened at a guard", "See that the emergency is one, and that it is closed when it is over."
+		return f
+	}
+	f.Title = "A command waits for a clinician: " + c.Verb
+	f.Advice = "A clinician confirms or refuses it on the page Guard before " + c.Expires.Format(time.RFC3339) + "; then it is refused by itself."
+	return f
 }
 
 // A Finding is what a message says of it. No patient data is in it.
@@ -192,18 +222,38 @@ func (c *Config) some(ctx context.Context, r Receiver, refused *int) (n int, err
 }
 
 func (c *Config) message(n *store.Notice) (*Message, error) {
+	if n.What == "held" || n.What == "emergency" {
+		var h store.Held
+		if err := json.Unmarshal(n.Body, &h); err != nil {
+			return nil, fmt.Errorf("notice %d: %w", n.Seq, err)
+		}
+		m := &Message{Version: 1, ID: n.Seq, What: n.What, Time: at(n.At), Site: c.Site, Command: &Command{h.Guard, h.ID, h.Device, h.Verb, h.Effect, at(h.Asked), at(h.Expires)}}
+		if c.URL != "" {
+			m.Link = c.URL + "/guard"
+			if n.What == "held" {
+				m.Link += "/" + url.PathEscape(h.Guard) + "/held/" + url.PathEscape(h.ID)
+			}
+		}
+		return m, nil
+	}
 	var f finding.Finding
 	if err := json.Unmarshal(n.Body, &f); err != nil {
 		return nil, fmt.Errorf("notice %d: %w", n.Seq, err)
 	}
-	m := &Message{Version: 1, ID: n.Seq, What: n.What, Time: time.Unix(0, n.At).UTC(), Site: c.Site, Finding: Finding{
+	m := MessageOf(&f, c.Site)
+	m.ID, m.What, m.Time = n.Seq, n.What, at(n.At)
+	if c.URL != "" {
+		m.Link = c.URL + "/findings/" + url.PathEscape(f.ID)
+	}
+	return m, nil
+}
+
+// MessageOf is a message that says of a finding how it is.
+func MessageOf(f *finding.Finding, site string) *Message {
+	return &Message{Version: 1, What: "changed", Time: at(f.Last), Site: site, Finding: Finding{
 		ID: f.ID, Kind: f.Kind.String(), Title: f.Title, Decision: f.Decision.String(), Harm: f.Harm.String(), State: f.State, Certainty: f.Certainty, Device: f.Device,
 		Product: f.Product, Protocol: f.Protocol, CVE: f.CVE, Advisories: f.Advisories, Advice: f.Advice, Count: f.Count, First: at(f.First), Last: at(f.Last), decision: f.Decision,
 	}}
-	if c.URL != "" {
-		m.Link = c.URL + "/findings/" + f.ID
-	}
-	return m, nil
 }
 
 func at(nanos int64) time.Time {

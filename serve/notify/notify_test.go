@@ -7,6 +7,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -25,6 +26,7 @@ import (
 	"time"
 
 	"github.com/myelin-health/myelin/finding"
+	"github.com/myelin-health/myelin/internal/testpeer"
 	"github.com/myelin-health/myelin/store"
 	"github.com/myelin-health/myelin/store/sqlite"
 )
@@ -285,6 +287,50 @@ func TestSyslog(t *testing.T) {
 	}
 	if err := (&Syslog{Address: "192.0.2.1:6514"}).Send(ctx, message()); err == nil {
 		t.Error("in clear to another machine")
+	}
+}
+
+// TestSyslogByTLS sends to a server that shows a certificate (RFC 5425), and to none
+// whose certificate is another's.
+func TestSyslogByTLS(t *testing.T) {
+	ca := testpeer.NewAuthority(t)
+	ln, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{ca.Issue(t, "siem.ada.example")}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	got := make(chan string, 2)
+	go func() {
+		for {
+			c, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			b, _ := io.ReadAll(c)
+			c.Close()
+			if len(b) > 0 {
+				got <- string(b)
+			}
+		}
+	}()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	held := &Message{ID: 8, What: "held", Time: time.Unix(1_772_518_140, 0), Command: &Command{Guard: "g1", ID: "7", Device: "pump]3", Verb: "set-infusion-rate", Expires: time.Unix(1_772_518_240, 0)}}
+	for form, want := range map[string]string{"": `[finding@32473 id="g1/7" notice="8" kind="command-held" decision="act" harm="" state="open" device="pump\]3"]`, "cef": "|command-held|A command waits for a clinician: set-infusion-rate|10|", "ocsf": `"uid":"g1/7"`} {
+		s := &Syslog{ID: "a", Address: ln.Addr().String(), Form: form, Host: "srv", Version: "v0", TLS: &tls.Config{RootCAs: ca.Pool(), ServerName: "siem.ada.example"}}
+		if err := s.Send(ctx, held); err != nil {
+			t.Fatal(err)
+		}
+		text := <-got
+		length, rest, _ := strings.Cut(text, " ")
+		if n, err := strconv.Atoi(length); err != nil || n != len(rest) || !strings.HasPrefix(rest, "<106>1 2026-03-03T06:09:00.000000Z srv myelin - held ") || !strings.Contains(rest, want) {
+			t.Errorf("%q: got %q", form, text)
+		}
+	}
+	for what, c := range map[string]*tls.Config{"another's": {RootCAs: ca.Pool(), ServerName: "other.ada.example"}, "nobody's": {ServerName: "siem.ada.example"}} {
+		if err := (&Syslog{ID: "a", Address: ln.Addr().String(), TLS: c}).Send(ctx, held); err == nil {
+			t.Errorf("a certificate that is %s is taken", what)
+		}
 	}
 }
 

@@ -52,7 +52,7 @@ func (s *Syslog) Send(ctx context.Context, m *Message) error {
 	if err := s.Check(); err != nil {
 		return err
 	}
-	body := line(m.Finding.Title)
+	body := line(m.about().Title)
 	switch s.Form {
 	case "cef":
 		body = CEF(m, s.Version)
@@ -173,14 +173,14 @@ func (m *Mail) text(n *Message) []byte {
 	head := func(name, value string) { b.WriteString(name + ": " + value + "\r\n") }
 	head("From", line(m.From))
 	head("To", line(strings.Join(m.To, ", ")))
-	head("Subject", mime.QEncoding.Encode("utf-8", line(fmt.Sprintf("[%s] %s", n.Finding.Decision, n.Finding.Title))))
+	head("Subject", mime.QEncoding.Encode("utf-8", line(fmt.Sprintf("[%s] %s", n.about().Decision, n.about().Title))))
 	head("Date", n.Time.Format(time.RFC1123Z))
-	head("Message-ID", fmt.Sprintf("<%d.%s@myelin.invalid>", n.ID, word(n.Finding.ID, 64)))
+	head("Message-ID", fmt.Sprintf("<%d.%s@myelin.invalid>", n.ID, word(n.about().ID, 64)))
 	head("MIME-Version", "1.0")
 	head("Content-Type", "text/plain; charset=utf-8")
 	head("Content-Transfer-Encoding", "8bit")
 	b.WriteString("\r\n")
-	for _, l := range []string{n.Finding.Title, "Decision: " + n.Finding.Decision + "; harm: " + n.Finding.Harm + "; state: " + n.Finding.State, "Device: " + n.Finding.Device, "What to do: " + n.Finding.Advice, n.Link} {
+	for _, l := range []string{n.about().Title, "Decision: " + n.about().Decision + "; harm: " + n.about().Harm + "; state: " + n.about().State, "Device: " + n.about().Device, "What to do: " + n.about().Advice, n.Link} {
 		b.WriteString(line(l) + "\r\n")
 	}
 	return []byte(b.String())

@@ -25,6 +25,8 @@ func (p *Pages) findingsRoutes() []access.Route {
 		{Pattern: "GET /findings", Needs: access.SeeDevices, Handle: p.findings},
 		{Pattern: "GET /findings.csv", Needs: access.Export, Handle: p.exportFindings},
 		{Pattern: "GET /findings.json", Needs: access.Export, Handle: p.exportFindings},
+		{Pattern: "GET /findings.ocsf", Needs: access.Export, Handle: p.exportFindings},
+		{Pattern: "GET /findings.cef", Needs: access.Export, Handle: p.exportFindings},
 		{Pattern: "POST /findings/triage", Needs: access.TriageFindings, Handle: p.triage, Most: maxTriageForm},
 		{Pattern: "POST /findings/undo/{bulk}", Needs: access.TriageFindings, Handle: p.undoTriage},
 		{Pattern: "GET /findings/{id}", Needs: access.SeeDevices, Handle: p.finding},

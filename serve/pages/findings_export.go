@@ -17,6 +17,7 @@ import (
 	"github.com/myelin-health/myelin/report"
 	"github.com/myelin-health/myelin/serve/access"
 	"github.com/myelin-health/myelin/serve/api"
+	"github.com/myelin-health/myelin/serve/notify"
 	"github.com/myelin-health/myelin/store"
 )
 
@@ -88,10 +89,17 @@ func (p *Pages) exportFindings(w http.ResponseWriter, r *http.Request, who *acce
 	name := "findings-" + p.Now().UTC().Format("2006-01-02") + r.URL.Path[strings.LastIndex(r.URL.Path, "."):]
 	h.Set("Content-Disposition", `attachment; filename="`+name+`"`)
 	b := bufio.NewWriterSize(w, 64<<10)
-	if strings.HasSuffix(r.URL.Path, ".json") {
+	switch r.URL.Path {
+	case "/findings.json":
 		h.Set("Content-Type", "application/json")
 		err = p.exportJSON(b, r, q)
-	} else {
+	case "/findings.ocsf":
+		h.Set("Content-Type", "application/x-ndjson")
+		err = p.exportLines(b, r, q, func(m *notify.Message) ([]byte, error) { return notify.OCSF(m, p.Version) })
+	case "/findings.cef":
+		h.Set("Content-Type", "text/plain; charset=utf-8")
+		err = p.exportLines(b, r, q, func(m *notify.Message) ([]byte, error) { return []byte(notify.CEF(m, p.Version)), nil })
+	default:
 		h.Set("Content-Type", "text/csv; charset=utf-8; header=present")
 		err = p.exportCSV(b, r, q)
 	}
@@ -116,6 +124,18 @@ func (p *Pages) exportCSV(b *bufio.Writer, r *http.Request, q store.FindingQuery
 		err = out.Error()
 	}
 	return err
+}
+
+// exportLines writes each finding as what receivers are told of it, in a line.
+func (p *Pages) exportLines(b *bufio.Writer, r *http.Request, q store.FindingQuery, form func(*notify.Message) ([]byte, error)) error {
+	return p.Store.EachFinding(r.Context(), q, func(f *store.Finding) error {
+		line, err := form(notify.MessageOf(&f.Finding, p.Site))
+		if err != nil {
+			return err
+		}
+		b.Write(line)
+		return b.WriteByte('\n')
+	})
 }
 
 func (p *Pages) exportJSON(b *bufio.Writer, r *http.Request, q store.FindingQuery) error {

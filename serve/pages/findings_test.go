@@ -432,6 +432,18 @@ func TestExport(t *testing.T) {
 	if _, body = u.get("/findings.json?" + filter); json.Unmarshal([]byte(body), &out) != nil || len(out) != 30 || out[0].ID != rows[1][0] {
 		t.Errorf("%d: %s", len(out), body)
 	}
+	for path, want := range map[string]string{"/findings.ocsf?": `"class_uid":2004`, "/findings.cef?": "CEF:0|Myelin|myelin|"} {
+		_, body := u.get(path + filter)
+		lines := strings.Split(strings.TrimSuffix(body, "\n"), "\n")
+		if len(lines) != 30 {
+			t.Errorf("%s: %d lines", path, len(lines))
+		}
+		for _, l := range lines {
+			if !strings.Contains(l, want) {
+				t.Errorf("%s: %s", path, l)
+			}
+		}
+	}
 	if _, body = u.get("/findings.json?q=nothing-has-this"); json.Unmarshal([]byte(body), &out) != nil || len(out) != 0 {
 		t.Error(body)
 	}
