@@ -15,8 +15,8 @@ import (
 	"github.com/myelin-health/myelin/serve/uplink"
 )
 
-// TestSensors: beside a server in clear sensors enrol by TLS, and find no page there.
-func TestSensors(t *testing.T) {
+// TestSensorsAddress: beside a server in clear sensors enrol by TLS, and find no page there.
+func TestSensorsAddress(t *testing.T) {
 	at, err := free.Free("tcp")
 	if err != nil {
 		t.Fatal(err)

@@ -108,7 +108,9 @@ func written(file string) error {
 
 func killed(sequence uint64) *store.Batch {
 	b := &store.Batch{Sensor: "icu", Sequence: sequence}
-	address := func(n uint64) device.Address { return device.Address{Kind: device.IP, Value: fmt.Sprintf("10.0.%d.%d", n>>8, n&255)} }
+	address := func(n uint64) device.Address {
+		return device.Address{Kind: device.IP, Value: fmt.Sprintf("10.0.%d.%d", n>>8, n&255)}
+	}
 	for i := range uint64(10) {
 		o := store.Observation{Client: address(i), Server: address(1000), Protocol: "hl7", First: 1, Last: 1, Count: 1, Packets: 1}
 		if i == 0 {
