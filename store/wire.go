@@ -91,6 +91,9 @@ func DecodeBatch(b []byte) (*Batch, error) {
 	}
 	out := w.Batch
 	out.Observations, out.Devices, out.Findings, out.Held = w.Observations, w.Devices, w.Findings, w.Held
+	if string(out.State) == "null" {
+		out.State = nil
+	}
 	for _, raw := range w.Events {
 		e, err := event.Parse(raw)
 		if err != nil {
