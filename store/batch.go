@@ -32,8 +32,8 @@ type Batch struct {
 	Events       []event.Event // verdicts of a guard, refusals, emergencies, doubts, changes of configuration
 	Held         []Held        // all that wait at a guard now; valid iff HeldToo
 	HeldToo      bool
-	State        json.RawMessage // what holds at a guard now, at most [MaxStateBytes]; nil: it says nothing of that
-	StateNews    bool            // more of it is new than what was given meanwhile
+	State        json.RawMessage `json:",omitempty"` // what holds at a guard now, at most [MaxStateBytes]; nil: it says nothing of that
+	StateNews    bool            `json:",omitempty"` // more of it is new than what was given meanwhile
 	Beat         *Beat
 }
 

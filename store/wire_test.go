@@ -48,6 +48,19 @@ func TestWire(t *testing.T) {
 	}
 }
 
+// TestWireEmpty: what a batch says nothing of, it says nothing of when it is read.
+func TestWireEmpty(t *testing.T) {
+	b, err := (&Batch{Sequence: 1}).Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, body := range []string{string(b), `{"Sequence":1,"State":null}`} {
+		if got, err := DecodeBatch([]byte(body)); err != nil || got.State != nil || got.Beat != nil || got.HeldToo {
+			t.Errorf("%s: %+v, %v", body, got, err)
+		}
+	}
+}
+
 // TestWireHostile: at each bound a batch is let in, and behind it is not.
 func TestWireHostile(t *testing.T) {
 	list := func(field, element string, n int) string {
