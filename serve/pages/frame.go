@@ -30,6 +30,7 @@ import (
 
 	"github.com/myelin-health/myelin/device"
 	"github.com/myelin-health/myelin/finding"
+	"github.com/myelin-health/myelin/guard"
 	"github.com/myelin-health/myelin/report"
 	"github.com/myelin-health/myelin/serve/access"
 	"github.com/myelin-health/myelin/serve/documents"
@@ -87,6 +88,9 @@ func New(c Config) (*Pages, error) {
 	if err != nil {
 		return nil, err
 	}
+	if base, err = base.ParseFS(guard.PictureFiles, "picture.tmpl"); err != nil {
+		return nil, err
+	}
 	list, err := fs.Glob(files, "templates/*.tmpl")
 	if err != nil {
 		return nil, err
@@ -105,7 +109,11 @@ func New(c Config) (*Pages, error) {
 	if err != nil {
 		return nil, err
 	}
-	p.style = append([]byte(report.Style()), own...)
+	pictures, err := guard.PictureFiles.ReadFile("picture.css")
+	if err != nil {
+		return nil, err
+	}
+	p.style = slices.Concat([]byte(report.Style()), pictures, own)
 	return p, nil
 }
 
@@ -173,7 +181,7 @@ var nav = []struct {
 // framed fills in what is around a page.
 func (p *Pages) framed(r *http.Request, who *access.Principal, title string) frame {
 	f := frame{Title: title, Site: p.Site, Version: p.Version, Who: who, Words: r.FormValue("q"), At: p.when(p.Now().UnixNano()), Here: r.URL.RequestURI()}
-	if who.Person != nil {
+	if who.Person != nil && r.Header.Get(access.Unattended) == "" { // it is said once, to somebody
 		f.Said, f.Undo = p.Access.Said(r.Context())
 	}
 	for _, n := range nav {

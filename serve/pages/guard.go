@@ -19,6 +19,7 @@ import (
 
 	"github.com/myelin-health/myelin/device"
 	"github.com/myelin-health/myelin/event"
+	"github.com/myelin-health/myelin/guard"
 	"github.com/myelin-health/myelin/serve/access"
 	"github.com/myelin-health/myelin/serve/bus"
 	"github.com/myelin-health/myelin/store"
@@ -35,10 +36,11 @@ type Guards interface {
 
 // Bounds of the pages of guards.
 const (
-	answerTime = 25 * time.Second
-	maxWhy     = 200    // bytes of what somebody types
-	maxTold    = 1000   // newest events of a kind from which what is open now follows
-	maxTable   = 10_000 // rows of a list as CSV
+	answerTime  = 25 * time.Second
+	maxWhy      = 200    // bytes of what somebody types
+	maxTable    = 10_000 // rows of a list as CSV
+	maxPictures = 4      // of what was given, on the first page
+	maxPlaces   = 50     // of what waits, the devices that are looked up
 )
 
 func (p *Pages) guardRoutes() []access.Route {
@@ -50,6 +52,8 @@ func (p *Pages) guardRoutes() []access.Route {
 		{Pattern: "POST /guard/{guard}/held/{id}", Needs: access.ConfirmCommands, Handle: p.decide},
 		{Pattern: "GET /guard/{guard}/doubts/{id}", Needs: access.SeeVerdicts, Handle: p.doubt},
 		{Pattern: "POST /guard/{guard}/doubts/{id}", Needs: access.SettleDoubts, Handle: p.settle},
+		{Pattern: "GET /guard/{guard}/limits/{device}", Needs: access.SeeVerdicts, Handle: p.limits},
+		{Pattern: "POST /guard/{guard}/limits/{device}", Needs: access.ApproveEnvelopes, Handle: p.approve},
 	}
 }
 
@@ -62,8 +66,9 @@ type guardPage struct {
 	Emergencies  []emergencyLine
 	Held         []heldLine
 	Doubts       []doubtLine
+	Pictures     []*guard.Picture `json:"-"`
 	Envelopes    []envelopeLine
-	Old          bool // there were more events than what is open was found from
+	Guards       []guardLine
 	Verdicts     []verdictLine
 	Total        int
 	Filter       verdictFilter
@@ -84,30 +89,33 @@ type guardName struct{ ID, Name string }
 
 type heldLine struct {
 	Guard, GuardName, ID, Front, Device, Actor string
+	Place, DevicePath                          string // where the device is, and its page, as far as is known
 	Verb, Effect, Value, Now, Reason           string
+	Drug, Limit, Therapy, Harm                 string
+	Dose                                       bool // Value is given once
 	Asked, Expires                             when
 	Left                                       string // until it expires
 	Path                                       string
 	What                                       string // fingerprint
 	Self                                       bool   // whoever looks at it asked for it
+	There                                      string // the guard's own page, when it lets nobody here decide
+	Away                                       bool   // it lets nobody here decide
 	asked                                      int64
 }
 
 type emergencyLine struct {
-	GuardName, Front, Device, Actor, Reason string
-	At, Until                               when
-	Left                                    string
+	GuardName, Device, Actor, Reason string
+	At, Until                        when
+	Left                             string
 }
 
 type doubtLine struct {
-	Guard, GuardName, ID, Device, Verb, Value, Reason string
-	At                                                when
-	Path                                              string
-}
-
-type envelopeLine struct {
-	GuardName, Device, Name, Version, Approver, Says string
-	At                                               when
+	Guard, GuardName, ID, Device, Verb, Value, Limit, Actor, Reason string
+	At                                                              when
+	Path                                                            string
+	There                                                           string
+	Away                                                            bool
+	asked                                                           int64
 }
 
 // A verdictLine is something that a guard decided or did.
@@ -126,20 +134,11 @@ type verdictLine struct {
 // guardKinds are the kinds of event that guards send.
 var guardKinds = []event.Kind{event.VerdictGiven, event.VerdictsCounted, event.AccessRefused, event.EmergencyUsed, event.DoseDoubted, event.ConfigurationChanged}
 
-func (p *Pages) guardNames(ctx context.Context) (map[string]string, []guardName, error) {
-	sensors, err := p.Store.Sensors(ctx)
-	if err != nil {
-		return nil, nil, err
+func namesOf(guards []guardNow) (list []guardName) {
+	for _, g := range guards {
+		list = append(list, guardName{g.ID, g.Name})
 	}
-	names := map[string]string{}
-	var list []guardName
-	for _, s := range sensors {
-		names[s.ID] = cmp.Or(s.Name, s.ID)
-		if s.Kind == "guard" {
-			list = append(list, guardName{s.ID, names[s.ID]})
-		}
-	}
-	return names, list, nil
+	return list
 }
 
 // verdictQuery reads the filter of a request.
@@ -188,10 +187,11 @@ func (p *Pages) guard(w http.ResponseWriter, r *http.Request, who *access.Princi
 	}
 	page := &guardPage{frame: p.framed(r, who, "Guard"), Filter: f, First: q.After == ""}
 	page.Live = page.First && p.Live != nil
-	var names map[string]string
-	if names, page.Filter.Guards, err = p.guardNames(ctx); err != nil {
+	guards, names, err := p.guardsNow(ctx)
+	if err != nil {
 		return err
 	}
+	page.Filter.Guards = namesOf(guards)
 	list, err := p.Store.Verdicts(ctx, q)
 	if err != nil {
 		return err
@@ -207,7 +207,7 @@ func (p *Pages) guard(w http.ResponseWriter, r *http.Request, who *access.Princi
 		page.Next = "/guard?" + v.Encode()
 	}
 	if page.First {
-		if err := p.open(ctx, page, who, names); err != nil {
+		if err := p.open(ctx, page, who, guards); err != nil {
 			return err
 		}
 		page.say()
@@ -218,97 +218,115 @@ func (p *Pages) guard(w http.ResponseWriter, r *http.Request, who *access.Princi
 }
 
 // open fills in what is open now.
-func (p *Pages) open(ctx context.Context, page *guardPage, who *access.Principal, names map[string]string) (err error) {
-	if page.Held, err = p.heldLines(ctx, who, names); err != nil {
+func (p *Pages) open(ctx context.Context, page *guardPage, who *access.Principal, guards []guardNow) (err error) {
+	if page.Held, err = p.heldLines(ctx, who, guards); err != nil {
 		return err
 	}
-	if page.Doubts, err = p.doubtLines(ctx, names, &page.Old); err != nil {
-		return err
-	}
-	seen := map[[2]string]bool{}
-	err = p.told(ctx, event.EmergencyUsed, &page.Old, func(v *store.Verdict) {
-		// A token opens it once; the newest word of each says until when.
-		token := [2]string{v.Guard, v.Event.Text(event.Target) + " " + strconv.FormatInt(v.Int(event.Digest), 10)}
-		if event.Result(v.Int(event.Outcome)) != event.Succeeded || seen[token] {
-			return
-		}
-		seen[token] = true
-		until := time.Unix(v.Int(event.NotAfter), 0)
-		if left := until.Sub(p.Now()); left > 0 {
-			page.Emergencies = append(page.Emergencies, emergencyLine{names[v.Guard], v.Text(event.Front), v.Text(event.Target), v.Text(event.Actor), v.Text(event.Reason), p.when(v.Time), p.when(until.UnixNano()), leftOf(left)})
-		}
-	})
+	page.Doubts = p.doubtLines(guards)
+	approvals, err := p.Store.Approvals(ctx, "", "")
 	if err != nil {
 		return err
 	}
-	clear(seen)
-	return p.told(ctx, event.ConfigurationChanged, &page.Old, func(v *store.Verdict) {
-		of := [2]string{v.Guard, v.Event.Device.Value}
-		if v.Event.Device == (device.Address{}) || seen[of] {
-			return
+	for i := range guards {
+		g := &guards[i]
+		page.Guards = append(page.Guards, p.guardLine(g))
+		for _, e := range g.State.Emergencies {
+			if left := e.Until.Sub(p.Now()); left > 0 {
+				l := emergencyLine{GuardName: g.Name, Device: e.Device, Actor: e.Actor, Reason: e.Reason, Until: p.when(e.Until.UnixNano()), Left: leftOf(left)}
+				if !e.Time.IsZero() {
+					l.At = p.when(e.Time.UnixNano())
+				}
+				page.Emergencies = append(page.Emergencies, l)
+			}
 		}
-		seen[of] = true
-		page.Envelopes = append(page.Envelopes, envelopeLine{names[v.Guard], v.Event.Device.Value, v.Text(event.Name), v.Text(event.Version), v.Text(event.Actor), v.Text(event.Reason), p.when(v.Time)})
-	})
-}
-
-// told hands over the newest events of a kind, the newest first, and says whether
-// there are older ones.
-func (p *Pages) told(ctx context.Context, kind event.Kind, old *bool, yield func(*store.Verdict)) error {
-	list, err := p.Store.Verdicts(ctx, store.VerdictQuery{Kinds: []event.Kind{kind}, Page: store.Page{Limit: maxTold}})
-	if err != nil {
-		return err
+		for k := range g.State.Devices {
+			page.Envelopes = append(page.Envelopes, p.envelopeLine(g, &g.State.Devices[k], approvals))
+		}
 	}
-	*old = *old || list.Next != ""
-	for i := range list.Rows {
-		yield(&list.Rows[i])
-	}
+	slices.SortStableFunc(page.Emergencies, func(a, b emergencyLine) int { return strings.Compare(a.Until.Machine, b.Until.Machine) })
+	// Those first that somebody has to decide about, and then those that are nearest to a limit.
+	urgent := slices.Clone(page.Envelopes)
+	slices.SortStableFunc(urgent, func(a, b envelopeLine) int { return cmp.Compare(page.weight(&b), page.weight(&a)) })
+	page.Pictures = pictures(p.Now(), urgent, maxPictures)
 	return nil
 }
 
-func (p *Pages) heldLines(ctx context.Context, who *access.Principal, names map[string]string) ([]heldLine, error) {
+// weight says how much people want to see what was given to a device.
+func (g *guardPage) weight(l *envelopeLine) (w float64) {
+	if slices.ContainsFunc(g.Held, func(h heldLine) bool { return h.Guard == l.Guard && h.Device == l.Device }) ||
+		slices.ContainsFunc(g.Doubts, func(d doubtLine) bool { return d.Guard == l.Guard && d.Device == l.Device }) {
+		w = 2
+	}
+	near := 0.0
+	for _, s := range l.Sums {
+		if n := len(s.Hour); n > 0 && s.Most > 0 {
+			near = max(near, s.Hour[n-1].Planned/s.Most)
+		}
+	}
+	return w + min(near, 1)
+}
+
+func (p *Pages) heldLines(ctx context.Context, who *access.Principal, guards []guardNow) ([]heldLine, error) {
 	held, err := p.Store.HeldCommands(ctx)
 	if err != nil {
 		return nil, err
 	}
 	var out []heldLine
+	places := map[string]*store.Device{}
 	for i := range held {
 		h := &held[i]
 		left := time.Unix(0, h.Expires).Sub(p.Now())
 		if left <= 0 {
 			continue // the guard has refused it, and says so soon
 		}
-		out = append(out, heldLine{
-			h.Guard, cmp.Or(names[h.Guard], h.Guard), h.ID, h.Front, h.Device, h.Actor, h.Verb, h.Effect, h.Value, h.Now, h.Reason,
-			p.when(h.Asked), p.when(h.Expires), leftOf(left), "/guard/" + url.PathEscape(h.Guard) + "/held/" + url.PathEscape(h.ID),
-			fingerprint(h), who.Person != nil && who.Person.Login == h.Actor, h.Asked,
-		})
+		l := heldLine{
+			Guard: h.Guard, GuardName: h.Guard, ID: h.ID, Front: h.Front, Device: h.Device, Actor: h.Actor, Verb: h.Verb, Effect: h.Effect, Value: h.Value, Now: h.Now,
+			Reason: h.Reason, Drug: h.Drug, Limit: h.Limit, Therapy: h.Therapy, Harm: h.Harm, Dose: h.Dose, Asked: p.when(h.Asked), Expires: p.when(h.Expires), Left: leftOf(left),
+			Path: "/guard/" + url.PathEscape(h.Guard) + "/held/" + url.PathEscape(h.ID), What: fingerprint(h), Self: who.Person != nil && strings.EqualFold(who.Person.Login, h.Actor), asked: h.Asked,
+		}
+		site := ""
+		if g := guardOf(guards, h.Guard); g != nil {
+			l.GuardName, site, l.Away, l.There = g.Name, g.Site, g.Said != 0 && !g.State.Confirms, pageOf(g.State.Page)
+		}
+		d, known := places[h.Device]
+		if !known && len(places) < maxPlaces {
+			if d, err = p.Store.Called(ctx, h.Device, site); err != nil && !errors.Is(err, store.ErrNotFound) {
+				return nil, err
+			}
+			places[h.Device] = d
+		}
+		if d != nil {
+			l.Place, l.DevicePath = d.Ward, "/devices/"+d.ID
+		}
+		out = append(out, l)
 	}
 	return out, nil
 }
 
-func (p *Pages) doubtLines(ctx context.Context, names map[string]string, old *bool) (out []doubtLine, err error) {
-	seen := map[[2]string]bool{}
-	err = p.told(ctx, event.DoseDoubted, old, func(v *store.Verdict) {
-		id := v.Text(event.Target)
-		of := [2]string{v.Guard, id}
-		if id == "" || seen[of] {
-			return
-		}
-		seen[of] = true
-		if event.Result(v.Int(event.Outcome)) == event.Unknown {
+func guardOf(guards []guardNow, id string) *guardNow {
+	if i := slices.IndexFunc(guards, func(g guardNow) bool { return g.ID == id }); i >= 0 {
+		return &guards[i]
+	}
+	return nil
+}
+
+func (p *Pages) doubtLines(guards []guardNow) (out []doubtLine) {
+	for i := range guards {
+		g := &guards[i]
+		for _, d := range g.State.Doubts {
+			id := strconv.FormatUint(d.ID, 10)
 			out = append(out, doubtLine{
-				v.Guard, cmp.Or(names[v.Guard], v.Guard), id, v.Event.Device.Value, device.Verb(v.Int(event.Verb)).String(), v.Text(event.Value), v.Text(event.Reason),
-				p.when(v.Time), "/guard/" + url.PathEscape(v.Guard) + "/doubts/" + url.PathEscape(id),
+				Guard: g.ID, GuardName: g.Name, ID: id, Device: d.Device, Verb: d.Verb, Value: d.Value, Limit: d.Limit, Actor: d.Actor, Reason: d.Why,
+				At: p.when(d.Since.UnixNano()), Path: "/guard/" + url.PathEscape(g.ID) + "/doubts/" + id, Away: !g.State.Confirms, There: pageOf(g.State.Page), asked: d.Since.UnixNano(),
 			})
 		}
-	})
-	return out, err
+	}
+	return out
 }
 
 // fingerprint tells one held command from another that has its number later.
 func fingerprint(h *store.Held) string {
-	sum := sha256.Sum256(fmt.Appendf(nil, "%q", []string{h.Guard, h.ID, h.Front, h.Device, h.Actor, h.Verb, h.Value, h.Now, strconv.FormatInt(h.Asked, 10)}))
+	sum := sha256.Sum256(fmt.Appendf(nil, "%q", []string{h.Guard, h.ID, h.Front, h.Device, h.Actor, h.Verb, h.Drug, h.Value, h.Limit, h.Now, strconv.FormatInt(h.Asked, 10)}))
 	return hex.EncodeToString(sum[:8])
 }
 
@@ -375,6 +393,13 @@ func (g *guardPage) say() {
 	part(len(g.Emergencies), device.AllowEmergency.String(), "1 emergency session is open.", "emergency sessions are open.")
 	part(len(g.Held), device.Hold.String(), "1 command is waiting for a clinician.", "commands are waiting for a clinician.")
 	part(len(g.Doubts), device.Hold.String(), "Of 1 dose nobody knows whether it was given.", "doses may or may not have been given.")
+	ill := 0
+	for i := range g.Guards {
+		if !g.Guards[i].well() {
+			ill++
+		}
+	}
+	part(ill, device.Deny.String(), "1 guard is not as it should be.", "guards are not as they should be.")
 	if len(parts) == 0 {
 		parts, g.Mood = []string{"Nothing is waiting."}, device.Allow.String()
 	}
@@ -388,7 +413,7 @@ func (p *Pages) guardTable(w http.ResponseWriter, r *http.Request, who *access.P
 	if err != nil {
 		return err
 	}
-	names, _, err := p.guardNames(r.Context())
+	_, names, err := p.guardsNow(r.Context())
 	if err != nil {
 		return err
 	}
@@ -414,38 +439,42 @@ func (p *Pages) guardTable(w http.ResponseWriter, r *http.Request, who *access.P
 
 // heldPage asks a clinician for a decision.
 type heldPage struct {
-	frame  `json:"-"`
-	Held   heldLine
-	Decide bool // who looks may
-	Role   string
-	Recent []verdictLine // of the device
+	frame    `json:"-"`
+	Held     heldLine
+	Decide   bool // who looks may
+	Role     string
+	Limits   *envelopeLine    // of the device
+	Pictures []*guard.Picture `json:"-"`
+	Recent   []verdictLine    // of the device
 }
 
 var errGone = &access.Error{Status: http.StatusGone, Text: "Nothing of that number waits: it was decided on, or its time is over. Nothing was done now."}
 
-// waits returns what waits under the path of a request.
-func (p *Pages) waits(r *http.Request, who *access.Principal) (heldLine, map[string]string, error) {
-	names, _, err := p.guardNames(r.Context())
+// waits returns what waits under the path of a request, with all guards.
+func (p *Pages) waits(r *http.Request, who *access.Principal) (heldLine, []guardNow, map[string]string, error) {
+	guards, names, err := p.guardsNow(r.Context())
 	if err != nil {
-		return heldLine{}, nil, err
+		return heldLine{}, nil, nil, err
 	}
-	list, err := p.heldLines(r.Context(), who, names)
+	list, err := p.heldLines(r.Context(), who, guards)
 	if err != nil {
-		return heldLine{}, nil, err
+		return heldLine{}, nil, nil, err
 	}
 	i := slices.IndexFunc(list, func(h heldLine) bool { return h.Guard == r.PathValue("guard") && h.ID == r.PathValue("id") })
 	if i < 0 {
-		return heldLine{}, nil, errGone
+		return heldLine{}, nil, nil, errGone
 	}
-	return list[i], names, nil
+	return list[i], guards, names, nil
 }
 
 func (p *Pages) held(w http.ResponseWriter, r *http.Request, who *access.Principal) error {
-	h, names, err := p.waits(r, who)
+	h, guards, names, err := p.waits(r, who)
 	if err != nil {
 		return err
 	}
-	page := &heldPage{frame: p.framed(r, who, "Guard"), Held: h, Decide: who.May(access.ConfirmCommands) && who.Person.Clinical != "", Role: who.Person.Clinical}
+	page := &heldPage{frame: p.framed(r, who, "Guard"), Held: h, Decide: who.May(access.ConfirmCommands) && who.Person.Clinical != "" && !h.Away, Role: who.Person.Clinical}
+	page.Live = p.Live != nil
+	page.Limits, page.Pictures = p.givenTo(guards, h.Guard, h.Device)
 	list, err := p.Store.Verdicts(r.Context(), store.VerdictQuery{Guard: h.Guard, Device: h.Device, Page: store.Page{Limit: 10}})
 	if err != nil {
 		return err
@@ -456,9 +485,24 @@ func (p *Pages) held(w http.ResponseWriter, r *http.Request, who *access.Princip
 	return p.show(w, r, "held", page)
 }
 
+// givenTo is what holds for a device of a guard, and what was given to it; nil: nobody
+// has said.
+func (p *Pages) givenTo(guards []guardNow, guardID, name string) (*envelopeLine, []*guard.Picture) {
+	g := guardOf(guards, guardID)
+	if g == nil {
+		return nil, nil
+	}
+	i := slices.IndexFunc(g.State.Devices, func(d guard.DeviceState) bool { return d.ID == name })
+	if i < 0 {
+		return nil, nil
+	}
+	l := p.envelopeLine(g, &g.State.Devices[i], nil)
+	return &l, pictures(p.Now(), []envelopeLine{l}, 16)
+}
+
 // decide confirms or refuses what waits.
 func (p *Pages) decide(w http.ResponseWriter, r *http.Request, who *access.Principal) error {
-	h, _, err := p.waits(r, who)
+	h, _, _, err := p.waits(r, who)
 	if err != nil {
 		return err
 	}
@@ -471,44 +515,44 @@ func (p *Pages) decide(w http.ResponseWriter, r *http.Request, who *access.Princ
 	case what == "confirm" && h.Self:
 		return &access.Error{Status: http.StatusForbidden, Text: "You asked for this command; another clinician has to confirm it."}
 	}
-	words := strings.Join(strings.Fields(h.Verb+" "+h.Value), " ") + " for " + h.Device
+	words := strings.Join(strings.Fields(h.Verb+" "+h.Drug+" "+h.Value), " ") + " for " + h.Device
 	return p.ask(w, r, who, h.Guard, h.ID, h.asked, what, words)
 }
 
 // doubtPage asks what became of a dose.
 type doubtPage struct {
-	frame  `json:"-"`
-	Doubt  doubtLine
-	Decide bool
+	frame    `json:"-"`
+	Doubt    doubtLine
+	Decide   bool
+	Limits   *envelopeLine    // of the device
+	Pictures []*guard.Picture `json:"-"`
 }
 
-func (p *Pages) inDoubt(r *http.Request) (doubtLine, error) {
-	names, _, err := p.guardNames(r.Context())
+func (p *Pages) inDoubt(r *http.Request) (doubtLine, []guardNow, error) {
+	guards, _, err := p.guardsNow(r.Context())
 	if err != nil {
-		return doubtLine{}, err
+		return doubtLine{}, nil, err
 	}
-	var old bool
-	list, err := p.doubtLines(r.Context(), names, &old)
-	if err != nil {
-		return doubtLine{}, err
-	}
+	list := p.doubtLines(guards)
 	i := slices.IndexFunc(list, func(d doubtLine) bool { return d.Guard == r.PathValue("guard") && d.ID == r.PathValue("id") })
 	if i < 0 {
-		return doubtLine{}, &access.Error{Status: http.StatusGone, Text: "No such dose is in doubt: somebody has settled it, or the device has. Nothing was done now."}
+		return doubtLine{}, nil, &access.Error{Status: http.StatusGone, Text: "No such dose is in doubt: somebody has settled it, or the device has. Nothing was done now."}
 	}
-	return list[i], nil
+	return list[i], guards, nil
 }
 
 func (p *Pages) doubt(w http.ResponseWriter, r *http.Request, who *access.Principal) error {
-	d, err := p.inDoubt(r)
+	d, guards, err := p.inDoubt(r)
 	if err != nil {
 		return err
 	}
-	return p.show(w, r, "doubt", &doubtPage{p.framed(r, who, "Guard"), d, who.May(access.SettleDoubts) && who.Person.Clinical != ""})
+	page := &doubtPage{frame: p.framed(r, who, "Guard"), Doubt: d, Decide: who.May(access.SettleDoubts) && who.Person.Clinical != "" && !d.Away}
+	page.Limits, page.Pictures = p.givenTo(guards, d.Guard, d.Device)
+	return p.show(w, r, "doubt", page)
 }
 
 func (p *Pages) settle(w http.ResponseWriter, r *http.Request, who *access.Principal) error {
-	d, err := p.inDoubt(r)
+	d, _, err := p.inDoubt(r)
 	if err != nil {
 		return err
 	}
@@ -516,17 +560,22 @@ func (p *Pages) settle(w http.ResponseWriter, r *http.Request, who *access.Princ
 	if what != "given" && what != "not-given" {
 		return &access.Error{Status: http.StatusBadRequest, Text: "It was given or not given. Nothing was done."}
 	}
-	return p.ask(w, r, who, d.Guard, d.ID, 0, what, strings.Join(strings.Fields(d.Verb+" "+d.Value), " ")+" for "+d.Device)
+	return p.ask(w, r, who, d.Guard, d.ID, d.asked, what, strings.Join(strings.Fields(d.Verb+" "+d.Value), " ")+" for "+d.Device)
 }
+
+var (
+	errReason      = &access.Error{Status: http.StatusUnprocessableEntity, Text: "A reason is needed, of at most " + strconv.Itoa(maxWhy) + " bytes and without a patient's name. Nothing was done."}
+	errNotClinical = &access.Error{Status: http.StatusForbidden, Text: "A prescriber, a pharmacist or a nurse decides, and your account says none of these. Nothing was done."}
+)
 
 // ask asks a guard, which is in the ledger before, and what came of it after.
 func (p *Pages) ask(w http.ResponseWriter, r *http.Request, who *access.Principal, guard, id string, asked int64, what, words string) error {
 	reason := strings.TrimSpace(r.PostFormValue("reason"))
 	switch {
 	case reason == "" || len(reason) > maxWhy:
-		return &access.Error{Status: http.StatusUnprocessableEntity, Text: "A reason is needed, of at most " + strconv.Itoa(maxWhy) + " bytes and without a patient's name. Nothing was done."}
+		return errReason
 	case who.Person.Clinical == "":
-		return &access.Error{Status: http.StatusForbidden, Text: "A prescriber, a pharmacist or a nurse decides, and your account says none of these. Nothing was done."}
+		return errNotClinical
 	case p.Guards == nil:
 		return &access.Error{Status: http.StatusServiceUnavailable, Text: "No guard takes a clinician's word from here. Use the guard's own page; nothing was done."}
 	}

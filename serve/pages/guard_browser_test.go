@@ -22,7 +22,6 @@ import (
 	"github.com/chromedp/chromedp"
 
 	"github.com/myelin-health/myelin/device"
-	"github.com/myelin-health/myelin/event"
 	"github.com/myelin-health/myelin/internal/testpeer/chromium"
 )
 
@@ -31,13 +30,10 @@ import (
 func TestGuardBrowser(t *testing.T) {
 	d := newWard(t)
 	d.keeps(60)
-	rules := event.Event{Kind: event.ConfigurationChanged, Time: d.now().UnixNano(), Device: device.Address{Kind: device.Host, Value: "pump-3"}}
-	rules.Add(event.Text(event.Name, "icu-norepinephrine"), event.Text(event.Version, "4"), event.Text(event.Reason, "its envelope is enforced"), event.Text(event.Actor, "holm"))
-	doubt := event.Event{Kind: event.DoseDoubted, Time: d.now().UnixNano(), Device: device.Address{Kind: device.Host, Value: "pump-3"}}
-	doubt.Add(event.Int(event.Verb, device.DeliverBolus), event.Text(event.Value, "2 mL"), event.Text(event.Target, "5"), event.Text(event.Reason, "the link broke"))
-	open := event.Event{Kind: event.EmergencyUsed, Time: d.now().UnixNano(), Device: device.Address{Kind: device.Host, Value: "pump-3"}}
-	open.Add(event.Text(event.Target, "pump-3"), event.Text(event.Actor, "nurse-2"), event.Text(event.Reason, "reanimation"), event.Int(event.NotAfter, d.now().Add(10*time.Minute).Unix()), event.Int(event.Digest, 9), event.Int(event.Outcome, event.Succeeded))
-	d.sends(rules, doubt, open, d.verdict(device.Deny, "<script>alert(1)</script>", "9 mL/h", "over the limit of 8 mL/h"), d.verdict(device.Hold, "emr", "0.8 ug/kg/min", "four times what runs now"))
+	d.sends(d.verdict(device.Deny, "<script>alert(1)</script>", "9 mL/h", "over the limit of 8 mL/h"), d.verdict(device.Hold, "emr", "0.8 ug/kg/min", "four times what runs now"))
+	d.guards()
+	d.emergency()
+	d.doubts(5, "the link broke")
 	d.waits("7", "emr")
 
 	ctx := chromium.Open(t)
@@ -91,7 +87,7 @@ func TestGuardBrowser(t *testing.T) {
 	shots := os.Getenv("MYELIN_SHOTS")
 	shot := func(name string) {
 		t.Helper()
-		for _, width := range []int64{1440, 390} {
+		for _, width := range []int64{1440, 1024, 390} {
 			for _, scheme := range []string{"light", "dark"} {
 				_, err := chromedp.Call(ctx, emulation.SetDeviceMetricsOverride, emulation.SetDeviceMetricsOverrideParams{Width: width, Height: 1100, DeviceScaleFactor: 1})
 				must(err)
@@ -171,6 +167,9 @@ func TestGuardBrowser(t *testing.T) {
 	}
 	do(chromedp.Navigate(d.http.URL + "/guard/g1/doubts/5"))
 	shot("doubt")
+	do(chromedp.Navigate(d.http.URL + "/guard/g1/limits/pump-3"))
+	shot("limits")
+	print("limits")
 	signIn("ada", "/ledger")
 	shot("ledger")
 	do(chromedp.Navigate(d.http.URL + "/ledger/7"))

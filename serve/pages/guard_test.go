@@ -4,6 +4,7 @@
 package pages
 
 import (
+	"bytes"
 	"context"
 	"encoding/csv"
 	"encoding/json"
@@ -16,6 +17,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -23,6 +25,7 @@ import (
 
 	"github.com/myelin-health/myelin/device"
 	"github.com/myelin-health/myelin/event"
+	"github.com/myelin-health/myelin/guard"
 	"github.com/myelin-health/myelin/serve/access"
 	"github.com/myelin-health/myelin/serve/bus"
 	"github.com/myelin-health/myelin/serve/live"
@@ -43,9 +46,11 @@ type ward struct {
 	recorded []string // in the ledger
 	sequence uint64
 	held     []store.Held
-	asked    []string // of the guard
-	answer   error    // nil: the guard does what it is asked
-	full     bool     // the ledger writes nothing
+	state    guard.State // of the guard
+	stood    []byte      // the same, as it was said last
+	asked    []string    // of the guard
+	answer   error       // nil: the guard does what it is asked
+	full     bool        // the ledger writes nothing
 }
 
 func (d *ward) now() time.Time {
@@ -56,7 +61,7 @@ func (d *ward) now() time.Time {
 
 func newWard(t *testing.T) *ward {
 	t.Helper()
-	d := &ward{t: t, at: time.Now(), hub: &live.Hub{}}
+	d := &ward{t: t, at: time.Now(), hub: &live.Hub{}, state: guard.State{Page: "https://guard.icu:8443/", Confirms: true}}
 	var err error
 	if d.store, err = sqlite.Open(t.Context(), filepath.Join(t.TempDir(), "m.db"), d.now); err != nil {
 		t.Fatal(err)
@@ -118,7 +123,13 @@ func (d *ward) sends(events ...event.Event) {
 	d.mu.Lock()
 	d.sequence++
 	b := &store.Batch{Sensor: "g1", Sequence: d.sequence, Events: events, Held: slices.Clone(d.held), HeldToo: true}
+	doc, err := d.state.Bytes()
+	b.State, b.StateNews = doc, !bytes.Equal(doc, d.stood)
+	d.stood = doc
 	d.mu.Unlock()
+	if err != nil {
+		d.t.Error(err)
+	}
 	w, err := d.store.Write(context.Background(), b)
 	if err != nil {
 		d.t.Error(err)
@@ -142,7 +153,7 @@ func (d *ward) verdict(v device.Verdict, who, value, reason string) event.Event 
 func (d *ward) waits(id, actor string) {
 	d.mu.Lock()
 	d.held = append(d.held, store.Held{
-		ID: id, Front: "gw-icu-front", Device: "pump-3", Actor: actor, Verb: "set-infusion-rate", Effect: "increases", Now: "0.2 ug/kg/min", Value: "0.8 ug/kg/min",
+		ID: id, Front: "gw-icu-front", Device: "pump-3", Actor: actor, Verb: "set-infusion-rate", Drug: "norepinephrine", Therapy: "drug infusion", Harm: "catastrophic", Effect: "increases", Now: "0.2 ug/kg/min", Value: "0.8 ug/kg/min",
 		Reason: "four times what runs now", Asked: d.at.UnixNano(), Expires: d.at.Add(100 * time.Second).UnixNano(),
 	})
 	d.mu.Unlock()
@@ -150,10 +161,10 @@ func (d *ward) waits(id, actor string) {
 }
 
 // Decide is what a guard does with a clinician's word: it is a fake that behaves.
-func (d *ward) Decide(_ context.Context, guard string, said *bus.Decision) error {
+func (d *ward) Decide(_ context.Context, of string, said *bus.Decision) error {
 	id, what, person, role, reason := said.ID, said.What, said.By, said.Role, said.Reason
 	d.mu.Lock()
-	d.asked = append(d.asked, strings.Join([]string{guard, id, what, person, role, reason}, " | "))
+	d.asked = append(d.asked, strings.Join([]string{of, id, what, person, role, reason}, " | "))
 	err := d.answer
 	i := slices.IndexFunc(d.held, func(h store.Held) bool { return h.ID == id && h.Asked == said.Asked })
 	if err == nil && (what == "confirm" || what == "refuse") {
@@ -179,9 +190,56 @@ func (d *ward) Decide(_ context.Context, guard string, said *bus.Decision) error
 			outcome = event.Succeeded
 		}
 		e.Add(event.Int(event.Verb, device.DeliverBolus), event.Text(event.Target, id), event.Text(event.Reason, reason), event.Int(event.Outcome, outcome), event.Text(event.Actor, person))
+		d.mu.Lock()
+		d.state.Doubts = slices.DeleteFunc(d.state.Doubts, func(x guard.DoubtState) bool {
+			return strconv.FormatUint(x.ID, 10) == id && x.Since.UnixNano() == said.Asked
+		})
+		d.mu.Unlock()
 		d.sends(e)
 	}
 	return nil
+}
+
+// doubts makes a dose doubted.
+func (d *ward) doubts(id uint64, why string) {
+	d.mu.Lock()
+	d.state.Doubts = append(d.state.Doubts, guard.DoubtState{ID: id, Device: "pump-3", Verb: "deliver-bolus", Value: "2 mL", Actor: "emr", Since: d.at.UTC(), Why: why})
+	d.mu.Unlock()
+	d.sends()
+}
+
+// guards makes the guard say what holds for the pump.
+func (d *ward) guards() {
+	var hour []guard.Sample
+	for m := range int64(60) {
+		given := float64(m) / 4
+		s := guard.Sample{At: d.at.Unix() - 60*(59-m), Delivered: given, Counted: given, Planned: given + 12}
+		if m > 40 {
+			s.Counted, s.Planned = given+4, given+20
+		}
+		hour = append(hour, s)
+	}
+	d.mu.Lock()
+	d.state.Devices = []guard.DeviceState{
+		{
+			ID: "pump-3", Therapy: "drug infusion", Harm: "catastrophic", Envelope: "norepinephrine at ICU bed 3", Version: 4, Drug: "norepinephrine", Author: "kp", AuthorRole: "prescriber",
+			Approver: "ap", ApproverRole: "pharmacist", Risk: "RM-2026-014", Manufacturer: "letter of 2 February 2026: no objection", Digest: strings.Repeat("0d", 32), Enforcing: true,
+			Limits: []string{"set-infusion-rate: min 0.02 ug/kg/min, max 1.0 ug/kg/min, step 0.5 ug/kg/min, roles clinician, confirm second-person above 0.5 ug/kg/min, held for 2m", "everything highest 48 ug/kg in 1h"},
+			Since:  d.at.Add(-26 * time.Hour).UTC(), State: "infusing", Rate: "0.2 ug/kg/min", Reported: d.at.Add(-8 * time.Second).UTC(),
+			Sums: []guard.SumState{{What: "all that is given", Window: "1 h", Delivered: "14.75 ug/kg", Counted: "18.75 ug/kg", Planned: "34.75 ug/kg", Highest: "48 ug/kg", Most: 48, Lowest: "1.2 ug/kg", Least: 1.2, Hour: hour}},
+		},
+		{ID: "pump-4", Therapy: "drug infusion", Harm: "critical", Because: "the device has no envelope", Since: d.at.Add(-26 * time.Hour).UTC(), Sums: []guard.SumState{}},
+	}
+	d.mu.Unlock()
+	d.sends()
+}
+
+// emergency opens an emergency session.
+func (d *ward) emergency() {
+	d.mu.Lock()
+	d.state.Emergencies = []guard.EmergencyState{{Time: d.at.UTC(), Device: "pump-3", Actor: "nurse-2", Reason: "reanimation", Outcome: "open", Until: d.at.Add(10 * time.Minute).UTC()}}
+	d.mu.Unlock()
+	d.sends()
 }
 
 // client is somebody's browser, without script.
@@ -245,14 +303,14 @@ func TestDecide(t *testing.T) {
 		}
 	}
 	form := d.form(holm, "7", "confirm", "seen at the bed")
-	if page, status := d.post(holm, "/guard/g1/held/7", form); status != 200 || !strings.Contains(page, "You confirmed set-infusion-rate 0.8 ug/kg/min for pump-3.") || !strings.Contains(page, "Nothing is waiting.") {
+	if page, status := d.post(holm, "/guard/g1/held/7", form); status != 200 || !strings.Contains(page, "You confirmed set-infusion-rate norepinephrine 0.8 ug/kg/min for pump-3.") || !strings.Contains(page, "Nothing is waiting.") {
 		t.Errorf("confirm: %d\n%s", status, page)
 	}
 	if want := []string{"g1 | 7 | confirm | holm | prescriber | seen at the bed"}; !slices.Equal(d.asked, want) {
 		t.Errorf("the guard was asked %q, want %q", d.asked, want)
 	}
-	if n := len(d.recorded); n < 2 || d.recorded[n-2] != "holm | confirm | g1/7: set-infusion-rate 0.8 ug/kg/min for pump-3 | seen at the bed | unknown" ||
-		d.recorded[n-1] != "holm | confirm: answer | g1/7: set-infusion-rate 0.8 ug/kg/min for pump-3 | the guard did it | succeeded" {
+	if n := len(d.recorded); n < 2 || d.recorded[n-2] != "holm | confirm | g1/7: set-infusion-rate norepinephrine 0.8 ug/kg/min for pump-3 | seen at the bed | unknown" ||
+		d.recorded[n-1] != "holm | confirm: answer | g1/7: set-infusion-rate norepinephrine 0.8 ug/kg/min for pump-3 | the guard did it | succeeded" {
 		t.Errorf("the ledger has %q", d.recorded)
 	}
 	if _, status := d.post(holm, "/guard/g1/held/7", form); status != http.StatusGone {
@@ -347,9 +405,7 @@ func TestAnswers(t *testing.T) {
 
 func TestDoubts(t *testing.T) {
 	d := newWard(t)
-	e := event.Event{Kind: event.DoseDoubted, Time: d.now().UnixNano(), Device: device.Address{Kind: device.Host, Value: "pump-3"}}
-	e.Add(event.Int(event.Verb, device.DeliverBolus), event.Text(event.Value, "2 mL"), event.Text(event.Target, "5"), event.Text(event.Reason, "the link broke"))
-	d.sends(e)
+	d.doubts(5, "the link broke")
 	holm := d.client("holm")
 	if page, _ := d.get(holm, "/guard"); !strings.Contains(page, "nobody knows whether it was given") || !strings.Contains(page, "the link broke") {
 		t.Errorf("the page does not ask what became of it:\n%s", page)
@@ -377,9 +433,11 @@ func TestVerdicts(t *testing.T) {
 	open := event.Event{Kind: event.EmergencyUsed, Time: d.now().UnixNano(), Device: device.Address{Kind: device.Host, Value: "pump-3"}}
 	open.Add(event.Text(event.Target, "pump-3"), event.Text(event.Actor, "nurse-2"), event.Text(event.Reason, "reanimation"), event.Int(event.NotAfter, d.now().Add(10*time.Minute).Unix()), event.Int(event.Digest, 9), event.Int(event.Outcome, event.Succeeded))
 	d.sends(rules, open)
+	d.guards()
+	d.emergency()
 	vera := d.client("vera")
 	page, _ := d.get(vera, "/guard")
-	for _, want := range []string{"1 emergency session is open.", "reanimation", "icu-norepinephrine</bdi>, version 4", "&lt;script&gt;"} {
+	for _, want := range []string{"1 emergency session is open.", "reanimation", "norepinephrine at ICU bed 3</bdi>, version 4", "RM-2026-014", "ap (pharmacist)", "rules: icu-norepinephrine", "&lt;script&gt;"} {
 		if !strings.Contains(page, want) {
 			t.Errorf("the page does not say %q", want)
 		}
