@@ -499,3 +499,164 @@ func TestVerdictPages(t *testing.T) {
 		t.Errorf("%d verdicts on all pages, want 120", n)
 	}
 }
+
+// TestLimits shows whose limits hold, and a clinician approves them: those that were on
+// the screen, once, and not her own.
+func TestLimits(t *testing.T) {
+	d := newWard(t)
+	d.guards()
+	const path = "/guard/g1/limits/pump-3"
+	holm := d.client("holm")
+	page, status := d.get(holm, path)
+	for _, want := range []string{
+		"are enforced", "norepinephrine at ICU bed 3</bdi>, version 4", "kp (prescriber)", "ap (pharmacist)", "RM-2026-014", "no objection", "min 0.02 ug/kg/min, max 1.0 ug/kg/min",
+		"highest 48 ug/kg", "nobody here", strings.Repeat("0d", 32), "Approve version 4", `class="limit"`,
+	} {
+		if status != 200 || !strings.Contains(page, want) {
+			t.Errorf("%d, and the page does not say %q", status, want)
+		}
+	}
+	if page, status := d.get(holm, "/guard/g1/limits/pump-4"); status != 200 || !strings.Contains(page, "only observed") || strings.Contains(page, "Approve version") {
+		t.Errorf("a device without limits: %d\n%s", status, page)
+	}
+	if _, status := d.get(holm, "/guard/g1/limits/pump-5"); status != 404 {
+		t.Errorf("a device that there is not: %d", status)
+	}
+	good := func() url.Values {
+		return url.Values{"what": {strings.Repeat("0d", 32)}, "reason": {"read with the ward's pharmacist"}}
+	}
+	for what, c := range map[string]struct {
+		who, name, value string
+		status           int
+	}{
+		"an administrator":      {"ada", "reason", "x", 403},
+		"a clinician of no job": {"odd", "reason", "x", 403},
+		"a viewer":              {"vera", "reason", "x", 403},
+		"other limits":          {"holm", "what", strings.Repeat("0e", 32), 409},
+		"no limits":             {"holm", "what", "", 409},
+		"no reason":             {"holm", "reason", " ", 422},
+		"a long reason":         {"holm", "reason", strings.Repeat("x", maxWhy+1), 422},
+	} {
+		form := good()
+		form.Set(c.name, c.value)
+		if _, status := d.post(d.client(c.who), path, form); status != c.status {
+			t.Errorf("%s: %d, want %d", what, status, c.status)
+		}
+	}
+	if list, err := d.store.Approvals(t.Context(), "", ""); err != nil || len(list) != 0 {
+		t.Fatalf("%+v, %v", list, err)
+	}
+	if page, status := d.post(holm, path, good()); status != 200 || !strings.Contains(page, "You approved norepinephrine at ICU bed 3 version 4 for pump-3.") || !strings.Contains(page, "You have approved these limits.") ||
+		!strings.Contains(page, "read with the ward&#39;s pharmacist") {
+		t.Errorf("approved: %d\n%s", status, page)
+	}
+	if last := d.recorded[len(d.recorded)-1]; last != "holm | approve limits | g1: norepinephrine at ICU bed 3 version 4 for pump-3, file 0d0d0d0d0d0d0d0d | read with the ward's pharmacist | succeeded" {
+		t.Errorf("the ledger has %q", last)
+	}
+	if _, status := d.post(holm, path, good()); status != 409 {
+		t.Errorf("approved twice: %d", status)
+	}
+	if page, _ := d.get(holm, "/guard"); !strings.Contains(page, "<bdi>holm</bdi> (prescriber)") {
+		t.Error("the list does not say who approved")
+	}
+	// Another file, which she wrote, is not approved by that, nor by her.
+	d.mu.Lock()
+	d.state.Devices[0].Digest, d.state.Devices[0].Author = strings.Repeat("0f", 32), "Holm"
+	d.mu.Unlock()
+	d.sends()
+	if page, _ := d.get(holm, path); !strings.Contains(page, "nobody here") || !strings.Contains(page, "You wrote these limits") || !strings.Contains(page, "another file, SHA-256 0d0d0d0d0d0d0d0d") {
+		t.Errorf("another file:\n%s", page)
+	}
+	form := good()
+	form.Set("what", strings.Repeat("0f", 32))
+	if _, status := d.post(holm, path, form); status != 403 {
+		t.Errorf("who wrote them approves them: %d", status)
+	}
+	d.full = true
+	d.state.Devices[0].Author = "kp"
+	d.sends()
+	r := httptest.NewRequest("POST", path, strings.NewReader(form.Encode()))
+	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	r.SetPathValue("guard", "g1")
+	r.SetPathValue("device", "pump-3")
+	who := &access.Principal{Person: &store.Person{ID: 1, Login: "holm", Clinical: "prescriber"}, Roles: access.Clinician}
+	if err := d.pages.approve(httptest.NewRecorder(), r, who); err == nil || !strings.Contains(err.Error(), "no space left") {
+		t.Errorf("approved without a ledger: %v", err)
+	}
+	if list, err := d.store.Approvals(t.Context(), "", ""); err != nil || len(list) != 1 {
+		t.Fatalf("%+v, %v", list, err)
+	}
+}
+
+// TestGuardAway shows guards that do not let people here decide, are silent, or in trouble.
+func TestGuardAway(t *testing.T) {
+	d := newWard(t)
+	d.guards()
+	d.state.Confirms = false
+	d.waits("7", "emr")
+	d.doubts(5, "the link broke")
+	holm := d.client("holm")
+	for path, forms := range map[string]int{"/guard": 0, "/guard/g1/held/7": 0, "/guard/g1/doubts/5": 0} {
+		page, status := d.get(holm, path)
+		if status != 200 || strings.Count(page, `method="post" action="/guard`) != forms || !strings.Contains(page, `href="https://guard.icu:8443/">Its own page`) {
+			t.Errorf("%s: %d\n%s", path, status, page)
+		}
+	}
+	const evil = `<img src=x onerror=alert(1)>`
+	d.state.Trouble = []string{evil}
+	d.state.Page = "javascript:alert(1)"
+	d.state.Devices[0].Limits = []string{evil}
+	d.state.Devices[0].Sums[0].Highest, d.state.Devices[0].Sums[0].What = evil, evil
+	d.state.Devices[0].Digest = evil
+	d.sends()
+	for _, path := range []string{"/guard", "/guard/g1/limits/pump-3", "/guard/g1/held/7"} {
+		page, status := d.get(holm, path)
+		if status != 200 || strings.Contains(page, evil) || strings.Contains(page, "javascript:") {
+			t.Errorf("%s: %d, the page runs what a guard said", path, status)
+		}
+	}
+	if page, _ := d.get(holm, "/guard"); !strings.Contains(page, "1 guard is not as it should be.") || !strings.Contains(page, "&lt;img") {
+		t.Errorf("a guard in trouble:\n%s", page)
+	}
+	d.mu.Lock()
+	d.state.Trouble, d.at = nil, d.at.Add(2*silent)
+	d.mu.Unlock()
+	if page, _ := d.get(holm, "/guard"); !strings.Contains(page, "Nothing was heard of it since") {
+		t.Error("a guard that is silent")
+	}
+	// What cannot be read is said, and the rest of the page stands.
+	if _, err := d.store.Write(t.Context(), &store.Batch{Sensor: "g1", Sequence: 1000, State: []byte(`{"devices":7}`)}); err != nil {
+		t.Fatal(err)
+	}
+	if page, status := d.get(holm, "/guard"); status != 200 || !strings.Contains(page, "cannot be read") {
+		t.Errorf("a state that cannot be read: %d", status)
+	}
+}
+
+// TestHeldPlace shows where a device is that the server knows, and how it is called.
+func TestHeldPlace(t *testing.T) {
+	d := newWard(t)
+	three := device.Device{ID: "d-3", Product: device.Product{Manufacturer: "Norra Medical", Model: "Flow 500"}, Name: "pump-3", Ward: "ICU bed 3", Serial: "N-3"}
+	if _, err := d.store.Write(t.Context(), &store.Batch{Sensor: "g1", Sequence: 999, Devices: []device.Device{three}}); err != nil {
+		t.Fatal(err)
+	}
+	d.sequence = 1000
+	d.waits("7", "emr")
+	holm := d.client("holm")
+	for _, path := range []string{"/guard", "/guard/g1/held/7"} {
+		if page, _ := d.get(holm, path); !strings.Contains(page, "ICU bed 3") || !strings.Contains(page, `href="/devices/`) || !strings.Contains(page, "norepinephrine") || !strings.Contains(page, "catastrophic") {
+			t.Errorf("%s does not say where it is:\n%s", path, page)
+		}
+	}
+	// Nobody knows what holds now: that is said, and of a dose nothing is.
+	d.held[0].Now = ""
+	d.sends()
+	if page, _ := d.get(holm, "/guard"); !strings.Contains(page, `<span class="quiet">unknown</span>`) {
+		t.Error("a value now that nobody knows")
+	}
+	d.held[0].Dose = true
+	d.sends()
+	if page, _ := d.get(holm, "/guard"); strings.Contains(page, `<span class="quiet">unknown</span>`) || strings.Contains(page, "→") {
+		t.Error("a dose changes from something to something")
+	}
+}
