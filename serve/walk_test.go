@@ -64,9 +64,8 @@ func (o *outside) ward() (sensor, guard *visitor, guardID string) {
 	guard, guardID = o.sensor("guard")
 	e := event.Event{Kind: event.VerdictGiven, Time: now.UnixNano(), Device: device.Address{Kind: device.Host, Value: "pump-3"}}
 	e.Add(event.Int(event.Verb, device.SetInfusionRate), event.Int(event.Verdict, device.Deny), event.Text(event.Reason, "line 12"))
-	doubt := event.Event{Kind: event.DoseDoubted, Time: now.UnixNano(), Device: device.Address{Kind: device.Host, Value: "pump-3"}}
-	doubt.Add(event.Int(event.Verb, device.DeliverBolus), event.Text(event.Value, "2 mL"), event.Text(event.Target, "5"), event.Text(event.Reason, "the link broke"))
-	if a := o.deliver(guard, guardID, &store.Batch{Sequence: 1, Sent: now.UnixNano(), Events: []event.Event{e, doubt}, HeldToo: true, Held: []store.Held{
+	state := json.RawMessage(`{"confirms":true,"devices":[{"id":"pump-3","envelope":"pump","version":1,"author":"kp","digest":"0d0d"}],"doubts":[{"id":5,"device":"pump-3","verb":"deliver-bolus","value":"2 mL","why":"the link broke"}]}`)
+	if a := o.deliver(guard, guardID, &store.Batch{Sequence: 1, Sent: now.UnixNano(), Events: []event.Event{e}, State: state, HeldToo: true, Held: []store.Held{
 		{ID: "7", Front: "gw-icu", Device: "pump-3", Actor: "emr", Verb: "set-infusion-rate", Effect: "increases", Now: "0.2 ug/kg/min", Value: "0.8 ug/kg/min", Reason: "four times", Asked: now.UnixNano(), Expires: now.Add(time.Hour).UnixNano()},
 	}, Beat: &store.Beat{Version: "v0"}}); a.status != 200 {
 		o.t.Fatalf("the guard's batch: %d %s", a.status, a.body)
@@ -310,6 +309,9 @@ func TestLedgerHasEveryDeed(t *testing.T) {
 		{route: "POST /guard/{guard}/doubts/{id}", says: "given: answer|failed", do: func() *reply {
 			return al.post("/guard/"+guard+"/doubts/5", "do", "given", "reason", "the pump's log")
 		}},
+		{route: "POST /guard/{guard}/limits/{device}", says: "approve limits|succeeded", do: func() *reply {
+			return al.post("/guard/"+guard+"/limits/pump-3", "what", "0d0d", "reason", "read")
+		}},
 		{route: "GET /ledger/export", says: "export|succeeded", do: get("/ledger/export")},
 		{route: "GET /ledger/{index}/proof", says: "export|succeeded", do: get("/ledger/0/proof")},
 		{route: "POST /ledger/verify", says: "verify|succeeded", do: post("/ledger/verify")},
@@ -384,7 +386,8 @@ func TestEveryPageIsJSON(t *testing.T) {
 		"GET /devices/{id}": "/devices/" + pump3, "GET /devices/{id}/merge": "/devices/" + pump3 + "/merge", "GET /devices/{id}/body": "/devices/" + icd + "/body",
 		"GET /documents/{digest}": "/documents/" + d.Digest, "GET /findings/{id}": "/findings/" + findingOn(pump3, 0),
 		"GET /guard/{guard}/held/{id}": "/guard/" + guard + "/held/7", "GET /guard/{guard}/doubts/{id}": "/guard/" + guard + "/doubts/5",
-		"GET /ledger/{index}": "/ledger/0", "GET /settings/people/{id}": fmt.Sprintf("/settings/people/%d", person.ID), "GET /{$}": "/",
+		"GET /guard/{guard}/limits/{device}": "/guard/" + guard + "/limits/pump-3",
+		"GET /ledger/{index}":                "/ledger/0", "GET /settings/people/{id}": fmt.Sprintf("/settings/people/%d", person.ID), "GET /{$}": "/",
 	}
 	// What is no page, or is there once.
 	others := []string{

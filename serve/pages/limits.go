@@ -15,7 +15,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/myelin-health/myelin/event"
 	"github.com/myelin-health/myelin/guard"
 	"github.com/myelin-health/myelin/serve/access"
 	"github.com/myelin-health/myelin/store"
@@ -247,10 +246,7 @@ func (p *Pages) approve(w http.ResponseWriter, r *http.Request, who *access.Prin
 	}
 	a := &store.Approval{Guard: l.Guard, Device: l.Device, Digest: l.Digest, Person: who.Person.Login, Role: who.Person.Clinical, Reason: store.Text(reason), At: p.Now().UnixNano()}
 	words := fmt.Sprintf("%s version %d for %s", l.Name, l.Version, l.Device)
-	if err := p.Access.Acted(who.Person.Login, "approve limits", l.Guard+": "+words+", file "+l.Digest[:16], reason, 1, event.Succeeded); err != nil {
-		return err
-	}
-	err = p.Store.Approve(r.Context(), a)
+	err = p.Access.Act(who.Person.Login, "approve limits", l.Guard+": "+words+", file "+cut(l.Digest, 64), reason, func() (int, error) { return 1, p.Store.Approve(r.Context(), a) })
 	if errors.Is(err, store.ErrConflict) {
 		return &access.Error{Status: http.StatusConflict, Text: "You have approved these limits already."}
 	}
