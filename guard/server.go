@@ -37,7 +37,7 @@ func readServer(r *strictyaml.Reader, n ast.Node, dir, state string) *Server {
 	if u, err := url.Parse(v.URL); err != nil || u.Scheme != "https" || u.Host == "" || u.RawQuery != "" || strings.Trim(u.Path, "/") != "" {
 		r.Fail(address, "url has to be https://host:port/")
 	}
-	v.Enrolment = at(dir, r.Text(s.Need("enrolment", "the file of the enrolment's token; 'myelin serve enrol' makes one"), "enrolment"))
+	v.Enrolment = at(dir, r.Text(s.Need("enrolment", "the file of the enrolment's token; the server's page Settings gives one"), "enrolment"))
 	if s.Has("authority") {
 		v.Authority = at(dir, r.Text(s.Get("authority"), "authority"))
 	}

@@ -83,7 +83,7 @@ func (f *serverFlags) open(ctx context.Context, c *console, health func() (uint6
 	}
 	if conf.Token == "" {
 		client.Close()
-		return nil, usageError{fmt.Errorf("%s is not enrolled at %s; its Settings, or 'myelin serve enrol', give a token for that", f.state, f.url)}
+		return nil, usageError{fmt.Errorf("%s is not enrolled at %s; its page Settings gives a token for that", f.state, f.url)}
 	}
 	ctx, stop := context.WithTimeout(ctx, 30*time.Second)
 	defer stop()

@@ -138,11 +138,10 @@ func (p *Pages) showSensors(w http.ResponseWriter, r *http.Request, who *access.
 		page.Wrong, page.status = wrong.Text, wrong.Status
 	}
 	if token != "" {
-		verb := "sense -i eth1"
+		page.Token, page.Command, page.Name = token, "myelin sense -i eth1 --server https://"+p.sensorsAt(r)+" --enrol "+token, ""
 		if page.Kind == "guard" {
-			verb = "guard --config guard.yaml"
+			page.Command = `server: {url: "https://` + p.sensorsAt(r) + `", enrolment: server.token, confirms: true}`
 		}
-		page.Token, page.Command, page.Name = token, "myelin "+verb+" --server https://"+p.sensorsAt(r)+" --enrol "+token, ""
 	}
 	w.Header().Set("Cache-Control", "no-store")
 	return p.show(w, r, "sensors", page)

@@ -589,7 +589,7 @@ func TestSettingsPages(t *testing.T) {
 	ad.want(200, "Nothing sends yet", "GET", "/settings/sensors")
 	ad.want(422, "Say what enrols", "POST", "/settings/sensors", "name", "icu", "kind", "camera")
 	ad.want(422, "has a name", "POST", "/settings/sensors", "name", " ", "kind", "sensor")
-	ad.want(200, "--enrol enrol-token", "POST", "/settings/sensors", "name", "icu", "kind", "guard")
+	ad.want(200, "enrolment: server.token", "POST", "/settings/sensors", "name", "icu", "kind", "guard")
 	if s.last() != "make enrolment token|succeeded|ad|icu|guard" {
 		t.Error(s.last())
 	}
