@@ -18,6 +18,7 @@ import (
 	"reflect"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -243,8 +244,9 @@ func (f *forwarder) put(b *store.Batch) {
 // A guardUplink sends what a guard decides and holds to its server, and does there what
 // the server's clinicians decide.
 type guardUplink struct {
-	client *uplink.Client
-	guard  *guard.Guard // set before it runs
+	client  *uplink.Client
+	guard   *guard.Guard // set before it runs
+	decided atomic.Bool  // something, since the server was told what was given
 }
 
 // openGuardUplink opens the way to the server of a configuration. The guard does not
@@ -268,6 +270,7 @@ func (c *console) openGuardUplink(conf *guard.Server) (*guardUplink, error) {
 
 // record hands on an event that the ledger has. It waits for nothing.
 func (u *guardUplink) record(e *event.Event) {
+	u.decided.Store(true)
 	u.client.Put(&store.Batch{Events: []event.Event{*e}})
 }
 
@@ -298,7 +301,8 @@ func (u *guardUplink) close() error {
 const (
 	heldEvery  = 250 * time.Millisecond // the server is told what waits, when that has changed
 	standEvery = time.Second            // and what holds; looked at as the clock shows it
-	stateEvery = time.Minute            // and what was given
+	stateEvery = time.Minute            // and what was given; after a verdict it is
+	stateSoon  = 5 * time.Second        // as soon as this
 )
 
 // run sends until ctx ends.
@@ -318,8 +322,10 @@ func (u *guardUplink) run(ctx context.Context) {
 		if now := time.Now(); now.Sub(looked) >= standEvery {
 			looked = now
 			stands := u.stands()
-			if news := !bytes.Equal(stands, stood); news || now.Sub(told) >= stateEvery {
+			age := now.Sub(told)
+			if news := !bytes.Equal(stands, stood); news || age >= stateEvery || age >= stateSoon && u.decided.Load() {
 				stood, told = stands, now
+				u.decided.Store(false)
 				if doc, err := u.guard.State().Bytes(); err == nil {
 					u.client.Put(&store.Batch{State: doc, StateNews: news})
 				}
