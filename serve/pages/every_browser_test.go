@@ -24,6 +24,7 @@ import (
 
 	"github.com/myelin-health/myelin/device"
 	"github.com/myelin-health/myelin/event"
+	"github.com/myelin-health/myelin/guard"
 	"github.com/myelin-health/myelin/internal/testpeer/chromium"
 	"github.com/myelin-health/myelin/serve/access"
 	"github.com/myelin-health/myelin/serve/pages"
@@ -72,8 +73,26 @@ func busy(t *testing.T, more ...device.Device) *ward {
 			}
 			w.must(s.SavePerson(t.Context(), one))
 		}
-		_, err := s.Write(t.Context(), &store.Batch{
-			Sensor: "gw-icu-front", Sequence: 2, Sent: morning.UnixNano(), HeldToo: true,
+		state, err := (&guard.State{
+			At: morning, Confirms: true, Trouble: []string{"front archive does not serve: the address is in use"},
+			Devices: []guard.DeviceState{
+				{
+					ID: "pump-3", Therapy: "drug infusion", Harm: "catastrophic", Envelope: "norepinephrine at ICU bed 3", Version: 4, Author: "kp", AuthorRole: "prescriber", Approver: "ap", ApproverRole: "pharmacist",
+					Risk: "RM-2026-014", Manufacturer: "letter of 2 February 2026: no objection", Digest: strings.Repeat("0d", 32), Enforcing: true, Limits: []string{"set-infusion-rate: max 1.0 ug/kg/min"},
+					Since: morning.Add(-time.Hour), Rate: "0.2 ug/kg/min", Reported: morning,
+					Sums: []guard.SumState{{
+						What: "all that is given", Window: "1 h", Delivered: "14 ug/kg", Counted: "18 ug/kg", Planned: "34 ug/kg", Highest: "48 ug/kg", Most: 48,
+						Hour: []guard.Sample{{At: morning.Add(-time.Hour).Unix(), Planned: 12}, {At: morning.Unix(), Delivered: 14, Counted: 18, Planned: 34}},
+					}},
+				},
+				{ID: hostile[0], Therapy: "defibrillation", Harm: "catastrophic", Because: "the device has no envelope", Since: morning},
+			},
+			Emergencies: []guard.EmergencyState{{Time: morning, Device: "pump-3", Actor: "jon.reyes", Reason: "reanimation", Until: morning.Add(10 * time.Minute)}},
+			Doubts:      []guard.DoubtState{{ID: 5, Device: "pump-3", Verb: "deliver-bolus", Value: "2 mL", Actor: "ehr", Since: morning, Why: "the link broke"}},
+		}).Bytes()
+		w.must(err)
+		_, err = s.Write(t.Context(), &store.Batch{
+			Sensor: "gw-icu-front", Sequence: 2, Sent: morning.UnixNano(), HeldToo: true, State: state,
 			Events: []event.Event{
 				at(event.ConfigurationChanged, event.Text(event.Name, "icu-norepinephrine"), event.Text(event.Version, "4"), event.Text(event.Reason, "its envelope is enforced"), event.Text(event.Actor, "mira.holm")),
 				at(event.DoseDoubted, event.Int(event.Verb, device.DeliverBolus), event.Text(event.Value, "2 mL"), event.Text(event.Target, "5"), event.Text(event.Reason, "the link broke")),
@@ -141,34 +160,35 @@ func (w *ward) addresses() map[string][]string {
 		documents = append(documents, "/documents/"+d.Digest)
 	}
 	return map[string][]string{
-		"GET /{$}":                         {"/"},
-		"GET /devices":                     {"/devices", "/devices?ward=ICU&sort=name", "/devices?q=nothing"},
-		"GET /devices/{id}":                devices,
-		"GET /devices/{id}/merge":          {"/devices/" + pump + "/merge?with=pump", "/devices/" + pump + "/merge"},
-		"GET /devices/{id}/body":           {"/devices/" + icd + "/body"},
-		"GET /map":                         {"/map?ward=ICU", "/map?ward=", "/map?ward=Nowhere"},
-		"GET /findings":                    {"/findings?state=open&state=acknowledged", "/findings?q=nothing", "/findings?ward=" + url.QueryEscape(hostile[0])},
-		"GET /findings/{id}":               {"/findings/" + found.Rows[0].ID, "/findings/" + found.Rows[len(found.Rows)-1].ID},
-		"GET /documents":                   {"/documents", "/documents?q=nothing"},
-		"GET /documents/{digest}":          documents,
-		"GET /search":                      {"/search?q=norra", "/search", "/search?q=nothing"},
-		"GET /guard":                       {"/guard", "/guard?verdict=deny", "/guard?device=nothing"},
-		"GET /guard/{guard}/held/{id}":     {"/guard/gw-icu-front/held/7"},
-		"GET /guard/{guard}/doubts/{id}":   {"/guard/gw-icu-front/doubts/5"},
-		"GET /ledger":                      {"/ledger"},
-		"GET /ledger/{index}":              {"/ledger/1"},
-		"GET /settings":                    {"/settings"},
-		"GET /settings/people":             {"/settings/people"},
-		"GET /settings/people/{id}":        {"/settings/people/3", "/settings/people/1"},
-		"GET /settings/sensors":            {"/settings/sensors"},
-		"GET /settings/retention":          {"/settings/retention"},
-		"GET /settings/receivers":          {"/settings/receivers"},
-		"GET /me":                          {"/me"},
-		"GET /help":                        {"/help"},
-		"GET /sign-in":                     {"/sign-in"},
-		"GET /set-up/{secret}":             {strings.TrimPrefix(w.link, w.http.URL)},
-		"GET /password/{id}/{secret}":      {link},
-		"what there is not, and is not to": {"/nothing", "/settings/people"},
+		"GET /{$}":                           {"/"},
+		"GET /devices":                       {"/devices", "/devices?ward=ICU&sort=name", "/devices?q=nothing"},
+		"GET /devices/{id}":                  devices,
+		"GET /devices/{id}/merge":            {"/devices/" + pump + "/merge?with=pump", "/devices/" + pump + "/merge"},
+		"GET /devices/{id}/body":             {"/devices/" + icd + "/body"},
+		"GET /map":                           {"/map?ward=ICU", "/map?ward=", "/map?ward=Nowhere"},
+		"GET /findings":                      {"/findings?state=open&state=acknowledged", "/findings?q=nothing", "/findings?ward=" + url.QueryEscape(hostile[0])},
+		"GET /findings/{id}":                 {"/findings/" + found.Rows[0].ID, "/findings/" + found.Rows[len(found.Rows)-1].ID},
+		"GET /documents":                     {"/documents", "/documents?q=nothing"},
+		"GET /documents/{digest}":            documents,
+		"GET /search":                        {"/search?q=norra", "/search", "/search?q=nothing"},
+		"GET /guard":                         {"/guard", "/guard?verdict=deny", "/guard?device=nothing"},
+		"GET /guard/{guard}/held/{id}":       {"/guard/gw-icu-front/held/7"},
+		"GET /guard/{guard}/doubts/{id}":     {"/guard/gw-icu-front/doubts/5"},
+		"GET /guard/{guard}/limits/{device}": {"/guard/gw-icu-front/limits/pump-3", "/guard/gw-icu-front/limits/" + url.PathEscape(hostile[0])},
+		"GET /ledger":                        {"/ledger"},
+		"GET /ledger/{index}":                {"/ledger/1"},
+		"GET /settings":                      {"/settings"},
+		"GET /settings/people":               {"/settings/people"},
+		"GET /settings/people/{id}":          {"/settings/people/3", "/settings/people/1"},
+		"GET /settings/sensors":              {"/settings/sensors"},
+		"GET /settings/retention":            {"/settings/retention"},
+		"GET /settings/receivers":            {"/settings/receivers"},
+		"GET /me":                            {"/me"},
+		"GET /help":                          {"/help"},
+		"GET /sign-in":                       {"/sign-in"},
+		"GET /set-up/{secret}":               {strings.TrimPrefix(w.link, w.http.URL)},
+		"GET /password/{id}/{secret}":        {link},
+		"what there is not, and is not to":   {"/nothing", "/settings/people"},
 	}
 }
 
