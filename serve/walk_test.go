@@ -300,6 +300,10 @@ func TestLedgerHasEveryDeed(t *testing.T) {
 		{route: "GET /findings.cef", says: "export|succeeded", do: get("/findings.cef")},
 		{route: "GET /devices.csv", says: "export|succeeded", do: get("/devices.csv")},
 		{route: "GET /guard.csv", says: "export|succeeded", do: get("/guard.csv")},
+		{route: "GET /documents.csv", says: "export|succeeded", do: get("/documents.csv")},
+		{route: "GET /map.csv", says: "export|succeeded", do: get("/map.csv")},
+		{route: "GET /settings/sensors.csv", says: "export|succeeded", do: get("/settings/sensors.csv")},
+		{route: "GET /settings/people.csv", says: "export|succeeded", do: get("/settings/people.csv")},
 
 		// No guard listens here: that somebody asked, and what came of it, is there all the same.
 		{route: "POST /guard/{guard}/held/{id}", says: "confirm|unknown", do: func() *reply {

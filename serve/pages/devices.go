@@ -33,6 +33,7 @@ func (p *Pages) deviceRoutes() []access.Route {
 		{Pattern: "POST /devices/{id}/part/{merge}", Needs: access.EditDevices, Handle: p.partDevices},
 		{Pattern: "GET /map", Needs: access.SeeAll, Handle: p.wardMap},
 		{Pattern: "GET /map.json", Needs: access.SeeAll, Handle: p.wardMap},
+		{Pattern: "GET /map.csv", Needs: access.Export, Handle: p.wardMap},
 	}
 }
 

@@ -25,6 +25,7 @@ func (p *Pages) documentsRoutes() []access.Route {
 	return []access.Route{
 		{Pattern: "GET /documents", Needs: access.SeeDocuments, Handle: p.documents},
 		{Pattern: "GET /documents.json", Needs: access.SeeDocuments, Handle: p.documents},
+		{Pattern: "GET /documents.csv", Needs: access.Export, Handle: p.documents},
 		{Pattern: "POST /documents", Needs: access.AddDocuments, Handle: p.upload, Most: documents.Most + maxParts},
 		{Pattern: "POST /names", Needs: access.AddDocuments, Handle: p.decideName},
 		{Pattern: "POST /names/undo/{at}", Needs: access.AddDocuments, Handle: p.undecide},
@@ -148,6 +149,14 @@ func (p *Pages) documents(w http.ResponseWriter, r *http.Request, who *access.Pr
 		}
 	}
 	return p.show(w, r, "documents", page)
+}
+
+func (page *documentsPage) rows() [][]string {
+	out := [][]string{{"digest", "id", "kind", "title", "file", "bytes", "devices", "added", "by", "trouble"}}
+	for _, d := range page.Rows {
+		out = append(out, []string{d.Digest, d.ID, d.Kind, d.Title, d.Name, strconv.Itoa(int(d.Bytes)), strconv.Itoa(d.Devices), d.Added.Machine, d.By, d.Trouble})
+	}
+	return out
 }
 
 // upload takes in documents, each on its own: what is wrong with one does not stop the others.

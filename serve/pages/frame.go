@@ -29,6 +29,7 @@ import (
 	"time"
 
 	"github.com/myelin-health/myelin/device"
+	"github.com/myelin-health/myelin/event"
 	"github.com/myelin-health/myelin/finding"
 	"github.com/myelin-health/myelin/guard"
 	"github.com/myelin-health/myelin/report"
@@ -193,9 +194,22 @@ func (p *Pages) framed(r *http.Request, who *access.Principal, title string) fra
 	return f
 }
 
-// show writes a page.
+// A lister is a page whose list can be had as CSV: its head, and all rows.
+type lister interface{ rows() [][]string }
+
+// show writes a page. That somebody took a list along is in the ledger before its first row.
 func (p *Pages) show(w http.ResponseWriter, r *http.Request, name string, page interface{ around() *frame }) error {
 	w.Header().Set("Vary", "Accept, Cookie")
+	if list, ok := page.(lister); ok && strings.HasSuffix(r.URL.Path, ".csv") {
+		rows, asked := list.rows(), r.URL.Query()
+		if asked.Has("q") {
+			asked.Set("q", "…") // what somebody searches for may be anything
+		}
+		if err := p.Access.Acted(page.around().Who.Person.Login, "export", but(r.URL.Path, asked, "", ""), "", len(rows)-1, event.Succeeded); err != nil {
+			return err
+		}
+		return table(w, strings.TrimSuffix(path.Base(r.URL.Path), ".csv"), rows)
+	}
 	if wantsJSON(r) {
 		w.Header().Set("Content-Type", "application/json")
 		w.WriteHeader(cmp.Or(page.around().status, http.StatusOK))

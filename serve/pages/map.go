@@ -44,6 +44,7 @@ type mapPage struct {
 	All    int // devices of the ward
 	Drawn  int
 	JSON   string
+	CSV    string
 }
 
 // A mapTalk is a line of the map.
@@ -86,7 +87,7 @@ func (p *Pages) wardMap(w http.ResponseWriter, r *http.Request, who *access.Prin
 		}
 		return "?" + q.Encode()
 	}
-	page.JSON = "/map.json" + path(page.Ward, page.Days)
+	page.JSON, page.CSV = "/map.json"+path(page.Ward, page.Days), "/map.csv"+path(page.Ward, page.Days)
 	page.Wards = []filterValue{{Text: "all wards", Count: first.Total, On: page.Ward == "", Path: "/map" + path("", page.Days)}}
 	for _, f := range first.Facets {
 		if f.Of == "ward" && f.Value != "" {
@@ -147,6 +148,14 @@ func (p *Pages) wardMap(w http.ResponseWriter, r *http.Request, who *access.Prin
 		page.Answer = strconv.Itoa(clear) + " of " + plural(len(links), "link") + " in " + where + " can be read by everybody on the way."
 	}
 	return p.show(w, r, "map", page)
+}
+
+func (page *mapPage) rows() [][]string {
+	out := [][]string{{"client", "client name", "server", "server name", "protocol", "protection", "conversations", "bytes", "last"}}
+	for _, t := range page.Talks {
+		out = append(out, []string{t.Client, t.ClientName, t.Server, t.ServerName, t.Protocol, t.Protection, strconv.FormatUint(t.Count, 10), strconv.FormatUint(t.Bytes, 10), t.Last.Machine})
+	}
+	return out
 }
 
 // talkative are those of a list that talk most, with what they say.

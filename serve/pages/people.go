@@ -17,6 +17,7 @@ func (p *Pages) peopleRoutes() []access.Route {
 	return []access.Route{
 		{Pattern: "GET /settings/people", Needs: access.ManagePeople, Handle: p.people},
 		{Pattern: "GET /settings/people.json", Needs: access.ManagePeople, Handle: p.people},
+		{Pattern: "GET /settings/people.csv", Needs: access.ManagePeople, Handle: p.people},
 		{Pattern: "POST /settings/people", Needs: access.ManagePeople, Handle: p.addPerson},
 		{Pattern: "GET /settings/people/{id}", Needs: access.ManagePeople, Handle: p.person},
 		{Pattern: "POST /settings/people/{id}", Needs: access.ManagePeople, Handle: p.changePerson},
@@ -121,6 +122,14 @@ func asked(r *http.Request) *store.Person {
 
 func (p *Pages) people(w http.ResponseWriter, r *http.Request, who *access.Principal) error {
 	return p.showPeople(w, r, who, nil)
+}
+
+func (page *peoplePage) rows() [][]string {
+	out := [][]string{{"login", "name", "roles", "clinical", "signs in by", "disabled", "added"}}
+	for _, o := range page.People {
+		out = append(out, []string{o.Login, o.Name, strings.Join(o.Roles, " "), o.Clinical, o.SignsIn, strconv.FormatBool(o.Disabled), o.Added.Machine})
+	}
+	return out
 }
 
 func (p *Pages) showPeople(w http.ResponseWriter, r *http.Request, who *access.Principal, wrong *access.Error) error {

@@ -22,6 +22,7 @@ func (p *Pages) settingsRoutes() []access.Route {
 		{Pattern: "GET /settings", Needs: access.SignedIn, Handle: p.settings},
 		{Pattern: "GET /settings/sensors", Needs: access.ManageSensors, Handle: p.sensors},
 		{Pattern: "GET /settings/sensors.json", Needs: access.ManageSensors, Handle: p.sensors},
+		{Pattern: "GET /settings/sensors.csv", Needs: access.ManageSensors, Handle: p.sensors},
 		{Pattern: "POST /settings/sensors", Needs: access.ManageSensors, Handle: p.enrolSensor},
 		{Pattern: "POST /settings/sensors/{id}/revoke", Needs: access.ManageSensors, Handle: p.revokeSensor},
 		{Pattern: "GET /settings/retention", Needs: access.ManageSettings, Handle: p.retention},
@@ -105,6 +106,14 @@ const enrolLife = 24 * time.Hour
 
 func (p *Pages) sensors(w http.ResponseWriter, r *http.Request, who *access.Principal) error {
 	return p.showSensors(w, r, who, nil, "")
+}
+
+func (page *sensorsPage) rows() [][]string {
+	out := [][]string{{"id", "name", "site", "kind", "version", "enrolled", "seen", "dropped", "waiting", "problem", "revoked"}}
+	for _, s := range page.Sensors {
+		out = append(out, []string{s.ID, s.Name, s.Site, s.Kind, s.Version, s.Enrolled.Machine, s.Seen.Machine, strconv.FormatUint(s.Dropped, 10), strconv.FormatUint(s.Buffered, 10), s.Problem, strconv.FormatBool(s.Revoked)})
+	}
+	return out
 }
 
 func (p *Pages) showSensors(w http.ResponseWriter, r *http.Request, who *access.Principal, wrong *access.Error, token string) error {
