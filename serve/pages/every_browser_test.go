@@ -183,6 +183,7 @@ func (w *ward) addresses() map[string][]string {
 		"GET /settings/sensors":              {"/settings/sensors"},
 		"GET /settings/retention":            {"/settings/retention"},
 		"GET /settings/receivers":            {"/settings/receivers"},
+		"GET /settings/feeds":                {"/settings/feeds"},
 		"GET /me":                            {"/me"},
 		"GET /help":                          {"/help"},
 		"GET /sign-in":                       {"/sign-in"},
@@ -193,7 +194,7 @@ func (w *ward) addresses() map[string][]string {
 }
 
 // notRead are routes of what is no page: files, streams, what leads elsewhere.
-var notRead = regexp.MustCompile(`^POST |\.(json|csv)$|/(live|proof|export|content|provider|provider/back|\{file\})$`)
+var notRead = regexp.MustCompile(`^POST |\.(json|csv|ocsf|cef)$|/(live|proof|export|content|provider|provider/back|\{file\})$`)
 
 // looks are how a page is looked at.
 var looks = []struct {
