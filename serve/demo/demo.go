@@ -65,6 +65,7 @@ type Config struct {
 	// Verb runs a verb of the command line, as "myelin VERB ARGUMENT...", until it or ctx ends.
 	Verb func(ctx context.Context, in io.Reader, out io.Writer, args ...string) error
 
+	Did  io.Writer    // is written what the simulated devices do, a line each; nil: nobody is
 	Log  *slog.Logger // nil: nothing is logged
 	Told func()       // called when the morning is over and the day goes on; nil: nobody
 }
@@ -86,6 +87,9 @@ const life = 24 * time.Hour
 func Run(ctx context.Context, c Config) error {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
+	}
+	if c.Did == nil {
+		c.Did = io.Discard
 	}
 	d := &demo{Config: c}
 	ctx, stop := context.WithTimeout(ctx, life)

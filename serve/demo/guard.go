@@ -181,11 +181,12 @@ func (d *demo) protect(ctx context.Context) error {
 // simulate starts the devices.
 func (d *demo) simulate(ctx context.Context) (err error) {
 	g, all := d.guard, &devices{}
+	noted := func(e legacy.Entry) { fmt.Fprintln(d.Did, e) }
 	d.devices = all
-	if all.castor, err = legacy.NewCastor(legacy.Config{}); err != nil {
+	if all.castor, err = legacy.NewCastor(legacy.Config{Noted: noted}); err != nil {
 		return err
 	}
-	if all.pumps, err = legacy.NewFlowLink(legacy.Config{Confirms: true, Upstream: g.at("24003")}); err != nil {
+	if all.pumps, err = legacy.NewFlowLink(legacy.Config{Noted: noted, Confirms: true, Upstream: g.at("24003")}); err != nil {
 		return err
 	}
 	for port, dev := range map[string]legacy.Device{"24002": all.castor, "24000": all.pumps} {
@@ -201,7 +202,7 @@ func (d *demo) simulate(ctx context.Context) (err error) {
 	}{
 		"5674": {"rhythm-s", "icd", &all.icd}, "5675": {"dose-classic", "pump", &all.ipump}, "5678": {"calm", "stim", &all.stim},
 	} {
-		if *is.as, err = legacy.New(is.model, legacy.Config{Secret: g.secrets[is.secret]}); err != nil {
+		if *is.as, err = legacy.New(is.model, legacy.Config{Noted: noted, Secret: g.secrets[is.secret]}); err != nil {
 			return err
 		}
 		s, err := net.ListenPacket("udp", g.at(port))

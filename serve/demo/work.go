@@ -31,7 +31,10 @@ func (d *demo) work(ctx context.Context) error {
 		return err
 	}
 	defer mh.close()
-	icd, err := d.merge(ctx, ls)
+	icd, err := merge(ctx, ls, "icd-1", "Halden Cardio Rhythm S", "read out at the bedside, with the programmer")
+	if err == nil {
+		_, err = merge(ctx, ls, "ipump-1", "Okapi Health Dose One", "it answered the clinic's own phone when its wearer came")
+	}
 	if err != nil {
 		return err
 	}
@@ -55,19 +58,19 @@ func (d *demo) work(ctx context.Context) error {
 	return errors.Join(err, d.triage(ctx))
 }
 
-// merge says that the pacemaker heard in cardiology is one of the hospital's list.
-func (d *demo) merge(ctx context.Context, ls *browser) (icd string, err error) {
-	heard := ""
-	err = until(ctx, "the pacemaker is heard", func() (ok bool, err error) {
-		if icd, err = ls.device(ctx, "icd-1"); err == nil {
-			heard, err = ls.device(ctx, "Halden Cardio Rhythm S")
+// merge says that a device that was heard on the radio is one of the hospital's list.
+func merge(ctx context.Context, ls *browser, name, heard, why string) (id string, err error) {
+	gone := ""
+	err = until(ctx, name+" is heard", func() (ok bool, err error) {
+		if id, err = ls.device(ctx, name); err == nil {
+			gone, err = ls.device(ctx, heard)
 		}
 		return err == nil, err
 	})
 	if err != nil {
 		return "", err
 	}
-	return icd, ls.send(ctx, "/devices/"+icd+"/merge", nil, "gone", heard, "why", "read out at the bedside, with the programmer")
+	return id, ls.send(ctx, "/devices/"+id+"/merge", nil, "gone", gone, "why", why)
 }
 
 // triage is what the analyst says of the findings.
