@@ -21,6 +21,22 @@ blocks() { # of a language, joined
 		inside' README.md
 }
 
+# lives runs the demo until its morning is over, and interrupts it.
+lives() {
+	setsid bash -c "exec $1" >>"$out" 2>"$clone/err" </dev/null &
+	local demo=$! over=1
+	for _ in $(seq 600); do
+		if grep -q "the morning is over" "$clone/err"; then
+			over=0
+			break
+		fi
+		kill -0 "$demo" 2>/dev/null || break
+		sleep 0.5
+	done
+	kill -INT -- "-$demo" 2>/dev/null || true
+	wait "$demo" && return $over
+}
+
 out=$clone/out
 failed=0
 while IFS= read -r command; do
@@ -28,6 +44,14 @@ while IFS= read -r command; do
 		continue
 	fi
 	echo "README: $command"
+	if [[ $command == *"serve --demo" ]]; then # goes on until somebody ends it
+		if ! lives "$command"; then
+			echo "README: failed: $command" >&2
+			tail -n 40 "$clone/err" >&2
+			failed=1
+		fi
+		continue
+	fi
 	if ! bash -euo pipefail -c "$command" >>"$out" 2>"$clone/err" </dev/null; then
 		echo "README: failed: $command" >&2
 		tail -n 40 "$clone/err" "$out" >&2

@@ -110,7 +110,7 @@ func (d *demo) run(ctx context.Context) error {
 	if d.te, err = d.arrive(ctx); err != nil {
 		return fmt.Errorf("the staff: %w", err)
 	}
-	defer d.te.close()
+	defer func() { d.te.close() }()
 	if err := d.protect(ctx); err != nil {
 		return fmt.Errorf("the guard: %w", err)
 	}

@@ -104,8 +104,15 @@ func report(ctx context.Context, d *demo) { d.devices.pumps.Report(ctx) }
 // hold sees to it that an order waits for somebody to confirm it.
 func hold(ctx context.Context, d *demo) {
 	var page struct{ Held []struct{ Device string } }
-	if err := d.te.get(ctx, "/guard", &page); err == nil && len(page.Held) == 0 {
+	err := d.te.get(ctx, "/guard", &page)
+	if err == nil && len(page.Held) == 0 {
 		order("ehr", "0.6")(ctx, d)
+	}
+	if err != nil && ctx.Err() == nil { // nobody is signed in for more than a shift
+		if again, err := d.signIn(ctx, "te"); err == nil {
+			d.te.close()
+			d.te = again
+		}
 	}
 }
 
