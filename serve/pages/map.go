@@ -23,6 +23,7 @@ import (
 
 // What is drawn of a ward.
 const (
+	mapAsked    = 10  // of the most urgent devices that are asked for talk, where no ward is
 	mapLooked   = 200 // devices of the ward that are looked at, the most urgent
 	mapDevices  = 60  // of those that are drawn, the most talkative
 	mapLinks    = 40  // of each, the most talkative
@@ -55,7 +56,8 @@ type mapTalk struct {
 	Last                                   when
 }
 
-// wardMap shows the ward of the URL; without one, that of the most urgent device.
+// wardMap shows the ward of the URL; without one, that of the most urgent device that was
+// heard talking, or else of the most urgent one.
 func (p *Pages) wardMap(w http.ResponseWriter, r *http.Request, who *access.Principal) error {
 	ctx := r.Context()
 	page := &mapPage{frame: p.framed(r, who, "Map"), Ward: r.FormValue("ward"), Days: mapDays}
@@ -74,8 +76,13 @@ func (p *Pages) wardMap(w http.ResponseWriter, r *http.Request, who *access.Prin
 		return err
 	}
 	if !r.Form.Has("ward") {
-		for i := range first.Rows {
-			if page.Ward = first.Rows[i].Ward; page.Ward != "" {
+		warded := slices.DeleteFunc(slices.Clone(first.Rows), func(d store.Device) bool { return d.Ward == "" })
+		for _, d := range warded[:min(len(warded), mapAsked)] {
+			page.Ward = cmp.Or(page.Ward, d.Ward)
+			if links, err := p.Store.Links(ctx, d.ID, 0, 1); err != nil {
+				return err
+			} else if len(links) > 0 {
+				page.Ward = d.Ward
 				break
 			}
 		}
