@@ -154,6 +154,9 @@ func (c *Config) serve(ctx context.Context, r Receiver) {
 		case ctx.Err() != nil:
 			return
 		case err != nil:
+			if n > 0 { // it is there, and does not take everything at once
+				wait = firstWait
+			}
 			c.Log.Warn("a receiver has not been told; tried again", "receiver", r.Name(), "err", err, "in", wait)
 			c.After(ctx, wait)
 			wait = min(2*wait, lastWait)

@@ -180,6 +180,27 @@ func TestRetry(t *testing.T) {
 	}
 }
 
+// TestSlowly: a receiver that fails now and then is not taken for one that is down.
+func TestSlowly(t *testing.T) {
+	st, _ := filled(t, 20)
+	ctx, stop := context.WithCancel(t.Context())
+	n := 0
+	r := &fake{"r", func(m *Message) error {
+		if n++; n%3 == 0 {
+			return errors.New("busy")
+		}
+		if m.ID == 20 {
+			stop()
+		}
+		return nil
+	}}
+	Run(ctx, Config{Store: st, Receivers: []Receiver{r}, Holder: "one", After: func(_ context.Context, d time.Duration) {
+		if d > firstWait {
+			t.Errorf("it waits for %v", d)
+		}
+	}})
+}
+
 func TestWebhook(t *testing.T) {
 	for _, u := range []string{"http://example.com/", "ftp://127.0.0.1/", "https://", "http://127.0.0.1.example.com/", "https://me:secret@example.com/", "://"} {
 		if _, err := NewWebhook(Webhook{ID: "a", URL: u, Secret: secret}); err == nil {
