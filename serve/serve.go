@@ -98,7 +98,7 @@ type Server struct {
 	metrics     *metrics
 	certificate *certificate // nil: in clear, on loopback
 	sensing     *certificate // of Config.Sensors; nil: sensors come to where people do
-	name        string       // of this server among those of a store
+	name        string       // of this server among those of a store: its ledger's, so that it has its leases again when it comes back
 
 	headerTime, readTime time.Duration // that a request may take to come
 }
@@ -117,9 +117,7 @@ func Open(ctx context.Context, c Config) (_ *Server, err error) {
 	if err := os.MkdirAll(c.Data, 0o700); err != nil {
 		return nil, err
 	}
-	b := make([]byte, 6)
-	rand.Read(b)
-	s := &Server{cfg: c, live: &live.Hub{}, name: fmt.Sprintf("server-%x", b), headerTime: headerTime, readTime: readTime}
+	s := &Server{cfg: c, live: &live.Hub{}, headerTime: headerTime, readTime: readTime}
 	defer func() {
 		if err != nil {
 			s.Close()
@@ -154,6 +152,12 @@ func Open(ctx context.Context, c Config) (_ *Server, err error) {
 	if s.ledger, err = openLedger(c.Data, c.Now); err != nil {
 		return nil, err
 	}
+	public, err := os.ReadFile(filepath.Join(c.Data, "ledger.key.pub"))
+	if err != nil {
+		return nil, err
+	}
+	s.shown = &pages.Ledger{Dir: filepath.Join(c.Data, "ledger"), Key: strings.TrimSpace(string(public))}
+	s.name, _, _ = strings.Cut(s.shown.Key, "+")
 	if s.sealer, err = access.OpenSealer(c.Data); err == nil {
 		err = s.sealer.Check(ctx, s.store)
 	}
@@ -164,11 +168,6 @@ func Open(ctx context.Context, c Config) (_ *Server, err error) {
 	if err != nil {
 		return nil, err
 	}
-	public, err := os.ReadFile(filepath.Join(c.Data, "ledger.key.pub"))
-	if err != nil {
-		return nil, err
-	}
-	s.shown = &pages.Ledger{Dir: filepath.Join(c.Data, "ledger"), Key: strings.TrimSpace(string(public))}
 	s.metrics = newMetrics(s.store, s.live)
 	s.fleet = documents.NewFleet(s.store, c.Now, c.Log)
 	coming := filepath.Join(c.Data, "coming") // documents; what a server left there that was ended goes
