@@ -106,7 +106,7 @@ var rooms = []room{
 	{"internal/flock", nil, nil},
 	{"internal/lazyregexp", nil, nil},
 	{"internal/vector", nil, nil},
-	{"trial", []string{"internal/loopback", "device", "event", "guard", "internal/testpki", "ledger", "link", "proto", "sim"}, nil},
+	{"trial", []string{"internal/loopback", "device", "event", "finding", "guard", "internal/testpeer", "internal/testpki", "ledger", "link", "proto", "serve", "sim", "store"}, nil},
 	{"bench", []string{"capture", "ble", "proto"}, nil},
 	{
 		"cmd",

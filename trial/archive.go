@@ -321,8 +321,8 @@ func record(_ context.Context, c net.Conn, k *Piece, write func([]byte) bool) er
 	return err
 }
 
-// store sends a piece by DICOM, in an association of its own.
-func store(_ context.Context, c net.Conn, k *Piece, write func([]byte) bool) error {
+// deliver sends a piece by DICOM, in an association of its own.
+func deliver(_ context.Context, c net.Conn, k *Piece, write func([]byte) bool) error {
 	if err := associate(c, c, "TRIALCT"); err != nil {
 		return err
 	}

@@ -97,7 +97,7 @@ func (r *run) all(ctx context.Context) error {
 	users.Go(func() { r.nurse(ctx) })
 	users.Go(func() { r.pieces(ctx, 11, r.p.fhir, false, record) })
 	users.Go(func() { r.pieces(ctx, 12, r.p.pipe, true, record) })
-	users.Go(func() { r.pieces(ctx, 13, r.p.store, true, store) })
+	users.Go(func() { r.pieces(ctx, 13, r.p.store, true, deliver) })
 	users.Go(func() { r.reports(ctx) })
 	if r.cfg.late {
 		users.Go(func() { r.confirms(ctx) })

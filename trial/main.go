@@ -8,6 +8,7 @@
 //	go run ./trial chaos -kills 200
 //	go run ./trial soak -for 10m -connections 200
 //	go run ./trial disk
+//	go run ./trial hospital -for 5m -cluster
 //
 // Chaos kills a guard by SIGKILL at random moments, while orders go to a gateway of infusion
 // pumps and boluses to an insulin pump, some orders wait for a second person, an archive is sent records and
@@ -21,6 +22,12 @@
 //
 // Disk has a guard's disk take no more writes: therapy is refused, rescues and reports pass, people are
 // told, and it goes on when the disk does.
+//
+// Hospital kills servers, sensors, a guard and nodes of a cluster by SIGKILL at random moments, and cuts the lines
+// between sensors and servers, while they send and people triage. What a sensor said that it has on its disk is in
+// the store once, and a guard's verdicts in their order; a request is done whole or not at all, also of those that
+// were killed: the state of each finding is where its history ends, facets, counts and notices are what follows
+// from that, who outside is told has each notice, and what was answered is in a ledger that verifies.
 package main
 
 import (
@@ -43,10 +50,23 @@ func main() {
 
 // execute is the program, with its exit status.
 func execute(ctx context.Context, args []string, out, errs io.Writer) int {
-	const usage = "usage: trial chaos [-kills N] [-for TIME] [-seed N] | soak [-for TIME] [-connections N] | disk"
+	const usage = "usage: trial chaos [-kills N] [-for TIME] [-seed N] | soak [-for TIME] [-connections N] | disk | hospital [-for TIME] [-seed N] [-cluster]"
 	if len(args) == 0 {
 		fmt.Fprintln(errs, usage)
 		return 2
+	}
+	if len(args) == 2 && (args[0] == "node" || args[0] == "sensor") { // a process of the hospital
+		var err error
+		if args[0] == "node" {
+			err = node(ctx, args[1])
+		} else {
+			err = watch(ctx, args[1], out)
+		}
+		if err != nil {
+			fmt.Fprintln(errs, err)
+			return 1
+		}
+		return 0
 	}
 	f := flag.NewFlagSet(args[0], flag.ContinueOnError)
 	f.SetOutput(errs)
@@ -55,7 +75,7 @@ func execute(ctx context.Context, args []string, out, errs io.Writer) int {
 	kept := f.Bool("keep", false, "keep the folder")
 	var kills, connections *int
 	var seed *uint64
-	var late, forget *bool
+	var late, forget, cluster *bool
 	switch args[0] {
 	case "chaos":
 		kills = f.Int("kills", 200, "how often the guard is killed, if there is time")
@@ -65,6 +85,10 @@ func execute(ctx context.Context, args []string, out, errs io.Writer) int {
 	case "soak":
 		connections = f.Int("connections", 200, "how many talk at the same time")
 	case "disk":
+	case "hospital":
+		seed = f.Uint64("seed", uint64(time.Now().UnixNano()), "of all that is random")
+		cluster = f.Bool("cluster", false, "two servers, PostgreSQL and three nodes; else one server with all in it")
+		forget = f.Bool("forget", false, "break it: the disk of a sensor that is killed forgets what it kept last")
 	default:
 		fmt.Fprintln(errs, usage)
 		return 2
@@ -93,6 +117,13 @@ func execute(ctx context.Context, args []string, out, errs io.Writer) int {
 		}
 	case connections != nil:
 		problems, err = soak(ctx, dir, soakConfig{length: *length, connections: *connections, binary: *binary, out: out})
+	case cluster != nil:
+		fmt.Fprintf(out, "hospital: seed %d\n", *seed)
+		var b *Books
+		if b, err = hospitalize(ctx, dir, hospitalConfig{most: *length, seed: *seed, binary: *binary, cluster: *cluster, forget: *forget}); err == nil {
+			fmt.Fprintln(out, b.summary())
+			problems = b.Problems()
+		}
 	default:
 		var d *Disk
 		if d, err = full(ctx, dir, *binary, out); err == nil {
