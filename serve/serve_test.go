@@ -24,6 +24,7 @@ import (
 
 	"github.com/myelin-health/myelin/device"
 	"github.com/myelin-health/myelin/event"
+	"github.com/myelin-health/myelin/internal/testpeer"
 	"github.com/myelin-health/myelin/ledger"
 	"github.com/myelin-health/myelin/serve/access"
 	"github.com/myelin-health/myelin/serve/uplink"
@@ -248,53 +249,76 @@ func (m *memory) Header() http.Header         { return m.header }
 func (m *memory) Write(b []byte) (int, error) { return m.b.Write(b) }
 func (m *memory) WriteHeader(int)             {}
 
-// TestOnce shows that a job that is due is done by one of two servers, and again a day later.
+// TestOnce shows that a job that is due is done by one of two servers of a database, and
+// again when its time has come; one that a server died over is done by the other.
 func TestOnce(t *testing.T) {
 	k := &clock{at: time.Now()}
-	a := open(t, Config{Now: k.now})
-	b := &Server{cfg: a.cfg, store: a.store, name: "server-b"}
+	dsn := testpeer.PostgreSQL(t, testpeer.Forgetful)
+	dir := t.TempDir()
+	a := open(t, Config{Data: filepath.Join(dir, "a"), Store: dsn, Now: k.now})
+	if _, err := Open(t.Context(), Config{Data: filepath.Join(dir, "stranger"), Listen: "127.0.0.1:0", Store: dsn, Now: k.now}); err == nil || !strings.Contains(err.Error(), "copy ca.pem") {
+		t.Errorf("a server with keys of its own: %v", err)
+	}
+	if err := os.Mkdir(filepath.Join(dir, "b"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"ca.pem", "ca.key", "secret.key"} {
+		if err := copyFile(filepath.Join(dir, "a", name), filepath.Join(dir, "b", name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b := open(t, Config{Data: filepath.Join(dir, "b"), Store: dsn, Now: k.now})
 	var mu sync.Mutex
 	n := 0
-	j := job{"test", 24 * time.Hour, time.Hour, func(context.Context) error {
+	daily := job{"test", 24 * time.Hour, time.Hour, func(context.Context) error {
 		mu.Lock()
 		defer mu.Unlock()
 		n++
 		return nil
 	}}
-	round := func() {
+	round := func(j *job, want int) {
 		t.Helper()
 		var both sync.WaitGroup
 		for _, s := range []*Server{a, b} {
 			both.Go(func() {
-				if err := s.once(t.Context(), &j); err != nil && !errors.Is(err, store.ErrConflict) {
+				if err := s.once(t.Context(), j); err != nil && !errors.Is(err, store.ErrConflict) {
 					t.Error(err)
 				}
 			})
 		}
 		both.Wait()
+		if n != want {
+			t.Errorf("done %d times, want %d", n, want)
+		}
 	}
-	round()
-	if n != 1 {
-		t.Errorf("done %d times, want once", n)
+	for day := range 3 {
+		round(&daily, day+1)
+		k.pass(23 * time.Hour)
+		round(&daily, day+1)
+		k.pass(2 * time.Hour)
 	}
-	k.pass(23 * time.Hour)
-	round()
-	if n != 1 {
-		t.Errorf("done %d times before a day was over", n)
+	n = 0
+	late := daily
+	late.name = "late"
+	if mine, err := a.store.Lease(t.Context(), "done late", a.name, late.most); err != nil || !mine {
+		t.Fatal(err)
 	}
-	k.pass(2 * time.Hour)
-	round()
-	if n != 2 {
-		t.Errorf("done %d times after a day, want 2", n)
+	if err := b.once(t.Context(), &late); err != nil || n != 0 {
+		t.Errorf("done %d times while another does it: %v", n, err)
 	}
+	k.pass(2 * time.Hour) // which has died
+	round(&late, 1)
+	n = 0
 	failed := job{"fails", 24 * time.Hour, time.Hour, func(context.Context) error { n++; return errors.New("no") }}
 	a.once(t.Context(), &failed)
 	a.once(t.Context(), &failed)
-	if n != 4 {
+	if n != 2 {
 		t.Error("a job that failed is not tried again")
 	}
-	if err := a.retain(t.Context()); err != nil {
-		t.Error(err)
+	for _, s := range []*Server{a, b} {
+		if err := s.retain(t.Context()); err != nil {
+			t.Error(err)
+		}
 	}
 }
 
