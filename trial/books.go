@@ -485,18 +485,16 @@ func (b *Books) outside(bad func(string, ...any)) {
 
 // summary is how much there was.
 func (b *Books) summary() string {
-	kept, ok, unknown := 0, 0, 0
+	kept, refused := 0, map[int]int{}
 	for _, s := range b.Senders {
 		kept += len(s.Kept)
 	}
 	for _, q := range b.Requests {
-		switch q.Status {
-		case http.StatusOK:
-			ok++
-		case 0:
-			unknown++
-		}
+		refused[q.Status]++
 	}
-	return fmt.Sprintf("killed: %d sensors, %d lines, %d servers, %d nodes; %d items kept; %d requests, %d answered, %d not; %d steps, %d notices, %d told",
-		b.Kills[0], b.Kills[1], b.Kills[2], b.Kills[3], kept, len(b.Requests), ok, unknown, len(b.Steps), len(b.Notices), len(b.Told))
+	ok, unknown := refused[http.StatusOK], refused[0]
+	delete(refused, http.StatusOK)
+	delete(refused, 0)
+	return fmt.Sprintf("killed: %d sensors, %d lines, %d servers, %d nodes; %d items kept; %d requests, %d answered, %d not, refused %v; %d steps, %d notices, %d told",
+		b.Kills[0], b.Kills[1], b.Kills[2], b.Kills[3], kept, len(b.Requests), ok, unknown, refused, len(b.Steps), len(b.Notices), len(b.Told))
 }

@@ -370,10 +370,30 @@ func (h *hospital) serves(ctx context.Context, i int) error {
 	return fmt.Errorf("server %d does not serve: %s", i, &h.servers[i].log)
 }
 
+// listens waits until a node does.
+func (i *instance) listens(ctx context.Context) error {
+	var n jetstream.Node
+	if err := json.Unmarshal([]byte(i.cmd.Args[2]), &n); err != nil {
+		return err
+	}
+	ctx, stop := context.WithTimeout(ctx, time.Minute)
+	defer stop()
+	for ctx.Err() == nil {
+		if c, err := net.Dial("tcp", n.Listen); err == nil {
+			return c.Close()
+		}
+		pause(ctx, 20*time.Millisecond)
+	}
+	return fmt.Errorf("%s does not listen: %s", i.name, &i.log)
+}
+
 // run is the trial.
 func (h *hospital) run(ctx context.Context) error {
 	for _, n := range h.nodes {
 		if err := n.start(); err != nil {
+			return err
+		}
+		if err := n.listens(ctx); err != nil {
 			return err
 		}
 	}
@@ -445,6 +465,9 @@ func (h *hospital) harm(ctx context.Context, rng *rand.Rand) error {
 		pause(ctx, down)
 		h.books.Kills[3]++
 		if err := n.start(); err != nil {
+			return err
+		}
+		if err := n.listens(ctx); err != nil {
 			return err
 		}
 		pause(ctx, 2*time.Second) // the others have to know it before they lose another

@@ -19,6 +19,7 @@ import (
 
 	"github.com/myelin-health/myelin/device"
 	"github.com/myelin-health/myelin/event"
+	"github.com/myelin-health/myelin/finding"
 	wire "github.com/myelin-health/myelin/proto/coap"
 )
 
@@ -37,6 +38,9 @@ var built = sync.OnceValues(func() (file string, err error) {
 })
 
 func TestMain(m *testing.M) {
+	if len(os.Args) == 3 && (os.Args[1] == "node" || os.Args[1] == "sensor") { // a process of the hospital
+		main()
+	}
 	code := m.Run()
 	if folder != "" {
 		os.RemoveAll(folder)
@@ -356,6 +360,129 @@ func TestUsage(t *testing.T) {
 		var errs bytes.Buffer
 		if got := execute(context.Background(), args, &errs, &errs); got != 2 || errs.Len() == 0 && len(args) != 2 {
 			t.Errorf("%q: %d %s", args, got, &errs)
+		}
+	}
+}
+
+// TestHospital kills what a hospital has in one server, a few times.
+func TestHospital(t *testing.T) {
+	binary := program(t)
+	b, err := hospitalize(t.Context(), t.TempDir(), hospitalConfig{most: 10 * time.Second, seed: 1, binary: binary})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if problems := b.Problems(); len(problems) > 0 {
+		t.Errorf("%s\n%s", b.summary(), strings.Join(problems, "\n"))
+	}
+}
+
+// TestForgetfulSensor kills sensors whose disks forget, which has to be found.
+func TestForgetfulSensor(t *testing.T) {
+	binary := program(t)
+	b, err := hospitalize(t.Context(), t.TempDir(), hospitalConfig{most: 10 * time.Second, seed: 2, binary: binary, forget: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if problems := b.Problems(); !slices.ContainsFunc(problems, func(s string) bool { return strings.Contains(s, "that it kept are lost") }) {
+		t.Errorf("%s: %q", b.summary(), problems)
+	}
+}
+
+// paid are books that agree.
+func paid() *Books {
+	fine := finding.Finding{Decision: finding.Attend}
+	return &Books{
+		Senders: []Sender{
+			{Number: 1, Name: "sensor 1", Kept: []int{1, 2}, There: map[int]int{1: 1, 2: 1, 3: 1}, Others: 3 * perItem},
+			{Number: 3, Name: "guard 3", Guard: true, Kept: []int{1, 2}, There: map[int]int{1: 1, 2: 1}, Order: []int{1, 2}},
+		},
+		Requests: []*Request{
+			{Key: "t-0-0", IDs: []string{"a", "b"}, Status: 200, Triage: 3, Changed: 2},
+			{Key: "t-0-1", Undoes: 3, Status: 200, Changed: 1},
+			{Key: "t-0-2", IDs: []string{"a"}},
+			{Key: "t-0-3", IDs: []string{"a"}, Status: 409},
+		},
+		Findings: []row{
+			{id: "a", device: "d", state: "open", decision: "attend", harm: "serious", kind: "k", doc: fine},
+			{id: "b", device: "d", state: "fixed", decision: "attend", harm: "serious", kind: "k", doc: fine},
+		},
+		Steps: []step{
+			{id: 1, finding: "a", what: "seen", after: "track", at: 1},
+			{id: 2, finding: "b", what: "seen", after: "attend", at: 1},
+			{id: 3, finding: "a", by: "te", what: "state", before: "open", after: "fixed", reason: "t-0-0", at: 2, bulk: 3},
+			{id: 4, finding: "a", by: "te", what: "comment", after: "t-0-0", at: 2, bulk: 3},
+			{id: 5, finding: "b", by: "te", what: "state", before: "open", after: "fixed", reason: "t-0-0", at: 2, bulk: 3},
+			{id: 6, finding: "b", by: "te", what: "comment", after: "t-0-0", at: 2, bulk: 3},
+			{id: 7, finding: "a", by: "te", what: "undo", before: "fixed", after: "open", at: 3, undoes: 3},
+			{id: 8, finding: "a", what: "decision", before: "track", after: "attend", at: 4},
+		},
+		Notices: []note{
+			{seq: 1, finding: "a", state: "open", grade: "track"},
+			{seq: 2, finding: "b", state: "open", grade: "attend"},
+			{seq: 3, finding: "a", state: "fixed", grade: "track"},
+			{seq: 4, finding: "b", state: "fixed", grade: "attend"},
+			{seq: 5, finding: "a", state: "open", grade: "track"},
+			{seq: 6, finding: "a", state: "open", grade: "attend"},
+		},
+		Cube:    map[string]int{(&row{state: "open", decision: "attend", harm: "serious", kind: "k"}).cell(): 1, (&row{state: "fixed", decision: "attend", harm: "serious", kind: "k"}).cell(): 1},
+		Devices: []owner{{id: "d", root: "d", attend: 1}, {id: "gone", root: "d", act: 7}},
+		Reasons: map[string]int{"t-0-0": 1},
+		Told:    []int64{1, 2, 3, 4, 4, 3, 5, 6},
+	}
+}
+
+// TestBooksFail: each check of a hospital's books fails when what it is for is broken, and only then.
+func TestBooksFail(t *testing.T) {
+	if p := paid().Problems(); len(p) > 0 {
+		t.Fatalf("what agrees has problems: %q", p)
+	}
+	for _, test := range []struct {
+		want   string
+		break_ func(*Books)
+	}{
+		{"sensor 1: 1 of the 2 items that it kept are lost", func(b *Books) { delete(b.Senders[0].There, 1); b.Senders[0].Others -= perItem }},
+		{"sensor 1: 1 items are there more than once", func(b *Books) { b.Senders[0].There[3]++ }},
+		{"sensor 1: 29 observations of 3 items, not 30", func(b *Books) { b.Senders[0].Others-- }},
+		{"sensor 1: 31 observations of 3 items, not 30", func(b *Books) { b.Senders[0].Others++ }},
+		{"guard 3: its verdicts are not in their order", func(b *Books) { b.Senders[1].Order = []int{2, 1} }},
+		{"guard 3: 1 of the 2 items that it kept are lost", func(b *Books) { delete(b.Senders[1].There, 2) }},
+		{"guard 3: 1 batches are left", func(b *Books) { b.Senders[1].Left = 1 }},
+		{"says 2 findings, and there are 1", func(b *Books) { b.Cube[b.Findings[0].cell()]++ }},
+		{"is missing for 1 findings", func(b *Books) { delete(b.Cube, b.Findings[1].cell()) }},
+		{"says 1 findings, and there are 0", func(b *Books) { b.Cube["more"] = 1 }},
+		{"device d counts 0, 0, 2, 0 open findings, and has 0, 0, 1, 0", func(b *Books) { b.Devices[0].attend = 2 }},
+		{`finding a: step 3 changes state from "mitigated"`, func(b *Books) { b.Steps[2].before = "mitigated" }},
+		{"finding a is open, attend, of \"te\", and its history ends with open, attend, \"\"", func(b *Books) { b.Findings[0].assignee = "te" }},
+		{"finding a is written as track, and listed as attend", func(b *Books) { b.Findings[0].doc.Decision = finding.Track }},
+		{"finding b changed 1 times, and 0 notices tell of it", func(b *Books) {
+			b.Notices = slices.Delete(b.Notices, 3, 4)
+			b.Notices[1].state = "fixed"
+			b.Told = []int64{1, 2, 3, 5, 6}
+		}},
+		{"finding a is open, attend, and the last that is told is open, track", func(b *Books) { b.Notices[5].grade = "track" }},
+		{"t-0-0 is done by half: [1] of 2 findings", func(b *Books) { b.Steps = slices.Delete(b.Steps, 3, 4); b.Steps[2].by = "" }},
+		{"t-0-0 changed a without its comment", func(b *Books) { b.Steps = slices.Delete(b.Steps, 3, 4) }},
+		{"t-0-0 is done by half: [1 2] of 2 findings", func(b *Books) { b.Steps = append(b.Steps, b.Steps[3]) }},
+		{"t-0-0 has two numbers, 9 and 3", func(b *Books) { b.Steps[5].bulk = 9 }},
+		{"t-0-4 was answered, and is lost", func(b *Books) {
+			b.Requests = append(b.Requests, &Request{Key: "t-0-4", IDs: []string{"a"}, Status: 200})
+		}},
+		{"t-0-0 was answered, and is in no ledger", func(b *Books) { delete(b.Reasons, "t-0-0") }},
+		{"t-0-3 was refused (409), and is done", func(b *Books) {
+			b.Steps = append(b.Steps, step{id: 9, finding: "a", by: "te", what: "comment", after: "t-0-3", bulk: 9})
+		}},
+		{"t-0-1 took back 1 steps, and said 2", func(b *Books) { b.Requests[1].Changed = 2 }},
+		{"1 of 6 notices were not told: 6", func(b *Books) { b.Told = b.Told[:7] }},
+		{"notice 7 was told, and is none", func(b *Books) { b.Told = append(b.Told, 7) }},
+		{"of finding a notice 1 was told behind 3", func(b *Books) { b.Told = []int64{3, 1, 2, 4, 5, 6} }},
+		{"ledger: damage", func(b *Books) { b.Ledgers = []string{"damage"} }},
+		{"nobody triaged", func(b *Books) { b.Requests[0].Status, b.Requests[1].Status = 0, 0 }},
+		{"a sensor kept nothing", func(b *Books) { b.Senders[0].Kept = nil }},
+	} {
+		b := paid()
+		test.break_(b)
+		if p := b.Problems(); !slices.ContainsFunc(p, func(s string) bool { return strings.Contains(s, test.want) }) {
+			t.Errorf("no problem with %q in %q", test.want, p)
 		}
 	}
 }
