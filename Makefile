@@ -12,10 +12,13 @@ test:
 fuzz:
 	bash .ci/fuzz 100000 60
 
-# Kills the guard 200 times under load, and then takes its disk away.
+# Kills the guard 200 times under load, and then takes its disk away; kills for five
+# minutes each the servers of a hospital, its sensors and its cluster's nodes.
 chaos:
 	go run ./trial chaos -kills 200
 	go run ./trial disk
+	go run ./trial hospital -for 5m
+	go run ./trial hospital -for 5m -cluster
 
 # Uses the guard for ten minutes, on 200 connections.
 soak:
