@@ -150,7 +150,7 @@ func (p *Pages) today(w http.ResponseWriter, r *http.Request, who *access.Princi
 	if changed.More {
 		some = "more than " + some
 	}
-	page.Since = append(page.Since, fact{"Findings", some + " new or changed", "/findings?since=24h"})
+	page.Since, page.Changed = append(page.Since, fact{"Findings", some + " new or changed", "/findings?since=24h"}), changes(changed)
 	denied, err := p.Store.Verdicts(ctx, store.VerdictQuery{Verdict: device.Deny.String(), Since: yesterday, Page: store.Page{Limit: 1}})
 	if err != nil {
 		return err
