@@ -144,3 +144,43 @@ func migrateTogether(t *testing.T, dsn string) {
 		t.Fatalf("an older program opens it: %v", err)
 	}
 }
+
+// BenchmarkStore measures as that of SQLite does, on a server of its own that makes
+// durable what it says is durable, and says what the tables take of the disk.
+func BenchmarkStore(b *testing.B) {
+	dsn := testpeer.PostgreSQL(b, "max_wal_size=4GB")
+	s, err := Open(b.Context(), dsn, nil)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer s.Close()
+	begin := time.Now()
+	last := storetest.Fill(b, s, storetest.Size())
+	b.Logf("filled in %v", time.Since(begin))
+	db, err := sql.Open("pgx", dsn)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer db.Close()
+	rows, err := db.QueryContext(b.Context(), "SELECT relname, n_live_tup, pg_total_relation_size(relid) FROM pg_stat_user_tables WHERE pg_total_relation_size(relid) > 1000000 ORDER BY 3 DESC")
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var table string
+		var n, size int64
+		if err := rows.Scan(&table, &n, &size); err != nil {
+			b.Fatal(err)
+		}
+		b.Logf("%s: %d rows, %.1f MB", table, n, float64(size)/1e6)
+	}
+	if err := rows.Err(); err != nil {
+		b.Fatal(err)
+	}
+	var sequence atomic.Uint64
+	sequence.Store(last)
+	b.Run("ingest", func(b *testing.B) { storetest.BenchmarkIngest(b, s, &sequence) })
+	b.Run("pages", func(b *testing.B) { storetest.BenchmarkPages(b, s, &sequence) })
+	storetest.BenchmarkLists(b, s)
+}
