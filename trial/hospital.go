@@ -67,10 +67,11 @@ type hospital struct {
 
 const (
 	perSensor  = 40 // findings
+	visits     = 5  // of a finding, after which it is worse, or better
 	perItem    = 10 // observations beside the one that has its number
 	perKeep    = 10 // items that are kept at once
 	keepEvery  = 250 * time.Millisecond
-	settleTime = 6 * time.Minute
+	settleTime = 15 * time.Minute
 	stillFor   = 5  // seconds after which nothing more comes, when all seems to be there
 	deadFor    = 90 // or not: a server waits a minute before it does the work of one that died
 	bearer     = "myelin_trial"
@@ -580,7 +581,7 @@ func (h *hospital) written(ctx context.Context) error {
 			return nil
 		}
 		if pause(ctx, time.Second); ctx.Err() != nil {
-			return errors.New("it does not come to rest")
+			return fmt.Errorf("it does not come to rest: %d messages wait on the bus, %d notices are written and %s", waiting, last, now)
 		}
 	}
 }

@@ -102,7 +102,7 @@ func (w *watcher) item(n int) *store.Batch {
 		Devices:      []device.Device{{ID: id, Addresses: []device.Address{host(w.Number, 2, 1+n%perSensor)}}},
 		Findings: []finding.Finding{{
 			ID: findingOf(w.Number, n%perSensor), Kind: finding.WeakTLS, Title: "weak TLS", Device: id, Harm: device.Serious,
-			Decision: finding.Decision(n / perSensor % 4), Count: uint64(n), First: at, Last: at,
+			Decision: finding.Decision(n / (visits * perSensor) % 4), Count: uint64(n), First: at, Last: at,
 		}},
 	}
 	for i := range perItem {
@@ -135,7 +135,7 @@ func newAnalyst(h *hospital, number int) *analyst {
 }
 
 const (
-	mostChosen = 25
+	mostChosen = 10
 	asksAgain  = 3
 )
 
@@ -178,7 +178,7 @@ func (a *analyst) work(ctx context.Context) {
 			last = q.Triage
 		}
 		a.done = append(a.done, q)
-		pause(ctx, time.Duration(100+a.rng.IntN(300))*time.Millisecond)
+		pause(ctx, time.Duration(100+a.rng.IntN(600))*time.Millisecond)
 	}
 }
 
