@@ -68,12 +68,7 @@ func Backup(ctx context.Context, data, file, version string, now func() time.Tim
 		return nil, err
 	}
 	defer os.RemoveAll(stage)
-	st, err := sqlite.Open(ctx, db, now)
-	if err != nil {
-		return nil, err
-	}
-	err = st.Backup(ctx, filepath.Join(stage, "myelin.db"))
-	if err = errors.Join(err, st.Close()); err != nil {
+	if err := sqlite.Copy(ctx, db, filepath.Join(stage, "myelin.db")); err != nil {
 		return nil, err
 	}
 	entries, err := os.ReadDir(data)

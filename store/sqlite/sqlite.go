@@ -20,6 +20,7 @@ import (
 
 	_ "modernc.org/sqlite"
 
+	"github.com/myelin-health/myelin/internal/flock"
 	"github.com/myelin-health/myelin/store"
 )
 
@@ -103,15 +104,54 @@ func words(typed string) string {
 	return strings.Join(list, " ")
 }
 
+// ErrInUse says that another process has the file: what a store remembers of it would
+// not be so any more.
+var ErrInUse = errors.New("another server has it open")
+
+const common = "_pragma=busy_timeout(10000)&_pragma=foreign_keys(1)&_pragma=synchronous(FULL)&_pragma=journal_mode(WAL)&_pragma=temp_store(MEMORY)&_pragma=wal_autocheckpoint(8000)"
+
+// source names a file for the driver.
+func source(file string) string {
+	return (&url.URL{Scheme: "file", Opaque: (&url.URL{Path: file}).EscapedPath()}).String()
+}
+
+// Copy writes a copy of the file as it is now to another, which must not be there, while
+// a server may have it open.
+func Copy(ctx context.Context, file, to string) error {
+	file, err := filepath.Abs(file)
+	if err != nil {
+		return err
+	}
+	if _, err := os.Stat(file); err != nil {
+		return err
+	}
+	db, err := sql.Open("sqlite", source(file)+"?_pragma=query_only(1)&"+common)
+	if err != nil {
+		return err
+	}
+	return errors.Join(dialect.Backup(ctx, db, to), db.Close())
+}
+
 // Open opens the file, which is made when it is not there, and brings it to the
 // newest tables; of an older one a copy is kept beside it. now nil is the machine's clock.
-func Open(ctx context.Context, file string, now func() time.Time) (*store.Store, error) {
-	file, err := filepath.Abs(file)
+// One process has it open at a time: [ErrInUse].
+func Open(ctx context.Context, file string, now func() time.Time) (_ *store.Store, err error) {
+	file, err = filepath.Abs(file)
 	if err != nil {
 		return nil, err
 	}
-	const common = "_pragma=busy_timeout(10000)&_pragma=foreign_keys(1)&_pragma=synchronous(FULL)&_pragma=journal_mode(WAL)&_pragma=temp_store(MEMORY)&_pragma=wal_autocheckpoint(8000)"
-	name := (&url.URL{Scheme: "file", Opaque: (&url.URL{Path: file}).EscapedPath()}).String()
+	name := source(file)
+	lock, err := flock.Take(file + ".lock")
+	if errors.Is(err, flock.ErrHeld) {
+		return nil, fmt.Errorf("%s: %w", file, ErrInUse)
+	} else if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			lock.Close()
+		}
+	}()
 	if f, err := os.OpenFile(file, os.O_RDWR|os.O_CREATE, 0o600); err != nil {
 		return nil, err
 	} else if err := f.Close(); err != nil {
@@ -136,5 +176,5 @@ func Open(ctx context.Context, file string, now func() time.Time) (*store.Store,
 	}
 	read.SetMaxOpenConns(4)
 	read.SetMaxIdleConns(4)
-	return store.New(write, read, &dialect, now), nil
+	return store.New(write, read, &dialect, now, lock), nil
 }

@@ -6,6 +6,7 @@ package sqlite
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -246,4 +247,40 @@ func BenchmarkStore(b *testing.B) {
 	b.Run("ingest", func(b *testing.B) { storetest.BenchmarkIngest(b, s, &sequence) })
 	b.Run("pages", func(b *testing.B) { storetest.BenchmarkPages(b, s, &sequence) })
 	storetest.BenchmarkLists(b, s)
+}
+
+// TestOneProcess refuses a file that another has open, and lets it be copied.
+func TestOneProcess(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "myelin.db")
+	s, err := Open(t.Context(), file, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	storetest.Some(t, s)
+	if _, err := Open(t.Context(), file, nil); !errors.Is(err, ErrInUse) {
+		t.Errorf("a second one: %v", err)
+	}
+	to := filepath.Join(dir, "copy.db")
+	if err := Copy(t.Context(), file, to); err != nil {
+		t.Fatal(err)
+	}
+	if err := Copy(t.Context(), file, to); err == nil {
+		t.Error("a copy over another")
+	}
+	c, err := Open(t.Context(), to, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	storetest.Same(t, s, c)
+	if err := errors.Join(c.Close(), s.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if s, err = Open(t.Context(), file, nil); err != nil {
+		t.Fatal(err)
+	}
+	s.Close()
+	if err := Copy(t.Context(), filepath.Join(dir, "none.db"), filepath.Join(dir, "x.db")); err == nil {
+		t.Error("a copy of nothing")
+	}
 }
