@@ -19,19 +19,19 @@ import (
 	"time"
 
 	"github.com/myelin-health/myelin/ledger"
+	"github.com/myelin-health/myelin/serve/bus"
 	"github.com/myelin-health/myelin/store/sqlite"
 )
 
 // A backup is a tar file: first manifest.json, a [Manifest], then the files that it
 // lists, in that order and nothing else. It has the keys of the server: whoever has
-// it can be the server. The bus is left out, since sensors keep what is not in the
-// store, and so are copies that upgrades made.
+// it can be the server. Copies that upgrades made are left out.
 const (
 	backupVersion = 1
 	manifestName  = "manifest.json"
 	maxManifest   = 64 << 20
 	maxFiles      = 1 << 20
-	copyTries     = 5 // of the ledger, which grows meanwhile
+	copyTries     = 5 // of the ledger and the bus, which grow meanwhile
 )
 
 // A Manifest says what is in a backup.
@@ -48,8 +48,9 @@ type Manifest struct {
 }
 
 // Backup writes what a server keeps in data to a file, which must not be there yet,
-// while the server may run. The store is copied before the ledger: what is in it
-// is in the ledger, too.
+// while the server may run. The bus is copied first: what it had by then and has no more
+// is in the store, which takes each batch once. The store is copied before the ledger:
+// what is in it is in the ledger, too.
 func Backup(ctx context.Context, data, file, version string, now func() time.Time) (m *Manifest, err error) {
 	if now == nil {
 		now = time.Now
@@ -68,6 +69,9 @@ func Backup(ctx context.Context, data, file, version string, now func() time.Tim
 		return nil, err
 	}
 	defer os.RemoveAll(stage)
+	if err := copyBus(ctx, data, stage); err != nil {
+		return nil, err
+	}
 	if err := sqlite.Copy(ctx, db, filepath.Join(stage, "myelin.db")); err != nil {
 		return nil, err
 	}
@@ -100,6 +104,29 @@ func Backup(ctx context.Context, data, file, version string, now func() time.Tim
 		return nil, err
 	}
 	return m, os.Link(out.Name(), file) // not over a file that came meanwhile
+}
+
+// copyBus copies a bus from which a server takes batches, until a copy can be read.
+func copyBus(ctx context.Context, data, stage string) error {
+	from, to := filepath.Join(data, "bus"), filepath.Join(stage, "bus")
+	if _, err := os.Stat(from); errors.Is(err, fs.ErrNotExist) {
+		return nil // it is a cluster's, which keeps what it has
+	}
+	var err error
+	for range copyTries {
+		if err = errors.Join(os.RemoveAll(to), os.Mkdir(to, 0o700)); err != nil {
+			return err
+		}
+		if err = copyTree(from, to, ""); err != nil {
+			continue
+		}
+		var b *bus.Bus
+		if b, err = bus.Open(ctx, bus.Config{Dir: to}); err == nil {
+			b.Close()
+			return nil
+		}
+	}
+	return err
 }
 
 // copyLedger copies a ledger that grows, until a copy is whole.
