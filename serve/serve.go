@@ -202,7 +202,7 @@ func (c *Config) tls() bool { return c.TLS || !loopback(c.Listen) || c.TLSCertif
 
 func openStore(ctx context.Context, c *Config) (*store.Store, error) {
 	if c.Store != "" {
-		return postgres.Open(ctx, c.Store, c.Now)
+		return postgres.Open(ctx, c.Store, c.Data, c.Now)
 	}
 	return sqlite.Open(ctx, filepath.Join(c.Data, "myelin.db"), c.Now)
 }

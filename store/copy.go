@@ -40,33 +40,39 @@ type blob struct {
 	B []byte `json:"b"`
 }
 
+// A copiedTable goes into copies.
+type copiedTable struct {
+	table, counter string
+	since          int64 // version of the schema
+}
+
 // copied are all tables, those that others refer to first; sessions and leases end.
-var copied = []struct{ table, counter string }{
-	{"device", "num"},
-	{"device_count", ""},
-	{"identity", "id"},
-	{"merge", "id"},
-	{"worn", ""},
-	{"device_step", "id"},
-	{"pair", "id"},
-	{"talk", ""},
-	{"finding", "num"},
-	{"finding_cve", ""},
-	{"finding_count", ""},
-	{"finding_cube", ""},
-	{"finding_step", "id"},
-	{"verdict", "seq"},
-	{"held", ""},
-	{"guard_state", ""},
-	{"approval", ""},
-	{"sensor", ""},
-	{"written", ""},
-	{"enrolment", ""},
-	{"document", "num"},
-	{"person", "id"},
-	{"token", "id"},
-	{"setting", ""},
-	{"notice", "seq"},
+var copied = []copiedTable{
+	{"device", "num", 1},
+	{"device_count", "", 1},
+	{"identity", "id", 1},
+	{"merge", "id", 1},
+	{"worn", "", 1},
+	{"device_step", "id", 1},
+	{"pair", "id", 1},
+	{"talk", "", 1},
+	{"finding", "num", 1},
+	{"finding_cve", "", 1},
+	{"finding_count", "", 1},
+	{"finding_cube", "", 1},
+	{"finding_step", "id", 1},
+	{"verdict", "seq", 1},
+	{"held", "", 1},
+	{"guard_state", "", 2},
+	{"approval", "", 2},
+	{"sensor", "", 1},
+	{"written", "", 1},
+	{"enrolment", "", 1},
+	{"document", "num", 1},
+	{"person", "id", 1},
+	{"token", "id", 1},
+	{"setting", "", 1},
+	{"notice", "seq", 1},
 }
 
 // Backup writes a copy of the data as they are now to a file that does not exist yet:
@@ -117,9 +123,27 @@ func (s *Store) copyTo(ctx context.Context, file string) error {
 	return errors.Join(s.Dump(ctx, f), f.Close())
 }
 
+// Keep writes a copy of a database whose tables are of a version to a file, for
+// [Store.Restore]: before they become newer. It does not write over another.
+func (d *Dialect) Keep(ctx context.Context, db *sql.DB, version int64, file string) error {
+	part := file + ".part"
+	f, err := os.OpenFile(part, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(New(db, db, d, nil).dump(ctx, f, version), f.Close()); err != nil {
+		return errors.Join(err, os.Remove(part))
+	}
+	return publish(part, file)
+}
+
 // Dump writes a copy that [Store.Restore] of either engine reads, as the data are at
 // one time, while others write.
 func (s *Store) Dump(ctx context.Context, w io.Writer) error {
+	return s.dump(ctx, w, int64(len(migrations)))
+}
+
+func (s *Store) dump(ctx context.Context, w io.Writer, version int64) error {
 	tx, err := s.read.BeginTx(ctx, &sql.TxOptions{Isolation: sql.LevelRepeatableRead, ReadOnly: true})
 	if err != nil && s.d.Alone {
 		tx, err = s.read.BeginTx(ctx, nil) // a transaction of SQLite always reads what was there at first
@@ -130,10 +154,13 @@ func (s *Store) Dump(ctx context.Context, w io.Writer) error {
 	defer tx.Rollback()
 	z := gzip.NewWriter(w)
 	out := json.NewEncoder(z)
-	if err := out.Encode(head{"store", int64(len(migrations))}); err != nil {
+	if err := out.Encode(head{"store", version}); err != nil {
 		return err
 	}
 	for _, t := range copied {
+		if t.since > version {
+			continue
+		}
 		if err := dumpTable(ctx, tx, t.table, out); err != nil {
 			return fmt.Errorf("%s: %w", t.table, err)
 		}
@@ -251,7 +278,7 @@ func (t *transaction) restore(ctx context.Context, in *json.Decoder) error {
 			if err := json.Unmarshal(line, &table); err != nil {
 				return err
 			}
-			if !slices.ContainsFunc(copied, func(c struct{ table, counter string }) bool { return c.table == table.Table }) {
+			if !slices.ContainsFunc(copied, func(c copiedTable) bool { return c.table == table.Table }) {
 				return fmt.Errorf("a copy with a table %q", table.Table)
 			}
 			for _, c := range table.Columns { // they become SQL

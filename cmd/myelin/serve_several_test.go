@@ -468,7 +468,7 @@ func TestSeveral(t *testing.T) {
 	a.start(t)
 
 	// All is there once, and in its order.
-	s, err := postgres.Open(t.Context(), dsn, nil)
+	s, err := postgres.Open(t.Context(), dsn, "", nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -11,6 +11,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -70,9 +71,10 @@ func words(typed string) string {
 }
 
 // Open connects to a database ("postgres://user@host/name") and brings it to the
-// newest tables. now nil is the machine's clock. Several servers may open one
-// database; one of them migrates, the others wait.
-func Open(ctx context.Context, dsn string, now func() time.Time) (*store.Store, error) {
+// newest tables; of older ones a copy is kept in a folder ("": none is), which
+// [store.Store.Restore] reads. now nil is the machine's clock. Several servers may open
+// one database; one of them migrates, the others wait.
+func Open(ctx context.Context, dsn, copies string, now func() time.Time) (*store.Store, error) {
 	db, err := sql.Open("pgx", dsn)
 	if err != nil {
 		return nil, errors.New("that is no address of a PostgreSQL database") // the error would name the password
@@ -80,7 +82,7 @@ func Open(ctx context.Context, dsn string, now func() time.Time) (*store.Store, 
 	db.SetMaxOpenConns(16)
 	db.SetMaxIdleConns(16)
 	db.SetConnMaxIdleTime(5 * time.Minute)
-	if err := migrate(ctx, db); err != nil {
+	if err := migrate(ctx, db, copies); err != nil {
 		db.Close()
 		return nil, err
 	}
@@ -90,7 +92,7 @@ func Open(ctx context.Context, dsn string, now func() time.Time) (*store.Store, 
 // migrating is the number of the advisory lock that whoever migrates holds.
 const migrating = 0x6d79656c696e
 
-func migrate(ctx context.Context, db *sql.DB) error {
+func migrate(ctx context.Context, db *sql.DB, copies string) error {
 	c, err := db.Conn(ctx)
 	if err != nil {
 		return err
@@ -100,6 +102,11 @@ func migrate(ctx context.Context, db *sql.DB) error {
 		return err
 	}
 	defer c.ExecContext(context.WithoutCancel(ctx), "SELECT pg_advisory_unlock($1)", int64(migrating))
-	_, _, err = dialect.Migrate(ctx, db, nil)
+	_, _, err = dialect.Migrate(ctx, db, func(version int64) error {
+		if copies == "" {
+			return nil
+		}
+		return dialect.Keep(ctx, db, version, filepath.Join(copies, fmt.Sprintf("postgres.before-%d-%s.gz", version, time.Now().UTC().Format("20060102T150405"))))
+	})
 	return err
 }

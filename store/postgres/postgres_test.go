@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -50,7 +51,7 @@ func databases(t *testing.T) func(t *testing.T) (dsn string) {
 
 func open(t *testing.T, dsn string, now func() time.Time) *store.Store {
 	t.Helper()
-	s, err := Open(t.Context(), dsn, now)
+	s, err := Open(t.Context(), dsn, "", now)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -62,6 +63,7 @@ func TestStore(t *testing.T) {
 	storetest.Run(t, func(t *testing.T, now func() time.Time) *store.Store { return open(t, next(t), now) })
 	t.Run("servers", func(t *testing.T) { servers(t, next(t)) })
 	t.Run("grow", func(t *testing.T) { grow(t, next(t)) })
+	t.Run("upgrade", func(t *testing.T) { upgrade(t, next(t)) })
 	t.Run("migrate", func(t *testing.T) { migrateTogether(t, next(t)) })
 }
 
@@ -115,13 +117,63 @@ func grow(t *testing.T, dsn string) {
 	storetest.Same(t, small, again)
 }
 
+// upgrade opens a database of version 1 from several servers at once: one of them keeps
+// a copy of it, from which another server begins.
+func upgrade(t *testing.T, dsn string) {
+	ctx := t.Context()
+	s := open(t, dsn, nil)
+	storetest.Some(t, s)
+	for _, q := range []string{"DROP TABLE guard_state", "DROP TABLE approval", "DELETE FROM goose_db_version WHERE version_id > 1"} {
+		db, err := sql.Open("pgx", dsn)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := db.ExecContext(ctx, q); err != nil {
+			t.Fatal(err)
+		}
+		db.Close()
+	}
+	copies := t.TempDir()
+	var servers sync.WaitGroup
+	for range 3 {
+		servers.Go(func() {
+			s, err := Open(ctx, dsn, copies, nil)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			s.Close()
+		})
+	}
+	servers.Wait()
+	defer s.Close()
+	kept, err := filepath.Glob(filepath.Join(copies, "*"))
+	if err != nil || len(kept) != 1 || !strings.Contains(kept[0], "postgres.before-1-") {
+		t.Fatal(kept, err)
+	}
+	f, err := os.Open(kept[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	again, err := sqlite.Open(ctx, filepath.Join(t.TempDir(), "myelin.db"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer again.Close()
+	if err := again.Restore(ctx, f); err != nil {
+		t.Fatal(err)
+	}
+	storetest.Same(t, s, again)
+}
+
 // migrateTogether opens an empty database from several servers at once, and then one of
 // a newer version.
 func migrateTogether(t *testing.T, dsn string) {
 	var servers sync.WaitGroup
 	for range 4 {
 		servers.Go(func() {
-			s, err := Open(t.Context(), dsn, nil)
+			s, err := Open(t.Context(), dsn, "", nil)
 			if err != nil {
 				t.Error(err)
 				return
@@ -140,7 +192,7 @@ func migrateTogether(t *testing.T, dsn string) {
 	if _, err := db.ExecContext(t.Context(), "INSERT INTO goose_db_version (version_id, is_applied) VALUES (99, true)"); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Open(t.Context(), dsn, nil); !errors.Is(err, store.ErrNewer) {
+	if _, err := Open(t.Context(), dsn, "", nil); !errors.Is(err, store.ErrNewer) {
 		t.Fatalf("an older program opens it: %v", err)
 	}
 }
