@@ -106,6 +106,67 @@ func Backup(ctx context.Context, data, file, version string, now func() time.Tim
 	return m, os.Link(out.Name(), file) // not over a file that came meanwhile
 }
 
+// DumpStore writes what the store of a server has to a file, which must not be there yet,
+// as [LoadStore] reads it for either engine: to grow from one file to PostgreSQL. The
+// server may run.
+func DumpStore(ctx context.Context, c Config, file string) error {
+	if c.Store == "" { // its file is the server's: a copy is opened
+		dir, err := os.MkdirTemp(filepath.Dir(file), ".myelin-backup-")
+		if err != nil {
+			return err
+		}
+		defer os.RemoveAll(dir)
+		if err := sqlite.Copy(ctx, filepath.Join(c.Data, "myelin.db"), filepath.Join(dir, "myelin.db")); err != nil {
+			return err
+		}
+		c.Data = dir
+	}
+	s, err := openStore(ctx, &c)
+	if err != nil {
+		return err
+	}
+	out, err := os.OpenFile(file, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if err != nil {
+		return errors.Join(err, s.Close())
+	}
+	if err = errors.Join(s.Dump(ctx, out), out.Sync(), out.Close(), s.Close()); err != nil {
+		os.Remove(file)
+	}
+	return err
+}
+
+// IsDump reports whether a file is one of [DumpStore], or the copy that was kept of a
+// PostgreSQL database before an upgrade, rather than a backup.
+func IsDump(file string) bool {
+	f, err := os.Open(file)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	var magic [2]byte
+	_, err = io.ReadFull(f, magic[:])
+	return err == nil && magic == [2]byte{0x1f, 0x8b} // RFC 1952 section 2.3.1
+}
+
+// LoadStore reads what [DumpStore] wrote into the store of a server, which has to be
+// empty: all of it, or nothing. The server must not run, and wants the secret.key of the
+// one that the copy is of.
+func LoadStore(ctx context.Context, c Config, file string) error {
+	in, err := os.Open(file)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	if err := os.MkdirAll(c.Data, 0o700); err != nil {
+		return err
+	}
+	s, err := openStore(ctx, &c)
+	if err != nil {
+		return err
+	}
+	return errors.Join(s.Restore(ctx, in), s.Close())
+}
+
 // copyBus copies a bus from which a server takes batches, until a copy can be read.
 func copyBus(ctx context.Context, data, stage string) error {
 	from, to := filepath.Join(data, "bus"), filepath.Join(stage, "bus")

@@ -5,13 +5,20 @@ package serve
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"maps"
 	"path/filepath"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/myelin-health/myelin/device"
+	"github.com/myelin-health/myelin/event"
+	"github.com/myelin-health/myelin/finding"
+	"github.com/myelin-health/myelin/serve/pages"
 	"github.com/myelin-health/myelin/store"
+	"github.com/myelin-health/myelin/store/sqlite"
 )
 
 // TestBackupOfBus backs up a server with batches that it acknowledged and has not
@@ -110,5 +117,136 @@ func TestBackupOfBus(t *testing.T) {
 	drain(again)
 	if n, sum := written(again); n < before || n != sum {
 		t.Errorf("of %d batches that were acknowledged before there are %d, %d counted", before, n, sum)
+	}
+}
+
+// TestDumpStore carries what a running server's store has into an empty one.
+func TestDumpStore(t *testing.T) {
+	ctx := t.Context()
+	s := open(t, Config{})
+	if err := s.store.SavePerson(ctx, &store.Person{Login: "ada"}); err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "store.gz")
+	if err := DumpStore(ctx, Config{Data: s.cfg.Data}, file); err != nil {
+		t.Fatal(err)
+	}
+	if !IsDump(file) || IsDump(filepath.Join(s.cfg.Data, "myelin.db")) {
+		t.Error("it is not told by what it is")
+	}
+	if err := DumpStore(ctx, Config{Data: s.cfg.Data}, file); err == nil {
+		t.Error("it was written over another")
+	}
+	c := Config{Data: filepath.Join(t.TempDir(), "new")}
+	if err := LoadStore(ctx, c, file); err != nil {
+		t.Fatal(err)
+	}
+	if err := LoadStore(ctx, c, file); !errors.Is(err, store.ErrConflict) {
+		t.Errorf("into one that is not empty: %v", err)
+	}
+	if err := LoadStore(ctx, Config{Data: s.cfg.Data}, file); !errors.Is(err, sqlite.ErrInUse) {
+		t.Errorf("into one that runs: %v", err)
+	}
+	if err := copyFile(filepath.Join(s.cfg.Data, "secret.key"), filepath.Join(c.Data, "secret.key")); err != nil { // of what is sealed in it
+		t.Fatal(err)
+	}
+	if p, err := open(t, c).store.Person(ctx, "ada"); err != nil || p.Login != "ada" {
+		t.Error(err)
+	}
+}
+
+// TestRetention lets a year pass for a server that keeps each kind for ten days: what is
+// ten days old is there until the next day's run, what is open or younger stays, and so
+// does what is of a kind that is kept for ever.
+func TestRetention(t *testing.T) {
+	for _, kind := range store.Kept() {
+		t.Run(kind, func(t *testing.T) {
+			ctx := t.Context()
+			k := &clock{at: time.Date(2026, 3, 3, 12, 0, 0, 0, time.UTC)}
+			s := open(t, Config{Now: k.now})
+			if err := s.store.SetSetting(ctx, pages.RetentionSetting, nil, []byte(`{"`+kind+`":10}`)); err != nil {
+				t.Fatal(err)
+			}
+			if err := s.store.AddEnrolment(ctx, []byte("x"), "icu", "", "guard", "le", k.now().Add(time.Hour).UnixNano()); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := s.store.Enrol(ctx, []byte("x"), "s1", "key"); err != nil {
+				t.Fatal(err)
+			}
+			sequence := uint64(0)
+			// happens is one of each kind, and a finding that stays open.
+			happens := func() {
+				t.Helper()
+				sequence++
+				now := k.now().UnixNano()
+				f := finding.Finding{ID: fmt.Sprint("fixed", sequence), Kind: finding.WeakTLS, Product: "P", Count: 1, First: now, Last: now}
+				stays := f
+				stays.ID = fmt.Sprint("open", sequence)
+				b := &store.Batch{Sensor: "s1", Sequence: sequence, Findings: []finding.Finding{f, stays}, Events: []event.Event{{Kind: event.VerdictGiven, Time: now, Device: device.Address{Kind: device.Host, Value: "pump-3"}}}}
+				b.Observations = []store.Observation{{Client: device.Address{Kind: device.IP, Value: "10.20.3.10"}, Server: device.Address{Kind: device.IP, Value: "10.20.1.5"}, Protocol: "hl7", First: now, Last: now, Count: 1, Packets: 1}}
+				if _, err := s.store.Write(ctx, b); err != nil {
+					t.Fatal(err)
+				}
+				if _, _, err := s.store.Triage(ctx, store.Triage{IDs: []string{f.ID}, State: store.Fixed, By: "te", Reason: "x"}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			there := func() map[string]int {
+				t.Helper()
+				links, err1 := s.store.Links(ctx, "", 0, 10)
+				verdicts, err2 := s.store.Verdicts(ctx, store.VerdictQuery{})
+				notices, err3 := s.store.Notices(ctx, 0, 100)
+				fixed, err4 := s.store.Findings(ctx, store.FindingQuery{State: []string{store.Fixed}})
+				unsettled, err5 := s.store.Findings(ctx, store.FindingQuery{State: []string{store.Open}})
+				if err := errors.Join(err1, err2, err3, err4, err5); err != nil {
+					t.Fatal(err)
+				}
+				if unsettled.Total != int(sequence) {
+					t.Errorf("of %d open findings %d are left", sequence, unsettled.Total)
+				}
+				n := map[string]int{"verdicts": len(verdicts.Rows), "notices": len(notices), "findings": fixed.Total, "observations": 0}
+				for _, l := range links {
+					n["observations"] += int(l.Count)
+				}
+				return n
+			}
+			work := func() {
+				t.Helper()
+				for _, j := range s.jobs() {
+					if err := s.once(ctx, &j); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+			happens()
+			first := there()
+			k.pass(10 * 24 * time.Hour)
+			work() // exactly ten days
+			if n := there(); !maps.Equal(n, first) {
+				t.Errorf("after ten days: %v of %v", n, first)
+			}
+			happens()
+			both := there()
+			k.pass(24*time.Hour - time.Second)
+			work() // the day is not over
+			if n := there(); !maps.Equal(n, both) {
+				t.Errorf("before the next run: %v of %v", n, both)
+			}
+			k.pass(time.Second)
+			work()
+			want := maps.Clone(both)
+			want[kind] -= first[kind]
+			if n := there(); !maps.Equal(n, want) {
+				t.Errorf("after eleven days: %v, want %v", n, want)
+			}
+			for range 12 {
+				k.pass(30 * 24 * time.Hour)
+				work()
+			}
+			want[kind] = 0
+			if n := there(); !maps.Equal(n, want) {
+				t.Errorf("after a year: %v, want %v", n, want)
+			}
+		})
 	}
 }

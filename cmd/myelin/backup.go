@@ -12,17 +12,27 @@ import (
 )
 
 func backupVerb(c *console) *cobra.Command {
-	var data string
+	var data, file string
+	alone := false
 	v := &cobra.Command{
-		Use:   "backup --data DIR FILE",
+		Use:   "backup [flags] FILE",
 		Short: "Write what a server keeps to one file, while it runs",
-		Long: `Backup writes the store, the ledger and the keys of a server to one tar file with
-a manifest. Whoever has the file can be the server: keep it as such. With PostgreSQL,
-back up the database with pg_dump.`,
-		Example:               `  myelin backup --data /var/lib/myelin /backup/myelin-monday.tar`,
+		Long: `Backup writes the store, the bus, the ledger and the keys of a server to one tar
+file with a manifest. Whoever has the file can be the server: keep it as such. With
+PostgreSQL, back up the database with pg_dump. With --store it writes what the store
+has, and nothing else, in a form that 'myelin restore' reads into either database.`,
+		Example: `  myelin backup --data /var/lib/myelin /backup/myelin-monday.tar
+  myelin backup --data /var/lib/myelin --store /tmp/store.gz`,
 		DisableFlagsInUseLine: true,
 		Args:                  exactly(1, "backup wants one file, which is not there yet"),
 		RunE: func(v *cobra.Command, args []string) error {
+			if alone {
+				cfg, err := configured(data, file)
+				if err == nil {
+					err = serve.DumpStore(v.Context(), cfg, args[0])
+				}
+				return err
+			}
 			m, err := serve.Backup(v.Context(), data, args[0], version(), nil)
 			if err != nil {
 				return err
@@ -32,20 +42,41 @@ back up the database with pg_dump.`,
 		},
 	}
 	v.Flags().StringVar(&data, "data", "myelin-data", "`DIR` of the server's data")
+	v.Flags().BoolVar(&alone, "store", false, "the store alone, for either database")
+	v.Flags().StringVar(&file, "config", "", "`FILE` of the server's configuration, which names its database")
 	return v
 }
 
+// configured is the configuration of a server that does not run here.
+func configured(data, file string) (serve.Config, error) {
+	cfg := serve.Config{Data: data}
+	if file == "" {
+		return cfg, nil
+	}
+	return cfg, cfg.Read(file)
+}
+
 func restoreVerb(c *console) *cobra.Command {
-	var data string
+	var data, file string
 	v := &cobra.Command{
-		Use:   "restore FILE --data DIR",
+		Use:   "restore FILE [flags]",
 		Short: "Write a backup into an empty folder, for a server to begin from",
 		Long: `Restore writes what 'myelin backup' wrote into a folder that is empty or not there.
-Nothing is written unless all is as the manifest says.`,
-		Example:               `  myelin restore /backup/myelin-monday.tar --data /var/lib/myelin`,
+Nothing is written unless all is as the manifest says. A copy of the store alone, or
+the one that was kept before an upgrade, goes into the database of a server that does
+not run, which has to be empty; the server wants the other's secret.key, too.`,
+		Example: `  myelin restore /backup/myelin-monday.tar --data /var/lib/myelin
+  myelin restore /tmp/store.gz --config /etc/myelin.yaml`,
 		DisableFlagsInUseLine: true,
 		Args:                  exactly(1, "restore wants one file, that 'myelin backup' wrote"),
 		RunE: func(v *cobra.Command, args []string) error {
+			if serve.IsDump(args[0]) {
+				cfg, err := configured(data, file)
+				if err == nil {
+					err = serve.LoadStore(v.Context(), cfg, args[0])
+				}
+				return err
+			}
 			m, err := serve.Restore(v.Context(), args[0], data)
 			if err != nil {
 				return err
@@ -55,5 +86,6 @@ Nothing is written unless all is as the manifest says.`,
 		},
 	}
 	v.Flags().StringVar(&data, "data", "myelin-data", "`DIR` for a server's data")
+	v.Flags().StringVar(&file, "config", "", "`FILE` of the server's configuration, which names its database")
 	return v
 }
