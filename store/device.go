@@ -388,7 +388,7 @@ func (s *Store) MergeDevices(ctx context.Context, keep, gone, by, why string) (i
 
 // UndoMerge parts what a merge joined. The rules never join these two again.
 // [ErrNotFound], [ErrConflict]: it was undone before.
-func (s *Store) UndoMerge(ctx context.Context, merge int64, by string) error {
+func (s *Store) UndoMerge(ctx context.Context, merge int64, by, why string) error {
 	at := s.now().UnixNano()
 	return s.tx(ctx, func(tx *transaction) error {
 		if err := s.inventory(ctx, tx); err != nil {
@@ -409,7 +409,7 @@ func (s *Store) UndoMerge(ctx context.Context, merge int64, by string) error {
 		if err := s.reroot(ctx, tx, []string{kept, gone}, c); err != nil {
 			return err
 		}
-		if err := s.deviceStep(ctx, tx, kept, at, by, "part", kept, gone, ""); err != nil {
+		if err := s.deviceStep(ctx, tx, kept, at, by, "part", kept, gone, Text(why)); err != nil {
 			return err
 		}
 		return s.derive(ctx, tx, c)

@@ -144,7 +144,7 @@ func (s *Store) chosen(ctx context.Context, tx *transaction, t *Triage) ([]Findi
 
 // UndoTriage puts back what a triage changed and nobody changed since; how many it
 // left alone because somebody did is returned, too.
-func (s *Store) UndoTriage(ctx context.Context, bulk int64, by string) (n, left int, err error) {
+func (s *Store) UndoTriage(ctx context.Context, bulk int64, by, why string) (n, left int, err error) {
 	at := s.now().UnixNano()
 	err = s.tx(ctx, func(tx *transaction) error {
 		n, left = 0, 0
@@ -181,7 +181,7 @@ func (s *Store) UndoTriage(ctx context.Context, bulk int64, by string) (n, left 
 			if err != nil {
 				return err
 			}
-			if err := s.step(ctx, tx, &Step{Finding: st.Finding, At: at, By: by, What: "undo", From: st.To, To: st.From, Undoes: st.ID}); err != nil {
+			if err := s.step(ctx, tx, &Step{Finding: st.Finding, At: at, By: by, What: "undo", From: st.To, To: st.From, Reason: Text(why), Undoes: st.ID}); err != nil {
 				return err
 			}
 			n++

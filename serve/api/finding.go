@@ -260,7 +260,7 @@ func (a *API) findings() {
 		) (*counted, error) {
 			out := &counted{}
 			err := a.Access.Act(who.Person.Login, "undo triage", "triage "+strconv.FormatInt(in.Number, 10), "", func() (_ int, err error) {
-				out.Body.Changed, out.Body.Left, err = a.Store.UndoTriage(ctx, in.Number, who.Person.Login)
+				out.Body.Changed, out.Body.Left, err = a.Store.UndoTriage(ctx, in.Number, who.Person.Login, "")
 				return out.Body.Changed, err
 			})
 			return out, err

@@ -635,7 +635,7 @@ func (p *Pages) partDevices(w http.ResponseWriter, r *http.Request, who *access.
 	}
 	m := merges[at]
 	if err := p.Access.Act(who.Person.Login, "part devices", m.Kept+" "+m.Gone, why, func() (int, error) {
-		return 2, p.Store.UndoMerge(r.Context(), m.ID, who.Person.Login)
+		return 2, p.Store.UndoMerge(r.Context(), m.ID, who.Person.Login, why)
 	}); err != nil {
 		return err
 	}

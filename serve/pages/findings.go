@@ -529,9 +529,12 @@ func (p *Pages) undoTriage(w http.ResponseWriter, r *http.Request, who *access.P
 	if err != nil {
 		return store.ErrNotFound
 	}
-	n, left := 0, 0
-	err = p.Access.Act(who.Person.Login, "undo triage", "triage "+strconv.FormatInt(bulk, 10), "", func() (_ int, err error) {
-		n, left, err = p.Store.UndoTriage(r.Context(), bulk, who.Person.Login)
+	n, left, why := 0, 0, strings.TrimSpace(r.PostFormValue("reason"))
+	if len(why) > maxTriageReason {
+		return &access.Error{Status: http.StatusUnprocessableEntity, Text: fmt.Sprintf("A reason has at most %d characters. Nothing was changed.", maxTriageReason)}
+	}
+	err = p.Access.Act(who.Person.Login, "undo triage", "triage "+strconv.FormatInt(bulk, 10), why, func() (_ int, err error) {
+		n, left, err = p.Store.UndoTriage(r.Context(), bulk, who.Person.Login, why)
 		return n, err
 	})
 	said := ""

@@ -205,7 +205,7 @@ func (m *model) undoTriage(r *rapid.T) {
 			later[st.What] = true
 		}
 	}
-	n, _, err := m.s.UndoTriage(context.Background(), bulk, "te")
+	n, _, err := m.s.UndoTriage(context.Background(), bulk, "te", "")
 	must(r, err)
 	if n != len(want["state"])+len(want["assign"]) {
 		r.Fatalf("%d undone; want %v", n, want)
@@ -242,7 +242,7 @@ func (m *model) part(r *rapid.T) {
 		return
 	}
 	slices.Sort(all)
-	if err := m.s.UndoMerge(context.Background(), rapid.SampledFrom(slices.Compact(all)).Draw(r, "merge"), "le"); !errors.Is(err, store.ErrConflict) {
+	if err := m.s.UndoMerge(context.Background(), rapid.SampledFrom(slices.Compact(all)).Draw(r, "merge"), "le", ""); !errors.Is(err, store.ErrConflict) {
 		must(r, err)
 	}
 }

@@ -249,7 +249,7 @@ func merge(t *testing.T, s *store.Store, c *clock) {
 	if len(merges) != 1 {
 		t.Fatalf("%+v", merges)
 	}
-	must(t, s.UndoMerge(ctx, merges[0].ID, "ls"))
+	must(t, s.UndoMerge(ctx, merges[0].ID, "ls", "two labels"))
 	total(3)
 	say(both) // what people parted stays apart
 	total(3)
@@ -277,9 +277,9 @@ func merge(t *testing.T, s *store.Store, c *clock) {
 	if list, err := s.WornBy(ctx, bare.ID); err != nil || len(list) != 1 || list[0].By != "mh" {
 		t.Error(list, err)
 	}
-	must(t, s.UndoMerge(ctx, id, "ls"))
+	must(t, s.UndoMerge(ctx, id, "ls", ""))
 	total(3)
-	if err := s.UndoMerge(ctx, id, "ls"); !errors.Is(err, store.ErrConflict) {
+	if err := s.UndoMerge(ctx, id, "ls", ""); !errors.Is(err, store.ErrConflict) {
 		t.Error(err)
 	}
 }
@@ -352,10 +352,15 @@ func findings(t *testing.T, s *store.Store, c *clock) {
 	}
 	_, _, err = s.Triage(ctx, store.Triage{IDs: []string{one}, State: store.Fixed, By: "te"})
 	must(t, err)
-	n, left, err := s.UndoTriage(ctx, bulk, "te")
+	n, left, err := s.UndoTriage(ctx, bulk, "te", "the guard was off")
 	must(t, err)
 	if n != 14 || left != 1 {
 		t.Fatalf("%d undone, %d left", n, left)
+	}
+	for _, id := range w.Findings {
+		if _, steps, err := s.Finding(ctx, id); err != nil || steps[0].What == "undo" && steps[0].Reason != "the guard was off" {
+			t.Errorf("%+v %v", steps[0], err)
+		}
 	}
 	f, steps, err := s.Finding(ctx, one)
 	must(t, err)
