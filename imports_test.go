@@ -82,7 +82,7 @@ var rooms = []room{
 	{"ledger", []string{"device", "event", "internal/flock"}, []string{"golang.org/x/mod"}},
 
 	{"store", []string{"device", "event", "finding"}, []string{"github.com/pressly/goose"}},
-	{"store/sqlite", []string{"internal/flock", "store"}, []string{"modernc.org/sqlite"}},
+	{"store/sqlite", []string{"store"}, []string{"modernc.org/sqlite"}},
 	{"store/postgres", []string{"store"}, []string{"github.com/jackc/pgx"}},
 	{"store/storetest", []string{"store", "device", "event", "finding"}, []string{"github.com/google/go-cmp", "pgregory.net/rapid"}},
 

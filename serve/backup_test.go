@@ -18,7 +18,6 @@ import (
 	"github.com/myelin-health/myelin/finding"
 	"github.com/myelin-health/myelin/serve/pages"
 	"github.com/myelin-health/myelin/store"
-	"github.com/myelin-health/myelin/store/sqlite"
 )
 
 // TestBackupOfBus backs up a server with batches that it acknowledged and has not
@@ -144,7 +143,7 @@ func TestDumpStore(t *testing.T) {
 	if err := LoadStore(ctx, c, file); !errors.Is(err, store.ErrConflict) {
 		t.Errorf("into one that is not empty: %v", err)
 	}
-	if err := LoadStore(ctx, Config{Data: s.cfg.Data}, file); !errors.Is(err, sqlite.ErrInUse) {
+	if err := LoadStore(ctx, Config{Data: s.cfg.Data}, file); !errors.Is(err, ErrInUse) {
 		t.Errorf("into one that runs: %v", err)
 	}
 	if err := copyFile(filepath.Join(s.cfg.Data, "secret.key"), filepath.Join(c.Data, "secret.key")); err != nil { // of what is sealed in it
@@ -248,5 +247,28 @@ func TestRetention(t *testing.T) {
 				t.Errorf("after a year: %v, want %v", n, want)
 			}
 		})
+	}
+}
+
+// TestOneServer lets one server have a folder at a time, and leaves no lock behind.
+func TestOneServer(t *testing.T) {
+	s := open(t, Config{})
+	for range 2 {
+		if other, err := Open(t.Context(), Config{Data: s.cfg.Data, Listen: "127.0.0.1:0"}); !errors.Is(err, ErrInUse) {
+			if err == nil {
+				other.Close()
+			}
+			t.Fatalf("a second server: %v", err)
+		}
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	other, err := Open(t.Context(), Config{Data: s.cfg.Data, Listen: "127.0.0.1:0"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := other.Close(); err != nil {
+		t.Error(err)
 	}
 }

@@ -35,9 +35,10 @@ func Recover(ctx context.Context, c Config, by, login string) (link string, err 
 		}
 		return "", err
 	}
-	if s.store, err = openStore(ctx, &c); err != nil {
+	if s.kept, err = openStore(ctx, &c); err != nil {
 		return "", err
 	}
+	s.store = s.kept.Store
 	a, err := access.New(access.Config{Store: s.store, Record: s.ledger.Record, Now: c.Now, Site: "server"})
 	if err != nil {
 		return "", err

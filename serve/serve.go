@@ -31,6 +31,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/myelin-health/myelin/internal/flock"
 	"github.com/myelin-health/myelin/ledger"
 	"github.com/myelin-health/myelin/serve/access"
 	"github.com/myelin-health/myelin/serve/api"
@@ -79,7 +80,8 @@ type Config struct {
 // A Server serves until its Run ends.
 type Server struct {
 	cfg    Config
-	store  *store.Store
+	kept   *keptStore
+	store  *store.Store // of kept
 	ledger *ledger.Log
 	access *access.Access
 	pages  *pages.Pages
@@ -141,9 +143,10 @@ func Open(ctx context.Context, c Config) (_ *Server, err error) {
 			return nil, err
 		}
 	}
-	if s.store, err = openStore(ctx, &c); err != nil {
+	if s.kept, err = openStore(ctx, &c); err != nil {
 		return nil, err
 	}
+	s.store = s.kept.Store
 	if c.Store != "" {
 		if err := s.sameAuthority(ctx); err != nil {
 			return nil, err
@@ -200,11 +203,43 @@ func Open(ctx context.Context, c Config) (_ *Server, err error) {
 // tls reports whether the server speaks TLS.
 func (c *Config) tls() bool { return c.TLS || !loopback(c.Listen) || c.TLSCertificate != "" }
 
-func openStore(ctx context.Context, c *Config) (*store.Store, error) {
-	if c.Store != "" {
-		return postgres.Open(ctx, c.Store, c.Data, c.Now)
+// ErrInUse says that another server has the store of a folder: what each remembers of it
+// would not be so any more.
+var ErrInUse = errors.New("another server has it open")
+
+// A keptStore is a store, and the lock of its file.
+type keptStore struct {
+	*store.Store
+	lock *os.File // nil: PostgreSQL, which several may have
+}
+
+// Close closes the store and lets others have it.
+func (k *keptStore) Close() error {
+	err := k.Store.Close()
+	if k.lock != nil {
+		err = errors.Join(err, k.lock.Close())
 	}
-	return sqlite.Open(ctx, filepath.Join(c.Data, "myelin.db"), c.Now)
+	return err
+}
+
+func openStore(ctx context.Context, c *Config) (*keptStore, error) {
+	if c.Store != "" {
+		s, err := postgres.Open(ctx, c.Store, c.Data, c.Now)
+		return &keptStore{s, nil}, err
+	}
+	file := filepath.Join(c.Data, "myelin.db")
+	lock, err := flock.Take(file + ".lock")
+	if errors.Is(err, flock.ErrHeld) {
+		err = ErrInUse
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", file, err)
+	}
+	s, err := sqlite.Open(ctx, file, c.Now)
+	if err != nil {
+		return nil, errors.Join(err, lock.Close())
+	}
+	return &keptStore{s, lock}, nil
 }
 
 // sameAuthority refuses an authority that is not that of the servers that have this store
@@ -238,8 +273,8 @@ func (s *Server) Close() error {
 	if s.ledger != nil {
 		errs = append(errs, s.ledger.Close())
 	}
-	if s.store != nil {
-		errs = append(errs, s.store.Close())
+	if s.kept != nil {
+		errs = append(errs, s.kept.Close())
 	}
 	return errors.Join(errs...)
 }

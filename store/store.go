@@ -22,7 +22,6 @@ import (
 	"context"
 	"database/sql"
 	"errors"
-	"io"
 	"slices"
 	"strings"
 	"sync"
@@ -79,8 +78,6 @@ type Store struct {
 	d     *Dialect
 	now   func() time.Time
 
-	beside []io.Closer
-
 	mu       sync.Mutex
 	known    memory[name, int64] // identities; valid iff d.Alone
 	pairs    memory[pair, int64]
@@ -88,12 +85,11 @@ type Store struct {
 }
 
 // New makes a store of an open database with its tables. now nil is the machine's clock.
-// What is beside is closed with it, at the end.
-func New(write, read *sql.DB, d *Dialect, now func() time.Time, beside ...io.Closer) *Store {
+func New(write, read *sql.DB, d *Dialect, now func() time.Time) *Store {
 	if now == nil {
 		now = time.Now
 	}
-	return &Store{write: write, read: reader{read}, d: d, now: now, beside: beside, prepared: map[string]*sql.Stmt{}}
+	return &Store{write: write, read: reader{read}, d: d, now: now, prepared: map[string]*sql.Stmt{}}
 }
 
 // Close closes the database.
@@ -101,9 +97,6 @@ func (s *Store) Close() error {
 	err := s.write.Close()
 	if s.read.DB != s.write {
 		err = errors.Join(err, s.read.Close())
-	}
-	for _, c := range s.beside {
-		err = errors.Join(err, c.Close())
 	}
 	return err
 }

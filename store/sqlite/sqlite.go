@@ -20,7 +20,6 @@ import (
 
 	_ "modernc.org/sqlite"
 
-	"github.com/myelin-health/myelin/internal/flock"
 	"github.com/myelin-health/myelin/store"
 )
 
@@ -104,10 +103,6 @@ func words(typed string) string {
 	return strings.Join(list, " ")
 }
 
-// ErrInUse says that another process has the file: what a store remembers of it would
-// not be so any more.
-var ErrInUse = errors.New("another server has it open")
-
 const common = "_pragma=busy_timeout(10000)&_pragma=foreign_keys(1)&_pragma=synchronous(FULL)&_pragma=journal_mode(WAL)&_pragma=temp_store(MEMORY)&_pragma=wal_autocheckpoint(8000)"
 
 // source names a file for the driver.
@@ -134,24 +129,14 @@ func Copy(ctx context.Context, file, to string) error {
 
 // Open opens the file, which is made when it is not there, and brings it to the
 // newest tables; of an older one a copy is kept beside it. now nil is the machine's clock.
-// One process has it open at a time: [ErrInUse].
-func Open(ctx context.Context, file string, now func() time.Time) (_ *store.Store, err error) {
-	file, err = filepath.Abs(file)
+// A store remembers what it looked up: who opens it sees that no other does to write
+// what sensors say.
+func Open(ctx context.Context, file string, now func() time.Time) (*store.Store, error) {
+	file, err := filepath.Abs(file)
 	if err != nil {
 		return nil, err
 	}
 	name := source(file)
-	lock, err := flock.Take(file + ".lock")
-	if errors.Is(err, flock.ErrHeld) {
-		return nil, fmt.Errorf("%s: %w", file, ErrInUse)
-	} else if err != nil {
-		return nil, err
-	}
-	defer func() {
-		if err != nil {
-			lock.Close()
-		}
-	}()
 	if f, err := os.OpenFile(file, os.O_RDWR|os.O_CREATE, 0o600); err != nil {
 		return nil, err
 	} else if err := f.Close(); err != nil {
@@ -176,5 +161,5 @@ func Open(ctx context.Context, file string, now func() time.Time) (_ *store.Stor
 	}
 	read.SetMaxOpenConns(4)
 	read.SetMaxIdleConns(4)
-	return store.New(write, read, &dialect, now, lock), nil
+	return store.New(write, read, &dialect, now), nil
 }
