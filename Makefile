@@ -28,6 +28,7 @@ soak:
 bench:
 	go run ./bench
 	go test ./store/sqlite -run '^$$' -bench Store -timeout 1h -v
+	go test ./serve -run '^$$' -bench Server -benchtime 20s -timeout 1h -v
 
 # Makes the sample ward again, with dcmtk and Orthanc.
 ward:
