@@ -196,7 +196,7 @@ func Open(ctx context.Context, c Config) (_ *Server, err error) {
 	if err != nil {
 		return nil, err
 	}
-	s.api, err = api.New(api.Config{Store: s.store, Access: s.access, Now: c.Now, Log: c.Log, Version: c.Version, Most: documents.Most, Add: s.addDocument})
+	s.api, err = api.New(api.Config{Store: s.store, Access: s.access, Now: c.Now, Log: c.Log, Version: c.Version, Most: documents.Most, Spool: filepath.Join(c.Data, "coming"), Add: s.addDocument})
 	return s, err
 }
 

@@ -18,8 +18,10 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
+	"io"
 	"log/slog"
 	"net/http"
+	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -36,6 +38,7 @@ type Config struct {
 	Store   *store.Store
 	Access  *access.Access
 	Add     func(ctx context.Context, by, name string, content []byte) (*store.Document, bool, error) // takes in a document; nil: nobody can send one
+	Spool   string                                                                                    // folder of large bodies while they come; "" is the system's
 	Most    int64                                                                                     // bytes of a document
 	Now     func() time.Time                                                                          // nil: the machine's clock
 	Log     *slog.Logger                                                                              // nil: nothing is logged
@@ -49,6 +52,7 @@ type API struct {
 	huma   huma.API
 	routes []access.Route
 	spec   []byte
+	large  chan struct{} // bodies above mostHeld that are in memory
 }
 
 // New makes the API.
@@ -59,7 +63,7 @@ func New(c Config) (*API, error) {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
-	a := &API{Config: c, mux: http.NewServeMux()}
+	a := &API{Config: c, mux: http.NewServeMux(), large: make(chan struct{}, mostLarge)}
 	h := huma.DefaultConfig("Myelin", "1")
 	h.Info.Description = "Devices, findings, verdicts and documents of a hospital. Myelin is no medical device; no therapy may depend on what it says."
 	h.Info.License = &huma.License{Name: "Apache-2.0", Identifier: "Apache-2.0"}
@@ -143,7 +147,42 @@ func add[I, O any](a *API, op operation, f func(ctx context.Context, who *access
 			return inner(w, r, who)
 		}
 	}
+	if most > mostHeld {
+		handle = a.spooled(handle)
+	}
 	a.routes = append(a.routes, access.Route{Pattern: op.method + " /api/v1" + op.path, Needs: op.needs, Most: most + 1, Handle: handle})
+}
+
+const (
+	mostHeld  = 1 << 20 // bytes of a body that is in memory while it comes
+	mostLarge = 2       // larger ones that are in memory at once
+)
+
+// spooled has a body on the disk while it comes, however slowly, and then in memory when
+// it is its turn.
+func (a *API) spooled(inner access.Handler) access.Handler {
+	return func(w http.ResponseWriter, r *http.Request, who *access.Principal) error {
+		f, err := os.CreateTemp(a.Spool, "body-*")
+		if err != nil {
+			return err
+		}
+		defer os.Remove(f.Name())
+		defer f.Close()
+		if _, err := io.Copy(f, r.Body); err != nil {
+			return err
+		}
+		if _, err := f.Seek(0, io.SeekStart); err != nil {
+			return err
+		}
+		select {
+		case a.large <- struct{}{}:
+			defer func() { <-a.large }()
+		case <-r.Context().Done():
+			return r.Context().Err()
+		}
+		r.Body = f
+		return inner(w, r, who)
+	}
 }
 
 // problem is the one place where errors become statuses. What is ours is logged, and

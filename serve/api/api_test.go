@@ -7,6 +7,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -15,6 +16,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -398,5 +400,47 @@ func TestDocuments(t *testing.T) {
 	digest := fmt.Sprintf("%x", sha256.Sum256([]byte("content")))
 	if status, _, d := s.ask(token, "GET", "/documents/"+digest, ""); status != 200 || d["digest"] != digest {
 		t.Error(status)
+	}
+}
+
+// TestSlowBodies has more senders of large bodies than may be in memory, which send and
+// do not end: whoever comes then is served.
+func TestSlowBodies(t *testing.T) {
+	s := newServer(t)
+	a := s.api
+	a.Spool = t.TempDir()
+	served := make(chan string, 1)
+	h := a.spooled(func(_ http.ResponseWriter, r *http.Request, _ *access.Principal) error {
+		b, err := io.ReadAll(r.Body)
+		served <- string(b)
+		return err
+	})
+	var slow sync.WaitGroup
+	var ends []*io.PipeWriter
+	for range 2*mostLarge + 1 {
+		r, w := io.Pipe()
+		ends = append(ends, w)
+		slow.Go(func() {
+			req := httptest.NewRequest("POST", "/", r)
+			if err := h(httptest.NewRecorder(), req, nil); !errors.Is(err, io.ErrUnexpectedEOF) {
+				t.Errorf("a body that broke off: %v", err)
+			}
+		})
+		if _, err := w.Write([]byte("some")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := h(httptest.NewRecorder(), httptest.NewRequest("POST", "/", strings.NewReader("whole")), nil); err != nil {
+		t.Fatal(err)
+	}
+	if got := <-served; got != "whole" {
+		t.Errorf("%q", got)
+	}
+	for _, w := range ends {
+		w.CloseWithError(io.ErrUnexpectedEOF)
+	}
+	slow.Wait()
+	if left, _ := filepath.Glob(filepath.Join(a.Spool, "body-*")); len(left) > 0 {
+		t.Errorf("left behind: %v", left)
 	}
 }
