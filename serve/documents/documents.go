@@ -232,6 +232,9 @@ func (t *Intake) older(ctx context.Context, d *store.Document) (digests []string
 	if !slices.Contains(Feeds(), d.Kind) {
 		return nil, nil
 	}
+	if day := d.ID[len(d.ID)-len(time.DateOnly):]; day > t.Now().Add(48*time.Hour).Format(time.DateOnly) {
+		return nil, refuse("It is of a day that has not come: %s. No list after it would be newer.", day)
+	}
 	l, err := t.Store.Documents(ctx, []string{d.Kind}, "", store.Page{Limit: 1000})
 	if err != nil {
 		return nil, err

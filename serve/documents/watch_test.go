@@ -183,6 +183,9 @@ func TestFeeds(t *testing.T) {
 	if err := add("kev.json", kev("2026-02-01", "CVE-2020-0001")); !errors.As(err, &said) || !strings.Contains(said.Text, "KEV 2026-03-01") {
 		t.Errorf("an older list: %v", err)
 	}
+	if err := add("kev.json", kev("2199-01-01", "CVE-2020-0001")); !errors.As(err, &said) || !strings.Contains(said.Text, "has not come") {
+		t.Errorf("a list of the time to come: %v", err)
+	}
 	if err := add("kev.json", kev("2026-03-03", "CVE-2026-0042", "CVE-2020-0001")); err != nil {
 		t.Fatal(err)
 	}
