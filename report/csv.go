@@ -8,6 +8,7 @@ import (
 	"io"
 	"strconv"
 	"strings"
+	"unicode"
 
 	"github.com/myelin-health/myelin/finding"
 )
@@ -88,10 +89,11 @@ func yes(b bool) string {
 }
 
 // Cell keeps a spreadsheet from taking text from outside for a formula, and a
-// terminal from obeying it.
+// terminal from obeying it. A spreadsheet looks behind blanks, and some take the wide
+// forms of these signs, too.
 func Cell(s string) string {
 	s = Plain(s)
-	if s != "" && strings.ContainsRune("=+-@\t\r", rune(s[0])) {
+	if t := strings.TrimLeftFunc(s, unicode.IsSpace); t != "" && strings.ContainsAny(string([]rune(t)[:1]), "=+-@|%＝＋－＠") {
 		return "'" + s
 	}
 	return s

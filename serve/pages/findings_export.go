@@ -47,19 +47,9 @@ func cells(f *store.Finding) []string {
 		strings.Join(f.CVE, " "), strings.Join(f.Advisories, " "), kev, epss, f.Certainty, strconv.FormatUint(f.Count, 10), at(f.First), at(f.Last), f.Advice,
 	}
 	for i := range row {
-		row[i] = defused(row[i])
+		row[i] = report.Cell(row[i])
 	}
 	return row
-}
-
-// defused keeps a spreadsheet from taking text from outside for a formula: it looks
-// behind blanks, and some take the wide forms of these signs, too.
-func defused(s string) string {
-	s = report.Plain(s)
-	if t := strings.TrimLeft(s, " "); t != "" && strings.ContainsAny(string([]rune(t)[:1]), "=+-@|%＝＋－＠") {
-		return "'" + s
-	}
-	return s
 }
 
 // exportFindings writes all of a list, without holding it. That somebody takes it

@@ -23,6 +23,7 @@ import (
 	"github.com/myelin-health/myelin/device"
 	"github.com/myelin-health/myelin/event"
 	"github.com/myelin-health/myelin/finding"
+	"github.com/myelin-health/myelin/report"
 	"github.com/myelin-health/myelin/serve/access"
 	"github.com/myelin-health/myelin/serve/api"
 	"github.com/myelin-health/myelin/store"
@@ -451,11 +452,11 @@ func TestExport(t *testing.T) {
 		t.Errorf("what was searched for is in the ledger: %s", got)
 	}
 	for _, s := range []string{"=1", "+1", "-1", "@a", " =1", "\t=1", "\r=1", "＝1", "|x", "\u202e=1"} {
-		if got := defused(s); got[0] != '\'' && strings.TrimLeft(got, " ")[0] == '=' {
+		if got := report.Cell(s); got[0] != '\'' && strings.TrimLeft(got, " ")[0] == '=' {
 			t.Errorf("%q: %q", s, got)
 		}
 	}
-	if got := defused("a=b"); got != "a=b" {
+	if got := report.Cell("a=b"); got != "a=b" {
 		t.Error(got)
 	}
 }

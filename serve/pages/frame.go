@@ -27,6 +27,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/myelin-health/myelin/device"
 	"github.com/myelin-health/myelin/event"
@@ -224,8 +225,25 @@ func (p *Pages) show(w http.ResponseWriter, r *http.Request, name string, page i
 	}
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	w.WriteHeader(cmp.Or(page.around().status, http.StatusOK))
-	_, err := b.WriteTo(w)
+	_, err := w.Write(readable(b.Bytes()))
 	return err
+}
+
+// readable marks in a page what no text has: bytes that are not UTF-8, what controls a
+// terminal, and what turns the direction of all that follows.
+func readable(page []byte) []byte {
+	odd := func(r rune) bool {
+		return r < ' ' && r != '\n' && r != '\t' && r != '\r' || r >= 0x7f && r < 0xa0 || r >= '\u202a' && r <= '\u202e' || r >= '\u2066' && r <= '\u2069' || r == utf8.RuneError
+	}
+	if bytes.IndexFunc(page, odd) < 0 {
+		return page
+	}
+	return bytes.Map(func(r rune) rune {
+		if odd(r) {
+			return utf8.RuneError
+		}
+		return r
+	}, page)
 }
 
 // wantsJSON reports whether a request is a program's.

@@ -8,9 +8,9 @@ import (
 	"encoding/csv"
 	"errors"
 	"net/http"
-	"strings"
 	"time"
 
+	"github.com/myelin-health/myelin/report"
 	"github.com/myelin-health/myelin/serve/access"
 	"github.com/myelin-health/myelin/serve/live"
 	"github.com/myelin-health/myelin/store"
@@ -46,9 +46,7 @@ func table(w http.ResponseWriter, name string, rows [][]string) error {
 	out := csv.NewWriter(w)
 	for _, row := range rows {
 		for i, c := range row {
-			if c != "" && strings.ContainsRune("=+-@\t\r", rune(c[0])) {
-				row[i] = "'" + c // a spreadsheet would run it, and anybody can send one
-			}
+			row[i] = report.Cell(c)
 		}
 		if err := out.Write(row); err != nil {
 			return err
