@@ -279,8 +279,8 @@ func TestFloods(t *testing.T) {
 	}
 }
 
-// TestSensors: a sensor is itself and no other, until it is revoked; who is none, is none.
-func TestSensors(t *testing.T) {
+// TestSensorsAreThemselves: a sensor is itself and no other, until it is revoked; who is none, is none.
+func TestSensorsAreThemselves(t *testing.T) {
 	o := newOutside(t, Config{})
 	a, idA := o.sensor("sensor")
 	b, idB := o.sensor("sensor")
