@@ -24,6 +24,7 @@ import (
 	"github.com/myelin-health/myelin/device"
 	"github.com/myelin-health/myelin/event"
 	"github.com/myelin-health/myelin/finding"
+	"github.com/myelin-health/myelin/guard"
 	"github.com/myelin-health/myelin/ledger"
 	"github.com/myelin-health/myelin/store"
 )
@@ -210,6 +211,9 @@ func hostileBatch(n int, text string, ids bool) *store.Batch {
 		h.ID = fmt.Sprint(n)
 	}
 	b.Held = append(b.Held, h)
+	var holds guard.State
+	fill(reflect.ValueOf(&holds).Elem(), text)
+	b.State, _ = json.Marshal(&holds)
 	return b
 }
 
@@ -333,7 +337,7 @@ func TestHostileText(t *testing.T) {
 	o := newOutside(t, Config{Site: hostile[0]})
 	o.person("al", everyRole)
 	v := o.visitor("al")
-	sensor, guard, guardID := o.ward()
+	sensor, holder, guardID := o.ward()
 	sensorID := ""
 	if list, err := o.s.store.Sensors(t.Context()); err != nil {
 		t.Fatal(err)
@@ -350,15 +354,14 @@ func TestHostileText(t *testing.T) {
 			sequence++
 			b := hostileBatch(i, text, ids)
 			b.Sequence = sequence
-			events, held := b.Events, b.Held
-			b.Events, b.Held, b.HeldToo = nil, nil, false
+			g := &store.Batch{Sequence: sequence, Events: b.Events, Held: b.Held, HeldToo: true, Beat: b.Beat, State: b.State}
+			b.Events, b.Held, b.HeldToo, b.State = nil, nil, false, nil
 			if a := o.deliver(sensor, sensorID, b); a.status != 200 && (a.status != 400 || !ids) {
 				t.Errorf("%q from a sensor: %d %s", text, a.status, a.body)
 			} else {
 				o.harmless("a batch", a)
 			}
-			g := &store.Batch{Sequence: sequence, Events: events, Held: held, HeldToo: true, Beat: b.Beat}
-			if a := o.deliver(guard, guardID, g); a.status != 200 && (a.status != 400 || !ids) {
+			if a := o.deliver(holder, guardID, g); a.status != 200 && (a.status != 400 || !ids) {
 				t.Errorf("%q from a guard: %d %s", text, a.status, a.body)
 			}
 		}
