@@ -44,6 +44,10 @@ type crowd struct {
 	of   map[netip.Prefix]int
 }
 
+func (s *Server) crowd(ln net.Listener) net.Listener {
+	return &crowd{Listener: ln, most: maxOpen, mostOfOne: maxOpenOfOne, free: s.cfg.Proxies}
+}
+
 func (c *crowd) Accept() (net.Conn, error) {
 	for {
 		conn, err := c.Listener.Accept()

@@ -24,7 +24,7 @@ func (s *Server) serveSensors(ctx context.Context) (wait func(), err error) {
 	s.authority.Ask(h.TLSConfig)
 	var all sync.WaitGroup
 	all.Go(func() {
-		if err := h.ServeTLS(ln, "", ""); err != nil && ctx.Err() == nil {
+		if err := h.ServeTLS(s.crowd(ln), "", ""); err != nil && ctx.Err() == nil {
 			s.cfg.Log.Error("sensors are not served any more", "err", err)
 		}
 	})

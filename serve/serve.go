@@ -424,9 +424,7 @@ func (s *Server) Run(ctx context.Context, ln net.Listener) error {
 	defer beside.Wait()
 	defer stop()
 	ended := make(chan error, 1)
-	go func() {
-		ended <- serve(&crowd{Listener: ln, most: maxOpen, mostOfOne: maxOpenOfOne, free: s.cfg.Proxies})
-	}()
+	go func() { ended <- serve(s.crowd(ln)) }()
 	select {
 	case err := <-ended:
 		return err
