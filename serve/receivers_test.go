@@ -76,7 +76,7 @@ func TestTell(t *testing.T) {
 	if _, err := s.store.Write(t.Context(), &store.Batch{Sensor: "s1", Sequence: 4, Events: []event.Event{e}}); err != nil {
 		t.Fatal(err)
 	}
-	private := []string{"mh", "0.8", "0.2", "four times", "finding"}
+	private := []string{`"mh"`, "0.8 ug", "0.2 ug", "four times", "finding"}
 	told("held", "/guard/s1/held/7%2Fa", []string{`"guard":"s1"`, `"device":"pump-3"`, "set-infusion-rate", `"expires":"1970`}, private)
 	told("emergency", "/guard", []string{"pump-4"}, private)
 	files, _ := filepath.Glob(filepath.Join(s.cfg.Data, "myelin.db*"))
