@@ -16,13 +16,15 @@ const streamWait = 100 * time.Millisecond
 // a [Live] is: whoever reads it goes about what depends on time when nothing comes.
 type Stream struct {
 	full, empty chan *Batch
+	closed      chan struct{}
 	err         error // of the reader; after full is closed
 	packets     atomic.Uint64
 }
 
-// NewStream begins to read a capture in a goroutine, which ends with r, and only then.
+// NewStream begins to read a capture in a goroutine, which ends with r, or with the next
+// that r gives after the stream was closed.
 func NewStream(r io.Reader) *Stream {
-	s := &Stream{full: make(chan *Batch), empty: make(chan *Batch, 1)}
+	s := &Stream{full: make(chan *Batch), empty: make(chan *Batch, 1), closed: make(chan struct{})}
 	s.empty <- new(Batch)
 	go s.read(r)
 	return s
@@ -32,13 +34,30 @@ func (s *Stream) read(from io.Reader) {
 	defer close(s.full)
 	r, err := NewReader(from) // waits for the first bytes
 	for err == nil {
-		b := <-s.empty
-		if err = r.ReadBatch(b); err == nil {
-			s.packets.Add(uint64(len(b.Frames)))
-			s.full <- b
+		var b *Batch
+		select {
+		case b = <-s.empty:
+		case <-s.closed:
+			err = io.EOF
+			continue
+		}
+		if err = r.ReadBatch(b); err != nil {
+			break
+		}
+		s.packets.Add(uint64(len(b.Frames)))
+		select {
+		case s.full <- b:
+		case <-s.closed:
+			err = io.EOF
 		}
 	}
 	s.err = err
+}
+
+// Close lets nothing more be read. It has to be called once, by who calls ReadBatch.
+func (s *Stream) Close() error {
+	close(s.closed)
+	return nil
 }
 
 // ReadBatch fills b with frames; there may be none after a tenth of a second. At the

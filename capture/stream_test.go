@@ -80,3 +80,22 @@ func TestStreamOfNothing(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestStreamClosed: nobody waits for ever at a stream that is not read any more.
+func TestStreamClosed(t *testing.T) {
+	r, w := io.Pipe()
+	s := NewStream(r)
+	c, err := NewWriter(w, LinkEthernet)
+	if err == nil {
+		err = c.WriteFrame(&Frame{Data: []byte{1}, Link: LinkEthernet}) // taken, and given to nobody
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Close()
+	for range s.full { // until its goroutine has ended
+	}
+	if err := s.ReadBatch(new(Batch)); !errors.Is(err, io.EOF) {
+		t.Error(err)
+	}
+}

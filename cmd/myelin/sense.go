@@ -141,7 +141,8 @@ func (c *console) openSensed(iface string, live capture.LiveConfig) (in assess.I
 		if live.Ports != nil || live.NotPorts != nil {
 			return nil, nil, usageError{errors.New("--ports and --not-ports are for an interface; give tcpdump a filter instead")}
 		}
-		return capture.NewStream(c.in), func() error { return nil }, nil
+		s := capture.NewStream(c.in)
+		return s, s.Close, nil
 	}
 	on, err := capture.OpenLive(iface, live)
 	if err != nil {

@@ -342,7 +342,11 @@ func crawl(t *testing.T, s *search, address string) {
 				continue
 			}
 			requests++
-			for _, accept := range []string{"text/html", "application/json"} {
+			as := []string{"text/html", "application/json"}
+			if p.Login != "te" && p.Login != "mh" { // the same, and less of it
+				as = as[:1]
+			}
+			for _, accept := range as {
 				status, header, b := v.do("GET", path, accept, nil)
 				if status >= 500 {
 					t.Errorf("%s: %s: %d", p.Login, path, status)
@@ -507,7 +511,7 @@ func TestDemoEnds(t *testing.T) {
 	t.Setenv("TMPDIR", room)
 	address, _, errs, end := demonstrate(t)
 	te := visit(t, address, "te")
-	te.shows("/settings/sensors", "alive")
+	te.shows("/settings/sensors", "receiver, cardiology") // which play then
 	te.client.CloseIdleConnections()
 	if code := end(); code != exitDone {
 		t.Errorf("exit %d, %s", code, errs)

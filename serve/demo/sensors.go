@@ -57,6 +57,7 @@ func (d *demo) listen(ctx context.Context) (heard chan error, err error) {
 			return nil, err
 		}
 		r, w := io.Pipe()
+		context.AfterFunc(ctx, func() { r.Close() }) // a sensor that ends reads no more
 		args := []string{"sense", "-i", "-"}
 		if i == 0 { // who the devices are that it hears
 			args = append(args, "--papers", d.path("papers"))
