@@ -91,17 +91,17 @@ func TestPatientSearch(t *testing.T) {
 	}
 }
 
-// A visitor is somebody of the staff at the pages.
-type visitor struct {
+// A browsing is what somebody of the staff does at the pages.
+type browsing struct {
 	t      *testing.T
 	server string
 	client *http.Client
 }
 
-func visit(t *testing.T, server, login string) *visitor {
+func visit(t *testing.T, server, login string) *browsing {
 	t.Helper()
 	jar, _ := cookiejar.New(nil)
-	v := &visitor{t, server, &http.Client{Jar: jar}}
+	v := &browsing{t, server, &http.Client{Jar: jar}}
 	t.Cleanup(v.client.CloseIdleConnections)
 	eventually(t, login+" can sign in", func() bool {
 		status, _ := v.send("/sign-in", "login", login, "password", demo.Password)
@@ -110,7 +110,7 @@ func visit(t *testing.T, server, login string) *visitor {
 	return v
 }
 
-func (v *visitor) do(method, path, accept string, form url.Values) (status int, header http.Header, body []byte) {
+func (v *browsing) do(method, path, accept string, form url.Values) (status int, header http.Header, body []byte) {
 	v.t.Helper()
 	r, err := http.NewRequestWithContext(v.t.Context(), method, v.server+path, strings.NewReader(form.Encode()))
 	if err != nil {
@@ -130,7 +130,7 @@ func (v *visitor) do(method, path, accept string, form url.Values) (status int, 
 	return a.StatusCode, a.Header, body
 }
 
-func (v *visitor) send(path string, fields ...string) (int, string) {
+func (v *browsing) send(path string, fields ...string) (int, string) {
 	v.t.Helper()
 	form := url.Values{}
 	for i := 0; i < len(fields); i += 2 {
@@ -140,7 +140,7 @@ func (v *visitor) send(path string, fields ...string) (int, string) {
 	return status, string(b)
 }
 
-func (v *visitor) json(path string, into any) {
+func (v *browsing) json(path string, into any) {
 	v.t.Helper()
 	status, _, b := v.do("GET", path, "application/json", nil)
 	if status != http.StatusOK {
@@ -154,7 +154,7 @@ func (v *visitor) json(path string, into any) {
 var tag = regexp.MustCompile(`</?bdi>|</?strong>`)
 
 // shows waits until a page has all words.
-func (v *visitor) shows(path string, words ...string) {
+func (v *browsing) shows(path string, words ...string) {
 	v.t.Helper()
 	for _, w := range words {
 		eventually(v.t, fmt.Sprintf("%s has %q", path, w), func() bool {
@@ -165,7 +165,7 @@ func (v *visitor) shows(path string, words ...string) {
 }
 
 // id is the device of a name.
-func (v *visitor) id(name string) string {
+func (v *browsing) id(name string) string {
 	v.t.Helper()
 	var page struct{ Rows []struct{ ID, Name string } }
 	v.json("/devices?q="+url.QueryEscape(name), &page)
@@ -290,7 +290,7 @@ func TestDemo(t *testing.T) {
 }
 
 // ledgerOf is the newest page of the ledger.
-func ledgerOf(v *visitor) string {
+func ledgerOf(v *browsing) string {
 	_, _, b := v.do("GET", "/ledger", "application/json", nil)
 	return string(b)
 }
