@@ -295,7 +295,7 @@ func TestGuardAtTheServer(t *testing.T) {
 	if got := jr.get(t, "/doubts.json"); !strings.Contains(got, "0.3 ug/kg/min") {
 		t.Errorf("at the guard %s is in doubt", got)
 	}
-	if code, text := holm.post(t, d.Path, url.Values{"do": {"not-given"}, "reason": {"the pump runs at 0.25"}}); code != http.StatusOK || !strings.Contains(text, "You said that it was not given") {
+	if code, text := holm.post(t, d.Path, url.Values{"do": {"not-given"}, "reason": {"the pump runs at 0.25"}}); code != http.StatusOK || !strings.Contains(text, "You said that it was not given") || !strings.Contains(text, "Nothing is waiting.") {
 		t.Fatalf("settled: %d %s\n%s", code, text, &g.errs)
 	}
 	if got := strings.TrimSpace(jr.get(t, "/doubts.json")); got != "[]" {

@@ -37,6 +37,8 @@ type Guards interface {
 // Bounds of the pages of guards.
 const (
 	answerTime  = 25 * time.Second
+	goneTime    = 2 * time.Second // for a guard to say that what was decided on does not wait any more
+	goneEvery   = 50 * time.Millisecond
 	maxWhy      = 200    // bytes of what somebody types
 	maxTable    = 10_000 // rows of a list as CSV
 	maxPictures = 4      // of what was given, on the first page
@@ -516,7 +518,10 @@ func (p *Pages) decide(w http.ResponseWriter, r *http.Request, who *access.Princ
 		return &access.Error{Status: http.StatusForbidden, Text: "You asked for this command; another clinician has to confirm it."}
 	}
 	words := strings.Join(strings.Fields(h.Verb+" "+h.Drug+" "+h.Value), " ") + " for " + h.Device
-	return p.ask(w, r, who, h.Guard, h.ID, h.asked, what, words)
+	return p.ask(w, r, who, h.Guard, h.ID, h.asked, what, words, func(ctx context.Context) (bool, error) {
+		list, err := p.Store.HeldCommands(ctx)
+		return !slices.ContainsFunc(list, func(x store.Held) bool { return x.Guard == h.Guard && x.ID == h.ID && x.Asked == h.asked }), err
+	})
 }
 
 // doubtPage asks what became of a dose.
@@ -560,7 +565,11 @@ func (p *Pages) settle(w http.ResponseWriter, r *http.Request, who *access.Princ
 	if what != "given" && what != "not-given" {
 		return &access.Error{Status: http.StatusBadRequest, Text: "It was given or not given. Nothing was done."}
 	}
-	return p.ask(w, r, who, d.Guard, d.ID, d.asked, what, strings.Join(strings.Fields(d.Verb+" "+d.Value), " ")+" for "+d.Device)
+	words := strings.Join(strings.Fields(d.Verb+" "+d.Value), " ") + " for " + d.Device
+	return p.ask(w, r, who, d.Guard, d.ID, d.asked, what, words, func(ctx context.Context) (bool, error) {
+		guards, _, err := p.guardsNow(ctx)
+		return !slices.ContainsFunc(p.doubtLines(guards), func(x doubtLine) bool { return x.Guard == d.Guard && x.ID == d.ID }), err
+	})
 }
 
 var (
@@ -568,8 +577,9 @@ var (
 	errNotClinical = &access.Error{Status: http.StatusForbidden, Text: "A prescriber, a pharmacist or a nurse decides, and your account says none of these. Nothing was done."}
 )
 
-// ask asks a guard, which is in the ledger before, and what came of it after.
-func (p *Pages) ask(w http.ResponseWriter, r *http.Request, who *access.Principal, guard, id string, asked int64, what, words string) error {
+// ask asks a guard, which is in the ledger before, and what came of it after. The next
+// page does not show any more what gone reports.
+func (p *Pages) ask(w http.ResponseWriter, r *http.Request, who *access.Principal, guard, id string, asked int64, what, words string, gone func(context.Context) (bool, error)) error {
 	reason := strings.TrimSpace(r.PostFormValue("reason"))
 	switch {
 	case reason == "" || len(reason) > maxWhy:
@@ -605,9 +615,29 @@ func (p *Pages) ask(w http.ResponseWriter, r *http.Request, who *access.Principa
 		return &access.Error{Status: http.StatusConflict, Text: "The guard did not do it: " + err.Error() + "."}
 	default:
 		p.Access.Say(r.Context(), done, "")
+		awaitGone(ctx, gone)
 	}
 	http.Redirect(w, r, "/guard", http.StatusSeeOther)
 	return nil
+}
+
+// awaitGone waits a moment for what a guard did to be known here: it says so by itself, and
+// nobody should be asked again meanwhile.
+func awaitGone(ctx context.Context, gone func(context.Context) (bool, error)) {
+	ctx, stop := context.WithTimeout(ctx, goneTime)
+	defer stop()
+	tick := time.NewTicker(goneEvery)
+	defer tick.Stop()
+	for {
+		if yes, err := gone(ctx); yes || err != nil {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 func answerOf(err error) string {

@@ -366,7 +366,7 @@ func TestDecideRefused(t *testing.T) {
 		who := &access.Principal{Person: &store.Person{ID: 1, Login: "holm", Clinical: "prescriber"}, Roles: access.Clinician}
 		req := httptest.NewRequest("POST", "/", strings.NewReader("reason=x"))
 		req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-		if err := d.pages.ask(r, req, who, "g1", "7", 1, "confirm", "words"); err == nil {
+		if err := d.pages.ask(r, req, who, "g1", "7", 1, "confirm", "words", nil); err == nil {
 			t.Error("what the ledger does not have was asked for")
 		}
 	}()
