@@ -471,6 +471,10 @@ func (p *Pages) waits(r *http.Request, who *access.Principal) (heldLine, []guard
 
 func (p *Pages) held(w http.ResponseWriter, r *http.Request, who *access.Principal) error {
 	h, guards, names, err := p.waits(r, who)
+	if errors.Is(err, errGone) && r.Header.Get(access.Unattended) != "" { // a page that is open says so itself
+		w.WriteHeader(http.StatusNoContent)
+		return nil
+	}
 	if err != nil {
 		return err
 	}

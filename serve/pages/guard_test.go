@@ -373,6 +373,13 @@ func TestDecideRefused(t *testing.T) {
 	d.mu.Lock()
 	d.at = d.at.Add(101 * time.Second)
 	d.mu.Unlock()
+	renews, _ := http.NewRequest("GET", d.http.URL+"/guard/g1/held/7", nil)
+	renews.Header.Set(access.Unattended, "1")
+	if a, err := holm.Do(renews); err != nil || a.StatusCode != http.StatusNoContent {
+		t.Errorf("a page that renews itself is told %v, %v", a, err)
+	} else {
+		a.Body.Close()
+	}
 	if _, status := d.post(holm, "/guard/g1/held/7", good); status != 410 {
 		t.Errorf("after its time: %d, want 410", status)
 	}

@@ -59,7 +59,7 @@
       const answer = await fetch(location.href, { headers: { Accept: "text/html", "Myelin-Unattended": "1" }, cache: "no-store" });
       if (answer.redirected) {
         leave("You are signed out: reload.");
-      } else if (answer.status === 410) {
+      } else if (answer.status === 204) {
         leave("It does not wait any more: somebody decided, or its time is over.");
       } else if (answer.ok) {
         const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
@@ -103,6 +103,7 @@
     say();
   });
   source.addEventListener("out", () => leave("You are signed out: reload."));
+  document.addEventListener("submit", () => leave("Asked; wait for the answer, or reload."));
   source.onerror = () => {
     open = false;
     say();
