@@ -138,21 +138,21 @@ func balancer(t *testing.T, to ...string) (address string) {
 	return "https://" + ln.Addr().String()
 }
 
-// A visitor is the browser of one person.
-type visitor struct{ http.Client }
+// A desk is the browser of one person.
+type desk struct{ http.Client }
 
-func newVisitor(t *testing.T) *visitor {
+func newDesk(t *testing.T) *desk {
 	jar, err := cookiejar.New(nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	tr := &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}
 	t.Cleanup(tr.CloseIdleConnections)
-	return &visitor{http.Client{Jar: jar, Transport: tr}}
+	return &desk{http.Client{Jar: jar, Transport: tr}}
 }
 
 // ask asks for a page, with a form unless that is nil, and returns its status and body.
-func (b *visitor) ask(t *testing.T, at string, form url.Values) (int, string) {
+func (b *desk) ask(t *testing.T, at string, form url.Values) (int, string) {
 	t.Helper()
 	method, body := http.MethodGet, ""
 	if form != nil {
@@ -178,7 +178,7 @@ func (b *visitor) ask(t *testing.T, at string, form url.Values) (int, string) {
 }
 
 // must is ask of what has to be answered.
-func (b *visitor) must(t *testing.T, at string, form url.Values) string {
+func (b *desk) must(t *testing.T, at string, form url.Values) string {
 	t.Helper()
 	status, text := b.ask(t, at, form)
 	if status != http.StatusOK {
@@ -198,7 +198,7 @@ func within(t *testing.T, expression, text string) string {
 }
 
 // listen hears what a server tells open pages, by kind, until it is killed or stop is called.
-func (b *visitor) listen(t *testing.T, at string) (events <-chan string, stop func()) {
+func (b *desk) listen(t *testing.T, at string) (events <-chan string, stop func()) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, at+"/live", nil)
@@ -361,12 +361,12 @@ func TestSeveral(t *testing.T) {
 	b.start(t)
 
 	// A session that began at one holds at the other.
-	le := newVisitor(t)
+	le := newDesk(t)
 	link := within(t, `/set-up/(\S+)`, b.out.String()) // that of the server that was started last
 	le.must(t, a.url+"/set-up/"+link, url.Values{"login": {"le"}, "name": {"Lena Engel"}, "password": {"correct horse battery"}})
 	le.must(t, b.url+"/today.json", nil)
 	text := le.must(t, b.url+"/settings/people", url.Values{"login": {"kim"}, "name": {"Kim Park"}, "role": {"clinician"}, "clinical": {"prescriber"}})
-	kim := newVisitor(t)
+	kim := newDesk(t)
 	kim.must(t, a.url+within(t, `(/password/\d+/[\w-]+)`, text), url.Values{"password": {"staple battery horse"}})
 	kim.must(t, b.url+"/guard.json", nil)
 
@@ -468,7 +468,7 @@ func TestSeveral(t *testing.T) {
 	a.start(t)
 
 	// All is there once, and in its order.
-	s, err := postgres.Open(t.Context(), dsn, "", nil)
+	s, err := postgres.Open(t.Context(), dsn, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
