@@ -224,7 +224,7 @@ func (k *keptStore) Close() error {
 
 func openStore(ctx context.Context, c *Config) (*keptStore, error) {
 	if c.Store != "" {
-		s, err := postgres.Open(ctx, c.Store, c.Data, c.Now)
+		s, err := postgres.OpenKeeping(ctx, c.Store, c.Data, c.Now)
 		return &keptStore{s, nil}, err
 	}
 	file := filepath.Join(c.Data, "myelin.db")

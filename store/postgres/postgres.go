@@ -71,10 +71,15 @@ func words(typed string) string {
 }
 
 // Open connects to a database ("postgres://user@host/name") and brings it to the
-// newest tables; of older ones a copy is kept in a folder ("": none is), which
-// [store.Store.Restore] reads. now nil is the machine's clock. Several servers may open
-// one database; one of them migrates, the others wait.
-func Open(ctx context.Context, dsn, copies string, now func() time.Time) (*store.Store, error) {
+// newest tables. now nil is the machine's clock. Several servers may open one
+// database; one of them migrates, the others wait.
+func Open(ctx context.Context, dsn string, now func() time.Time) (*store.Store, error) {
+	return OpenKeeping(ctx, dsn, "", now)
+}
+
+// OpenKeeping does what [Open] does, and keeps a copy of older tables in a folder before
+// they become newer, which [store.Store.Restore] reads.
+func OpenKeeping(ctx context.Context, dsn, copies string, now func() time.Time) (*store.Store, error) {
 	db, err := sql.Open("pgx", dsn)
 	if err != nil {
 		return nil, errors.New("that is no address of a PostgreSQL database") // the error would name the password

@@ -51,7 +51,7 @@ func databases(t *testing.T) func(t *testing.T) (dsn string) {
 
 func open(t *testing.T, dsn string, now func() time.Time) *store.Store {
 	t.Helper()
-	s, err := Open(t.Context(), dsn, "", now)
+	s, err := Open(t.Context(), dsn, now)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -137,7 +137,7 @@ func upgrade(t *testing.T, dsn string) {
 	var servers sync.WaitGroup
 	for range 3 {
 		servers.Go(func() {
-			s, err := Open(ctx, dsn, copies, nil)
+			s, err := OpenKeeping(ctx, dsn, copies, nil)
 			if err != nil {
 				t.Error(err)
 				return
@@ -173,7 +173,7 @@ func migrateTogether(t *testing.T, dsn string) {
 	var servers sync.WaitGroup
 	for range 4 {
 		servers.Go(func() {
-			s, err := Open(t.Context(), dsn, "", nil)
+			s, err := Open(t.Context(), dsn, nil)
 			if err != nil {
 				t.Error(err)
 				return
@@ -192,7 +192,7 @@ func migrateTogether(t *testing.T, dsn string) {
 	if _, err := db.ExecContext(t.Context(), "INSERT INTO goose_db_version (version_id, is_applied) VALUES (99, true)"); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Open(t.Context(), dsn, "", nil); !errors.Is(err, store.ErrNewer) {
+	if _, err := Open(t.Context(), dsn, nil); !errors.Is(err, store.ErrNewer) {
 		t.Fatalf("an older program opens it: %v", err)
 	}
 }
