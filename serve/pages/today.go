@@ -142,7 +142,7 @@ func (p *Pages) today(w http.ResponseWriter, r *http.Request, who *access.Princi
 		return err
 	}
 	yesterday := p.Now().Add(-24 * time.Hour).UnixNano()
-	changed, err := p.Store.Findings(ctx, store.FindingQuery{Since: yesterday, Page: store.Page{Limit: 1}})
+	changed, err := p.Store.Findings(ctx, store.FindingQuery{Since: yesterday, Facets: true, Page: store.Page{Limit: 1}})
 	if err != nil {
 		return err
 	}
@@ -155,7 +155,7 @@ func (p *Pages) today(w http.ResponseWriter, r *http.Request, who *access.Princi
 	if err != nil {
 		return err
 	}
-	page.Since = append(page.Since, fact{"Guards", plural(denied.Total, "command") + " refused", "/guard?verdict=deny"})
+	page.Since = append(page.Since, fact{"Guards", plural(denied.Total, "command") + " refused", "/guard?since=24h&verdict=deny"})
 	if len(held) > 0 {
 		page.Since = append(page.Since, fact{"Waiting", plural(len(held), "command") + " for a clinician", "/guard"})
 	}
