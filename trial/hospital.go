@@ -442,9 +442,18 @@ func (h *hospital) harm(ctx context.Context, rng *rand.Rand) error {
 	if h.cfg.cluster {
 		whats = 5 // each server and node less often
 	}
-	switch what := rng.IntN(whats); {
+	what := rng.IntN(whats)
+	if h.cfg.forget {
+		what = 0
+	}
+	switch {
 	case what == 0:
 		s := h.sensors[rng.IntN(len(h.sensors))]
+		if h.cfg.forget { // what is sent cannot be forgotten
+			s.line.cut(false)
+			pause(ctx, 2*keepEvery)
+			defer s.line.mend()
+		}
 		s.kill()
 		if h.cfg.forget {
 			if err := s.forget(filepath.Join(h.dir, fmt.Sprint("sensor-", s.number), "queue")); err != nil {
