@@ -426,14 +426,23 @@ func (p *Pages) devicePapers(ctx context.Context, page *devicePage, d *store.Dev
 		return err
 	}
 	for _, doc := range list.Rows {
-		if !slices.ContainsFunc(doc.Products, func(of string) bool {
-			return strings.HasPrefix(strings.ToLower(of), strings.ToLower(productOf(&d.Device)))
-		}) {
+		if !slices.ContainsFunc(doc.Products, func(of string) bool { return concerns(doc.Kind, of, &d.Device) }) {
 			continue
 		}
 		page.Documents = append(page.Documents, fact{Name: doc.Kind, Text: cmp.Or(doc.Title, doc.ID, doc.Name), Path: "/documents/" + doc.Digest})
 	}
 	return nil
+}
+
+// concerns reports whether a document of a product is one of a device: a bill of
+// materials is of a version, and of what another is made this one is not.
+func concerns(kind, of string, d *device.Device) bool {
+	product := strings.ToLower(productOf(d))
+	rest, ok := strings.CutPrefix(strings.ToLower(of), product)
+	if rest = strings.TrimLeft(rest, " "); !ok || rest == "" || d.Version == "" || kind != "cyclonedx" && kind != "spdx" {
+		return ok
+	}
+	return rest == strings.ToLower(d.Version)
 }
 
 // What people can write of a device, in characters.

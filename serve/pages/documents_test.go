@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/myelin-health/myelin/device"
 	"github.com/myelin-health/myelin/serve/access"
 	"github.com/myelin-health/myelin/serve/documents"
 	"github.com/myelin-health/myelin/store"
@@ -188,6 +189,24 @@ func TestUploadBound(t *testing.T) {
 	}
 	if status, _ := u.send(many[:2*maxUploads]...); status != 200 {
 		t.Error(status)
+	}
+}
+
+// TestSoftware shows at a device what it is made of, and not what another version is.
+func TestSoftware(t *testing.T) {
+	s := newShelf(t, 1)
+	u := s.reader("te", access.Analyst)
+	next := strings.NewReplacer("2.1.4", "2.2.0", "a69b79", "a69b80").Replace(bomOfPump)
+	var d struct{ Documents []fact }
+	for _, sent := range []struct {
+		bill string
+		want int
+	}{{next, 0}, {bomOfPump, 1}, {strings.NewReplacer(`"version":"2.1.4",`, "", "a69b79", "a69b81").Replace(bomOfPump), 2}} {
+		u.send("bom.json", sent.bill)
+		u.json("/devices/"+device.IDOf("Norra Medical", "Flow 500", "0"), &d)
+		if len(d.Documents) != sent.want {
+			t.Errorf("%d of %d: %+v", len(d.Documents), sent.want, d.Documents)
+		}
 	}
 }
 
