@@ -97,7 +97,7 @@ var rooms = []room{
 	{"drill", []string{"sim", "guard", "assess", "ble", "capture", "watch", "match", "link", "ledger", "report", "device", "event", "finding", "wire", "proto", "internal/cbor", "internal/lazyregexp", "internal/loopback", "internal/strictyaml", "internal/testpki"}, []string{"github.com/goccy/go-yaml"}},
 	{"internal/loopback", nil, nil},
 	{"internal/testpeer", []string{"internal/loopback", "internal/testpki"}, nil},
-	{"internal/testpeer/chromium", nil, []string{"github.com/chromedp"}},
+	{"internal/testpeer/chromium", []string{"internal/testpeer"}, []string{"github.com/chromedp"}},
 	{"internal/testpeer/jetstream", []string{"internal/loopback"}, []string{"github.com/nats-io"}},
 	{"internal/testpki", nil, nil},
 	{"internal/cbor", nil, nil},

@@ -25,7 +25,7 @@ func PostgreSQL(t TB, settings ...string) (dsn string) {
 	t.Helper()
 	found, _ := filepath.Glob("/usr/lib/postgresql/*/bin/initdb")
 	if len(found) == 0 {
-		t.Skipf("PostgreSQL is not installed: apt-get install postgresql")
+		Missing(t, "PostgreSQL is not installed: apt-get install postgresql")
 	}
 	bin := filepath.Dir(found[len(found)-1])
 	dir, err := os.MkdirTemp("", "postgresql") // under a short name, and not under one of root's

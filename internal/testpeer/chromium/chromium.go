@@ -15,6 +15,8 @@ import (
 
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/chromedp"
+
+	"github.com/myelin-health/myelin/internal/testpeer"
 )
 
 // patience is how long a test may look: what never comes is waited for no longer.
@@ -33,7 +35,7 @@ func Open(t testing.TB) context.Context {
 		}
 	}
 	if file == "" {
-		t.Skip("no chromium: apt-get install chromium")
+		testpeer.Missing(t, "no chromium: apt-get install chromium")
 	}
 	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(file), chromedp.NoSandbox, chromedp.DisableGPU,
 		chromedp.UserDataDir(t.TempDir()), chromedp.Flag("disable-quic", true), chromedp.Flag("disable-component-update", true), chromedp.WSURLReadTimeout(time.Minute))
