@@ -463,7 +463,11 @@ func (s *Store) talks(ctx context.Context, id string, limit int, out *[]Happenin
 		if err := rows.Scan(&hour, &protocol, &others); err != nil {
 			return err
 		}
-		*out = append(*out, Happening{At: hour * int64(time.Hour), Kind: "talk", What: fmt.Sprintf("%s with %d others", protocol, others)})
+		who := strconv.FormatInt(others, 10) + " others"
+		if others == 1 {
+			who = "1 other"
+		}
+		*out = append(*out, Happening{At: hour * int64(time.Hour), Kind: "talk", What: protocol + " with " + who + ", in the hour from then"})
 	}
 	return rows.Err()
 }
