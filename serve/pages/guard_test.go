@@ -631,6 +631,10 @@ func TestGuardAway(t *testing.T) {
 	if page, _ := d.get(holm, "/guard"); !strings.Contains(page, "Nothing was heard of it since") {
 		t.Error("a guard that is silent")
 	}
+	// What is not heard is not among what could hurt, and nothing known is no good news.
+	if page, _ := d.get(holm, "/"); !strings.Contains(page, "Nothing is known of any device yet.") || !strings.Contains(page, "1 sensor is silent.") {
+		t.Errorf("the first sentence of Today does not say that nobody listens:\n%s", page)
+	}
 	// What cannot be read is said, and the rest of the page stands.
 	if _, err := d.store.Write(t.Context(), &store.Batch{Sensor: "g1", Sequence: 1000, State: []byte(`{"devices":7}`)}); err != nil {
 		t.Fatal(err)

@@ -181,11 +181,16 @@ func (p *Pages) today(w http.ResponseWriter, r *http.Request, who *access.Princi
 		page.Worst, page.Answer = finding.Act.String(), plural(act, "device")+" "+need(act)+" action now"+named(first.Rows, act)+"."
 	case first.Total > 0:
 		page.Worst, page.Answer = first.Rows[0].Decision.String(), "No device needs action now; "+plural(first.Total, "finding")+" "+are(first.Total)+" open."
+	case known.Total == 0: // that nothing was heard is no good news
+		page.Answer = "Nothing is known of any device yet."
 	default:
 		page.Answer = "Nothing that is known could hurt a patient now."
 	}
 	if len(held) > 0 {
 		page.Answer += " " + plural(len(held), "command") + " " + are(len(held)) + " waiting for a clinician."
+	}
+	if quiet := len(page.Sensors) - page.Alive; quiet > 0 { // what is not heard is not here
+		page.Answer += " " + plural(quiet, "sensor") + " " + are(quiet) + " silent."
 	}
 	page.Lead = "What could hurt a patient, by harm and by what to do; what is most urgent stands first."
 	return p.show(w, r, "today", page)
