@@ -27,6 +27,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/myelin-health/myelin/device"
@@ -319,12 +320,22 @@ func plural(n int, word string) string {
 // functions are what templates can call.
 func (p *Pages) functions() template.FuncMap {
 	return template.FuncMap{
-		"when":   p.when,
-		"plural": plural,
-		"class":  class,
-		"bars":   bars,
-		"may":    func(who *access.Principal, permission string) bool { return who.May(access.Named(permission)) },
+		"when":     p.when,
+		"plural":   plural,
+		"class":    class,
+		"bars":     bars,
+		"sentence": sentence,
+		"may":      func(who *access.Principal, permission string) bool { return who.May(access.Named(permission)) },
 	}
+}
+
+// sentence makes a sentence of words that begin small, as they do behind a colon.
+func sentence(words string) string {
+	first, size := utf8.DecodeRuneInString(words)
+	if size == 0 {
+		return ""
+	}
+	return string(unicode.ToUpper(first)) + strings.TrimSuffix(words[size:], ".") + "."
 }
 
 // class is the name of a decision's shape and colour.

@@ -394,7 +394,7 @@ func (g *guardPage) say() {
 	}
 	part(len(g.Emergencies), device.AllowEmergency.String(), "1 emergency session is open.", "emergency sessions are open.")
 	part(len(g.Held), device.Hold.String(), "1 command is waiting for a clinician.", "commands are waiting for a clinician.")
-	part(len(g.Doubts), device.Hold.String(), "Of 1 dose nobody knows whether it was given.", "doses may or may not have been given.")
+	part(len(g.Doubts), device.Hold.String(), "1 dose may or may not have been given.", "doses may or may not have been given.")
 	ill := 0
 	for i := range g.Guards {
 		if !g.Guards[i].well() {

@@ -76,6 +76,9 @@ func (p *Pages) showReceivers(w http.ResponseWriter, r *http.Request, who *acces
 		page.Receivers = append(page.Receivers, receiverLine{s.Kind, s.ID, address, s.Form, strings.Join(s.To, ", "), "/settings/receivers/" + s.Kind + "/" + url.PathEscape(s.ID) + "/remove"})
 	}
 	page.Answer = plural(len(list), "system") + " outside " + are(len(list)) + " told of findings."
+	if len(list) == 0 {
+		page.Answer = "No system outside is told of findings."
+	}
 	return p.show(w, r, "receivers", page)
 }
 

@@ -39,7 +39,7 @@ func TestReceivers(t *testing.T) {
 	if _, status := d.get(d.client("holm"), "/settings/receivers"); status != 403 {
 		t.Errorf("a clinician saw it: %d", status)
 	}
-	if page, status := d.post(ada, "/settings/receivers/webhook/cmms/remove", url.Values{}); status != 200 || !strings.Contains(page, "0 systems outside are told") {
+	if page, status := d.post(ada, "/settings/receivers/webhook/cmms/remove", url.Values{}); status != 200 || !strings.Contains(page, "No system outside is told") {
 		t.Errorf("removed: %d\n%s", status, page)
 	}
 }
