@@ -31,6 +31,9 @@ type devicePage struct {
 	Therapy, Harm       string
 	Decision            string
 	Answer, Protection  string
+	First, Last         when
+	Guarded             []guardedBy
+	Radio               bool `json:"-"` // a radio's pseudonym is a name of it
 	Open                []openCount
 	Runs                string // version
 	Called              string // the name in the register, or what people gave it; "" when it has none
@@ -56,11 +59,19 @@ type devicePage struct {
 	Timeline     []happeningLine
 }
 
+// guardedBy is a guard that says that it stands before a device.
+type guardedBy struct {
+	GuardName, Path string // of its limits
+	Enforcing       bool
+	Because         string // it only observes
+	Since           when
+}
+
 // A deviceVerdict is what a guard decided about a device.
 type deviceVerdict struct {
 	Seq                              int64
 	When                             when
-	Guard, Kind, Verdict             string
+	Guard, Kind, Verdict, What       string
 	Verb, Effect, Value, Actor, From string
 	Reason                           string
 	Watched                          bool // decided, and not enforced
@@ -139,7 +150,8 @@ func (p *Pages) device(w http.ResponseWriter, r *http.Request, who *access.Princ
 	if who.May(access.SeeBodyWorn) && d.Therapy.Info().Worn {
 		page.Body = "/devices/" + d.ID + "/body"
 	}
-	if err := errors.Join(p.deviceFindings(ctx, page), p.deviceVerdicts(ctx, page, who), p.deviceTalks(ctx, page, who, d), p.deviceNames(ctx, page), p.deviceTime(ctx, page, who)); err != nil {
+	page.First, page.Last = p.when(d.First), p.when(d.Last)
+	if err := errors.Join(p.deviceFindings(ctx, page), p.deviceVerdicts(ctx, page, who), p.deviceTalks(ctx, page, who, d), p.deviceNames(ctx, page), p.deviceTime(ctx, page, who), p.deviceGuards(ctx, page, who, d)); err != nil {
 		return err
 	}
 	if who.May(access.SeeDocuments) {
@@ -158,12 +170,13 @@ func (p *Pages) device(w http.ResponseWriter, r *http.Request, who *access.Princ
 			}
 		}
 	}
-	page.answer(d)
+	page.answer(d, who.May(access.SeeVerdicts))
 	return p.show(w, r, "device", page)
 }
 
-// answer says in a sentence what could hurt the patient.
-func (page *devicePage) answer(d *store.Device) {
+// answer says in a sentence what could hurt the patient, and what protects the device, as
+// far as who asks may know of guards.
+func (page *devicePage) answer(d *store.Device, guarded bool) {
 	var open []string
 	page.Open = openCounts(d)
 	for _, o := range page.Open {
@@ -189,12 +202,14 @@ func (page *devicePage) answer(d *store.Device) {
 			sealed, clear = sealed+1, clear+1
 		}
 	}
-	page.Protection = "No guard is known to stand before it."
 	switch {
+	case !guarded || len(page.Guarded) > 0: // which have sentences of their own
 	case len(guards) > 0:
 		page.Protection = "What protects it: guard " + strings.Join(guards, ", ") + ", which enforces what it decides."
 	case len(watching) > 0:
 		page.Protection = "Guard " + strings.Join(watching, ", ") + " watches and lets everything through."
+	default:
+		page.Protection = "No guard is known to stand before it."
 	}
 	switch {
 	case clear > 0 && sealed > 0:
@@ -204,6 +219,7 @@ func (page *devicePage) answer(d *store.Device) {
 	case sealed > 0:
 		page.Protection += " All that it was heard to say is encrypted."
 	}
+	page.Protection = strings.TrimSpace(page.Protection)
 }
 
 func (page *devicePage) facts(p *Pages, d *store.Device) {
@@ -222,8 +238,6 @@ func (page *devicePage) facts(p *Pages, d *store.Device) {
 	add("Role", d.Role)
 	add("Reached by", d.Via.Value)
 	add("Sure", d.Confidence.String())
-	add("First seen", p.when(d.First).Absolute)
-	add("Last seen", p.when(d.Last).Absolute)
 }
 
 func (p *Pages) deviceFindings(ctx context.Context, page *devicePage) error {
@@ -267,14 +281,44 @@ func (p *Pages) deviceVerdicts(ctx context.Context, page *devicePage, who *acces
 			Seq: v.Seq, When: p.when(v.Time), Guard: names[v.Guard], Kind: strings.ReplaceAll(v.Kind.String(), "-", " "), Value: v.Text(event.Value), Actor: v.Text(event.Actor),
 			From: v.Peer.Value, Reason: v.Text(event.Reason),
 		}
+		told := p.verdictLine(v, names)
+		l.Verdict, l.What = told.Verdict, told.What
 		if v.Kind == event.VerdictGiven || v.Kind == event.VerdictsCounted {
-			l.Verdict, l.Verb, l.Effect = device.Verdict(v.Int(event.Verdict)).String(), device.Verb(v.Int(event.Verb)).String(), device.Effect(v.Int(event.Effect)).String()
+			l.Verb, l.Effect = device.Verb(v.Int(event.Verb)).String(), device.Effect(v.Int(event.Effect)).String()
 		}
 		l.Watched = v.Kind == event.VerdictGiven && v.Int(event.Enforced) == 0
 		page.Verdicts = append(page.Verdicts, l)
 	}
 	if list.Next != "" {
 		page.MoreVerdicts = "/guard?device=" + url.QueryEscape(page.ID)
+	}
+	return nil
+}
+
+// deviceGuards looks which guards say that they stand before it: they call a device as the
+// register does, or by its host name.
+func (p *Pages) deviceGuards(ctx context.Context, page *devicePage, who *access.Principal, d *store.Device) error {
+	if !who.May(access.SeeVerdicts) {
+		return nil
+	}
+	guards, _, err := p.guardsNow(ctx)
+	if err != nil {
+		return err
+	}
+	for i := range guards {
+		for k := range guards[i].State.Devices {
+			l := p.envelopeLine(&guards[i], &guards[i].State.Devices[k], nil)
+			if l.Device != d.Label && !slices.ContainsFunc(page.Identities, func(n identityLine) bool { return n.Live && n.Value == l.Device }) {
+				continue
+			}
+			switch called, err := p.Store.Called(ctx, l.Device, guards[i].Site); {
+			case errors.Is(err, store.ErrNotFound): // it may be another one
+			case err != nil:
+				return err
+			case called.ID == d.ID:
+				page.Guarded = append(page.Guarded, guardedBy{l.GuardName, l.Path, l.Enforcing, l.Because, l.Since})
+			}
+		}
 	}
 	return nil
 }
@@ -361,6 +405,7 @@ func (p *Pages) deviceNames(ctx context.Context, page *devicePage) error {
 		if n.Kind == "mac" && !n.Strong {
 			l.Joins = "within its site and a day: it was made up on the spot"
 		}
+		page.Radio = page.Radio || n.Kind == "radio"
 		page.Identities = append(page.Identities, l)
 	}
 	labels := map[string]string{}

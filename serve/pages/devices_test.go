@@ -437,6 +437,31 @@ func TestMergeAndPart(t *testing.T) {
 	}
 }
 
+// The page of a device says which guard stands before it, to whoever may know of guards, and
+// each thing that a guard decided has a verdict.
+func TestGuarded(t *testing.T) {
+	w := busy(t, strangers()...)
+	c := w.client("tomas.eklund")
+	for name, want := range map[string]string{
+		"pump-3":   `What protects it: guard <a href="/guard/gw-icu-front/limits/pump-3">`,
+		hostile[0]: "stands before it and only watches: <bdi>the device has no envelope</bdi>.",
+		"icd-anna": "No guard is known to stand before it.",
+	} {
+		if _, page := c.get("/devices/" + c.named(name)); !strings.Contains(page, want) {
+			t.Errorf("the page of %.20s does not say %s", name, want)
+		}
+	}
+	_, page := c.get("/devices/" + c.named("pump-3"))
+	for _, want := range []string{"enforcing since <time", ">allow-emergency<", "was it given?"} {
+		if !strings.Contains(page, want) {
+			t.Errorf("the page of the pump does not say %s", want)
+		}
+	}
+	if _, page := w.client("norra").get("/devices/" + c.named("pump-3")); strings.Contains(page, "guard ") {
+		t.Error("a manufacturer is told of guards, or that there is none")
+	}
+}
+
 // A manufacturer's people see their products, and of others not even that they are there.
 func TestManufacturersDevices(t *testing.T) {
 	w := newWard(t)
