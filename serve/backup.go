@@ -344,6 +344,11 @@ func Restore(ctx context.Context, file, data string) (m *Manifest, err error) {
 		return nil, err
 	}
 	defer in.Close()
+	defer func() {
+		if errors.Is(err, ErrBackup) {
+			err = fmt.Errorf("%s: %w", file, err)
+		}
+	}()
 	data = filepath.Clean(data)
 	if err := os.MkdirAll(filepath.Dir(data), 0o755); err != nil {
 		return nil, err

@@ -8,7 +8,9 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -247,6 +249,34 @@ func TestRetention(t *testing.T) {
 				t.Errorf("after a year: %v, want %v", n, want)
 			}
 		})
+	}
+}
+
+// TestFolderOfSomethingElse leaves a folder alone that has other folders, but for those that
+// the configuration names.
+func TestFolderOfSomethingElse(t *testing.T) {
+	data := t.TempDir()
+	papers := filepath.Join(data, "papers")
+	if err := os.Mkdir(papers, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if s, err := Open(t.Context(), Config{Data: data, Listen: "127.0.0.1:0"}); err == nil || !strings.Contains(err.Error(), "it has papers") {
+		if err == nil {
+			s.Close()
+		}
+		t.Fatalf("a folder of something else: %v", err)
+	}
+	if list, err := os.ReadDir(data); err != nil || len(list) != 1 {
+		t.Errorf("something was written there: %v %v", list, err)
+	}
+	for range 2 { // made, and opened again
+		s, err := Open(t.Context(), Config{Data: data, Listen: "127.0.0.1:0", Watch: papers})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
 	}
 }
 

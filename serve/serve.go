@@ -14,6 +14,7 @@ package serve
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/tls"
@@ -105,6 +106,33 @@ type Server struct {
 	headerTime, readTime time.Duration // that a request may take to come
 }
 
+// mine reports a folder that has folders of something else, and nothing of a server,
+// whose own would be among them. What the configuration names may be there before.
+func mine(c *Config) error {
+	list, err := os.ReadDir(c.Data)
+	if err != nil {
+		return err
+	}
+	other := ""
+	for _, e := range list {
+		switch name := e.Name(); {
+		case slices.Contains([]string{"myelin.db", "secret.key", "ca.key", "ledger.key"}, name):
+			return nil
+		case e.IsDir() && name != "lost+found":
+			within := filepath.Join(c.Data, name) + string(filepath.Separator)
+			if !slices.ContainsFunc([]string{c.Watch, c.TLSCertificate, c.TLSKey, c.BusCredentials}, func(file string) bool {
+				return strings.HasPrefix(filepath.Clean(file)+string(filepath.Separator), within)
+			}) {
+				other = cmp.Or(other, name)
+			}
+		}
+	}
+	if other != "" {
+		return fmt.Errorf("%s: is no server's folder: it has %s, and nothing of a server; name one that is empty, or not there yet", c.Data, other)
+	}
+	return nil
+}
+
 // Open opens what the server keeps. It has to be closed.
 func Open(ctx context.Context, c Config) (_ *Server, err error) {
 	if c.Log == nil {
@@ -117,6 +145,9 @@ func Open(ctx context.Context, c Config) (_ *Server, err error) {
 		c.Site = "Myelin"
 	}
 	if err := os.MkdirAll(c.Data, 0o700); err != nil {
+		return nil, err
+	}
+	if err := mine(&c); err != nil {
 		return nil, err
 	}
 	s := &Server{cfg: c, live: &live.Hub{}, headerTime: headerTime, readTime: readTime}

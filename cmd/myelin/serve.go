@@ -5,6 +5,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -77,15 +78,16 @@ medical device.`,
 func (c *console) serve(ctx context.Context, cfg serve.Config) error {
 	cfg.Log = slog.New(slog.NewTextHandler(c.err, nil))
 	cfg.Version = version()
+	ln, err := listen(cfg.Listen) // before a folder is made that is for nothing
+	if err != nil {
+		return err
+	}
+	defer ln.Close()
 	s, err := serve.Open(ctx, cfg)
 	if err != nil {
 		return err
 	}
 	defer s.Close()
-	ln, err := net.Listen("tcp", cfg.Listen)
-	if err != nil {
-		return err
-	}
 	address, fingerprint := s.Address(ln)
 	fmt.Fprintln(c.out, address+"/")
 	if fingerprint != "" {
@@ -97,4 +99,17 @@ func (c *console) serve(ctx context.Context, cfg serve.Config) error {
 		fmt.Fprintln(c.out, "The first person begins here, within a day: "+address+link)
 	}
 	return s.Run(ctx, ln)
+}
+
+// listen says what to do when an address cannot be had.
+func listen(address string) (net.Listener, error) {
+	ln, err := net.Listen("tcp", address)
+	var wrong *net.AddrError
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return nil, fmt.Errorf("%s: another program listens there, perhaps another myelin; end it, or take another port: --listen 127.0.0.1:0 is any", address)
+	case errors.As(err, &wrong):
+		return nil, fmt.Errorf("where to listen: %q: %s; want an address and a port, as 127.0.0.1:8440", address, wrong.Err)
+	}
+	return ln, err
 }
