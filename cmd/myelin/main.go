@@ -31,7 +31,7 @@ import (
 // for all of the program), and little of it has pointers: collecting garbage at
 // twice its size would be work for nothing, so it is done when memory nears
 // the limit. What the program's own file takes counts, too, see [forget]. GOGC and GOMEMLIMIT in the environment override this.
-const memoryLimit = 112 << 20
+const memoryLimit = 118 << 20
 
 func collect() {
 	if os.Getenv("GOGC") == "" && os.Getenv("GOMEMLIMIT") == "" {
