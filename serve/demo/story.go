@@ -181,12 +181,20 @@ func (d *demo) tell(ctx context.Context, heard chan error) error {
 	return d.work(ctx)
 }
 
-// The day after the morning: what goes on, by turns.
-var daily = []act{
-	report, order("ehr", "0.25"), hold, command("stim-1", "set-amplitude", "2.40 V"), order("ct-1", "4"), command("stim-1", "set-amplitude", "2.50 V"),
-	attack("step 3/forged-order", "24001", "tcp"), order("ehr", "0.3"), hold, knock, command("ipump-1", "deliver-bolus", "25U"), order("ehr", "4"),
-	attack("A05/spoof", "5688", "udp"), report, attack("A09/inject", "5685", "udp"),
-}
+// The day after the morning, by turns: most of it is work, and each so often something
+// is refused.
+var (
+	routine = []act{
+		report, order("ehr", "0.25"), hold, command("stim-1", "set-amplitude", "2.40 V"), order("ehr", "0.3"), command("stim-1", "set-amplitude", "2.50 V"),
+	}
+	trouble = []act{
+		order("ct-1", "4"), attack("step 3/forged-order", "24001", "tcp"), knock, command("ipump-1", "deliver-bolus", "25U"), order("ehr", "4"),
+		attack("A05/spoof", "5688", "udp"), attack("A09/inject", "5685", "udp"),
+	}
+)
+
+// seldomWrong is how many acts come to one that is refused.
+const seldomWrong = 8
 
 // At first something happens every few seconds; who still has it open after a while looks
 // less often, and the ledger does not grow without end.
@@ -198,7 +206,7 @@ const (
 // day goes on until ctx ends.
 func (d *demo) day(ctx context.Context) error {
 	began := time.Now()
-	for i := 0; ; i = (i + 1) % len(daily) {
+	for i := 0; ; i++ {
 		every := often
 		if time.Since(began) > busy {
 			every = seldom
@@ -206,6 +214,10 @@ func (d *demo) day(ctx context.Context) error {
 		if err := awhile(ctx, every); err != nil {
 			return err
 		}
-		daily[i](ctx, d)
+		if n := i / seldomWrong; i%seldomWrong == seldomWrong-1 {
+			trouble[n%len(trouble)](ctx, d)
+		} else {
+			routine[(i-n)%len(routine)](ctx, d)
+		}
 	}
 }
