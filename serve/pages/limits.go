@@ -133,7 +133,7 @@ func (p *Pages) envelopeLine(g *guardNow, d *guard.DeviceState, approvals []stor
 	l := envelopeLine{
 		Guard: g.ID, GuardName: g.Name, Device: d.ID, Therapy: d.Therapy, Harm: d.Harm, Drug: d.Drug, Name: d.Envelope, Version: d.Version,
 		Author: personWord(d.Author, d.AuthorRole), Approver: personWord(d.Approver, d.ApproverRole), Risk: d.Risk, Manufacturer: d.Manufacturer, Limits: d.Limits,
-		Enforcing: d.Enforcing, Because: d.Because, Since: p.when(d.Since.UnixNano()), State: d.State, Rate: d.Rate, NotCounted: d.NotCounted, ClockDoubt: d.ClockDoubt,
+		Enforcing: d.Enforcing, Because: d.Because, Since: p.when(d.Since.UnixNano()), State: strings.ReplaceAll(d.State, "-", " "), Rate: d.Rate, NotCounted: d.NotCounted, ClockDoubt: d.ClockDoubt,
 		Sums: d.Sums, Said: p.when(g.Said), Digest: d.Digest, Path: "/guard/" + url.PathEscape(g.ID) + "/limits/" + url.PathEscape(d.ID), author: d.Author,
 	}
 	if d.Since.IsZero() {

@@ -319,7 +319,7 @@ const feedLife = 7 * 24 * time.Hour
 
 func (p *Pages) feeds(w http.ResponseWriter, r *http.Request, who *access.Principal) error {
 	page := &feedsPage{frame: p.framed(r, who, "Feeds")}
-	var old []string
+	var old, none []string
 	for _, f := range []struct {
 		name, what string
 		kinds      []string
@@ -340,14 +340,22 @@ func (p *Pages) feeds(w http.ResponseWriter, r *http.Request, who *access.Princi
 				row.Here, row.Path = d.ID, "/documents/"+d.Digest
 			}
 		}
-		if row.Old {
+		switch {
+		case row.Old:
 			old = append(old, f.name)
+		case row.Here == "":
+			none = append(none, f.name)
 		}
 		page.Feeds = append(page.Feeds, row)
 	}
-	page.Answer = "Nothing is fetched: lists and advisories are carried in, by the page of documents, by a program, or into a folder that is watched (watch in the configuration)."
-	if old != nil {
-		page.Answer = "Older than a week: " + strings.Join(old, ", ") + ". " + page.Answer
+	switch {
+	case old != nil:
+		page.Answer = "Older than a week: " + strings.Join(old, ", ") + "."
+	case none == nil:
+		page.Answer = "All lists are here, and none is older than a week."
+	}
+	if none != nil {
+		page.Answer = strings.TrimSpace(page.Answer + " Not here: " + strings.Join(none, ", ") + ".")
 	}
 	var err error
 	if page.Folder, err = p.watched(r, who); err != nil {
