@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -19,6 +20,7 @@ import (
 	"github.com/myelin-health/myelin/capture"
 	"github.com/myelin-health/myelin/finding"
 	"github.com/myelin-health/myelin/report"
+	"github.com/myelin-health/myelin/watch"
 	"github.com/myelin-health/myelin/wire"
 )
 
@@ -120,6 +122,31 @@ func TestSense(t *testing.T) {
 			}
 			if d := time.Since(start); d.Round(time.Second) != time.Minute {
 				t.Errorf("it took %v, want a minute", d)
+			}
+		})
+	}
+}
+
+// TestSenseOpenLink tells of a link for orders while it is open, and counts it once when
+// it has ended.
+func TestSenseOpenLink(t *testing.T) {
+	for _, jobs := range []int{1, 2} {
+		synctest.Test(t, func(t *testing.T) {
+			frames := orders("4711", "0815")
+			in := &playedInterface{batches: append(append([][]capture.Frame{frames[:2]}, make([][]capture.Frame, 40)...), frames[2:])}
+			var told []string
+			c := Config{Jobs: jobs, Sessions: func(list []watch.Session) {
+				for _, s := range list {
+					told = append(told, fmt.Sprintf("%s %s>%s:%d %d, %d bytes", s.Protocol, s.Client.Value, s.Server.Value, s.Port, s.Count, s.Bytes))
+				}
+			}}
+			if _, err := sense(t, in, c, time.Minute, func(*report.Assessment) error { return nil }); err != nil {
+				t.Fatal(err)
+			}
+			n := len(frames[1].Data) - 40
+			one, two := fmt.Sprintf("hl7 10.20.1.5>10.20.3.10:24000 1, %d bytes", n), fmt.Sprintf("hl7 10.20.1.5>10.20.3.10:24000 1, %d bytes", 2*n)
+			if want := []string{one, two, two}; !slices.Equal(told, want) { // at two looks, and at the end
+				t.Errorf("told %q, want %q", told, want)
 			}
 		})
 	}

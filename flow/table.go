@@ -6,6 +6,7 @@ package flow
 import (
 	"encoding/binary"
 	"hash/maphash"
+	"iter"
 	"math"
 	"math/bits"
 
@@ -450,6 +451,20 @@ func (t *Table) FlushOldest() {
 	if t.oldest() == nil { // the room is for whoever makes something of what was seen
 		t.bytes -= len(t.slab) * slabSize * conversationCost
 		t.buckets, t.slab, t.used, t.free, t.spare = nil, nil, 0, none, nil
+	}
+}
+
+// Open yields the conversations that have not ended. Nothing may be done to the table
+// meanwhile.
+func (t *Table) Open() iter.Seq[*Conversation] {
+	return func(yield func(*Conversation) bool) {
+		for l := range t.ages {
+			for i := t.ages[l].old; i != none; i = t.at(i).next {
+				if c := t.at(i); !c.over && !yield(c) {
+					return
+				}
+			}
+		}
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 	"github.com/myelin-health/myelin/finding"
 	"github.com/myelin-health/myelin/flow"
 	"github.com/myelin-health/myelin/inventory"
+	"github.com/myelin-health/myelin/proto"
 	"github.com/myelin-health/myelin/proto/gatt"
 	"github.com/myelin-health/myelin/proto/radio"
 	"github.com/myelin-health/myelin/wire"
@@ -125,6 +126,7 @@ type Session struct {
 // It may be called again while watching goes on.
 func (w *Watcher) Result() Result {
 	r := w.stage.result()
+	w.open(&r)
 	r.Stats = w.stats
 	for _, s := range w.shards {
 		r.Stats.Flow.Add(s.table.Stats)
@@ -146,4 +148,45 @@ func (w *Watcher) Result() Result {
 	}
 	r.Stats.Dropped += w.stage.dropped + w.stage.register.Dropped
 	return r
+}
+
+// open counts conversations that have not ended among the sessions: a link for orders
+// stays open for days. What is not recognised so far is counted when it ends.
+func (w *Watcher) open(r *Result) {
+	type key struct {
+		client, server device.Address
+		port           uint16
+		protocol       string
+	}
+	at := map[key]int{}
+	for i := range r.Sessions {
+		x := &r.Sessions[i]
+		at[key{x.Client, x.Server, x.Port, x.Protocol}] = i
+	}
+	for _, s := range w.shards {
+		for c := range s.table.Open() {
+			x, _ := c.User.(*exchange)
+			if x == nil {
+				continue
+			}
+			for _, id := range x.protocols {
+				if id == proto.None {
+					break
+				}
+				k := key{device.Address{Kind: device.IP, Value: c.Client.Addr.String()}, device.Address{Kind: device.IP, Value: c.Server.Addr.String()}, c.Server.Port, id.String()}
+				first := (&ended{begin: c.Begin}).first().sighting()
+				i, ok := at[k]
+				if !ok {
+					i, at[k] = len(r.Sessions), len(r.Sessions)
+					r.Sessions = append(r.Sessions, Session{Protocol: k.protocol, Client: k.client, Server: k.server, Port: k.port, Encrypted: encrypted[id], First: first})
+				}
+				n := &r.Sessions[i]
+				n.Count++
+				n.Bytes += c.Bytes[flow.Client] + c.Bytes[flow.Server]
+				if first.Less(n.First) {
+					n.First = first
+				}
+			}
+		}
+	}
 }
