@@ -55,8 +55,8 @@ type Permission uint8
 const (
 	Nobody         Permission = iota // the zero value lets nobody in
 	Anyone                           // also who is not signed in
-	SignedIn                         // whoever is, whatever the role
-	Oneself                          // own password, passkeys, tokens, sessions
+	SignedIn                         // whoever is, and has any role
+	Oneself                          // own password, passkeys, tokens, sessions, whatever the role, and without one
 	SeeDevices                       // devices, findings, map: a manufacturer those of its products
 	SeeAll                           // of everybody's products: search, today, sensors
 	EditDevices                      // ward, owner, criticality; merge and split

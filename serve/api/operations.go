@@ -175,6 +175,11 @@ type Held struct {
 	Effect  string     `json:"effect"`
 	Now     string     `json:"now"`
 	Value   string     `json:"value"`
+	Drug    string     `json:"drug,omitempty"`
+	Limit   string     `json:"limit,omitempty" doc:"for how long, or how much of it"`
+	Dose    bool       `json:"dose,omitempty" doc:"the value is given once, and changes nothing that holds now"`
+	Therapy string     `json:"therapy,omitempty"`
+	Harm    string     `json:"harm,omitempty"`
 	Reason  string     `json:"reason"`
 	Asked   *time.Time `json:"asked,omitempty"`
 	Expires *time.Time `json:"expires,omitempty"`
@@ -223,7 +228,7 @@ func (a *API) guards() {
 		func(ctx context.Context, _ *access.Principal, _ *struct{}) (*listed[Held], error) {
 			held, err := a.Store.HeldCommands(ctx)
 			return listOf(&store.List[store.Held]{Rows: held, Total: len(held)}, func(h *store.Held) Held {
-				return Held{h.Guard, h.ID, h.Device, h.Actor, h.Verb, h.Effect, h.Now, h.Value, h.Reason, at(h.Asked), at(h.Expires)}
+				return Held{h.Guard, h.ID, h.Device, h.Actor, h.Verb, h.Effect, h.Now, h.Value, h.Drug, h.Limit, h.Dose, h.Therapy, h.Harm, h.Reason, at(h.Asked), at(h.Expires)}
 			}), err
 		})
 	add(a, operation{id: "list-sensors", method: http.MethodGet, path: "/sensors", needs: access.SeeAll, says: "Sensors and guards, and how they are"},
