@@ -89,7 +89,7 @@ func CEF(m *Message, version string) string {
 		b.WriteString("|" + cefHead.Replace(line(h)))
 	}
 	b.WriteByte('|')
-	for i, e := range [...][2]string{
+	fields := [][2]string{
 		{"rt", strconv.FormatInt(m.Time.UnixMilli(), 10)},
 		{"externalId", m.about().ID},
 		{"act", m.What},
@@ -101,9 +101,11 @@ func CEF(m *Message, version string) string {
 		{"cs2", m.about().Harm},
 		{"cs3Label", "state"},
 		{"cs3", m.about().State},
-		{"cn1Label", "notice"},
-		{"cn1", strconv.FormatInt(m.ID, 10)},
-	} {
+	}
+	if m.ID != 0 { // in a list that is exported nothing has one
+		fields = append(fields, [2]string{"cn1Label", "notice"}, [2]string{"cn1", strconv.FormatInt(m.ID, 10)})
+	}
+	for i, e := range fields {
 		if i > 0 {
 			b.WriteByte(' ')
 		}
@@ -133,10 +135,13 @@ func OCSF(m *Message, version string) ([]byte, error) {
 	if !m.about().First.IsZero() {
 		info["first_seen_time"], info["last_seen_time"] = m.about().First.UnixMilli(), m.about().Last.UnixMilli()
 	}
+	meta := object{"version": "1.3.0", "product": object{"name": "Myelin", "vendor_name": "Myelin", "version": version}}
+	if m.ID != 0 { // in a list that is exported nothing has one, and what is the same is taken for one event
+		meta["uid"] = strconv.FormatInt(m.ID, 10)
+	}
 	out := object{
 		"category_uid": 2, "class_uid": 2004, "activity_id": activity, "type_uid": 200400 + activity, "severity_id": s, "status_id": status, "time": m.Time.UnixMilli(),
-		"metadata":     object{"version": "1.3.0", "uid": strconv.FormatInt(m.ID, 10), "product": object{"name": "Myelin", "vendor_name": "Myelin", "version": version}},
-		"finding_info": info, "unmapped": object{"decision": m.about().Decision, "harm": m.about().Harm, "site": m.Site},
+		"metadata": meta, "finding_info": info, "unmapped": object{"decision": m.about().Decision, "harm": m.about().Harm, "site": m.Site},
 	}
 	if m.about().Device != "" {
 		out["resources"] = []object{{"uid": m.about().Device, "type": "medical device"}}

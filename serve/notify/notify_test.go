@@ -268,6 +268,16 @@ func TestForms(t *testing.T) {
 	if err := errors.Join(err, json.Unmarshal(b, &o)); err != nil || o.Class != 2004 || o.Type != 200401 || o.Severity != 5 || o.Time != 1772518140500 {
 		t.Errorf("OCSF: %v %s", err, b)
 	}
+	// What is the number of a message is of that alone: rows of an export have none.
+	for id, want := range map[int64]bool{7: true, 0: false} {
+		m := *m
+		m.ID = id
+		b, err := OCSF(&m, "v0")
+		var o struct{ Metadata map[string]any }
+		if err := errors.Join(err, json.Unmarshal(b, &o)); err != nil || (o.Metadata["uid"] == "7") != want || (o.Metadata["uid"] == nil) == want || strings.HasSuffix(CEF(&m, "v0"), " cn1Label=notice cn1=7") != want || strings.Contains(CEF(&m, "v0"), "cn1") != want {
+			t.Errorf("%d: %v %v %s", id, err, o, CEF(&m, "v0"))
+		}
+	}
 	text := (&Mail{From: "myelin@ada.example", To: []string{"it@ada.example"}}).text(m)
 	parsed, err := mail.ReadMessage(bytes.NewReader(text))
 	if err != nil || parsed.Header.Get("Injected") != "" || parsed.Header.Get("Subject") == "" {
