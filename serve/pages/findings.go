@@ -430,7 +430,7 @@ func (p *Pages) triageForm(r *http.Request, who *access.Principal) (t store.Tria
 	case justified(t.State):
 		t.Justification = form.Get("justification")
 		if !slices.ContainsFunc(justifications, func(j hidden) bool { return j.Name == t.Justification }) {
-			return refuse("Choose why it cannot hurt: " + t.State + " is told to others as VEX, which needs a justification.")
+			return refuse("Choose why it cannot hurt: " + t.State + " needs a justification, in the words of VEX.")
 		}
 	}
 	return t, nil
