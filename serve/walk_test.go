@@ -317,6 +317,7 @@ func TestLedgerHasEveryDeed(t *testing.T) {
 		{route: "POST /guard/{guard}/limits/{device}", says: "approve limits|succeeded", do: func() *reply {
 			return al.post("/guard/"+guard+"/limits/pump-3", "what", "0d0d", "reason", "read")
 		}},
+		{route: "GET /ledger.csv", says: "export|succeeded", do: get("/ledger.csv")},
 		{route: "GET /ledger/export", says: "export|succeeded", do: get("/ledger/export")},
 		{route: "GET /ledger/{index}/proof", says: "export|succeeded", do: get("/ledger/0/proof")},
 		{route: "POST /ledger/verify", says: "verify|succeeded", do: post("/ledger/verify")},

@@ -34,6 +34,8 @@ type Finding struct {
 	Assignee   string // person
 	Version    int64  // grows with each change
 	Changed    int64  // nanoseconds since 1970-01-01 UTC: of its state or decision
+
+	Reason, Justification string // that a person gave for its state; [Store.EachFinding] has them alone
 }
 
 // A FindingQuery says which findings. Empty fields do not narrow; several values

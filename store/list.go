@@ -9,6 +9,7 @@ import (
 	"database/sql"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -532,6 +533,9 @@ func (s *Store) EachFinding(ctx context.Context, q FindingQuery, yield func(*Fin
 			return err
 		}
 		for i := range l.Rows {
+			if err := s.because(ctx, &l.Rows[i]); err != nil {
+				return err
+			}
 			if err := yield(&l.Rows[i]); err != nil {
 				return err
 			}
@@ -540,6 +544,18 @@ func (s *Store) EachFinding(ctx context.Context, q FindingQuery, yield func(*Fin
 			return nil
 		}
 	}
+}
+
+// because reads what a person gave as the reason of a finding's state.
+func (s *Store) because(ctx context.Context, f *Finding) error {
+	if f.State == Open {
+		return nil
+	}
+	err := s.read.QueryRowContext(ctx, "SELECT reason, justification FROM finding_step WHERE finding = $1 AND what = 'state' AND after = $2 ORDER BY id DESC LIMIT 1", f.ID, f.State).Scan(&f.Reason, &f.Justification)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil
+	}
+	return err
 }
 
 // Finding returns one with its history, the newest step first. [ErrNotFound].

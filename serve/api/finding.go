@@ -26,6 +26,8 @@ type Finding struct {
 	Harm       string     `json:"harm"`
 	State      string     `json:"state"`
 	Assignee   string     `json:"assignee"`
+	Reason     string     `json:"reason,omitempty" doc:"of the state, in an export"`
+	Why        string     `json:"justification,omitempty" doc:"of false-positive and mitigated, in the words of OpenVEX, in an export"`
 	Device     string     `json:"device"`
 	Label      string     `json:"label"`
 	Ward       string     `json:"ward"`
@@ -85,7 +87,7 @@ type Step struct {
 // FindingOf is a finding of the store as programs are told of it.
 func FindingOf(f *store.Finding) Finding {
 	out := Finding{
-		ID: f.ID, Kind: f.Kind.String(), Title: f.Title, Decision: f.Decision.String(), Harm: f.Harm.String(), State: f.State, Assignee: f.Assignee,
+		ID: f.ID, Kind: f.Kind.String(), Title: f.Title, Decision: f.Decision.String(), Harm: f.Harm.String(), State: f.State, Assignee: f.Assignee, Reason: f.Reason, Why: f.Justification,
 		Device: f.Device, Label: f.DeviceName, Ward: f.Ward, Site: f.Site, Product: f.Product, Component: f.Component, Protocol: f.Protocol,
 		CVE: append([]string{}, f.CVE...), Advisories: append([]string{}, f.Advisories...), KEV: f.KEV, EPSS: f.EPSS, Certainty: f.Certainty,
 		SSVC:  SSVC{f.SSVC.Exploitation, f.SSVC.Automatable, f.SSVC.TechnicalImpact, f.SSVC.MissionWellBeing, f.SSVC.Exposure, f.SSVC.HumanImpact, f.SSVC.Action},

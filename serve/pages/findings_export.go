@@ -24,7 +24,7 @@ import (
 // exportedColumns are named as the interface for programs names them.
 var exportedColumns = []string{
 	"id", "kind", "title", "decision", "harm", "state", "assignee", "device", "label", "ward", "site", "product", "component", "protocol",
-	"cve", "advisories", "kev", "epss", "certainty", "count", "first", "last", "advice",
+	"cve", "advisories", "kev", "epss", "certainty", "count", "first", "last", "advice", "reason", "justification",
 }
 
 // cells are a finding's row of a spreadsheet.
@@ -44,7 +44,7 @@ func cells(f *store.Finding) []string {
 	}
 	row := []string{
 		f.ID, f.Kind.String(), f.Title, f.Decision.String(), f.Harm.String(), f.State, f.Assignee, f.Device, f.DeviceName, f.Ward, f.Site, f.Product, f.Component, f.Protocol,
-		strings.Join(f.CVE, " "), strings.Join(f.Advisories, " "), kev, epss, f.Certainty, strconv.FormatUint(f.Count, 10), at(f.First), at(f.Last), f.Advice,
+		strings.Join(f.CVE, " "), strings.Join(f.Advisories, " "), kev, epss, f.Certainty, strconv.FormatUint(f.Count, 10), at(f.First), at(f.Last), f.Advice, f.Reason, f.Justification,
 	}
 	for i := range row {
 		row[i] = report.Cell(row[i])

@@ -15,6 +15,7 @@ import (
 	"net/url"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -432,6 +433,35 @@ func TestExport(t *testing.T) {
 	var out []api.Finding
 	if _, body = u.get("/findings.json?" + filter); json.Unmarshal([]byte(body), &out) != nil || len(out) != 30 || out[0].ID != rows[1][0] {
 		t.Errorf("%d: %s", len(out), body)
+	}
+	// What a person gave as the reason of a state goes along, not that of one taken back.
+	first, second := out[0].ID, out[1].ID
+	for _, tr := range []store.Triage{
+		{IDs: []string{first}, State: store.FalsePositive, Reason: "it is behind the guard", Justification: "inline_mitigations_already_exist", By: "te"},
+		{IDs: []string{second}, State: store.Acknowledged, Reason: "we look at it", By: "te"},
+	} {
+		if _, _, err := s.store.Triage(t.Context(), tr); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, body = u.get("/findings.csv?state=false-positive&state=acknowledged")
+	if rows, err = csv.NewReader(strings.NewReader(body)).ReadAll(); err != nil {
+		t.Fatal(err)
+	}
+	given := map[string][]string{}
+	for _, row := range rows {
+		given[row[0]] = row[len(row)-2:]
+	}
+	if got := given[first]; !slices.Equal(got, []string{"it is behind the guard", "inline_mitigations_already_exist"}) {
+		t.Error(got)
+	}
+	if got := given[second]; !slices.Equal(got, []string{"we look at it", ""}) {
+		t.Error(got)
+	}
+	for _, id := range []string{first, second} {
+		if _, _, err := s.store.Triage(t.Context(), store.Triage{IDs: []string{id}, State: store.Open, By: "te"}); err != nil {
+			t.Fatal(err)
+		}
 	}
 	for path, want := range map[string]string{"/findings.ocsf?": `"class_uid":2004`, "/findings.cef?": "CEF:0|Myelin|myelin|"} {
 		_, body := u.get(path + filter)

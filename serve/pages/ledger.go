@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -42,6 +43,7 @@ func (p *Pages) ledgerRoutes() []access.Route {
 	return []access.Route{
 		{Pattern: "GET /ledger", Needs: access.SeeLedger, Handle: p.ledger},
 		{Pattern: "GET /ledger.json", Needs: access.SeeLedger, Handle: p.ledger},
+		{Pattern: "GET /ledger.csv", Needs: access.SeeLedger, Handle: p.ledger},
 		{Pattern: "GET /ledger/{index}", Needs: access.SeeLedger, Handle: p.entry},
 		{Pattern: "GET /ledger/{index}/proof", Needs: access.SeeLedger, Handle: p.proof},
 		{Pattern: "GET /ledger/export", Needs: access.SeeLedger, Handle: p.exportLedger},
@@ -90,6 +92,15 @@ func (p *Pages) entryLine(i int64, entry []byte) entryLine {
 	return entryLine{i, e.Kind.String(), e.Text(event.Actor), e.Text(event.Operation), e.Text(event.Target), e.Text(event.Reason), e.Device.Value, e.Int(event.Count), event.Result(e.Int(event.Outcome)).String(), p.when(e.Time)}
 }
 
+// rows are the entries of the page as CSV, the newest first: at most 100,000.
+func (page *ledgerPage) rows() [][]string {
+	out := [][]string{{"number", "time", "kind", "who", "did", "to", "count", "why", "where", "outcome"}}
+	for _, e := range page.Entries {
+		out = append(out, []string{strconv.FormatInt(e.Index, 10), e.At.Machine, e.Kind, e.Actor, e.Operation, e.Target, strconv.FormatInt(e.Count, 10), e.Reason, e.Where, e.Outcome})
+	}
+	return out
+}
+
 func (l *Ledger) read() (*ledger.Reader, error) {
 	if l == nil {
 		return nil, store.ErrNotFound
@@ -117,11 +128,16 @@ func (p *Pages) ledger(w http.ResponseWriter, r *http.Request, who *access.Princ
 			return store.ErrCursor
 		}
 	}
-	from := max(0, to-ledgerRows)
+	rows := int64(ledgerRows)
+	if strings.HasSuffix(r.URL.Path, ".csv") {
+		rows = maxExport
+	}
+	from := max(0, to-rows)
 	err = l.Entries(from, to, func(i int64, entry []byte) error {
-		page.Entries = append([]entryLine{p.entryLine(i, entry)}, page.Entries...)
+		page.Entries = append(page.Entries, p.entryLine(i, entry))
 		return nil
 	})
+	slices.Reverse(page.Entries) // the newest first
 	var damage *ledger.DamageError
 	switch {
 	case errors.As(err, &damage):

@@ -79,6 +79,9 @@ func TestLedger(t *testing.T) {
 	if last := d.recorded[len(d.recorded)-1]; !strings.HasPrefix(last, "ada | export | ledger | entries from 10 to before 15") {
 		t.Errorf("the export is not in the ledger: %q", last)
 	}
+	if body, _ := d.get(ada, "/ledger.csv?before=5"); strings.Count(body, "\n") != 6 || !strings.HasPrefix(body, "number,time,kind,who,did,") || !strings.Contains(body, "\n4,") {
+		t.Errorf("the table:\n%s", body)
+	}
 	for path, want := range map[string]int{"/ledger/120": 404, "/ledger/-1": 404, "/ledger/x": 404, "/ledger?before=121": 400, "/ledger/export?from=0&to=121": 400, "/ledger/export?from=5&to=4": 400} {
 		if _, status := d.get(ada, path); status != want {
 			t.Errorf("%s: %d, want %d", path, status, want)
