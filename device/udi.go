@@ -4,6 +4,7 @@
 package device
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"strings"
@@ -660,13 +661,16 @@ func (u UDI) String() string {
 			expiry = u.Expiry[5:] + u.Expiry[2:4] // MMYY
 		case expiry != "":
 			expiry = "3" + expiry
-		case u.Lot+u.Serial != "":
-			expiry = "7"
 		}
-		if u.Lot == "" && u.Serial != "" && len(u.Serial) <= 18 {
-			put("/$$+", expiry+u.Serial)
-		} else {
-			put("/$$", expiry+u.Lot)
+		none := cmp.Or(expiry, "7") // before a lot or serial number without an expiry date
+		switch {
+		case u.Lot == "" && u.Serial != "" && len(u.Serial) <= 18:
+			put("/$$+", none+u.Serial)
+		case u.Lot != "":
+			put("/$$", none+u.Lot)
+			put("/S", u.Serial)
+		default: // a serial number that only /S has room for
+			put("/$$", expiry)
 			put("/S", u.Serial)
 		}
 		put("/16D", compact("YYYYMMDD", u.Made))

@@ -247,6 +247,7 @@ func FuzzParseUDI(f *testing.F) {
 	} {
 		f.Add(s)
 	}
+	f.Add("+HO124456789345/S$$320020216LOT123456") // a serial number of 19 and no lot
 	f.Fuzz(func(t *testing.T, s string) {
 		u, err := ParseUDI(s)
 		if again, errAgain := ParseUDI(s); again != u || (err == nil) != (errAgain == nil) {
