@@ -310,10 +310,10 @@ func NewEnvelope(m *Manifest, payloads ...Payload) (*Envelope, error) {
 	return e, err
 }
 
-// Sign adds a COSE_Sign1 over the digest. A kid, if there is one, goes into the
-// unprotected bucket, to tell a recipient which key to try.
+// Sign adds a COSE_Sign1 over the digest. A kid, if there is one, is signed too, so
+// that no byte of the envelope is outside of what is protected.
 func (e *Envelope) Sign(s cose.Signer, kid []byte) error {
-	m := cose.Sign1{Detached: true, Payload: e.Digest.append(nil), Unprotected: cose.Headers{KID: kid}}
+	m := cose.Sign1{Detached: true, Payload: e.Digest.append(nil), Protected: cose.Headers{KID: kid}}
 	if err := m.Sign(s, nil); err != nil {
 		return err
 	}
@@ -322,9 +322,9 @@ func (e *Envelope) Sign(s cose.Signer, kid []byte) error {
 }
 
 // Authenticate adds a COSE_Mac0 over the digest, with a key that the recipient has
-// too.
+// too, and with its ID.
 func (e *Envelope) Authenticate(k *cose.Key) error {
-	m := cose.Mac0{Detached: true, Payload: e.Digest.append(nil), Unprotected: cose.Headers{KID: k.ID}}
+	m := cose.Mac0{Detached: true, Payload: e.Digest.append(nil), Protected: cose.Headers{KID: k.ID}}
 	if err := m.Authenticate(k, nil); err != nil {
 		return err
 	}

@@ -93,3 +93,48 @@ func TestVectors(t *testing.T) {
 		t.Errorf("%v: want both ES256 and ESP256", algorithms)
 	}
 }
+
+// TestFlips changes each bit of each signed envelope, one at a time: all are refused.
+// None of their bytes is outside of what is protected.
+func TestFlips(t *testing.T) {
+	key := vectorKey(t)
+	signed, flipped := 0, 0
+	for name, b := range vectorFiles(t) {
+		e, err := Decode(b)
+		if err != nil || len(e.Blocks) == 0 {
+			continue
+		}
+		signed++
+		b = bytes.Clone(b)
+		for i := range b {
+			for bit := range 8 {
+				b[i] ^= 1 << bit
+				if accepted(b, key) {
+					t.Errorf("%s: accepted with bit %d of byte %d changed", name, bit, i)
+				}
+				b[i] ^= 1 << bit
+				flipped++
+			}
+		}
+		if !accepted(b, key) {
+			t.Errorf("%s: refused as it is", name)
+		}
+		for n := range b {
+			if accepted(b[:n], key) {
+				t.Errorf("%s: accepted the first %d bytes", name, n)
+			}
+		}
+	}
+	if signed != 18 || flipped < 18*8*174 {
+		t.Errorf("%d envelopes, %d bits", signed, flipped)
+	}
+}
+
+func accepted(b []byte, keys ...cose.Key) bool {
+	e, err := Decode(b)
+	if err != nil {
+		return false
+	}
+	_, err = e.Verify(keys...)
+	return err == nil
+}
