@@ -80,6 +80,7 @@ var rooms = []room{
 	{"guard", []string{"ble", "device", "event", "internal/cbor", "internal/journal", "internal/lazyregexp", "internal/strictyaml", "link", "proto", "wire"}, []string{"github.com/goccy/go-yaml", "github.com/prometheus/client_golang", "golang.org/x/crypto"}},
 	{"guard/coap", []string{"guard/envelope", "guard/gate", "guard/front", "device", "event", "link", "proto/coap", "proto/radio", "internal/cbor", "internal/journal", "internal/lazyregexp", "internal/strictyaml"}, []string{"github.com/goccy/go-yaml"}},
 <<<<<<< ours
+	{"patch/repo", []string{"patch", "link/cose", "device"}, []string{"github.com/theupdateframework/go-tuf", "github.com/sigstore/sigstore", "github.com/secure-systems-lab/go-securesystemslib"}},
 	{"patch", []string{"patch", "link", "device", "event", "internal/cbor"}, nil},
 =======
 	{"patch/suit", []string{"link/cose", "internal/cbor"}, nil},
@@ -115,7 +116,7 @@ var rooms = []room{
 	{"bench", []string{"capture", "ble", "proto"}, nil},
 	{
 		"cmd",
-		[]string{"assess", "capture", "device", "drill", "event", "finding", "flow", "guard", "internal/cbor", "inventory", "ledger", "link", "match", "proto", "report", "risk", "serve", "sim", "store", "watch", "wire"},
+		[]string{"assess", "capture", "device", "drill", "event", "finding", "flow", "guard", "internal/cbor", "inventory", "ledger", "link", "match", "patch", "proto", "report", "risk", "serve", "sim", "store", "watch", "wire"},
 		[]string{"github.com/spf13/cobra", "github.com/spf13/pflag", "github.com/jedib0t/go-pretty", "golang.org/x/mod", "golang.org/x/sys"},
 	},
 }
