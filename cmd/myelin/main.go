@@ -100,7 +100,7 @@ func (c *console) hint(format string, args ...any) {
 
 // verbs are the verbs.
 func verbs(c *console) []*cobra.Command {
-	return []*cobra.Command{assessVerb(c), senseVerb(c), reportVerb(c), affectedVerb(c), explainVerb(c), kindsVerb(c), vexVerb(c), linkVerb(c), guardVerb(c), drillVerb(c), serveVerb(c), backupVerb(c), restoreVerb(c), ledgerVerb(c), simVerb(c), completionVerb(c)}
+	return []*cobra.Command{assessVerb(c), senseVerb(c), reportVerb(c), affectedVerb(c), explainVerb(c), kindsVerb(c), vexVerb(c), linkVerb(c), guardVerb(c), drillVerb(c), serveVerb(c), backupVerb(c), restoreVerb(c), ledgerVerb(c), patchVerb(c), simVerb(c), completionVerb(c)}
 }
 
 // usage is the help of a verb, behind what it does.
