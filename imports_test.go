@@ -81,6 +81,7 @@ var rooms = []room{
 	{"guard/coap", []string{"guard/envelope", "guard/gate", "guard/front", "device", "event", "link", "proto/coap", "proto/radio", "internal/cbor", "internal/journal", "internal/lazyregexp", "internal/strictyaml"}, []string{"github.com/goccy/go-yaml"}},
 <<<<<<< ours
 	{"patch/repo", []string{"patch", "link/cose", "device"}, []string{"github.com/theupdateframework/go-tuf", "github.com/sigstore/sigstore", "github.com/secure-systems-lab/go-securesystemslib"}},
+	{"patch/repo", []string{"patch", "link/cose", "device", "internal/flock"}, []string{"github.com/theupdateframework/go-tuf", "github.com/sigstore/sigstore", "github.com/secure-systems-lab/go-securesystemslib"}},
 	{"patch", []string{"patch", "link", "device", "event", "internal/cbor"}, nil},
 =======
 	{"patch/suit", []string{"link/cose", "internal/cbor"}, nil},

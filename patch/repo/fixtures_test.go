@@ -270,3 +270,12 @@ func flip(b []byte, i int) []byte {
 	b[i] ^= 1
 	return b
 }
+
+func sub(t testing.TB, f fs.FS, dir string) fs.FS {
+	t.Helper()
+	s, err := fs.Sub(f, dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
