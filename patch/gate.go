@@ -4,8 +4,10 @@
 package patch
 
 import (
+	"errors"
 	"fmt"
 	"slices"
+	"strings"
 )
 
 // A Gate is a condition that must hold before a release is installed.
@@ -52,6 +54,57 @@ func (g Gate) Fixed() bool {
 	return g == TherapyGate || g == VersionGate || g == HardwareGate || g == PowerGate || g == FreshGate
 }
 
+// Gates is a set of gates.
+type Gates uint32
+
+// Gates is the set of the one.
+func (g Gate) Gates() Gates { return 1 << g }
+
+// Has reports whether the gate is in the set.
+func (s Gates) Has(g Gate) bool { return s&g.Gates() != 0 }
+
+func (s *Gates) set(g Gate, in bool) {
+	if in {
+		*s |= g.Gates()
+	}
+}
+
+// Each yields the gates of the set in their order.
+func (s Gates) Each(yield func(Gate) bool) {
+	for g := NoGate + 1; g < gateCount; g++ {
+		if s.Has(g) && !yield(g) {
+			return
+		}
+	}
+}
+
+func (s Gates) String() string {
+	var w []string
+	for g := range s.Each {
+		w = append(w, g.String())
+	}
+	return strings.Join(w, ", ")
+}
+
+// MarshalText writes the words, with a comma between.
+func (s Gates) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+// UnmarshalText reads the words.
+func (s *Gates) UnmarshalText(b []byte) error {
+	*s = 0
+	if len(b) == 0 {
+		return nil
+	}
+	for w := range strings.SplitSeq(string(b), ", ") {
+		var g Gate
+		if err := g.UnmarshalText([]byte(w)); err != nil || g == NoGate {
+			return errors.New("a gate is none of the words that are known")
+		}
+		*s |= g.Gates()
+	}
+	return nil
+}
+
 // A Wait is a gate that does not hold, and why, in words for the person who waits.
 type Wait struct {
 	Gate Gate   `json:"gate"`
@@ -62,60 +115,90 @@ type Wait struct {
 const leastLink = 30
 
 // Unmet are the demands that a state does not meet, of those that the device
-// itself can judge: therapy, version, hardware, power, link, slot. What is not
-// known is not met. To is the release's version, sequence its manifest's.
+// itself can judge: therapy, version, hardware, power, link, slot, settings. What is
+// not known is not met. To is the release's version, sequence its manifest's.
 func (d *Demands) Unmet(s *State, to string, sequence uint64) []Wait {
 	var w []Wait
-	no := func(g Gate, format string, args ...any) { w = append(w, Wait{g, fmt.Sprintf(format, args...)}) }
+	for g := range d.Shut(s, to, sequence).Each {
+		w = d.why(w, g, s, to, sequence)
+	}
+	return w
+}
 
-	matters := (Never | Delivering | Dependent) &^ (d.Keeps &^ Never)
-	for _, a := range (s.Doing & matters).List() {
-		no(TherapyGate, "%s", a.Sentence())
-	}
-	for _, a := range (matters &^ s.Known &^ s.Doing).List() {
-		no(TherapyGate, "the device does not say whether %s", a.Sentence())
-	}
-	switch {
-	case s.Version == to && s.Sequence >= sequence:
-		no(VersionGate, "it runs %s already", to)
-	case s.Sequence >= sequence:
-		no(VersionGate, "it has confirmed a later release: this would be a step back")
-	case !slices.Contains(d.From, s.Version):
-		no(VersionGate, "the release is not made for %s", or(s.Version, "a version that it does not say"))
-	}
-	if !slices.Contains(d.Hardware, s.Hardware) {
-		no(HardwareGate, "the release is not made for hardware %s", or(s.Hardware, "that it does not say"))
-	}
-	switch { // mains can be pulled out in the middle: the battery counts all the same
-	case d.Battery == 0:
-	case s.Battery < 0:
-		no(PowerGate, "the device does not say how full its battery is")
-	case s.Battery < d.Battery:
-		no(PowerGate, "its battery is at %d %%: installing, and rolling back if need be, takes up to %d %%", s.Battery, d.Battery)
-	}
-	switch {
-	case d.Longevity == 0:
-	case s.Longevity < 0:
-		no(PowerGate, "the device does not say how long its battery lasts")
-	case s.Longevity < d.Longevity:
-		no(PowerGate, "its battery lasts %d days: the release wants %d", s.Longevity, d.Longevity)
-	}
-	switch {
-	case d.Near && !s.Near:
-		no(LinkGate, "the wand is not on the body")
-	case s.Link < 0:
-		no(LinkGate, "the device does not say how good its link is")
-	case s.Link < leastLink:
-		no(LinkGate, "its link is at %d %%: %d %% is the least", s.Link, leastLink)
-	}
-	switch {
-	case s.Trial:
-		no(SlotGate, "another version runs on trial")
-	case d.Free > 0 && s.Free < d.Free && s.Staged == Digest{}:
-		no(SlotGate, "there is no room to stage %d bytes", d.Free)
-	}
-	if s.Settings == (Digest{}) || s.Settings != s.Saved {
-		no(SettingsGate, "its settings are not saved, or were changed since")
+// Shut are the gates of [Demands.Unmet]: without the words, which is what many
+// devices are asked for. It allocates nothing.
+func (d *Demands) Shut(s *State, to string, sequence uint64) (shut Gates) {
+	matters := d.matters()
+	shut.set(TherapyGate, s.Doing&matters != 0 || matters&^s.Known != 0)
+	shut.set(VersionGate, s.Sequence >= sequence || !slices.Contains(d.From, s.Version))
+	shut.set(HardwareGate, !slices.Contains(d.Hardware, s.Hardware))
+	// Mains can be pulled out in the middle: the battery counts all the same.
+	shut.set(PowerGate, d.Battery > 0 && s.Battery < d.Battery || d.Longevity > 0 && s.Longevity < d.Longevity)
+	shut.set(LinkGate, d.Near && !s.Near || s.Link < leastLink)
+	shut.set(SlotGate, s.Trial || d.Free > 0 && s.Free < d.Free && s.Staged == Digest{})
+	shut.set(SettingsGate, s.Settings == Digest{} || s.Settings != s.Saved)
+	return shut
+}
+
+// matters are the activities that an update must not interrupt.
+func (d *Demands) matters() Activity {
+	return (Never | Delivering | Dependent) &^ (d.Keeps &^ Never)
+}
+
+// why appends why a gate is shut.
+func (d *Demands) why(w []Wait, g Gate, s *State, to string, sequence uint64) []Wait {
+	no := func(format string, args ...any) { w = append(w, Wait{g, fmt.Sprintf(format, args...)}) }
+	switch g {
+	case TherapyGate:
+		for _, a := range (s.Doing & d.matters()).List() {
+			no("%s", a.Sentence())
+		}
+		for _, a := range (d.matters() &^ s.Known &^ s.Doing).List() {
+			no("the device does not say whether %s", a.Sentence())
+		}
+	case VersionGate:
+		switch {
+		case s.Version == to && s.Sequence >= sequence:
+			no("it runs %s already", to)
+		case s.Sequence >= sequence:
+			no("it has confirmed a later release: this would be a step back")
+		default:
+			no("the release is not made for %s", or(s.Version, "a version that it does not say"))
+		}
+	case HardwareGate:
+		no("the release is not made for hardware %s", or(s.Hardware, "that it does not say"))
+	case PowerGate:
+		switch {
+		case d.Battery == 0 || s.Battery >= d.Battery:
+		case s.Battery < 0:
+			no("the device does not say how full its battery is")
+		default:
+			no("its battery is at %d %%: installing, and rolling back if need be, takes up to %d %%", s.Battery, d.Battery)
+		}
+		switch {
+		case d.Longevity == 0 || s.Longevity >= d.Longevity:
+		case s.Longevity < 0:
+			no("the device does not say how long its battery lasts")
+		default:
+			no("its battery lasts %d days: the release wants %d", s.Longevity, d.Longevity)
+		}
+	case LinkGate:
+		switch {
+		case d.Near && !s.Near:
+			no("the wand is not on the body")
+		case s.Link < 0:
+			no("the device does not say how good its link is")
+		default:
+			no("its link is at %d %%: %d %% is the least", s.Link, leastLink)
+		}
+	case SlotGate:
+		if s.Trial {
+			no("another version runs on trial")
+		} else {
+			no("there is no room to stage %d bytes", d.Free)
+		}
+	case SettingsGate:
+		no("its settings are not saved, or were changed since")
 	}
 	return w
 }

@@ -140,7 +140,50 @@ func TestUnmet(t *testing.T) {
 			if !reflect.DeepEqual(got, c.want) {
 				t.Errorf("waits for %v, not %v", got, c.want)
 			}
+			var shut Gates
+			for _, g := range c.want {
+				shut |= g.Gates()
+			}
+			if got := d.Shut(&s, "2.2.0", 8); got != shut {
+				t.Errorf("shut are %v, not %v", got, shut)
+			}
 		})
+	}
+}
+
+func TestShutAllocatesNothing(t *testing.T) {
+	s, d := State{Battery: -1, Link: -1, Free: -1}, demands()
+	if n := testing.AllocsPerRun(100, func() {
+		if d.Shut(&s, "2.2.0", 8) == 0 {
+			t.Fail()
+		}
+	}); n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+}
+
+func TestGates(t *testing.T) {
+	all := Gates(1<<gateCount - 2)
+	for s := Gates(0); s <= all; s = s*3 + 2 {
+		b, _ := s.MarshalText()
+		var got Gates
+		if err := got.UnmarshalText(b); err != nil || got != s&all {
+			t.Errorf("%q is read %v (%v), not %v", b, got, err, s&all)
+		}
+	}
+	for _, bad := range []string{"none", "therapy,power", "therapy, ", "dose"} {
+		if got := all; got.UnmarshalText([]byte(bad)) == nil {
+			t.Errorf("%q is read %v", bad, got)
+		}
+	}
+	fixed := Gates(0)
+	for g := range all.Each {
+		if g.Fixed() {
+			fixed |= g.Gates()
+		}
+	}
+	if fixed.String() != "therapy, version, hardware, power, fresh state" {
+		t.Errorf("fixed are %v", fixed)
 	}
 }
 
