@@ -48,6 +48,22 @@ const (
 	EmergencyUsed
 	DoseDoubted
 	PersonActed
+	RolloutStarted
+	RingOpened
+	UpdateOffered
+	UpdateWaited
+	ConsentGiven
+	ConsentWithdrawn
+	UpdateAttended
+	UpdateOverridden
+	UpdateReported
+	UpdateShown
+	UpdateSilent
+	UpdateEnded
+	UpdateRuledOut
+	RolloutPaused
+	RolloutHalted
+	RolloutResumed
 	kindCount
 )
 
@@ -130,6 +146,29 @@ const (
 	Verdict            // device.Verdict
 	Enforced           // 1: what was said was done; 0: it was only observed
 	Settings           // hash of the routers and name servers that come with an offer; 0 is none
+	Rollout            // text: id of a roll-out
+	Ring               // text: its name in the plan
+	Release            // text: SHA-256 of the release's envelope
+	Plan               // text: SHA-256 of the plan and of the devices that take part
+	Offer              // an offer's number
+	Install            // 1: it may be installed; 0: only staged
+	Executor           // text: who installs: "agent", "person"
+	Gate               // text: a patch.Gate
+	Gates              // text: patch.Gates, with a comma between
+	Consent            // text: whose: "clinician", "patient"
+	Terms              // text: version of the text that was consented to
+	Attended           // text: a patch.Supervision
+	Spare              // 1: a spare device is at hand
+	Second             // text: the other of two people
+	Resumed            // 1: therapy was seen resumed
+	SelfTest           // 1: passed
+	SettingsKept       // 1: they are what they were
+	Took               // milliseconds from the switch until the end
+	Ended              // text: a patch.Outcome
+	Shown              // text: what shows it: "receipt", "sensor", "person"
+	Owner              // text: the person who answers for it
+	Control            // text: what holds instead, such as the id of a guard's envelope
+	Final              // 1: never again under this version
 	keyCount
 )
 
@@ -215,6 +254,29 @@ var Keys = [keyCount]KeyInfo{
 	Verdict:        {"verdict", false, word[device.Verdict]},
 	Enforced:       {"enforced", false, nil},
 	Settings:       {"settings", false, nil},
+	Rollout:        {"rollout", true, nil},
+	Ring:           {"ring", true, nil},
+	Release:        {"release", true, nil},
+	Plan:           {"plan", true, nil},
+	Offer:          {"offer", false, nil},
+	Install:        {"install", false, nil},
+	Executor:       {"executor", true, nil},
+	Gate:           {"gate", true, nil},
+	Gates:          {"gates", true, nil},
+	Consent:        {"consent", true, nil},
+	Terms:          {"terms", true, nil},
+	Attended:       {"attended", true, nil},
+	Spare:          {"spare", false, nil},
+	Second:         {"second", true, nil},
+	Resumed:        {"resumed", false, nil},
+	SelfTest:       {"self_test", false, nil},
+	SettingsKept:   {"settings_kept", false, nil},
+	Took:           {"took", false, nil},
+	Ended:          {"ended", true, nil},
+	Shown:          {"shown", true, nil},
+	Owner:          {"owner", true, nil},
+	Control:        {"control", true, nil},
+	Final:          {"final", false, nil},
 }
 
 // word says what a value of an enumeration is called.
@@ -342,6 +404,22 @@ var Kinds = [kindCount]KindInfo{
 	EmergencyUsed:        {"emergency-used", "was opened, or not, for an emergency", []Key{Front, Actor, Target, Reason, NotAfter, Digest, Outcome}},
 	DoseDoubted:          {"dose-doubted", "may or may not have been given a dose, or it became known", []Key{Front, Verb, Value, Target, Reason, Outcome, Actor}},
 	PersonActed:          {"person-acted", "is a server where somebody signed in, or changed, exported or looked at something", []Key{Actor, Operation, Target, Reason, Count, Outcome}},
+	RolloutStarted:       {"rollout-started", "is a hospital where a release was sent on its way to devices", []Key{Rollout, Manufacturer, Model, Version, Release, Plan, Actor, Reason}},
+	RingOpened:           {"ring-opened", "is a hospital where a roll-out came to its next ring", []Key{Rollout, Ring, Count, Reason}},
+	UpdateOffered:        {"update-offered", "was offered a release, to stage or to install, itself or by a work order", []Key{Rollout, Ring, Version, Offer, Install, NotAfter, Executor, Place}},
+	UpdateWaited:         {"update-waited", "waits with an update for other gates than before", []Key{Rollout, Gates, Reason}},
+	ConsentGiven:         {"consent-given", "may be updated, as far as the patient or the clinician is asked", []Key{Rollout, Consent, Terms, Actor, Reason}},
+	ConsentWithdrawn:     {"consent-withdrawn", "may not be updated any more, as far as the patient or the clinician is asked", []Key{Rollout, Consent, Terms, Actor, Reason}},
+	UpdateAttended:       {"update-attended", "has somebody beside it who sees to an update", []Key{Rollout, Attended, Spare, Actor, NotAfter}},
+	UpdateOverridden:     {"update-overridden", "need not wait with an update for a gate, as two people decided", []Key{Rollout, Gate, Actor, Second, Reason, NotAfter}},
+	UpdateReported:       {"update-reported", "was updated by a person, who says how it went; nothing has shown it yet", []Key{Rollout, Offer, Actor, Resumed, SelfTest, SettingsKept, Took, Reason}},
+	UpdateShown:          {"update-shown", "was seen by a sensor to run this version", []Key{Rollout, Version, Resumed, Reason}},
+	UpdateSilent:         {"update-silent", "has not said how its update ended, and should have", []Key{Rollout, Offer, Version, Reason}},
+	UpdateEnded:          {"update-ended", "ended an update", []Key{Rollout, Ended, Offer, Version, Took, Shown, Actor, Reason}},
+	UpdateRuledOut:       {"update-ruled-out", "cannot be updated; another control holds instead, and somebody owns it", []Key{Rollout, Owner, Control, Actor, Reason, NotAfter}},
+	RolloutPaused:        {"rollout-paused", "is a hospital where a person let a roll-out pause", []Key{Rollout, Actor, Reason}},
+	RolloutHalted:        {"rollout-halted", "is a hospital where a roll-out was halted, and its release is offered no more", []Key{Rollout, Version, Release, Actor, Target, Reason, Final}},
+	RolloutResumed:       {"rollout-resumed", "is a hospital where a person let a roll-out go on", []Key{Rollout, Actor, Reason}},
 	BoundReached:         {"bound-reached", "sent more than a stated bound", []Key{Protocol, Bound, Length}},
 }
 
