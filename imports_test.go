@@ -82,6 +82,7 @@ var rooms = []room{
 <<<<<<< ours
 	{"patch/repo", []string{"patch", "link/cose", "device"}, []string{"github.com/theupdateframework/go-tuf", "github.com/sigstore/sigstore", "github.com/secure-systems-lab/go-securesystemslib"}},
 	{"patch/repo", []string{"patch", "link/cose", "device", "internal/flock"}, []string{"github.com/theupdateframework/go-tuf", "github.com/sigstore/sigstore", "github.com/secure-systems-lab/go-securesystemslib"}},
+	{"patch/rollout", []string{"patch", "link", "device", "event", "internal/strictyaml"}, []string{"github.com/goccy/go-yaml"}},
 	{"patch", []string{"patch", "link", "device", "event", "internal/cbor"}, nil},
 =======
 	{"patch/suit", []string{"link/cose", "internal/cbor"}, nil},

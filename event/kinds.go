@@ -148,6 +148,7 @@ const (
 	Settings           // hash of the routers and name servers that come with an offer; 0 is none
 	Rollout            // text: id of a roll-out
 	Ring               // text: its name in the plan
+	Sequence           // of the release\'s manifest
 	Release            // text: SHA-256 of the release's envelope
 	Plan               // text: SHA-256 of the plan and of the devices that take part
 	Offer              // an offer's number
@@ -256,6 +257,7 @@ var Keys = [keyCount]KeyInfo{
 	Settings:       {"settings", false, nil},
 	Rollout:        {"rollout", true, nil},
 	Ring:           {"ring", true, nil},
+	Sequence:       {"sequence", false, nil},
 	Release:        {"release", true, nil},
 	Plan:           {"plan", true, nil},
 	Offer:          {"offer", false, nil},
@@ -418,7 +420,7 @@ var Kinds = [kindCount]KindInfo{
 	UpdateEnded:          {"update-ended", "ended an update", []Key{Rollout, Ended, Offer, Version, Took, Shown, Actor, Reason}},
 	UpdateRuledOut:       {"update-ruled-out", "cannot be updated; another control holds instead, and somebody owns it", []Key{Rollout, Owner, Control, Actor, Reason, NotAfter}},
 	RolloutPaused:        {"rollout-paused", "is a hospital where a person let a roll-out pause", []Key{Rollout, Actor, Reason}},
-	RolloutHalted:        {"rollout-halted", "is a hospital where a roll-out was halted, and its release is offered no more", []Key{Rollout, Version, Release, Actor, Target, Reason, Final}},
+	RolloutHalted:        {"rollout-halted", "is a hospital where a roll-out was halted, and its release is offered no more", []Key{Rollout, Version, Release, Sequence, Actor, Target, Reason, Final}},
 	RolloutResumed:       {"rollout-resumed", "is a hospital where a person let a roll-out go on", []Key{Rollout, Actor, Reason}},
 	BoundReached:         {"bound-reached", "sent more than a stated bound", []Key{Protocol, Bound, Length}},
 }
