@@ -270,6 +270,7 @@ func (s *Store) said(ctx context.Context, tx *transaction, site string, d *devic
 			}
 			changed.moved = append(changed.moved, n)
 			changed.device(h.device)
+			changed.device(root)
 		default:
 			err = s.name(ctx, tx, n, row, root, i < strong, at)
 			changed.device(root)

@@ -233,6 +233,14 @@ func merge(t *testing.T, s *store.Store, c *clock) {
 	total(1)
 	say(pump(9, "B9")) // the address moved on to another pump
 	total(2)
+	say(pump(9, "A9")) // and back
+	for _, serial := range []string{"A9", "B9"} {
+		if d, err := s.Device(ctx, pump(9, serial).ID); err != nil || (len(d.Addresses) == 1) != (serial == "A9") {
+			t.Errorf("%s: %+v, %v", serial, d, err)
+		}
+	}
+	say(pump(9, "B9"))
+	total(2)
 	say(device.Device{ID: "dev-mac", Addresses: []device.Address{{Kind: device.MAC, Value: "00:00:5e:00:53:01"}}})
 	total(3)
 	both := pump(9, "B9")
