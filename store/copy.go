@@ -52,6 +52,8 @@ var copied = []copiedTable{
 	{"device_count", "", 1},
 	{"identity", "id", 1},
 	{"merge", "id", 1},
+	{"split", "id", 3},
+	{"split_name", "", 3},
 	{"worn", "", 1},
 	{"device_step", "id", 1},
 	{"pair", "id", 1},

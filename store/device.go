@@ -78,6 +78,7 @@ type Merge struct {
 
 // An Identity is a name that a device is known by, and how sure that is.
 type Identity struct {
+	ID          int64
 	Site        string // "" everywhere
 	Kind, Value string // an address and its kind; "made" and maker, model, serial; "dev" and the id at a sensor
 	Strong      bool   // joins by itself
@@ -256,7 +257,7 @@ func (s *Store) Device(ctx context.Context, id string) (*Device, error) {
 
 // Identities returns why a device is one device, and its records of merges.
 func (s *Store) Identities(ctx context.Context, id string) ([]Identity, []Merge, error) {
-	rows, err := s.read.QueryContext(ctx, "SELECT site, kind, value, strong, live, first, last FROM identity WHERE device = $1 ORDER BY strong DESC, live DESC, kind, value LIMIT 1000", id)
+	rows, err := s.read.QueryContext(ctx, "SELECT id, site, kind, value, strong, live, first, last FROM identity WHERE device = $1 ORDER BY strong DESC, live DESC, kind, value LIMIT 1000", id)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -265,7 +266,7 @@ func (s *Store) Identities(ctx context.Context, id string) ([]Identity, []Merge,
 	for rows.Next() {
 		var i Identity
 		var strong, live int64
-		if err := rows.Scan(&i.Site, &i.Kind, &i.Value, &strong, &live, &i.First, &i.Last); err != nil {
+		if err := rows.Scan(&i.ID, &i.Site, &i.Kind, &i.Value, &strong, &live, &i.First, &i.Last); err != nil {
 			return nil, nil, err
 		}
 		i.Strong, i.Live = strong == 1, live == 1
@@ -358,6 +359,11 @@ func (s *Store) deviceStep(ctx context.Context, tx *transaction, id string, at i
 	return err
 }
 
+// both adds to the history of two devices what they have in common.
+func (s *Store) both(ctx context.Context, tx *transaction, at int64, by, what, before, after, reason string) error {
+	return errors.Join(s.deviceStep(ctx, tx, before, at, by, what, before, after, reason), s.deviceStep(ctx, tx, after, at, by, what, before, after, reason))
+}
+
 // MergeDevices makes one device of two; the rules never part them again by themselves.
 func (s *Store) MergeDevices(ctx context.Context, keep, gone, by, why string) (id int64, err error) {
 	at := s.now().UnixNano()
@@ -378,7 +384,7 @@ func (s *Store) MergeDevices(ctx context.Context, keep, gone, by, why string) (i
 		if id, err = s.merge(ctx, tx, keep, gone, by, why, 0, at, c); err != nil {
 			return err
 		}
-		if err := s.deviceStep(ctx, tx, keep, at, by, "merge", gone, keep, why); err != nil {
+		if err := s.both(ctx, tx, at, by, "merge", gone, keep, why); err != nil {
 			return err
 		}
 		return s.derive(ctx, tx, c)
@@ -409,7 +415,7 @@ func (s *Store) UndoMerge(ctx context.Context, merge int64, by, why string) erro
 		if err := s.reroot(ctx, tx, []string{kept, gone}, c); err != nil {
 			return err
 		}
-		if err := s.deviceStep(ctx, tx, kept, at, by, "part", kept, gone, Text(why)); err != nil {
+		if err := s.both(ctx, tx, at, by, "part", kept, gone, Text(why)); err != nil {
 			return err
 		}
 		return s.derive(ctx, tx, c)
@@ -477,7 +483,17 @@ type Happening struct {
 	At       int64
 	Kind     string // "seen", "talk", "verdict", "finding", "edit", "merge"
 	What, By string // in words; who, if somebody
-	Link     string // what it belongs to: a finding's id, a verdict's number
+	Link     string // what it belongs to: a finding's id, a verdict's number, the other device of a merge or split
+	Why      string // as somebody said, or the rule
+}
+
+// pairSteps are the steps of a device's history that are another one's, too.
+const pairSteps = "'merge', 'part', 'split', 'unsplit'"
+
+// inWords are these in words, that are true of both.
+var inWords = map[string]string{
+	"merge": "one device with another", "part": "no longer one device with another",
+	"split": "addresses split off into a device of their own", "unsplit": "addresses that were split off came back",
 }
 
 // Timeline returns what happened to a device lately, the newest first.
@@ -497,18 +513,23 @@ func (s *Store) Timeline(ctx context.Context, id string, limit int) ([]Happening
 		defer rows.Close()
 		for rows.Next() {
 			h := Happening{Kind: kind}
-			if err := rows.Scan(&h.At, &h.What, &h.By, &h.Link); err != nil {
+			if err := rows.Scan(&h.At, &h.What, &h.By, &h.Link, &h.Why); err != nil {
 				return err
+			}
+			if kind == "merge" {
+				h.What = inWords[h.What]
 			}
 			out = append(out, h)
 		}
 		return rows.Err()
 	}
 	err = errors.Join(
-		add("finding", `SELECT s.at, s.what || ': ' || f.kind || ' ' || s.before || CASE WHEN s.before <> '' AND s.after <> '' THEN ' to ' ELSE '' END || CASE WHEN s.what = 'comment' THEN '' ELSE s.after END, s.by_whom, f.id
+		add("finding", `SELECT s.at, s.what || ': ' || f.kind || ' ' || s.before || CASE WHEN s.before <> '' AND s.after <> '' THEN ' to ' ELSE '' END || CASE WHEN s.what = 'comment' THEN '' ELSE s.after END, s.by_whom, f.id, ''
 			FROM finding_step s JOIN finding f ON f.id = s.finding WHERE f.device = $1 ORDER BY s.id DESC`, id),
-		add("edit", "SELECT at, what || ': ' || before || ' to ' || after, by_whom, '' FROM device_step WHERE device IN (SELECT id FROM device WHERE root = $1) ORDER BY id DESC", id),
-		add("merge", "SELECT at, why, by_whom, '' FROM merge WHERE by_whom = '' AND kept IN (SELECT id FROM device WHERE root = $1) ORDER BY id DESC", id),
+		add("edit", "SELECT at, what || ': ' || before || ' to ' || after, by_whom, '', reason FROM device_step WHERE what NOT IN ("+pairSteps+") AND device IN (SELECT id FROM device WHERE root = $1) ORDER BY id DESC", id),
+		add("merge", `SELECT s.at, s.what, s.by_whom, CASE WHEN x.root <> $1 THEN x.root WHEN y.root <> $1 THEN y.root ELSE '' END, s.reason FROM device_step s JOIN device x ON x.id = s.before JOIN device y ON y.id = s.after
+			WHERE s.what IN (`+pairSteps+`) AND s.device IN (SELECT id FROM device WHERE root = $1) GROUP BY s.at, s.what, s.before, s.after, s.by_whom, s.reason, x.root, y.root ORDER BY max(s.id) DESC`, id),
+		add("merge", "SELECT at, 'merge', '', '', why FROM merge WHERE by_whom = '' AND kept IN (SELECT id FROM device WHERE root = $1) ORDER BY id DESC", id),
 		s.talks(ctx, id, limit, &out),
 	)
 	if err != nil {

@@ -26,7 +26,7 @@ import (
 //	IP, AE title, host   a site                   when the other was seen within a day,
 //	                                              and the serial numbers do not differ
 //
-// What people joined stays joined, what they parted stays apart. What a sensor has an
+// What people joined stays joined, what they parted or split off stays apart. What a sensor has an
 // id for has a row of its own, and what joins it to others is a record. root says into
 // which row it was merged, and identities and findings say at which they were born. So
 // a merge is undone by working out the roots again: by people, and by the rules when a
@@ -94,7 +94,11 @@ type holder struct {
 	born, device string // row, root
 	strong       bool
 	last         int64
+	split        bool // there is a record of a split of it
 }
+
+// isSplit is that column.
+const isSplit = "EXISTS (SELECT 1 FROM split_name n WHERE n.site = identity.site AND n.kind = identity.kind AND n.value = identity.value)"
 
 // inventory waits until no other transaction changes which device is which, and
 // keeps others waiting until this one ends. It comes before anything is looked up.
@@ -113,7 +117,7 @@ func (s *Store) holders(ctx context.Context, tx *transaction, names []name) (map
 	if s.d.Alone {
 		for _, n := range names {
 			var h holder
-			err := tx.QueryRowContext(ctx, "SELECT id, born, device, strong = 1, last FROM identity WHERE live = 1 AND site = $1 AND kind = $2 AND value = $3", n.site, n.kind, n.value).Scan(&h.id, &h.born, &h.device, &h.strong, &h.last)
+			err := tx.QueryRowContext(ctx, "SELECT id, born, device, strong = 1, last, "+isSplit+" FROM identity WHERE live = 1 AND site = $1 AND kind = $2 AND value = $3", n.site, n.kind, n.value).Scan(&h.id, &h.born, &h.device, &h.strong, &h.last, &h.split)
 			if err == nil {
 				out[n] = h
 			} else if !errors.Is(err, sql.ErrNoRows) {
@@ -124,7 +128,7 @@ func (s *Store) holders(ctx context.Context, tx *transaction, names []name) (map
 	}
 	for part := range slices.Chunk(names, 2000) { // one round trip
 		var q strings.Builder
-		q.WriteString("SELECT site, kind, value, id, born, device, strong = 1, last FROM identity WHERE live = 1 AND (site, kind, value) IN (VALUES ")
+		q.WriteString("SELECT site, kind, value, id, born, device, strong = 1, last, " + isSplit + " FROM identity WHERE live = 1 AND (site, kind, value) IN (VALUES ")
 		args := make([]any, 0, 3*len(part))
 		for i, n := range part {
 			if i > 0 {
@@ -141,7 +145,7 @@ func (s *Store) holders(ctx context.Context, tx *transaction, names []name) (map
 		for rows.Next() {
 			var n name
 			var h holder
-			if err := rows.Scan(&n.site, &n.kind, &n.value, &h.id, &h.born, &h.device, &h.strong, &h.last); err != nil {
+			if err := rows.Scan(&n.site, &n.kind, &n.value, &h.id, &h.born, &h.device, &h.strong, &h.last, &h.split); err != nil {
 				rows.Close()
 				return nil, err
 			}
@@ -166,6 +170,13 @@ func (s *Store) said(ctx context.Context, tx *transaction, site string, d *devic
 	held, err := s.holders(ctx, tx, names)
 	if err != nil {
 		return "", err
+	}
+	barred, err := s.barred(ctx, tx, names, held)
+	if err != nil {
+		return "", err
+	}
+	foreign := func(n name) bool { // split off from what others of these names are of
+		return slices.ContainsFunc(names, func(m name) bool { return m != n && slices.Contains(barred[n].off, held[m].device) })
 	}
 	serial := sameSerial(d)
 	serials := map[string]string{} // by root
@@ -192,7 +203,7 @@ func (s *Store) said(ctx context.Context, tx *transaction, site string, d *devic
 	for i, n := range names {
 		h, ok := held[n]
 		switch {
-		case !ok || slices.ContainsFunc(joins, func(j join) bool { return j.root == h.device }):
+		case !ok || foreign(n) || slices.ContainsFunc(joins, func(j join) bool { return j.root == h.device }):
 			continue
 		case i < strong && !h.strong: // a gateway has it
 			continue
@@ -262,6 +273,8 @@ func (s *Store) said(ctx context.Context, tx *transaction, site string, d *devic
 			if at-h.last >= int64(time.Minute) {
 				_, err = tx.ExecContext(ctx, "UPDATE identity SET last = $1 WHERE id = $2", at, h.id)
 			}
+		case ok && (foreign(n) || slices.ContainsFunc(barred[n].all, func(root string) bool { return slices.Contains(roots, root) })):
+			err = s.stays(ctx, tx, &h, at)
 		case ok && i < strong && n.kind != made:
 			// a hardware address of several devices: it stays where it is
 		case ok:
@@ -291,6 +304,18 @@ func (s *Store) said(ctx context.Context, tx *transaction, site string, d *devic
 		err = tx.QueryRowContext(ctx, "SELECT root FROM device WHERE id = $1", row).Scan(&root)
 	}
 	return root, err
+}
+
+// stays notes that a name was seen where it is.
+func (s *Store) stays(ctx context.Context, tx *transaction, h *holder, at int64) error {
+	if at-h.last < int64(time.Minute) {
+		return nil
+	}
+	_, err := tx.ExecContext(ctx, "UPDATE identity SET last = $1 WHERE id = $2", at, h.id)
+	if err == nil {
+		_, err = tx.ExecContext(ctx, "UPDATE device SET last = $1 WHERE id IN ($2, $3) AND last < $1", at, h.born, h.device)
+	}
+	return err
 }
 
 // shared notes that a hardware address is of several devices, a gateway's: it joins

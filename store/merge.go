@@ -41,12 +41,16 @@ func (c *changes) added(root string) {
 	c.fresh = append(c.fresh, root)
 }
 
-// apart reports whether somebody parted these two, or those they are made of.
+// apart reports whether somebody parted these two, or those they are made of, or split
+// one off from the other.
 func (s *Store) apart(ctx context.Context, tx *transaction, a, b string) (bool, error) {
 	var n int
 	err := tx.QueryRowContext(ctx, `SELECT count(*) FROM merge m JOIN device x ON x.id = m.kept JOIN device y ON y.id = m.gone
 		WHERE m.undone_by <> '' AND ((x.root = $1 AND y.root = $2) OR (x.root = $2 AND y.root = $1))`, a, b).Scan(&n)
-	return n > 0, err
+	if n > 0 || err != nil {
+		return n > 0, err
+	}
+	return s.splitApart(ctx, tx, a, b)
 }
 
 // merge makes one device of two roots, and remembers why.
@@ -58,8 +62,12 @@ func (s *Store) merge(ctx context.Context, tx *transaction, kept, gone, by, why 
 	return id, s.reroot(ctx, tx, []string{kept, gone}, changed)
 }
 
+// together are the records that hold two devices to be one.
+const together = "(SELECT 0 AS kind, id, kept, gone FROM merge WHERE undone_at = 0 UNION ALL SELECT 1, id, kept, gone FROM split WHERE undone_at <> 0) AS records"
+
 // reroot works out the roots of all devices that hang together with some, from the
-// records of merges alone, and puts them where they are written down.
+// records of merges and of splits that were undone alone, and puts them where they are
+// written down.
 func (s *Store) reroot(ctx context.Context, tx *transaction, some []string, changed *changes) error {
 	before := map[string]string{} // root, by device
 	for queue := some; len(queue) > 0; {
@@ -73,7 +81,7 @@ func (s *Store) reroot(ctx context.Context, tx *transaction, some []string, chan
 			return notFound(err)
 		}
 		before[id] = root
-		near, err := texts(ctx, tx, "SELECT kept FROM merge WHERE gone = $1 UNION SELECT gone FROM merge WHERE kept = $1", id)
+		near, err := texts(ctx, tx, "SELECT kept FROM merge WHERE gone = $1 UNION SELECT gone FROM merge WHERE kept = $1 UNION SELECT kept FROM split WHERE gone = $1 UNION SELECT gone FROM split WHERE kept = $1", id)
 		if err != nil {
 			return err
 		}
@@ -93,7 +101,7 @@ func (s *Store) reroot(ctx context.Context, tx *transaction, some []string, chan
 	for id := range before {
 		list = append(list, id)
 	}
-	rows, err := tx.QueryContext(ctx, "SELECT kept, gone FROM merge WHERE undone_at = 0 AND kept IN ("+params(1, len(list))+") ORDER BY id", list...)
+	rows, err := tx.QueryContext(ctx, "SELECT kept, gone FROM "+together+" WHERE kept IN ("+params(1, len(list))+") ORDER BY kind, id", list...)
 	if err != nil {
 		return err
 	}

@@ -136,6 +136,7 @@ func Same(t *testing.T, a, b *store.Store) {
 	for id := range devices {
 		both("identities", func(s *store.Store) (any, error) { n, _, err := s.Identities(ctx, id); return n, err })
 		both("worn", func(s *store.Store) (any, error) { return s.WornBy(ctx, id) })
+		both("splits", func(s *store.Store) (any, error) { return s.SplitsOf(ctx, id) })
 		both("merges", func(s *store.Store) (any, error) { _, m, err := s.Identities(ctx, id); return m, err })
 	}
 	for _, words := range []string{"norra", "10.20.3.2", "phi", "ADA"} {
@@ -164,6 +165,8 @@ func Some(t *testing.T, s *store.Store) {
 	_, _, err = s.Triage(ctx, store.Triage{IDs: w.Findings[:5], State: store.FalsePositive, Reason: "a \x1f reason", By: "te"})
 	must(t, err)
 	_, err = s.MergeDevices(ctx, w.Devices[0], w.Devices[1], "le", "one")
+	must(t, err)
+	_, _, err = s.SplitDevice(ctx, w.Devices[4], numbers(t, s, w.Devices[4], "10.20.3.4"), "le", "two")
 	must(t, err)
 	ward := "ICU ü"
 	must(t, s.EditDevice(ctx, store.DeviceEdit{ID: w.Devices[2], Ward: &ward, By: "le"}))

@@ -38,8 +38,17 @@ type model struct {
 	packets  uint64
 	bytes    uint64
 	sessions uint64
+	said     []device.Device
 	merges   []int64
+	splits   map[int64]parted
 	triages  []int64
+}
+
+// A parted is a split that a person made, with the names of both sides.
+type parted struct {
+	kept, gone string
+	off, stay  []store.Identity
+	undone     bool
 }
 
 // property does at random what sensors and people do, and then compares all that is
@@ -56,12 +65,12 @@ func property(t *testing.T, open func(t *testing.T, now func() time.Time) *store
 	}
 	rapid.Check(t, func(r *rapid.T) {
 		c := &clock{time.Date(2026, 3, 3, 6, 0, 0, 0, time.UTC)}
-		m := &model{s: open(t, c.now), c: c, sequence: map[string]uint64{}, devices: map[string]bool{}, state: map[string]string{}, assignee: map[string]string{}}
+		m := &model{s: open(t, c.now), c: c, sequence: map[string]uint64{}, devices: map[string]bool{}, state: map[string]string{}, assignee: map[string]string{}, splits: map[int64]parted{}}
 		defer m.s.Close()
 		for _, id := range []string{"icu", "lab"} {
 			enrol(t, m.s, id, map[string]string{"icu": "north", "lab": "south"}[id], c.t)
 		}
-		steps := map[string]func(*rapid.T){"batch": m.batch, "batch again": m.batch, "triage": m.triage, "undo triage": m.undoTriage, "merge": m.merge, "part": m.part, "edit": m.edit}
+		steps := map[string]func(*rapid.T){"batch": m.batch, "batch again": m.batch, "triage": m.triage, "undo triage": m.undoTriage, "merge": m.merge, "part": m.part, "split": m.split, "split again": m.split, "undo split": m.undoSplit, "edit": m.edit}
 		for range rapid.IntRange(1, 25).Draw(r, "steps") {
 			c.t = c.t.Add(time.Duration(rapid.Int64Range(0, int64(20*time.Hour)).Draw(r, "wait")))
 			steps[rapid.SampledFrom(slices.Sorted(maps.Keys(steps))).Draw(r, "step")](r)
@@ -99,6 +108,14 @@ func (m *model) batch(r *rapid.T) {
 		}
 		b.Devices = append(b.Devices, d)
 	}
+	m.said = append(m.said, b.Devices...)
+	for range rapid.IntRange(0, 2).Draw(r, "devices again") { // sensors say the same again and again
+		if len(m.said) > 0 {
+			d := rapid.SampledFrom(m.said).Draw(r, "again")
+			d.ID = rapid.SampledFrom([]string{d.ID, d.ID, "dev-1"}).Draw(r, "id again")
+			b.Devices = append(b.Devices, d)
+		}
+	}
 	for range rapid.IntRange(0, 4).Draw(r, "observations") {
 		o := store.Observation{
 			Client: m.address(r), Server: m.address(r), Protocol: "hl7", Port: 2575, First: m.c.t.UnixNano(), Last: m.c.t.UnixNano(),
@@ -125,6 +142,7 @@ func (m *model) batch(r *rapid.T) {
 		}
 		b.Findings = append(b.Findings, f)
 	}
+	before := m.joined(r)
 	for i := range 2 {
 		w, err := m.s.Write(context.Background(), b)
 		must(r, err)
@@ -135,7 +153,110 @@ func (m *model) batch(r *rapid.T) {
 			m.devices[id] = true
 		}
 	}
+	for what := range m.joined(r) {
+		if !before[what] {
+			r.Fatalf("a sensor joined %s", what)
+		}
+	}
 	m.c.t = m.c.t.Add(time.Nanosecond) // what is seen next is later
+}
+
+// joined are the names that are of one device although a split that holds has one of
+// them on each side, or has one off from that device. What people merged may be.
+func (m *model) joined(r *rapid.T) map[string]bool {
+	out := map[string]bool{}
+	at := map[string]string{} // root, by name
+	key := func(n *store.Identity) string { return n.Site + " " + n.Kind + " " + n.Value }
+	devices, _ := everything(r, m.s)
+	for id := range devices {
+		names, _, err := m.s.Identities(context.Background(), id)
+		must(r, err)
+		for i := range names {
+			if names[i].Live {
+				at[key(&names[i])] = id
+			}
+		}
+	}
+	for number, x := range m.splits {
+		kept, err := m.s.Device(context.Background(), x.kept)
+		must(r, err)
+		gone, err := m.s.Device(context.Background(), x.gone)
+		must(r, err)
+		if x.undone || kept.ID == gone.ID {
+			continue
+		}
+		for i := range x.off {
+			root := at[key(&x.off[i])]
+			if root == kept.ID {
+				out[fmt.Sprintf("%s with the device that split %d took it from", key(&x.off[i]), number)] = true
+			}
+			for k := range x.stay {
+				if root == at[key(&x.stay[k])] {
+					out[fmt.Sprintf("%s with %s, split %d", key(&x.off[i]), key(&x.stay[k]), number)] = true
+				}
+			}
+		}
+	}
+	return out
+}
+
+func (m *model) split(r *rapid.T) {
+	devices, _ := everything(r, m.s)
+	maps.DeleteFunc(devices, func(_ string, d store.Device) bool { return len(d.Addresses) < 2 })
+	if len(devices) == 0 {
+		return
+	}
+	d := devices[rapid.SampledFrom(slices.Sorted(maps.Keys(devices))).Draw(r, "device")]
+	names, _, err := m.s.Identities(context.Background(), d.ID)
+	must(r, err)
+	var ids []int64
+	x := parted{kept: d.ID}
+	left := false
+	for _, n := range names {
+		switch {
+		case !n.Splits() || rapid.Bool().Draw(r, "stays"):
+			left = left || n.Live && n.Kind != "dev"
+			if n.Splits() {
+				x.stay = append(x.stay, n)
+			}
+		default:
+			ids, x.off = append(ids, n.ID), append(x.off, n)
+		}
+	}
+	number, gone, err := m.s.SplitDevice(context.Background(), d.ID, ids, "le", "two labels")
+	switch {
+	case len(ids) == 0 && errors.Is(err, store.ErrConflict), len(ids) > 0 && !left && errors.Is(err, store.ErrWhole):
+		return
+	case len(ids) == 0 || !left:
+		r.Fatalf("%v, with %v of %v", err, ids, names)
+	}
+	must(r, err)
+	x.gone = gone
+	m.splits[number], m.devices[gone] = x, true
+	if now, err := m.s.Device(context.Background(), gone); err != nil || now.ID != gone || len(now.Addresses) != len(x.off) {
+		r.Fatalf("%+v, %v, of %v", now, err, x.off)
+	}
+}
+
+func (m *model) undoSplit(r *rapid.T) {
+	if len(m.splits) == 0 {
+		return
+	}
+	number := rapid.SampledFrom(slices.Sorted(maps.Keys(m.splits))).Draw(r, "split of these")
+	x := m.splits[number]
+	err := m.s.UndoSplit(context.Background(), number, "le", "")
+	if x.undone {
+		if !errors.Is(err, store.ErrConflict) {
+			r.Fatalf("undone again: %v", err)
+		}
+		return
+	}
+	must(r, err)
+	x.undone = true
+	m.splits[number] = x
+	if gone, err := m.s.Device(context.Background(), x.gone); err != nil || gone.ID == x.gone {
+		r.Fatalf("it is still a device of its own: %+v, %v", gone, err)
+	}
 }
 
 func (m *model) triage(r *rapid.T) {
@@ -269,7 +390,7 @@ func (m *model) check(t fataler) {
 		}
 	}
 	consistent(t, m.s, devices, findings)
-	// roots follow from the records of merges alone
+	// roots follow from the records of merges, and of splits that were undone, alone
 	parent := map[string]string{}
 	find := func(id string) string {
 		for parent[id] != "" {
@@ -294,6 +415,22 @@ func (m *model) check(t fataler) {
 		if k, g := find(x.Kept), find(x.Gone); k != g {
 			parent[g] = k
 		}
+	}
+	splits := map[int64]bool{}
+	for id := range m.devices {
+		list, err := m.s.SplitsOf(ctx, id)
+		must(t, err)
+		for _, x := range list {
+			if splits[x.ID] = true; m.splits[x.ID].undone != (x.UndoneAt != 0) || m.splits[x.ID].gone != x.Gone {
+				t.Fatalf("%+v; want %+v", x, m.splits[x.ID])
+			}
+			if k, g := find(x.Kept), find(x.Gone); x.UndoneAt != 0 && k != g {
+				parent[g] = k
+			}
+		}
+	}
+	if len(splits) != len(m.splits) {
+		t.Fatalf("%d records of splits, want %d", len(splits), len(m.splits))
 	}
 	roots := map[string]string{}
 	for id := range m.devices {

@@ -30,6 +30,7 @@ func Run(t *testing.T, open func(t *testing.T, now func() time.Time) *store.Stor
 		"batch":    batch,
 		"devices":  devices,
 		"merge":    merge,
+		"split":    split,
 		"findings": findings,
 		"verdicts": verdicts,
 		"people":   people,
