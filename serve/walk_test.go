@@ -45,7 +45,7 @@ func (o *outside) ward() (sensor, guard *visitor, guardID string) {
 	sensor, sensorID := o.sensor("sensor")
 	b := &store.Batch{Sequence: 1, Sent: now.UnixNano(), Devices: []device.Device{
 		{ID: pump3, Serial: "p3", Name: "pump-3", Ward: "ICU", Medical: true, Product: device.Product{Manufacturer: "Norra Medical", Model: "Flow 500", Version: "2.1.4", Therapy: device.DrugInfusion}},
-		{ID: pump4, Serial: "p4", Name: "pump-4", Ward: "ICU", Medical: true, Product: device.Product{Manufacturer: "Norra Medical", Model: "Flow 500", Version: "2.2.0", Therapy: device.DrugInfusion}},
+		{ID: pump4, Serial: "p4", Name: "pump-4", Ward: "ICU", Addresses: []device.Address{{Kind: device.IP, Value: "10.0.0.4"}, {Kind: device.IP, Value: "10.0.0.5"}}, Medical: true, Product: device.Product{Manufacturer: "Norra Medical", Model: "Flow 500", Version: "2.2.0", Therapy: device.DrugInfusion}},
 		{ID: icd, Name: "icd-anna", Medical: true, Product: device.Product{Manufacturer: "Halden Cardio", Model: "Rhythm S", Version: "4.2", Therapy: device.Pacing}},
 		{ID: other, Serial: "qz-serial-1", Name: "qvarn-host", Medical: true, Product: device.Product{Manufacturer: "Qvarn", Model: "Zephyr 9", Therapy: device.Ventilation}},
 	}, Beat: &store.Beat{Version: "v0"}}
@@ -177,7 +177,7 @@ func TestLedgerHasEveryDeed(t *testing.T) {
 		return func() *reply { return al.post(path, form...) }
 	}
 	get := func(path string) func() *reply { return func() *reply { return al.get(path) } }
-	merge := ""
+	merge, split := "", ""
 	token := func() string { return find(al.get("/me"), `(?s)/me/tokens/remove.*?name="id" value="(\d+)"`) }
 	triage := func(n int) string {
 		return find(al.json("GET", "/api/v1/findings/"+findingOn(pump3, n), ""), `"triage":(\d+)`)
@@ -267,6 +267,14 @@ func TestLedgerHasEveryDeed(t *testing.T) {
 			return a
 		}},
 		{route: "POST /devices/{id}/part/{merge}", says: "part devices|succeeded", do: func() *reply { return al.post("/devices/"+icd+"/part/"+merge, "why", "two labels") }},
+		{route: "POST /devices/{id}/split", says: "split device|succeeded", do: func() *reply {
+			a := al.post("/devices/"+pump4+"/split", "why", "a hub", "name", find(al.get("/devices/"+pump4), `type="checkbox" name="name" value="(\d+)"`))
+			split = find(al.get("/devices/"+pump4), `/split/(\d+)/undo`)
+			return a
+		}},
+		{route: "POST /devices/{id}/split/{split}/undo", says: "undo split|succeeded", do: func() *reply {
+			return al.post("/devices/"+pump4+"/split/"+split+"/undo", "why", "one label")
+		}},
 		{route: "POST /devices/{id}/body/add", says: "enter body-worn identity|succeeded", do: post("/devices/"+icd+"/body/add", "kind", "serial number", "value", "S1")},
 		{route: "POST /devices/{id}/body", says: "see body-worn identities|succeeded", do: func() *reply {
 			return al.post("/devices/"+icd+"/body", "reason", find(al.get("/devices/"+icd+"/body"), `<option>([^<]+)</option>`))
@@ -333,6 +341,14 @@ func TestLedgerHasEveryDeed(t *testing.T) {
 			return al.json("POST", "/api/v1/triages/"+triage(4)+"/undo", "")
 		}},
 		{route: "PATCH /api/v1/devices/{id}", says: "edit device|succeeded", do: func() *reply { return al.json("PATCH", "/api/v1/devices/"+pump3, `{"owner":"x"}`, "If-Match", "*") }},
+		{route: "POST /api/v1/devices/{id}/split", says: "split device|succeeded", do: func() *reply {
+			a := al.json("POST", "/api/v1/devices/"+pump4+"/split", `{"identities":[`+find(al.json("GET", "/api/v1/devices/"+pump4+"/identities", ""), `"number":(\d+),"site":"ICU","kind":"ip"`)+`],"reason":"a hub"}`)
+			split = find(a, `"number":(\d+)`)
+			return a
+		}},
+		{route: "POST /api/v1/devices/{id}/split/{number}/undo", says: "undo split|succeeded", do: func() *reply {
+			return al.json("POST", "/api/v1/devices/"+pump4+"/split/"+split+"/undo", `{"reason":"one label"}`)
+		}},
 		{route: "POST /api/v1/documents", says: "add document|succeeded", do: func() *reply {
 			return al.send(al.request("POST", "/api/v1/documents", "application/octet-stream", strings.NewReader(fmt.Sprintf(bom, 2))))
 		}},

@@ -73,6 +73,7 @@ func New(c Config) (*API, error) {
 	h.Servers = []*huma.Server{{URL: "/"}}
 	a.huma = humago.New(a.mux, h)
 	a.devices()
+	a.splits()
 	a.findings()
 	a.guards()
 	a.documents()

@@ -31,6 +31,8 @@ func (p *Pages) deviceRoutes() []access.Route {
 		{Pattern: "GET /devices/{id}/merge", Needs: access.EditDevices, Handle: p.mergeForm},
 		{Pattern: "POST /devices/{id}/merge", Needs: access.EditDevices, Handle: p.mergeDevices},
 		{Pattern: "POST /devices/{id}/part/{merge}", Needs: access.EditDevices, Handle: p.partDevices},
+		{Pattern: "POST /devices/{id}/split", Needs: access.EditDevices, Handle: p.splitDevice},
+		{Pattern: "POST /devices/{id}/split/{split}/undo", Needs: access.EditDevices, Handle: p.undoSplit},
 		{Pattern: "GET /map", Needs: access.SeeAll, Handle: p.wardMap},
 		{Pattern: "GET /map.json", Needs: access.SeeAll, Handle: p.wardMap},
 		{Pattern: "GET /map.csv", Needs: access.Export, Handle: p.wardMap},

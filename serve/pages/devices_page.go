@@ -55,6 +55,8 @@ type devicePage struct {
 	Updates      []fact // what makers and advisories say to do, of what is open
 	Identities   []identityLine
 	Merges       []mergeLine
+	Splits       []splitLine
+	CanSplit     bool      `json:"-"` // something would be left
 	Picture      *timeline `json:"-"`
 	Timeline     []happeningLine
 }
@@ -88,6 +90,7 @@ type talkLine struct {
 
 // An identityLine is a name of a device, and why it joins.
 type identityLine struct {
+	Number                    int64 // for a split; 0 is none
 	Kind, Value, Place, Joins string
 	Live                      bool
 	First, Last               when
@@ -96,7 +99,7 @@ type identityLine struct {
 // A mergeLine is a record of two devices that are held to be one.
 type mergeLine struct {
 	ID                 int64
-	Kept, Gone         string
+	Kept, Gone         string // "" for who may not see it
 	KeptName, GoneName string
 	Why, By, UndoneBy  string
 	When, Undone       when
@@ -104,8 +107,8 @@ type mergeLine struct {
 }
 
 type happeningLine struct {
-	When                 when
-	Kind, What, By, Path string
+	When                      when
+	Kind, What, Why, By, Path string
 }
 
 // What a device page has at most of each.
@@ -151,7 +154,7 @@ func (p *Pages) device(w http.ResponseWriter, r *http.Request, who *access.Princ
 		page.Body = "/devices/" + d.ID + "/body"
 	}
 	page.First, page.Last = p.when(d.First), p.when(d.Last)
-	if err := errors.Join(p.deviceFindings(ctx, page), p.deviceVerdicts(ctx, page, who), p.deviceTalks(ctx, page, who, d), p.deviceNames(ctx, page), p.deviceTime(ctx, page, who), p.deviceGuards(ctx, page, who, d)); err != nil {
+	if err := errors.Join(p.deviceFindings(ctx, page), p.deviceVerdicts(ctx, page, who), p.deviceTalks(ctx, page, who, d), p.deviceNames(ctx, page, who), p.deviceTime(ctx, page, who), p.deviceGuards(ctx, page, who, d)); err != nil {
 		return err
 	}
 	if who.May(access.SeeDocuments) {
@@ -394,35 +397,78 @@ var joins = map[string][2]string{ // the kind in words, and why
 	"radio": {"pseudonym on a radio", "within its site and a day"},
 }
 
-func (p *Pages) deviceNames(ctx context.Context, page *devicePage) error {
+func (p *Pages) deviceNames(ctx context.Context, page *devicePage, who *access.Principal) error {
 	names, merges, err := p.Store.Identities(ctx, page.ID)
 	if err != nil {
 		return err
 	}
+	lasting := 0
 	for _, n := range names {
 		j := joins[n.Kind]
 		l := identityLine{Kind: cmp.Or(j[0], n.Kind), Value: n.Value, Place: n.Site, Joins: j[1], Live: n.Live, First: p.when(n.First), Last: p.when(n.Last)}
+		if n.Splits() {
+			l.Number = n.ID
+		}
+		if n.Live && n.Kind != "dev" {
+			lasting++
+		}
 		if n.Kind == "mac" && !n.Strong {
 			l.Joins = "within its site and a day: it was made up on the spot"
 		}
 		page.Radio = page.Radio || n.Kind == "radio"
 		page.Identities = append(page.Identities, l)
 	}
+	page.CanSplit = lasting > 1
 	labels := map[string]string{}
-	label := func(id string) string {
-		if labels[id] == "" {
-			labels[id] = id
-			if d, err := p.Store.Device(ctx, id); err == nil && d.Into == "" {
-				labels[id] = d.Label
-			}
+	label := func(id *string) (string, error) { // "another device", and no id, of what is not to be seen
+		if l, ok := labels[*id]; ok {
+			return l, nil
 		}
-		return labels[id]
+		d, err := p.Store.Device(ctx, *id)
+		if err != nil {
+			return "", err
+		}
+		if !owns(who, &d.Device) {
+			*id = ""
+			return "another device", nil
+		}
+		labels[*id] = *id
+		if d.Into == "" {
+			labels[*id] = d.Label
+		}
+		return labels[*id], nil
 	}
 	for _, m := range merges {
-		page.Merges = append(page.Merges, mergeLine{
-			ID: m.ID, Kept: m.Kept, Gone: m.Gone, KeptName: label(m.Kept), GoneName: label(m.Gone), Why: m.Why, By: cmp.Or(m.By, "the rules"), When: p.when(m.At),
-			UndoneBy: m.UndoneBy, Undone: p.when(m.UndoneAt), Apart: m.UndoneAt != 0,
-		})
+		l := mergeLine{ID: m.ID, Kept: m.Kept, Gone: m.Gone, Why: m.Why, By: cmp.Or(m.By, "the rules"), When: p.when(m.At), UndoneBy: m.UndoneBy, Undone: p.when(m.UndoneAt), Apart: m.UndoneAt != 0}
+		if l.Apart && l.UndoneBy == "" {
+			l.UndoneBy = "the rules"
+		}
+		var no [2]error
+		l.KeptName, no[0] = label(&l.Kept)
+		l.GoneName, no[1] = label(&l.Gone)
+		if err := errors.Join(no[:]...); err != nil {
+			return err
+		}
+		page.Merges = append(page.Merges, l)
+	}
+	splits, err := p.Store.SplitsOf(ctx, page.ID)
+	if err != nil {
+		return err
+	}
+	for _, s := range splits {
+		l := splitLine{ID: s.ID, Kept: s.Kept, Gone: s.Gone, Why: s.Why, By: s.By, When: p.when(s.At), UndoneBy: s.UndoneBy, Undone: p.when(s.UndoneAt), Together: s.UndoneAt != 0}
+		var said []string
+		for _, n := range s.Names {
+			said = append(said, n.Value)
+		}
+		l.Names = cut(strings.Join(said, ", "), 2*maxName)
+		var no [2]error
+		l.KeptName, no[0] = label(&l.Kept)
+		l.GoneName, no[1] = label(&l.Gone)
+		if err := errors.Join(no[:]...); err != nil {
+			return err
+		}
+		page.Splits = append(page.Splits, l)
 	}
 	return nil
 }
@@ -436,9 +482,12 @@ func (p *Pages) deviceTime(ctx context.Context, page *devicePage, who *access.Pr
 		list = slices.DeleteFunc(list, func(h store.Happening) bool { return h.Kind == "verdict" })
 	}
 	for _, h := range list {
-		l := happeningLine{When: p.when(h.At), Kind: h.Kind, What: plainly(h.Kind, h.What), By: h.By}
-		if h.Kind == "finding" {
+		l := happeningLine{When: p.when(h.At), Kind: h.Kind, What: plainly(h.Kind, h.What), Why: h.Why, By: h.By}
+		switch {
+		case h.Kind == "finding":
 			l.Path = "/findings/" + h.Link
+		case h.Kind == "merge" && h.Link != "" && who.May(access.SeeAll):
+			l.Path = "/devices/" + h.Link
 		}
 		page.Timeline = append(page.Timeline, l)
 	}

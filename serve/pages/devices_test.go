@@ -437,6 +437,126 @@ func TestMergeAndPart(t *testing.T) {
 	}
 }
 
+// What sensors take for one device is two from its page, and one again, with the reasons
+// in the timeline of both; a manufacturer's people see no more of the other than that.
+func TestSplitAndUndo(t *testing.T) {
+	w := newWard(t)
+	w.person("te", "Tomas Eklund", access.Engineer)
+	w.person("vi", "Vera Ito", access.Viewer)
+	c := w.client("te")
+	id := c.named("pump-3")
+	type paged struct {
+		ID         string
+		Identities []struct {
+			Number      int64
+			Kind, Value string
+			Live        bool
+		}
+		Splits   []struct{ Kept, Gone, Names, Why, UndoneBy string }
+		Timeline []struct{ Kind, What, Why, By, Path string }
+	}
+	var page paged
+	c.ask("/devices/"+id+".json", &page)
+	var off []string
+	for _, n := range page.Identities {
+		if n.Number != 0 && len(off) == 0 {
+			off = []string{"name", fmt.Sprint(n.Number)}
+		}
+		if (n.Number != 0) != (n.Live && n.Kind != "maker, model, serial" && n.Kind != "id at a sensor") {
+			t.Errorf("%+v", n)
+		}
+	}
+	if off == nil {
+		t.Fatalf("%+v", page)
+	}
+	all := []string{"why", "x"}
+	for _, n := range page.Identities {
+		all = append(all, "name", fmt.Sprint(n.Number))
+	}
+	path := "/devices/" + id + "/split"
+	for name, form := range map[string][]string{"no reason": off, "no address": {"why", "x"}, "another's": {"why", "x", "name", "999999"}, "all": all, "a long reason": append([]string{"why", strings.Repeat("x", 301)}, off...)} {
+		if status, _ := c.send(path, form...); status < 400 || status >= 500 {
+			t.Errorf("%s: %d", name, status)
+		}
+	}
+	if status, _ := w.client("vi").send(path, append([]string{"why", "x"}, off...)...); status != 403 {
+		t.Errorf("a viewer: %d", status)
+	}
+	var before, after listed
+	c.ask("/devices.json", &before)
+	status, body := c.send(path, append([]string{"why", "a hub between them"}, off...)...)
+	c.ask("/devices.json", &after)
+	page = paged{}
+	c.ask("/devices/"+id+".json", &page)
+	if status != 200 || after.Total != before.Total+1 || len(page.Splits) != 1 || page.Splits[0].Kept != id {
+		t.Fatalf("%d: %d devices, before %d: %+v", status, after.Total, before.Total, page.Splits)
+	}
+	gone := page.Splits[0].Gone
+	says := func(of, why, other string) {
+		t.Helper()
+		var p paged
+		c.ask("/devices/"+of+".json", &p)
+		for _, h := range p.Timeline {
+			if h.Why == why && h.By == "te" && h.Path == other {
+				return
+			}
+		}
+		t.Errorf("the timeline of %s has no %q: %+v", of, why, p.Timeline)
+	}
+	says(id, "a hub between them", "/devices/"+gone)
+	says(gone, "a hub between them", "/devices/"+id)
+	if _, body := c.get("/devices/" + id); !strings.Contains(body, "a hub between them") {
+		t.Error("the page does not say why")
+	}
+	undo := regexp.MustCompile(`/devices/[^"]*/split/[0-9]+/undo`).FindString(body)
+	if status, _ := c.send(undo); status != 422 {
+		t.Errorf("undone without a reason: %d", status)
+	}
+	if status, _ := c.send("/devices/"+c.named("mon-3")+undo[strings.Index(undo, "/split/"):], "why", "x"); status != 404 {
+		t.Errorf("undone from another's page: %d", status)
+	}
+	status, body = c.send(undo, "why", "the hub is its own")
+	c.ask("/devices.json", &after)
+	if status != 200 || after.Total != before.Total {
+		t.Errorf("%d, undone: %d devices, before %d", status, after.Total, before.Total)
+	}
+	says(id, "the hub is its own", "")
+	again := regexp.MustCompile(`action="(/devices/[^"]*/split\?[^"]*)"`).FindStringSubmatch(body)
+	if again == nil {
+		t.Fatal("nothing undoes that it was undone")
+	}
+	c.send(strings.ReplaceAll(again[1], "&amp;", "&"))
+	if c.ask("/devices.json", &after); after.Total != before.Total+1 {
+		t.Errorf("split again: %d devices, before %d", after.Total, before.Total)
+	}
+	page = paged{}
+	c.ask("/devices/"+id+".json", &page)
+	gone = page.Splits[0].Gone
+	if l := w.ledger(); !strings.Contains(l, "split device") || !strings.Contains(l, "undo split") || !strings.Contains(l, "a hub between them") || !strings.Contains(l, "the hub is its own") {
+		t.Error("the ledger has not both")
+	}
+	keep, other := c.named("mon-3"), id
+	c.send("/devices/"+keep+"/merge", "gone", other, "why", "one housing")
+	says(keep, "one housing", "")
+	var merged struct{ Merges []struct{ ID int64 } }
+	c.ask("/devices/"+keep+".json", &merged)
+	c.send(fmt.Sprintf("/devices/%s/part/%d", keep, merged.Merges[0].ID), "why", "two housings")
+	says(keep, "two housings", "/devices/"+other)
+	says(other, "two housings", "/devices/"+keep)
+	w.person("norra", "Norra Field Service", access.Manufacturer, "Norra Medical Flow 500")
+	for _, form := range []string{"", ".json"} {
+		status, body := w.client("norra").get("/devices/" + id + form)
+		for _, no := range []string{keep, gone, "mon-3"} {
+			if status != 200 || strings.Contains(body[strings.Index(body, "dentities"):], no) {
+				t.Errorf("%d, and a manufacturer's people are told %s", status, no)
+			}
+		}
+		if !strings.Contains(body, "two housings") || !strings.Contains(body, "a hub between them") {
+			t.Error("they are not told why")
+		}
+	}
+}
+
 // The page of a device says which guard stands before it, to whoever may know of guards, and
 // each thing that a guard decided has a verdict.
 func TestGuarded(t *testing.T) {

@@ -212,6 +212,19 @@ func TestJourney(t *testing.T) {
 			b.see("tr[data-test=merged]", "parted by tomas.eklund")
 			fits()
 
+			// What the sensor takes for one device is two; no, it is not.
+			b.do(chromedp.Click(css("[data-test=to-split]")), chromedp.Click(css("form[action$='/split'] input[type=checkbox]")), chromedp.SendKeys(css("[data-test=split-why]"), "a hub between them"))
+			fits()
+			b.send(chromedp.Click(css("[data-test=split]")))
+			b.see("[data-test=said]", "another device from now on.")
+			b.see("tr[data-test=split-off]", "a hub between them")
+			b.see("section[aria-labelledby=timeline]", "a hub between them")
+			fits()
+			b.send(chromedp.Click(css("[data-test=said] button")))
+			b.see("[data-test=said]", "They are one device from now on.")
+			b.see("tr[data-test=split-off]", "brought back by tomas.eklund")
+			fits()
+
 			// All of that is in the ledger, as it was signed.
 			b.send(chromedp.Click(chromedp.Search(`//nav//a[.="Ledger"]`)))
 			b.until("/ledger", "main table", "part devices")
