@@ -316,39 +316,49 @@ func (a *Attack) Try(ctx context.Context, cfg Config, env *Env) (Outcome, error)
 	if err != nil {
 		return Outcome{}, err
 	}
+	return a.TryOn(ctx, d, cfg.Tap, env)
+}
+
+// TryOn is [Attack.Try] on a device that there is already.
+func (a *Attack) TryOn(ctx context.Context, d Device, tap *Tap, env *Env) (Outcome, error) {
+	o := Outcome{Device: d}
+	err := served(ctx, NetworkOf(a.Device), d, func(ctx context.Context, network, addr string) error {
+		env.Target = address{network, addr, tap, User}
+		if p, ok := d.(interface{ sealed() bool }); ok && p.sealed() {
+			env.Overheard = nil // its link is a short wire, to which nobody listens
+		} else if err := a.Record(ctx, env); err != nil && !errors.Is(err, errSilent) && !errors.Is(err, errRefused) {
+			return err
+		}
+		env.Target = address{network, addr, tap, Attacker}
+		before := d.State()
+		var err error
+		if o.Result, err = a.Run(ctx, env); err != nil {
+			return err
+		}
+		o.How, o.Hurt = a.Hurt(before, d.State(), &o.Result)
+		return nil
+	})
+	return o, err
+}
+
+// served serves a device on loopback while do runs.
+func served(ctx context.Context, network string, d Device, do func(ctx context.Context, network, addr string) error) error {
 	ctx, stop := context.WithCancel(ctx)
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	defer stop()
-	var addr net.Addr
-	if network := NetworkOf(a.Device); network == "tcp" {
+	if network == "tcp" {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
-			return Outcome{}, err
+			return err
 		}
-		addr = l.Addr()
 		wg.Go(func() { _ = ServeListener(ctx, l, d) })
-	} else {
-		s, err := net.ListenPacket("udp", "127.0.0.1:0")
-		if err != nil {
-			return Outcome{}, err
-		}
-		addr = s.LocalAddr()
-		wg.Go(func() { _ = d.Serve(ctx, s) })
+		return do(ctx, network, l.Addr().String())
 	}
-	env.Target = address{addr.Network(), addr.String(), cfg.Tap, User}
-	if p, ok := d.(interface{ sealed() bool }); ok && p.sealed() {
-		env.Overheard = nil // its link is a short wire, to which nobody listens
-	} else if err := a.Record(ctx, env); err != nil && !errors.Is(err, errSilent) && !errors.Is(err, errRefused) {
-		return Outcome{}, err
-	}
-	env.Target = address{addr.Network(), addr.String(), cfg.Tap, Attacker}
-	before := d.State()
-	r, err := a.Run(ctx, env)
+	s, err := net.ListenPacket("udp", "127.0.0.1:0")
 	if err != nil {
-		return Outcome{}, err
+		return err
 	}
-	o := Outcome{Result: r, Device: d}
-	o.How, o.Hurt = a.Hurt(before, d.State(), &r)
-	return o, nil
+	wg.Go(func() { _ = d.Serve(ctx, s) })
+	return do(ctx, network, s.LocalAddr().String())
 }

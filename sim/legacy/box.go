@@ -30,7 +30,16 @@ func (x *box) serve(cfg Config, verbs map[string]func(context.Context, []string)
 // inner is what a device that lies before x is given: what it does stands in the journal of
 // x, too.
 func (x *box) inner(cfg Config) Config {
-	return Config{Now: cfg.Now, Rand: cfg.Rand, Noted: func(e Entry) { x.note("implant: %s", e.What) }}
+	return Config{Now: cfg.Now, Rand: cfg.Rand, Noted: x.noted}
+}
+
+func (x *box) noted(e Entry) { x.note("implant: %s", e.What) }
+
+// adopt has a device lie before x that lay before another one.
+func (x *box) adopt(inner *port) {
+	inner.mu.Lock()
+	defer inner.mu.Unlock()
+	inner.cfg.Noted = x.noted
 }
 
 func (x *box) line(ctx context.Context, b []byte) [][]byte {

@@ -12,8 +12,6 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
-	"io"
-	"net"
 	"net/http"
 	"strconv"
 	"strings"
@@ -92,23 +90,8 @@ func (s *Studio) resolve(_ context.Context, args []string) string {
 func (s *Studio) update(ctx context.Context, _ []string) string {
 	ctx, stop := context.WithTimeout(ctx, cloudPatience)
 	defer stop()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+s.updates+"/studio.img", nil)
+	image, err := download(ctx, s.cfg.Tap, s.updates, "/studio.img")
 	if err != nil {
-		return "no updates"
-	}
-	transport := &http.Transport{ // and no proxy: nothing leaves this machine
-		DisableKeepAlives: true, DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
-			return s.cfg.Tap.dial(ctx, Itself, network, addr)
-		},
-	}
-	client := &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
-	a, err := client.Do(req)
-	if err != nil {
-		return "no updates"
-	}
-	defer a.Body.Close()
-	image, err := io.ReadAll(io.LimitReader(a.Body, MaxMessage))
-	if err != nil || a.StatusCode != http.StatusOK {
 		return "no updates"
 	}
 	return s.start(ctx, image)

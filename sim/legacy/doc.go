@@ -111,5 +111,19 @@
 // An image is an Ed25519 signature and what it signs; lines in it that are "send BYTES" go to the implant behind the device. "cloud", "updates" and "heard" are
 // what a network answers to the question where these are, or what an advertisement says, which anybody in it may answer. What no Go program can suffer is a flag in the state: rows A31, A41 and A42 are [Modelled].
 //
+// # Programs and updates
+//
+// A [Unit] is any of these devices started with the image of a [Program]: an Ed25519 signature and lines, "program", "model", "version", and
+// "mended" in a version without the weakness. What is programmed, and the implant that lies before a device, outlast a start. An
+// [Updater] is such a unit that gets its programs over HTTP:
+//
+//	updates ADDRESS | update | version
+//
+//	GET /newest              a version
+//	GET /VERSION/manifest    lines: model, image PATH, sha256 HEX
+//	GET /PATH                the image; twice, to check it and to write it
+//
+// It compares no versions and no models, looks at no signature, and asks nobody how old an answer is: [UpdateAttacks] are what follows from that.
+//
 // This API follows the server and may change.
 package legacy
