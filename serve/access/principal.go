@@ -6,7 +6,9 @@ package access
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
+	"log/slog"
 	"net/http"
 	"slices"
 	"strings"
@@ -99,6 +101,31 @@ type Error struct {
 }
 
 func (e *Error) Error() string { return e.Text }
+
+// Problem answers programs: what went wrong, as RFC 9457 has it. What is ours is logged,
+// and nobody is told more of it.
+func Problem(log *slog.Logger) func(w http.ResponseWriter, r *http.Request, err error) {
+	return func(w http.ResponseWriter, r *http.Request, err error) {
+		status, text := http.StatusInternalServerError, ""
+		var said *Error
+		var large *http.MaxBytesError
+		switch {
+		case errors.As(err, &said):
+			status, text = said.Status, said.Text
+		case errors.As(err, &large):
+			status = http.StatusRequestEntityTooLarge
+		case errors.Is(err, store.ErrNotFound):
+			status = http.StatusNotFound
+		case errors.Is(err, ErrForbidden):
+			status = http.StatusForbidden
+		default:
+			log.Error("a request failed", "method", r.Method, "path", r.Pattern, "err", err)
+		}
+		w.Header().Set("Content-Type", "application/problem+json")
+		w.WriteHeader(status)
+		json.NewEncoder(w).Encode(map[string]any{"title": http.StatusText(status), "status": status, "detail": text})
+	}
+}
 
 const mostBody = 64 << 10
 

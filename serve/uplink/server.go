@@ -113,23 +113,7 @@ func (s *Server) Routes() []access.Route {
 // Handler answers the routes where no other server does: on a port of their own, or
 // before what bounds the forms of people. An error is RFC 9457's.
 func (s *Server) Handler() http.Handler {
-	return access.Mux(s.Routes(), func(w http.ResponseWriter, r *http.Request, err error) {
-		status, text := http.StatusInternalServerError, ""
-		var said *access.Error
-		switch {
-		case errors.As(err, &said):
-			status, text = said.Status, said.Text
-		case errors.Is(err, store.ErrNotFound):
-			status = http.StatusNotFound
-		case errors.Is(err, access.ErrForbidden):
-			status = http.StatusForbidden
-		default:
-			s.cfg.Log.Error("a request failed", "method", r.Method, "path", r.Pattern, "err", err)
-		}
-		w.Header().Set("Content-Type", "application/problem+json")
-		w.WriteHeader(status)
-		json.NewEncoder(w).Encode(map[string]any{"title": http.StatusText(status), "status": status, "detail": text})
-	})
+	return access.Mux(s.Routes(), access.Problem(s.cfg.Log))
 }
 
 // Enrolment makes a token with which one sensor ("sensor", "guard") enrols, until it expires.
@@ -262,6 +246,12 @@ func (s *Server) sensor(h func(w http.ResponseWriter, r *http.Request, n *store.
 		}
 		return h(w, r, n, l)
 	}
+}
+
+// Client reports why the client of a request is not one that is enrolled here.
+func (s *Server) Client(r *http.Request) error {
+	_, err := s.who(r)
+	return err
 }
 
 func (s *Server) who(r *http.Request) (*store.Sensor, error) {
