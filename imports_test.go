@@ -95,10 +95,11 @@ var rooms = []room{
 	{"store/storetest", []string{"store", "device", "event", "finding"}, []string{"github.com/google/go-cmp", "pgregory.net/rapid"}},
 
 	{"serve/access", []string{"store", "device", "event", "internal/strictyaml"}, []string{"github.com/alexedwards/scs", "github.com/coreos/go-oidc", "github.com/go-webauthn/webauthn", "golang.org/x/crypto", "golang.org/x/oauth2", "golang.org/x/time"}},
+	{"serve/update", []string{"device", "event", "link/cose", "patch", "serve/access", "store"}, nil},
 	{"serve/demo", []string{".", "capture", "internal/loopback", "internal/testpki", "sim"}, nil},
 	{
 		"serve",
-		[]string{"assess", "capture", "device", "event", "finding", "guard", "internal", "inventory", "ledger", "link", "match", "proto", "report", "risk", "sim", "store", "watch", "wire"},
+		[]string{"assess", "capture", "device", "event", "finding", "guard", "internal", "inventory", "ledger", "link", "match", "patch", "proto", "report", "risk", "sim", "store", "watch", "wire"},
 		[]string{"github.com/danielgtaylor/huma", "github.com/goccy/go-graphviz", "github.com/goccy/go-yaml", "github.com/nats-io", "github.com/prometheus/client_golang", "golang.org/x/time"},
 	},
 	{"sim", []string{"link", "internal/cbor", "internal/journal", "assess", "ble", "capture", "wire", "flow", "proto", "device", "event", "finding", "inventory", "watch", "match", "risk", "report", "internal/testpeer", "internal/testpki"}, nil},

@@ -1,0 +1,52 @@
+// SPDX-FileCopyrightText: 2026 The Myelin authors
+// SPDX-License-Identifier: Apache-2.0
+
+package update
+
+import (
+	"errors"
+	"io/fs"
+	"net/http"
+	"strings"
+
+	"github.com/myelin-health/myelin/serve/access"
+	"github.com/myelin-health/myelin/store"
+)
+
+// maxFiles are downloads that go on at the same time: each has an open file.
+const maxFiles = 512
+
+// file serves a file of DATA/updates, whole or in parts (Range): a device resumes what
+// was cut. A folder is no file, and no list of what there is.
+func (s *Service) file(w http.ResponseWriter, r *http.Request, _ *access.Principal) error {
+	select {
+	case s.serving <- struct{}{}:
+		defer func() { <-s.serving }()
+	default:
+		return later(w, http.StatusServiceUnavailable, "30", "too many files are read at once")
+	}
+	path := r.PathValue("path")
+	if !fs.ValidPath(path) || strings.ContainsAny(path, "\\\x00") || strings.HasPrefix(path, ".") || strings.Contains(path, "/.") {
+		return store.ErrNotFound
+	}
+	f, err := s.files.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return store.ErrNotFound
+	}
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	if !info.Mode().IsRegular() {
+		return store.ErrNotFound
+	}
+	h := w.Header()
+	h.Set("Content-Type", "application/octet-stream")
+	h.Set("Cache-Control", "public, max-age=60")
+	http.ServeContent(w, r, "", info.ModTime(), f)
+	return nil
+}
