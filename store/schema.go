@@ -20,7 +20,7 @@ var files embed.FS
 var schema fs.FS = files
 
 // migrations are the files of schema, in their order. They only go forward.
-var migrations = []string{"0001.sql", "0002.sql", "0003.sql"}
+var migrations = []string{"0001.sql", "0002.sql", "0003.sql", "0004.sql"}
 
 // Migrate brings a database to the newest tables, each step in a transaction, and
 // returns the version that it had and the one that it has. before is called when
