@@ -153,14 +153,37 @@ func (s *Store) deriveDevices(ctx context.Context, tx *transaction, c *changes) 
 			return fmt.Errorf("device %s: %w", root, err)
 		}
 	}
-	for part := range slices.Chunk(counted, 250) {
-		if err := s.recount(ctx, tx, part, c); err != nil {
+	for part := range slices.Chunk(counted, maxCounting) {
+		open, err := s.open(ctx, tx, part)
+		if err == nil {
+			err = s.recount(ctx, tx, part, c, func(root string, _ [4]int64) [4]int64 { return open[root] })
+		}
+		if err != nil {
 			return err
 		}
 	}
-	c.devices = nil
+	var more []string
+	for _, root := range slices.Sorted(maps.Keys(c.open)) {
+		if _, ok := c.devices[root]; !ok && c.open[root] != [4]int64{} {
+			more = append(more, root)
+		}
+	}
+	for part := range slices.Chunk(more, maxCounting) {
+		if err := s.recount(ctx, tx, part, c, func(root string, was [4]int64) [4]int64 {
+			for d, n := range c.open[root] {
+				was[d] += n
+			}
+			return was
+		}); err != nil {
+			return err
+		}
+	}
+	c.devices, c.open = nil, nil
 	return nil
 }
+
+// maxCounting is how many devices are counted at once.
+const maxCounting = 500
 
 // A kindOf is what devices have in common that are counted together.
 type kindOf struct {
@@ -184,7 +207,7 @@ type row struct {
 
 // rows locks and reads rows of devices.
 func (s *Store) rows(ctx context.Context, tx *transaction, ids []string) (map[string]row, error) {
-	rows, err := tx.QueryContext(ctx, "SELECT id, root, site, ward, therapy, harm, label, medical, urgency, harm_rank, track, trackstar, attend, act FROM device WHERE id IN ("+params(1, len(ids))+") ORDER BY id"+s.d.Lock, anys(ids)...)
+	rows, err := tx.QueryContext(ctx, "SELECT id, root, site, ward, therapy, harm, label, medical, urgency, harm_rank, track, trackstar, attend, act FROM device WHERE "+s.these("id", "$1")+" ORDER BY id"+s.d.Lock, listOf(ids))
 	if err != nil {
 		return nil, err
 	}
@@ -203,17 +226,9 @@ func (s *Store) rows(ctx context.Context, tx *transaction, ids []string) (map[st
 	return out, rows.Err()
 }
 
-func anys(list []string) []any {
-	out := make([]any, len(list))
-	for i := range list {
-		out[i] = list[i]
-	}
-	return out
-}
-
 // open counts the open findings of roots by decision.
 func (s *Store) open(ctx context.Context, tx *transaction, roots []string) (map[string][4]int64, error) {
-	rows, err := tx.QueryContext(ctx, fmt.Sprintf("SELECT device, urgency / %d, count(*) FROM finding WHERE device IN (%s) AND state || '' IN ('open', 'acknowledged') GROUP BY device, urgency / %[1]d", perDecision, params(1, len(roots))), anys(roots)...)
+	rows, err := tx.QueryContext(ctx, fmt.Sprintf("SELECT device, urgency / %d, count(*) FROM finding WHERE %s AND state || '' IN ('open', 'acknowledged') GROUP BY device, urgency / %[1]d", perDecision, s.these("device", "$1")), listOf(roots))
 	if err != nil {
 		return nil, err
 	}
@@ -242,18 +257,21 @@ func urgencyWith(open [4]int64, harm int64) int64 {
 	return harm
 }
 
-// recount brings up to date what follows from the findings of devices.
-func (s *Store) recount(ctx context.Context, tx *transaction, roots []string, c *changes) error {
+// recount brings up to date what follows from the findings of devices. now says how
+// many of one are open, by decision; before there were was.
+func (s *Store) recount(ctx context.Context, tx *transaction, roots []string, c *changes, now func(root string, was [4]int64) [4]int64) error {
 	was, err := s.rows(ctx, tx, roots)
 	if err != nil {
 		return err
 	}
-	open, err := s.open(ctx, tx, roots)
-	if err != nil {
-		return err
+	type counts struct {
+		open    [4]int64
+		urgency int64
 	}
+	alike := map[counts][]string{}
 	for _, root := range roots {
-		was, n := was[root], open[root]
+		was := was[root]
+		n := now(root, was.open)
 		urgency := urgencyWith(n, was.harmRank)
 		if was.root != root || n == was.open && urgency == was.urgency {
 			continue
@@ -262,7 +280,11 @@ func (s *Store) recount(ctx context.Context, tx *transaction, roots []string, c 
 		is.worst = worstWord(urgency)
 		c.sorted(was.kindOf, -1)
 		c.sorted(is, 1)
-		if _, err := tx.ExecContext(ctx, "UPDATE device SET track=$1, trackstar=$2, attend=$3, act=$4, urgency=$5 WHERE id=$6", n[0], n[1], n[2], n[3], urgency, root); err != nil {
+		alike[counts{n, urgency}] = append(alike[counts{n, urgency}], root)
+	}
+	for is, roots := range alike {
+		n := is.open
+		if _, err := tx.ExecContext(ctx, "UPDATE device SET track=$1, trackstar=$2, attend=$3, act=$4, urgency=$5 WHERE "+s.these("id", "$6"), n[0], n[1], n[2], n[3], is.urgency, listOf(roots)); err != nil {
 			return err
 		}
 	}

@@ -6,11 +6,14 @@ package store
 import (
 	"context"
 	"errors"
+
+	"github.com/myelin-health/myelin/finding"
 )
 
 // changes are what a transaction has to bring up to date before it ends.
 type changes struct {
-	devices  map[string]bool // roots; true: also what is said of them, not the findings alone
+	devices  map[string]bool     // roots; true: also what is said of them, not the findings alone
+	open     map[string][4]int64 // roots whose open findings are so many more, by decision
 	fresh    []string
 	findings []string
 	moved    []name         // to another device, under another number
@@ -34,6 +37,19 @@ func (c *changes) touch(root string, said bool) {
 		c.devices = map[string]bool{}
 	}
 	c.devices[root] = said || c.devices[root]
+}
+
+// opened notes that there are so many open findings more at a root.
+func (c *changes) opened(root string, d finding.Decision, n int64) {
+	if root == "" {
+		return
+	}
+	if c.open == nil {
+		c.open = map[string][4]int64{}
+	}
+	more := c.open[root]
+	more[d] += n
+	c.open[root] = more
 }
 
 func (c *changes) added(root string) {

@@ -21,6 +21,7 @@ import (
 	"cmp"
 	"context"
 	"database/sql"
+	"encoding/json"
 	"errors"
 	"slices"
 	"strings"
@@ -45,6 +46,9 @@ type Dialect struct {
 	// Alone: no other process writes, and nobody else while a transaction runs.
 	// Statements are prepared once, and what was looked up is remembered.
 	Alone bool
+	// List is a table of the texts in a parameter that is a JSON array of them, with the
+	// column value: a statement about many rows is the same for however many.
+	List func(param string) string
 	// Lock ends a SELECT whose rows nobody else may change until the transaction ends.
 	Lock string
 	// Inventory is a statement that waits until no other transaction changes which
@@ -283,26 +287,47 @@ func (t *transaction) writeTexts(ctx context.Context) error {
 	return nil
 }
 
-// insert adds rows to a table ("t (a, b)"), with one statement each where that is
-// what is fast, else with as few as there can be. rest follows the values.
+// insert adds rows to a table ("t (a, b)"), with one statement each or for many where
+// that is what is fast, else with as few as there can be. rest follows the values.
 func (t *transaction) insert(ctx context.Context, table, rest string, columns int, rows [][]any) error {
-	many := 1
-	if !t.s.d.Alone {
-		many = 20_000 / columns // PostgreSQL takes 65,535 parameters
-	}
-	for part := range slices.Chunk(rows, many) {
+	const many = 50
+	for len(rows) > 0 {
+		n := 1
+		switch {
+		case !t.s.d.Alone:
+			n = min(len(rows), 20_000/columns) // PostgreSQL takes 65,535 parameters
+		case rest == "" && len(rows) >= many: // or one: there are two statements to prepare
+			n = many
+		}
 		var values strings.Builder
-		for i := range part {
+		for i := range n {
 			if i > 0 {
 				values.WriteByte(',')
 			}
 			values.WriteString("(" + params(i*columns+1, columns) + ")")
 		}
-		if _, err := t.ExecContext(ctx, "INSERT INTO "+table+" VALUES "+values.String()+rest, slices.Concat(part...)...); err != nil {
+		if _, err := t.ExecContext(ctx, "INSERT INTO "+table+" VALUES "+values.String()+rest, slices.Concat(rows[:n]...)...); err != nil {
 			return err
 		}
+		rows = rows[n:]
 	}
 	return nil
+}
+
+// these is a condition that a column is one of a list, which is a parameter.
+func (s *Store) these(column, param string) string {
+	return column + " IN (SELECT value FROM " + s.d.List(param) + ")"
+}
+
+// listOf is that parameter.
+func listOf(texts []string) string {
+	list := make([]any, len(texts))
+	for i, t := range texts {
+		list[i] = t
+	}
+	clean(list)
+	b, _ := json.Marshal(list)
+	return string(b)
 }
 
 // A reader cleans the texts of queries.

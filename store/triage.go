@@ -5,6 +5,7 @@ package store
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"slices"
 )
@@ -19,6 +20,8 @@ func (s *Store) Triage(ctx context.Context, t Triage) (bulk int64, n int, err er
 		return 0, 0, fmt.Errorf("there is no state %q", t.State)
 	}
 	t.Comment, t.Reason, t.Justification = Text(t.Comment), Text(t.Reason), Text(t.Justification)
+	assignee := ""
+	take(&assignee, t.Assignee)
 	at := s.now().UnixNano()
 	err = s.tx(ctx, func(tx *transaction) error {
 		bulk, n = 0, 0
@@ -27,76 +30,113 @@ func (s *Store) Triage(ctx context.Context, t Triage) (bulk int64, n int, err er
 		if err != nil {
 			return err
 		}
-		var steps []*Step
-		var moved, assigned []*Finding
+		var moved, assigned, said []*Finding
 		for i := range list {
 			f := &list[i]
 			if t.Version != 0 && t.Version != f.Version {
 				return ErrConflict
 			}
-			did := len(steps)
-			if t.State != "" && t.State != f.State {
-				steps = append(steps, &Step{Finding: f.ID, What: "state", From: f.State, To: t.State, Reason: t.Reason, Justification: t.Justification})
+			moves, assigns := t.State != "" && t.State != f.State, t.Assignee != nil && *t.Assignee != f.Assignee
+			if moves {
 				moved = append(moved, f)
 			}
-			if t.Assignee != nil && *t.Assignee != f.Assignee {
-				steps = append(steps, &Step{Finding: f.ID, What: "assign", From: f.Assignee, To: *t.Assignee, Reason: t.Reason})
+			if assigns {
 				assigned = append(assigned, f)
 			}
 			if t.Comment != "" {
-				steps = append(steps, &Step{Finding: f.ID, What: "comment", To: t.Comment})
+				said = append(said, f)
 			}
-			if len(steps) > did {
+			if moves || assigns || t.Comment != "" {
 				n++
 			}
 		}
-		if n == 0 {
-			return nil
-		}
-		for i, st := range steps {
-			if st.At, st.By, st.Bulk = at, t.By, bulk; i > 0 {
-				continue
-			}
-			// the first step gives the number of all
-			if err := tx.QueryRowContext(ctx, "INSERT INTO finding_step ("+stepColumns+") VALUES ("+params(1, 10)+") RETURNING id", st.row()...).Scan(&bulk); err != nil {
+		for _, did := range [...]struct {
+			of     []*Finding
+			before string // column
+			step   Step
+		}{
+			{moved, "state", Step{What: "state", To: t.State, Reason: t.Reason, Justification: t.Justification}},
+			{assigned, "assignee", Step{What: "assign", To: assignee, Reason: t.Reason}},
+			{said, "''", Step{What: "comment", To: t.Comment}},
+		} {
+			did.step.At, did.step.By = at, t.By
+			if bulk, err = s.steps(ctx, tx, did.of, did.before, &did.step, bulk); err != nil {
 				return err
 			}
-			if _, err := tx.ExecContext(ctx, "UPDATE finding_step SET bulk = $1 WHERE id = $1", bulk); err != nil {
+		}
+		if len(assigned) > 0 {
+			if _, err := tx.ExecContext(ctx, "UPDATE finding SET assignee = $1, version = version + 1 WHERE "+s.these("id", "$2"), assignee, idsOf(assigned)); err != nil {
 				return err
 			}
 		}
-		if err := s.step(ctx, tx, steps[1:]...); err != nil {
+		if err := s.setState(ctx, tx, moved, t.State, at, c); err != nil {
 			return err
-		}
-		for _, f := range assigned {
-			if _, err := tx.ExecContext(ctx, "UPDATE finding SET assignee = $1, version = version + 1 WHERE id = $2", *t.Assignee, f.ID); err != nil {
-				return err
-			}
-		}
-		for _, f := range moved {
-			if err := s.setState(ctx, tx, f, t.State, at, c); err != nil {
-				return err
-			}
 		}
 		return s.derive(ctx, tx, c)
 	})
 	return bulk, n, err
 }
 
-// setState changes the state of a finding, and what follows from it.
-func (s *Store) setState(ctx context.Context, tx *transaction, f *Finding, state string, at int64, c *changes) error {
-	if _, err := tx.ExecContext(ctx, "UPDATE finding SET state = $1, changed = $2, version = version + 1 WHERE id = $3", state, at, f.ID); err != nil {
+// idsOf is a parameter for [Store.these].
+func idsOf(list []*Finding) string {
+	ids := make([]string, len(list))
+	for i, f := range list {
+		ids[i] = f.ID
+	}
+	return listOf(ids)
+}
+
+// steps adds the same to the history of findings, before they change: what it changes is
+// in a column. The number of the first step is that of all of a triage, bulk, if that is 0.
+func (s *Store) steps(ctx context.Context, tx *transaction, list []*Finding, before string, st *Step, bulk int64) (int64, error) {
+	add := "INSERT INTO finding_step (" + stepColumns + ") SELECT id, $2, $3, $4, " + before + ", $5, $6, $7, 0, $8 FROM finding WHERE " + s.these("id", "$1") + " ORDER BY id"
+	args := func(list []*Finding) []any {
+		return []any{idsOf(list), st.At, st.By, st.What, st.To, st.Reason, st.Justification, bulk}
+	}
+	if len(list) > 0 && bulk == 0 {
+		if err := tx.QueryRowContext(ctx, add+" RETURNING id", args(list[:1])...).Scan(&bulk); err != nil {
+			return 0, err
+		}
+		if _, err := tx.ExecContext(ctx, "UPDATE finding_step SET bulk = $1 WHERE id = $1", bulk); err != nil {
+			return 0, err
+		}
+		list = list[1:]
+	}
+	if len(list) == 0 {
+		return bulk, nil
+	}
+	_, err := tx.ExecContext(ctx, add, args(list)...)
+	return bulk, err
+}
+
+// setState changes the state of findings, and what follows from it.
+func (s *Store) setState(ctx context.Context, tx *transaction, list []*Finding, state string, at int64, c *changes) error {
+	if len(list) == 0 {
+		return nil
+	}
+	if _, err := tx.ExecContext(ctx, "UPDATE finding SET state = $1, changed = $2, version = version + 1 WHERE "+s.these("id", "$3"), state, at, idsOf(list)); err != nil {
 		return err
 	}
-	is := f.cell()
-	c.cubed(is, -1)
-	is.state = state
-	c.cubed(is, 1)
-	c.counted(f.Device)
-	now := f.Finding
-	now.State = state
-	return s.notice(ctx, tx, f.ID, "changed", at, &now)
+	rows := make([][]any, len(list))
+	for i, f := range list {
+		is := f.cell()
+		c.cubed(is, -1)
+		is.state = state
+		c.cubed(is, 1)
+		c.opened(f.Device, f.Decision, number(isOpen(state))-number(isOpen(f.State)))
+		now := f.Finding
+		now.State = state
+		body, err := json.Marshal(&now)
+		if err != nil {
+			return err
+		}
+		rows[i] = []any{f.ID, "changed", at, body}
+	}
+	return tx.insert(ctx, "notice (finding, what, at, body)", "", 4, rows)
 }
+
+// isOpen reports whether a finding of that state counts among those of its device.
+func isOpen(state string) bool { return state == Open || state == Acknowledged }
 
 // chosen are the findings that a triage is about.
 func (s *Store) chosen(ctx context.Context, tx *transaction, t *Triage) ([]Finding, error) {
@@ -127,14 +167,8 @@ func (s *Store) chosen(ctx context.Context, tx *transaction, t *Triage) ([]Findi
 		return out, err
 	}
 	ids := slices.Compact(slices.Sorted(slices.Values(t.IDs)))
-	for part := range slices.Chunk(ids, 500) {
-		args := make([]any, len(part))
-		for i, id := range part {
-			args[i] = id
-		}
-		if err := read("id IN ("+params(1, len(part))+") ORDER BY id"+s.d.Lock, args...); err != nil {
-			return nil, err
-		}
+	if err := read(s.these("id", "$1")+" ORDER BY id"+s.d.Lock, listOf(ids)); err != nil {
+		return nil, err
 	}
 	if len(out) != len(ids) {
 		return nil, fmt.Errorf("%w: %d of these findings", ErrNotFound, len(ids)-len(out))
@@ -174,7 +208,7 @@ func (s *Store) UndoTriage(ctx context.Context, bulk int64, by, why string) (n, 
 				continue
 			}
 			if st.What == "state" {
-				err = s.setState(ctx, tx, &f, st.From, at, c)
+				err = s.setState(ctx, tx, []*Finding{&f}, st.From, at, c)
 			} else {
 				_, err = tx.ExecContext(ctx, "UPDATE finding SET assignee = $1, version = version + 1 WHERE id = $2", st.From, f.ID)
 			}

@@ -30,6 +30,7 @@ var dialect = store.Dialect{
 	Types: strings.NewReplacer("NUMBER", "INTEGER", "BYTES", "BLOB", "COUNTER", "INTEGER PRIMARY KEY AUTOINCREMENT", ")TABLEROWS;", ") STRICT, WITHOUT ROWID;", ")TABLE;", ") STRICT;"),
 	More:  map[string][]string{"0001.sql": append(texts(), statistics...)},
 	Alone: true,
+	List:  func(param string) string { return "json_each(" + param + ")" },
 	Match: func(table string, limit int) string {
 		return fmt.Sprintf("SELECT rowid FROM %[1]s_text WHERE %[1]s_text MATCH $1 ORDER BY rowid DESC LIMIT %[2]d", table, limit)
 	},
