@@ -123,7 +123,7 @@ func upgrade(t *testing.T, dsn string) {
 	ctx := t.Context()
 	s := open(t, dsn, nil)
 	storetest.Some(t, s)
-	for _, q := range []string{"DROP TABLE guard_state", "DROP TABLE approval", "DELETE FROM goose_db_version WHERE version_id > 1"} {
+	for _, q := range []string{"DROP TABLE guard_state, approval, split, split_name, update_key, update_member, update_release, rollout, rollout_event", "DELETE FROM goose_db_version WHERE version_id > 1"} {
 		db, err := sql.Open("pgx", dsn)
 		if err != nil {
 			t.Fatal(err)
