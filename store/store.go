@@ -26,6 +26,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -70,6 +71,9 @@ type Dialect struct {
 	// Backup writes a copy of the data to a file that does not exist; nil: there is
 	// nothing better than [Store.Dump].
 	Backup func(ctx context.Context, db *sql.DB, file string) error
+	// Checkpoint puts what was committed in its place when that is much, while others read
+	// and write, so that who commits has not to; nil: the engine does so by itself.
+	Checkpoint func(ctx context.Context, db *sql.DB) error
 	// Counted is a statement that makes a key count on from the rows that are there;
 	// nil: it does so by itself.
 	Counted func(table, column string) string
@@ -82,6 +86,11 @@ type Store struct {
 	d     *Dialect
 	now   func() time.Time
 
+	beside  sync.WaitGroup // a checkpoint, at most one
+	pending atomic.Bool    // there is one
+	closing context.Context
+	close   context.CancelFunc
+
 	mu       sync.Mutex
 	known    memory[name, int64] // identities; valid iff d.Alone
 	pairs    memory[pair, int64]
@@ -93,11 +102,15 @@ func New(write, read *sql.DB, d *Dialect, now func() time.Time) *Store {
 	if now == nil {
 		now = time.Now
 	}
-	return &Store{write: write, read: reader{read}, d: d, now: now, prepared: map[string]*sql.Stmt{}}
+	s := &Store{write: write, read: reader{read}, d: d, now: now, prepared: map[string]*sql.Stmt{}}
+	s.closing, s.close = context.WithCancel(context.Background())
+	return s
 }
 
 // Close closes the database.
 func (s *Store) Close() error {
+	s.close()
+	s.beside.Wait()
 	err := s.write.Close()
 	if s.read.DB != s.write {
 		err = errors.Join(err, s.read.Close())
@@ -152,7 +165,27 @@ func (s *Store) once(ctx context.Context, f func(tx *transaction) error) error {
 		return err
 	}
 	s.prepare(t.strange)
+	s.checkpoint()
 	return nil
+}
+
+// checkpointAfter is how long after a commit there is a checkpoint: who changes much at
+// once often does so again.
+const checkpointAfter = 100 * time.Millisecond
+
+// checkpoint has one come, if the engine wants any.
+func (s *Store) checkpoint() {
+	if s.d.Checkpoint == nil || s.pending.Swap(true) {
+		return
+	}
+	s.beside.Go(func() {
+		defer s.pending.Store(false)
+		select {
+		case <-s.closing.Done(): // who closes the file does it
+		case <-time.After(checkpointAfter):
+			_ = s.d.Checkpoint(s.closing, s.read.DB) // when it fails, who writes does it some time
+		}
+	})
 }
 
 // exec runs one statement of the writer.

@@ -41,6 +41,14 @@ var dialect = store.Dialect{
 	Forget: func(table string) string {
 		return fmt.Sprintf("DELETE FROM %[1]s_text WHERE rowid = $1", table)
 	},
+	Checkpoint: func(ctx context.Context, db *sql.DB) error {
+		var busy, frames, done int
+		err := db.QueryRowContext(ctx, "PRAGMA wal_checkpoint(NOOP)").Scan(&busy, &frames, &done)
+		if err != nil || frames-done < enough {
+			return err
+		}
+		return db.QueryRowContext(ctx, "PRAGMA wal_checkpoint(PASSIVE)").Scan(&busy, &frames, &done)
+	},
 	Again: func(error) bool { return false }, // one writer: nobody comes in its way
 	Backup: func(ctx context.Context, db *sql.DB, file string) error {
 		f, err := os.OpenFile(file, os.O_CREATE|os.O_EXCL, 0o600) // it fills an empty one
@@ -104,7 +112,12 @@ func words(typed string) string {
 	return strings.Join(list, " ")
 }
 
-const common = "_pragma=busy_timeout(10000)&_pragma=foreign_keys(1)&_pragma=synchronous(FULL)&_pragma=journal_mode(WAL)&_pragma=temp_store(MEMORY)&_pragma=wal_autocheckpoint(8000)"
+// The log of what was written is put in its place when it has enough pages, beside those
+// who write; when it has many, because they never pause, by who writes.
+const (
+	enough = 4000
+	common = "_pragma=busy_timeout(10000)&_pragma=foreign_keys(1)&_pragma=synchronous(FULL)&_pragma=journal_mode(WAL)&_pragma=temp_store(MEMORY)&_pragma=wal_autocheckpoint(16000)"
+)
 
 // source names a file for the driver.
 func source(file string) string {

@@ -14,6 +14,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/myelin-health/myelin/device"
@@ -246,6 +247,34 @@ func BenchmarkStore(b *testing.B) {
 	b.Run("ingest", func(b *testing.B) { storetest.BenchmarkIngest(b, s, &sequence) })
 	b.Run("pages", func(b *testing.B) { storetest.BenchmarkPages(b, s, &sequence) })
 	storetest.BenchmarkLists(b, s)
+}
+
+// TestCheckpoint writes much, after which nobody who writes has to put it in its place.
+func TestCheckpoint(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		file := filepath.Join(t.TempDir(), "myelin.db")
+		s, err := Open(t.Context(), file, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Close()
+		if _, err := s.AddDocument(t.Context(), &store.Document{Digest: "d"}, make([]byte, 4096*(enough+1))); err != nil {
+			t.Fatal(err)
+		}
+		before, err := os.Stat(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Second) // of the test's own clock
+		synctest.Wait()
+		after, err := os.Stat(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if before.Size() >= 4096*enough || after.Size() < 4096*enough {
+			t.Errorf("the file has %d bytes, and then %d", before.Size(), after.Size())
+		}
+	})
 }
 
 // TestCopy copies a file that a store has open.
