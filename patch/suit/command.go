@@ -13,7 +13,7 @@ import (
 type Code int64
 
 // The conditions, which have no effect but to hold or not to, and the directives
-// (section 11.6; trust-domains 9.4; update-management 6.3).
+// (section 11.4; trust-domains 9.4; update-management 7.3).
 const (
 	ConditionVendorIdentifier    Code = 1
 	ConditionClassIdentifier     Code = 2
@@ -171,14 +171,12 @@ func RunSequence(commands ...Command) Command {
 type parser struct {
 	m      *Manifest
 	shared bool // the shared sequence, where fewer commands are allowed
-	left   int  // commands that the manifest may still have
 }
 
 // sequence reads a SUIT_Command_Sequence of a section. Which is not shared begins,
 // when there are several components, by saying which it is about (section 6.2).
 func (m *Manifest) sequence(r *reader, shared bool) ([]Command, error) {
-	p := parser{m: m, shared: shared, left: maxCommands}
-	m.walk(func(*Command) { p.left-- })
+	p := parser{m, shared}
 	s, err := p.sequence(r, 0)
 	if err != nil {
 		return nil, err
@@ -208,7 +206,7 @@ func (p *parser) sequence(r *reader, depth int) ([]Command, error) {
 	path := r.path
 	s := make([]Command, 0, min(n/2, 16))
 	for i := range n / 2 {
-		if p.left--; p.left < 0 {
+		if p.m.commands++; p.m.commands > maxCommands {
 			return nil, r.bad(r.Off(), ErrLimit, "commands")
 		}
 		r.path = path + "[" + strconv.Itoa(i) + "]"

@@ -66,7 +66,7 @@ func Sum(b []byte) Digest {
 }
 
 // wrapped returns the digest of b within a byte string, its head included, which is
-// how manifests and severable members are hashed (sections 8.3 and 8.5).
+// how manifests and severable members are hashed (sections 8.3 and 8.4.12).
 func (d Digest) wrapped(b []byte) Digest {
 	h := newHash(d.Alg)
 	h.Write(cbor.AppendBytesHead(make([]byte, 0, 9), len(b)))

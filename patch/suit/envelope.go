@@ -14,7 +14,7 @@ import (
 	"github.com/myelin-health/myelin/link/cose"
 )
 
-// Labels and tags of the envelope (section 11.3).
+// Labels and tags of the envelope (section 11.1).
 const (
 	tagEnvelope = 107
 

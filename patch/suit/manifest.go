@@ -20,8 +20,8 @@ import (
 // sequence of commands.
 type Section int64
 
-// The sections: of the base draft 11.4, of trust-domains 9.2, of update-management
-// 6.2.
+// The sections: of the base draft 11.2, of trust-domains 9.2, of update-management
+// 7.2.
 const (
 	SectionValidate              Section = 7
 	SectionLoad                  Section = 8
@@ -208,7 +208,7 @@ type Manifest struct {
 	signers  []cose.Key
 	envelope *Envelope
 	other    []*SectionCommands // CoSWID and text
-	raw      []byte
+	commands int                // that were read
 }
 
 // SectionCommands is one section.
@@ -307,7 +307,7 @@ func (e *Envelope) decodeManifest() (*Manifest, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := &Manifest{envelope: e, raw: e.manifest}
+	m := &Manifest{envelope: e}
 	type pending struct {
 		s   *SectionCommands
 		b   []byte

@@ -14,7 +14,7 @@ import (
 // A ParameterKey is a label of SUIT_Parameters.
 type ParameterKey int64
 
-// The parameters (section 11.7; firmware-encryption 11; update-management 6.4).
+// The parameters (section 11.5; firmware-encryption 4; update-management 7.4).
 const (
 	ParameterVendorIdentifier  ParameterKey = 1
 	ParameterClassIdentifier   ParameterKey = 2
@@ -231,7 +231,7 @@ func bytesParameter(k ParameterKey, b []byte) Parameter {
 	return Parameter{k, cbor.AppendBytes(nil, b)}
 }
 
-// VendorIdentifier is the UUID of the maker (section 8.4.8.2).
+// VendorIdentifier is the UUID of the maker (section 8.4.8.3).
 func VendorIdentifier(uuid [16]byte) Parameter {
 	return bytesParameter(ParameterVendorIdentifier, uuid[:])
 }
@@ -302,7 +302,7 @@ func SoftFailure(v bool) Parameter {
 }
 
 // parameters reads a map of parameters. What is not known is refused, but for those
-// of makers, which are hints (section 8.4.8.15).
+// of makers, which are hints (section 8.4.8.16).
 func (r *reader) parameters(shared bool) (Parameters, error) {
 	n := r.Map()
 	if err := r.count(n, 1, maxParameters); err != nil {
@@ -380,7 +380,7 @@ func (r *reader) parameter(k ParameterKey, shared bool, at int) error {
 			return r.bad(at, ErrUnsupported, k.String())
 		}
 		if shared {
-			return r.bad(at, ErrStructure, "a maker's parameter in the shared sequence") // section 8.4.8.15
+			return r.bad(at, ErrStructure, "a maker's parameter in the shared sequence") // section 8.4.8.16
 		}
 		switch r.Next() {
 		case cbor.Uint, cbor.NegInt, cbor.Text, cbor.Bytes:

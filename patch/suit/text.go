@@ -32,8 +32,8 @@ type ComponentText struct {
 	Entries   []TextEntry
 }
 
-// Labels of texts about a manifest and about a component (section 11.8 and 11.9;
-// update-management 6.5).
+// Labels of texts about a manifest and about a component (section 11.6 and 11.7;
+// update-management 7.5).
 const (
 	TextManifestDescription = 1
 	TextUpdateDescription   = 2

@@ -11,7 +11,7 @@ import (
 	"github.com/myelin-health/myelin/internal/cbor"
 )
 
-// A Version is the numbers of a version (update-management 5.4): 1.2.3 is 1, 2, 3;
+// A Version is the numbers of a version (update-management 4.4): 1.2.3 is 1, 2, 3;
 // 1.2-rc.3 is 1, 2, -1, 3, and -2 is beta, -3 alpha.
 type Version []int64
 

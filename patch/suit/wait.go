@@ -10,7 +10,7 @@ import (
 	"github.com/myelin-health/myelin/internal/cbor"
 )
 
-// An Event is what a wait may wait for (update-management 5.5).
+// An Event is what a wait may wait for (update-management 4.5).
 type Event uint8
 
 // The events.
