@@ -10,6 +10,7 @@ import (
 	"crypto/subtle"
 	"encoding/hex"
 	"hash"
+	"io"
 
 	"github.com/myelin-health/myelin/internal/cbor"
 	"github.com/myelin-health/myelin/link/cose"
@@ -112,4 +113,15 @@ func (r *reader) digest() (Digest, error) {
 		return Digest{}, r.bad(at, ErrStructure, "a digest of another length than its algorithm's")
 	}
 	return d, nil
+}
+
+// SumReader returns the digest of what r has, and how many bytes that is. It is
+// [ErrUnsupported] for an algorithm that makes no SUIT_Digest.
+func SumReader(a cose.Algorithm, r io.Reader) (Digest, int64, error) {
+	h := newHash(a)
+	if h == nil {
+		return Digest{}, 0, ErrUnsupported
+	}
+	n, err := io.Copy(h, r)
+	return Digest{a, h.Sum(nil)}, n, err
 }

@@ -95,6 +95,10 @@ func FuzzManifest(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		if n := len(outlineOf(m)); n > maxCommands*maxParameters*2 {
+			t.Fatalf("an outline of %d lines", n)
+		}
+		m.Images()
 		e = Envelope{manifest: one, Digest: Digest{Alg: cose.SHA256}.wrapped(one)}
 		m2, err := e.UnverifiedManifest()
 		if err != nil {

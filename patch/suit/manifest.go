@@ -516,13 +516,68 @@ func (r *reader) mud() (*MUD, error) {
 func (m *Manifest) names(uri string) bool {
 	found := false
 	m.walk(func(c *Command) {
-		each := func(p Parameters) { found = found || p.uri() == uri }
-		each(c.Parameters)
+		found = found || c.Parameters.uri() == uri
 		for _, x := range c.Multiple {
-			each(x.Parameters)
+			found = found || x.Parameters.uri() == uri
 		}
 	})
 	return found
+}
+
+// An InstalledImage is one that a manifest may make the content of a component.
+type InstalledImage struct {
+	Index  uint64 // of the component
+	Digest Digest // of a dependency: of its manifest
+	Size   int64  // bytes; -1 is not said
+}
+
+// Images are the images that the manifest has digests of, each once for a component,
+// as they come. A component that has several gets one of them.
+func (m *Manifest) Images() []InstalledImage {
+	var all []InstalledImage
+	set := func(x Index, p Parameters) {
+		d, ok := p.ImageDigest()
+		if !ok {
+			return
+		}
+		size := int64(-1)
+		if n, ok := p.Uint(ParameterImageSize); ok && n <= 1<<62 {
+			size = int64(n)
+		}
+		list := x.List
+		if x.All {
+			list = m.indices()
+		}
+		for _, i := range list {
+			known := func(y InstalledImage) bool { return y.Index == i && y.Digest.Equal(d) }
+			if !slices.ContainsFunc(all, known) {
+				all = append(all, InstalledImage{i, d, size})
+			}
+		}
+	}
+	var walk func(s []Command, at Index)
+	walk = func(s []Command, at Index) {
+		for i := range s {
+			c := &s[i]
+			if c.Code == DirectiveSetComponentIndex {
+				at = c.Index
+			}
+			set(at, c.Parameters)
+			for _, x := range c.Multiple {
+				at = Index{List: []uint64{x.Index}}
+				set(at, x.Parameters)
+			}
+			for _, inner := range c.Sequences {
+				walk(inner, at)
+			}
+		}
+	}
+	first := Index{List: m.indices()[:1]}
+	walk(m.Shared, first)
+	for _, s := range m.Sections {
+		walk(s.Commands, first)
+	}
+	return all
 }
 
 // walk calls f with each command, those of nested sequences too.
