@@ -9,12 +9,15 @@ func patchVerb(c *console) *cobra.Command {
 	v := &cobra.Command{
 		Use:                   "patch VERB",
 		Short:                 "Make, sign, carry and check updates",
-		Long:                  `Patch keeps the repositories that updates come from.`,
-		Example:               `  myelin patch tuf-client --help`,
+		Long:                  `Patch makes and signs updates, and keeps the repositories that they come from.`,
+		Example:               `  myelin patch manifest show flow500.suit`,
 		DisableFlagsInUseLine: true,
 		Args:                  aVerb,
 		Run:                   neverRun,
 	}
-	v.AddCommand(tufClientVerb(c))
+	v.AddCommand(
+		patchManifestVerb(c),
+		tufClientVerb(c),
+	)
 	return v
 }
