@@ -83,6 +83,7 @@ var rooms = []room{
 	{"patch/rollout", []string{"patch", "link", "device", "event", "internal/strictyaml"}, []string{"github.com/goccy/go-yaml"}},
 	{"patch", []string{"patch", "link", "device", "event", "internal/cbor"}, nil},
 	{"patch/suit", []string{"link/cose", "internal/cbor"}, nil},
+	{"patch/delta", []string{"wire"}, nil},
 	{"ledger", []string{"device", "event", "internal/flock"}, []string{"golang.org/x/mod"}},
 
 	{"store", []string{"device", "event", "finding"}, []string{"github.com/pressly/goose"}},

@@ -1,0 +1,441 @@
+// SPDX-FileCopyrightText: 2026 The Myelin authors
+// SPDX-License-Identifier: Apache-2.0
+
+package delta
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"hash"
+	"hash/crc32"
+	"io"
+
+	"github.com/myelin-health/myelin/wire"
+)
+
+var (
+	// ErrOld says that the old image is not the one that the delta was made from. Nothing was written.
+	ErrOld = errors.New("the old image is not the one that the delta was made from")
+	// ErrNew says that what was written is not the new image: the delta was damaged on its way.
+	ErrNew = errors.New("what was written is not the new image")
+)
+
+// A Memory is flash or a file. The decoder writes in the order of the positions, chunkBytes
+// at a time at their multiples (less at the end); a flash erases a page when its first byte is written.
+// ReadAt and WriteAt must not keep what they are given.
+type Memory interface {
+	io.ReaderAt
+	io.WriterAt
+}
+
+// chunkBytes is how many bytes are written at a time.
+const chunkBytes = 256
+
+// What the decoder is about.
+const (
+	inHeader = iota
+	moving   // the old image up, in place
+	decoding
+	done
+)
+
+// A place is the part of the state that is not the coder's.
+type place struct {
+	Header Header
+	Taken  uint32 // bytes of the delta
+	Moved  uint32 // pages of the old image, the last one first
+	Phase  uint8
+}
+
+// A Decoder makes the new image out of the old one and a delta, which comes in pieces of any
+// size. It is all the memory that this takes, but for the hash, and is used again with Reset.
+type Decoder struct {
+	// Save, if it is set, is called whenever the decoder comes to a point from which it can go on
+	// after a loss of power: when the header was accepted, and after every page written. It stores
+	// what Checkpoint appends, so that it lasts before Save returns; an error ends the work. In place
+	// a checkpoint is good until the next one has been stored, and no longer.
+	Save func(d *Decoder) error
+
+	place
+	coder
+	chunk  [chunkBytes]byte // of the new image, not written yet, from Out rounded down
+	before window           // of the old image
+	behind window           // of the new image
+	old    io.ReaderAt
+	mem    Memory
+	hash   hash.Hash
+	err    error
+}
+
+// A window is a few bytes of a memory, so that it is not read byte by byte.
+type window struct {
+	at, n uint32
+	b     [windowBytes]byte
+}
+
+const windowBytes = 64
+
+// NewDecoder makes a decoder, which wants a Reset.
+func NewDecoder() *Decoder { return &Decoder{hash: sha256.New()} }
+
+// Reset makes the decoder ready for a delta. The new image goes to slot; or, where old
+// is nil, over the old image at the beginning of slot, for a delta made so.
+func (d *Decoder) Reset(old io.ReaderAt, slot Memory) {
+	d.place = place{}
+	d.coder.reset()
+	d.open(old, slot)
+}
+
+func (d *Decoder) open(old io.ReaderAt, slot Memory) {
+	d.old, d.mem, d.err = old, slot, nil
+	d.before, d.behind = window{}, window{}
+}
+
+// Offset is which byte of the delta comes next.
+func (d *Decoder) Offset() int64 { return int64(d.Taken) }
+
+// Done tells whether the new image is there and is the right one.
+func (d *Decoder) Done() bool { return d.Phase == done }
+
+// Checkpoint appends the state to b, at most CheckpointBytes. Only Save may call it.
+func (d *Decoder) Checkpoint(b []byte) []byte {
+	n := len(b)
+	b, _ = binary.Append(b, binary.LittleEndian, &d.place)
+	b, _ = binary.Append(b, binary.LittleEndian, &d.dec)
+	if d.Out > 0 { // else there is nothing learnt
+		b, _ = binary.Append(b, binary.LittleEndian, &d.model)
+	}
+	return binary.LittleEndian.AppendUint32(b, crc32.ChecksumIEEE(b[n:]))
+}
+
+// Resume makes the decoder go on from a checkpoint; the delta is wanted from [Decoder.Offset] on.
+// The memories are as in Reset.
+func (d *Decoder) Resume(checkpoint []byte, old io.ReaderAt, slot Memory) error {
+	d.Reset(old, slot)
+	if err := d.restore(checkpoint); err != nil {
+		d.place = place{}
+		d.coder.reset()
+		return err
+	}
+	return d.run()
+}
+
+func (d *Decoder) restore(b []byte) error {
+	n := len(b) - 4
+	if n < 0 || crc32.ChecksumIEEE(b[:n]) != binary.LittleEndian.Uint32(b[n:]) {
+		return errCheckpoint
+	}
+	for b = b[:n]; ; {
+		var v any = &d.place
+		switch n - len(b) {
+		case binary.Size(&d.place):
+			v = &d.dec
+		case binary.Size(&d.place) + binary.Size(&d.dec):
+			v = &d.model
+		}
+		m, err := binary.Decode(b, binary.LittleEndian, v)
+		if b = b[m:]; err != nil {
+			return errCheckpoint
+		}
+		if v == any(&d.dec) && len(b) == 0 || v == any(&d.model) {
+			break
+		}
+	}
+	h := &d.Header
+	if len(b) != 0 || h.check() != nil || d.Phase != moving && d.Phase != decoding ||
+		d.dec.Head > d.dec.Tail || d.dec.Tail > inputBytes || d.Taken > h.end() || d.Taken < uint32(d.dec.Tail) || d.Moved > h.pages() ||
+		d.Out > h.New || d.Left > h.New-d.Out || d.Out%h.Page() != 0 || d.Op > ofNew ||
+		(h.Flags&inPlace != 0) != (d.old == nil) {
+		return errCheckpoint
+	}
+	return nil
+}
+
+// CheckpointBytes is how many bytes a checkpoint may have.
+const CheckpointBytes = 4096
+
+var errCheckpoint = errors.New("delta: not a checkpoint, or not all of one")
+
+// Write takes the next piece of the delta, and writes what of the new image follows from it.
+// The new image is complete when Done says so. An error lasts until Reset or Resume.
+func (d *Decoder) Write(p []byte) (n int, err error) {
+	for n < len(p) && d.err == nil {
+		in := &d.dec
+		if in.Head > 0 {
+			copy(in.In[:], in.In[in.Head:in.Tail])
+			in.Head, in.Tail = 0, in.Tail-in.Head
+		}
+		room := in.In[in.Tail:]
+		if d.Phase != inHeader {
+			room = room[:min(len(room), int(d.Header.end()-d.Taken))]
+			if len(room) == 0 {
+				d.fail("end", wire.ErrTrailing)
+				break
+			}
+		}
+		before, m := d.Taken, copy(room, p[n:])
+		in.Tail += uint8(m)
+		d.Taken += uint32(m)
+		d.run()
+		n += int(d.Taken - before)
+	}
+	return n, d.err
+}
+
+// fail keeps the first error, and where in the delta it is.
+func (d *Decoder) fail(field string, err error) error {
+	if d.err == nil {
+		d.err = &wire.SyntaxError{Proto: "delta", Field: field, Off: int(d.Taken) - int(d.dec.Tail-d.dec.Head), Err: err}
+	}
+	return d.err
+}
+
+// stop keeps the first error that is not the delta's.
+func (d *Decoder) stop(err error) {
+	if d.err == nil {
+		d.err = err
+	}
+}
+
+// run goes as far as the input does.
+func (d *Decoder) run() error {
+	for d.err == nil {
+		switch d.Phase {
+		case inHeader:
+			if !d.begin() {
+				return d.err
+			}
+		case moving:
+			d.move()
+		case decoding:
+			if !d.decode() {
+				return d.err
+			}
+		case done:
+			return nil
+		}
+	}
+	return d.err
+}
+
+// begin accepts the header, once it is there.
+func (d *Decoder) begin() bool {
+	in := &d.dec
+	h, n, err := parseHeader(in.In[:in.Tail])
+	if err == wire.ErrTruncated && in.Tail < maxHeader {
+		return false
+	}
+	if err != nil {
+		d.fail("header", err)
+		return false
+	}
+	in.Head = uint8(n)
+	d.Header = h
+	if d.Taken > h.end() { // bytes behind the end are not the decoder's
+		in.Tail -= uint8(d.Taken - h.end())
+		d.Taken = h.end()
+	}
+	switch {
+	case (h.Flags&inPlace != 0) != (d.old == nil):
+		d.fail("flags", errPlace)
+		return false
+	case h.kind() == kindDelta:
+		r := d.old
+		if r == nil {
+			r = d.mem
+		}
+		if !d.digest(r, h.Old, &h.OldDigest) {
+			d.stop(ErrOld)
+			return false
+		}
+	}
+	d.Phase = moving
+	d.save()
+	return d.err == nil
+}
+
+var errPlace = errors.New("in place, or not, is not what the memory is for")
+
+// digest tells whether the first n bytes of r have the digest.
+func (d *Decoder) digest(r io.ReaderAt, n uint32, want *[sha256.Size]byte) bool {
+	d.hash.Reset()
+	for i := uint32(0); i < n; {
+		b := d.chunk[:min(chunkBytes, n-i)]
+		if err := readAt(r, b, i); err != nil {
+			d.stop(err)
+			return false
+		}
+		d.hash.Write(b)
+		i += uint32(len(b))
+	}
+	return string(d.hash.Sum(d.chunk[:0])) == string(want[:])
+}
+
+func readAt(r io.ReaderAt, b []byte, i uint32) error {
+	n, err := r.ReadAt(b, int64(i))
+	if n == len(b) {
+		return nil
+	}
+	if err == nil || err == io.EOF {
+		err = io.ErrUnexpectedEOF
+	}
+	return err
+}
+
+func (d *Decoder) save() {
+	if d.Save != nil {
+		if err := d.Save(d); err != nil {
+			d.stop(err)
+		}
+	}
+}
+
+// move moves a page of the old image to the end of the area, the last page first: what
+// a page overwrites has been moved before.
+func (d *Decoder) move() {
+	h := &d.Header
+	if d.Moved == h.pages() {
+		d.Phase = decoding
+		return
+	}
+	i := (h.pages() - 1 - d.Moved) * h.Page()
+	for end := min(i+h.Page(), h.Old); i < end && d.err == nil; {
+		b := d.chunk[:min(chunkBytes, end-i)]
+		if err := readAt(d.mem, b, i); err != nil {
+			d.stop(err)
+		} else if _, err := d.mem.WriteAt(b, int64(i+h.Shift())); err != nil {
+			d.stop(err)
+		}
+		i += uint32(len(b))
+	}
+	d.Moved++
+	if d.err == nil {
+		d.save()
+	}
+}
+
+// decode steps as far as the input goes.
+func (d *Decoder) decode() bool {
+	h, in := &d.Header, &d.dec
+	for d.err == nil && d.Out < h.New {
+		if all := d.Taken == h.end(); !all && in.Tail-in.Head < maxStep {
+			return false
+		}
+		d.step()
+	}
+	if d.err != nil {
+		return false
+	}
+	if d.Taken < h.end() || in.Head < in.Tail {
+		d.fail("end", wire.ErrTrailing)
+		return false
+	}
+	if !d.digest(d.mem, h.New, &h.NewDigest) {
+		d.stop(ErrNew)
+		return false
+	}
+	d.Phase = done
+	return true
+}
+
+// step decodes the beginning of an operation, or a byte.
+func (d *Decoder) step() {
+	h := &d.Header
+	if h.kind() == kindRaw {
+		if d.dec.Head == d.dec.Tail {
+			d.fail("image", wire.ErrTruncated)
+			return
+		}
+		d.Left = 1
+		d.emit(d.dec.next())
+		return
+	}
+	if d.dec.Range == 0 {
+		d.dec.begin()
+	}
+	if d.Left == 0 {
+		if d.start(op{}); d.Left > h.New-d.Out {
+			d.fail("length", wire.ErrTooLong)
+		}
+		return
+	}
+	switch d.Op {
+	case literal:
+		d.emit(d.literal(0))
+	case ofOld:
+		if was, ok := d.oldByte(d.From); ok {
+			d.emit(d.copied(was, 0))
+		}
+	case ofNew:
+		if b, ok := d.newByte(d.From); ok {
+			d.emit(b)
+		}
+	}
+}
+
+// emit adds a byte to the new image, and writes a chunk once it is full.
+func (d *Decoder) emit(b byte) {
+	h := &d.Header
+	d.chunk[d.Out%chunkBytes] = b
+	d.put(b)
+	n := d.Out % chunkBytes
+	if n != 0 && d.Out < h.New {
+		return
+	}
+	if n == 0 {
+		n = chunkBytes
+	}
+	if _, err := d.mem.WriteAt(d.chunk[:n], int64(d.Out-n)); err != nil {
+		d.stop(err)
+	} else if d.Out%h.Page() == 0 {
+		d.save()
+	}
+}
+
+// oldByte reads the old image. In place, the page that is being written and those before
+// it are gone, also for a decoder that begins again at this page.
+func (d *Decoder) oldByte(i uint32) (byte, bool) {
+	h, r := &d.Header, d.old
+	end := h.Old
+	if i >= end {
+		d.fail("position", wire.ErrInvalid)
+		return 0, false
+	}
+	if r == nil {
+		r = d.mem
+		i += h.Shift()
+		end += h.Shift()
+		if i/h.Page() <= d.Out/h.Page() {
+			d.fail("position", errOverwritten)
+			return 0, false
+		}
+	}
+	return d.get(&d.before, r, i, end)
+}
+
+var errOverwritten = errors.New("old bytes that are overwritten")
+
+// newByte reads the new image.
+func (d *Decoder) newByte(i uint32) (byte, bool) {
+	if i >= d.Out {
+		d.fail("position", wire.ErrInvalid)
+		return 0, false
+	}
+	if end := d.Out - d.Out%chunkBytes; i < end {
+		return d.get(&d.behind, d.mem, i, end)
+	}
+	return d.chunk[i%chunkBytes], true
+}
+
+func (d *Decoder) get(w *window, r io.ReaderAt, i, end uint32) (byte, bool) {
+	if i-w.at >= w.n {
+		w.at, w.n = i, min(windowBytes, end-i)
+		if err := readAt(r, w.b[:w.n], i); err != nil {
+			d.stop(err)
+			w.n = 0
+			return 0, false
+		}
+	}
+	return w.b[i-w.at], true
+}
