@@ -18,7 +18,7 @@ import (
 // device of a ring, is to have. A ring may have devices of several products, of each
 // product one release.
 type Assignment struct {
-	Schema   int        `json:"schema"` // 1
+	Schema   int        `json:"schema"` // 1; Assign sets it
 	Device   string     `json:"device,omitempty"`
 	Ring     string     `json:"ring,omitempty"` // one of the two
 	Releases []Assigned `json:"releases"`
@@ -100,11 +100,10 @@ func (a *Assignment) check() error {
 // Assign stages an assignment, in place of the one that the device or ring had. With
 // no releases it says that there is nothing to have.
 func (r *Repository) Assign(a *Assignment) error {
-	a.Schema = 1
-	if err := a.check(); err != nil {
+	if err := (&Assignment{1, a.Device, a.Ring, a.Releases}).check(); err != nil {
 		return fmt.Errorf("the assignment: %w", err)
 	}
-	doc, err := json.MarshalIndent(a, "", " ")
+	doc, err := json.MarshalIndent(Assignment{1, a.Device, a.Ring, full(a.Releases)}, "", " ")
 	if err != nil {
 		return err
 	}
@@ -112,6 +111,19 @@ func (r *Repository) Assign(a *Assignment) error {
 		return fmt.Errorf("the assignment %w: %d bytes are the most", ErrTooLong, MaxAssignment)
 	}
 	return r.PutTarget(Targets, AssignmentPath(a.Device, a.Ring), bytes.NewReader(doc))
+}
+
+// full is a copy without nil slices: a null would be refused.
+func full(list []Assigned) []Assigned {
+	list = append([]Assigned{}, list...)
+	for i := range list {
+		if list[i].Raise != nil {
+			d := *list[i].Raise
+			d.Hardware, d.From = append([]string{}, d.Hardware...), append([]string{}, d.From...)
+			list[i].Raise = &d
+		}
+	}
+	return list
 }
 
 // Assigns returns a release of a maker's as it is assigned: read, and verified, by

@@ -112,6 +112,9 @@ func ParseBundle(b []byte) (*Bundle, error) {
 	if err := r.check(); err != nil {
 		return nil, fmt.Errorf("%s %w: %w", releaseFile, ErrMalformed, err)
 	}
+	if len(r.Advisories) == 0 {
+		r.Advisories = nil // an empty list is written as none
+	}
 	return &r, nil
 }
 
