@@ -79,7 +79,7 @@ var rooms = []room{
 	{"guard/dicom", []string{"device", "guard/front", "internal/lazyregexp", "internal/strictyaml", "proto/dicom", "wire"}, []string{"github.com/goccy/go-yaml", "golang.org/x/time"}},
 	{"guard", []string{"ble", "device", "event", "internal/cbor", "internal/journal", "internal/lazyregexp", "internal/strictyaml", "link", "proto", "wire"}, []string{"github.com/goccy/go-yaml", "github.com/prometheus/client_golang", "golang.org/x/crypto"}},
 	{"guard/coap", []string{"guard/envelope", "guard/gate", "guard/front", "device", "event", "link", "proto/coap", "proto/radio", "internal/cbor", "internal/journal", "internal/lazyregexp", "internal/strictyaml"}, []string{"github.com/goccy/go-yaml"}},
-	{"patch/repo", []string{"patch", "link/cose", "device", "internal/flock"}, []string{"github.com/theupdateframework/go-tuf", "github.com/sigstore/sigstore", "github.com/secure-systems-lab/go-securesystemslib"}},
+	{"patch/repo", []string{"patch", "link/cose", "device", "internal/flock", "internal/strictyaml"}, []string{"github.com/goccy/go-yaml", "github.com/theupdateframework/go-tuf", "github.com/sigstore/sigstore", "github.com/secure-systems-lab/go-securesystemslib"}},
 	{"patch/rollout", []string{"patch", "link", "device", "event", "internal/strictyaml"}, []string{"github.com/goccy/go-yaml"}},
 	{"patch", []string{"patch", "link", "device", "event", "internal/cbor"}, nil},
 	{"patch/suit", []string{"link/cose", "internal/cbor"}, nil},

@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	"github.com/theupdateframework/go-tuf/v2/metadata"
+
+	"github.com/myelin-health/myelin/patch"
 )
 
 // hostile is metadata that go-tuf 2.4.2 panics on, or that means two things.
@@ -167,4 +169,70 @@ func again[T any](t *testing.T, v *T, parse func([]byte) (*T, error)) {
 	if !reflect.DeepEqual(v, w) {
 		t.Fatalf("%+v became %+v", v, w)
 	}
+}
+
+// described is the release of the sample ward.
+const described = `release: 1
+manufacturer: Norra Medical
+model: Flow 500
+version: "2.2.0"
+sequence: 22
+hardware: [C]
+from: [2.1.3, 2.1.4]
+urgency: uncontrolled risk
+learned: 2026-01-12
+notes: Orders are taken only from who is proven.
+demands:
+  backup: 3m
+  keeps: delivering
+  longest: 12m
+  resume: 1m
+  supervision: clinician present
+  battery: 40
+envelope: build/flow500.suit
+images: [build/flow500.bin]
+deltas: {2.1.4: build/from-2.1.4.delta}
+sbom: bom.cdx.json
+vex: vex.json
+advisories: {ADA-2026-01: ada-2026-01.json}
+`
+
+func TestDescription(t *testing.T) {
+	d, err := ParseDescription("release.yaml", []byte(described))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, _ := flow500("2.2.0")
+	want.Demands.Keeps, want.Notes = patch.Delivering, "Orders are taken only from who is proven."
+	if !reflect.DeepEqual(d.Release, want) {
+		t.Errorf("%+v", d.Release)
+	}
+	if len(d.Files) != 6 || d.Files[0].Path != "build/flow500.suit" || d.Files[0].Name != "flow500.suit" || d.Files[2].From != "2.1.4" || d.Files[5].ID != "ADA-2026-01" || d.Files[5].Line != 23 {
+		t.Errorf("%+v", d.Files)
+	}
+	for from, to := range map[string]string{
+		"supervision: clinician present": "supervision: a nurse", "keeps: delivering": "keeps: singing", "urgency: uncontrolled risk": "urgency: soon",
+		"learned: 2026-01-12": "learned: in May", "  battery: 40": "  battery: 140", "sbom: bom.cdx.json\n": "", "  longest: 12m\n": "",
+		"advisories: {ADA-2026-01: ada-2026-01.json}\n": "", "model: Flow 500": "modle: Flow 500", "vex: vex.json": "vex: a name.json",
+	} {
+		altered := strings.Replace(described, from, to, 1)
+		if _, err := ParseDescription("release.yaml", []byte(altered)); err == nil || altered == described {
+			t.Errorf("%q in place of %q was taken", to, from)
+		}
+	}
+}
+
+func FuzzParseDescription(f *testing.F) {
+	f.Add([]byte(described))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		d, err := ParseDescription("x", b)
+		if err != nil {
+			return
+		}
+		for _, file := range d.Files {
+			if !plain(file.Name) {
+				t.Fatalf("a file called %q", file.Name)
+			}
+		}
+	})
 }
