@@ -261,5 +261,5 @@ func verifyAssigned(ctx context.Context, maker *Client, r *Assigned) (*Update, e
 }
 
 // MaxEnvelope is how many bytes a SUIT envelope may have. Images are targets of
-// their own.
-const MaxEnvelope = 1 << 20
+// their own; a small one may be integrated.
+const MaxEnvelope = 16 << 20

@@ -298,18 +298,30 @@ func (c *Client) Target(ctx context.Context, path string) (*Target, error) {
 	return nil, fmt.Errorf("%s %w", path, ErrNotFound)
 }
 
-// Paths returns the paths of all targets that the targets role names itself,
-// sorted. Those of delegated roles are not among them.
-func (c *Client) Paths() []string {
+// Paths returns the paths of all targets that may be looked up, sorted: those of
+// delegated roles, too, as far as the roles are trusted with them.
+func (c *Client) Paths(ctx context.Context) ([]string, error) {
 	if c.trusted == nil {
-		return nil
+		return nil, ErrNotRefreshed
+	}
+	if err := c.loadAll(ctx); err != nil {
+		return nil, err
 	}
 	var paths []string
-	for p := range c.trusted.Targets[Targets].Signed.Targets {
-		paths = append(paths, p)
+	for role, m := range c.trusted.Targets {
+		for p := range m.Signed.Targets {
+			t, err := c.Target(ctx, p)
+			if errors.Is(err, ErrNotFound) || err == nil && t.Role != role {
+				continue // named by who is not trusted with it, or not first
+			}
+			if err != nil {
+				return nil, err
+			}
+			paths = append(paths, p)
+		}
 	}
 	slices.Sort(paths)
-	return paths
+	return paths, nil
 }
 
 // Bytes returns a target of at most so many bytes.

@@ -890,3 +890,52 @@ func plain(name string) bool {
 func validPath(path string) bool {
 	return len(path) <= 512 && !slices.ContainsFunc(strings.Split(path, "/"), func(s string) bool { return !plain(s) })
 }
+
+// A RoleStatus is what is public of a role.
+type RoleStatus struct {
+	Role    string
+	Version int64     // 0: not published yet
+	Expires time.Time // zero: not published yet
+	Signers           // by the newest metadata, staged or not
+}
+
+// Status returns the roles of the top level and those that are delegated to.
+func (r *Repository) Status() ([]RoleStatus, error) {
+	root, _, err := r.root()
+	if err != nil {
+		return nil, err
+	}
+	snapshot, timestamp, err := r.snapshot()
+	if err != nil {
+		return nil, err
+	}
+	roles, err := r.roles()
+	if err != nil {
+		return nil, err
+	}
+	var list []RoleStatus
+	for _, role := range append([]string{Root, Timestamp, Snapshot}, roles...) {
+		s := RoleStatus{Role: role}
+		switch {
+		case role == Root && root != nil:
+			s.Version, s.Expires = root.Signed.Version, root.Signed.Expires
+		case role == Timestamp && timestamp != nil:
+			s.Version, s.Expires = timestamp.Signed.Version, timestamp.Signed.Expires
+		case role == Snapshot && snapshot != nil:
+			s.Version, s.Expires = snapshot.Signed.Version, snapshot.Signed.Expires
+		case !slices.Contains(topLevel, role) || role == Targets:
+			m, err := r.published(role)
+			if err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return nil, err
+			}
+			if err == nil {
+				s.Version, s.Expires = m.Signed.Version, m.Signed.Expires
+			}
+		}
+		if s.Signers, err = r.SignersOf(role); err != nil {
+			return nil, err
+		}
+		list = append(list, s)
+	}
+	return list, nil
+}

@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path"
 	"path/filepath"
@@ -122,6 +123,8 @@ func (l lower) Open(ctx context.Context, name string) (io.ReadCloser, error) {
 type Imported struct {
 	Repositories []string  // that were verified and copied
 	Updates      []*Update // assigned by the hospital, each verified against its maker
+	Available    []string  // folders of releases that are not assigned to anybody
+	Unread       []error   // releases of that kind that this version cannot read
 	Receipts     []Receipt // that are new here
 	Refused      []error   // receipts that were refused
 }
@@ -162,8 +165,11 @@ func (s *Site) Import(ctx context.Context, from func(name string) Source) (*Impo
 	if len(clients) == 0 {
 		return nil, fmt.Errorf("nothing to import: none of %s is there", strings.Join(names, ", "))
 	}
-	wanted, err := s.updates(ctx, clients, in)
+	wanted, err := assigned(ctx, clients, in)
 	if err != nil {
+		return nil, err
+	}
+	if err := available(ctx, clients, in, wanted); err != nil {
 		return nil, err
 	}
 	return in, mirror(ctx, clients, in.Repositories, s.dir, wanted)
@@ -185,28 +191,20 @@ func mirror(ctx context.Context, clients map[string]*Client, names []string, dir
 	return nil
 }
 
-// updates verifies what the hospital assigns, and returns the paths of targets that
-// have to be copied, by repository. A site without the hospital's copies what
-// release documents there are, and their files.
-func (s *Site) updates(ctx context.Context, clients map[string]*Client, in *Imported) (map[string][]string, error) {
+// assigned verifies what the hospital assigns, and returns the paths of targets that
+// have to be copied, by repository.
+func assigned(ctx context.Context, clients map[string]*Client, in *Imported) (map[string][]string, error) {
 	wanted := map[string][]string{}
 	hospital := clients[Hospital]
 	if hospital == nil {
-		for name, c := range clients {
-			for _, p := range c.Paths() {
-				if path.Base(p) == releaseFile {
-					b, _, err := c.Release(ctx, path.Dir(p))
-					if err != nil {
-						return nil, err
-					}
-					wanted[name] = append(wanted[name], b.paths()...)
-				}
-			}
-		}
 		return wanted, nil
 	}
+	paths, err := hospital.Paths(ctx)
+	if err != nil {
+		return nil, err
+	}
 	seen := map[patch.Digest]bool{}
-	for _, p := range hospital.Paths() {
+	for _, p := range paths {
 		if !strings.HasPrefix(p, "devices/") && !strings.HasPrefix(p, "rings/") {
 			continue
 		}
@@ -230,18 +228,53 @@ func (s *Site) updates(ctx context.Context, clients map[string]*Client, in *Impo
 			in.Updates = append(in.Updates, u)
 			if !seen[u.Document] {
 				seen[u.Document] = true
-				wanted[name] = append(wanted[name], u.paths()...)
+				wanted[name] = append(wanted[name], u.paths(true)...)
 			}
 		}
 	}
 	return wanted, nil
 }
 
-// paths are the target paths of a release.
-func (r *Bundle) paths() []string {
+// available adds releases that nobody is to have yet, so that they can be read and
+// assigned: their payloads only for a site that has no hospital's repository. A stick
+// need not have them.
+func available(ctx context.Context, clients map[string]*Client, in *Imported, wanted map[string][]string) error {
+	for _, name := range slices.Sorted(maps.Keys(clients)) {
+		if name == Hospital {
+			continue
+		}
+		paths, err := clients[name].Paths(ctx)
+		if err != nil {
+			return err
+		}
+		for _, p := range paths {
+			if path.Base(p) != releaseFile || slices.Contains(wanted[name], p) {
+				continue
+			}
+			b, _, err := clients[name].Release(ctx, path.Dir(p))
+			switch {
+			case errors.Is(err, fs.ErrNotExist):
+			case errors.Is(err, ErrMalformed):
+				in.Unread = append(in.Unread, fmt.Errorf("%s: %w", p, err))
+			case err != nil:
+				return err
+			default:
+				in.Available = append(in.Available, path.Dir(p))
+				wanted[name] = append(wanted[name], b.paths(clients[Hospital] == nil)...)
+			}
+		}
+	}
+	return nil
+}
+
+// paths are the target paths of a release, with those of its payloads or without.
+func (r *Bundle) paths(payloads bool) []string {
 	folder := Folder(&r.Release)
 	paths := []string{folder + "/" + releaseFile}
 	for i := range r.Files {
+		if k := r.Files[i].Kind; !payloads && (k == Image || k == Delta) {
+			continue
+		}
 		paths = append(paths, folder+"/"+r.Files[i].Name)
 	}
 	return paths
@@ -270,7 +303,10 @@ func (s *Site) Export(ctx context.Context, dir string) ([]string, error) {
 		clients[name] = c
 		done = append(done, name)
 	}
-	wanted, err := s.updates(ctx, clients, &Imported{})
+	wanted, err := assigned(ctx, clients, &Imported{})
+	if err == nil && clients[Hospital] == nil {
+		err = available(ctx, clients, &Imported{}, wanted)
+	}
 	if err != nil {
 		return nil, err
 	}
