@@ -12,8 +12,8 @@ import (
 	"github.com/myelin-health/myelin/patch"
 )
 
-// A Layout is the flash of a device. Record holds the boot record, in two blocks at
-// least; each slot has room for the longest image.
+// A Layout is the flash of a device. Record has room for two boot records, of 2 kB, in
+// blocks of their own; each slot for the longest image.
 type Layout struct {
 	Record Flash
 	Slots  [2]Flash

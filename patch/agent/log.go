@@ -40,12 +40,12 @@ var errLog = errors.New("agent: the flash has no room for two areas of records")
 func openLog(f Flash, room int) (*log, []byte, error) {
 	block := int64(f.Block())
 	l := &log{f: f, room: room, area: f.Size() / 2 / block * block, buf: make([]byte, room)}
-	if room%f.Page() != 0 || f.Block()%room != 0 || l.area < block {
+	if room%f.Page() != 0 || l.area < int64(room) {
 		return nil, nil, errLog
 	}
 	var newest []byte
 	at := int64(-1)
-	for off := int64(0); off+int64(room) <= 2*l.area; off += int64(room) {
+	for off := int64(0); off < 2*l.area; off = l.behind(off) {
 		if err := readFull(f, l.buf, off); err != nil {
 			return nil, nil, err
 		}
@@ -57,7 +57,7 @@ func openLog(f Flash, room int) (*log, []byte, error) {
 		l.next = 2 * l.area // the first put erases
 		return l, nil, nil
 	}
-	for l.next = at + int64(room); l.next%l.area != 0; l.next += int64(room) {
+	for l.next = l.behind(at); l.next%l.area != 0; l.next = l.behind(l.next) {
 		if err := readFull(f, l.buf, l.next); err != nil {
 			return nil, nil, err
 		}
@@ -66,6 +66,16 @@ func openLog(f Flash, room int) (*log, []byte, error) {
 		}
 	}
 	return l, newest, nil
+}
+
+// behind is the place behind one: where the next area begins when this one has no
+// room for another.
+func (l *log) behind(off int64) int64 {
+	off += int64(l.room)
+	if off%l.area+int64(l.room) > l.area {
+		off = (off + l.area - 1) / l.area * l.area
+	}
+	return off
 }
 
 // parseLog reads one record, and nil where there is none.
@@ -107,10 +117,15 @@ func (l *log) put(record []byte) error {
 	n += logTail
 	page := l.f.Page()
 	n = (n + page - 1) / page * page
-	if err := l.f.Write(l.next, l.buf[:n]); err != nil {
-		return err
+	block := int64(l.f.Block())
+	for b, off := l.buf[:n], l.next; len(b) > 0; {
+		k := min(int64(len(b)), block-off%block)
+		if err := l.f.Write(off, b[:k]); err != nil {
+			return err
+		}
+		b, off = b[k:], off+k
 	}
-	l.next += int64(l.room)
+	l.next = l.behind(l.next)
 	return nil
 }
 

@@ -1,0 +1,207 @@
+// SPDX-FileCopyrightText: 2026 The Myelin authors
+// SPDX-License-Identifier: Apache-2.0
+
+package agent
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/myelin-health/myelin/patch"
+)
+
+// A version that does not do falls back, in time, to the one before; the counter stays,
+// and what is said is what happened.
+func TestFallBack(t *testing.T) {
+	for _, c := range []struct {
+		fault, restores string // of the new version and the old
+		outcome         patch.Outcome
+		reason          string
+		bites           int
+	}{
+		{"self-test", "", patch.FellBack, "self-test failed: pump motor", 0},
+		{"hang", "", patch.FellBack, "did not confirm itself", 1},
+		{"no-resume", "", patch.FellBack, "not seen resumed", 1},
+		{"lost-settings", "restores-settings", patch.FellBack, "settings are not what they were", 0},
+		{"lost-settings", "", patch.LostSettings, "settings are not what they were", 0},
+		{"self-test", "no-resume", patch.LostFunction, "self-test failed", 0},
+		{"self-test", "self-test", patch.LostFunction, "self-test failed", 0},
+	} {
+		t.Run(c.fault+" "+c.restores, func(t *testing.T) {
+			w := newWorld(t)
+			w.old = img("2.1.4", c.restores, 9000)
+			if err := Provision(&w.layout, bytes.NewReader(w.old), "2.1.4", 7); err != nil {
+				t.Fatal(err)
+			}
+			w.release1 = w.release(recipe{version: "2.2.0", sequence: 8, image: img("2.2.0", c.fault, 11000), maker: w.maker, class: class})
+			if _, err := w.run(w.heardOf(1)); err != nil {
+				t.Fatal(err)
+			}
+			r := w.results[0]
+			if r.Outcome != c.outcome || !strings.Contains(r.Reason, c.reason) || r.Version != "2.1.4" || r.Offer != 1 {
+				t.Errorf("it ends with %+v", r)
+			}
+			if j := r.Judge(&w.release1.Demands); j != c.outcome {
+				t.Errorf("a server judges it as %v", j)
+			}
+			if s := w.agent.State(); s.Sequence != 7 || s.Slot != "A" || !bytes.Equal(w.image(), w.old) || w.bites > c.bites {
+				t.Errorf("%d bites of the watchdog, and it is %+v", w.bites, s)
+			}
+			// A fall-back is no downgrade: a release between the two may still come.
+			w.release1 = w.release(recipe{version: "2.2.1", sequence: 9, image: img("2.2.1", "restores-settings", 9500), maker: w.maker, class: class})
+			if c.restores != "" && c.restores != "restores-settings" {
+				return // it is for a person to mend
+			}
+			if _, err := w.run(w.heardOf(2)); err != nil {
+				t.Fatal(err)
+			}
+			if r := w.results[1]; c.outcome == patch.FellBack && (r.Outcome != patch.Installed || w.agent.State().Sequence != 9) {
+				t.Errorf("the next release ends with %+v", r)
+			}
+		})
+	}
+}
+
+// Nothing is installed while the device does what no update interrupts, or could not
+// roll back; staged it is meanwhile, and installed when that is over.
+func TestGates(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		begin func(*world)
+		end   func(*world)
+		gate  patch.Gate
+	}{
+		{"in the middle of a bolus", func(w *world) { w.doing = patch.Bolus }, func(w *world) { w.doing = 0 }, patch.TherapyGate},
+		{"an infusion", func(w *world) { w.doing = patch.Delivering | patch.Dependent }, func(w *world) { w.doing = 0 }, patch.TherapyGate},
+		{"a battery that does not last", func(w *world) { w.battery = 39 }, func(w *world) { w.battery = 40 }, patch.PowerGate},
+		{"a bolus that begins at the last moment", func(w *world) {
+			w.onQuiesce = func() { w.doing = patch.Bolus }
+		}, func(w *world) { w.doing, w.onQuiesce = 0, nil }, patch.TherapyGate},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			w := newWorld(t)
+			c.begin(w)
+			end := w.clock + 20*time.Hour
+			if errs, err := w.run(func() bool { return w.clock > end }); err != nil || errs != nil {
+				t.Fatal(err, errs)
+			}
+			if s := w.agent.State(); s.Version != "2.1.4" || s.Staged != w.release1.Envelope || len(w.results) > 0 {
+				t.Fatalf("it is %+v", s)
+			}
+			waits := w.agent.Waits()
+			if len(waits) == 0 || waits[0].Gate != c.gate || w.quiet {
+				t.Errorf("it waits for %v, and lets no therapy begin: %v", waits, w.quiet)
+			}
+			c.end(w)
+			if _, err := w.run(w.heardOf(1)); err != nil || w.results[0].Outcome != patch.Installed {
+				t.Errorf("%v; it ends with %+v", err, w.results)
+			}
+		})
+	}
+}
+
+// Settings that were changed since they were saved are saved anew before the switch.
+func TestSettingsChange(t *testing.T) {
+	w := newWorld(t)
+	w.never = true
+	if _, err := w.run(func() bool { return w.agent.State().Staged == w.release1.Envelope }); err != nil {
+		t.Fatal(err)
+	}
+	w.settings = "basal 0.9 U/h"
+	w.never = false
+	if _, err := w.run(w.heardOf(1)); err != nil {
+		t.Fatal(err)
+	}
+	if r := w.results[0]; r.Outcome != patch.Installed || r.Before != w.digest() || w.saved != w.digest() {
+		t.Errorf("it ends with %+v", r)
+	}
+}
+
+// A halt withdraws what is staged, and does not touch what is on trial.
+func TestVoid(t *testing.T) {
+	w := newWorld(t)
+	w.never = true
+	if _, err := w.run(func() bool { return w.agent.State().Staged == w.release1.Envelope }); err != nil {
+		t.Fatal(err)
+	}
+	w.void, w.never = 1, false
+	w.answer = func(_ *patch.State, _ *patch.Answer, o *patch.Offer) { o.Number = 1 }
+	if _, err := w.run(w.heardOf(1)); err != nil {
+		t.Fatal(err)
+	}
+	if r := w.results[0]; r.Outcome != patch.Withdrawn || r.Offer != 1 || r.Version != "2.1.4" {
+		t.Errorf("it ends with %+v", r)
+	}
+	if s := w.agent.State(); s.Staged != (patch.Digest{}) || s.Sequence != 7 {
+		t.Errorf("it is %+v", s)
+	}
+	// The release may come again under another number, and is not fetched again.
+	w.answer, w.number = nil, 2
+	before := w.fetched
+	if _, err := w.run(w.heardOf(2)); err != nil || w.results[1].Outcome != patch.Installed {
+		t.Fatal(err, w.results)
+	}
+	if n := w.fetched - before; n > w.release1.Size {
+		t.Errorf("%d bytes are fetched for what is there", n)
+	}
+}
+
+// A download goes on where it was, over cuts of the connection and of the power.
+func TestResume(t *testing.T) {
+	w := newWorld(t)
+	cuts := 0
+	w.read = func(path string, p []byte, off int64) (int, error) {
+		if strings.HasSuffix(path, ".bin") {
+			if cuts++; cuts%2 == 0 {
+				w.agent = nil // the power goes, too
+				return 0, ErrPower
+			}
+			p = p[:min(len(p), 2500)]
+		}
+		return w.file(path, p, off)
+	}
+	for range 100 {
+		if _, err := w.run(w.heardOf(1)); err == nil {
+			break
+		}
+	}
+	if len(w.results) != 1 || w.results[0].Outcome != patch.Installed {
+		t.Fatalf("%d cuts; it ends with %+v", cuts, w.results)
+	}
+	image := int64(len(w.release1.files["firmware.bin"]))
+	if cuts < 6 || w.fetched > 2*image {
+		t.Errorf("%d cuts, and %d bytes are fetched for %d", cuts, w.fetched, image)
+	}
+}
+
+// Damage to the slot that runs is survived where the one before is there still: an
+// old version beats none, and the counter does not go back.
+func TestDamagedSlot(t *testing.T) {
+	w := newWorld(t)
+	if _, err := w.run(w.heardOf(1)); err != nil {
+		t.Fatal(err)
+	}
+	w.memory[2].Bytes[77] ^= 0x10
+	w.agent = nil
+	w.answer = func(_ *patch.State, _ *patch.Answer, o *patch.Offer) {
+		if o != nil {
+			o.Number = 0
+		}
+	}
+	if _, err := w.run(w.heardOf(2)); err != nil {
+		t.Fatal(err)
+	}
+	r, s := w.results[1], w.agent.State()
+	if r.Outcome != patch.FellBack || !strings.Contains(r.Reason, "damaged") || r.Version != "2.1.4" {
+		t.Errorf("it says %+v", r)
+	}
+	if s.Version != "2.1.4" || s.Sequence != 8 || s.Slot != "A" {
+		t.Errorf("it is %+v", s)
+	}
+	w.memory[1].Bytes[77] ^= 0x10
+	if _, err := Boot(&w.layout); err != ErrNoImage {
+		t.Errorf("with neither slot whole: %v", err)
+	}
+}
