@@ -54,3 +54,11 @@ func params(from, n int) string {
 	}
 	return b.String()
 }
+
+// conflict makes [ErrConflict] of a row that was there already.
+func conflict(err error) error {
+	if errors.Is(err, ErrNotFound) {
+		return ErrConflict
+	}
+	return err
+}

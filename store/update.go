@@ -202,15 +202,16 @@ func (s *Store) updateMembers(ctx context.Context, rest string, args ...any) (li
 
 // A RolloutEvent is a step of a roll-out, as the ledger has it.
 type RolloutEvent struct {
-	Seq     int64  // in the order of writing
+	Seq     int64  // in the order of deciding, from 1
 	Rollout string // id
 	Device  string // or ""
 	event.Event
 }
 
 // KeepUpdates writes what devices said and what was decided of it, all or nothing. Of a
-// device whose row has that Count already, or a higher one, the row stays as it is. It
-// sets Seq of the events.
+// device whose row has that Count already, or a higher one, the row stays as it is. The
+// events have numbers, one after the other, of which the first follows the last that is
+// here: else somebody else decided something meanwhile, and it is [ErrConflict].
 func (s *Store) KeepUpdates(ctx context.Context, members []UpdateMember, events []RolloutEvent) error {
 	// In the order of devices: two servers never wait for each other.
 	slices.SortStableFunc(members, func(a, b UpdateMember) int {
@@ -224,24 +225,26 @@ func (s *Store) KeepUpdates(ctx context.Context, members []UpdateMember, events 
 		}
 		rows = append(rows, []any{m.Device, int64(min(m.Count, math.MaxInt64)), m.Seen, m.KID, m.Version, int64(min(m.Sequence, math.MaxInt64)), m.State})
 	}
-	return s.tx(ctx, func(tx *transaction) error {
-		err := tx.insert(ctx, "update_member AS m ("+memberColumns+")", ` ON CONFLICT (device) DO UPDATE SET counter = excluded.counter, seen = excluded.seen, kid = excluded.kid,
-			version = excluded.version, sequence = excluded.sequence, state = excluded.state WHERE excluded.counter > m.counter`, 7, rows)
-		if err != nil {
-			return err
-		}
-		return s.stepped(ctx, tx, events)
-	})
-}
-
-func (s *Store) stepped(ctx context.Context, tx *transaction, events []RolloutEvent) error {
+	steps := make([][]any, len(events))
 	for i := range events {
 		e := &events[i]
-		err := tx.QueryRowContext(ctx, "INSERT INTO rollout_event (rollout, device, kind, at, doc) VALUES ($1,$2,$3,$4,$5) RETURNING seq",
-			e.Rollout, e.Device, e.Kind.String(), e.Time, event.Append(nil, &e.Event)).Scan(&e.Seq)
-		if err != nil {
-			return err
-		}
+		steps[i] = []any{e.Seq, e.Rollout, e.Device, e.Kind.String(), e.Time, event.Append(nil, &e.Event)}
 	}
-	return nil
+	return s.tx(ctx, func(tx *transaction) error {
+		if len(events) > 0 {
+			var last int64
+			if err := tx.QueryRowContext(ctx, "SELECT coalesce(max(seq), 0) FROM rollout_event").Scan(&last); err != nil {
+				return err
+			}
+			if events[0].Seq != last+1 {
+				return ErrConflict
+			}
+			// Who comes between here fails by the primary key, and looks again.
+			if err := tx.insert(ctx, "rollout_event (seq, rollout, device, kind, at, doc)", "", 6, steps); err != nil {
+				return err
+			}
+		}
+		return tx.insert(ctx, "update_member AS m ("+memberColumns+")", ` ON CONFLICT (device) DO UPDATE SET counter = excluded.counter, seen = excluded.seen, kid = excluded.kid,
+			version = excluded.version, sequence = excluded.sequence, state = excluded.state WHERE excluded.counter > m.counter`, 7, rows)
+	})
 }

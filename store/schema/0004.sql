@@ -38,15 +38,21 @@ CREATE TABLE update_release (
 )TABLE;
 CREATE INDEX update_release_product ON update_release (product, sequence);
 
--- Releases on their way through a fleet. doc is the plan as JSON; what became of it
--- since are its events.
+-- How much the patient who has a device now depends on it, as a clinician judged.
+CREATE TABLE update_unit (
+    device     TEXT PRIMARY KEY,
+    dependency TEXT NOT NULL,
+    by_whom    TEXT NOT NULL,
+    at         NUMBER NOT NULL
+)TABLE;
+
+-- Releases on their way through a fleet. doc has the plan, and the devices as they were
+-- when it was made; what became of it since are its events.
 CREATE TABLE rollout (
     num      COUNTER,
     id       TEXT NOT NULL UNIQUE,
-    product  TEXT NOT NULL,
-    version  TEXT NOT NULL,
     envelope TEXT NOT NULL,
-    state    TEXT NOT NULL, -- in the word of the engine; for lists
+    by_whom  TEXT NOT NULL,
     at       NUMBER NOT NULL,
     doc      BYTES NOT NULL
 )TABLE;

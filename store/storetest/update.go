@@ -6,6 +6,8 @@ package storetest
 import (
 	"errors"
 	"fmt"
+	"reflect"
+	"slices"
 	"testing"
 
 	"github.com/myelin-health/myelin/device"
@@ -66,10 +68,77 @@ func updates(t *testing.T, s *store.Store, c *clock) {
 	}
 	e := event.Event{Kind: event.PersonActed, Time: 5, Device: device.Address{Kind: device.Host, Value: "server"}}
 	e.Add(event.Text(event.Operation, "halt"))
-	steps := []store.RolloutEvent{{Rollout: "r", Device: "pump-3", Event: e}, {Rollout: "r", Event: e}}
+	steps := []store.RolloutEvent{{Seq: 1, Rollout: "r", Device: "pump-3", Event: e}, {Seq: 2, Rollout: "r", Event: e}}
 	must(t, s.KeepUpdates(ctx, []store.UpdateMember{said("pump-4", 1), said("pump-3", 7), said("pump-3", 9), said("pump-3", 8)}, steps))
-	if steps[0].Seq == 0 || steps[1].Seq <= steps[0].Seq {
-		t.Errorf("numbers %d, %d", steps[0].Seq, steps[1].Seq)
+	for _, seq := range []int64{1, 2, 4} {
+		steps[0].Seq = seq
+		if err := s.KeepUpdates(ctx, []store.UpdateMember{said("pump-4", 99)}, steps[:1]); !errors.Is(err, store.ErrConflict) {
+			t.Errorf("event %d after the second: %v", seq, err)
+		}
+	}
+	for _, q := range []struct {
+		store.RolloutQuery
+		want []int64
+	}{
+		{store.RolloutQuery{}, []int64{1, 2}},
+		{store.RolloutQuery{Rollout: "r", Newest: true}, []int64{2, 1}},
+		{store.RolloutQuery{Rollout: "r", Newest: true, After: 2}, []int64{1}},
+		{store.RolloutQuery{Device: "pump-3"}, []int64{1}},
+		{store.RolloutQuery{Rollout: "r", After: 1}, []int64{2}},
+		{store.RolloutQuery{Limit: 1}, []int64{1}},
+		{store.RolloutQuery{Rollout: "other"}, nil},
+	} {
+		list, err := s.RolloutEvents(ctx, q.RolloutQuery)
+		must(t, err)
+		var got []int64
+		for _, e := range list {
+			got = append(got, e.Seq)
+			if e.Event != steps[1].Event || e.Rollout != "r" {
+				t.Errorf("%+v", e)
+			}
+		}
+		if !slices.Equal(got, q.want) {
+			t.Errorf("%+v: %v, want %v", q.RolloutQuery, got, q.want)
+		}
+	}
+
+	doc := []byte(`{"x":1}`)
+	r := store.UpdateRelease{Envelope: "0d0d", Product: "Norra Medical Flow 500", Version: "2.2.0", Sequence: 8, Path: "flow500/2.2.0.suit", By: "le", Doc: doc}
+	must(t, s.AddRelease(ctx, &r))
+	if err := s.AddRelease(ctx, &r); !errors.Is(err, store.ErrConflict) {
+		t.Error(err)
+	}
+	for products, want := range map[string]int{"Norra Medical Flow 500": 1, "Qvarn Zephyr 9": 0} {
+		if l, err := s.Releases(ctx, []string{products}); err != nil || len(l) != want {
+			t.Error(products, l, err)
+		}
+	}
+	if l, err := s.Releases(ctx, []string{}); err != nil || len(l) != 0 {
+		t.Error(l, err)
+	}
+	if l, err := s.Releases(ctx, nil); err != nil || len(l) != 1 || !reflect.DeepEqual(l[0], r) {
+		t.Error(l, err)
+	}
+	if got, err := s.ReleaseOf(ctx, "0d0d"); err != nil || !reflect.DeepEqual(*got, r) {
+		t.Error(got, err)
+	}
+	if _, err := s.ReleaseOf(ctx, "0e"); !errors.Is(err, store.ErrNotFound) {
+		t.Error(err)
+	}
+	row := store.Rollout{ID: "r", Envelope: "0d0d", By: "le", Doc: doc}
+	must(t, s.AddRollout(ctx, &row))
+	if err := s.AddRollout(ctx, &row); !errors.Is(err, store.ErrConflict) {
+		t.Error(err)
+	}
+	if l, err := s.Rollouts(ctx); err != nil || len(l) != 1 || !reflect.DeepEqual(l[0], row) {
+		t.Error(l, err)
+	}
+	for _, word := range []string{"high", "low"} {
+		must(t, s.SetDependency(ctx, &store.Dependency{Device: "pump-3", Word: word, By: "mh"}))
+	}
+	must(t, s.SetDependency(ctx, &store.Dependency{Device: "pump-4", Word: "", By: "mh"}))
+	if all, err := s.Dependencies(ctx); err != nil || len(all) != 1 || all["pump-3"].Word != "low" || all["pump-3"].By != "mh" {
+		t.Error(all, err)
 	}
 	must(t, s.KeepUpdates(ctx, []store.UpdateMember{said("pump-4", 2), said("pump-3", 4)}, nil)) // the second comes late
 	for device, count := range map[string]uint64{"pump-3": 9, "pump-4": 2} {
