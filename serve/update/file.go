@@ -4,11 +4,14 @@
 package update
 
 import (
+	"crypto/sha256"
 	"errors"
+	"io"
 	"io/fs"
 	"net/http"
 	"strings"
 
+	"github.com/myelin-health/myelin/patch"
 	"github.com/myelin-health/myelin/serve/access"
 	"github.com/myelin-health/myelin/store"
 )
@@ -48,5 +51,26 @@ func (s *Service) file(w http.ResponseWriter, r *http.Request, _ *access.Princip
 	h.Set("Content-Type", "application/octet-stream")
 	h.Set("Cache-Control", "public, max-age=60")
 	http.ServeContent(w, r, "", info.ModTime(), f)
+	return nil
+}
+
+// same reports whether the file at a path is the envelope of a release.
+func (s *Service) same(at string, r *patch.Release) error {
+	if !fs.ValidPath(at) {
+		return wrong("The envelope is a file of the folder updates of the server: name it from there, with slashes.")
+	}
+	f, err := s.files.Open(at)
+	if err != nil {
+		return wrong("There is no such file in the folder updates of the server: " + at + ".")
+	}
+	defer f.Close()
+	h := sha256.New()
+	n, err := io.Copy(h, f)
+	if err != nil {
+		return err
+	}
+	if n != r.Size || patch.Digest(h.Sum(nil)) != r.Envelope {
+		return wrong("The file " + at + " is not the envelope of this release: its digest or its length differs.")
+	}
 	return nil
 }

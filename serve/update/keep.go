@@ -103,6 +103,16 @@ func (b *batch) wait(ctx context.Context) error {
 	}
 }
 
+// drop ends the batch that is being gathered: it is not written.
+func (k *keeper) drop() {
+	k.mu.Lock()
+	b := k.next
+	k.next = newBatch()
+	k.mu.Unlock()
+	b.err = errBusy
+	close(b.done)
+}
+
 func (k *keeper) run() {
 	defer close(k.stopped)
 	tick := time.NewTicker(keepEvery)
@@ -125,10 +135,13 @@ func (k *keeper) run() {
 		k.mu.Unlock()
 		if b != nil {
 			b.err = k.write(b)
-			close(b.done)
 			if k.err = b.err; b.err != nil {
+				if len(b.steps) > 0 {
+					k.s.undone()
+				}
 				k.s.cfg.Log.Error("what devices say of updates is not kept", "err", b.err)
 			}
+			close(b.done)
 		}
 		if ended {
 			return

@@ -84,7 +84,7 @@ func newSite(t testing.TB, change ...func(*Config)) *site {
 	for _, f := range change {
 		f(&cfg)
 	}
-	s.Service, err = Open(cfg)
+	s.Service, err = Open(t.Context(), cfg)
 	must(t, err)
 	t.Cleanup(func() { must(t, s.Service.Close()) })
 	cert, key, err := s.ca.Server("127.0.0.1")

@@ -194,23 +194,22 @@ func (s *Service) hear(ctx context.Context, b []byte, now time.Time) ([]byte, er
 		return nil, &access.Error{Status: http.StatusTooManyRequests, Text: "this device asks too often", After: wait}
 	}
 	row := &store.UpdateMember{Device: st.Device, Count: st.Count, Seen: now.UnixNano(), KID: slices.Clone(kid), Version: st.Version, Sequence: st.Sequence, State: patch.Append(nil, &st)}
-	said, err := s.decide(ctx, m, &st, now)
-	if err != nil {
-		return nil, err
-	}
-	wait := st.Result != nil || len(said.steps) > 0
-	kept, err := s.keep.add(row, said.steps, wait)
+	said, err := s.decide(ctx, row, s.heard(&st, now), now)
 	if errors.Is(err, errBusy) {
 		return nil, &access.Error{Status: http.StatusServiceUnavailable, Text: "the server is busy", After: 5 * time.Second}
 	}
+	if err != nil {
+		return nil, err
+	}
 	m.count = st.Count
-	if wait {
+	if said.kept != nil {
 		ctx, stop := context.WithTimeout(context.WithoutCancel(ctx), keepTime)
 		defer stop()
-		if err := kept.wait(ctx); err != nil {
-			return nil, err
+		if err := said.kept.wait(ctx); err != nil {
+			s.cfg.Log.Error("a device is not answered: what was decided is not kept", "err", err)
+			return nil, &access.Error{Status: http.StatusServiceUnavailable, Text: "the server is busy", After: 5 * time.Second}
 		}
-		if st.Result != nil {
+		if said.heard {
 			m.heard = st.Count
 		}
 	}
@@ -272,16 +271,4 @@ func (f *fails) may(address string, now time.Time) bool {
 func (f *fails) count(address string, now time.Time) {
 	c, t := f.counter(address), now.UnixNano()
 	c.Store(min(max(c.Load(), t), t+failsOnce*int64(failsEvery)) + int64(failsEvery))
-}
-
-// What is said to a device.
-type decision struct {
-	offer *patch.Offer
-	void  uint64
-	next  time.Duration
-	steps []store.RolloutEvent
-}
-
-func (s *Service) decide(ctx context.Context, m *member, st *patch.State, now time.Time) (decision, error) {
-	return decision{next: s.cfg.Every}, nil
 }

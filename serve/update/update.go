@@ -48,6 +48,7 @@ import (
 	"github.com/myelin-health/myelin/event"
 	"github.com/myelin-health/myelin/link/cose"
 	"github.com/myelin-health/myelin/patch"
+	"github.com/myelin-health/myelin/patch/rollout"
 	"github.com/myelin-health/myelin/serve/access"
 	"github.com/myelin-health/myelin/store"
 )
@@ -57,10 +58,15 @@ type Config struct {
 	Data   string // the server's folder: update.key, and the files in updates/
 	Store  *store.Store
 	Record func(*event.Event) error // into the server's ledger; returns when durable
+	// Act does what a person does, and has it in the ledger: access.Access.Act.
+	Act  func(who, did, to, why string, do func() (count int, err error)) error
+	Site string // the hospital, of which events say that it did something
 	// Client reports who a TLS client is that shows a certificate; nil: nobody is asked.
 	Client func(*http.Request) error
 	Now    func() time.Time // nil: the machine's clock
 	Log    *slog.Logger     // nil: nothing is logged
+
+	Shared bool // other servers have the same store
 
 	Every time.Duration // between the polls of a device that waits for nothing; 0 is 5 minutes
 }
@@ -78,6 +84,13 @@ type Service struct {
 	open    chan struct{} // polls that are being answered
 	serving chan struct{} // files that are being read
 
+	fold     sync.Mutex // of what follows
+	rollouts []*running // the oldest first
+	never    *rollout.Never
+	asked    map[string]asked // by roll-out, device and gate
+	seq      int64            // of the last event that they have
+	damaged  bool             // they have what is not kept: they are to be made anew
+
 	mu       sync.Mutex
 	speakers memory[[8]byte, *cose.Key]
 	members  memory[string, *member]
@@ -86,7 +99,7 @@ type Service struct {
 }
 
 // Open opens the service, and makes the hospital's key when there is none.
-func Open(c Config) (*Service, error) {
+func Open(ctx context.Context, c Config) (*Service, error) {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
@@ -96,10 +109,16 @@ func Open(c Config) (*Service, error) {
 	if c.Record == nil {
 		c.Record = func(*event.Event) error { return nil }
 	}
+	if c.Act == nil {
+		c.Act = func(_, _, _, _ string, do func() (int, error)) error { _, err := do(); return err }
+	}
+	if c.Site == "" {
+		c.Site = "hospital"
+	}
 	if c.Every == 0 {
 		c.Every = 5 * time.Minute
 	}
-	s := &Service{cfg: c, open: make(chan struct{}, maxOpen), serving: make(chan struct{}, maxFiles), trust: clientTime}
+	s := &Service{cfg: c, open: make(chan struct{}, maxOpen), serving: make(chan struct{}, maxFiles), trust: clientTime, asked: map[string]asked{}}
 	key, err := hospitalKey(filepath.Join(c.Data, "update.key"))
 	if err != nil {
 		return nil, err
@@ -115,6 +134,9 @@ func Open(c Config) (*Service, error) {
 	}
 	if s.files, err = os.OpenRoot(files); err != nil {
 		return nil, err
+	}
+	if err := s.load(ctx); err != nil {
+		return nil, errors.Join(err, s.files.Close())
 	}
 	s.keep.init(s)
 	return s, nil
