@@ -87,6 +87,9 @@ func Backup(ctx context.Context, data, file, version string, now func() time.Tim
 			return nil, err
 		}
 	}
+	if err := copyTree(filepath.Join(data, "updates"), filepath.Join(stage, "updates"), ""); err != nil {
+		return nil, err
+	}
 	if err := copyLedger(data, stage); err != nil {
 		return nil, err
 	}

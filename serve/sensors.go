@@ -9,17 +9,20 @@ import (
 	"log"
 	"net"
 	"net/http"
+	"slices"
 	"sync"
+
+	"github.com/myelin-health/myelin/serve/access"
 )
 
-// serveSensors serves sensors and guards alone, by TLS, at an address of their own,
+// serveSensors serves sensors, guards and devices that ask for updates alone, by TLS, at an address of their own,
 // until ctx is done. It begins to listen before it returns; wait waits for its end.
 func (s *Server) serveSensors(ctx context.Context) (wait func(), err error) {
 	ln, err := net.Listen("tcp", s.cfg.Sensors)
 	if err != nil {
 		return nil, err
 	}
-	h := s.bounded(ctx, s.uplink.Handler())
+	h := s.bounded(ctx, access.Mux(slices.Concat(s.uplink.Routes(), s.updates.Routes()), access.Problem(s.cfg.Log)))
 	h.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: s.sensing.Get}
 	s.authority.Ask(h.TLSConfig)
 	var all sync.WaitGroup

@@ -40,6 +40,7 @@ import (
 	"github.com/myelin-health/myelin/serve/documents"
 	"github.com/myelin-health/myelin/serve/live"
 	"github.com/myelin-health/myelin/serve/pages"
+	"github.com/myelin-health/myelin/serve/update"
 	"github.com/myelin-health/myelin/serve/uplink"
 	"github.com/myelin-health/myelin/store"
 	"github.com/myelin-health/myelin/store/postgres"
@@ -52,6 +53,8 @@ import (
 //	ledger/, ledger.key    what people did; its key
 //	secret.key             of what is sealed in the store: servers that share one share it
 //	tls.pem, tls.key       made at the first start, when there are no others
+//	update.key             of offers: servers that share a store share it
+//	updates/               envelopes and payloads that devices fetch
 //	bus/                   what is not in the store yet
 //	coming/                documents while they are sent
 type Config struct {
@@ -97,6 +100,7 @@ type Server struct {
 	authority *uplink.Authority // of sensors
 	bus       *bus.Bus
 	uplink    *uplink.Server
+	updates   *update.Service
 
 	metrics     *metrics
 	certificate *certificate // nil: in clear, on loopback
@@ -216,6 +220,13 @@ func Open(ctx context.Context, c Config) (_ *Server, err error) {
 		return nil, err
 	}
 	s.uplink = uplink.NewServer(uplink.ServerConfig{Store: s.store, Bus: s.bus, Authority: s.authority, Record: s.ledger.Record, Log: c.Log, Now: c.Now})
+	s.updates, err = update.Open(ctx, update.Config{
+		Data: c.Data, Store: s.store, Record: s.ledger.Record, Act: s.access.Act, Site: c.Site, Client: s.uplink.Client, Now: c.Now, Log: c.Log,
+		Tell: func() { s.live.Tell(live.Event{What: live.Rollout}) }, Shared: c.Store != "",
+	})
+	if err != nil {
+		return nil, err
+	}
 	shown := pages.Config{Store: s.store, Access: s.access, Live: s.live, Guards: s.bus, Ledger: s.shown, Now: c.Now, Site: c.Site, Version: c.Version, Sealer: s.sealer, Fleet: s.fleet, Intake: s.intake}
 	if s.certificate != nil || s.sensing != nil { // sensors prove themselves by TLS
 		shown.Enrol = s.uplink.Enrolment
@@ -227,7 +238,7 @@ func Open(ctx context.Context, c Config) (_ *Server, err error) {
 	if err != nil {
 		return nil, err
 	}
-	s.api, err = api.New(api.Config{Store: s.store, Access: s.access, Now: c.Now, Log: c.Log, Version: c.Version, Most: documents.Most, Spool: filepath.Join(c.Data, "coming"), Add: s.addDocument})
+	s.api, err = api.New(api.Config{Store: s.store, Access: s.access, Updates: s.updates, Now: c.Now, Log: c.Log, Version: c.Version, Most: documents.Most, Spool: filepath.Join(c.Data, "coming"), Add: s.addDocument})
 	return s, err
 }
 
@@ -295,6 +306,9 @@ func (s *Server) Close() error {
 	if s.uplink != nil {
 		s.uplink.Close()
 	}
+	if s.updates != nil {
+		errs = append(errs, s.updates.Close())
+	}
 	if s.bus != nil {
 		s.bus.Close()
 	}
@@ -350,7 +364,7 @@ func loopback(listen string) bool {
 
 // Routes is the table of all routes.
 func (s *Server) Routes() []access.Route {
-	return slices.Concat(s.pages.Routes(), s.api.Routes(), s.uplink.Routes(), s.healthRoutes())
+	return slices.Concat(s.pages.Routes(), s.api.Routes(), s.uplink.Routes(), s.updates.Routes(), s.healthRoutes())
 }
 
 // addDocument takes in a document that a program sent.
@@ -431,6 +445,7 @@ func (s *Server) Run(ctx context.Context, ln net.Listener) error {
 	beside.Go(func() { s.schedule(ctx) })
 	beside.Go(func() { s.tell(ctx) })
 	beside.Go(func() { s.fleet.Run(ctx) })
+	beside.Go(func() { s.updates.Run(ctx) })
 	beside.Go(func() {
 		if err := s.bus.Run(ctx); err != nil && ctx.Err() == nil {
 			s.cfg.Log.Error("what sensors send is not written any more", "err", err)

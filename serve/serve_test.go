@@ -328,6 +328,9 @@ func TestBackup(t *testing.T) {
 	if err := s.store.SavePerson(t.Context(), &store.Person{Login: "ada", Name: "Ada", Roles: uint32(access.Viewer)}); err != nil {
 		t.Fatal(err)
 	}
+	if err := os.WriteFile(filepath.Join(s.cfg.Data, "updates", "flow.suit"), []byte("an envelope"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	for range 300 {
 		if err := s.access.Acted("ada", "before", "", "", 0, event.Succeeded); err != nil {
 			t.Fatal(err)
@@ -367,6 +370,9 @@ func TestBackup(t *testing.T) {
 	data := filepath.Join(t.TempDir(), "restored")
 	if _, err := Restore(t.Context(), file, data); err != nil {
 		t.Fatal(err)
+	}
+	if b, err := os.ReadFile(filepath.Join(data, "updates", "flow.suit")); err != nil || string(b) != "an envelope" {
+		t.Errorf("an envelope: %q, %v", b, err)
 	}
 	if _, err := Restore(t.Context(), file, data); err == nil {
 		t.Error("restored into a folder that is not empty")

@@ -5,6 +5,9 @@ package serve
 
 import (
 	"bytes"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -12,6 +15,8 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -21,7 +26,9 @@ import (
 	"github.com/myelin-health/myelin/device"
 	"github.com/myelin-health/myelin/event"
 	"github.com/myelin-health/myelin/finding"
+	"github.com/myelin-health/myelin/link/cose"
 	"github.com/myelin-health/myelin/serve/access"
+	"github.com/myelin-health/myelin/serve/update"
 	"github.com/myelin-health/myelin/store"
 )
 
@@ -127,8 +134,8 @@ func TestEveryRouteForEveryRole(t *testing.T) {
 		}
 	}
 	// What is open to anyone, beside the pages whose own test has a list of them.
-	for _, route := range slices.Concat(s.api.Routes(), s.uplink.Routes(), s.healthRoutes()) {
-		open := []string{"GET /api/v1/openapi.json", "POST /uplink/v1/enrol", "GET /uplink/v1/state", "POST /uplink/v1/batch", "GET /uplink/v1/decisions", "POST /uplink/v1/decisions", "GET /healthz", "GET /readyz"}
+	for _, route := range slices.Concat(s.api.Routes(), s.uplink.Routes(), s.updates.Routes(), s.healthRoutes()) {
+		open := []string{"GET /api/v1/openapi.json", "POST /uplink/v1/enrol", "GET /uplink/v1/state", "POST /uplink/v1/batch", "GET /uplink/v1/decisions", "POST /uplink/v1/decisions", "GET /healthz", "GET /readyz", "POST /update/v1/poll", "GET /update/v1/{path...}"}
 		if (route.Needs == access.Anyone) != slices.Contains(open, route.Pattern) {
 			t.Errorf("%s is for anyone: %v", route.Pattern, route.Needs == access.Anyone)
 		}
@@ -177,7 +184,10 @@ func TestLedgerHasEveryDeed(t *testing.T) {
 		return func() *reply { return al.post(path, form...) }
 	}
 	get := func(path string) func() *reply { return func() *reply { return al.get(path) } }
-	merge, split := "", ""
+	merge, split, release := "", "", ""
+	rolls := func(what, body string) func() *reply {
+		return func() *reply { return al.json("POST", "/api/v1/rollouts/r1/"+what, body) }
+	}
 	token := func() string { return find(al.get("/me"), `(?s)/me/tokens/remove.*?name="id" value="(\d+)"`) }
 	triage := func(n int) string {
 		return find(al.json("GET", "/api/v1/findings/"+findingOn(pump3, n), ""), `"triage":(\d+)`)
@@ -353,6 +363,48 @@ func TestLedgerHasEveryDeed(t *testing.T) {
 			return al.send(al.request("POST", "/api/v1/documents", "application/octet-stream", strings.NewReader(fmt.Sprintf(bom, 2))))
 		}},
 		{route: "POST /api/v1/tokens", says: "add token|succeeded", do: func() *reply { return al.json("POST", "/api/v1/tokens", `{"name":"x","scopes":["read"],"days":1}`) }},
+
+		{route: "POST /update/v1/poll", why: "what came of it is an event of a roll-out: TestRollout of serve/update looks for these"},
+		{route: "POST /api/v1/releases", says: "add release|succeeded", do: func() *reply {
+			envelope := []byte("a SUIT envelope")
+			if err := os.WriteFile(filepath.Join(o.s.cfg.Data, "updates", "flow.suit"), envelope, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			digest := sha256.Sum256(envelope)
+			release = hex.EncodeToString(digest[:])
+			return al.json("POST", "/api/v1/releases", fmt.Sprintf(`{"path":"flow.suit","release":{"manufacturer":"Norra Medical","model":"Flow 500","version":"2.2.0","sequence":8,"envelope":%q,"size":%d,"demands":{"hardware":["C"],"from":["2.1.4"],"supervision":"unattended"},"urgency":"regular cycle"}}`, release, len(envelope)))
+		}},
+		{route: "POST /api/v1/rollouts", says: "create roll-out|succeeded", do: func() *reply {
+			plan := "rollout: 1\nconsent: {clinician: true, terms: \"1\"}\nrelax: [{gate: clinician's consent, urgency: regular cycle, by: [analyst], most: 1h}]\nrings: [{name: all}]\n"
+			body, _ := json.Marshal(map[string]string{"id": "r1", "release": release, "plan": plan, "reason": "ADA-2026-01"})
+			return al.json("POST", "/api/v1/rollouts", string(body))
+		}},
+		{route: "POST /api/v1/rollouts/{id}/start", says: "start roll-out|succeeded", do: rolls("start", `{"reason":"now"}`)},
+		{route: "POST /api/v1/rollouts/{id}/pause", says: "pause roll-out|succeeded", do: rolls("pause", `{"reason":"a call"}`)},
+		{route: "POST /api/v1/rollouts/{id}/resume", says: "resume roll-out|succeeded", do: rolls("resume", `{"reason":"all is well"}`)},
+		{route: "POST /api/v1/rollouts/{id}/devices/{device}/consent", says: "consent to update|succeeded", do: rolls("devices/"+pump3+"/consent", `{"whose":"clinician","terms":"1"}`)},
+		{route: "POST /api/v1/rollouts/{id}/devices/{device}/withdraw", says: "withdraw consent to update|succeeded", do: rolls("devices/"+pump3+"/withdraw", `{"whose":"clinician"}`)},
+		{route: "POST /api/v1/rollouts/{id}/devices/{device}/attend", says: "attend update|succeeded", do: rolls("devices/"+pump3+"/attend", `{"as":"clinician present","minutes":30}`)},
+		{route: "POST /api/v1/rollouts/{id}/devices/{device}/rule-out", says: "rule device out of roll-out|succeeded", do: rolls("devices/"+pump3+"/rule-out", `{"owner":"Lea Sommer","control":"gw-icu","reason":"hardware B"}`)},
+		{route: "POST /api/v1/rollouts/{id}/devices/{device}/report", says: "report update: loss of function|succeeded", do: rolls("devices/"+pump3+"/report", `{"outcome":"loss of function","reason":"it alarms"}`)},
+		{route: "POST /api/v1/rollouts/{id}/override", says: "relax gate: clinician's consent|succeeded", do: rolls("override", `{"gate":"clinician's consent","minutes":5,"reason":"nobody is there"}`)},
+		{route: "POST /api/v1/rollouts/{id}/halt", says: "halt roll-out|failed", do: rolls("halt", `{"reason":"again"}`)},
+		{route: "POST /api/v1/devices/{id}/dependency", says: "judge dependency|succeeded", do: func() *reply {
+			return al.json("POST", "/api/v1/devices/"+pump3+"/dependency", `{"dependency":"high"}`)
+		}},
+		{route: "POST /api/v1/update-keys", says: "register update keys|succeeded", do: func() *reply {
+			k, err := cose.GenerateKey(cose.P256, rand.Reader)
+			if err != nil {
+				t.Fatal(err)
+			}
+			public := k.Public()
+			body, _ := json.Marshal(map[string]any{"keys": []update.Key{{Device: pump3, Key: public.AppendPublic(nil)}}})
+			return al.json("POST", "/api/v1/update-keys", string(body))
+		}},
+		{route: "POST /api/v1/update-keys/{key}/revoke", says: "revoke update key|succeeded", do: func() *reply {
+			return al.json("POST", "/api/v1/update-keys/"+find(al.json("GET", "/api/v1/update-keys", ""), `"id":"([0-9a-f]{16})"`)+"/revoke", `{"reason":"lost"}`)
+		}},
+		{route: "POST /api/v1/receipts", says: "import receipts|succeeded", do: func() *reply { return al.json("POST", "/api/v1/receipts", `{"receipts":["AAAA"]}`) }},
 		{route: "DELETE /api/v1/tokens/{id}", says: "remove token|succeeded", do: func() *reply { return al.json("DELETE", "/api/v1/tokens/"+token(), "") }},
 	}
 	known := map[string]bool{}

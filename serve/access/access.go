@@ -70,6 +70,11 @@ const (
 	SettleDoubts
 	SeeBodyWorn // identities of what is in or on a body: with a reason, in the ledger
 	SeeLedger
+	RunUpdates     // take in releases; begin roll-outs, and let them go on
+	HaltUpdates    // whoever sees something wrong
+	ConsentUpdates // clinicians alone: for themselves, and for the patient who was asked
+	AttendUpdates  // be there, say how it went, say what cannot be updated
+	RelaxUpdates   // a gate, with a second person, as far as a plan lets them
 	ManageSensors
 	ManagePeople
 	ManageSettings
@@ -81,7 +86,7 @@ type Grant struct {
 	Name  string
 	Says  string
 	Roles Role   // that have it
-	Scope string // of a token that may use it: "read", "triage", "ingest", "admin"; "" is none: people alone
+	Scope string // of a token that may use it: "read", "triage", "ingest", "update", "admin"; "" is none: people alone
 }
 
 const everybody = Viewer | Analyst | Engineer | Clinician | Auditor | Administrator
@@ -105,13 +110,18 @@ var Permissions = [permissionEnd]Grant{
 	SettleDoubts:     {"settle doubts", "doses whose fate is unknown", Clinician, ""},
 	SeeBodyWorn:      {"see body-worn identities", "serial numbers of what is in or on a body", Clinician, ""},
 	SeeLedger:        {"see the ledger", "entries and proofs", Auditor | Analyst | Administrator | Engineer | Clinician, "read"},
-	ManageSensors:    {"manage sensors", "enrolment and revocation", Engineer | Administrator, "admin"},
+	RunUpdates:       {"run updates", "releases, and their roll-outs", Engineer, "update"},
+	HaltUpdates:      {"halt updates", "pause and halt roll-outs", Analyst | Engineer | Clinician | Administrator, "update"},
+	ConsentUpdates:   {"consent to updates", "the clinician's and the patient's consent, and how much patients depend on a device", Clinician, "update"},
+	AttendUpdates:    {"attend updates", "who is there, how it went, what cannot be updated", Engineer | Clinician, "update"},
+	RelaxUpdates:     {"relax gates of updates", "with a second person, as far as the plan lets them", Analyst | Engineer | Clinician, "update"},
+	ManageSensors:    {"manage sensors", "enrolment and revocation, keys of devices", Engineer | Administrator, "admin"},
 	ManagePeople:     {"manage people", "people, roles, tokens", Administrator, ""},
 	ManageSettings:   {"manage settings", "retention, feeds, notifications", Administrator, "admin"},
 }
 
 // Scopes are those that a token can have.
-func Scopes() []string { return []string{"read", "triage", "ingest", "admin"} }
+func Scopes() []string { return []string{"read", "triage", "ingest", "update", "admin"} }
 
 // May reports whether roles have a permission.
 func (r Role) May(p Permission) bool {

@@ -30,6 +30,7 @@ import (
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
 	"github.com/myelin-health/myelin/serve/access"
+	"github.com/myelin-health/myelin/serve/update"
 	"github.com/myelin-health/myelin/store"
 )
 
@@ -38,6 +39,7 @@ type Config struct {
 	Store   *store.Store
 	Access  *access.Access
 	Add     func(ctx context.Context, by, name string, content []byte) (*store.Document, bool, error) // takes in a document; nil: nobody can send one
+	Updates *update.Service                                                                           // nil: there are none
 	Spool   string                                                                                    // folder of large bodies while they come; "" is the system's
 	Most    int64                                                                                     // bytes of a document
 	Now     func() time.Time                                                                          // nil: the machine's clock
@@ -69,7 +71,7 @@ func New(c Config) (*API, error) {
 	h.Info.License = &huma.License{Name: "Apache-2.0", Identifier: "Apache-2.0"}
 	h.OpenAPIPath, h.DocsPath, h.SchemasPath, h.CreateHooks = "", "", "", nil
 	h.RejectUnknownQueryParameters = true
-	h.Components.SecuritySchemes = map[string]*huma.SecurityScheme{"token": {Type: "http", Scheme: "bearer", Description: "A token of Settings. Its scopes are read, triage, ingest and admin; it may do nothing that its person may not."}}
+	h.Components.SecuritySchemes = map[string]*huma.SecurityScheme{"token": {Type: "http", Scheme: "bearer", Description: "A token of Settings. Its scopes are read, triage, ingest, update and admin; it may do nothing that its person may not."}}
 	h.Servers = []*huma.Server{{URL: "/"}}
 	a.huma = humago.New(a.mux, h)
 	a.devices()
@@ -77,6 +79,7 @@ func New(c Config) (*API, error) {
 	a.findings()
 	a.guards()
 	a.documents()
+	a.updates()
 	a.tokens()
 	var err error
 	if a.spec, err = json.Marshal(a.huma.OpenAPI()); err != nil {

@@ -352,7 +352,7 @@ func (a *API) tokens() {
 		func(ctx context.Context, who *access.Principal, in *struct {
 			Body struct {
 				Name   string   `json:"name" minLength:"1" maxLength:"100"`
-				Scopes []string `json:"scopes" minItems:"1" maxItems:"4" enum:"read,triage,ingest,admin" nullable:"false"`
+				Scopes []string `json:"scopes" minItems:"1" maxItems:"5" enum:"read,triage,ingest,update,admin" nullable:"false"`
 				Days   int      `json:"days" minimum:"1" maximum:"365"`
 			}
 		}) (*struct {

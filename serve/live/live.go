@@ -35,6 +35,7 @@ const (
 	Held    = "held"
 	Finding = "finding"
 	Device  = "device"
+	Rollout = "rollout" // something of a roll-out
 )
 
 // An Event says what changed. ID grows within a kind where it is a number of the store.

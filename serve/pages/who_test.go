@@ -289,6 +289,11 @@ func TestPermissionsThatMatter(t *testing.T) {
 		access.TriageFindings:   {a | e, "triage"}, // who looks on, or audits, changes nothing
 		access.EditDevices:      {a | e, "triage"},
 		access.AddDocuments:     {a | e, "ingest"},
+		access.RunUpdates:       {e, "update"},
+		access.HaltUpdates:      {a | e | c | d, "update"},
+		access.ConsentUpdates:   {c, "update"}, // a clinician's word, and nobody else's
+		access.AttendUpdates:    {e | c, "update"},
+		access.RelaxUpdates:     {a | e | c, "update"},
 	} {
 		if g := access.Permissions[p]; g.Roles != want.roles || g.Scope != want.scope {
 			t.Errorf("%s: %s with %q, not %s with %q", g.Name, g.Roles, g.Scope, want.roles, want.scope)

@@ -171,5 +171,9 @@ func (k *keeper) write(b *batch) error {
 	if err := errors.Join(errs...); err != nil {
 		return err
 	}
-	return k.s.cfg.Store.KeepUpdates(context.Background(), b.members, steps)
+	err := k.s.cfg.Store.KeepUpdates(context.Background(), b.members, steps)
+	if err == nil && len(steps) > 0 {
+		k.s.cfg.Tell()
+	}
+	return err
 }

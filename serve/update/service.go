@@ -598,3 +598,48 @@ func told(err error) error {
 	}
 	return err
 }
+
+// A Receipt is what became of a State that was carried here.
+type Receipt struct {
+	Device string `json:"device,omitempty"` // "" when nobody knows whose it is
+	Count  uint64 `json:"count,omitempty"`
+	Taken  bool   `json:"taken"`
+	Why    string `json:"why,omitempty"` // it was not
+}
+
+// MaxReceipts is how many are taken in at once.
+const MaxReceipts = 1000
+
+// Receipts takes in States that devices signed where no network is, and a stick or a
+// gateway carried, as if the devices had sent them. Their signatures and Counts are
+// looked at as those of a poll; the answers go nowhere.
+func (s *Service) Receipts(ctx context.Context, who *access.Principal, list [][]byte) ([]Receipt, error) {
+	if len(list) == 0 || len(list) > MaxReceipts {
+		return nil, wrong(fmt.Sprintf("Between 1 and %d receipts are taken in at once.", MaxReceipts))
+	}
+	out := make([]Receipt, len(list))
+	err := s.cfg.Act(who.Person.Login, "import receipts", fmt.Sprintf("%d receipts", len(list)), "", func() (n int, err error) {
+		for i, b := range list {
+			_, err := s.hear(ctx, b, s.cfg.Now())
+			var said *access.Error
+			errors.As(err, &said)
+			if err == nil || said != nil && said.Status == http.StatusConflict { // its signature is right
+				var st patch.State
+				if m, err := cose.ParseSign1(b); err == nil && patch.Parse(m.Payload, &st) == nil {
+					out[i].Device, out[i].Count = st.Device, st.Count
+				}
+			}
+			switch {
+			case err == nil:
+				out[i].Taken = true
+				n++
+			case said != nil && said.Status < http.StatusInternalServerError:
+				out[i].Why = said.Text
+			default:
+				return n, err
+			}
+		}
+		return n, nil
+	})
+	return out, err
+}

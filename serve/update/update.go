@@ -66,7 +66,8 @@ type Config struct {
 	Now    func() time.Time // nil: the machine's clock
 	Log    *slog.Logger     // nil: nothing is logged
 
-	Shared bool // other servers have the same store
+	Tell   func() // when something of a roll-out is kept; nil: nobody is told
+	Shared bool   // other servers have the same store
 
 	Every time.Duration // between the polls of a device that waits for nothing; 0 is 5 minutes
 }
@@ -112,6 +113,9 @@ func Open(ctx context.Context, c Config) (*Service, error) {
 	if c.Act == nil {
 		c.Act = func(_, _, _, _ string, do func() (int, error)) error { _, err := do(); return err }
 	}
+	if c.Tell == nil {
+		c.Tell = func() {}
+	}
 	if c.Site == "" {
 		c.Site = "hospital"
 	}
@@ -144,7 +148,8 @@ func Open(ctx context.Context, c Config) (*Service, error) {
 
 // Close writes what is not written yet, and ends the service.
 func (s *Service) Close() error {
-	return errors.Join(s.keep.close(), s.files.Close())
+	s.closing.Do(func() { s.closed = errors.Join(s.keep.close(), s.files.Close()) })
+	return s.closed
 }
 
 // Key is the hospital's public key, a COSE_Key, by which devices know its offers and answers.
@@ -180,13 +185,14 @@ func hospitalKey(file string) (cose.Key, error) {
 
 // writeKey writes a file whole and durably, or leaves what was there.
 func writeKey(file string, mode fs.FileMode, b []byte) error {
-	f, err := os.OpenFile(file+".new", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, mode)
+	f, err := os.CreateTemp(filepath.Dir(file), filepath.Base(file)+".new-")
 	if err != nil {
 		return err
 	}
+	defer os.Remove(f.Name())
 	_, err = f.Write(b)
-	if err = errors.Join(err, f.Sync(), f.Close()); err == nil {
-		err = os.Rename(file+".new", file)
+	if err = errors.Join(err, f.Chmod(mode), f.Sync(), f.Close()); err == nil {
+		err = os.Rename(f.Name(), file)
 	}
 	if err != nil {
 		return err
