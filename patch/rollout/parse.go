@@ -170,8 +170,13 @@ func (q reader) ring(n ast.Node, before []Ring) Ring {
 	g := Ring{
 		Name: q.name(s.Need("name", "what people call it, such as canary"), "name"), Devices: q.names(s.Get("devices"), "devices"),
 		Wards: q.names(s.Get("wards"), "wards"), Dependency: q.names(s.Get("dependency"), "dependency"), Share: int(q.Number(s.Get("share"), "share", 1, 100)),
-		Least: int(q.Number(s.Get("least"), "least", 1, 10_000_000)), Finished: int(q.Number(s.Get("finished"), "finished", 1, 10_000_000)),
-		Soak: q.span(s.Get("soak"), "soak", 0, longest, 0),
+		Least: 1, Soak: q.span(s.Get("soak"), "soak", 0, longest, 0),
+	}
+	if s.Has("least") {
+		g.Least = int(q.Number(s.Get("least"), "least", 1, 10_000_000))
+	}
+	if g.Finished = g.Least; s.Has("finished") {
+		g.Finished = int(q.Number(s.Get("finished"), "finished", 1, 10_000_000))
 	}
 	for i := range before {
 		if before[i].Name == g.Name {

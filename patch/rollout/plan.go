@@ -13,8 +13,8 @@ import (
 	"github.com/myelin-health/myelin/patch"
 )
 
-// A Plan says how a release goes through a fleet. [ParsePlan] reads one; in JSON it
-// has the same keys as in YAML, and ParsePlan reads that too.
+// A Plan says how a release goes through a fleet. [ParsePlan] makes one, and nothing
+// else does; in JSON it has the same keys as in YAML, and ParsePlan reads that too.
 type Plan struct {
 	Format   int          `json:"rollout"`           // 1
 	Release  patch.Digest `json:"release,omitzero"`  // the only one that it is for; zero: any
@@ -85,8 +85,8 @@ type Ring struct {
 	Wards      []string `json:"wards,omitempty"`      //
 	Dependency []string `json:"dependency,omitempty"` // of those, only patients who depend on it this much
 	Share      int      `json:"share,omitempty"`      // percent of all devices, picked by a hash of their ids
-	Least      int      `json:"least"`                // devices in it, else the roll-out does not begin; 0 is 1
-	Finished   int      `json:"finished"`             // updated well before the next ring; 0 is Least
+	Least      int      `json:"least"`                // devices in it, else the roll-out does not begin; usually 1
+	Finished   int      `json:"finished"`             // updated well before the next ring; usually Least
 	Soak       Span     `json:"soak"`                 // and for how long after
 }
 
@@ -98,7 +98,7 @@ type Bounds struct {
 	Alpha        float64 `json:"alpha"`   // percent: the chance that a good release is halted
 	Beta         float64 `json:"beta"`    // percent: the chance that a bad one is not, at once
 	Silence      Span    `json:"silence"` // after the end of an offer, until a device that may have switched has said how it went; at least the release's Longest
-	Silent       int     `json:"silent"`  // so many silent devices halt it; 0 is 1
+	Silent       int     `json:"silent"`  // so many silent devices halt it; usually 1
 }
 
 // A Rate is what a sequential test compares, in percent.

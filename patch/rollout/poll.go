@@ -109,7 +109,7 @@ func (r *Rollout) offer(m *member, s *patch.State, t *moment, turn *Turn, lapsed
 	if install {
 		life = time.Duration(p.Offer)
 	}
-	if m.number <= m.void || m.install != install || lapsed || t.now > m.expires-int64(life)/2 {
+	if m.number <= max(m.void, m.heard) || m.install != install || lapsed || t.now > m.expires-int64(life)/2 {
 		// As an offer's number a time is higher than that of any roll-out before.
 		number, issued = max(m.number+1, uint64(t.now/1e6)), t.now
 		expires = time.Unix(0, t.now).Add(life).Truncate(time.Second).UnixNano()

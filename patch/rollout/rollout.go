@@ -165,8 +165,8 @@ func New(cfg Config) (*Rollout, error) {
 		r.rings[ring].size++
 	}
 	for i, g := range p.Rings {
-		if n := r.rings[i].size; n < g.least() || n < g.finished() {
-			return nil, fmt.Errorf("ring %s has %d devices: the plan wants %d", g.Name, n, max(g.least(), g.finished()))
+		if n := r.rings[i].size; n < max(g.Least, g.Finished) {
+			return nil, fmt.Errorf("ring %s has %d devices: the plan wants %d", g.Name, n, max(g.Least, g.Finished))
 		}
 	}
 	h := sha256.New()
@@ -191,15 +191,6 @@ func (g *Ring) takes(u *Unit) bool {
 		return h.Sum32()%100 < uint32(g.Share)
 	}
 	return len(g.Devices) == 0 && len(g.Wards) == 0
-}
-
-func (g *Ring) least() int { return max(g.Least, 1) }
-
-func (g *Ring) finished() int {
-	if g.Finished == 0 {
-		return g.least()
-	}
-	return g.Finished
 }
 
 // ID is the roll-out's.
@@ -403,7 +394,7 @@ func (r *Rollout) end(i int32, m *member, o patch.Outcome, e *event.Event) {
 	case o == patch.Refused || o == patch.Installed && offer == 0: // nothing was tried
 		return
 	case o == patch.Installed:
-		if g.installed++; g.installed == r.cfg.Plan.Rings[m.ring].finished() {
+		if g.installed++; g.installed == r.cfg.Plan.Rings[m.ring].Finished {
 			g.enough = e.Time
 		}
 	default:
@@ -447,7 +438,7 @@ func (r *Rollout) cause() (why, dev string, final bool) {
 		return "settings were lost", name(r.lostSettings), false
 	case r.fallBack.exceeded():
 		return fmt.Sprintf("devices fall back more often than in %g %% of updates", b.FallBack.Most), "", false
-	case len(r.silent) >= max(b.Silent, 1):
+	case len(r.silent) >= b.Silent:
 		return "no word since the update", name(r.silent), false
 	}
 	return "", "", false

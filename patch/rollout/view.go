@@ -117,7 +117,7 @@ func (r *Rollout) Progress() Progress {
 	for i := range r.rings {
 		g, ring := &r.rings[i], &r.cfg.Plan.Rings[i]
 		p.Rings[i] = RingProgress{
-			Name: ring.Name, Began: at(g.began), Devices: g.size, Finished: g.installed, Wanted: ring.finished(), Outcomes: map[patch.Outcome]int{}, Shows: g.shows(),
+			Name: ring.Name, Began: at(g.began), Devices: g.size, Finished: g.installed, Wanted: ring.Finished, Outcomes: map[patch.Outcome]int{}, Shows: g.shows(),
 		}
 		if g.enough > 0 {
 			p.Rings[i].Soaked = at(g.enough + int64(ring.Soak))
