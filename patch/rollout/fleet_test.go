@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"reflect"
 	"slices"
@@ -95,15 +96,15 @@ relax:
 				commit(events)
 			}
 		}
-		rt.Repeat(map[string]func(*rapid.T){
+		actions := map[string]func(*rapid.T){
 			"time": func(rt *rapid.T) {
 				w.now = w.now.Add(time.Duration(rapid.IntRange(0, 3600).Draw(rt, "seconds")) * time.Second)
 			},
 			"due":   func(*rapid.T) { commit(w.Due(w.now)) },
-			"start": func(*rapid.T) { do(w.Start(person(), "", w.now)) },
+			"start": func(*rapid.T) { do(w.Start(lea, "", w.now)) },
 			"pause": func(*rapid.T) { do(w.Pause(person(), reason(), w.now)) },
 			"halt": func(rt *rapid.T) {
-				if rapid.IntRange(0, 9).Draw(rt, "halt") == 0 {
+				if rapid.IntRange(0, 3).Draw(rt, "halt") == 0 {
 					do(w.Halt(person(), reason(), false, w.now))
 				}
 			},
@@ -112,6 +113,10 @@ relax:
 			"withdraw": func(*rapid.T) { do(w.Withdraw(dev(), Patient, person(), "", w.now)) },
 			"override": func(rt *rapid.T) {
 				g := patch.Gate(rapid.IntRange(1, int(patch.FreezeGate)).Draw(rt, "gate"))
+				if rapid.Bool().Draw(rt, "may") {
+					do(w.Override(dev(), patch.PatientGate, mira, tomas, "a reason", w.now.Add(time.Hour), w.now))
+					return
+				}
 				d := rapid.SampledFrom([]string{"", dev()}).Draw(rt, "of")
 				do(w.Override(d, g, person(), person(), reason(), w.now.Add(time.Hour), w.now))
 			},
@@ -150,7 +155,7 @@ relax:
 					if s.Result.Outcome != patch.Installed {
 						s.Version, s.Sequence, s.Result.Version = "2.1.4", 7, "2.1.4"
 					}
-					s.Result.Resumed = rapid.IntRange(0, 9).Draw(rt, "resumed") > 0
+					s.Result.Resumed = rapid.IntRange(0, 5).Draw(rt, "resumed") > 0
 					s.Result.SelfTest = rapid.IntRange(0, 9).Draw(rt, "self-test") > 0
 					if rapid.IntRange(0, 9).Draw(rt, "settings") == 0 {
 						s.Result.After = patch.Digest{2}
@@ -209,8 +214,28 @@ relax:
 					rt.Fatal("the log makes another roll-out, of which nothing shows")
 				}
 			},
-		})
+		}
+		commit(must(w.Start(lea, "", w.now)))
+		for _, u := range units {
+			commit(must(w.Consent(u.Device, Patient, lea, "1", "", w.now)))
+		}
+		names := slices.Sorted(maps.Keys(actions))
+		for range rapid.IntRange(1, 120).Draw(rt, "steps") {
+			name := "poll" // every other time
+			if rapid.Bool().Draw(rt, "other") {
+				name = rapid.SampledFrom(names).Draw(rt, "action")
+			}
+			actions[name](rt)
+			actions[""](rt)
+		}
 	})
+}
+
+func must(events []event.Event, err error) []event.Event {
+	if err != nil {
+		panic(err)
+	}
+	return events
 }
 
 // fleet is a roll-out of so many devices through five rings.
