@@ -62,9 +62,9 @@ func ReadProgram(image []byte) (p Program, err error) {
 	return p, nil
 }
 
-// alteredProgram is an image of a program that somebody changed who has no key: it says that it is the same version, and
-// its weakness is not mended.
-func alteredProgram(p Program) []byte {
+// Altered is the image after somebody changed it who has no key: it says that it is the same version, is as long, and has
+// the weakness.
+func (p Program) Altered() []byte {
 	image := p.Image()
 	return append(image[:ed25519.SignatureSize:ed25519.SignatureSize], bytes.ReplaceAll(image[ed25519.SignatureSize:], []byte("\nmended\n"), []byte("\nopened\n"))...)
 }
@@ -103,8 +103,8 @@ func (u *Unit) Start(image []byte) error {
 	if err != nil {
 		return err
 	}
-	if h, ok := d.(interface{ inherit(Device) }); ok && u.last != nil {
-		h.inherit(u.last)
+	if k, ok := d.(keeper); ok && u.last != nil {
+		k.inherit(u.last)
 	}
 	u.d, u.last, u.p, u.genuine = d, d, p, genuine(image)
 	return nil
@@ -124,7 +124,20 @@ func (u *Unit) Program() (p Program, genuine bool) {
 	return u.p, u.genuine
 }
 
-// What a start leaves as it is: therapy, what is programmed, and the implant that lies before a device.
+// Programmed is what people set, in the unit or in the implant that lies before it; nil where there is nothing to set, or
+// nothing runs.
+func (u *Unit) Programmed() any {
+	if k, ok := u.Device().(keeper); ok {
+		return k.programmed()
+	}
+	return nil
+}
+
+// A keeper is a device that keeps something over a start: what is programmed, a battery's charge, a key, the implant before it.
+type keeper interface {
+	inherit(last Device)
+	programmed() any
+}
 
 func (d *Defibrillator) inherit(last Device) {
 	l := last.(*Defibrillator)
@@ -134,24 +147,52 @@ func (d *Defibrillator) inherit(last Device) {
 	d.s.Session = false
 }
 
+func (d *Defibrillator) programmed() any {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	s := d.s
+	return DefibrillatorState{Mode: s.Mode, Rate: s.Rate, OutputMV: s.OutputMV, SensitivityUV: s.SensitivityUV, Therapies: s.Therapies, Detection: s.Detection, Preset: s.Preset}
+}
+
 func (h *HomeLink) inherit(last Device) {
 	h.implant = last.(*HomeLink).implant
 	h.adopt(&h.implant.port)
 }
+
+func (h *HomeLink) programmed() any { return h.implant.programmed() }
 
 func (r *Reader) inherit(last Device) {
 	r.implant = last.(*Reader).implant
 	r.adopt(&r.implant.port)
 }
 
+func (r *Reader) programmed() any { return r.implant.programmed() }
+
 func (s *Studio) inherit(last Device) {
 	s.implant = last.(*Studio).implant
 	s.adopt(&s.implant.port)
 }
 
+func (s *Studio) programmed() any { return s.implant.programmed() }
+
 func (p *CardProgrammer) inherit(last Device) {
 	p.stimulator = last.(*CardProgrammer).stimulator
 	p.adopt(&p.stimulator.port)
+}
+
+func (p *CardProgrammer) programmed() any { return p.stimulator.programmed() }
+
+func (n *Stimulator) inherit(last Device) {
+	l := last.(*Stimulator)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	n.s, n.cell = l.s, l.cell
+}
+
+func (n *Stimulator) programmed() any {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return StimulatorState{On: n.s.On, Program: n.s.Program, Amplitude: n.s.Amplitude, Highest: n.s.Highest}
 }
 
 func (c *Chip) inherit(last Device) {
@@ -162,9 +203,17 @@ func (c *Chip) inherit(last Device) {
 	copy(c.ram[keySlot:linkTask], l.ram[keySlot:linkTask])
 }
 
+func (c *Chip) programmed() any {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return ChipState{Highest: c.s.Highest}
+}
+
 func (c *Cloud) inherit(last Device) {
 	l := last.(*Cloud)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	c.s, c.key = l.s, l.key
 }
+
+func (c *Cloud) programmed() any { return nil }

@@ -212,7 +212,7 @@ var UpdateAttacks = []UpdateAttack{
 	{
 		Name: "altered", About: "an image that somebody changed, with a manifest to match",
 		lie: func(r *Releases) mirror {
-			honest, image := published(r.Mended), alteredProgram(r.Mended)
+			honest, image := published(r.Mended), r.Mended.Altered()
 			m := legacyManifest{model: r.Mended.Model, image: r.Mended.Version + "/image", digest: sha256.Sum256(image)}
 			return func(path string, n int) []byte {
 				switch path {
@@ -257,7 +257,7 @@ var UpdateAttacks = []UpdateAttack{
 			honest := published(r.Mended)
 			return func(path string, n int) []byte {
 				if strings.HasSuffix(path, "/image") && n > 0 {
-					return alteredProgram(r.Mended)
+					return r.Mended.Altered()
 				}
 				return honest(path, n)
 			}

@@ -79,7 +79,7 @@ func TestProgram(t *testing.T) {
 	if q, err := ReadProgram(image); err != nil || q != p || !genuine(image) {
 		t.Errorf("%+v, %v", q, err)
 	}
-	if q, err := ReadProgram(alteredProgram(p)); err != nil || q.Version != "4.2.0" || q.Mended || genuine(alteredProgram(p)) {
+	if q, err := ReadProgram(p.Altered()); err != nil || q.Version != "4.2.0" || q.Mended || genuine(p.Altered()) {
 		t.Errorf("altered: %+v, %v", q, err)
 	}
 	for i := range image {
