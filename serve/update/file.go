@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"net/http"
 	"strings"
+	"syscall"
 
 	"github.com/myelin-health/myelin/patch"
 	"github.com/myelin-health/myelin/serve/access"
@@ -33,7 +34,7 @@ func (s *Service) file(w http.ResponseWriter, r *http.Request, _ *access.Princip
 		return store.ErrNotFound
 	}
 	f, err := s.files.Open(path)
-	if errors.Is(err, fs.ErrNotExist) {
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENAMETOOLONG) {
 		return store.ErrNotFound
 	}
 	if err != nil {

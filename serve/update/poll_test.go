@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -216,8 +217,8 @@ func TestFile(t *testing.T) {
 	if status, b := get("flow500/2.2.0.bin", "bytes=9000-"); status != 206 || !bytes.Equal(b, image[9000:]) {
 		t.Errorf("resumed: %d, %d bytes", status, len(b))
 	}
-	for _, path := range []string{"", "flow500", "flow500/", "flow500/no", "..%2fupdate.key", "flow500/..%2f..%2fupdate.key", "flow500/.hidden", "flow500/link", "%2fetc%2fpasswd", "flow500%5c2.2.0.bin", "flow500/%00"} {
-		if status, b := get(path, ""); status == 200 || bytes.Contains(b, image[:20]) {
+	for _, path := range []string{"", "flow500", "flow500/", "flow500/no", "..%2fupdate.key", "flow500/..%2f..%2fupdate.key", "flow500/.hidden", "flow500/link", "%2fetc%2fpasswd", "flow500%5c2.2.0.bin", "flow500/%00", strings.Repeat("a", 300)} {
+		if status, b := get(path, ""); status == 200 || status >= 500 && path != "flow500/link" || bytes.Contains(b, image[:20]) {
 			t.Errorf("%q: %d %.40q", path, status, b)
 		}
 	}

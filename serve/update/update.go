@@ -85,6 +85,9 @@ type Service struct {
 	open    chan struct{} // polls that are being answered
 	serving chan struct{} // files that are being read
 
+	closing sync.Once
+	closed  error // why that failed
+
 	fold     sync.Mutex // of what follows
 	rollouts []*running // the oldest first
 	never    *rollout.Never
