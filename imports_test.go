@@ -117,8 +117,8 @@ var rooms = []room{
 	{"bench", []string{"capture", "ble", "proto"}, nil},
 	{
 		"cmd",
-		[]string{"assess", "capture", "device", "drill", "event", "finding", "flow", "guard", "internal/cbor", "inventory", "ledger", "link", "match", "patch", "proto", "report", "risk", "serve", "sim", "store", "watch", "wire"},
-		[]string{"github.com/spf13/cobra", "github.com/spf13/pflag", "github.com/jedib0t/go-pretty", "golang.org/x/mod", "golang.org/x/sys"},
+		[]string{"assess", "capture", "device", "drill", "event", "finding", "flow", "guard", "internal/cbor", "internal/strictyaml", "inventory", "ledger", "link", "match", "patch", "proto", "report", "risk", "serve", "sim", "store", "watch", "wire"},
+		[]string{"github.com/goccy/go-yaml", "github.com/spf13/cobra", "github.com/spf13/pflag", "github.com/jedib0t/go-pretty", "golang.org/x/mod", "golang.org/x/sys"},
 	},
 }
 
