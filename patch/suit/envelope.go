@@ -212,6 +212,9 @@ func parseBlock(b []byte) (Block, error) {
 		if err == nil && !block.Mac0.Detached {
 			err = fmt.Errorf("%w: a payload that is not the digest beside it", ErrStructure)
 		}
+		if err == nil && block.Mac0.Protected.Alg == cose.HMAC256_64 { // of so few bits many may be tried
+			err = fmt.Errorf("%w: a MAC of 8 bytes", ErrUnsupported)
+		}
 	case tagSign, tagMac:
 	default:
 		err = fmt.Errorf("%w: kind of authentication block", ErrUnsupported)

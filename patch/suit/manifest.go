@@ -516,9 +516,9 @@ func (r *reader) mud() (*MUD, error) {
 func (m *Manifest) names(uri string) bool {
 	found := false
 	m.walk(func(c *Command) {
-		found = found || c.Parameters.uri() == uri
+		found = found || c.Parameters.URI() == uri
 		for _, x := range c.Multiple {
-			found = found || x.Parameters.uri() == uri
+			found = found || x.Parameters.URI() == uri
 		}
 	})
 	return found

@@ -166,7 +166,7 @@ func (m *Manifest) parameterText(p Parameter) string {
 		n, _ := s.Uint(p.Key)
 		return strconv.FormatUint(n, 10)
 	case ParameterURI:
-		return strconv.QuoteToGraphic(s.uri())
+		return strconv.QuoteToGraphic(s.URI())
 	case ParameterUpdatePriority:
 		n, _ := s.Priority()
 		return strconv.FormatInt(n, 10)

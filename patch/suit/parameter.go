@@ -158,9 +158,7 @@ func (s Parameters) Bytes(k ParameterKey) ([]byte, bool) {
 }
 
 // URI returns the URI, or "".
-func (s Parameters) URI() string { return s.uri() }
-
-func (s Parameters) uri() string {
+func (s Parameters) URI() string {
 	r, _ := s.read(ParameterURI)
 	return r.Text()
 }

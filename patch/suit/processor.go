@@ -614,7 +614,7 @@ func (x *operation) source() (ComponentID, error) {
 }
 
 func (x *operation) fetch() error {
-	uri := x.p.uri()
+	uri := x.p.URI()
 	if uri == "" {
 		return fmt.Errorf("%w: no uri", ErrStructure)
 	}
