@@ -268,7 +268,7 @@ func keyIDOf(b *suit.Block) string {
 // of.
 func inManifest(m *suit.Manifest, file string) error {
 	for _, x := range m.Images() {
-		got, err := digestFile(x.Digest.Alg, file)
+		got, _, err := digestFile(x.Digest.Alg, file)
 		if err != nil {
 			return err
 		}

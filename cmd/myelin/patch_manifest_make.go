@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -41,15 +42,15 @@ writes the envelope, signed if there is a key. An image without a uri goes in.
 
 More keys: expires (2027-06-30), over (">= 2.1"), battery (mWh), priority,
 power and network (states to wait for), time-of-day (02:00), description,
-language, reference, mud {url, key}; of a component stage (another id, which the
-image waits in), start, arguments.`,
+language, reference, mud {url, key}; of a component stage (another id, where the
+image waits), encrypt-for (keys of devices; wants stage), start, arguments.`,
 		Example: `  myelin patch manifest make release.yaml --key maker.key --out flow500.suit`,
 		Args:    exactly(1, "make wants one file: a description in YAML"),
 		RunE: func(_ *cobra.Command, args []string) error {
 			if out == "" {
 				return usageError{errors.New("make wants --out: the file for the envelope")}
 			}
-			e, err := readRelease(args[0])
+			e, sealed, err := readRelease(args[0])
 			if err != nil {
 				return err
 			}
@@ -60,6 +61,13 @@ image waits in), start, arguments.`,
 					return err
 				}
 				by = fmt.Sprintf("signed by %v with kid %x", k.Alg, k.ID)
+			}
+			for _, x := range sealed {
+				file := filepath.Join(filepath.Dir(out), x.file)
+				if err := c.to(file, func(w io.Writer) error { _, err := w.Write(x.b); return err }); err != nil {
+					return err
+				}
+				c.hint("wrote %s, encrypted; it belongs at %s", file, x.uri)
 			}
 			if err := writeEnvelope(c, out, e); err != nil {
 				return err
@@ -73,15 +81,14 @@ image waits in), start, arguments.`,
 	return v
 }
 
-// digestFile hashes a file.
-func digestFile(a cose.Algorithm, file string) (suit.Digest, error) {
+// digestFile hashes a file, and says how many bytes it has.
+func digestFile(a cose.Algorithm, file string) (suit.Digest, int64, error) {
 	f, err := os.Open(file)
 	if err != nil {
-		return suit.Digest{}, err
+		return suit.Digest{}, 0, err
 	}
 	defer f.Close()
-	d, _, err := suit.SumReader(a, f)
-	return d, err
+	return suit.SumReader(a, f)
 }
 
 var manifestFormat = strictyaml.Format{Name: "description of a manifest", Marker: "manifest: 1"}
@@ -89,127 +96,198 @@ var manifestFormat = strictyaml.Format{Name: "description of a manifest", Marker
 // A releaseReader reads a description of a release and makes its manifest.
 type releaseReader struct {
 	*strictyaml.Reader
-	dir      string // of the description: files are beside it
-	err      error  // what is wrong with a file that it names
-	payloads []suit.Payload
+	dir string // of the description: files are beside it
+	err error  // what is wrong with a file that it names
+
+	m                                *suit.Manifest
+	vendor, class                    [16]byte
+	about                            []suit.TextEntry // of each component
+	text                             suit.Text
+	fetch, install, validate, invoke []suit.Command
+	stages                           []suit.ComponentID // where images wait; they come behind what these become
+	payloads                         []suit.Payload
+	sealed                           []sealedImage
+}
+
+// A sealedImage is an encrypted image, which goes to a file of its own.
+type sealedImage struct {
+	file, uri string
+	b         []byte
 }
 
 // policy is to report what fails.
 const policy = suit.RecordOnFailure | suit.SysinfoOnFailure
 
-func readRelease(file string) (*suit.Envelope, error) {
+// readRelease makes the envelope of a description, and the encrypted images that
+// belong to it.
+func readRelease(file string) (*suit.Envelope, []sealedImage, error) {
 	src, err := readFile(file, strictyaml.MaxFileBytes)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	r := &releaseReader{Reader: strictyaml.New(file, manifestFormat), dir: filepath.Dir(file)}
-	m := r.manifest(src)
+	r := &releaseReader{Reader: strictyaml.New(file, manifestFormat), dir: filepath.Dir(file), m: &suit.Manifest{SeverableText: true}}
+	r.manifest(src)
 	if r.Err() != nil {
-		return nil, r.Err()
+		return nil, nil, r.Err()
 	}
 	if r.err != nil {
-		return nil, r.err
+		return nil, nil, r.err
 	}
-	e, err := suit.NewEnvelope(m, r.payloads...)
+	e, err := suit.NewEnvelope(r.m, r.payloads...)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", file, err)
+		return nil, nil, fmt.Errorf("%s: %w", file, err)
 	}
-	return e, nil
+	return e, r.sealed, nil
 }
 
-func (r *releaseReader) manifest(src []byte) *suit.Manifest {
+func (r *releaseReader) manifest(src []byte) {
 	s := r.Section(r.Document(src), "the description", "manifest", "sequence", "version", "vendor", "class", "id", "reference",
 		"mud", "expires", "over", "battery", "priority", "power", "network", "time-of-day", "description", "language", "components")
 	r.Number(s.Need("manifest", "it says which format this is"), "manifest", 1, 1)
-	m := &suit.Manifest{
-		SequenceNumber: uint64(r.Number(s.Need("sequence", "a number that is higher than that of any release before"), "sequence", 0, 1<<62)),
-		Version:        r.version(s, "version"),
-		ReferenceURI:   r.Text(s.Get("reference"), "reference"),
-		SeverableText:  true,
-	}
+	r.m.SequenceNumber = uint64(r.Number(s.Need("sequence", "a number that is higher than that of any release before"), "sequence", 0, 1<<62))
+	r.m.Version = r.version(s, "version")
+	r.m.ReferenceURI = r.Text(s.Get("reference"), "reference")
 	if s.Has("id") {
-		m.ID = r.id(s.Get("id"), "id")
+		r.m.ID = r.id(s.Get("id"), "id")
 	}
-	vendor, domain := r.uuid(s, "vendor", "the maker's domain, or a UUID", suit.VendorUUID)
-	class, model := r.uuid(s, "class", "the model that it is for, or a UUID", func(model string) [16]byte { return suit.ClassUUID(vendor, model) })
+	var domain, model string
+	r.vendor, domain = r.uuid(s, "vendor", "the maker's domain, or a UUID", suit.VendorUUID)
+	r.class, model = r.uuid(s, "class", "the model that it is for, or a UUID", func(model string) [16]byte { return suit.ClassUUID(r.vendor, model) })
+	for _, e := range []suit.TextEntry{
+		{Label: suit.TextVendorDomain, Text: domain},
+		{Label: suit.TextModelInfo, Text: model},
+		{Label: suit.TextComponentVersion, Text: r.Text(s.Get("version"), "version")},
+	} {
+		if e.Text != "" {
+			r.about = append(r.about, e)
+		}
+	}
 	if s.Has("mud") {
-		x := r.Section(s.Get("mud"), "mud", "url", "key")
-		m.MUD = &suit.MUD{URL: r.Text(x.Need("url", "where the file is"), "url")}
-		k, err := publicKey(r.path(r.Text(x.Need("key", "the public key that signs the file there"), "key")))
-		r.keep(err)
-		t := k.Thumbprint()
-		m.MUD.SKI = suit.Digest{Alg: cose.SHA256, Bytes: t[:]}
+		r.mud(s)
 	}
-
-	install := r.conditions(s)
-	var fetch, validate, invoke []suit.Command
-	var stages []suit.ComponentID // where images wait; they come behind what these become
-	text := suit.Text{Language: "en"}
+	r.text.Language = "en"
 	if s.Has("language") {
-		text.Language = r.Text(s.Get("language"), "language")
+		r.text.Language = r.Text(s.Get("language"), "language")
 	}
 	if s.Has("description") {
-		text.Entries = []suit.TextEntry{{Label: suit.TextUpdateDescription, Text: r.Text(s.Get("description"), "description")}}
+		r.text.Entries = []suit.TextEntry{{Label: suit.TextUpdateDescription, Text: r.Text(s.Get("description"), "description")}}
 	}
+	r.install = r.conditions(s)
 	list := r.List(s.Need("components", "the images, each with id and file"), "components", 32)
 	for i, n := range list {
-		index := uint64(i)
-		x := r.Section(n, "a component", "id", "file", "uri", "stage", "start", "arguments")
-		id := r.id(x.Need("id", "its name on the device"), "id")
-		m.Components = append(m.Components, id)
-		file := r.path(r.Text(x.Need("file", "the image"), "file"))
-		uri := r.Text(x.Get("uri"), "uri")
-		digest, size := r.image(file, &uri, id)
-		set := suit.Override(suit.ImageDigest(digest), suit.ImageSize(size))
-		m.Shared = append(
-			m.Shared, suit.SetComponentIndex(index),
-			suit.Override(suit.VendorIdentifier(vendor), suit.ClassIdentifier(class), suit.ImageDigest(digest), suit.ImageSize(size)),
-			suit.Do(suit.ConditionVendorIdentifier, policy), suit.Do(suit.ConditionClassIdentifier, policy),
-		)
-		get := []suit.Command{suit.Override(suit.URI(uri)), suit.Do(suit.DirectiveFetch, policy), suit.Do(suit.ConditionImageMatch, policy)}
-		if x.Has("stage") {
-			staged := uint64(len(list) + len(stages))
-			stages = append(stages, r.id(x.Get("stage"), "stage"))
-			fetch = append(append(fetch, suit.SetComponentIndex(staged), set), get...)
-			get = []suit.Command{suit.Override(suit.SourceComponent(staged)), suit.Do(suit.DirectiveCopy, policy), suit.Do(suit.ConditionImageMatch, policy)}
-		}
-		install = append(append(install, suit.SetComponentIndex(index)), get...)
-		validate = append(validate, suit.SetComponentIndex(index), suit.Do(suit.ConditionImageMatch, policy))
-		if r.Truth(x.Get("start"), "start", x.Has("arguments")) {
-			invoke = append(invoke, suit.SetComponentIndex(index))
-			if x.Has("arguments") {
-				invoke = append(invoke, suit.Override(suit.InvokeArgs([]byte(r.Text(x.Get("arguments"), "arguments")))))
-			}
-			invoke = append(invoke, suit.Do(suit.DirectiveInvoke, policy))
-		}
-		about := suit.ComponentText{Component: id}
-		if domain != "" {
-			about.Entries = append(about.Entries, suit.TextEntry{Label: suit.TextVendorDomain, Text: domain})
-		}
-		if model != "" {
-			about.Entries = append(about.Entries, suit.TextEntry{Label: suit.TextModelInfo, Text: model})
-		}
-		if m.Version != nil {
-			about.Entries = append(about.Entries, suit.TextEntry{Label: suit.TextComponentVersion, Text: r.Text(s.Get("version"), "version")})
-		}
-		if about.Entries != nil {
-			text.Components = append(text.Components, about)
+		r.component(uint64(i), uint64(len(list)), n)
+	}
+	r.m.Components = append(r.m.Components, r.stages...)
+	for _, x := range []suit.SectionCommands{
+		{Section: suit.SectionValidate, Commands: r.validate},
+		{Section: suit.SectionInvoke, Commands: r.invoke},
+		{Section: suit.SectionPayloadFetch, Commands: r.fetch},
+		{Section: suit.SectionInstall, Commands: r.install},
+	} {
+		if len(x.Commands) > 0 {
+			r.m.Sections = append(r.m.Sections, x)
 		}
 	}
-	m.Components = append(m.Components, stages...)
-	add := func(section suit.Section, commands []suit.Command) {
-		if len(commands) > 0 {
-			m.Sections = append(m.Sections, suit.SectionCommands{Section: section, Commands: commands})
+	if r.text.Entries != nil || r.text.Components != nil {
+		r.m.Text = []suit.Text{r.text}
+	}
+}
+
+func (r *releaseReader) mud(s *strictyaml.Section) {
+	x := r.Section(s.Get("mud"), "mud", "url", "key")
+	url, file := r.Text(x.Need("url", "where the file is"), "url"), r.Text(x.Need("key", "the public key that signs the file there"), "key")
+	if r.Err() != nil {
+		return
+	}
+	k, err := publicKey(r.path(file))
+	r.keep(err)
+	t := k.Thumbprint()
+	r.m.MUD = &suit.MUD{URL: url, SKI: suit.Digest{Alg: cose.SHA256, Bytes: t[:]}}
+}
+
+// component reads one of so many components, and says what is done with it in each
+// section.
+func (r *releaseReader) component(index, count uint64, n ast.Node) {
+	x := r.Section(n, "a component", "id", "file", "uri", "stage", "encrypt-for", "start", "arguments")
+	id := r.id(x.Need("id", "its name on the device"), "id")
+	file := r.Text(x.Need("file", "the image"), "file")
+	uri := r.Text(x.Get("uri"), "uri")
+	if x.Has("encrypt-for") && !x.Has("stage") {
+		r.Fail(x.Get("encrypt-for"), "encrypt-for wants stage too: the id of where the encrypted image waits")
+	}
+	if r.Err() != nil || r.err != nil {
+		return
+	}
+	r.m.Components = append(r.m.Components, id)
+	r.text.Components = append(r.text.Components, suit.ComponentText{Component: id, Entries: r.about})
+
+	plain, bytes, err := digestFile(cose.SHA256, r.path(file))
+	if r.keep(err); err != nil {
+		return
+	}
+	size := uint64(bytes)
+	sent, sentSize := plain, size
+	var decrypt []suit.Parameter
+	var inside []byte // goes into the envelope
+	switch {
+	case x.Has("encrypt-for"):
+		info, b := r.encrypt(x, file)
+		decrypt = append(decrypt, info)
+		sent, sentSize = suit.Sum(b), uint64(len(b))
+		if uri != "" {
+			r.sealed = append(r.sealed, sealedImage{filepath.Base(file) + ".enc", uri, b})
+			break
 		}
+		inside = b
+	case uri == "":
+		inside, err = readFile(r.path(file), suit.MaxEnvelope)
+		r.keep(err)
 	}
-	add(suit.SectionValidate, validate)
-	add(suit.SectionInvoke, invoke)
-	add(suit.SectionPayloadFetch, fetch)
-	add(suit.SectionInstall, install)
-	if text.Entries != nil || text.Components != nil {
-		m.Text = []suit.Text{text}
+	if uri == "" {
+		uri = "#" + id.String()
+		r.payloads = append(r.payloads, suit.Payload{Key: uri, Bytes: inside})
 	}
-	return m
+
+	do := func(c suit.Code) suit.Command { return suit.Do(c, policy) }
+	r.m.Shared = append(
+		r.m.Shared, suit.SetComponentIndex(index),
+		suit.Override(suit.VendorIdentifier(r.vendor), suit.ClassIdentifier(r.class), suit.ImageDigest(plain), suit.ImageSize(size)),
+		do(suit.ConditionVendorIdentifier), do(suit.ConditionClassIdentifier),
+	)
+	get := []suit.Command{suit.Override(suit.URI(uri)), do(suit.DirectiveFetch), do(suit.ConditionImageMatch)}
+	if x.Has("stage") {
+		staged := count + uint64(len(r.stages))
+		r.stages = append(r.stages, r.id(x.Get("stage"), "stage"))
+		r.fetch = append(append(r.fetch, suit.SetComponentIndex(staged), suit.Override(suit.ImageDigest(sent), suit.ImageSize(sentSize))), get...)
+		get = []suit.Command{suit.Override(append(decrypt, suit.SourceComponent(staged))...), do(suit.DirectiveCopy), do(suit.ConditionImageMatch)}
+	}
+	r.install = append(append(r.install, suit.SetComponentIndex(index)), get...)
+	r.validate = append(r.validate, suit.SetComponentIndex(index), do(suit.ConditionImageMatch))
+	if r.Truth(x.Get("start"), "start", x.Has("arguments")) {
+		r.invoke = append(r.invoke, suit.SetComponentIndex(index))
+		if x.Has("arguments") {
+			r.invoke = append(r.invoke, suit.Override(suit.InvokeArgs([]byte(r.Text(x.Get("arguments"), "arguments")))))
+		}
+		r.invoke = append(r.invoke, do(suit.DirectiveInvoke))
+	}
+}
+
+// encrypt encrypts an image for keys of devices.
+func (r *releaseReader) encrypt(x *strictyaml.Section, file string) (info suit.Parameter, sealed []byte) {
+	var keys []cose.Key
+	for _, n := range r.List(x.Get("encrypt-for"), "encrypt-for", 64) {
+		k, err := publicKey(r.path(r.Text(n, "encrypt-for")))
+		r.keep(err)
+		keys = append(keys, k)
+	}
+	b, err := readFile(r.path(file), suit.MaxEnvelope)
+	r.keep(err)
+	if r.Err() != nil || r.err != nil {
+		return info, nil
+	}
+	info, sealed, err = suit.Encrypt(cose.A128GCM, b, keys...)
+	r.keep(err)
+	return info, sealed
 }
 
 // id reads a component's identifier: its segments, with slashes between them.
@@ -231,29 +309,6 @@ func (r *releaseReader) keep(err error) {
 	if r.err == nil {
 		r.err = err
 	}
-}
-
-// image hashes an image. One that has no URI goes into the envelope.
-func (r *releaseReader) image(file string, uri *string, id suit.ComponentID) (suit.Digest, uint64) {
-	if r.Err() != nil || r.err != nil {
-		return suit.Sum(nil), 0
-	}
-	if *uri == "" {
-		b, err := readFile(file, suit.MaxEnvelope)
-		r.keep(err)
-		*uri = "#" + id.String()
-		r.payloads = append(r.payloads, suit.Payload{Key: *uri, Bytes: b})
-		return suit.Sum(b), uint64(len(b))
-	}
-	f, err := os.Open(file)
-	if err != nil {
-		r.keep(err)
-		return suit.Sum(nil), 0
-	}
-	defer f.Close()
-	d, n, err := suit.SumReader(cose.SHA256, f)
-	r.keep(err)
-	return d, uint64(n)
 }
 
 // uuid reads a UUID, or a name that one is made of, which it returns too.
