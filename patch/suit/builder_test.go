@@ -335,3 +335,34 @@ func TestIntegratedMissing(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestFlipsBeside changes each bit of an envelope with severable members and a payload
+// beside the manifest. What is accepted is exactly the payload's own bytes, which only
+// the image's digest vouches for: a device that runs it installs nothing.
+func TestFlipsBeside(t *testing.T) {
+	k := newKey(t, cose.P256, cose.ESP256)
+	image := []byte("an image that stands in the envelope")
+	b := newEnvelope(t, release(image), k, Payload{"#app", image}).Append(nil)
+	at := bytes.Index(b, image)
+	for i := range b {
+		for bit := range 8 {
+			b[i] ^= 1 << bit
+			within := i >= at && i < at+len(image)
+			if accepted(b, k) != within {
+				t.Errorf("bit %d of byte %d changed: accepted %t", bit, i, !within)
+			}
+			if within {
+				e, err := Decode(b)
+				if err != nil {
+					t.Fatal(err)
+				}
+				d := ready()
+				before := d.state()
+				if err := (&Processor{Platform: d}).Run(verified(t, e, k), Update); err == nil || d.state() != before {
+					t.Errorf("bit %d of byte %d changed: %v, and the device holds %s", bit, i, err, d.state())
+				}
+			}
+			b[i] ^= 1 << bit
+		}
+	}
+}

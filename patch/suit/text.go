@@ -16,7 +16,7 @@ import (
 // that shows it has to escape it.
 type Text struct {
 	Language   string      // as in "en-US"
-	Entries    []TextEntry // about the manifest, in the order of their labels
+	Entries    []TextEntry // about the manifest
 	Components []ComponentText
 }
 
@@ -117,22 +117,32 @@ func (m *Manifest) decodeText(r *reader) ([]Text, error) {
 	return texts, r.done()
 }
 
+// appendText appends a SUIT_Text_Map, in the order that its keys have to have.
 func appendText(dst []byte, texts []Text) []byte {
-	entries := func(dst []byte, list []TextEntry) []byte {
-		for _, e := range list {
-			dst = cbor.AppendText(cbor.AppendInt(dst, e.Label), e.Text)
+	type pair struct{ key, value []byte }
+	sorted := func(dst []byte, pairs []pair) []byte {
+		slices.SortStableFunc(pairs, func(a, b pair) int { return bytes.Compare(a.key, b.key) })
+		dst = cbor.AppendMap(dst, len(pairs))
+		for _, p := range pairs {
+			dst = append(append(dst, p.key...), p.value...)
 		}
 		return dst
 	}
-	dst = cbor.AppendMap(dst, len(texts))
-	for _, t := range texts {
-		dst = cbor.AppendText(dst, t.Language)
-		dst = entries(cbor.AppendMap(dst, len(t.Entries)+len(t.Components)), t.Entries)
-		for _, c := range t.Components {
-			dst = entries(cbor.AppendMap(c.Component.append(dst), len(c.Entries)), c.Entries)
+	entries := func(list []TextEntry) (pairs []pair) {
+		for _, e := range list {
+			pairs = append(pairs, pair{cbor.AppendInt(nil, e.Label), cbor.AppendText(nil, e.Text)})
 		}
+		return pairs
 	}
-	return dst
+	var all []pair
+	for _, t := range texts {
+		pairs := entries(t.Entries)
+		for _, c := range t.Components {
+			pairs = append(pairs, pair{c.Component.append(nil), sorted(nil, entries(c.Entries))})
+		}
+		all = append(all, pair{cbor.AppendText(nil, t.Language), sorted(nil, pairs)})
+	}
+	return sorted(dst, all)
 }
 
 // TextName is the draft's name of a text, about a component or about the manifest.
