@@ -329,7 +329,7 @@ func (t *transaction) insert(ctx context.Context, table, rest string, columns in
 		switch {
 		case !t.s.d.Alone:
 			n = min(len(rows), 20_000/columns) // PostgreSQL takes 65,535 parameters
-		case rest == "" && len(rows) >= many: // or one: there are two statements to prepare
+		case len(rows) >= many: // or one: there are two statements to prepare
 			n = many
 		}
 		var values strings.Builder
