@@ -27,8 +27,8 @@ type Device interface {
 	Save() (patch.Digest, error)
 
 	// Quiesce lets no therapy begin and no setting be changed from now on; what is
-	// being given goes on. Release undoes it, where nothing came of the update. A
-	// restart does too.
+	// being given goes on, and what a rescue stops is stopped. A restart undoes it, and
+	// it is called again while a version is on trial. Release undoes it, too.
 	Quiesce() error
 	Release()
 
@@ -177,9 +177,9 @@ func New(cfg Config, start Start) (*Agent, error) {
 			return nil, err
 		}
 	}
-	switch b.phase {
-	case trial, fallen:
-		cfg.Device.Watch(a.boot.watch())
+	if b.phase == trial || b.phase == fallen {
+		cfg.Device.Watch(b.watch())
+		return a, cfg.Device.Quiesce()
 	}
 	return a, nil
 }
@@ -489,7 +489,7 @@ func (a *Agent) settle() (time.Duration, error) {
 		Resumed: resumed, SelfTest: test == nil, Before: c.update.before, After: s.Settings,
 		Took: max(0, a.clock()-c.update.switched), Reason: c.update.reason,
 	}
-	over := a.clock()-a.began >= a.boot.watch()
+	over := a.clock()-a.began >= a.boot.watch()*3/4 // before the watchdog: what it ends, says nothing
 	if c.phase == fallen {
 		r.Outcome = patch.FellBack
 	}
@@ -531,6 +531,7 @@ func (a *Agent) settle() (time.Duration, error) {
 		return settleEvery, err
 	}
 	a.cfg.Device.Watch(0)
+	a.cfg.Device.Release()
 	a.envelope = nil
 	return leastPoll, nil
 }

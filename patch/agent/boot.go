@@ -24,6 +24,9 @@ var (
 	// record says.
 	ErrNoImage = errors.New("agent: neither slot holds an image that may run")
 
+	// ErrBlank is of a device without a boot record: it was never provisioned.
+	ErrBlank = errors.New("agent: there is no boot record")
+
 	errDigest = errors.New("agent: the slot holds something else than what was verified")
 	errRoom   = errors.New("agent: the image does not fit into its slot")
 )
@@ -42,7 +45,7 @@ func openBoot(l *Layout) (*boot, error) {
 	}
 	b := &boot{layout: l, log: g}
 	if newest == nil {
-		return nil, errors.Join(ErrNoImage, errors.New("agent: there is no boot record"))
+		return nil, ErrBlank
 	}
 	c, err := parseRecord(newest)
 	if err != nil {

@@ -363,6 +363,9 @@ func (w *world) run(done func() bool) (errs []error, err error) {
 		case err != nil:
 			errs = append(errs, err)
 		}
+		if p := w.agent.boot.phase; w.quiet != (p == trial || p == fallen) {
+			w.t.Errorf("in phase %d it lets therapy begin: %v", p, !w.quiet)
+		}
 		if done() {
 			return errs, nil
 		}
