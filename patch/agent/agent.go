@@ -136,6 +136,8 @@ type Agent struct {
 	waits     []patch.Wait
 	failures  int // of one offer's bytes
 	missed    int // polls in a row
+	patching  *patching
+	noDelta   patch.Digest // of an image that is fetched whole
 	of        patch.Digest
 	envelope  []byte // as much as there is of it
 }

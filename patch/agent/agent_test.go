@@ -39,6 +39,13 @@ func TestUpdate(t *testing.T) {
 // goes on to the end.
 func TestPowerLoss(t *testing.T) {
 	t.Run("image", func(t *testing.T) { losePower(t, func(*world) {}) })
+	t.Run("delta", func(t *testing.T) { losePower(t, (*world).withDelta) })
+	t.Run("delta that begins anew", func(t *testing.T) {
+		losePower(t, func(w *world) {
+			w.withDelta()
+			w.layout.Delta = nil
+		})
+	})
 }
 
 func losePower(t *testing.T, prepare func(*world)) {

@@ -17,6 +17,10 @@ import (
 type Layout struct {
 	Record Flash
 	Slots  [2]Flash
+
+	// Delta has room for two checkpoints of a delta, of 4.5 kB, in blocks of their own.
+	// Nil begins a delta anew after a loss of power.
+	Delta Flash
 }
 
 var (

@@ -22,6 +22,12 @@
 //	        the old version is started, which says so when it is seen to work
 //	report  a State with the Result, until an Answer says that it was heard
 //
+// Where a file VERSION.delta of patch/delta is beside the envelope, VERSION being what runs,
+// the image is made out of that and the slot that runs; else, or where it does not fit,
+// the whole image is fetched. A delta needs no signature of its own: what comes out is
+// worth what its digest in the manifest says. There is no update in place: a device
+// with one slot has no way back.
+//
 // # Loss of power
 //
 // All that is decided is in one record (see log.go), of which there is always the one

@@ -204,6 +204,11 @@ func (p *platform) Create(c suit.ComponentID, i suit.Image) (suit.Writer, error)
 			return nil, err
 		}
 	}
+	if a.boot.update.fetched == 0 {
+		if err := p.patch(target); err != nil {
+			return nil, err
+		}
+	}
 	return &writer{p: p, slotWriter: slotWriter{f: slot, n: a.boot.update.fetched}}, nil
 }
 

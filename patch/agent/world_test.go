@@ -19,6 +19,7 @@ import (
 
 	"github.com/myelin-health/myelin/link/cose"
 	"github.com/myelin-health/myelin/patch"
+	"github.com/myelin-health/myelin/patch/delta"
 	"github.com/myelin-health/myelin/patch/suit"
 )
 
@@ -67,6 +68,24 @@ type release struct {
 	envelope []byte
 	files    map[string][]byte // by URI
 }
+
+// withDelta puts a delta from the version that runs beside the image.
+func (w *world) withDelta() {
+	w.t.Helper()
+	key := patch.Digest(sha256.Sum256(w.release1.files["firmware.bin"]))
+	b := deltas[key]
+	if b == nil {
+		var err error
+		if b, err = delta.Diff(w.old, w.release1.files["firmware.bin"], delta.Options{Page: 1024}); err != nil {
+			w.t.Fatal(err)
+		}
+		deltas[key] = b
+	}
+	w.release1.files["2.1.4.delta"] = b
+}
+
+// deltas are those that were made, by image.
+var deltas = map[patch.Digest][]byte{}
 
 // A recipe is what a release is made of.
 type recipe struct {
@@ -132,7 +151,7 @@ type world struct {
 	date  time.Time // at clock 0
 
 	layout  Layout
-	memory  [3]*Memory // record, slot A, slot B
+	memory  [4]*Memory // record, slot A, slot B, checkpoints of a delta
 	agent   *Agent
 	start   Start
 	running string // the first line of what runs
@@ -176,8 +195,8 @@ func newWorld(t testing.TB) *world {
 	}
 	w.server = w
 	w.trusts = [3]cose.Key{w.maker.public, w.nurse.public, w.clerk.public}
-	w.memory = [3]*Memory{NewMemory(8<<10, 4096, 256), NewMemory(16<<10, 1024, 256), NewMemory(16<<10, 1024, 256)}
-	w.layout = Layout{Record: w.memory[0], Slots: [2]Flash{w.memory[1], w.memory[2]}}
+	w.memory = [4]*Memory{NewMemory(8<<10, 4096, 256), NewMemory(16<<10, 1024, 256), NewMemory(16<<10, 1024, 256), NewMemory(20<<10, 1024, 512)}
+	w.layout = Layout{Record: w.memory[0], Slots: [2]Flash{w.memory[1], w.memory[2]}, Delta: w.memory[3]}
 	if err := Provision(&w.layout, bytes.NewReader(w.old), "2.1.4", 7); err != nil {
 		t.Fatal(err)
 	}
