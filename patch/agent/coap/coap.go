@@ -16,7 +16,7 @@
 // A device that is asked ([Device], and [Push] for whom asks it):
 //
 //	GET  /update           what the device wants next, and under which number
-//	POST /update?want=N    that
+//	POST /update?want=N    that; or with &missing=1 that there is no such file
 //
 // A want is [number, uint], of nothing for so many milliseconds; [number, bytes], of
 // the Answer to a State; or [number, text, int, int], of a file from a byte on, at most so
@@ -264,7 +264,7 @@ type Device struct {
 	number uint64
 	want   []byte // nil: nothing
 	most   int    // bytes that may be brought
-	brings chan []byte
+	brings chan brought
 	rests  bool
 	until  time.Duration
 }
@@ -323,7 +323,7 @@ func (d *Device) ask(ctx context.Context, most int, what func([]byte) []byte, it
 	d.mu.Lock()
 	d.number++
 	d.want = what(cbor.AppendUint(cbor.AppendArray(nil, items), d.number))
-	d.most, d.brings = most, make(chan []byte, 1)
+	d.most, d.brings = most, make(chan brought, 1)
 	brings := d.brings
 	d.mu.Unlock()
 	defer func() {
@@ -333,14 +333,17 @@ func (d *Device) ask(ctx context.Context, most int, what func([]byte) []byte, it
 	}()
 	select {
 	case b := <-brings:
-		return b, nil
+		if b.missing {
+			return nil, fs.ErrNotExist
+		}
+		return b.bytes, nil
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
 }
 
-// Want is what the device wants next. Who asks, is there to bring it.
-func (d *Device) Want() []byte {
+// wants is what the device wants next. Who asks, is there to bring it.
+func (d *Device) wants() []byte {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.want != nil {
@@ -356,15 +359,21 @@ func (d *Device) Want() []byte {
 	return cbor.AppendUint(cbor.AppendUint(cbor.AppendArray(nil, 2), d.number), uint64(wait.Milliseconds()))
 }
 
-// Bring hands over what was wanted under a number; another number is nobody's any more.
-func (d *Device) Bring(number uint64, b []byte) error {
+// A brought is what somebody brings.
+type brought struct {
+	bytes   []byte
+	missing bool
+}
+
+// bring hands over what was wanted under a number; another number is nobody's any more.
+func (d *Device) bring(number uint64, b brought) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.want == nil || number != d.number || len(b) > d.most {
+	if d.want == nil || number != d.number || len(b.bytes) > d.most {
 		return errAnswer
 	}
 	d.want = nil
-	d.brings <- append([]byte(nil), b...)
+	d.brings <- brought{append([]byte(nil), b.bytes...), b.missing}
 	return nil
 }
 
@@ -372,10 +381,10 @@ func (d *Device) Bring(number uint64, b []byte) error {
 func (d *Device) Handle(m *coap.Message) coap.Message {
 	switch m.Code {
 	case coap.GET:
-		return link.Response(coap.Content, formatCBOR, d.Want())
+		return link.Response(coap.Content, formatCBOR, d.wants())
 	case coap.POST:
 		n := query(m, "want")
-		if n < 0 || d.Bring(uint64(n), m.Payload) != nil {
+		if n < 0 || d.bring(uint64(n), brought{m.Payload, query(m, "missing") == 1}) != nil {
 			return coap.Message{Code: coap.BadRequest}
 		}
 		return coap.Message{Code: coap.Changed}
@@ -420,11 +429,17 @@ func Push(ctx context.Context, conn *link.Conn, session *link.Session, s agent.S
 			}
 			continue
 		}
-		if err != nil {
+		m := link.Request(coap.POST, resource, 0, nil)
+		number := "want=" + strconv.FormatUint(w.number, 10)
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			m = withQuery(m, number, "missing=1")
+		case err != nil:
 			return err
+		default:
+			m = withQuery(m, number)
+			m.Payload = b
 		}
-		m := withQuery(link.Request(coap.POST, resource, 0, nil), "want="+strconv.FormatUint(w.number, 10))
-		m.Payload = b
 		if a, err = conn.Do(ctx, session, m); err != nil {
 			return err
 		}

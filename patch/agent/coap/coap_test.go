@@ -263,6 +263,9 @@ func TestPush(t *testing.T) {
 					return time.Second, err
 				}
 				p := make([]byte, 5000)
+				if _, err := device.ReadAt(ctx, "flow500/2.2.0/2.1.4.delta", p, 0); !errors.Is(err, fs.ErrNotExist) {
+					t.Errorf("of what is not there: %v", err)
+				}
 				for {
 					n, err := device.ReadAt(ctx, "flow500/2.2.0/firmware.bin", p, int64(len(file)))
 					file = append(file, p[:n]...)
@@ -290,7 +293,7 @@ func TestPush(t *testing.T) {
 			t.Errorf("%d steps, %v", steps, err)
 		}
 		for _, n := range []uint64{0, device.number, device.number + 1} {
-			if device.Bring(n, []byte{1}) == nil {
+			if device.bring(n, brought{bytes: []byte{1}}) == nil {
 				t.Errorf("it takes what it does not want, under %d", n)
 			}
 		}
@@ -311,12 +314,12 @@ func TestDevice(t *testing.T) {
 		asked <- err
 	}()
 	for {
-		w, err := parseWant(d.Want())
+		w, err := parseWant(d.wants())
 		if err != nil {
 			t.Fatal(err)
 		}
 		if w.path == "x" {
-			if d.Bring(w.number, make([]byte, 11)) == nil {
+			if d.bring(w.number, brought{bytes: make([]byte, 11)}) == nil {
 				t.Error("more is taken than there is room for")
 			}
 			break
@@ -326,14 +329,14 @@ func TestDevice(t *testing.T) {
 	if err := <-asked; !errors.Is(err, context.Canceled) {
 		t.Error(err)
 	}
-	if w, err := parseWant(d.Want()); err != nil || w.path != "" {
+	if w, err := parseWant(d.wants()); err != nil || w.path != "" {
 		t.Errorf("%+v, %v", w, err)
 	}
 }
 
 func FuzzWant(f *testing.F) {
 	d := NewDevice(func() time.Duration { return 0 })
-	f.Add(d.Want())
+	f.Add(d.wants())
 	f.Add(cbor.AppendBytes(cbor.AppendUint(cbor.AppendArray(nil, 2), 1), []byte{1}))
 	f.Add(cbor.AppendInt(cbor.AppendInt(cbor.AppendText(cbor.AppendUint(cbor.AppendArray(nil, 4), 1), "a/b"), 5), 6))
 	f.Fuzz(func(t *testing.T, b []byte) {
