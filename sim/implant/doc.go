@@ -24,7 +24,9 @@
 //	GET    /telemetry          what is measured; may be observed
 //	GET    /limits             what no token opens
 //	GET    /log                the device's own log from the entry in ?from=N on
-//	POST   /update             4.03 but for an updater, and 5.01 for one
+//	GET    /update             what it wants of an update, for an updater (patch/agent/coap);
+//	                           4.03 for others, and 5.01 where it takes none
+//	POST   /update             that
 //
 // A token may come with the handshake too, as external authorization data ([TokenLabel]).
 //
@@ -32,7 +34,7 @@
 // one that was made for this peer within ten seconds ([Fresh]): who holds back a genuine
 // command delivers it in vain. It is refused with 4.00 when it cannot be read, 5.01 when the device
 // has no such thing, 4.22 beyond a hard limit, 4.03 beyond the token, 4.01 without one, and
-// 5.03 when it cannot be recorded. Rescues (device.TherapyInfo) pass from every role, and do
+// 5.03 when it cannot be recorded or an update is being installed. Rescues (device.TherapyInfo) pass from every role, and do
 // not wait for the record. A suspend within four hours of another is a change, which has to
 // be granted, and so is another stimulation-off.
 //

@@ -36,7 +36,8 @@ const (
 var (
 	errToken   = errors.New("no token: post one to /authz-info")
 	errUpdater = errors.New("only an updater installs")
-	errUpdate  = errors.New("this device takes updates by no radio yet")
+	errUpdate  = errors.New("this device takes no updates by radio")
+	errHeld    = errors.New("not now: an update is being installed")
 	errOld     = errors.New("not known to be made now: held back, perhaps")
 	errForm    = errors.New("not a request that this device reads")
 )
@@ -106,7 +107,7 @@ var resources = map[string]resource{
 	"/telemetry":        {false, methods{coap.GET: (*Implant).getTelemetry}},
 	"/limits":           {false, methods{coap.GET: (*Implant).getLimits}},
 	"/log":              {false, methods{coap.GET: (*Implant).getLog}},
-	"/update":           {false, methods{coap.POST: (*Implant).postUpdate}},
+	"/update":           {false, methods{coap.GET: (*Implant).update, coap.POST: (*Implant).update}},
 	"/authz-info":       {false, methods{coap.POST: (*Implant).postToken, coap.DELETE: (*Implant).deleteToken}},
 }
 
@@ -244,7 +245,8 @@ func (i *Implant) getLog(m *request) coap.Message {
 	return answer(m, coap.Content, b, contentFormat)
 }
 
-func (i *Implant) postUpdate(m *request) coap.Message {
+// update says what the device wants of an update, and takes it ([updates.Push]).
+func (i *Implant) update(m *request) coap.Message {
 	s := m.from
 	e := &entry{event: "update", actor: s.Actor, verb: device.Install}
 	err, code := errToken, coap.Unauthorized
@@ -252,6 +254,10 @@ func (i *Implant) postUpdate(m *request) coap.Message {
 		e.role = s.held.Token.Grant.Role
 		err, code = errUpdater, coap.Forbidden
 		if e.role == device.Updater {
+			if i.updates != nil {
+				a := i.updates.Handle(m.Message)
+				return answer(m, a.Code, a.Payload)
+			}
 			err, code = errUpdate, coap.NotImplemented
 		}
 	}
@@ -362,6 +368,9 @@ func (i *Implant) postTherapy(m *request) coap.Message {
 	rescue := c.IsRescue() && !i.model.repeated(&c)
 	if i.journal.Broken() && !rescue {
 		return no(coap.ServiceUnavailable, journal.ErrBroken)
+	}
+	if i.held && !rescue {
+		return no(coap.ServiceUnavailable, errHeld)
 	}
 	permits, effect := s.held.Permits, device.EffectOf(&c).String()
 	if !rescue {

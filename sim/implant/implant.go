@@ -16,6 +16,7 @@ import (
 	"github.com/myelin-health/myelin/link/cose"
 	"github.com/myelin-health/myelin/link/cwt"
 	"github.com/myelin-health/myelin/link/therapy"
+	updates "github.com/myelin-health/myelin/patch/agent/coap"
 )
 
 const (
@@ -65,6 +66,9 @@ type Implant struct {
 	next     uint64                       // number of the next entry
 	refused  map[string]map[string]uint64 // by event and what is alike
 	refusals uint64
+	held     bool            // an update begins: no therapy does
+	updates  *updates.Device // who is pushed updates; nil takes none
+	factory  []int64         // settings
 }
 
 // A Session is one peer who proved who it is. Its keys are the channel's business.
@@ -86,7 +90,7 @@ func Open(cfg Config) (*Implant, error) {
 	if err != nil {
 		return nil, err
 	}
-	i := &Implant{cfg: cfg, model: m, refused: map[string]map[string]uint64{}}
+	i := &Implant{cfg: cfg, model: m, refused: map[string]map[string]uint64{}, factory: values(m.settings())}
 	j, records, err := journal.Open(cfg.Journal, journalOf)
 	if err != nil {
 		return nil, err

@@ -10,6 +10,7 @@ import (
 
 	"github.com/myelin-health/myelin/device"
 	"github.com/myelin-health/myelin/link/therapy"
+	"github.com/myelin-health/myelin/patch"
 )
 
 // A Kind is which implant it is.
@@ -210,8 +211,23 @@ type model interface {
 	// events returns what happened since it was asked last.
 	events() []string
 
-	// vars are the whole state.
+	// vars are the whole state. What is added to it later comes last: an older journal has
+	// nothing of it.
 	vars() []*int64
+
+	// settings are those of it that are programmed.
+	settings() []*int64
+
+	// activity is what the device does to the body, or is in the middle of.
+	activity() patch.Activity
+
+	// giving reports whether therapy is to be given.
+	giving() bool
+
+	// longevity is how many days the battery lasts; -1 for one that is changed.
+	longevity() int
+
+	base() *body
 }
 
 func newModel(k Kind, clock int64) (model, error) {
@@ -234,7 +250,36 @@ type body struct {
 	drawn  int64 // nA, without the therapy
 	said   []string
 	alarms int64 // bits, by kind
+
+	gave    int64 // ms in which therapy was given since the firmware started
+	stopped bool  // it gives none
 }
+
+func (b *body) base() *body { return b }
+
+// gives counts time in which therapy is given, and reports whether it is.
+func (b *body) gives(ms int64) bool {
+	if !b.stopped {
+		b.gave += ms
+	}
+	return !b.stopped
+}
+
+// episode is how long ago one must be, so that an update does not come into another.
+const episode = 4 * hour
+
+func (b *body) within(at int64) bool { return at != 0 && b.now-(at-1) < episode }
+
+// alarming is the activity of alarms.
+func (b *body) alarming() patch.Activity {
+	if b.alarms != 0 {
+		return patch.Alarming
+	}
+	return 0
+}
+
+// days is how long the battery lasts at so many nA beside its own.
+func (b *body) days(therapy int64) int { return int((b.full - b.used) / (b.drawn + therapy) / day) }
 
 // wakeCost is what one wake-up of the radio takes: 3 mA for 30 ms.
 const wakeCost = 3_000_000 * 30

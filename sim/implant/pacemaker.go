@@ -8,6 +8,7 @@ import (
 
 	"github.com/myelin-health/myelin/device"
 	"github.com/myelin-health/myelin/link/therapy"
+	"github.com/myelin-health/myelin/patch"
 )
 
 // Pacing modes by their numbers in a command, in the NBG code. 0, which would not pace,
@@ -58,6 +59,7 @@ type pacemaker struct {
 	beats     int64
 	beatPart  int64 // parts of a beat: pulses/min times milliseconds
 	lead      int64 // ohm
+	shocked   int64 // when a shock was given last, plus one
 }
 
 func newPacemaker() *pacemaker {
@@ -74,8 +76,44 @@ func (p *pacemaker) vars() []*int64 {
 		&p.pacing.mode, &p.pacing.rate, &p.pacing.output, &p.pacing.width, &p.pacing.sensitivity,
 		&p.confirmed.mode, &p.confirmed.rate, &p.confirmed.output, &p.confirmed.width, &p.confirmed.sensitivity,
 		&p.detection, &p.therapies, &p.vfRate, &p.offSince, &p.charging, &p.chargedAt, &p.shocks, &p.doubt,
-		&p.beats, &p.beatPart, &p.lead,
+		&p.beats, &p.beatPart, &p.lead, &p.shocked,
 	}
+}
+
+func (p *pacemaker) settings() []*int64 {
+	return []*int64{
+		&p.pacing.mode, &p.pacing.rate, &p.pacing.output, &p.pacing.width, &p.pacing.sensitivity, &p.detection, &p.therapies, &p.vfRate,
+	}
+}
+
+func (p *pacemaker) activity() patch.Activity {
+	a := p.alarming()
+	if p.giving() {
+		a |= patch.Delivering | patch.Dependent // nobody knows how the heart would do without
+	}
+	if p.charging != 0 {
+		a |= patch.Charging
+	}
+	if p.within(p.shocked) {
+		a |= patch.Episode
+	}
+	if mode := pacingModes[p.pacing.mode]; mode == "VOO" || mode == "DOO" {
+		a |= patch.MRI // it senses nothing, as in a scanner
+	}
+	if p.offSince != 0 {
+		a |= patch.Programming
+	}
+	return a
+}
+
+func (p *pacemaker) giving() bool { return p.pacing.rate > 0 }
+
+func (p *pacemaker) longevity() int { return p.days(p.draws()) }
+
+// draws is what pacing takes, in nA: 1 V for 1 ms into the lead, at the rate, is a
+// microampere or so.
+func (p *pacemaker) draws() int64 {
+	return p.pacing.rate * p.pacing.output * p.pacing.output * p.pacing.width / 400 / 10
 }
 
 func (p *pacemaker) bounds() []bound {
@@ -219,14 +257,18 @@ func (p *pacemaker) advance(to int64, woke int64) {
 			end = min(end, max(p.now, p.offSince-1+attendedLongest))
 		}
 		ms := end - p.now
-		// 1 V for 1 ms into the lead, at the rate: a microampere or so.
-		p.drain(ms, p.pacing.rate*p.pacing.output*p.pacing.output*p.pacing.width/400/10, 0)
-		p.beatPart += p.pacing.rate * ms
+		draws := int64(0)
+		if p.gives(ms) {
+			draws = p.draws()
+			p.beatPart += p.pacing.rate * ms
+		}
+		p.drain(ms, draws, 0)
 		p.beats += p.beatPart / minute
 		p.beatPart %= minute
 		p.now = end
 		if p.charging != 0 && p.now >= p.chargedAt {
 			p.shocks += shocksPerCommand
+			p.shocked = p.now + 1
 			p.say("shock delivered: %v", quantity(p.charging, 0, unitJoule))
 			p.charging = 0
 		}
@@ -256,6 +298,7 @@ func (p *pacemaker) restart(to int64) {
 		p.say("shock of %v in doubt, counts as given, is not repeated", quantity(p.charging, 0, unitJoule))
 		p.charging = 0
 		p.shocks += shocksPerCommand
+		p.shocked = p.now + 1
 		p.doubt += shocksPerCommand
 		p.alarms |= alarmShockDoubt
 	}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/myelin-health/myelin/device"
 	"github.com/myelin-health/myelin/link/therapy"
+	"github.com/myelin-health/myelin/patch"
 )
 
 // Insulin is counted in thousandths of a unit (milliunits), and what is not a whole one
@@ -62,6 +63,7 @@ type pump struct {
 	doubt          int64 // of it: may have been given
 	glucose        int64 // thousandths of mg/dL
 	buckets        [insulinBuckets]int64
+	low            int64 // when the glucose was low last, plus one
 }
 
 // newPump returns one at a time of the day in milliseconds.
@@ -98,8 +100,37 @@ func (p *pump) vars() []*int64 {
 	for i := range p.buckets {
 		v = append(v, &p.buckets[i])
 	}
+	return append(v, &p.low)
+}
+
+func (p *pump) settings() []*int64 {
+	v := []*int64{&p.profile}
+	for i := range p.rates {
+		for j := range p.rates[i] {
+			v = append(v, &p.rates[i][j])
+		}
+	}
 	return v
 }
+
+func (p *pump) activity() patch.Activity {
+	a := p.alarming()
+	if p.giving() {
+		a |= patch.Delivering
+	}
+	if p.bolus != 0 || p.priming != 0 {
+		a |= patch.Bolus
+	}
+	if p.within(p.low) {
+		a |= patch.Episode
+	}
+	return a
+}
+
+func (p *pump) giving() bool { return p.rate() > 0 }
+
+// longevity: its battery is charged.
+func (p *pump) longevity() int { return -1 }
 
 func (p *pump) bounds() []bound {
 	return []bound{
@@ -306,6 +337,10 @@ func (p *pump) advance(to int64, woke int64) {
 
 // give is the motor for some milliseconds.
 func (p *pump) give(ms int64) {
+	if p.giving() && !p.gives(ms) {
+		p.drain(ms, 0, 0)
+		return
+	}
 	p.drain(ms, p.rate()/10, 0)
 	p.basalPart += p.rate() * ms
 	n := p.basalPart / milliunit
@@ -361,7 +396,11 @@ func (p *pump) measure() {
 	acts /= insulinBuckets
 	p.glucose = max(glucoseLowest, min(glucoseHighest, p.glucose+outputOfLiver-sensitivityISF*acts))
 	p.buckets[p.now/bucket%insulinBuckets] = 0 // four hours ago
-	if low := p.glucose < glucoseLow; low && p.alarms&alarmGlucoseLow == 0 {
+	low := p.glucose < glucoseLow
+	if low {
+		p.low = p.now + 1
+	}
+	if low && p.alarms&alarmGlucoseLow == 0 {
 		p.alarms |= alarmGlucoseLow
 		p.say("glucose low")
 	} else if !low {

@@ -188,10 +188,12 @@ func (i *Implant) replay(records [][]byte) (last, error) {
 			at.life, at.unix = r.Int(), r.Int()
 			at.boot, i.next = r.Uint(), r.Uint()
 			vars := i.model.vars()
-			if r.Array() != len(vars) {
+			n := r.Array()
+			if n > len(vars) {
 				r.Fail(cbor.ErrRange)
+				break
 			}
-			for _, v := range vars {
+			for _, v := range vars[:n] { // fewer of an older journal
 				*v = r.Int()
 			}
 			m, err := cwt.ParseMeter(r.Bytes())

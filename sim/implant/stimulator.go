@@ -8,6 +8,7 @@ import (
 
 	"github.com/myelin-health/myelin/device"
 	"github.com/myelin-health/myelin/link/therapy"
+	"github.com/myelin-health/myelin/patch"
 )
 
 // A program of a neurostimulator.
@@ -55,6 +56,32 @@ func (s *stimulator) vars() []*int64 {
 		v = append(v, &s.amplitudes[i])
 	}
 	return v
+}
+
+func (s *stimulator) settings() []*int64 {
+	v := []*int64{&s.program}
+	for i := range s.amplitudes {
+		v = append(v, &s.amplitudes[i])
+	}
+	return v
+}
+
+func (s *stimulator) activity() patch.Activity {
+	a := s.alarming()
+	if s.giving() {
+		a |= patch.Delivering
+	}
+	return a
+}
+
+func (s *stimulator) giving() bool { return s.on == 1 && s.amplitude() > 0 }
+
+func (s *stimulator) longevity() int { return s.days(s.draws()) }
+
+// draws is what stimulation takes, in nA: two phases of so much charge, so many times
+// a second.
+func (s *stimulator) draws() int64 {
+	return s.on * 2 * charge(s.amplitude(), s.program) * programs[s.program-1].frequency
 }
 
 func (s *stimulator) bounds() []bound {
@@ -128,9 +155,11 @@ func (s *stimulator) apply(c *device.Command) {
 
 func (s *stimulator) advance(to int64, woke int64) {
 	ms := max(0, to-s.now)
-	p := programs[s.program-1]
-	// Two phases of so much charge, so many times a second.
-	s.drain(ms, s.on*2*charge(s.amplitude(), s.program)*p.frequency, woke)
+	draws := int64(0)
+	if s.giving() && s.gives(ms) {
+		draws = s.draws()
+	}
+	s.drain(ms, draws, woke)
 	s.now += ms
 	if s.percent().Coefficient < 10 && s.alarms&alarmStimulatorLow == 0 {
 		s.alarms |= alarmStimulatorLow
