@@ -222,7 +222,7 @@ func (s *Store) Lease(ctx context.Context, name, holder string, d time.Duration)
 type Notice struct {
 	Seq     int64
 	Finding string // notices of one finding are sent in their order; "" is of a guard
-	What    string // "new", "changed": Body is the finding; "held", "emergency": it is a [Held], without who asked and for how much
+	What    string // "new", "changed": Body is the finding; "held", "emergency": it is a [Held], without who asked and for how much; "rollout-halted", "update-ended", "update-silent": an [UpdateNotice]
 	Body    []byte // JSON
 	At      int64
 }

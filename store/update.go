@@ -205,7 +205,18 @@ type RolloutEvent struct {
 	Seq     int64  // in the order of deciding, from 1
 	Rollout string // id
 	Device  string // or ""
+	Tell    bool   // those outside, too
 	event.Event
+}
+
+// An UpdateNotice is what those outside are told of an update that went wrong: the body
+// of a [Notice] whose What is the event's kind.
+type UpdateNotice struct {
+	Rollout, Device, Version string
+	Outcome                  string // how it ended at the device
+	By                       string // who halted it; "": it did so itself
+	Why                      string // then; words of people and of devices stay here
+	Final                    bool   // no roll-out ever offers the release again
 }
 
 // KeepUpdates writes what devices said and what was decided of it, all or nothing. Of a
@@ -238,6 +249,19 @@ func (s *Store) KeepUpdates(ctx context.Context, members []UpdateMember, events 
 			}
 			if events[0].Seq != last+1 {
 				return ErrConflict
+			}
+			for i := range events {
+				e := &events[i]
+				if !e.Tell {
+					continue
+				}
+				n := UpdateNotice{Rollout: e.Rollout, Device: e.Device, Version: e.Text(event.Version), Outcome: e.Text(event.Ended), By: e.Text(event.Actor), Final: e.Int(event.Final) != 0}
+				if e.Kind == event.RolloutHalted && n.By == "" {
+					n.Why = e.Text(event.Reason)
+				}
+				if err := s.notice(ctx, tx, "", e.Kind.String(), s.now().UnixNano(), &n); err != nil {
+					return err
+				}
 			}
 			// Who comes between here fails by the primary key, and looks again.
 			if err := tx.insert(ctx, "rollout_event (seq, rollout, device, kind, at, doc)", "", 6, steps); err != nil {

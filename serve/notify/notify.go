@@ -21,6 +21,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/myelin-health/myelin/event"
 	"github.com/myelin-health/myelin/finding"
 	"github.com/myelin-health/myelin/store"
 )
@@ -35,6 +36,19 @@ type Message struct {
 	Link    string    `json:"link,omitempty"`
 	Finding Finding   `json:"finding,omitzero"`
 	Command *Command  `json:"command,omitempty"` // of "held" and "emergency", which have no finding
+	Update  *Update   `json:"update,omitempty"`  // of "rollout-halted", "update-ended" and "update-silent", which have none either
+}
+
+// An Update is what a message says of an update that went wrong: a roll-out was halted,
+// a device lost its function or its settings, or does not say how its update ended.
+type Update struct {
+	Rollout string `json:"rollout"`
+	Device  string `json:"device,omitempty"`
+	Version string `json:"version,omitempty"`
+	Outcome string `json:"outcome,omitempty"`
+	By      string `json:"by,omitempty"` // who halted it; nothing: it did so itself
+	Why     string `json:"why,omitempty"`
+	Final   bool   `json:"final,omitempty"` // no roll-out ever offers the release again
 }
 
 // A Command is what a message says of a command that waits at a guard for a clinician,
@@ -51,6 +65,20 @@ type Command struct {
 
 // about is what a message is of in forms that know findings alone.
 func (m *Message) about() *Finding {
+	if u := m.Update; u != nil {
+		f := &Finding{ID: u.Rollout, Kind: m.What, Decision: finding.Act.String(), State: store.Open, Device: u.Device, First: m.Time, Last: m.Time, decision: finding.Act}
+		switch m.What {
+		case "rollout-halted":
+			f.Title, f.Advice = "A roll-out of updates was halted: "+u.Why, "Nothing more is installed. See to the devices that were updated already, and say on the page of the roll-out what is to become of it."
+		case "update-silent":
+			f.ID += "/" + u.Device
+			f.Title, f.Advice = "A device does not say how its update ended", "See at the device that therapy is given as before."
+		default:
+			f.ID += "/" + u.Device
+			f.Title, f.Advice = "A device was updated: "+u.Outcome, "See to the patient and the device at once; its settings were saved before the update."
+		}
+		return f
+	}
 	c := m.Command
 	if c == nil {
 		return &m.Finding
@@ -225,6 +253,18 @@ func (c *Config) some(ctx context.Context, r Receiver, refused *int) (n int, err
 }
 
 func (c *Config) message(n *store.Notice) (*Message, error) {
+	switch n.What {
+	case event.RolloutHalted.String(), event.UpdateEnded.String(), event.UpdateSilent.String():
+		var u store.UpdateNotice
+		if err := json.Unmarshal(n.Body, &u); err != nil {
+			return nil, fmt.Errorf("notice %d: %w", n.Seq, err)
+		}
+		m := &Message{Version: 1, ID: n.Seq, What: n.What, Time: at(n.At), Site: c.Site, Update: &Update{u.Rollout, u.Device, u.Version, u.Outcome, u.By, u.Why, u.Final}}
+		if c.URL != "" {
+			m.Link = c.URL + "/rollouts/" + url.PathEscape(u.Rollout)
+		}
+		return m, nil
+	}
 	if n.What == "held" || n.What == "emergency" {
 		var h store.Held
 		if err := json.Unmarshal(n.Body, &h); err != nil {

@@ -365,6 +365,26 @@ func TestSyslogByTLS(t *testing.T) {
 	}
 }
 
+// TestUpdates: an update that went wrong is told, with what to do.
+func TestUpdates(t *testing.T) {
+	c := Config{Site: "St. Ada", URL: "https://m.example"}
+	for what, n := range map[string]store.UpdateNotice{
+		"rollout-halted": {Rollout: "flow-2.2.0", Version: "2.2.0", Why: "loss of function", Final: true},
+		"update-ended":   {Rollout: "flow-2.2.0", Device: "dev-1", Version: "2.2.0", Outcome: "loss of function"},
+		"update-silent":  {Rollout: "flow-2.2.0", Device: "dev-1", Version: "2.2.0"},
+	} {
+		body, _ := json.Marshal(n)
+		m, err := c.message(&store.Notice{Seq: 7, What: what, Body: body, At: 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		f := m.about()
+		if m.Update == nil || m.Link != "https://m.example/rollouts/flow-2.2.0" || f.Kind != what || f.Title == "" || f.Advice == "" || f.Device != n.Device || f.Decision != "act" {
+			t.Errorf("%+v %+v", m, f)
+		}
+	}
+}
+
 // TestMail talks to a relay that plays its part of RFC 5321.
 func TestMail(t *testing.T) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")

@@ -105,7 +105,7 @@ func (s *Service) apply(r *running, events []event.Event, now time.Time) (steps 
 				return nil, err
 			}
 			s.seq++
-			step := store.RolloutEvent{Seq: s.seq, Rollout: r.ID(), Event: *e}
+			step := store.RolloutEvent{Seq: s.seq, Rollout: r.ID(), Tell: alarming(e), Event: *e}
 			if _, ok := r.units[e.Device.Value]; ok {
 				step.Device = e.Device.Value
 			}
@@ -114,6 +114,18 @@ func (s *Service) apply(r *running, events []event.Event, now time.Time) (steps 
 		events = r.Due(now)
 	}
 	return steps, nil
+}
+
+// alarming are events of which those outside are told.
+func alarming(e *event.Event) bool {
+	switch e.Kind {
+	case event.RolloutHalted, event.UpdateSilent:
+		return true
+	case event.UpdateEnded:
+		var o patch.Outcome
+		return o.UnmarshalText([]byte(e.Text(event.Ended))) == nil && (o == patch.LostFunction || o == patch.LostSettings)
+	}
+	return false
 }
 
 // mend makes the roll-outs anew when what they have is not what is kept. fold is held.

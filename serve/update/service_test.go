@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -236,6 +237,11 @@ func TestHalt(t *testing.T) {
 	}
 	if k := book.kinds(); k[len(k)-1] != "rollout-halted" {
 		t.Errorf("the ledger ends with %q", k)
+	}
+	notices, err := s.store.Notices(t.Context(), 0, 10)
+	must(t, err)
+	if len(notices) != 2 || notices[0].What != "update-ended" || notices[1].What != "rollout-halted" || !strings.Contains(string(notices[1].Body), `"Why":"loss of function"`) {
+		t.Errorf("those outside are told %+v", notices)
 	}
 	if a := s.hears(t, units[0]); a.Offer != nil || a.Void < number {
 		t.Errorf("after the halt: %+v", a)
