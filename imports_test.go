@@ -101,7 +101,7 @@ var rooms = []room{
 		[]string{"github.com/danielgtaylor/huma", "github.com/goccy/go-graphviz", "github.com/goccy/go-yaml", "github.com/nats-io", "github.com/prometheus/client_golang", "golang.org/x/time"},
 	},
 	{"sim", []string{"link", "internal/cbor", "internal/journal", "assess", "ble", "capture", "wire", "flow", "proto", "device", "event", "finding", "inventory", "watch", "match", "risk", "report", "internal/testpeer", "internal/testpki", "patch/.", "patch/agent", "patch/delta", "patch/suit"}, nil},
-	{"drill", []string{"sim", "guard", "assess", "ble", "capture", "watch", "match", "link", "ledger", "report", "device", "event", "finding", "wire", "proto", "internal/cbor", "internal/lazyregexp", "internal/loopback", "internal/strictyaml", "internal/testpki"}, []string{"github.com/goccy/go-yaml"}},
+	{"drill", []string{"sim", "guard", "patch", "assess", "ble", "capture", "watch", "match", "link", "ledger", "report", "device", "event", "finding", "wire", "proto", "internal/cbor", "internal/lazyregexp", "internal/loopback", "internal/strictyaml", "internal/testpki"}, []string{"github.com/goccy/go-yaml"}},
 	{"internal/loopback", nil, nil},
 	{"internal/testpeer", []string{"internal/loopback", "internal/testpki"}, nil},
 	{"internal/testpeer/chromium", []string{"internal/testpeer"}, []string{"github.com/chromedp"}},

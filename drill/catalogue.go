@@ -62,7 +62,8 @@ type Guarded struct {
 	Checks   []string         // by their names in guardChecks
 }
 
-// A Parts is what a device is made of, and what is published about that.
+// A Parts is what a device is made of, and what is published about that. Its component and versions name the releases of
+// an update too.
 type Parts struct {
 	Component, Version, Fixed, CVE string
 }
@@ -149,7 +150,13 @@ func readRow(r *strictyaml.Reader, n ast.Node) Row {
 	for _, part := range []struct {
 		name string
 		none bool
-	}{{"sensor", len(row.Sensor) == 0}, {"channel", len(row.Channel.Checks) == 0}, {"guard", len(row.Guard.Checks) == 0}, {"sbom", row.SBOM == (Parts{})}} {
+	}{
+		{"sensor", len(row.Sensor) == 0},
+		{"channel", len(row.Channel.Checks) == 0},
+		{"guard", len(row.Guard.Checks) == 0},
+		{"update", row.SBOM == (Parts{})}, // which names the releases
+		{"sbom", row.SBOM == (Parts{})},
+	} {
 		if r.Err() == nil && part.none && row.Promises[part.name] == "Y" {
 			r.Fail(n, "row %s promises that %s answers it, and does not say how that is shown", strictyaml.Quoted(row.ID), part.name)
 		}

@@ -9,6 +9,7 @@
 //	                          ├─▶ sensor:  its recording (sim/radio), assessed
 //	                          ├─▶ channel: the same device behind EDHOC and OSCORE
 //	                          ├─▶ guard:   the same device behind the guard, and around it
+//	                          ├─▶ update:  the mended release by Myelin's way, and attacks on that
 //	                          └─▶ sbom:    what the device is made of, and an advisory
 //	                 ─▶ report.Drill
 //

@@ -207,7 +207,7 @@ func TestBroken(t *testing.T) {
 		{`finds: [therapy-command-unauthenticated]`, `finds: [lateral-movement]`, "", ""}, // R is not promised
 		{"version: \"1.0.0\", fixed: \"1.1.0\"", "version: \"1.2.0\", fixed: \"1.1.0\"", "A44 sbom", ""},
 		{"changes: [Amplitude, Highest]", "changes: [Amplitude, Highest, On]", "", "A44"},
-		{`guard: "-", update: "-"`, `guard: "-", update: "Y"`, "A44 update", ""},
+		{`guard: "-", update: "-"`, `guard: "-", update: "Y"`, "", ""},
 	} {
 		src := strings.Replace(strangers, test.was, test.is, 1)
 		if src == strangers {
@@ -221,6 +221,10 @@ func TestBroken(t *testing.T) {
 	src := strings.Replace(strings.Replace(strangers, `sensor: "R"`, `sensor: "Y"`, 1), "therapy-command-unauthenticated", "lateral-movement", 1)
 	if broken, _ := drilled(t, src, "sensor").Broken(); strings.Join(broken, ",") != "A44 sensor" {
 		t.Errorf("a sensor that finds nothing: %v", broken)
+	}
+	src = strings.Replace(strings.Replace(strangers, `update: "-"`, `update: "Y"`, 1), `fixed: "1.1.0"`, `fixed: "one"`, 1)
+	if broken, _ := drilled(t, src, "update").Broken(); strings.Join(broken, ",") != "A44 update" {
+		t.Errorf("a release that cannot be made: %v", broken)
 	}
 }
 
@@ -382,9 +386,9 @@ func TestJSON(t *testing.T) {
 		for name, v := range parts {
 			c, _ := v.(map[string]any)
 			need := []string{"promised", "mark", "result"}
-			word(name, c["result"], "stopped", "detected", "both", "failed", "not-built", "not-run")
+			word(name, c["result"], "stopped", "detected", "both", "failed", "not-run")
 			word(name, c["mark"], "Y", "P", "R", "-")
-			if c["result"] != "not-run" && c["result"] != "not-built" {
+			if c["result"] != "not-run" {
 				need = append(need, "how")
 				if name == "guard" {
 					need = append(need, "topology", "residual")

@@ -48,7 +48,6 @@ const (
 	DrillDetected = "detected"
 	DrillBoth     = "both"
 	DrillFailed   = "failed"
-	DrillNotBuilt = "not-built"
 	DrillNotRun   = "not-run" // the part was not asked for, or it is not its job
 )
 
@@ -74,7 +73,7 @@ func (c *DrillCell) Holds() bool {
 
 // broken reports whether a promise was run and does not hold.
 func (c *DrillCell) broken() bool {
-	return c.Promised && c.Chosen && (c.Result == DrillFailed || c.Result == DrillNotBuilt)
+	return c.Promised && c.Chosen && c.Result == DrillFailed
 }
 
 // Broken returns what does not hold, as in "A05 guard", and the rows whose attack
@@ -125,26 +124,6 @@ func (d *Drill) answer() string {
 	return fmt.Sprintf("%s: %s succeeded on the unprotected device, and %s stopped or detected wherever that is promised.", hold, attacks, were)
 }
 
-// unbuilt says what is promised of parts that there are not yet, and was not asked for; "" where all are there.
-func (d *Drill) unbuilt() string {
-	var out []string
-	for _, p := range DrillParts {
-		n := 0
-		for i := range d.Rows {
-			if c := d.Rows[i].Parts[p]; c.Promised && !c.Chosen && c.Result == DrillNotBuilt {
-				n++
-			}
-		}
-		if n > 0 {
-			out = append(out, fmt.Sprintf("%d of %s", n, p))
-		}
-	}
-	if out == nil {
-		return ""
-	}
-	return "Promised and not built yet, and not counted: " + strings.Join(out, ", ") + "."
-}
-
 // DrillJSON writes a drill as JSON.
 func DrillJSON(w io.Writer, d *Drill) error {
 	e := json.NewEncoder(w)
@@ -155,20 +134,15 @@ func DrillJSON(w io.Writer, d *Drill) error {
 
 // shown is a cell's word: what is not promised stands in parentheses.
 func (c *DrillCell) shown() string {
-	word := c.Result
 	switch {
 	case c.Result == DrillNotRun:
 		return "-"
-	case c.Result == DrillNotBuilt:
-		word = "not built"
+	case c.broken():
+		return strings.ToUpper(c.Result)
+	case !c.Promised:
+		return "(" + c.Result + ")"
 	}
-	if c.broken() {
-		return strings.ToUpper(word)
-	}
-	if !c.Promised {
-		return "(" + word + ")"
-	}
-	return word
+	return c.Result
 }
 
 const drillDetails = 5 // rows of which the text says how
@@ -195,7 +169,8 @@ func DrillText(w io.Writer, d *Drill, width int) error {
 		columns = append(columns, column{name: strings.ToUpper(p)})
 	}
 	g.textTable(b, "ATTACKS", columns, rows, 0)
-	fmt.Fprintln(b, wrap("\nBARE is the unprotected device. In parentheses: run, and not promised. A channel helps if the maker builds it in. "+d.unbuilt(), g.width))
+	fmt.Fprintln(b, wrap("\nBARE is the unprotected device. In parentheses: run, and not promised. A channel helps if the maker builds it in. An update "+
+		"stops an attack when the release that mends it was installed, and attacks on the update itself were refused.", g.width))
 	if len(d.Rows) <= drillDetails {
 		for i := range d.Rows {
 			d.Rows[i].text(b, g.width)
@@ -283,7 +258,6 @@ type drillPage struct {
 	Style     template.CSS
 	StyleHash string
 	Answer    string
-	Unbuilt   string
 	Bad       bool
 	Parts     []string
 	Rows      []drillPageRow
@@ -308,7 +282,7 @@ func DrillHTML(w io.Writer, d *Drill) error {
 	sum := sha256.Sum256([]byte(style))
 	p := drillPage{
 		Style: template.CSS(style), StyleHash: "sha256-" + base64.StdEncoding.EncodeToString(sum[:]),
-		Answer: d.answer(), Unbuilt: d.unbuilt(), Parts: DrillParts,
+		Answer: d.answer(), Parts: DrillParts,
 	}
 	broken, worthless := d.Broken()
 	p.Bad = len(broken)+len(worthless) > 0
