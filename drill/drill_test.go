@@ -288,7 +288,7 @@ func TestFormats(t *testing.T) {
 // TestDrill runs the catalogue: each attack succeeds on the unprotected device, and what is promised holds.
 func TestDrill(t *testing.T) {
 	if testing.Short() {
-		t.Skip("a quarter of a minute")
+		t.Skip("half a minute")
 	}
 	for _, row := range Catalogue() {
 		t.Run(row.ID, func(t *testing.T) {

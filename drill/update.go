@@ -270,7 +270,7 @@ func (b *bed) Poll(ctx context.Context, state []byte) ([]byte, error) {
 
 // How long things take, at the most.
 const (
-	soon = 20 * time.Minute // an update, when nobody waits for anything
+	soon = 6 * time.Minute // an update, when nobody waits for anything
 	day  = 24 * time.Hour
 )
 
