@@ -5,9 +5,11 @@ package main
 
 import (
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -164,8 +166,36 @@ func signaturesOf(n int) string {
 	return fmt.Sprintf("%d signatures", n)
 }
 
+// A verifiedManifest is what an envelope is after all of it was checked.
+type verifiedManifest struct {
+	File     string        `json:"file"`
+	Digest   string        `json:"digest"`
+	Sequence uint64        `json:"sequence"`
+	Version  string        `json:"version,omitempty"`
+	Signers  []shownSigner `json:"signers"`
+}
+
+type shownSigner struct {
+	Key string `json:"key"` // the file that was given
+	KID string `json:"kid"`
+}
+
+// text says it in a line.
+func (v *verifiedManifest) text() string {
+	s := fmt.Sprintf("%s: manifest %d", v.File, v.Sequence)
+	if v.Version != "" {
+		s += ", version " + v.Version
+	}
+	var by []string
+	for _, x := range v.Signers {
+		by = append(by, fmt.Sprintf("%s (kid %s)", x.Key, x.KID))
+	}
+	return report.Plain(s + ", signed by " + strings.Join(by, ", "))
+}
+
 func manifestVerifyVerb(c *console) *cobra.Command {
 	var files, payloads []string
+	var format formatFlag
 	v := &cobra.Command{
 		DisableFlagsInUseLine: true,
 		Use:                   "verify FILE... --key FILE [--payload FILE]",
@@ -177,6 +207,9 @@ digest of that file. It exits with 1 when something is not as it should be.`,
   myelin patch manifest verify flow500.suit --key m.pem --payload flow500.bin`,
 		Args: atLeast(1, "verify what? name an envelope"),
 		RunE: func(_ *cobra.Command, args []string) error {
+			if err := format.check(); err != nil {
+				return err
+			}
 			if len(files) == 0 {
 				return usageError{errors.New("verify wants --key: the public key of who should have signed")}
 			}
@@ -189,14 +222,21 @@ digest of that file. It exits with 1 when something is not as it should be.`,
 				keys = append(keys, k)
 			}
 			bad := false
+			e := json.NewEncoder(c.out)
+			e.SetEscapeHTML(false)
 			for _, file := range args {
-				says, err := verifyEnvelope(file, files, keys, payloads)
+				v, err := verifyEnvelope(file, files, keys, payloads)
 				if err != nil {
 					c.hint("%v", said(err))
 					bad = true
 					continue
 				}
-				if _, err := fmt.Fprintln(c.out, report.Plain(says)); err != nil {
+				if format.name == "json" {
+					err = e.Encode(v)
+				} else {
+					_, err = fmt.Fprintln(c.out, v.text())
+				}
+				if err != nil {
 					return err
 				}
 			}
@@ -208,52 +248,42 @@ digest of that file. It exits with 1 when something is not as it should be.`,
 	}
 	v.Flags().StringArrayVar(&files, "key", nil, "the public key in `FILE`: PEM, or as 'myelin link keygen' makes one; repeatable")
 	v.Flags().StringArrayVar(&payloads, "payload", nil, "an image in `FILE`, whose digest has to stand in the manifest; repeatable")
+	format.register(v, "text", "json")
 	return v
 }
 
-// verifyEnvelope says in a line who signed what.
-func verifyEnvelope(file string, names []string, keys []cose.Key, payloads []string) (string, error) {
+// verifyEnvelope checks an envelope with keys, which come from the files of these
+// names.
+func verifyEnvelope(file string, names []string, keys []cose.Key, payloads []string) (*verifiedManifest, error) {
 	e, _, err := readEnvelope(file)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	m, err := e.Verify(keys...)
 	switch {
 	case errors.Is(err, suit.ErrVerification) && len(e.Blocks) == 0:
-		return "", fmt.Errorf("%s: not signed", file)
+		return nil, fmt.Errorf("%s: not signed", file)
 	case errors.Is(err, suit.ErrVerification):
 		var kids []string
 		for i := range e.Blocks {
 			kids = append(kids, keyIDOf(&e.Blocks[i]))
 		}
-		return "", fmt.Errorf("%s: %w; it says to be signed by %s", file, err, strings.Join(kids, ", "))
+		return nil, fmt.Errorf("%s: %w; it says to be signed by %s", file, err, strings.Join(kids, ", "))
 	case err != nil:
-		return "", fmt.Errorf("%s: %w", file, err)
+		return nil, fmt.Errorf("%s: %w", file, err)
 	}
 	for _, payload := range payloads {
 		if err := inManifest(m, payload); err != nil {
-			return "", err
+			return nil, err
 		}
 	}
-	var by []string
+	v := &verifiedManifest{File: file, Digest: e.Digest.String(), Sequence: m.SequenceNumber, Version: m.Version.String()}
 	for i := range keys {
-		for _, s := range m.Signers() {
-			if s.Equal(&keys[i]) {
-				by = append(by, fmt.Sprintf("%s (kid %s)", names[i], hex.EncodeToString(keys[i].ID)))
-				break
-			}
+		if slices.ContainsFunc(m.Signers(), func(s cose.Key) bool { return s.Equal(&keys[i]) }) {
+			v.Signers = append(v.Signers, shownSigner{names[i], hex.EncodeToString(keys[i].ID)})
 		}
 	}
-	return fmt.Sprintf("%s: %s, signed by %s", file, titleOf(m), strings.Join(by, ", ")), nil
-}
-
-// titleOf names a manifest.
-func titleOf(m *suit.Manifest) string {
-	s := fmt.Sprintf("manifest %d", m.SequenceNumber)
-	if m.Version != nil {
-		s += ", version " + m.Version.String()
-	}
-	return s
+	return v, nil
 }
 
 // keyIDOf is the kid that a block names.

@@ -38,7 +38,7 @@ writes the envelope, signed if there is a key. An image without a uri goes in.
   vendor: norra.example     # a domain or a UUID
   class: Flow 500 rev C     # a model or a UUID
   components:
-    - {id: app, file: flow500.bin, uri: "https://norra.example/flow500.bin"}
+    - {id: app, file: flow500.bin, uri: 2.2.0.bin}   # beside the envelope
 
 More keys: expires (2027-06-30), over (">= 2.1"), battery (mWh), priority,
 power and network (states to wait for), time-of-day (02:00), description,

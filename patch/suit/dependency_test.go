@@ -231,8 +231,9 @@ func TestChain(t *testing.T) {
 }
 
 // TestEncryptedDependency is the example of firmware-encryption section 10.4, with the
-// kid in its canonical place: a distributor, who knows the device's key, sets what
-// the maker's manifest decrypts with and checks.
+// kid in its canonical place, and with the validate that trust-domains 5.1 asks of
+// whoever depends on a manifest that has one: a distributor, who knows the device's
+// key, sets what the maker's manifest decrypts with and checks.
 func TestEncryptedDependency(t *testing.T) {
 	k := newKey(t, cose.P256, cose.ESP256)
 	name := NewComponentID("decrypted-firmware")
