@@ -52,6 +52,7 @@ func TestConditions(t *testing.T) {
 		component uint64
 	}{
 		{ConditionVendorIdentifier, []Parameter{VendorIdentifier(vendor)}, []Parameter{VendorIdentifier(other)}, true, 0},
+		{ConditionVendorIdentifier, nil, []Parameter{{ParameterVendorIdentifier, []byte{0xd8, 112, 0x43, 0x82, 0x9a, 0x01}}}, true, 0}, // an enterprise number
 		{ConditionClassIdentifier, []Parameter{ClassIdentifier(class)}, []Parameter{ClassIdentifier(other)}, true, 0},
 		{ConditionDeviceIdentifier, []Parameter{DeviceIdentifier([16]byte{15: 7})}, []Parameter{DeviceIdentifier(other)}, true, 0},
 		{ConditionImageMatch, []Parameter{ImageDigest(Sum(image))}, []Parameter{ImageDigest(Sum(nil))}, true, 0},
@@ -424,5 +425,20 @@ func TestExecutionBound(t *testing.T) {
 	m.Sections[0].Commands = []Command{SetComponentIndex(0), RunSequence(s...)}
 	if _, err := NewEnvelope(m); !errors.Is(err, ErrLimit) {
 		t.Errorf("nested too deep: %v", err)
+	}
+}
+
+// TestMetadata hands the platform what it has to do about a file (update-management
+// section 4.6).
+func TestMetadata(t *testing.T) {
+	k := newKey(t, cose.P256, cose.ESP256)
+	metadata := []byte{0xa1, 0x05, 0x02} // file-type: directory
+	m := install(append([]Command{Override(bytesParameter(ParameterComponentMetadata, metadata))}, write("")...)...)
+	d := newDevice()
+	if err := (&Processor{Platform: d, AnyDevice: true}).Run(verified(t, newEnvelope(t, m, k), k), Update); err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(d.metadata[id("a")], metadata) {
+		t.Errorf("%x", d.metadata[id("a")])
 	}
 }
