@@ -43,6 +43,7 @@ func TestMain(m *testing.M) {
 //	count N PATTERN    wants N lines of the last log to match
 //	kept FILE          wants the last output to have each entry that FILE says was recorded
 //	flip FILE N        flips a bit of byte N
+//	first DIR ROLE VAR sets VAR to the id of the first key of a role of a repository of updates
 //
 // $WARD is the sample ward, $EXAMPLES are the examples, and text is 100 columns wide.
 func TestScript(t *testing.T) {
@@ -67,6 +68,7 @@ func TestScript(t *testing.T) {
 			"log":       scriptLog,
 			"kept":      scriptKept,
 			"flip":      scriptFlip,
+			"first":     scriptFirst,
 			"count":     scriptCount,
 			"capture": func(ts *testscript.TestScript, _ bool, args []string) {
 				ts.Check(writeCapture(ts.MkAbs(args[0])))
@@ -163,7 +165,7 @@ func writeCapture(file string) error {
 // TestHelp holds every verb's help to a screen of 80 columns and 40 lines, and to an example that begins
 // as the verb does.
 func TestHelp(t *testing.T) {
-	verbs := [][]string{{}, {"assess"}, {"sense"}, {"affected"}, {"report"}, {"kinds"}, {"sim"}, {"sim", "ward"}, {"link"}, {"link", "edhoc-peer"}, {"link", "keygen"}, {"link", "enrol"}, {"link", "issue"}, {"link", "approve"}, {"link", "revoke"}, {"link", "show"}, {"link", "get"}, {"link", "observe"}, {"link", "command"}, {"link", "oscore-peer"}, {"sim", "implant"}, {"sim", "legacy"}, {"drill"}, {"guard"}, {"guard", "run"}, {"guard", "check"}, {"guard", "learn"}, {"guard", "explain"}, {"guard", "passwd"}, {"guard", "settle"}, {"ledger"}, {"ledger", "verify"}, {"ledger", "show"}, {"ledger", "export"}, {"ledger", "prove"}, {"ledger", "witness"}, {"ledger", "key"}, {"patch"}, {"patch", "manifest"}, {"patch", "manifest", "make"}, {"patch", "manifest", "sign"}, {"patch", "manifest", "show"}, {"patch", "manifest", "verify"}, {"completion"}}
+	verbs := [][]string{{}, {"assess"}, {"sense"}, {"affected"}, {"report"}, {"kinds"}, {"sim"}, {"sim", "ward"}, {"link"}, {"link", "edhoc-peer"}, {"link", "keygen"}, {"link", "enrol"}, {"link", "issue"}, {"link", "approve"}, {"link", "revoke"}, {"link", "show"}, {"link", "get"}, {"link", "observe"}, {"link", "command"}, {"link", "oscore-peer"}, {"sim", "implant"}, {"sim", "legacy"}, {"drill"}, {"guard"}, {"guard", "run"}, {"guard", "check"}, {"guard", "learn"}, {"guard", "explain"}, {"guard", "passwd"}, {"guard", "settle"}, {"ledger"}, {"ledger", "verify"}, {"ledger", "show"}, {"ledger", "export"}, {"ledger", "prove"}, {"ledger", "witness"}, {"ledger", "key"}, {"patch"}, {"patch", "manifest"}, {"patch", "manifest", "make"}, {"patch", "manifest", "sign"}, {"patch", "manifest", "show"}, {"patch", "manifest", "verify"}, {"patch", "init"}, {"patch", "key"}, {"patch", "key", "new"}, {"patch", "key", "list"}, {"patch", "key", "sign"}, {"patch", "key", "rotate"}, {"patch", "key", "renew"}, {"patch", "key", "delegate"}, {"patch", "key", "revoke"}, {"patch", "release"}, {"patch", "release", "add"}, {"patch", "assign"}, {"patch", "publish"}, {"patch", "export"}, {"patch", "import"}, {"patch", "assigned"}, {"patch", "tuf-client"}, {"completion"}}
 	for _, verb := range verbs {
 		name := strings.Join(append([]string{"myelin"}, verb...), " ")
 		var out, errs strings.Builder

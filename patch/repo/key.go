@@ -134,7 +134,7 @@ func (k *Key) AppendPublic(dst []byte) ([]byte, error) {
 }
 
 // AppendPrivate appends the private key as PEM, encrypted unless the passphrase is
-// nil. The key derivation takes 128 MiB and some tenths of a second.
+// nil. The key derivation takes 64 MiB and some tenths of a second.
 func (k *Key) AppendPrivate(dst, passphrase []byte) ([]byte, error) {
 	if k.signer == nil {
 		return dst, errors.New("the public half of a key has no private one")
@@ -146,7 +146,7 @@ func (k *Key) AppendPrivate(dst, passphrase []byte) ([]byte, error) {
 	block := &pem.Block{Type: pemPrivate, Bytes: der}
 	if passphrase != nil {
 		block.Type = pemEncrypted
-		if block.Bytes, err = encrypted.EncryptWithCustomKDFParameters(der, passphrase, encrypted.OWASP); err != nil {
+		if block.Bytes, err = encrypted.EncryptWithCustomKDFParameters(der, passphrase, encrypted.Standard); err != nil {
 			return dst, err
 		}
 	}
