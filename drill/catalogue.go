@@ -259,6 +259,11 @@ func List(w io.Writer, rows []Row) error {
 		a := &legacy.Attacks[i]
 		fmt.Fprintf(b, "%-18s %-14s %s\n", a.Row+"/"+a.Name, a.Device, a.About)
 	}
+	fmt.Fprintf(b, "\nATTACKS ON UPDATES\n")
+	for i := range legacy.UpdateAttacks {
+		a := &legacy.UpdateAttacks[i]
+		fmt.Fprintf(b, "%-18s %s\n", a.Name, a.About)
+	}
 	fmt.Fprintf(b, "\nCHECKS\nchannel: %s\nguard:   %s\n", strings.Join(names(channelChecks), ", "), strings.Join(names(guardChecks), ", "))
 	fmt.Fprintf(b, "\nRecordings for the sensor: myelin sim radio --list\n")
 	return b.Flush()

@@ -129,9 +129,13 @@ func (w *world) mended(ctx context.Context, row *Row, r legacy.Releases) (string
 	if hasOS[r.Weak.Model] {
 		dir, by = filepath.Join(w.dir, row.ID+"-updates"), "HTTPS, signed by its maker, in his and the hospital's TUF repository, and offered by the hospital"
 	}
+	kept := ""
 	err := withBed(ctx, r, dir, func(b *bed) error {
 		if err := b.installs(ctx); err != nil {
 			return err
+		}
+		if b.patient.unit.Programmed() != nil {
+			kept = " with settings and therapy as they were"
 		}
 		if how, err := hurts(ctx, b.patient.unit, row.Attack...); err != nil || how != "" {
 			return errors.Join(fmt.Errorf("%s %s is installed, and the attack succeeds: %s", r.Mended.Name, r.Mended.Version, how), err)
@@ -165,9 +169,9 @@ func (w *world) mended(ctx context.Context, row *Row, r legacy.Releases) (string
 		}
 		refused = append(refused, name+" ("+how+")")
 	}
-	return fmt.Sprintf("%s %s came by %s; it replaced %s with settings and therapy as they were, the attack%s does nothing any more, and %s is refused from then on. Each attack on the "+
+	return fmt.Sprintf("%s %s came by %s; it replaced %s%s, the attack%s does nothing any more, and %s is refused from then on. Each attack on the "+
 		"update itself succeeded on an unprotected updater and was refused here, with the device as it was, and the good release installed after it: %s",
-		r.Mended.Name, r.Mended.Version, by, r.Weak.Version, modelled, r.Weak.Version, strings.Join(refused, ", ")), nil
+		r.Mended.Name, r.Mended.Version, by, r.Weak.Version, kept, modelled, r.Weak.Version, strings.Join(refused, ", ")), nil
 }
 
 // attacked makes a device, attacks its update, and has it take the good release after that.
