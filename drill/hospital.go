@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"strconv"
 	"strings"
 	"time"
@@ -225,7 +226,7 @@ func (h *hospital) Poll(_ context.Context, b []byte) ([]byte, error) {
 func (h *hospital) ReadAt(_ context.Context, path string, p []byte, off int64) (int, error) {
 	b, ok := h.files[path]
 	if !ok {
-		return 0, fmt.Errorf("there is no %s", path)
+		return 0, fmt.Errorf("%s: %w", path, fs.ErrNotExist)
 	}
 	if off >= int64(len(b)) {
 		return 0, io.EOF

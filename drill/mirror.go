@@ -219,9 +219,12 @@ func (v *verifier) Poll(ctx context.Context, state []byte) (answer []byte, err e
 // ReadAt implements [agent.Server]. It reads what both repositories name.
 func (v *verifier) ReadAt(ctx context.Context, path string, p []byte, off int64) (int, error) {
 	name, ok := strings.CutPrefix(path, v.update.Folder+"/")
-	f := v.update.Named(name)
-	if !ok || f == nil {
+	if !ok {
 		return 0, fmt.Errorf("%s: %w", path, repo.ErrDisagree)
+	}
+	f := v.update.Named(name)
+	if f == nil {
+		return 0, fmt.Errorf("%s: %w", path, fs.ErrNotExist)
 	}
 	t, err := v.clients[0].FileTarget(ctx, v.update.Bundle, f)
 	if err != nil {
