@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -123,7 +124,21 @@ func upgrade(t *testing.T, dsn string) {
 	ctx := t.Context()
 	s := open(t, dsn, nil)
 	storetest.Some(t, s)
-	for _, q := range []string{"DROP TABLE guard_state, approval, split, split_name, update_key, update_member, update_release, rollout, rollout_event", "DELETE FROM goose_db_version WHERE version_id > 1"} {
+	later, err := filepath.Glob("../schema/*.sql")
+	if err != nil || len(later) < 2 {
+		t.Fatal(later, err)
+	}
+	var tables []string
+	for _, file := range later[1:] { // Glob's order is the versions'
+		b, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range regexp.MustCompile(`(?m)^CREATE TABLE (\w+)`).FindAllSubmatch(b, -1) {
+			tables = append(tables, string(m[1]))
+		}
+	}
+	for _, q := range []string{"DROP TABLE " + strings.Join(tables, ", "), "DELETE FROM goose_db_version WHERE version_id > 1"} {
 		db, err := sql.Open("pgx", dsn)
 		if err != nil {
 			t.Fatal(err)
