@@ -67,7 +67,7 @@ assignment, rollback, freeze and mixtures included. With an error the site goes
 on as before. FROM is a stick, or NAME=WHERE for one repository: hospital or
 makers/NAME, and its folder or URL. Receipts that devices signed go the other
 way: those of the site to the stick, those on the stick to the site, if it has
-the keys of the devices in devices/ID.pub. --trust begins with a root that was
+the keys of the devices in .devices/ID.pub. --trust begins with a root that was
 handed over by a way that nobody can alter.`,
 		Example: `  myelin patch import /media/stick --site /var/lib/myelin/updates
   myelin patch import hospital=ada/public \

@@ -354,7 +354,7 @@ func TestDisagreement(t *testing.T) {
 		if _, err := p.verify(); !errors.Is(err, ErrMismatch) {
 			t.Error(err)
 		}
-		for _, name := range []string{"flow500.suit", "flow500.bin", "from-2.1.4.delta", "bom.cdx.json", "vex.json", "ada-2026-01.json", releaseFile} {
+		for _, name := range []string{"flow500.suit", "flow500.bin", "2.1.4.delta", "bom.cdx.json", "vex.json", "ada-2026-01.json", releaseFile} {
 			p.maker.must(p.maker.RemoveTarget(Targets, "norra-medical/flow-500/2.2.0/"+name))
 		}
 		r, files := flow500("2.2.0")

@@ -46,7 +46,7 @@ import (
 //	advisories: {ADA-2026-01: ada-2026-01.json}
 //
 // Paths of files are relative to the description's folder, and their last part is
-// their name in the release. SBOM and advisories are wanted: of a release that mends
+// their name in the release, but for a delta, whose name says which version it is for. SBOM and advisories are wanted: of a release that mends
 // nothing that was known, "advisories: {}" says so.
 type Description struct {
 	Release patch.Release
@@ -84,6 +84,9 @@ func ParseDescription(file string, src []byte) (*Description, error) {
 	add := func(n ast.Node, f File) {
 		path := r.Text(n, string(f.Kind))
 		f.Name = filepath.Base(filepath.FromSlash(path))
+		if f.Kind == Delta {
+			f.Name = f.From + ".delta"
+		}
 		if !plain(f.Name) {
 			r.Fail(n, "the %s has a name that is not of letters, digits, dots and dashes", f.Kind)
 		}

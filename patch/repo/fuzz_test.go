@@ -207,7 +207,7 @@ func TestDescription(t *testing.T) {
 	if !reflect.DeepEqual(d.Release, want) {
 		t.Errorf("%+v", d.Release)
 	}
-	if len(d.Files) != 6 || d.Files[0].Path != "build/flow500.suit" || d.Files[0].Name != "flow500.suit" || d.Files[2].From != "2.1.4" || d.Files[5].ID != "ADA-2026-01" || d.Files[5].Line != 23 {
+	if len(d.Files) != 6 || d.Files[0].Path != "build/flow500.suit" || d.Files[0].Name != "flow500.suit" || d.Files[2].From != "2.1.4" || d.Files[2].Name != "2.1.4.delta" || d.Files[5].ID != "ADA-2026-01" || d.Files[5].Line != 23 {
 		t.Errorf("%+v", d.Files)
 	}
 	for from, to := range map[string]string{

@@ -35,7 +35,7 @@ var kinds = []Kind{Envelope, Image, Delta, SBOM, VEX, Advisory}
 
 // A File is a file of a release, in its folder.
 type File struct {
-	Name   string       `json:"name"`
+	Name   string       `json:"name"` // of a delta, which the device asks for by it: "2.1.4.delta"
 	Kind   Kind         `json:"kind"`
 	Size   int64        `json:"size"` // bytes
 	SHA256 patch.Digest `json:"sha256"`
@@ -161,6 +161,8 @@ func (r *Bundle) check() error {
 			return errors.New("a file is empty, or has no digest")
 		case (f.Kind == Delta) != (f.From != "") || f.From != "" && !slices.Contains(d.From, f.From):
 			return errors.New("a delta is for a version that the release is not made for")
+		case f.Kind == Delta && f.Name != f.From+".delta":
+			return errors.New("the name of a delta is the version that it is for, and .delta")
 		case (f.Kind == Advisory) != (f.ID != "") || f.ID != "" && !slices.Contains(r.Advisories, f.ID):
 			return errors.New("an advisory that the release does not say it fixes")
 		case f.Kind == Envelope:

@@ -302,7 +302,7 @@ func flow500(version string) (patch.Release, []Attachment) {
 	}
 	files := []Attachment{
 		at("flow500.suit", Envelope, "envelope of "+version), at("flow500.bin", Image, "image of "+version),
-		at("from-2.1.4.delta", Delta, "delta to "+version), at("bom.cdx.json", SBOM, "{}"), at("vex.json", VEX, "{}"),
+		at("2.1.4.delta", Delta, "delta to "+version), at("bom.cdx.json", SBOM, "{}"), at("vex.json", VEX, "{}"),
 		at("ada-2026-01.json", Advisory, "{}"),
 	}
 	files[2].From, files[5].ID = "2.1.4", "ADA-2026-01"
@@ -347,6 +347,7 @@ func TestRelease(t *testing.T) {
 		"an advisory without its document": func(_ *patch.Release, f []Attachment) []Attachment { return f[:5] },
 		"another advisory's document":      func(_ *patch.Release, f []Attachment) []Attachment { f[5].ID = "ADA-2026-02"; return f },
 		"a delta from another version":     func(_ *patch.Release, f []Attachment) []Attachment { f[2].From = "1.0"; return f },
+		"a delta of another name":          func(_ *patch.Release, f []Attachment) []Attachment { f[2].Name = "delta"; return f },
 		"two files of one name":            func(_ *patch.Release, f []Attachment) []Attachment { f[1].Name = f[0].Name; return f },
 		"a name that leads elsewhere":      func(_ *patch.Release, f []Attachment) []Attachment { f[1].Name = "../x"; return f },
 		"the name of release.json":         func(_ *patch.Release, f []Attachment) []Attachment { f[1].Name = releaseFile; return f },

@@ -29,13 +29,14 @@ import (
 // A Site is a folder with copies of the repositories that one place needs: a
 // hospital's server, a gateway that devices load from, a stick on its way.
 //
-//	hospital/            metadata/ and targets/, as they are public
-//	makers/NAME/         the same of each manufacturer; NAME is norra-medical for Norra Medical
-//	*/trusted/           what this site's client of it believes; not on a stick
-//	receipts/            signed receipts, DIGEST.cose
-//	devices/ID.pub       public COSE keys, whose receipts are believed; not on a stick
+//	hospital/           metadata/ and targets/, as they are public
+//	makers/NAME/        the same of each manufacturer; NAME is norra-medical for Norra Medical
+//	files/FOLDER/NAME   the files of releases, by the names that an Offer has; not on a stick
+//	.receipts/          signed receipts, DIGEST.cose
+//	.trusted/           what this site's clients believe; not on a stick
+//	.devices/ID.pub     public COSE keys, whose receipts are believed; not on a stick
 //
-// What comes into a site is verified as from the network, wherever it comes from:
+// A web server may serve all of it but what begins with a dot. What comes into a site is verified as from the network, wherever it comes from:
 // sites and sticks are mirrors, and nobody believes a mirror.
 type Site struct {
 	Now func() time.Time // time.Now
@@ -46,9 +47,10 @@ type Site struct {
 const (
 	Hospital = "hospital"
 	makers   = "makers"
-	trusted  = "trusted"
-	receipts = "receipts"
-	devices  = "devices"
+	files    = "files"
+	trusted  = ".trusted"
+	receipts = ".receipts"
+	devices  = ".devices"
 )
 
 // MakerName is the name that a manufacturer's repository has in a site.
@@ -75,21 +77,21 @@ func (s *Site) Trust(name string, root []byte) error {
 	if name != Hospital && (!ok || !plain(maker)) {
 		return fmt.Errorf("%s: want %s, or %s/NAME for a manufacturer", name, Hospital, makers)
 	}
-	return Trust(s.path(name, trusted), root)
+	return Trust(s.path(trusted, name), root)
 }
 
 // Names are the repositories that the site has, the hospital's first.
 func (s *Site) Names() ([]string, error) {
-	found, err := filepath.Glob(s.path(makers, "*", trusted, "root.json"))
+	found, err := filepath.Glob(s.path(trusted, makers, "*", "root.json"))
 	if err != nil {
 		return nil, err
 	}
 	var names []string
-	if _, err := os.Stat(s.path(Hospital, trusted, "root.json")); err == nil {
+	if _, err := os.Stat(s.path(trusted, Hospital, "root.json")); err == nil {
 		names = append(names, Hospital)
 	}
 	for _, f := range found {
-		names = append(names, makers+"/"+filepath.Base(filepath.Dir(filepath.Dir(f))))
+		names = append(names, makers+"/"+filepath.Base(filepath.Dir(f)))
 	}
 	if len(names) == 0 {
 		return nil, fmt.Errorf("%s: this site trusts no root yet", s.dir)
@@ -104,7 +106,7 @@ func (s *Site) Client(name string, metadata, targets Source) (*Client, error) {
 		own := Dir{os.DirFS(s.path(name))}
 		metadata, targets = Below(own, "metadata"), Below(own, "targets")
 	}
-	return NewClient(Config{Dir: s.path(name, trusted), Metadata: metadata, Targets: targets, Now: s.Now})
+	return NewClient(Config{Dir: s.path(trusted, name), Metadata: metadata, Targets: targets, Now: s.Now})
 }
 
 // Below is a source one folder deeper.
@@ -172,7 +174,54 @@ func (s *Site) Import(ctx context.Context, from func(name string) Source) (*Impo
 	if err := available(ctx, clients, in, wanted); err != nil {
 		return nil, err
 	}
-	return in, mirror(ctx, clients, in.Repositories, s.dir, wanted)
+	if err := mirror(ctx, clients, in.Repositories, s.dir, wanted); err != nil {
+		return nil, err
+	}
+	for _, name := range in.Repositories {
+		if name == Hospital {
+			continue
+		}
+		for _, p := range wanted[name] {
+			if err := s.file(ctx, clients[name], name, p); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return in, nil
+}
+
+// file gives a target of the site's copy the name that an Offer has for it.
+func (s *Site) file(ctx context.Context, c *Client, name, p string) error {
+	t, err := c.Target(ctx, p)
+	if err != nil {
+		return err
+	}
+	at, err := t.fileName(c.trusted.Root.Signed.ConsistentSnapshot)
+	if err != nil {
+		return err
+	}
+	from, to := s.path(name, "targets", filepath.FromSlash(at)), s.path(files, filepath.FromSlash(p))
+	a, err := os.Stat(from)
+	if err != nil {
+		return err
+	}
+	if b, err := os.Stat(to); err == nil && os.SameFile(a, b) {
+		return nil
+	}
+	if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
+		return err
+	}
+	half := filepath.Join(filepath.Dir(to), ".new-"+filepath.Base(at))
+	if err := os.Link(from, half); err != nil && !errors.Is(err, fs.ErrExist) {
+		// No links here: a copy.
+		src, err := os.Open(from)
+		if err != nil {
+			return err
+		}
+		defer src.Close()
+		return writeFrom(to, func(w io.Writer) error { return t.verify(w, src) })
+	}
+	return os.Rename(half, to)
 }
 
 // mirror copies several repositories: all targets, before any metadata says that
