@@ -243,19 +243,7 @@ and hardware. Both have to say the same of the envelope, or nothing is written.`
 			if s.Device == "" || s.Manufacturer == "" || s.Model == "" || s.Hardware == "" {
 				return usageError{errors.New("assigned wants --device, --manufacturer, --model and --hardware")}
 			}
-			place, err := openSite(site)
-			if err != nil {
-				return err
-			}
-			hospital, err := place.Client(repo.Hospital, nil, nil)
-			if err != nil {
-				return err
-			}
-			maker, err := place.Client(repo.MakerName(s.Manufacturer), nil, nil)
-			if err != nil {
-				return err
-			}
-			u, err := repo.FullVerification(v.Context(), maker, hospital, s)
+			u, err := verifiedUpdate(v, site, s)
 			if errors.Is(err, repo.ErrUnassigned) {
 				if format.name == "json" {
 					return writeLine(c, struct {
@@ -287,15 +275,37 @@ and hardware. Both have to say the same of the envelope, or nothing is written.`
 			return sayUpdate(c.out, u)
 		},
 	}
-	v.Flags().StringVar(&site, "site", "", "`DIR` of the site")
+	registerSubject(v, &site, &s)
+	v.Flags().StringVar(&out, "out", "", "`FILE` for the envelope")
+	format.register(v, "text", "json")
+	return v
+}
+
+// registerSubject registers which device it is, and where its updates are.
+func registerSubject(v *cobra.Command, site *string, s *repo.Subject) {
+	v.Flags().StringVar(site, "site", "", "`DIR` of the site")
 	v.Flags().StringVar(&s.Device, "device", "", "`ID` of the device")
 	v.Flags().StringArrayVar(&s.Rings, "ring", nil, "`NAME` of a ring that it is in; repeatable")
 	v.Flags().StringVar(&s.Manufacturer, "manufacturer", "", "`NAME` of its manufacturer")
 	v.Flags().StringVar(&s.Model, "model", "", "`NAME` of its model")
 	v.Flags().StringVar(&s.Hardware, "hardware", "", "`REVISION` of its hardware")
-	v.Flags().StringVar(&out, "out", "", "`FILE` for the envelope")
-	format.register(v, "text", "json")
-	return v
+}
+
+// verifiedUpdate is what both repositories of a site say of a device.
+func verifiedUpdate(v *cobra.Command, site string, s repo.Subject) (*repo.Update, error) {
+	place, err := openSite(site)
+	if err != nil {
+		return nil, err
+	}
+	hospital, err := place.Client(repo.Hospital, nil, nil)
+	if err != nil {
+		return nil, err
+	}
+	maker, err := place.Client(repo.MakerName(s.Manufacturer), nil, nil)
+	if err != nil {
+		return nil, err
+	}
+	return repo.FullVerification(v.Context(), maker, hospital, s)
 }
 
 func sayUpdate(w io.Writer, u *repo.Update) error {

@@ -296,6 +296,13 @@ func TestFullVerification(t *testing.T) {
 	if string(u.Envelope) != "envelope of 2.2.0" || u.By != "rings/icu.json" || u.Demands.Battery != 40 {
 		t.Errorf("%+v", u)
 	}
+	o, err := u.Offer("pump-3", 7, then, 10*time.Minute, true)
+	if err != nil || o.Envelope != u.Release.Envelope || o.Path != "files/norra-medical/flow-500/2.2.0/flow500.suit" || !o.Expires.Equal(then.Add(10*time.Minute)) || o.Sequence != 22 {
+		t.Errorf("%+v, %v", o, err)
+	}
+	if _, err := u.Offer("pump-3", 7, then, LongestOffer+1, true); err == nil {
+		t.Error("an offer for longer")
+	}
 	// The device's own assignment comes first, and raises.
 	p.assign(Assignment{Device: "pump-3"}, func(r *Assigned) {
 		r.Raise = &patch.Demands{Battery: 60, Supervision: patch.InClinic}
