@@ -74,7 +74,7 @@ type window struct {
 	b     [windowBytes]byte
 }
 
-const windowBytes = 64
+const windowBytes = 32
 
 // NewDecoder makes a decoder, which wants a Reset.
 func NewDecoder() *Decoder { return &Decoder{hash: sha256.New()} }
@@ -83,11 +83,7 @@ func NewDecoder() *Decoder { return &Decoder{hash: sha256.New()} }
 // is nil, over the old image at the beginning of slot, for a delta made so.
 func (d *Decoder) Reset(old io.ReaderAt, slot Memory) {
 	d.place = place{}
-	d.coder.reset()
-	d.open(old, slot)
-}
-
-func (d *Decoder) open(old io.ReaderAt, slot Memory) {
+	d.coder.reset(codeOther)
 	d.old, d.mem, d.err = old, slot, nil
 	d.before, d.behind = window{}, window{}
 }
@@ -113,47 +109,42 @@ func (d *Decoder) Checkpoint(b []byte) []byte {
 // The memories are as in Reset.
 func (d *Decoder) Resume(checkpoint []byte, old io.ReaderAt, slot Memory) error {
 	d.Reset(old, slot)
-	if err := d.restore(checkpoint); err != nil {
-		d.place = place{}
-		d.coder.reset()
-		return err
+	if !d.restore(checkpoint) {
+		d.Reset(old, slot)
+		d.err = errCheckpoint
 	}
 	return d.run()
 }
 
-func (d *Decoder) restore(b []byte) error {
+func (d *Decoder) restore(b []byte) bool {
 	n := len(b) - 4
 	if n < 0 || crc32.ChecksumIEEE(b[:n]) != binary.LittleEndian.Uint32(b[n:]) {
-		return errCheckpoint
+		return false
 	}
-	for b = b[:n]; ; {
-		var v any = &d.place
-		switch n - len(b) {
-		case binary.Size(&d.place):
-			v = &d.dec
-		case binary.Size(&d.place) + binary.Size(&d.dec):
-			v = &d.model
+	b = b[:n]
+	for _, v := range []any{&d.place, &d.dec, &d.model} {
+		if len(b) == 0 && v == any(&d.model) {
+			break // nothing was learnt
 		}
-		m, err := binary.Decode(b, binary.LittleEndian, v)
-		if b = b[m:]; err != nil {
-			return errCheckpoint
+		n, err := binary.Decode(b, binary.LittleEndian, v)
+		if err != nil {
+			return false
 		}
-		if v == any(&d.dec) && len(b) == 0 || v == any(&d.model) {
-			break
-		}
+		b = b[n:]
 	}
-	h := &d.Header
-	if len(b) != 0 || h.check() != nil || d.Phase != moving && d.Phase != decoding ||
-		d.dec.Head > d.dec.Tail || d.dec.Tail > inputBytes || d.Taken > h.end() || d.Taken < uint32(d.dec.Tail) || d.Moved > h.pages() ||
-		d.Out > h.New || d.Left > h.New-d.Out || d.Out%h.Page() != 0 || d.Op > ofNew ||
-		(h.Flags&inPlace != 0) != (d.old == nil) {
-		return errCheckpoint
+	h, in := &d.Header, &d.dec
+	if d.Out == 0 {
+		d.Code = h.Code
 	}
-	return nil
+	return len(b) == 0 && h.check() == nil && h.InPlace() == (d.old == nil) &&
+		(d.Phase == moving || d.Phase == decoding) && d.Moved <= h.pages() &&
+		in.Head <= in.Tail && in.Tail <= inputBytes && d.Taken <= h.end() && d.Taken >= uint32(in.Tail) &&
+		d.Out <= h.New && d.Out%h.Page() == 0 && d.Left <= h.New-d.Out &&
+		d.Op <= ofNew && d.Code == h.Code && d.Field <= distance && d.At < 4
 }
 
 // CheckpointBytes is how many bytes a checkpoint may have.
-const CheckpointBytes = 4096
+const CheckpointBytes = 3584
 
 var errCheckpoint = errors.New("delta: not a checkpoint, or not all of one")
 
@@ -231,13 +222,13 @@ func (d *Decoder) begin() bool {
 		return false
 	}
 	in.Head = uint8(n)
-	d.Header = h
+	d.Header, d.Code = h, h.Code
 	if d.Taken > h.end() { // bytes behind the end are not the decoder's
 		in.Tail -= uint8(d.Taken - h.end())
 		d.Taken = h.end()
 	}
 	switch {
-	case (h.Flags&inPlace != 0) != (d.old == nil):
+	case h.InPlace() != (d.old == nil):
 		d.fail("flags", errPlace)
 		return false
 	case h.kind() == kindDelta:
@@ -364,8 +355,8 @@ func (d *Decoder) step() {
 	case literal:
 		d.emit(d.literal(0))
 	case ofOld:
-		if was, ok := d.oldByte(d.From); ok {
-			d.emit(d.copied(was, 0))
+		if w, ok := d.oldBytes(d.From); ok {
+			d.emit(d.copied(w, 0))
 		}
 	case ofNew:
 		if b, ok := d.newByte(d.From); ok {
@@ -393,9 +384,9 @@ func (d *Decoder) emit(b byte) {
 	}
 }
 
-// oldByte reads the old image. In place, the page that is being written and those before
-// it are gone, also for a decoder that begins again at this page.
-func (d *Decoder) oldByte(i uint32) (byte, bool) {
+// oldBytes reads four bytes of the old image, zeros behind its end. In place, the page that is
+// being written and those before it are gone, also for a decoder that begins again at this page.
+func (d *Decoder) oldBytes(i uint32) (uint32, bool) {
 	h, r := &d.Header, d.old
 	end := h.Old
 	if i >= end {
@@ -406,12 +397,23 @@ func (d *Decoder) oldByte(i uint32) (byte, bool) {
 		r = d.mem
 		i += h.Shift()
 		end += h.Shift()
-		if i/h.Page() <= d.Out/h.Page() {
+		if i>>h.PageBits <= d.Out>>h.PageBits {
 			d.fail("position", errOverwritten)
 			return 0, false
 		}
 	}
-	return d.get(&d.before, r, i, end)
+	b := d.before.get(d, r, i, min(4, end-i), end)
+	if b == nil {
+		return 0, false
+	}
+	if len(b) >= 4 {
+		return binary.LittleEndian.Uint32(b), true
+	}
+	w := uint32(0)
+	for k, v := range b {
+		w |= uint32(v) << (8 * k)
+	}
+	return w, true
 }
 
 var errOverwritten = errors.New("old bytes that are overwritten")
@@ -423,19 +425,24 @@ func (d *Decoder) newByte(i uint32) (byte, bool) {
 		return 0, false
 	}
 	if end := d.Out - d.Out%chunkBytes; i < end {
-		return d.get(&d.behind, d.mem, i, end)
+		b := d.behind.get(d, d.mem, i, 1, end)
+		if b == nil {
+			return 0, false
+		}
+		return b[0], true
 	}
 	return d.chunk[i%chunkBytes], true
 }
 
-func (d *Decoder) get(w *window, r io.ReaderAt, i, end uint32) (byte, bool) {
-	if i-w.at >= w.n {
+// get reads n bytes and perhaps more, those before end, or nil.
+func (w *window) get(d *Decoder, r io.ReaderAt, i, n, end uint32) []byte {
+	if i < w.at || i+n > w.at+w.n {
 		w.at, w.n = i, min(windowBytes, end-i)
 		if err := readAt(r, w.b[:w.n], i); err != nil {
 			d.stop(err)
 			w.n = 0
-			return 0, false
+			return nil
 		}
 	}
-	return w.b[i-w.at], true
+	return w.b[i-w.at : w.n]
 }

@@ -1,7 +1,73 @@
 // SPDX-FileCopyrightText: 2026 The Myelin authors
 // SPDX-License-Identifier: Apache-2.0
 
-// Package delta makes the new version of a firmware image out of the old one and a delta.
+// Package delta makes the new version of a firmware image out of the old one and a delta,
+// for slow radios: deltas are smaller than bsdiff's, and applied in less than 4 KiB of memory,
+// to another slot or in place, and from where they were if the power fails at any byte.
+//
+// # What a delta says
+//
+// It is one stream of operations. A literal is a byte. A copy takes bytes of the old image
+// from any position, each of which may be corrected: what bsdiff keeps in three streams. A copy
+// out of the new image takes bytes that it has already. What is copied is read from where it is
+// stored, and costs no memory.
+//
+// Each decision is a bit that goes to a range coder together with how probable it is, which
+// counters learn, of those that the coder's place selects: what the old bytes are, which of the last were
+// corrected, and how. Several of them are mixed by weights that learn who is right. Where code
+// has moved, the words and branches that point at it change; by how much what lies at an
+// address has moved is kept (by a hash of the address), and the same is expected of others that
+// point there. x86, Thumb, A64 and A32 branches are known, and words at multiples of four.
+//
+// # Format
+//
+// Numbers in the header are LEB128, as short as they can be; digests are SHA-256.
+//
+//	magic        4  "MyD1"
+//	flags        1  bits 0-1: 0 delta, 1 whole image coded, 2 whole image as it is;
+//	                bit 2: in place; bits 4-7: code: 0 other, 1 x86, 2 Thumb, 3 A64, 4 A32
+//	page         1  binary logarithm of the page's size, 8 to 20
+//	old             bytes of the old image; 0 for a whole image
+//	new             bytes of the new image
+//	area            in place: bytes of the area; else 0
+//	payload         bytes behind the header
+//	old digest  32  absent for a whole image
+//	new digest  32
+//	payload
+//
+// A whole image that is coded is a delta from nothing. The payload is read by a range decoder
+// of 32 bits, zeros behind its end; it must end with the image, and the image with it. A bit is 1 for the
+// lower part of the range. Operations follow one another, each of them:
+//
+//	0            literal, the byte by 8 bits from the highest on, mixed
+//	1 0 rep      copy from old; rep is 2 bits: one of the last three differences of
+//	             positions in old and new, or 3 and a number: the distance to the last,
+//	             its sign in the lowest bit
+//	1 1 same     copy from new; same 0: as far back as the last time, 1: a number, how far less 1
+//	length       of a copy, a number less 1; behind a copy from old for each byte
+//	             whether it is corrected, and by what, mixed
+//
+// A number is how many bits it has, in 5, and those behind the first. What is learnt, and from
+// what, is in coder.go and address.go, in the order in which the decoder does it: they are part
+// of the format.
+//
+// # In place
+//
+// The area holds the old image at its beginning, and the new one afterwards. The decoder first moves
+// the old image up by as many whole pages as fit (page by page, the last one first, so that none
+// is overwritten before it is moved), then writes the new one from the bottom up. The encoder
+// copies no old byte from the page that is being written, nor from one below: so that a page can be
+// written again, from the checkpoint at its beginning, after a loss of power. What is gone is
+// copied out of the new image, or sent: with a page to spare this costs little while both images are in
+// the same order, and more room costs less. Each page of the area is written once for the move,
+// and once for the new image.
+//
+// # What it does not do
+//
+// A delta is not authentic by itself: who signs the release signs its digest (SUIT). Another slot
+// takes no harm of a forged one, as what was written is not the new image and not done; in place the old image
+// is gone by then. So a delta for in place is verified before its first byte is written, or comes
+// from a peer that is.
 //
 // This API is stable.
 package delta
@@ -35,6 +101,7 @@ const (
 // A Header is what a delta begins with.
 type Header struct {
 	Flags     uint8
+	Code      uint8  // of the processor, whose branches are known: 0 none, 1 x86, 2 Thumb, 3 A64, 4 A32
 	PageBits  uint8  // the binary logarithm of the page's size
 	Old, New  uint32 // bytes of the images; Old is 0 for a whole image
 	Area      uint32 // in place: bytes of the area
@@ -75,7 +142,7 @@ func (h *Header) end() uint32 { return uint32(h.Bytes) + h.Payload }
 
 func (h *Header) append(b []byte) []byte {
 	b = append(b, magic...)
-	b = append(b, h.Flags, h.PageBits)
+	b = append(b, h.Flags|h.Code<<4, h.PageBits)
 	for _, v := range []uint32{h.Old, h.New, h.Area, h.Payload} {
 		b = binary.AppendUvarint(b, uint64(v))
 	}
@@ -102,7 +169,7 @@ func parseHeader(b []byte) (h Header, n int, err error) {
 	if len(b) < len(magic)+2 {
 		return h, 0, wire.ErrTruncated
 	}
-	h.Flags, h.PageBits = b[4], b[5]
+	h.Flags, h.Code, h.PageBits = b[4]&15, b[4]>>4, b[5]
 	n = 6
 	for _, v := range [...]*uint32{&h.Old, &h.New, &h.Area, &h.Payload} {
 		u, m := binary.Uvarint(b[n:])
@@ -131,7 +198,7 @@ func parseHeader(b []byte) (h Header, n int, err error) {
 // check refuses what no encoder writes.
 func (h *Header) check() error {
 	switch {
-	case h.Flags&^(kindMask|inPlace) != 0, h.kind() > kindRaw, h.PageBits < 8, h.PageBits > 20:
+	case h.Flags&^(kindMask|inPlace) != 0, h.kind() > kindRaw, h.Code >= codes, h.PageBits < 8, h.PageBits > 20:
 		return wire.ErrReserved
 	case h.Old > MaxImage, h.New > MaxImage, h.Area > MaxImage, h.Payload > MaxImage:
 		return wire.ErrTooLong

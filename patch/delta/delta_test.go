@@ -6,8 +6,10 @@ package delta
 import (
 	"bytes"
 	"crypto/sha256"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io"
 	"math/rand/v2"
 	"reflect"
@@ -319,6 +321,36 @@ func FuzzDecoder(f *testing.F) {
 		}
 		if ends[0] != ends[1] || ends[1] != ends[2] {
 			t.Fatalf("in pieces: %q", ends)
+		}
+	})
+}
+
+// FuzzResume goes on from checkpoints that nobody stored, as far as their checksum is right.
+func FuzzResume(f *testing.F) {
+	old, new := firmware(7, 3000)
+	delta, err := Diff(old, new, Options{Page: 256})
+	if err != nil {
+		f.Fatal(err)
+	}
+	d := NewDecoder()
+	d.Save = func(d *Decoder) error {
+		c := d.Checkpoint(nil)
+		f.Add(c[:len(c)-4])
+		return nil
+	}
+	d.Reset(bytes.NewReader(old), &flash{make([]byte, 8192), -1})
+	if d.Write(delta); !d.Done() {
+		f.Fatal(d.err)
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		d := NewDecoder()
+		m := &flash{make([]byte, 8192), -1}
+		b = binary.LittleEndian.AppendUint32(b[:len(b):len(b)], crc32.ChecksumIEEE(b))
+		if d.Resume(b, bytes.NewReader(old), m) == nil {
+			d.Write(delta[min(int(d.Offset()), len(delta)):])
+		}
+		if d.Done() && sha256.Sum256(m.b[:d.Header.New]) != d.Header.NewDigest {
+			t.Fatal("done, and not the image")
 		}
 	})
 }

@@ -11,7 +11,7 @@ type rangeDecoder struct {
 }
 
 // inputBytes is enough for a header, and for a step with the bytes of another before it.
-const inputBytes = 128
+const inputBytes = 96
 
 // begin takes the first bytes.
 func (d *rangeDecoder) begin() {
@@ -21,14 +21,13 @@ func (d *rangeDecoder) begin() {
 	}
 }
 
-// code decodes a bit that is 0 with a probability of p in 65536.
+// code decodes a bit that is 1 with a probability of p in 65536.
 func (d *rangeDecoder) code(p uint32) (b uint32) {
 	if bound := uint32(uint64(d.Range) * uint64(p) >> 16); d.Code < bound {
-		d.Range = bound
+		d.Range, b = bound, 1
 	} else {
 		d.Code -= bound
 		d.Range -= bound
-		b = 1
 	}
 	for d.Range < 1<<24 {
 		d.Range <<= 8
@@ -59,7 +58,7 @@ type encoder struct {
 
 func (e *encoder) code(p, b uint32) {
 	bound := uint32(uint64(e.rng) * uint64(p) >> 16)
-	if b == 0 {
+	if b == 1 {
 		e.rng = bound
 	} else {
 		e.low += uint64(bound)
