@@ -81,6 +81,16 @@ type Config struct {
 	Offers  []cose.Key  // of the hospital: whose offers count
 	Answers []cose.Key  // of the server: whose time counts
 
+	// Vouch, where it is not nil, is asked of an offer before its release is fetched, and
+	// again before it is installed: whether the maker and the hospital publish it, as
+	// who can verify their repositories knows. It may raise what the offer demands. With
+	// an error the offer is left alone, and looked at again when it comes again.
+	Vouch func(ctx context.Context, o *patch.Offer) error
+
+	// Receipt, where it is not nil, is given each State with a Result, signed, before it is
+	// said: for who carries it by hand.
+	Receipt func(signed []byte) error
+
 	// Clock never goes back while the device runs, and goes on through a restart where
 	// the hardware can do that. It says nothing of the date.
 	Clock func() time.Duration
@@ -192,8 +202,8 @@ func (a *Agent) clock() time.Duration { return a.offset + a.cfg.Clock() }
 // put makes a record the one that holds.
 func (a *Agent) put(c record) error {
 	c.at = a.clock()
-	if t, ok := a.now(); ok {
-		c.time = max(c.time, t.UnixMilli())
+	if !a.time.at.IsZero() { // as it was signed: the clock since then may be fast
+		c.time = max(c.time, a.time.at.UnixMilli())
 	}
 	return a.boot.put(c)
 }
@@ -208,6 +218,12 @@ func (a *Agent) now() (time.Time, bool) {
 
 // Waits are the gates that the device itself waits for, with an offer to install.
 func (a *Agent) Waits() []patch.Wait { return a.waits }
+
+// Now is the time at the latest, as it was signed; zero when it is not known.
+func (a *Agent) Now() time.Time {
+	t, _ := a.now()
+	return t
+}
 
 // State is how the device is, but for what it says once to a server.
 func (a *Agent) State() patch.State {
@@ -275,6 +291,9 @@ func (a *Agent) poll(ctx context.Context) (time.Duration, error) {
 		return wait, nil
 	}
 	o, err := a.accept(ans.Offer)
+	if err == nil && a.cfg.Vouch != nil && (a.boot.phase != staged || o.Install) {
+		err = a.cfg.Vouch(ctx, o)
+	}
 	switch {
 	case err != nil:
 	case a.boot.phase != staged:
@@ -303,6 +322,11 @@ func (a *Agent) ask(ctx context.Context) (*patch.Answer, error) {
 	b, err := patch.Sign(&s, a.cfg.Signer, a.cfg.KeyID)
 	if err != nil {
 		return nil, err
+	}
+	if s.Result != nil && a.cfg.Receipt != nil {
+		if err := a.cfg.Receipt(b); err != nil {
+			return nil, err
+		}
 	}
 	if b, err = a.cfg.Server.Poll(ctx, b); err != nil {
 		return nil, err

@@ -161,7 +161,7 @@ func OpenFile(path string, size int64, block int) (*File, error) {
 	}
 	for off := at; off < d.size; { // to the end of a block first, where it was cut off while it was made
 		n := int64(block) - off%int64(block)
-		if err := d.put(off, ones(n)); err != nil {
+		if _, err := f.WriteAt(ones(n), off); err != nil {
 			return nil, errors.Join(err, f.Close())
 		}
 		off += n
@@ -169,7 +169,7 @@ func OpenFile(path string, size int64, block int) (*File, error) {
 	if at > d.size {
 		return nil, errors.Join(fmt.Errorf("%s has %d bytes: more than the %d that it is to have", path, at, d.size), f.Close())
 	}
-	return d, nil
+	return d, f.Sync()
 }
 
 // Size implements [Flash].

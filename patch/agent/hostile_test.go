@@ -111,7 +111,7 @@ func TestHostile(t *testing.T) {
 		{"a payload of another server", func(w *world) {
 			r := good(w)
 			r.change = func(m *suit.Manifest) {
-				m.Sections[0].Commands[0] = suit.Override(suit.URI("https://elsewhere.example/firmware.bin"))
+				m.Sections[0].Commands[0] = suit.Override(suit.URI("https://elsewhere.example/.."))
 			}
 			w.release1 = w.release(r)
 		}, errPath, patch.Refused},

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/myelin-health/myelin/patch"
+	"github.com/myelin-health/myelin/patch/suit"
 )
 
 // A version that does not do falls back, in time, to the one before; the counter stays,
@@ -173,6 +174,17 @@ func TestResume(t *testing.T) {
 	image := int64(len(w.release1.files["firmware.bin"]))
 	if cuts < 6 || w.fetched > 2*image {
 		t.Errorf("%d cuts, and %d bytes are fetched for %d", cuts, w.fetched, image)
+	}
+}
+
+// A payload of a whole URL comes from the device's own server, by its name.
+func TestAbsoluteURI(t *testing.T) {
+	w := newWorld(t)
+	w.release1 = w.release(recipe{version: "2.2.0", sequence: 8, image: img("2.2.0", "", 11000), maker: w.maker, class: class, change: func(m *suit.Manifest) {
+		m.Sections[0].Commands[0] = suit.Override(suit.URI("https://norra.example/releases/firmware.bin"))
+	}})
+	if errs, err := w.run(w.heardOf(1)); err != nil || errs != nil || w.results[0].Outcome != patch.Installed {
+		t.Errorf("%v, %v: it ends with %+v", err, errs, w.results)
 	}
 }
 

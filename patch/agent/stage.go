@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"net/url"
 	"path"
 	"strconv"
 	"strings"
@@ -212,11 +213,17 @@ func (p *platform) Create(c suit.ComponentID, i suit.Image) (suit.Writer, error)
 	return &writer{p: p, slotWriter: slotWriter{f: slot, n: a.boot.update.fetched}}, nil
 }
 
-// Fetch reads a file in the folder of the envelope.
+// Fetch reads a file in the folder of the envelope: a whole URL is for others, of it the
+// name counts.
 func (p *platform) Fetch(uri string, _ []byte, off int64) (io.ReadCloser, error) {
-	dir := path.Dir(p.offer.Path)
-	file := path.Join(dir, uri)
-	if !fs.ValidPath(uri) || strings.Contains(uri, ":") || !fs.ValidPath(file) {
+	if u, err := url.Parse(uri); err != nil || u.IsAbs() {
+		uri = ""
+		if err == nil {
+			uri = path.Base(u.Path)
+		}
+	}
+	file := path.Join(path.Dir(p.offer.Path), uri)
+	if !fs.ValidPath(uri) || uri == "." || strings.ContainsAny(uri, "\\\x00") || !fs.ValidPath(file) {
 		return nil, errPath
 	}
 	return &fetch{p: p, path: file, off: off}, nil
