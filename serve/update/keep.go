@@ -15,7 +15,7 @@ import (
 // How what devices say is written: together, after so long, or as soon as one waits for it.
 const (
 	keepEvery = 50 * time.Millisecond
-	maxKept   = 1 << 14 // that wait to be written; then nobody is heard any more
+	maxKept   = 1 << 15 // that wait to be written; then nobody is heard any more
 	together  = 64      // entries of the ledger that are on their way at once
 )
 
