@@ -9,6 +9,7 @@ import (
 	"io"
 	"io/fs"
 	"net/http"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -20,6 +21,17 @@ import (
 // maxFiles are downloads that go on at the same time: each has an open file.
 const maxFiles = 512
 
+// public reports whether a file may be had by anybody: nothing that hides, and of a site
+// of patch/repo its repositories, not what devices said nor whom the site trusts.
+func public(path string) bool {
+	if !fs.ValidPath(path) || strings.ContainsAny(path, "\\\x00") {
+		return false
+	}
+	parts := strings.Split(path, "/")
+	return !slices.ContainsFunc(parts, func(p string) bool { return strings.HasPrefix(p, ".") || p == "trusted" }) &&
+		parts[0] != receiptsFolder && parts[0] != "devices"
+}
+
 // file serves a file of DATA/updates, whole or in parts (Range): a device resumes what
 // was cut. A folder is no file, and no list of what there is.
 func (s *Service) file(w http.ResponseWriter, r *http.Request, _ *access.Principal) error {
@@ -30,7 +42,7 @@ func (s *Service) file(w http.ResponseWriter, r *http.Request, _ *access.Princip
 		return later(w, http.StatusServiceUnavailable, "30", "too many files are read at once")
 	}
 	path := r.PathValue("path")
-	if !fs.ValidPath(path) || strings.ContainsAny(path, "\\\x00") || strings.HasPrefix(path, ".") || strings.Contains(path, "/.") {
+	if !public(path) {
 		return store.ErrNotFound
 	}
 	f, err := s.files.Open(path)

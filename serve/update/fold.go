@@ -227,7 +227,7 @@ func (s *Service) Run(ctx context.Context) {
 		err := s.due(ctx)
 		if now := time.Now(); err == nil && now.Sub(looked) > seenEvery {
 			looked = now
-			err = s.look(ctx)
+			err = errors.Join(s.look(ctx), s.found(ctx))
 		}
 		if err != nil && ctx.Err() == nil {
 			s.cfg.Log.Error("roll-outs do not go on", "err", err)

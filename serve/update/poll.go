@@ -87,6 +87,8 @@ var (
 	errBroken  = fail(http.StatusBadRequest, "this is no state of a device")
 )
 
+const tooOften = "this device asks too often"
+
 // poll answers a device.
 func (s *Service) poll(w http.ResponseWriter, r *http.Request, _ *access.Principal) error {
 	select {
@@ -191,7 +193,7 @@ func (s *Service) hear(ctx context.Context, b []byte, now time.Time) ([]byte, er
 		return nil, fail(http.StatusConflict, "this was said before")
 	}
 	if wait := m.slow(now); wait > 0 {
-		return nil, &access.Error{Status: http.StatusTooManyRequests, Text: "this device asks too often", After: wait}
+		return nil, &access.Error{Status: http.StatusTooManyRequests, Text: tooOften, After: wait}
 	}
 	row := &store.UpdateMember{Device: st.Device, Count: st.Count, Seen: now.UnixNano(), KID: slices.Clone(kid), Version: st.Version, Sequence: st.Sequence, State: patch.Append(nil, &st)}
 	said, err := s.decide(ctx, row, s.heard(&st, now), now)

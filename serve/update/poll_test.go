@@ -6,6 +6,7 @@ package update
 import (
 	"bytes"
 	"crypto/tls"
+	"errors"
 	"io"
 	"net/http"
 	"os"
@@ -16,6 +17,7 @@ import (
 
 	"github.com/myelin-health/myelin/link/cose"
 	"github.com/myelin-health/myelin/patch"
+	"github.com/myelin-health/myelin/patch/agent/https"
 	"github.com/myelin-health/myelin/store"
 )
 
@@ -198,6 +200,11 @@ func TestFile(t *testing.T) {
 	must(t, os.WriteFile(filepath.Join(folder, "2.2.0.bin"), image, 0o600))
 	must(t, os.WriteFile(filepath.Join(folder, ".hidden"), image, 0o600))
 	must(t, os.Symlink(filepath.Join(s.dir, "update.key"), filepath.Join(folder, "link")))
+	for _, name := range []string{"receipts/r.cose", "devices/pump-3.pub", "hospital/trusted/root.json", "hospital/metadata/1.root.json"} {
+		file := filepath.Join(s.dir, "updates", name)
+		must(t, os.MkdirAll(filepath.Dir(file), 0o700))
+		must(t, os.WriteFile(file, image, 0o600))
+	}
 	get := func(path, part string) (int, []byte) {
 		r, err := http.NewRequestWithContext(t.Context(), "GET", "https://"+s.addr+"/update/v1/"+path, nil)
 		must(t, err)
@@ -217,7 +224,10 @@ func TestFile(t *testing.T) {
 	if status, b := get("flow500/2.2.0.bin", "bytes=9000-"); status != 206 || !bytes.Equal(b, image[9000:]) {
 		t.Errorf("resumed: %d, %d bytes", status, len(b))
 	}
-	for _, path := range []string{"", "flow500", "flow500/", "flow500/no", "..%2fupdate.key", "flow500/..%2f..%2fupdate.key", "flow500/.hidden", "flow500/link", "%2fetc%2fpasswd", "flow500%5c2.2.0.bin", "flow500/%00", strings.Repeat("a", 300)} {
+	if status, _ := get("hospital/metadata/1.root.json", ""); status != 200 {
+		t.Errorf("metadata: %d", status)
+	}
+	for _, path := range []string{"", "flow500", "flow500/", "flow500/no", "..%2fupdate.key", "flow500/..%2f..%2fupdate.key", "flow500/.hidden", "flow500/link", "receipts/r.cose", "devices/pump-3.pub", "hospital/trusted/root.json", "%2fetc%2fpasswd", "flow500%5c2.2.0.bin", "flow500/%00", strings.Repeat("a", 300)} {
 		if status, b := get(path, ""); status == 200 || status >= 500 && path != "flow500/link" || bytes.Contains(b, image[:20]) {
 			t.Errorf("%q: %d %.40q", path, status, b)
 		}
@@ -248,5 +258,70 @@ func TestClientCertificate(t *testing.T) {
 	client.Transport.(*http.Transport).TLSClientConfig.Certificates = []tls.Certificate{known}
 	if status, _ := s.post(t, client, u.sign(t)); status != 403 {
 		t.Errorf("revoked: %d", status)
+	}
+}
+
+// TestAgentAsks: what an agent asks, and fetches, by its own means.
+func TestAgentAsks(t *testing.T) {
+	s := newSite(t)
+	u := s.device(t, "pump-3")
+	tr := s.client(t).Transport
+	c, err := https.New("https://"+s.addr, tr)
+	must(t, err)
+	defer c.Close()
+	b, err := c.Poll(t.Context(), u.sign(t))
+	must(t, err)
+	var a patch.Answer
+	if must(t, patch.Parse(b, &a)); a.Device != "pump-3" {
+		t.Errorf("%+v", a)
+	}
+	image := bytes.Repeat([]byte("0123456789"), 10_000)
+	must(t, os.WriteFile(filepath.Join(s.dir, "updates", "image.bin"), image, 0o600))
+	got := make([]byte, 0, len(image))
+	part := make([]byte, 1<<12)
+	for {
+		n, err := c.ReadAt(t.Context(), "image.bin", part, int64(len(got)))
+		if got = append(got, part[:n]...); errors.Is(err, io.EOF) {
+			break
+		}
+		must(t, err)
+		if len(got) == 40960 { // as after a restart
+			c.Close()
+		}
+	}
+	if !bytes.Equal(got, image) {
+		t.Errorf("%d bytes of %d", len(got), len(image))
+	}
+}
+
+// TestCarried: receipts that a stick brought into the folder are taken in, in their order,
+// once.
+func TestCarried(t *testing.T) {
+	s := newSite(t)
+	u := s.device(t, "pump-3")
+	folder := filepath.Join(s.dir, "updates", receiptsFolder)
+	must(t, os.Mkdir(folder, 0o700))
+	for i, name := range []string{"b", "a"} { // the folder lists the later one first
+		u.Count, u.Result = uint64(5+i), &patch.Result{Envelope: patch.Digest{7}, Offer: uint64(1 + i), Version: "2.2.0", Outcome: patch.FellBack}
+		must(t, os.WriteFile(filepath.Join(folder, name+".cose"), u.sign(t), 0o600))
+	}
+	must(t, os.WriteFile(filepath.Join(folder, "c.cose"), []byte("no receipt"), 0o600))
+	for range 2 {
+		must(t, s.found(t.Context()))
+		m, _, err := s.store.UpdateMemberOf(t.Context(), "pump-3")
+		must(t, err)
+		if m.Count != 6 || len(s.taken) != 3 {
+			t.Errorf("%+v, %v", m, s.taken)
+		}
+	}
+	u.Count = 7
+	seventh := u.sign(t)
+	u.Count = 8
+	out, err := s.Receipts(t.Context(), lea, [][]byte{u.sign(t), seventh, seventh, []byte("x")})
+	must(t, err)
+	for i, want := range []Receipt{{"pump-3", 8, true, ""}, {"pump-3", 7, true, ""}, {"pump-3", 7, false, "this was said before"}, {"", 0, false, "this is no state of a device"}} {
+		if out[i] != want {
+			t.Errorf("receipt %d: %+v", i, out[i])
+		}
 	}
 }

@@ -86,7 +86,8 @@ type Service struct {
 	serving chan struct{} // files that are being read
 
 	closing sync.Once
-	closed  error // why that failed
+	taken   map[string]bool // receipts of the folder that were looked at; with Run
+	closed  error           // why that failed
 
 	fold     sync.Mutex // of what follows
 	rollouts []*running // the oldest first
@@ -125,7 +126,7 @@ func Open(ctx context.Context, c Config) (*Service, error) {
 	if c.Every == 0 {
 		c.Every = 5 * time.Minute
 	}
-	s := &Service{cfg: c, open: make(chan struct{}, maxOpen), serving: make(chan struct{}, maxFiles), trust: clientTime, asked: map[string]asked{}}
+	s := &Service{cfg: c, open: make(chan struct{}, maxOpen), serving: make(chan struct{}, maxFiles), trust: clientTime, asked: map[string]asked{}, taken: map[string]bool{}}
 	key, err := hospitalKey(filepath.Join(c.Data, "update.key"))
 	if err != nil {
 		return nil, err
