@@ -147,7 +147,7 @@ func (s *signatory) release(p legacy.Program, image []byte, sequence uint64) (*r
 
 // A hospital is the server that a device polls: it assigns releases, and has their files. It is as honest as who calls it.
 type hospital struct {
-	*supply
+	*stock
 	now   func() time.Time
 	files map[string][]byte
 

@@ -113,21 +113,22 @@ type repositories struct {
 	then, now       [2]shelf // of the maker, and of the hospital
 }
 
-// newRepositories publishes a bed's releases, in their order.
-func newRepositories(ctx context.Context, dir string, b *bed) (*repositories, error) {
+// newRepositories publishes a stock's releases, in their order.
+func newRepositories(ctx context.Context, dir string, s *stock) (*repositories, error) {
 	r := &repositories{dir: dir}
+	now := func() time.Time { return story }
 	var err error
-	if r.maker, err = newPublisher(filepath.Join(dir, "maker"), b.clock.Now); err != nil {
+	if r.maker, err = newPublisher(filepath.Join(dir, "maker"), now); err != nil {
 		return nil, err
 	}
-	if r.hospital, err = newPublisher(filepath.Join(dir, "hospital"), b.clock.Now); err != nil {
+	if r.hospital, err = newPublisher(filepath.Join(dir, "hospital"), now); err != nil {
 		return nil, err
 	}
-	if err = errors.Join(r.release(b.older, oldest), r.release(b.weak, oldest), r.assign(ctx, b.weak)); err != nil {
+	if err = errors.Join(r.release(s.older, oldest), r.release(s.weak, oldest), r.assign(ctx, s.weak)); err != nil {
 		return nil, err
 	}
 	r.then = r.now
-	return r, errors.Join(r.release(b.other, oldest), r.release(b.mended, b.weak.Version), r.assign(ctx, b.mended))
+	return r, errors.Join(r.release(s.other, oldest), r.release(s.mended, s.weak.Version), r.assign(ctx, s.mended))
 }
 
 func (r *repositories) close() error { return errors.Join(r.maker.Close(), r.hospital.Close()) }
@@ -163,7 +164,8 @@ func (r *repositories) assign(ctx context.Context, x *release) error {
 }
 
 // renew signs once more what is public, as it is.
-func (r *repositories) renew() error {
+func (r *repositories) renew(now func() time.Time) error {
+	r.maker.Now, r.hospital.Now = now, now
 	return errors.Join(r.maker.publish(), r.hospital.publish(), r.look())
 }
 
@@ -197,11 +199,15 @@ type verifier struct {
 	update  *repo.Update // nil: none is verified
 }
 
-func newVerifier(r *repositories, s agent.Server, model string, now func() time.Time) (*verifier, error) {
-	v := &verifier{Server: s, mirrors: r.then, subject: repo.Subject{Device: unitID, Manufacturer: makerName, Model: model, Hardware: hardware}}
+func newVerifier(s *stock, server agent.Server, now func() time.Time) (*verifier, error) {
+	r := s.repositories
+	v := &verifier{Server: server, mirrors: r.then, subject: repo.Subject{Device: unitID, Manufacturer: makerName, Model: s.weak.Model, Hardware: hardware}}
+	dir, err := os.MkdirTemp(r.dir, "device-")
+	if err != nil {
+		return nil, err
+	}
 	for i, p := range []*publisher{r.maker, r.hospital} {
-		var err error
-		if v.clients[i], err = follow(filepath.Join(r.dir, "device-"+strconv.Itoa(i)), p.root, &v.mirrors[i], now); err != nil {
+		if v.clients[i], err = follow(filepath.Join(dir, strconv.Itoa(i)), p.root, &v.mirrors[i], now); err != nil {
 			return nil, err
 		}
 	}
@@ -269,7 +275,7 @@ var metadataAttacks = map[string]func(ctx context.Context, b *bed) (string, erro
 		}
 		b.clock.Advance(repo.Lifetime[repo.Timestamp])
 		err := b.refuses(ctx, soon, 0, repo.ErrExpired)
-		return "a mirror that stands still, when its metadata expires", errors.Join(err, b.repositories.renew())
+		return "a mirror that stands still, when its metadata expires", errors.Join(err, b.repositories.renew(b.clock.Now))
 	},
 	"mixed": func(ctx context.Context, b *bed) (string, error) {
 		b.assign(b.mended, b.weak.Version)

@@ -115,7 +115,7 @@ func (row *Row) unprotected(ctx context.Context, r legacy.Releases) error {
 }
 
 // mended is the row by Myelin's way. It says what was held.
-func (w *world) mended(ctx context.Context, row *Row, r legacy.Releases) (string, error) {
+func (w *world) mended(ctx context.Context, row *Row, r legacy.Releases) (how string, err error) {
 	for _, a := range row.Attack { // each on one that was just started: some leave it deaf
 		u, err := legacy.NewUnit(a.Device, legacy.Config{Now: legacy.NewClock(story).Now}, r.Weak.Image())
 		if err != nil {
@@ -125,12 +125,16 @@ func (w *world) mended(ctx context.Context, row *Row, r legacy.Releases) (string
 			return "", errors.Join(fmt.Errorf("%s does nothing to %s %s", a.Name, r.Weak.Name, r.Weak.Version), err)
 		}
 	}
-	dir, by := "", "CoAP and OSCORE, signed by its maker and offered by the hospital"
-	if hasOS[r.Weak.Model] {
-		dir, by = filepath.Join(w.dir, row.ID+"-updates"), "HTTPS, signed by its maker, in his and the hospital's TUF repository, and offered by the hospital"
+	s, err := newStock(ctx, r, filepath.Join(w.dir, row.ID+"-updates"))
+	if err != nil {
+		return "", err
 	}
-	kept := ""
-	err := withBed(ctx, r, dir, func(b *bed) error {
+	defer func() { err = errors.Join(err, s.close()) }()
+	by, kept := "CoAP and OSCORE, signed by its maker and offered by the hospital", ""
+	if s.repositories != nil {
+		by = "HTTPS, signed by its maker, in his and the hospital's TUF repository, and offered by the hospital"
+	}
+	err = s.bed(ctx, s.repositories != nil, func(b *bed) error {
 		if err := b.installs(ctx); err != nil {
 			return err
 		}
@@ -158,10 +162,10 @@ func (w *world) mended(ctx context.Context, row *Row, r legacy.Releases) (string
 		if updateAttacks[name] == nil {
 			return "", fmt.Errorf("%s succeeds on an unprotected updater, and was not tried", name)
 		}
-		how, err := attacked(ctx, r, "", updateAttacks[name])
-		if err == nil && dir != "" && metadataAttacks[name] != nil {
+		how, err := s.attacked(ctx, false, updateAttacks[name])
+		if err == nil && s.repositories != nil && metadataAttacks[name] != nil {
 			var more string
-			more, err = attacked(ctx, r, dir+"-"+name, metadataAttacks[name])
+			more, err = s.attacked(ctx, true, metadataAttacks[name])
 			how += "; " + more
 		}
 		if err != nil {
@@ -175,8 +179,8 @@ func (w *world) mended(ctx context.Context, row *Row, r legacy.Releases) (string
 }
 
 // attacked makes a device, attacks its update, and has it take the good release after that.
-func attacked(ctx context.Context, r legacy.Releases, dir string, attack func(context.Context, *bed) (string, error)) (how string, err error) {
-	err = withBed(ctx, r, dir, func(b *bed) (err error) {
+func (s *stock) attacked(ctx context.Context, verifies bool, attack func(context.Context, *bed) (string, error)) (how string, err error) {
+	err = s.bed(ctx, verifies, func(b *bed) (err error) {
 		if how, err = attack(ctx, b); err != nil {
 			return err
 		}
@@ -188,34 +192,23 @@ func attacked(ctx context.Context, r legacy.Releases, dir string, attack func(co
 	return how, err
 }
 
-// A bed is where a device is updated: it, its releases, the hospital's server, and whoever stands on the way to that.
-//
-// Who takes the steps of the device holds mu, but for while the device asks the server.
-type bed struct {
-	mu sync.Mutex
-	*hospital
-	patient                    *patient
-	clock                      *legacy.Clock
+// A stock is what a row's makers and hospital have: keys, releases, repositories.
+type stock struct {
+	*supply
 	older, weak, mended, other *release
 	altered                    *release // by a thief, of what is mended
 
-	// Of a device that verifies TUF; else nil.
-	repositories *repositories
-	verifier     *verifier
-
-	// answer, where somebody stands on the way, answers in the server's place.
-	answer func(ctx context.Context, state []byte) ([]byte, error)
+	dir          string
+	repositories *repositories // nil: the device has no room for TUF
 }
 
-// withBed makes a device that runs the release with the weakness, and knows nothing of the one in which it is mended. With a
-// folder it verifies TUF repositories, which are there.
-func withBed(ctx context.Context, r legacy.Releases, dir string, do func(*bed) error) (err error) {
-	b := &bed{clock: legacy.NewClock(story)}
-	s, err := newSupply()
+// newStock releases what a row's maker does, and publishes it where the device verifies TUF repositories. It is to be closed.
+func newStock(ctx context.Context, r legacy.Releases, dir string) (*stock, error) {
+	keys, err := newSupply()
 	if err != nil {
-		return err
+		return nil, err
 	}
-	b.hospital = &hospital{supply: s, now: b.clock.Now, files: map[string][]byte{}}
+	s := &stock{supply: keys, dir: dir}
 	for _, x := range []struct {
 		to       **release
 		by       *signatory
@@ -223,33 +216,58 @@ func withBed(ctx context.Context, r legacy.Releases, dir string, do func(*bed) e
 		image    []byte
 		sequence uint64
 	}{
-		{&b.older, &s.maker, r.Older, r.Older.Image(), 10},
-		{&b.weak, &s.maker, r.Weak, r.Weak.Image(), 20},
-		{&b.mended, &s.maker, r.Mended, r.Mended.Image(), 30},
-		{&b.other, &s.maker, r.Other, r.Other.Image(), 40},
-		{&b.altered, &s.thief, r.Mended, r.Mended.Altered(), 30},
+		{&s.older, &s.maker, r.Older, r.Older.Image(), 10},
+		{&s.weak, &s.maker, r.Weak, r.Weak.Image(), 20},
+		{&s.mended, &s.maker, r.Mended, r.Mended.Image(), 30},
+		{&s.other, &s.maker, r.Other, r.Other.Image(), 40},
+		{&s.altered, &s.thief, r.Mended, r.Mended.Altered(), 30},
 	} {
 		if *x.to, err = x.by.release(x.p, x.image, x.sequence); err != nil {
-			return err
+			return nil, err
 		}
 	}
-	var server agent.Server
-	var stop func()
 	if hasOS[r.Weak.Model] {
-		server, stop, err = b.overHTTPS()
-	} else {
-		server, stop, err = b.overCoAP(ctx)
+		s.repositories, err = newRepositories(ctx, dir, s)
 	}
+	return s, err
+}
+
+func (s *stock) close() error {
+	if s.repositories == nil {
+		return nil
+	}
+	return s.repositories.close()
+}
+
+// A bed is where a device is updated: it, the hospital's server, and whoever stands on the way to that.
+//
+// Who takes the steps of the device holds mu, but for while the device asks the server.
+type bed struct {
+	mu sync.Mutex
+	*hospital
+	patient  *patient
+	clock    *legacy.Clock
+	verifier *verifier // nil: the device does not look at TUF repositories
+
+	// answer, where somebody stands on the way, answers in the server's place.
+	answer func(ctx context.Context, state []byte) ([]byte, error)
+}
+
+// bed makes a device that runs the release with the weakness, and knows nothing of the one in which it is mended.
+func (s *stock) bed(ctx context.Context, verifies bool, do func(*bed) error) error {
+	b := &bed{clock: legacy.NewClock(story)}
+	b.hospital = &hospital{stock: s, now: b.clock.Now, files: map[string][]byte{}}
+	way := b.overCoAP
+	if hasOS[s.weak.Model] {
+		way = b.overHTTPS
+	}
+	server, stop, err := way(ctx)
 	if err != nil {
 		return err
 	}
 	defer stop()
-	if dir != "" {
-		if b.repositories, err = newRepositories(ctx, dir, b); err != nil {
-			return err
-		}
-		defer func() { err = errors.Join(err, b.repositories.close()) }()
-		if b.verifier, err = newVerifier(b.repositories, server, b.weak.Model, b.clock.Now); err != nil {
+	if verifies {
+		if b.verifier, err = newVerifier(s, server, b.clock.Now); err != nil {
 			return err
 		}
 		server = b.verifier

@@ -44,7 +44,7 @@ func (s asking) ReadAt(ctx context.Context, path string, p []byte, off int64) (i
 }
 
 // overHTTPS is the way of a device that has an operating system: TLS to the bed's server, on loopback.
-func (b *bed) overHTTPS() (agent.Server, func(), error) {
+func (b *bed) overHTTPS(context.Context) (agent.Server, func(), error) {
 	ca, err := testpki.New("hospital")
 	if err != nil {
 		return nil, nil, err
