@@ -81,6 +81,7 @@ var rooms = []room{
 	{"guard/coap", []string{"guard/envelope", "guard/gate", "guard/front", "device", "event", "link", "proto/coap", "proto/radio", "internal/cbor", "internal/journal", "internal/lazyregexp", "internal/strictyaml"}, []string{"github.com/goccy/go-yaml"}},
 	{"patch/repo", []string{"patch", "link/cose", "device", "internal/flock", "internal/strictyaml"}, []string{"github.com/goccy/go-yaml", "github.com/theupdateframework/go-tuf", "github.com/sigstore/sigstore", "github.com/secure-systems-lab/go-securesystemslib"}},
 	{"patch/rollout", []string{"patch", "link", "device", "event", "internal/strictyaml"}, []string{"github.com/goccy/go-yaml"}},
+	{"patch/agent/linux", []string{"patch", "link/cose", "internal/flock", "internal/strictyaml"}, []string{"github.com/goccy/go-yaml"}},
 	{"patch/agent", []string{"patch", "link", "internal/cbor", "proto/coap"}, nil},
 	{"patch", []string{"patch", "link", "device", "event", "internal/cbor"}, nil},
 	{"patch/suit", []string{"link/cose", "internal/cbor"}, nil},
