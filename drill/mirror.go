@@ -17,7 +17,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/myelin-health/myelin/patch/agent"
+	"github.com/myelin-health/myelin/patch"
 	"github.com/myelin-health/myelin/patch/repo"
 )
 
@@ -190,18 +190,17 @@ func follow(dir string, root []byte, s *shelf, now func() time.Time) (*repo.Clie
 	return repo.NewClient(repo.Config{Dir: dir, Metadata: mirrored{s, "metadata"}, Targets: mirrored{s, "targets"}, Now: now})
 }
 
-// A verifier stands before an agent that has room for it: nothing gets to the agent but what both repositories say.
-type verifier struct {
-	agent.Server
+// A voucher is what a device with an operating system asks before it believes an offer: both repositories, as Uptane's full
+// verification does.
+type voucher struct {
 	clients [2]*repo.Client
 	mirrors [2]shelf // what they have now
 	subject repo.Subject
-	update  *repo.Update // nil: none is verified
 }
 
-func newVerifier(s *stock, server agent.Server, now func() time.Time) (*verifier, error) {
+func newVoucher(s *stock, now func() time.Time) (*voucher, error) {
 	r := s.repositories
-	v := &verifier{Server: server, mirrors: r.then, subject: repo.Subject{Device: unitID, Manufacturer: makerName, Model: s.weak.Model, Hardware: hardware}}
+	v := &voucher{mirrors: r.then, subject: repo.Subject{Device: unitID, Manufacturer: makerName, Model: s.weak.Model, Hardware: hardware}}
 	dir, err := os.MkdirTemp(r.dir, "device-")
 	if err != nil {
 		return nil, err
@@ -214,59 +213,40 @@ func newVerifier(s *stock, server agent.Server, now func() time.Time) (*verifier
 	return v, nil
 }
 
-// Poll implements [agent.Server]. An answer counts while both repositories are verified.
-func (v *verifier) Poll(ctx context.Context, state []byte) (answer []byte, err error) {
-	if v.update, err = repo.FullVerification(ctx, v.clients[0], v.clients[1], v.subject); err != nil {
-		return nil, err
-	}
-	return v.Server.Poll(ctx, state)
-}
-
-// ReadAt implements [agent.Server]. It reads what both repositories name.
-func (v *verifier) ReadAt(ctx context.Context, path string, p []byte, off int64) (int, error) {
-	name, ok := strings.CutPrefix(path, v.update.Folder+"/")
-	if !ok {
-		return 0, fmt.Errorf("%s: %w", path, repo.ErrDisagree)
-	}
-	f := v.update.Named(name)
-	if f == nil {
-		return 0, fmt.Errorf("%s: %w", path, fs.ErrNotExist)
-	}
-	t, err := v.clients[0].FileTarget(ctx, v.update.Bundle, f)
+// vouch is [agent.Config.Vouch].
+func (v *voucher) vouch(ctx context.Context, o *patch.Offer) error {
+	u, err := repo.FullVerification(ctx, v.clients[0], v.clients[1], v.subject)
 	if err != nil {
-		return 0, err
+		return err
 	}
-	b, err := v.clients[0].Bytes(ctx, t, slotBytes)
-	if err != nil {
-		return 0, err
+	if u.Release.Envelope != o.Envelope || u.Version != o.Version || u.Sequence != o.Sequence {
+		return fmt.Errorf("the offer: %w", repo.ErrDisagree)
 	}
-	if off >= int64(len(b)) {
-		return 0, io.EOF
-	}
-	return copy(p, b[off:]), nil
+	o.Demands = u.Demands.Raised(o.Demands)
+	return nil
 }
 
 // metadataAttacks are those of [updateAttacks] that a device which verifies TUF repositories is held to beside: by a mirror.
 var metadataAttacks = map[string]func(ctx context.Context, b *bed) (string, error){
 	"altered": func(ctx context.Context, b *bed) (string, error) {
-		b.verifier.mirrors = b.repositories.now
-		b.verifier.mirrors[0] = b.repositories.now[0].with(func(path string, was []byte) []byte {
-			if bytes.Equal(was, b.mended.image) {
-				return b.altered.image
+		b.assign(b.mended, b.weak.Version)
+		b.voucher.mirrors = b.repositories.now
+		b.voucher.mirrors[0] = b.repositories.now[0].with(func(_ string, was []byte) []byte {
+			if bytes.Equal(was, b.mended.envelope) {
+				return b.altered.envelope
 			}
 			return was
 		})
-		b.assign(b.mended, b.weak.Version)
-		return "a mirror's image", b.refuses(ctx, soon, 0, repo.ErrMismatch)
+		return "a mirror's envelope", b.refuses(ctx, soon, 0, repo.ErrMismatch)
 	},
 	"downgraded": func(ctx context.Context, b *bed) (string, error) {
-		b.verifier.mirrors = b.repositories.now
-		if _, err := b.patient.live(ctx, soon); err != nil { // it sees what there is, and is offered nothing
+		b.assign(b.mended, b.weak.Version)
+		b.voucher.mirrors = b.repositories.now
+		if err := b.staged(ctx); err != nil {
 			return "", err
 		}
-		b.verifier.mirrors = b.repositories.then
-		b.assign(b.older, b.weak.Version)
-		return "a mirror that goes back", b.refuses(ctx, soon, 0, repo.ErrVersion)
+		b.voucher.mirrors = b.repositories.then
+		return "a mirror that goes back once it is staged", b.refuses(ctx, soon, 0, repo.ErrVersion)
 	},
 	"frozen": func(ctx context.Context, b *bed) (string, error) {
 		b.assign(b.mended, b.weak.Version)
@@ -274,12 +254,13 @@ var metadataAttacks = map[string]func(ctx context.Context, b *bed) (string, erro
 			return "", err
 		}
 		b.clock.Advance(repo.Lifetime[repo.Timestamp])
+		b.assign(b.mended, b.weak.Version)
 		err := b.refuses(ctx, soon, 0, repo.ErrExpired)
 		return "a mirror that stands still, when its metadata expires", errors.Join(err, b.repositories.renew(b.clock.Now))
 	},
 	"mixed": func(ctx context.Context, b *bed) (string, error) {
 		b.assign(b.mended, b.weak.Version)
-		b.verifier.mirrors[0] = b.repositories.now[0].with(func(path string, was []byte) []byte {
+		b.voucher.mirrors[0] = b.repositories.now[0].with(func(path string, was []byte) []byte {
 			version, role, _ := strings.Cut(strings.TrimPrefix(path, "metadata/"), ".")
 			if n, err := strconv.Atoi(version); err == nil && role == "targets.json" && b.repositories.then[0][path] == nil {
 				return b.repositories.now[0]["metadata/"+strconv.Itoa(n-1)+"."+role]
@@ -289,7 +270,7 @@ var metadataAttacks = map[string]func(ctx context.Context, b *bed) (string, erro
 		if err := b.refuses(ctx, soon, 0, repo.ErrMismatch, repo.ErrVersion); err != nil {
 			return "", fmt.Errorf("old targets under a new snapshot: %w", err)
 		}
-		b.verifier.mirrors[0] = b.repositories.now[0] // and the hospital's is the old one
+		b.voucher.mirrors[0] = b.repositories.now[0] // and the hospital's is the old one
 		if err := b.refuses(ctx, soon, 0, repo.ErrDisagree); err != nil {
 			return "", fmt.Errorf("the maker's new repository beside the hospital's old one: %w", err)
 		}

@@ -54,6 +54,9 @@ func newPatient(b *bed, server agent.Server) (*patient, error) {
 		Makers: []cose.Key{b.maker.public}, Offers: []cose.Key{b.clinic.public}, Answers: []cose.Key{b.server.public},
 		Clock: func() time.Duration { return b.clock.Now().Sub(story) },
 	}
+	if b.voucher != nil {
+		p.cfg.Vouch = b.voucher.vouch
+	}
 	if weaken != nil {
 		weaken(b, &p.cfg)
 	}

@@ -16,6 +16,7 @@ import (
 
 	"github.com/myelin-health/myelin/patch"
 	"github.com/myelin-health/myelin/patch/agent"
+	"github.com/myelin-health/myelin/patch/delta"
 	"github.com/myelin-health/myelin/patch/suit"
 	"github.com/myelin-health/myelin/report"
 	"github.com/myelin-health/myelin/sim/legacy"
@@ -245,9 +246,9 @@ func (s *stock) close() error {
 type bed struct {
 	mu sync.Mutex
 	*hospital
-	patient  *patient
-	clock    *legacy.Clock
-	verifier *verifier // nil: the device does not look at TUF repositories
+	patient *patient
+	clock   *legacy.Clock
+	voucher *voucher // nil: the device does not look at TUF repositories
 
 	// answer, where somebody stands on the way, answers in the server's place.
 	answer func(ctx context.Context, state []byte) ([]byte, error)
@@ -267,10 +268,9 @@ func (s *stock) bed(ctx context.Context, verifies bool, do func(*bed) error) err
 	}
 	defer stop()
 	if verifies {
-		if b.verifier, err = newVerifier(s, server, b.clock.Now); err != nil {
+		if b.voucher, err = newVoucher(s, b.clock.Now); err != nil {
 			return err
 		}
-		server = b.verifier
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock() // before the server ends, which may be answering
@@ -304,8 +304,8 @@ func (b *bed) installs(ctx context.Context) error {
 	}
 	settings := b.patient.settings()
 	b.answer = nil
-	if b.verifier != nil {
-		b.verifier.mirrors = b.repositories.now
+	if b.voucher != nil {
+		b.voucher.mirrors = b.repositories.now
 	}
 	n := b.assign(b.mended, b.weak.Version).Number
 	said, err := b.patient.live(ctx, soon)
@@ -383,15 +383,19 @@ var updateAttacks = map[string]func(ctx context.Context, b *bed) (string, error)
 	"mixed":       mixed,
 }
 
-// altered serves a changed image, then a changed envelope for it too, and then has the hospital itself offer that.
+// altered serves a changed image and a delta to it, then a changed envelope for it too, and then has the hospital itself offer that.
 func altered(ctx context.Context, b *bed) (string, error) {
+	change, err := delta.Diff(b.weak.image, b.altered.image, delta.Options{})
+	if err != nil {
+		return "", err
+	}
 	o := b.assign(b.mended, b.weak.Version)
-	b.files[b.mended.folder()+"/image"] = b.altered.image
+	b.files[b.mended.folder()+"/image"], b.files[b.mended.folder()+"/"+b.weak.Version+".delta"] = b.altered.image, change
 	if err := b.refuses(ctx, soon, o.Number, suit.ErrCondition, agent.ErrBytes); err != nil {
 		return "", fmt.Errorf("a changed image: %w", err)
 	}
 	o = b.assign(b.mended, b.weak.Version)
-	b.keep(b.altered)
+	b.keep(b.altered) // and the delta
 	if err := b.refuses(ctx, soon, o.Number, agent.ErrBytes); err != nil {
 		return "", fmt.Errorf("a changed envelope: %w", err)
 	}
@@ -399,7 +403,7 @@ func altered(ctx context.Context, b *bed) (string, error) {
 	if err := b.refuses(ctx, soon, o.Number, suit.ErrVerification); err != nil {
 		return "", fmt.Errorf("an envelope that somebody else signed: %w", err)
 	}
-	return "the image, the envelope, and another signer's that the hospital itself offers", nil
+	return "the image, a delta, the envelope, and another signer's that the hospital itself offers", nil
 }
 
 // downgraded offers an older release, and then the same under a newer one's name.

@@ -108,16 +108,19 @@ func TestBrokenUpdate(t *testing.T) {
 			b.weak.envelope = made(t, b, b.mended.Program, b.weak.image, 30).envelope
 		}},
 		{"a clock that stands still", "frozen: the device does not say why", func(t *testing.T, b *bed, _ *agent.Config) {
-			if b.verifier == nil {
+			if b.voucher == nil {
 				return
 			}
 			for i, p := range []*publisher{b.repositories.maker, b.repositories.hospital} {
-				c, err := follow(t.TempDir(), p.root, &b.verifier.mirrors[i], func() time.Time { return story })
+				c, err := follow(t.TempDir(), p.root, &b.voucher.mirrors[i], func() time.Time { return story })
 				if err != nil {
 					t.Fatal(err)
 				}
-				b.verifier.clients[i] = c
+				b.voucher.clients[i] = c
 			}
+		}},
+		{"nobody vouches", "altered: 2.3.0 runs, and 2.2.0 ran before", func(_ *testing.T, _ *bed, c *agent.Config) {
+			c.Vouch = nil
 		}},
 		{"whoever offers is the hospital's server, but for the hospital", "2.3.0 is not installed", func(_ *testing.T, b *bed, c *agent.Config) {
 			c.Offers[0] = b.thief.public
