@@ -261,7 +261,7 @@ func (c *Config) message(n *store.Notice) (*Message, error) {
 		}
 		m := &Message{Version: 1, ID: n.Seq, What: n.What, Time: at(n.At), Site: c.Site, Update: &Update{u.Rollout, u.Device, u.Version, u.Outcome, u.By, u.Why, u.Final}}
 		if c.URL != "" {
-			m.Link = c.URL + "/rollouts/" + url.PathEscape(u.Rollout)
+			m.Link = c.URL + "/updates/" + url.PathEscape(u.Rollout)
 		}
 		return m, nil
 	}

@@ -379,7 +379,7 @@ func TestUpdates(t *testing.T) {
 			t.Fatal(err)
 		}
 		f := m.about()
-		if m.Update == nil || m.Link != "https://m.example/rollouts/flow-2.2.0" || f.Kind != what || f.Title == "" || f.Advice == "" || f.Device != n.Device || f.Decision != "act" {
+		if m.Update == nil || m.Link != "https://m.example/updates/flow-2.2.0" || f.Kind != what || f.Title == "" || f.Advice == "" || f.Device != n.Device || f.Decision != "act" {
 			t.Errorf("%+v %+v", m, f)
 		}
 	}

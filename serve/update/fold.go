@@ -4,6 +4,7 @@
 package update
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -174,6 +175,13 @@ func (s *Service) decide(ctx context.Context, row *store.UpdateMember, h rollout
 	}
 	if out.offer != nil && out.offer.Number <= out.void {
 		out.offer = nil
+	}
+	if out.offer != nil && s.cfg.Shared { // somebody may have halted it at another server
+		news, err := s.cfg.Store.RolloutEvents(ctx, store.RolloutQuery{After: s.seq - int64(len(steps)), Limit: 1})
+		if err != nil || len(news) > 0 {
+			s.damaged = true
+			return out, cmp.Or(err, errBusy)
+		}
 	}
 	out.heard = h.State.Result != nil
 	out.kept, err = s.keep.add(row, steps, out.heard || len(steps) > 0)

@@ -387,3 +387,42 @@ func TestUndone(t *testing.T) {
 	}
 	must(t, s.Halt(t.Context(), mira, "flow-2.2.0", "an alarm", false))
 }
+
+// TestTwoServers: of one store two servers decide, and neither of what it has not seen.
+func TestTwoServers(t *testing.T) {
+	s, _, units := ward(t, "rollout: 1\nrings: [{name: all}]\n", func(c *Config) { c.Shared = true })
+	book := &book{}
+	other, err := Open(t.Context(), Config{Data: s.dir, Store: s.store, Now: s.now, Shared: true, Record: book.record})
+	must(t, err)
+	defer other.Close()
+	u := units[0]
+	s.hears(t, u)
+	s.hears(t, u)
+	u.Staged = release.Envelope
+	number := s.offered(t, s.hears(t, u)).Number
+	if err := other.Halt(t.Context(), mira, "flow-2.2.0", "an alarm", false); err != nil { // it has to find out first what the first has decided
+		t.Fatal(err)
+	}
+	// The first does not know it yet. It offers nothing more, and whatever else it would
+	// decide of that, it cannot keep.
+	if _, err := s.hear(t.Context(), u.sign(t), s.now()); statusOf(err) != http.StatusServiceUnavailable {
+		t.Errorf("it offers what another has halted: %v", err)
+	}
+	u.Count++
+	if a := s.hears(t, u); a.Offer != nil || a.Void < number {
+		t.Errorf("after the other's halt: %+v", a)
+	}
+	must(t, s.Resume(t.Context(), lea, "flow-2.2.0", "a cable"))
+	must(t, other.look(t.Context()))
+	must(t, other.View(lea, "flow-2.2.0", func(r *rollout.Rollout, _ time.Time) error {
+		if p := r.Progress(); p.Status != "under way" {
+			t.Errorf("the other has it %s", p.Status)
+		}
+		return nil
+	}))
+	must(t, other.Create(t.Context(), lea, "second", release.Envelope, []byte("rollout: 1\nrings: [{name: all}]\n"), ""))
+	must(t, s.look(t.Context()))
+	if l := s.List(lea); len(l) != 2 {
+		t.Errorf("%d roll-outs", len(l))
+	}
+}
