@@ -103,7 +103,12 @@ func TestDependencies(t *testing.T) {
 	if !d.unlinked[id("app")] || !d.unlinked[id("radio.suit")] || d.unlinked[id("radio")] {
 		t.Errorf("unlinked %v, and another needs the radio", d.unlinked)
 	}
-	d.links, d.components[id("radio.suit")] = nil, dependency.Append(nil)
+	own, err := NewEnvelope(monitor(dependency), Payload{"#radio", dependency.Append(nil)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.links[id("radio.suit")] = []Digest{own.Digest} // nobody but this manifest
+	d.components[id("radio.suit")] = dependency.Append(nil)
 	if err := run(d, monitor(dependency), dependency.Append(nil), Uninstall, maker, other); err != nil || len(d.components) != 0 {
 		t.Errorf("%v, and %d components are left", err, len(d.components))
 	}

@@ -35,6 +35,10 @@ func TestStructure(t *testing.T) {
 	const head, two = "{1:1, 2:0, 3:<<{2:[[h'00']]", "{1:1, 2:0, 3:<<{2:[[h'00'],[h'01']]"
 	install := func(s string) string { return head + "}>>, 20:<<" + s + ">>}" }
 	parameter := func(s string) string { return install("[20,{" + s + "}]") }
+	// Of what is encrypted all is right but what a row is about.
+	const iv, cek = "5:h'000000000000000000000000'", "[[h'',{1:-3},h'" + "000000000000000000000000000000000000000000000000" + "']]"
+	encrypted := func(s string) string { return parameter("19:<<96([" + s + "])>>") }
+	const info = "install[0]/encryption-info/COSE_Encrypt"
 	deep := "[14,0]"
 	for range maxNesting + 1 {
 		deep = "[32,<<" + deep + ">>]"
@@ -99,11 +103,21 @@ func TestStructure(t *testing.T) {
 		{"wait for midnight", parameter("29:<<{6:86400}>>"), "", "install[0]/wait-info/events", ErrStructure},
 		{"wait for the eighth day", parameter("29:<<{7:7}>>"), "", "install[0]/wait-info/events", ErrStructure},
 		{"wait for a version of nobody", parameter("29:<<{4:[h'00',[]]}>>"), "", "install[0]/wait-info/events", ErrStructure},
-		{"encrypted with nothing", parameter("19:<<96([h'',{},null,[]])>>"), "", "install[0]/encryption-info/COSE_Encrypt", ErrUnsupported},
-		{"encrypted, not tagged", parameter("19:<<[h'',{},null,[]]>>"), "", "install[0]/encryption-info/COSE_Encrypt", ErrStructure},
-		{"no recipients", parameter("19:<<96([h'',{1:-65534,5:h'" + strings.Repeat("00", 16) + "'},null,[]])>>"), "", "install[0]/encryption-info/COSE_Encrypt", ErrStructure},
-		{"algorithm that is not protected", parameter("19:<<96([h'',{1:1,5:h'" + strings.Repeat("00", 12) + "'},null,[]])>>"), "", "install[0]/encryption-info/COSE_Encrypt", ErrStructure},
-		{"IV too short", parameter("19:<<96([<<{1:1}>>,{5:h'00'},null,[]])>>"), "", "install[0]/encryption-info/COSE_Encrypt", ErrStructure},
+		{"encrypted with nothing", encrypted("h'',{},null," + cek), "", info, ErrUnsupported},
+		{"encrypted, not tagged", parameter("19:<<[<<{1:1}>>,{" + iv + "},null," + cek + "]>>"), "", info, ErrStructure},
+		{"no recipients", encrypted("<<{1:1}>>,{" + iv + "},null,[]"), "", info, ErrStructure},
+		{"algorithm that is not protected", encrypted("h'',{1:1," + iv + "},null," + cek), "", info, ErrStructure},
+		{"IV too short", encrypted("<<{1:1}>>,{5:h'00'},null," + cek), "", info, ErrStructure},
+		{"protected parameters of CTR", encrypted("<<{1:-65534}>>,{5:h'00000000000000000000000000000000'},null," + cek), "", info, ErrStructure},
+		{"ciphertext in it", encrypted("<<{1:1}>>,{" + iv + "},h''," + cek), "", info, ErrUnsupported},
+		{"critical parameters", encrypted("<<{1:1,2:[1]}>>,{" + iv + "},null," + cek), "", info, ErrUnsupported},
+		{"an algorithm twice", encrypted("<<{1:1}>>,{1:1," + iv + "},null," + cek), "", info, ErrStructure},
+		{"no COSE_recipient", encrypted("<<{1:1}>>,{" + iv + "},null,[[h'',{1:-3}]]"), "", info, ErrStructure},
+		{"key for nobody", encrypted("<<{1:1}>>,{" + iv + "},null,[[h'',{1:-6},h'']]"), "", info, ErrUnsupported},
+		{"key of another length", encrypted("<<{1:1}>>,{" + iv + "},null,[[h'',{1:-3},h'00']]"), "", info, ErrStructure},
+		{"key wrap that protects", encrypted("<<{1:1}>>,{" + iv + "},null," + strings.Replace(cek, "h'',{1:-3}", "<<{4:h'00'}>>,{1:-3}", 1)), "", info, ErrStructure},
+		{"no ephemeral key", encrypted("<<{1:1}>>,{" + iv + "},null," + strings.Replace(cek, "h'',{1:-3}", "<<{1:-29}>>,{}", 1)), "", info, ErrStructure},
+		{"ephemeral key that is none", encrypted("<<{1:1}>>,{" + iv + "},null," + strings.Replace(cek, "h'',{1:-3}", "<<{1:-29}>>,{-1:{1:2}}", 1)), "", info, cose.ErrKey},
 		{"keys not in order", parameter("14:1,3:<<[-16,h'']>>"), "", "install", cbor.ErrOrder},
 		{"a key twice", parameter("14:1,14:1"), "", "install", cbor.ErrDuplicate},
 		{"something behind", head + "}>>, 20:h'820e0000'}", "", "install", cbor.ErrTrailing},
@@ -125,13 +139,6 @@ func TestStructure(t *testing.T) {
 		{"no reference", head + "}>>, 4:\"\"}", "", "manifest", ErrLimit},
 		{"no components in the ID", head + "}>>, 5:[]}", "", "manifest", ErrStructure},
 		{"set-version that is none", head + "}>>, 6:<<[]>>}", "", "manifest/set-version", ErrStructure},
-		{"protected parameters of CTR", parameter("19:<<96([<<{1:-65534}>>,{5:h'" + strings.Repeat("00", 16) + "'},null,[]])>>"), "", "install[0]/encryption-info/COSE_Encrypt", ErrStructure},
-		{"ciphertext in it", parameter("19:<<96([<<{1:1}>>,{5:h'" + strings.Repeat("00", 12) + "'},h'',[]])>>"), "", "install[0]/encryption-info/COSE_Encrypt", ErrUnsupported},
-		{"critical parameters", parameter("19:<<96([<<{1:1,2:[1]}>>,{5:h'" + strings.Repeat("00", 12) + "'},null,[]])>>"), "", "install[0]/encryption-info/COSE_Encrypt", ErrUnsupported},
-		{"an algorithm twice", parameter("19:<<96([<<{1:1}>>,{1:1,5:h'" + strings.Repeat("00", 12) + "'},null,[]])>>"), "", "install[0]/encryption-info/COSE_Encrypt", ErrStructure},
-		{"key for nobody", parameter("19:<<96([<<{1:1}>>,{5:h'" + strings.Repeat("00", 12) + "'},null,[[h'',{1:-6},h'']]])>>"), "", "install[0]/encryption-info/COSE_Encrypt", ErrUnsupported},
-		{"key of another length", parameter("19:<<96([<<{1:1}>>,{5:h'" + strings.Repeat("00", 12) + "'},null,[[h'',{1:-3},h'00']]])>>"), "", "install[0]/encryption-info/COSE_Encrypt", ErrStructure},
-		{"no ephemeral key", parameter("19:<<96([<<{1:1}>>,{5:h'" + strings.Repeat("00", 12) + "'},null,[[<<{1:-29}>>,{},h'" + strings.Repeat("00", 24) + "']]])>>"), "", "install[0]/encryption-info/COSE_Encrypt", ErrStructure},
 		{"MUD without a key", head + "}>>, -65536:<<{1:32(\"https://x\")}>>}", "", "manifest/mud", ErrStructure},
 
 		{"label 1 of the envelope", head + "}>>}", "1:h''", "envelope", cbor.ErrOrder},
