@@ -280,6 +280,14 @@ func TestPowerCut(t *testing.T) {
 			SetComponentIndex(1), Override(URI("#sealed")), Do(DirectiveFetch, 0),
 			SetComponentIndex(0), Override(info, SourceComponent(1)), Do(DirectiveCopy, 0),
 		}}}}, []Payload{{"#sealed", sealed}}, newDevice, Update},
+		"fetch encrypted": {&Manifest{Components: two, Sections: []SectionCommands{{Section: SectionInstall, Commands: []Command{
+			SetComponentIndex(0), Override(info, ImageDigest(Sum(imageA)), URI("http://example.com/sealed")), Do(DirectiveFetch, 0),
+			SetComponentIndex(1), Override(ImageDigest(Sum(imageA)), SourceComponent(0)), Do(DirectiveCopy, 0),
+		}}}}, nil, func() *fakeDevice {
+			d := newDevice()
+			d.files["http://example.com/sealed"] = sealed
+			return d
+		}, Update},
 		"swap": {&Manifest{Components: two, Sections: []SectionCommands{{Section: SectionInstall, Commands: []Command{
 			SetComponentIndex(0), Override(ImageDigest(Sum(imageB)), SourceComponent(1)), Do(DirectiveSwap, 0), Do(ConditionImageMatch, 0),
 		}}}}, nil, func() *fakeDevice {

@@ -198,6 +198,7 @@ func (d *fakeDevice) Create(c ComponentID, image Image) (Writer, error) {
 		delete(d.staged, w.key)
 	}
 	d.stagedOf[w.key] = image.Digest
+	w.b = slices.Clone(d.staged[w.key]) // writing goes on behind it, whether it is asked for or not
 	if image.Metadata != nil {
 		d.metadata[w.key] = image.Metadata
 	}
@@ -205,7 +206,6 @@ func (d *fakeDevice) Create(c ComponentID, image Image) (Writer, error) {
 }
 
 func (w *fakeWriter) Resume(to io.Writer) (int64, error) {
-	w.b = slices.Clone(w.d.staged[w.key])
 	n, err := to.Write(w.b)
 	return int64(n), err
 }

@@ -546,7 +546,7 @@ func (x *operation) directive() error {
 		if !ok {
 			return fmt.Errorf("%w: no content", ErrStructure)
 		}
-		return x.store(func(int64) (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(content)), nil }, false, true)
+		return x.store(from(content), true)
 	case DirectiveFetch:
 		return x.fetch()
 	case DirectiveCopy:
@@ -554,7 +554,17 @@ func (x *operation) directive() error {
 		if err != nil {
 			return err
 		}
-		return x.store(func(int64) (io.ReadCloser, error) { return platform.Open(source) }, false, x.matched[source.key()])
+		return x.store(func(off int64) (io.ReadCloser, error) {
+			r, err := platform.Open(source)
+			if err != nil {
+				return nil, err
+			}
+			if _, err := io.CopyN(io.Discard, r, off); err != nil && err != io.EOF {
+				r.Close()
+				return nil, err
+			}
+			return r, nil
+		}, x.matched[source.key()])
 	case DirectiveSwap:
 		source, err := x.source()
 		if err != nil {
@@ -620,14 +630,21 @@ func (x *operation) fetch() error {
 	}
 	for f := x.frame; f != nil; f = f.parent {
 		if b, ok := f.m.envelope.payload(uri); ok {
-			return x.store(func(int64) (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(b)), nil }, false, false)
+			return x.store(from(b), false)
 		}
 	}
 	if integrated(uri) {
 		return fmt.Errorf("%w: an integrated payload that is not in the envelope", fs.ErrNotExist)
 	}
 	args, _ := x.p.Bytes(ParameterFetchArguments)
-	return x.store(func(off int64) (io.ReadCloser, error) { return x.run.p.Platform.Fetch(uri, args, off) }, true, false)
+	return x.store(func(off int64) (io.ReadCloser, error) { return x.run.p.Platform.Fetch(uri, args, off) }, false)
+}
+
+// from opens bytes that are in memory.
+func from(b []byte) func(off int64) (io.ReadCloser, error) {
+	return func(off int64) (io.ReadCloser, error) {
+		return io.NopCloser(bytes.NewReader(b[min(off, int64(len(b))):])), nil
+	}
 }
 
 // changed forgets what was found of a component's content.
@@ -641,7 +658,7 @@ func (x *operation) changed(id ComponentID) {
 // made the component's: that counts as the image-match that would find it, and a
 // component that is right already is left alone. Authentic says that what open
 // returns was checked as it is.
-func (x *operation) store(open func(off int64) (io.ReadCloser, error), resumable, authentic bool) (err error) {
+func (x *operation) store(open func(off int64) (io.ReadCloser, error), authentic bool) (err error) {
 	digest, known := x.p.ImageDigest()
 	if known {
 		if x.skipped, err = x.matches(digest); err != nil || x.skipped {
@@ -675,7 +692,7 @@ func (x *operation) store(open func(off int64) (io.ReadCloser, error), resumable
 	}
 
 	x.changed(x.id)
-	resumable = resumable && known && info == nil && !image.Manifest
+	resumable := known && info == nil && !image.Manifest
 	if !resumable {
 		image.Digest = Digest{}
 	}
