@@ -11,9 +11,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/theupdateframework/go-tuf/v2/metadata"
 
 	"github.com/myelin-health/myelin/patch"
 )
@@ -222,18 +225,25 @@ type Attachment struct {
 // supplier's. A version that was released is never released again.
 func (r *Repository) AddRelease(role string, release patch.Release, files []Attachment) (*Bundle, error) {
 	b := &Bundle{Schema: 1, Release: release}
+	folder := Folder(&release)
+	targets := map[string]*metadata.TargetFiles{}
+	stow := func(name string, src io.Reader) (*metadata.TargetFiles, error) {
+		path := folder + "/" + name
+		f, err := r.stow(path, src)
+		targets[path] = f
+		return f, err
+	}
 	for _, a := range files {
 		src, err := a.Open()
 		if err != nil {
 			return nil, err
 		}
-		h := sha256.New()
-		a.Size, err = io.Copy(h, src)
+		f, err := stow(a.Name, src)
 		src.Close()
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", a.Name, err)
 		}
-		h.Sum(a.SHA256[:0])
+		a.Size, a.SHA256 = f.Length, patch.Digest(f.Hashes["sha256"])
 		if a.Kind == Envelope {
 			b.Release.Envelope, b.Size = a.SHA256, a.Size
 		}
@@ -249,27 +259,18 @@ func (r *Repository) AddRelease(role string, release patch.Release, files []Atta
 	if _, err := ParseBundle(doc); err != nil {
 		return nil, err
 	}
-	m, err := r.current(role)
-	if err != nil {
+	if _, err := stow(releaseFile, bytes.NewReader(doc)); err != nil {
 		return nil, err
 	}
-	folder := Folder(&b.Release)
-	for path := range m.Signed.Targets {
-		if strings.HasPrefix(path, folder+"/") {
-			return nil, fmt.Errorf("%s: this version is there already, and no version is released twice", folder)
+	return b, r.edit(role, func(t *metadata.TargetsType) error {
+		for path := range t.Targets {
+			if strings.HasPrefix(path, folder+"/") {
+				return fmt.Errorf("%s: this version is there already, and no version is released twice", folder)
+			}
 		}
-	}
-	for _, a := range files {
-		src, err := a.Open()
-		if err == nil {
-			err = r.AddTarget(role, folder+"/"+a.Name, src)
-			src.Close()
-		}
-		if err != nil {
-			return nil, err
-		}
-	}
-	return b, r.AddTarget(role, folder+"/"+releaseFile, bytes.NewReader(doc))
+		maps.Copy(t.Targets, targets)
+		return nil
+	})
 }
 
 // Release reads and checks the release in a folder of a maker's repository, and

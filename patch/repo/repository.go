@@ -512,36 +512,40 @@ func (r *Repository) PutTarget(role, path string, src io.Reader) error {
 }
 
 func (r *Repository) put(role, path string, src io.Reader, replace bool) error {
-	if !validPath(path) {
-		return fmt.Errorf("%q: want a path of letters, digits, dots, dashes and plus signs, with slashes between", path)
-	}
-	h := sha256.New()
-	dir := filepath.Join(r.dir, "staged", "targets", filepath.FromSlash(path))
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return err
-	}
-	var n int64
-	tmp := filepath.Join(dir, "new")
-	err := writeFrom(tmp, func(w io.Writer) (err error) {
-		n, err = io.Copy(io.MultiWriter(w, h), src)
-		return err
-	})
+	f, err := r.stow(path, src)
 	if err != nil {
 		return err
 	}
-	digest := h.Sum(nil)
-	if err := os.Rename(tmp, filepath.Join(dir, hex.EncodeToString(digest))); err != nil {
-		return err
-	}
 	return r.edit(role, func(t *metadata.TargetsType) error {
-		was := t.Targets[path]
-		f := &metadata.TargetFiles{Length: n, Hashes: metadata.Hashes{"sha256": digest}}
-		if was != nil && !replace && !was.Equal(*f) {
+		if was := t.Targets[path]; was != nil && !replace && !was.Equal(*f) {
 			return fmt.Errorf("%s: another file has this path already, and what was released is not replaced", path)
 		}
 		t.Targets[path] = f
 		return nil
 	})
+}
+
+// stow keeps a file until it is published, and says what it is. Nothing names it yet.
+func (r *Repository) stow(path string, src io.Reader) (*metadata.TargetFiles, error) {
+	if !validPath(path) {
+		return nil, fmt.Errorf("%q: want a path of letters, digits, dots, dashes and plus signs, with slashes between", path)
+	}
+	dir := filepath.Join(r.dir, "staged", "targets", filepath.FromSlash(path))
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, err
+	}
+	f := &metadata.TargetFiles{}
+	h := sha256.New()
+	tmp := filepath.Join(dir, "new")
+	err := writeFrom(tmp, func(w io.Writer) (err error) {
+		f.Length, err = io.Copy(io.MultiWriter(w, h), src)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	f.Hashes = metadata.Hashes{"sha256": h.Sum(nil)}
+	return f, os.Rename(tmp, filepath.Join(dir, hex.EncodeToString(f.Hashes["sha256"])))
 }
 
 // RemoveTarget stages that a path is named no more.

@@ -22,6 +22,7 @@ import (
 
 	"github.com/theupdateframework/go-tuf/v2/metadata/trustedmetadata"
 
+	"github.com/myelin-health/myelin/internal/flock"
 	"github.com/myelin-health/myelin/link/cose"
 	"github.com/myelin-health/myelin/patch"
 )
@@ -143,6 +144,11 @@ type Receipt struct {
 // devices which load from it never see halves: with an error it is as before, but
 // for what its clients know to be old.
 func (s *Site) Import(ctx context.Context, from func(name string) Source) (*Imported, error) {
+	lock, err := flock.Take(s.path(".lock"))
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", s.dir, err)
+	}
+	defer lock.Close()
 	names, err := s.Names()
 	if err != nil {
 		return nil, err

@@ -28,11 +28,12 @@ type Source interface {
 // serves itself what it is asked for.
 type HTTP struct {
 	Base   string
-	Client *http.Client // nil is one of its own, without proxies or redirects
+	Client *http.Client // nil is one of its own, with the environment's proxy
 }
 
 var ownClient = &http.Client{
 	Transport: &http.Transport{
+		Proxy:                 http.ProxyFromEnvironment,
 		ResponseHeaderTimeout: 30 * time.Second,
 		TLSHandshakeTimeout:   10 * time.Second,
 		IdleConnTimeout:       time.Minute,
