@@ -146,6 +146,9 @@ type Subject struct {
 	Rings  []string // that it may be in, in order; its own assignment comes first
 
 	Manufacturer, Model, Hardware string
+
+	// Sequence is that of the release that it has confirmed: an older one is refused.
+	Sequence uint64
 }
 
 // ErrUnassigned says that the hospital assigns nothing to a device.
@@ -164,7 +167,8 @@ type Update struct {
 // FullVerification brings both repositories up to date and returns what both say of
 // a device, as Uptane's full verification does. Nothing is returned where one of
 // them is not verified, or they differ: [ErrDisagree]. [ErrWrongModel] is a release
-// for another product or other hardware than the subject's, [ErrUnassigned] none.
+// for another product or other hardware than the subject's, [ErrVersion] one older than
+// what it has, [ErrUnassigned] none.
 func FullVerification(ctx context.Context, maker, hospital *Client, s Subject) (*Update, error) {
 	if err := hospital.Refresh(ctx); err != nil {
 		return nil, fmt.Errorf("the hospital's %w", err)
@@ -190,6 +194,9 @@ func FullVerification(ctx context.Context, maker, hospital *Client, s Subject) (
 	}
 	if !slices.Contains(u.Demands.Hardware, s.Hardware) {
 		return nil, fmt.Errorf("%s %w: it is for hardware %q, and this is %q", u.Folder, ErrWrongModel, u.Demands.Hardware, s.Hardware)
+	}
+	if u.Sequence < s.Sequence {
+		return nil, fmt.Errorf("%s %w: its sequence number is %d, and %d is installed", u.Folder, ErrVersion, u.Sequence, s.Sequence)
 	}
 	u.By = by
 	return u, nil

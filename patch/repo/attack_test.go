@@ -353,6 +353,18 @@ func TestDisagreement(t *testing.T) {
 			t.Error(err)
 		}
 	})
+	t.Run("a step back", func(t *testing.T) {
+		p := newPair(t)
+		p.assign(Assignment{Device: "pump-3"}, nil)
+		p.pump.Sequence = 22
+		if _, err := p.verify(); err != nil {
+			t.Error(err)
+		}
+		p.pump.Sequence = 23
+		if _, err := p.verify(); !errors.Is(err, ErrVersion) {
+			t.Error(err)
+		}
+	})
 	t.Run("the maker's envelope, exchanged after it was assigned", func(t *testing.T) {
 		p := newPair(t)
 		p.assign(Assignment{Device: "pump-3"}, nil)
