@@ -89,7 +89,7 @@ func firmware(seed uint64, n int) (old, new []byte) {
 }
 
 // patched applies a delta in pieces.
-func patched(t *testing.T, d *Decoder, old, delta []byte, piece int) []byte {
+func patched(t testing.TB, d *Decoder, old, delta []byte, piece int) []byte {
 	t.Helper()
 	h, err := ParseHeader(delta)
 	if err != nil {
