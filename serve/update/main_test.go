@@ -53,6 +53,7 @@ type site struct {
 	ca    *uplink.Authority
 	addr  string
 	pool  *x509.CertPool
+	cert  []byte
 	clock
 }
 
@@ -99,6 +100,7 @@ func newSite(t testing.TB, change ...func(*Config)) *site {
 	must(t, err)
 	pair, err := tls.X509KeyPair(cert, key)
 	must(t, err)
+	s.cert = pair.Certificate[0]
 	conf := &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{pair}}
 	s.ca.Ask(conf)
 	s.pool.AppendCertsFromPEM(s.ca.Certificate())
@@ -188,3 +190,19 @@ func (s *site) say(t testing.TB, c *http.Client, u *unit) *patch.Answer {
 }
 
 func id(n int) string { return fmt.Sprintf("dev-%06d", n) }
+
+func FuzzHear(f *testing.F) {
+	s := newSite(f)
+	u := s.device(f, "pump-3")
+	f.Add(u.sign(f))
+	u.Result = &patch.Result{Envelope: patch.Digest{1}, Offer: 7, Version: "2.2.0", Outcome: patch.Installed}
+	f.Add(u.sign(f))
+	f.Add([]byte{})
+	f.Fuzz(func(t *testing.T, b []byte) {
+		a, err := s.hear(t.Context(), b, s.now())
+		var st patch.State
+		if err == nil && patch.Open(b, &st, func([]byte) *cose.Key { return &u.key }) != nil {
+			t.Errorf("what the device did not sign is answered: %x", a)
+		}
+	})
+}

@@ -127,6 +127,19 @@ func Same(t *testing.T, a, b *store.Store) {
 	both("people", func(s *store.Store) (any, error) { return s.People(ctx) })
 	both("notices", func(s *store.Store) (any, error) { return s.Notices(ctx, 0, 1000) })
 	both("counts", func(s *store.Store) (any, error) { return s.Counts(ctx) })
+	both("keys of updates", func(s *store.Store) (any, error) { return s.UpdateKeys(ctx, "", store.Page{Limit: 1000}) })
+	both("what devices say of updates", func(s *store.Store) (any, error) { l, _, err := s.UpdateMembers(ctx, 0, 1000); return l, err })
+	both("releases", func(s *store.Store) (any, error) { return s.Releases(ctx, nil) })
+	both("dependencies", func(s *store.Store) (any, error) { return s.Dependencies(ctx) })
+	both("roll-outs", func(s *store.Store) (any, error) { return s.Rollouts(ctx) })
+	both("events of roll-outs", func(s *store.Store) (any, error) {
+		list, err := s.RolloutEvents(ctx, store.RolloutQuery{})
+		var said []string
+		for i := range list {
+			said = append(said, fmt.Sprintf("%d %s %s %s", list[i].Seq, list[i].Rollout, list[i].Device, event.Append(nil, &list[i].Event)))
+		}
+		return said, err
+	})
 	both("states of guards", func(s *store.Store) (any, error) { return s.GuardStates(ctx) })
 	both("approvals", func(s *store.Store) (any, error) { return s.Approvals(ctx, "icu", "pump-3") })
 	both("held", func(s *store.Store) (any, error) { return s.HeldCommands(ctx) })
@@ -171,6 +184,12 @@ func Some(t *testing.T, s *store.Store) {
 	ward := "ICU ü"
 	must(t, s.EditDevice(ctx, store.DeviceEdit{ID: w.Devices[2], Ward: &ward, By: "le"}))
 	must(t, s.KeepWorn(ctx, &store.Worn{Device: w.Devices[3], Kind: "serial", Sealed: []byte{0, 1, 255}, By: "le", At: 5}))
+	_, err = s.AddUpdateKeys(ctx, []store.UpdateKey{{Device: w.Devices[3], KID: kid(1), Key: []byte{1, 255}, By: "le"}})
+	must(t, err)
+	must(t, s.AddRelease(ctx, &store.UpdateRelease{Envelope: "0d", Product: "Norra Medical Flow 500", Version: "2.2.0", Sequence: 8, Path: "a.suit", By: "le", Doc: []byte("{}")}))
+	must(t, s.AddRollout(ctx, &store.Rollout{ID: "r", Envelope: "0d", By: "le", Doc: []byte("{}")}))
+	must(t, s.SetDependency(ctx, &store.Dependency{Device: w.Devices[3], Word: "high", By: "mh"}))
+	must(t, s.KeepUpdates(ctx, []store.UpdateMember{{Device: w.Devices[3], Count: 7, Seen: 5, KID: kid(1), Version: "2.1.4", Sequence: 7, State: []byte{160}}}, []store.RolloutEvent{{Seq: 1, Rollout: "r", Device: w.Devices[3], Event: b.Events[0]}}))
 	_, err = s.AddDocument(ctx, &store.Document{Digest: "d1", Kind: "csaf", ID: "ADA-2026-01"}, []byte{0, 255, 10})
 	must(t, err)
 	p := &store.Person{Login: "te", Name: "Tomas", Roles: 3}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
+	"sync"
 	"testing"
 
 	"github.com/myelin-health/myelin/device"
@@ -102,6 +103,32 @@ func updates(t *testing.T, s *store.Store, c *clock) {
 		}
 	}
 
+	// Several at once: each number is written once.
+	var all sync.WaitGroup
+	wrote := make([]int, 4)
+	for i := range wrote {
+		all.Go(func() {
+			for seq := int64(3); seq < 23; seq++ {
+				err := s.KeepUpdates(ctx, nil, []store.RolloutEvent{{Seq: seq, Rollout: "r", Event: e}})
+				if err == nil {
+					wrote[i]++
+				} else if !errors.Is(err, store.ErrConflict) {
+					t.Errorf("event %d: %v", seq, err)
+				}
+			}
+		})
+	}
+	all.Wait()
+	list, err := s.RolloutEvents(ctx, store.RolloutQuery{After: 2})
+	must(t, err)
+	total := 0
+	for _, n := range wrote {
+		total += n
+	}
+	if total != len(list) || total == 0 || list[len(list)-1].Seq != int64(2+total) {
+		t.Errorf("%v were written, %d are there", wrote, len(list))
+	}
+
 	doc := []byte(`{"x":1}`)
 	r := store.UpdateRelease{Envelope: "0d0d", Product: "Norra Medical Flow 500", Version: "2.2.0", Sequence: 8, Path: "flow500/2.2.0.suit", By: "le", Doc: doc}
 	must(t, s.AddRelease(ctx, &r))
@@ -148,12 +175,12 @@ func updates(t *testing.T, s *store.Store, c *clock) {
 			t.Errorf("%+v", m)
 		}
 	}
-	list, last, err := s.UpdateMembers(ctx, 0, 1)
+	members, last, err := s.UpdateMembers(ctx, 0, 1)
 	must(t, err)
 	rest, _, err := s.UpdateMembers(ctx, last, 10)
 	must(t, err)
-	if len(list) != 1 || len(rest) != 1 || list[0].Device == rest[0].Device {
-		t.Errorf("%+v %+v", list, rest)
+	if len(members) != 1 || len(rest) != 1 || members[0].Device == rest[0].Device {
+		t.Errorf("%+v %+v", members, rest)
 	}
 
 	must(t, s.RevokeUpdateKey(ctx, kid(1)))
