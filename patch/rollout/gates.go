@@ -186,9 +186,12 @@ func (r *Rollout) words(m *member, h Heard, t *moment, shut patch.Gates) []patch
 	for g := range shut.Each {
 		switch g {
 		case patch.FreshGate:
-			if h.State == nil {
+			switch {
+			case h.State == nil:
 				no(g, "it has said nothing of itself yet")
-			} else {
+			case h.At.IsZero():
+				no(g, "nobody knows how old what it said of itself is")
+			default:
 				no(g, "what it said of itself is %v old: %v is the most", time.Duration(t.now-h.At.UnixNano()).Round(time.Second), p.fresh(m.unit.Class))
 			}
 		case patch.BackupGate:

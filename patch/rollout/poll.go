@@ -65,11 +65,15 @@ func (r *Rollout) Poll(h Heard, now time.Time) Turn {
 		return turn
 	}
 	turn.Shut = r.shut(m, h, &t)
-	lapsed := m.told && t.now > m.expires
-	if lapsed || turn.Shut != m.waits && turn.Shut != 0 && !t.stopped && !turn.Shut.Has(patch.RingGate) {
+	lapsed := m.told && t.now > m.lapses
+	told := r.offer(m, s, &t, &turn, lapsed)
+	was := m.waits
+	if len(turn.Events) > 0 { // with an offer nothing is written down any more that it waits for
+		was = 0
+	}
+	if lapsed && !told || turn.Shut != was && !t.stopped && !turn.Shut.Has(patch.RingGate) {
 		turn.Events = append(turn.Events, r.waited(m, h, &t, turn.Shut))
 	}
-	r.offer(m, s, &t, &turn, lapsed)
 	return turn
 }
 
@@ -93,13 +97,13 @@ const maxWhy = 400
 // stageable are the gates that stand in the way of staging too.
 const stageable = 1<<patch.VersionGate | 1<<patch.HardwareGate | 1<<patch.SlotGate | 1<<patch.RingGate | 1<<patch.FreezeGate
 
-// offer makes the turn's offer, if there is one.
-func (r *Rollout) offer(m *member, s *patch.State, t *moment, turn *Turn, lapsed bool) {
+// offer makes the turn's offer, if there is one, and reports whether it is to install.
+func (r *Rollout) offer(m *member, s *patch.State, t *moment, turn *Turn, lapsed bool) (install bool) {
 	p, rel := r.cfg.Plan, r.cfg.Release
 	staged := p.Executor == Person && m.number > m.void || s.Staged == rel.Envelope
-	install := turn.Shut == 0 && staged
+	install = turn.Shut == 0 && staged
 	if !install && (turn.Shut&stageable != 0 || m.withdrawn != [2]bool{} || staged) {
-		return
+		return false
 	}
 	if staged {
 		turn.Next = r.next(min(soon, time.Duration(p.Poll)), s)
@@ -118,12 +122,13 @@ func (r *Rollout) offer(m *member, s *patch.State, t *moment, turn *Turn, lapsed
 			event.Bool(event.Install, install), event.Int(event.NotAfter, expires/1e9), event.Text(event.Executor, p.Executor.String()), event.Text(event.Place, m.unit.Ward)))
 	}
 	if p.Executor == Person {
-		return // a work order: there is nobody to send a message to
+		return install // a work order: there is nobody to send a message to
 	}
 	turn.Offer = &patch.Offer{
 		Device: s.Device, Number: number, Envelope: rel.Envelope, Size: rel.Size, Version: rel.Version, Sequence: rel.Sequence,
 		Install: install, Issued: time.Unix(0, issued), Expires: time.Unix(0, expires), Demands: r.demands,
 	}
+	return install
 }
 
 // void is up to which number a device's offers are void.
@@ -227,10 +232,10 @@ func (r *Rollout) overdue(list []event.Event, now time.Time) []event.Event {
 		case m.shown && !m.resumed && m.claim == nil && r.demands.Resume > 0 && now.UnixNano() > m.shownAt+int64(r.demands.Resume):
 			late = append(late, i)
 		case m.silent:
-		case now.UnixNano() > m.expires+silence:
+		case now.UnixNano() > m.lapses+silence:
 			late = append(late, i)
 		default:
-			r.soonest(m.expires + silence)
+			r.soonest(m.lapses + silence)
 		}
 	}
 	if len(late) > 0 {

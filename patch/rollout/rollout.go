@@ -76,6 +76,7 @@ type member struct {
 	issued  int64
 	expires int64
 	install bool   // the last offer says so
+	lapses  int64  // until when the last offer to install held
 	told    bool   // it was told to install, and may have, for all that is known
 	silent  bool   // and should have said how it went
 	ward    string // where it counts while it is told
@@ -246,6 +247,9 @@ func (r *Rollout) Apply(e *event.Event) error {
 	case event.RolloutHalted:
 		r.halted, r.final = true, r.final || e.Int(event.Final) != 0
 		r.by, r.why = e.Text(event.Actor), e.Text(event.Reason)
+		if dev := e.Text(event.Target); dev != "" {
+			r.why = dev + ": " + r.why
+		}
 		return nil
 	case event.RolloutResumed:
 		if !r.final && len(r.lostFunction) == 0 {
@@ -290,14 +294,15 @@ func (r *Rollout) apply(i int32, m *member, e *event.Event) error {
 			r.told[i] = struct{}{}
 		}
 		if m.install {
-			r.soonest(m.expires + int64(r.cfg.Plan.Bounds.Silence))
+			m.lapses = m.expires
+			r.soonest(m.lapses + int64(r.cfg.Plan.Bounds.Silence))
 		}
 	case event.UpdateWaited:
 		if err := m.waits.UnmarshalText([]byte(e.Text(event.Gates))); err != nil {
 			return err
 		}
 		m.why = e.Text(event.Reason)
-		if m.told && e.Time > m.expires { // the offer lapsed: it runs what it ran
+		if m.told && e.Time > m.lapses { // the offer lapsed: it runs what it ran
 			r.back(i, m)
 		}
 	case event.ConsentGiven, event.ConsentWithdrawn:

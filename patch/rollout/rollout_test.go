@@ -393,7 +393,7 @@ func TestHalts(t *testing.T) {
 			s := tell(w)
 			s.Result.Resumed = false
 			w.poll(s)
-		}, "loss of function", true},
+		}, "bench-1: loss of function", true},
 		{"loss of function that a person reports, long after", func(w *world) {
 			w.poll(tell(w))
 			w.must(w.Report("bench-1", patch.Result{Outcome: patch.LostFunction, Reason: "it stopped at night"}, mira, w.now))
