@@ -227,7 +227,7 @@ func Open(ctx context.Context, c Config) (_ *Server, err error) {
 	if err != nil {
 		return nil, err
 	}
-	shown := pages.Config{Store: s.store, Access: s.access, Live: s.live, Guards: s.bus, Ledger: s.shown, Now: c.Now, Site: c.Site, Version: c.Version, Sealer: s.sealer, Fleet: s.fleet, Intake: s.intake}
+	shown := pages.Config{Store: s.store, Access: s.access, Live: s.live, Guards: s.bus, Ledger: s.shown, Updates: s.updates, Now: c.Now, Site: c.Site, Version: c.Version, Sealer: s.sealer, Fleet: s.fleet, Intake: s.intake}
 	if s.certificate != nil || s.sensing != nil { // sensors prove themselves by TLS
 		shown.Enrol = s.uplink.Enrolment
 	}

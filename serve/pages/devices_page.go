@@ -52,7 +52,8 @@ type devicePage struct {
 	Map          template.HTML `json:"-"`
 	Talks        []talkLine
 	Documents    []fact
-	Updates      []fact // what makers and advisories say to do, of what is open
+	Updates      []fact         // what makers and advisories say to do, of what is open
+	Rollouts     []deviceUpdate // that it takes part in
 	Identities   []identityLine
 	Merges       []mergeLine
 	Splits       []splitLine
@@ -154,7 +155,7 @@ func (p *Pages) device(w http.ResponseWriter, r *http.Request, who *access.Princ
 		page.Body = "/devices/" + d.ID + "/body"
 	}
 	page.First, page.Last = p.when(d.First), p.when(d.Last)
-	if err := errors.Join(p.deviceFindings(ctx, page), p.deviceVerdicts(ctx, page, who), p.deviceTalks(ctx, page, who, d), p.deviceNames(ctx, page, who), p.deviceTime(ctx, page, who), p.deviceGuards(ctx, page, who, d)); err != nil {
+	if err := errors.Join(p.deviceFindings(ctx, page), p.deviceVerdicts(ctx, page, who), p.deviceTalks(ctx, page, who, d), p.deviceNames(ctx, page, who), p.deviceTime(ctx, page, who), p.deviceGuards(ctx, page, who, d), p.deviceUpdates(ctx, page, who)); err != nil {
 		return err
 	}
 	if who.May(access.SeeDocuments) {

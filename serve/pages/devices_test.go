@@ -70,8 +70,14 @@ type ward struct {
 // newWard starts one.
 func newWard(t testing.TB, more ...device.Device) *ward {
 	t.Helper()
+	return newWardAt(t, now, func(*store.Store) {}, more...)
+}
+
+// newWardAt starts one with a clock, in whose store there is more before.
+func newWardAt(t testing.TB, now func() time.Time, before func(*store.Store), more ...device.Device) *ward {
+	t.Helper()
 	w := &ward{t: t, data: t.TempDir()}
-	w.open(func(s *store.Store) { fill(t, s, more) })
+	w.open(func(s *store.Store) { fill(t, s, more); before(s) })
 	s, err := serve.Open(t.Context(), serve.Config{Data: w.data, Listen: "127.0.0.1:0", Site: "St. Ada Hospital", Now: now, Version: "0.7"})
 	w.must(err)
 	t.Cleanup(func() { s.Close() })

@@ -38,6 +38,7 @@ import (
 	"github.com/myelin-health/myelin/serve/access"
 	"github.com/myelin-health/myelin/serve/documents"
 	"github.com/myelin-health/myelin/serve/live"
+	"github.com/myelin-health/myelin/serve/update"
 	"github.com/myelin-health/myelin/store"
 )
 
@@ -51,6 +52,7 @@ type Config struct {
 	Live    *live.Hub         // nil: no page renews itself
 	Guards  Guards            // nil: no guard takes a word from here
 	Ledger  *Ledger           // nil: there are no pages of it
+	Updates *update.Service   // nil: there are no pages of it
 	Now     func() time.Time  // nil: the machine's clock
 	Site    string            // the hospital's name
 	Version string            // of the program
@@ -124,7 +126,7 @@ func New(c Config) (*Pages, error) {
 func (p *Pages) Routes() []access.Route {
 	return slices.Concat([]access.Route{
 		{Pattern: "GET /static/{file}", Needs: access.Anyone, Handle: p.static},
-	}, p.todayRoutes(), p.deviceRoutes(), p.findingsRoutes(), p.documentsRoutes(), p.liveRoutes(), p.guardRoutes(), p.ledgerRoutes(), p.searchRoutes(),
+	}, p.todayRoutes(), p.deviceRoutes(), p.findingsRoutes(), p.documentsRoutes(), p.liveRoutes(), p.guardRoutes(), p.ledgerRoutes(), p.updateRoutes(), p.searchRoutes(),
 		p.signRoutes(), p.meRoutes(), p.peopleRoutes(), p.settingsRoutes(), p.bodyRoutes(), p.notifyRoutes(), p.helpRoutes())
 }
 
@@ -177,6 +179,7 @@ var nav = []struct {
 	{"/findings", "Findings", "f", access.SeeDevices},
 	{"/documents", "Advisories and SBOMs", "a", access.SeeDocuments},
 	{"/guard", "Guard", "u", access.SeeVerdicts},
+	{"/updates", "Updates", "p", access.SeeDevices},
 	{"/ledger", "Ledger", "l", access.SeeLedger},
 	{"/settings", "Settings", "s", access.SignedIn},
 }
@@ -188,7 +191,7 @@ func (p *Pages) framed(r *http.Request, who *access.Principal, title string) fra
 		f.Said, f.Undo = p.Access.Said(r.Context())
 	}
 	for _, n := range nav {
-		if who.May(n.needs) {
+		if who.May(n.needs) && (n.path != "/updates" || p.Updates != nil) {
 			here := r.URL.Path == n.path || n.path != "/" && strings.HasPrefix(r.URL.Path, n.path+"/")
 			f.Nav = append(f.Nav, navItem{n.path, n.word, n.key, here})
 		}

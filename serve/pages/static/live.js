@@ -86,7 +86,7 @@
     timer = setTimeout(() => (inUse() || paused ? say() : renew()), Math.max(0, last + every - Date.now()));
   };
   const source = new EventSource("/live");
-  for (const what of ["verdict", "held"]) {
+  for (const what of (status.dataset.status || "verdict held").split(" ")) {
     source.addEventListener(what, () => {
       changed++;
       waits ||= what === "held";
