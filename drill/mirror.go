@@ -25,7 +25,7 @@ import (
 // have CoAP, and verify envelope and offer alone.
 var hasOS = map[string]bool{"homelink": true, "cloud": true, "reader": true, "studio": true, "clinic-server": true}
 
-// A publisher has a TUF repository, whose keys are few: root and targets one each, and one online.
+// A publisher has a TUF repository with two keys: one for root and targets, and one online.
 type publisher struct {
 	*repo.Repository
 	dir             string
@@ -37,17 +37,17 @@ func newPublisher(dir string, now func() time.Time) (*publisher, error) {
 	p := &publisher{dir: dir}
 	var err error
 	if p.offline, err = repo.GenerateKey(); err != nil {
-		return nil, err
+		return p, err
 	}
 	if p.online, err = repo.GenerateKey(); err != nil {
-		return nil, err
+		return p, err
 	}
 	one := func(k *repo.Key) repo.Signers { return repo.Signers{Keys: []*repo.Key{k}, Threshold: 1} }
 	p.Repository, err = repo.Create(dir, map[string]repo.Signers{
 		repo.Root: one(p.offline), repo.Targets: one(p.offline), repo.Snapshot: one(p.online), repo.Timestamp: one(p.online),
 	})
 	if err != nil {
-		return nil, err
+		return p, err
 	}
 	p.Now = now
 	err = errors.Join(p.Renew(repo.Root), p.Renew(repo.Targets), p.publish()) // by the story's clock
@@ -65,7 +65,7 @@ func (p *publisher) publish() error {
 	return p.Publish(p.online)
 }
 
-// A shelf is what a mirror has, by its path: a [repo.Source] of those below a folder.
+// A shelf is what a mirror has, by its path.
 type shelf map[string][]byte
 
 // shelved is what is public now.
@@ -91,7 +91,7 @@ func (s shelf) with(change func(path string, b []byte) []byte) shelf {
 	return out
 }
 
-// A mirrored source is a folder of a shelf, which somebody may exchange.
+// A mirrored source ([repo.Source]) is a folder of a shelf, which somebody may exchange.
 type mirrored struct {
 	shelf  *shelf
 	folder string
@@ -113,25 +113,32 @@ type repositories struct {
 	then, now       [2]shelf // of the maker, and of the hospital
 }
 
-// newRepositories publishes a stock's releases, in their order.
+// newRepositories publishes a stock's releases, in their order. They are to be closed, after an error too.
 func newRepositories(ctx context.Context, dir string, s *stock) (*repositories, error) {
 	r := &repositories{dir: dir}
 	now := func() time.Time { return story }
 	var err error
 	if r.maker, err = newPublisher(filepath.Join(dir, "maker"), now); err != nil {
-		return nil, err
+		return r, err
 	}
 	if r.hospital, err = newPublisher(filepath.Join(dir, "hospital"), now); err != nil {
-		return nil, err
+		return r, err
 	}
 	if err = errors.Join(r.release(s.older, oldest), r.release(s.weak, oldest), r.assign(ctx, s.weak)); err != nil {
-		return nil, err
+		return r, err
 	}
 	r.then = r.now
 	return r, errors.Join(r.release(s.other, oldest), r.release(s.mended, s.weak.Version), r.assign(ctx, s.mended))
 }
 
-func (r *repositories) close() error { return errors.Join(r.maker.Close(), r.hospital.Close()) }
+func (r *repositories) close() (err error) {
+	for _, p := range []*publisher{r.maker, r.hospital} {
+		if p != nil && p.Repository != nil {
+			err = errors.Join(err, p.Close())
+		}
+	}
+	return err
+}
 
 // release has the maker publish a release.
 func (r *repositories) release(x *release, from string) error {

@@ -127,10 +127,10 @@ func (w *world) mended(ctx context.Context, row *Row, r legacy.Releases) (how st
 		}
 	}
 	s, err := newStock(ctx, r, filepath.Join(w.dir, row.ID+"-updates"))
+	defer func() { err = errors.Join(err, s.close()) }()
 	if err != nil {
 		return "", err
 	}
-	defer func() { err = errors.Join(err, s.close()) }()
 	by, kept := "CoAP and OSCORE, signed by its maker and offered by the hospital", ""
 	if s.repositories != nil {
 		by = "HTTPS, signed by its maker, in his and the hospital's TUF repository, and offered by the hospital"
@@ -199,17 +199,16 @@ type stock struct {
 	older, weak, mended, other *release
 	altered                    *release // by a thief, of what is mended
 
-	dir          string
 	repositories *repositories // nil: the device has no room for TUF
 }
 
-// newStock releases what a row's maker does, and publishes it where the device verifies TUF repositories. It is to be closed.
-func newStock(ctx context.Context, r legacy.Releases, dir string) (*stock, error) {
-	keys, err := newSupply()
-	if err != nil {
-		return nil, err
+// newStock releases what a row's maker does, and publishes it where the device verifies TUF repositories. It is to be closed,
+// after an error too.
+func newStock(ctx context.Context, r legacy.Releases, dir string) (s *stock, err error) {
+	s = new(stock)
+	if s.supply, err = newSupply(); err != nil {
+		return s, err
 	}
-	s := &stock{supply: keys, dir: dir}
 	for _, x := range []struct {
 		to       **release
 		by       *signatory
@@ -224,7 +223,7 @@ func newStock(ctx context.Context, r legacy.Releases, dir string) (*stock, error
 		{&s.altered, &s.thief, r.Mended, r.Mended.Altered(), 30},
 	} {
 		if *x.to, err = x.by.release(x.p, x.image, x.sequence); err != nil {
-			return nil, err
+			return s, err
 		}
 	}
 	if hasOS[r.Weak.Model] {
@@ -352,6 +351,9 @@ func (b *bed) refuses(ctx context.Context, span time.Duration, offer uint64, err
 	}
 	if err := b.patient.as(before); err != nil {
 		return err
+	}
+	if b.patient.starts != before.starts {
+		return errors.New("the device was started again")
 	}
 	if len(errs) > 0 && !slices.ContainsFunc(errs, func(e error) bool { return errors.Is(said, e) }) {
 		return errors.Join(errors.New("the device does not say why it should refuse it"), said)

@@ -91,7 +91,7 @@ func TestBrokenUpdate(t *testing.T) {
 		{"what was confirmed is not kept", "downgraded: 0.1.0 runs", func(_ *testing.T, b *bed, _ *agent.Config) {
 			b.weak.sequence = 1
 		}},
-		{"all devices are one class", "wrong-model: the device does not say", func(t *testing.T, b *bed, _ *agent.Config) {
+		{"all devices are one class", "wrong-model: the device was started again", func(t *testing.T, b *bed, _ *agent.Config) {
 			p := b.other.Program
 			p.Model = b.weak.Model
 			b.other = made(t, b, p, b.other.image, 40)
@@ -104,7 +104,7 @@ func TestBrokenUpdate(t *testing.T) {
 		{"whoever answers is the server", "frozen: somebody else's answers: the device does not say why", func(_ *testing.T, b *bed, c *agent.Config) {
 			c.Answers = append(c.Answers, b.thief.public)
 		}},
-		{"two releases of one number", "mixed: the old release under the new one's name: the device does not say that it refused it: installed", func(t *testing.T, b *bed, _ *agent.Config) {
+		{"two releases of one number", "mixed: the old release under the new one's name: the device was started again", func(t *testing.T, b *bed, _ *agent.Config) {
 			b.weak.envelope = made(t, b, b.mended.Program, b.weak.image, 30).envelope
 		}},
 		{"a clock that stands still", "frozen: the device does not say why", func(t *testing.T, b *bed, _ *agent.Config) {
