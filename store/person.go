@@ -257,6 +257,7 @@ func (s *Store) Counts(ctx context.Context) (map[string]int64, error) {
 		"people":       "SELECT count(*) FROM person",
 		"documents":    "SELECT count(*) FROM document",
 		"last verdict": "SELECT coalesce(max(seq), 0) FROM verdict",
+		"last version": "SELECT coalesce(max(id), 0) FROM device_step WHERE what = 'version'",
 	} {
 		var n int64
 		if err := s.read.QueryRowContext(ctx, q).Scan(&n); err != nil {

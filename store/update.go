@@ -7,12 +7,17 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
 	"math"
 	"slices"
 	"strconv"
 	"strings"
 
+	"github.com/myelin-health/myelin/device"
 	"github.com/myelin-health/myelin/event"
+	"github.com/myelin-health/myelin/finding"
 )
 
 // An UpdateKey speaks for a device when it asks for updates.
@@ -206,6 +211,12 @@ type RolloutEvent struct {
 	Rollout string // id
 	Device  string // or ""
 	Tell    bool   // those outside, too
+
+	// Runs is the version that the device was shown to run from now on, "": none was. Then
+	// what is known of it by these advisories alone is fixed.
+	Runs  string
+	Fixes []string
+
 	event.Event
 }
 
@@ -267,8 +278,98 @@ func (s *Store) KeepUpdates(ctx context.Context, members []UpdateMember, events 
 			if err := tx.insert(ctx, "rollout_event (seq, rollout, device, kind, at, doc)", "", 6, steps); err != nil {
 				return err
 			}
+			c := &changes{}
+			for i := range events {
+				if err := s.runs(ctx, tx, &events[i], c); err != nil {
+					return err
+				}
+			}
+			if err := s.derive(ctx, tx, c); err != nil {
+				return err
+			}
 		}
 		return tx.insert(ctx, "update_member AS m ("+memberColumns+")", ` ON CONFLICT (device) DO UPDATE SET counter = excluded.counter, seen = excluded.seen, kid = excluded.kid,
 			version = excluded.version, sequence = excluded.sequence, state = excluded.state WHERE excluded.counter > m.counter`, 7, rows)
 	})
+}
+
+// runs takes in which version a device was shown to run. As with all that is said of a
+// device, what is said last counts.
+func (s *Store) runs(ctx context.Context, tx *transaction, e *RolloutEvent, c *changes) error {
+	if e.Runs == "" {
+		return nil
+	}
+	var root string
+	err := tx.QueryRowContext(ctx, "SELECT root FROM device WHERE id = $1", e.Device).Scan(&root)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil // it takes part, and no sensor knows it any more
+	}
+	if err != nil {
+		return err
+	}
+	rows, err := texts(ctx, tx, "SELECT id FROM device WHERE root = $1 ORDER BY last, num", root)
+	if err != nil {
+		return err
+	}
+	at, was, why := s.now().UnixNano(), "", "roll-out "+e.Rollout
+	for _, id := range rows {
+		var doc []byte
+		var d device.Device
+		if err := tx.QueryRowContext(ctx, "SELECT said FROM device WHERE id = $1"+s.d.Lock, id).Scan(&doc); err != nil {
+			return err
+		}
+		if err := json.Unmarshal(doc, &d); err != nil {
+			return err
+		}
+		if d.Version == "" && id != root {
+			continue
+		}
+		was, d.Version = cmp.Or(d.Version, was), text(e.Runs, maxName)
+		if doc, err = json.Marshal(&d); err != nil {
+			return err
+		}
+		if _, err := tx.ExecContext(ctx, "UPDATE device SET said = $1 WHERE id = $2", doc, id); err != nil {
+			return err
+		}
+	}
+	if was != e.Runs {
+		if err := s.deviceStep(ctx, tx, root, at, "", "version", was, e.Runs, why); err != nil {
+			return err
+		}
+		c.device(root)
+	}
+	return s.fixes(ctx, tx, root, e, at, why, c)
+}
+
+// fixes lets what a version fixes be fixed at a device.
+func (s *Store) fixes(ctx context.Context, tx *transaction, root string, e *RolloutEvent, at int64, why string, c *changes) error {
+	if len(e.Fixes) == 0 {
+		return nil
+	}
+	rows, err := tx.QueryContext(ctx, "SELECT "+triagedColumns+" FROM finding WHERE device = $1 AND state IN ($2, $3, $4) ORDER BY id"+s.d.Lock, root, Open, Acknowledged, Mitigated)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	var list []*triaged
+	for rows.Next() {
+		f, err := scanTriaged(rows)
+		if err != nil {
+			return err
+		}
+		var of finding.Finding
+		if err := json.Unmarshal(f.doc, &of); err != nil {
+			return err
+		}
+		if len(of.Advisories) > 0 && !slices.ContainsFunc(of.Advisories, func(a string) bool { return !slices.Contains(e.Fixes, a) }) {
+			list = append(list, &f)
+		}
+	}
+	if err := errors.Join(rows.Err(), rows.Close()); err != nil {
+		return err
+	}
+	if _, err := s.steps(ctx, tx, list, "state", &Step{At: at, What: "state", To: Fixed, Reason: "it runs " + e.Runs + ": " + why}, 0); err != nil {
+		return err
+	}
+	return s.setState(ctx, tx, list, Fixed, at, c)
 }

@@ -45,6 +45,7 @@ func Run(t *testing.T, open func(t *testing.T, now func() time.Time) *store.Stor
 		"many":     many,
 		"groups":   groups,
 		"updates":  updates,
+		"versions": versions,
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := &clock{time.Date(2026, 3, 3, 6, 0, 0, 0, time.UTC)}

@@ -10,9 +10,11 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/myelin-health/myelin/device"
 	"github.com/myelin-health/myelin/event"
+	"github.com/myelin-health/myelin/finding"
 	"github.com/myelin-health/myelin/store"
 )
 
@@ -198,5 +200,74 @@ func updates(t *testing.T, s *store.Store, c *clock) {
 	}
 	if _, err := s.AddUpdateKeys(ctx, []store.UpdateKey{{Device: "pump-8", KID: kid(1), Key: []byte("gateway")}}); !errors.Is(err, store.ErrConflict) {
 		t.Errorf("a key that was revoked: %v", err)
+	}
+}
+
+// versions: what a device is shown to run is what is known of it, and what that fixes is fixed
+// there, and nowhere else.
+func versions(t *testing.T, s *store.Store, c *clock) {
+	ctx := t.Context()
+	enrol(t, s, "icu", "", c.t)
+	three, four := pump(3, "A3"), pump(4, "A4")
+	of := func(d *device.Device, id string, advisories ...string) finding.Finding {
+		return finding.Finding{ID: id, Kind: finding.VulnerableProduct, Device: d.ID, Advisories: advisories, Decision: finding.Attend}
+	}
+	_, err := s.Write(ctx, &store.Batch{Sensor: "icu", Sequence: 1, Devices: []device.Device{three, four}, Findings: []finding.Finding{
+		of(&three, "fixed", "ADA-2026-01"), of(&three, "half", "ADA-2026-01", "ADA-2026-09"), of(&three, "seen"), of(&four, "other", "ADA-2026-01"), of(&three, "judged", "ADA-2026-01"),
+	}})
+	must(t, err)
+	_, _, err = s.Triage(ctx, store.Triage{IDs: []string{"judged"}, State: store.FalsePositive, By: "te"})
+	must(t, err)
+	before, err := s.Counts(ctx)
+	must(t, err)
+	e := event.Event{Kind: event.UpdateEnded, Time: 5, Device: device.Address{Kind: device.Host, Value: three.ID}}
+	ended := []store.RolloutEvent{
+		{Seq: 1, Rollout: "flow-2.2.0", Device: three.ID, Runs: "2.2.0", Fixes: []string{"ADA-2026-01"}, Event: e},
+		{Seq: 2, Rollout: "flow-2.2.0", Device: "nobody", Runs: "2.2.0", Event: e},
+		{Seq: 3, Rollout: "flow-2.2.0", Device: four.ID, Event: e},
+	}
+	must(t, s.KeepUpdates(ctx, nil, ended))
+	for id, want := range map[string]string{three.ID: "2.2.0", four.ID: "2.1.4"} {
+		if d, err := s.Device(ctx, id); err != nil || d.Version != want {
+			t.Errorf("%s runs %q, want %q: %v", id, d.Version, want, err)
+		}
+	}
+	for id, want := range map[string]string{"fixed": store.Fixed, "half": store.Open, "seen": store.Open, "other": store.Open, "judged": store.FalsePositive} {
+		f, steps, err := s.Finding(ctx, id)
+		must(t, err)
+		if f.State != want {
+			t.Errorf("%s is %s, not %s", id, f.State, want)
+		}
+		if last := steps[0]; id == "fixed" && (last.To != store.Fixed || last.By != "" || last.Reason != "it runs 2.2.0: roll-out flow-2.2.0") {
+			t.Errorf("%+v", steps)
+		}
+	}
+	lately, err := s.Timeline(ctx, three.ID, 20)
+	must(t, err)
+	if !slices.ContainsFunc(lately, func(h store.Happening) bool {
+		return h.What == "version: 2.1.4 to 2.2.0" && h.Why == "roll-out flow-2.2.0"
+	}) {
+		t.Errorf("%+v", lately)
+	}
+	after, err := s.Counts(ctx)
+	must(t, err)
+	if after["last version"] <= before["last version"] || after["open"] != before["open"]-1 {
+		t.Errorf("%v, then %v", before, after)
+	}
+	devices, findings := everything(t, s)
+	consistent(t, s, devices, findings)
+
+	// A sensor that says another one later is believed, and so is a weakness that it sees again.
+	three.Version = "2.1.4"
+	again := of(&three, "fixed", "ADA-2026-01")
+	c.t = c.t.Add(time.Hour)
+	again.Last = c.t.UnixNano()
+	_, err = s.Write(ctx, &store.Batch{Sensor: "icu", Sequence: 2, Devices: []device.Device{three}, Findings: []finding.Finding{again}})
+	must(t, err)
+	if d, err := s.Device(ctx, three.ID); err != nil || d.Version != "2.1.4" {
+		t.Errorf("it runs %q again: %v", d.Version, err)
+	}
+	if f, _, err := s.Finding(ctx, "fixed"); err != nil || f.State != store.Open {
+		t.Errorf("%+v, %v", f, err)
 	}
 }
