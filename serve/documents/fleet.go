@@ -136,7 +136,7 @@ func (f *Fleet) Look(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	stamp := fmt.Sprint(counts["devices"], counts["documents"], string(names))
+	stamp := fmt.Sprint(counts["devices"], counts["last version"], counts["documents"], string(names))
 	if len(newest.Rows) > 0 {
 		stamp += newest.Rows[0].Digest
 	}

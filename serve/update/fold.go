@@ -110,6 +110,9 @@ func (s *Service) apply(r *running, events []event.Event, now time.Time) (steps 
 			if _, ok := r.units[e.Device.Value]; ok {
 				step.Device = e.Device.Value
 			}
+			if e.Kind == event.UpdateEnded && e.Text(event.Ended) == patch.Installed.String() {
+				step.Runs, step.Fixes = e.Text(event.Version), r.Release().Advisories
+			}
 			steps = append(steps, step)
 		}
 		events = r.Due(now)

@@ -209,6 +209,11 @@ func TestRollout(t *testing.T) {
 	}
 	units[1].Doing, units[1].Staged = 0, patch.Digest{}
 	s.installs(t, units[1], well)
+	for i, want := range []string{"2.2.0", "2.2.0", "2.1.4"} {
+		if d, err := s.store.Device(t.Context(), units[i].Device); err != nil || d.Version != want {
+			t.Errorf("device %d is known to run %q, not %q: %v", i, d.Version, want, err)
+		}
+	}
 	for _, want := range []string{"rollout-started", "ring-opened", "update-offered", "update-waited", "update-ended"} {
 		if !slices.Contains(book.kinds(), want) {
 			t.Errorf("no %s in the ledger: %q", want, book.kinds())
