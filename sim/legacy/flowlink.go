@@ -52,6 +52,8 @@ type bedside struct {
 	part int64 // microlitres an hour times milliseconds
 	dose string
 	next string // dose of the order that waits
+
+	firmware // see Body
 }
 
 const highestFlow = 1_200_000 // microlitres an hour
@@ -167,6 +169,9 @@ func (g *FlowLink) propose(m *hl7.Message) string {
 	p := g.pump(o.Pump.Name())
 	if p == nil {
 		return "no such pump"
+	}
+	if p.held {
+		return "the pump is being updated"
 	}
 	if o.Verb() != device.SetInfusionRate {
 		return "not a rate"
@@ -297,6 +302,24 @@ func (g *FlowLink) Bolus(ctx context.Context, pump string, n int64) error {
 	event := g.event(p, "MDC_EVT_PUMP_DELIV_COMP")
 	g.mu.Unlock()
 	g.deliver(ctx, [][]byte{event})
+	return nil
+}
+
+// Stop is a nurse who ends what a pump infuses, at its keypad. It is reported upstream: PCD-10,
+// then PCD-01.
+func (g *FlowLink) Stop(ctx context.Context, pump string) error {
+	g.mu.Lock()
+	g.advance()
+	p := g.pump(pump)
+	if p == nil {
+		g.mu.Unlock()
+		return fmt.Errorf("legacy: no pump %q; want %s", pump, pumpNames)
+	}
+	p.s.Flow, p.s.Dose, p.dose = 0, "", ""
+	g.note("%s: stopped at the keypad", g.name(p))
+	reports := [][]byte{g.event(p, "MDC_EVT_PUMP_DELIV_STOP"), g.report(p)}
+	g.mu.Unlock()
+	g.deliver(ctx, reports)
 	return nil
 }
 

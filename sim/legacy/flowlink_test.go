@@ -11,7 +11,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/myelin-health/myelin/patch"
 	"github.com/myelin-health/myelin/proto/hl7"
+	"github.com/myelin-health/myelin/sim/update"
 	"github.com/myelin-health/myelin/sim/ward"
 )
 
@@ -155,4 +157,65 @@ func TestReports(t *testing.T) {
 			t.Errorf("what it has given: %+v", d)
 		}
 	}
+}
+
+// TestBody: a pump that infuses says so, one that is being updated takes no order, and one that
+// was stopped gives nothing until the next.
+func TestBody(t *testing.T) {
+	clock := NewClock(morning)
+	g, err := NewFlowLink(Config{Now: clock.Now, Confirms: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if g.Body("pump-5") != nil {
+		t.Error("there is a pump-5")
+	}
+	three, _ := ward.Pumps()
+	order := func() {
+		o := ward.Order{ID: "RGV-1", Pump: three, Rate: "0.25", Unit: ward.MicrogPerKgM, Accept: "AL", Application: "AL"}
+		g.Handle(t.Context(), o.Message(clock.Now()))
+	}
+	body := g.Body("pump-3")
+	doing := func() patch.Activity {
+		var s patch.State
+		body.Condition(&s)
+		if s.Known != patch.All {
+			t.Error("it does not know all")
+		}
+		return s.Doing
+	}
+	if d := doing(); d != patch.Delivering|patch.Dependent {
+		t.Errorf("while it infuses: %v", d)
+	}
+	body.Hold(true)
+	order()
+	if s := g.State().(FlowLinkState); s.Pump3.Confirmed != 0 || s.Refused != 1 || s.Pump3.Flow == 0 {
+		t.Errorf("while it is held: %+v", s)
+	}
+	body.Hold(false)
+	if err := g.Stop(t.Context(), "pump-3"); err != nil {
+		t.Fatal(err)
+	}
+	infused := g.State().(FlowLinkState).Pump3.Infused
+	clock.Advance(time.Hour)
+	if s := g.State().(FlowLinkState); doing() != 0 || s.Pump3.Infused != infused || s.Pump4.Infused == 0 {
+		t.Errorf("after it was stopped: %v, %+v", doing(), s)
+	}
+	body.Start("2.2.0", true)
+	order()
+	clock.Advance(10 * time.Second)
+	if d, giving := body.Given(); doing() == 0 || !giving || d != 10*time.Second {
+		t.Errorf("after the next order: %v, %v, %v", doing(), giving, d)
+	}
+	if body.Start("2.2.1", false); !giving(body) {
+		t.Error("firmware that gives nothing is taken for a pump that stands still")
+	}
+	if err := g.Stop(t.Context(), "pump-5"); err == nil {
+		t.Error("pump-5 is stopped")
+	}
+}
+
+func giving(b update.Body) bool {
+	d, is := b.Given()
+	return is && d == 0
 }
