@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -31,6 +32,7 @@ type shownManifest struct {
 	Signatures []shownSignature `json:"signatures"` // none of them checked
 	Components []shownComponent `json:"components"`
 	Payloads   []shownPayload   `json:"payloads,omitempty"`
+	Notes      []string         `json:"notes,omitempty"` // why a device may refuse it
 	Sections   []shownSection   `json:"sections"`
 	Text       []shownText      `json:"text,omitempty"`
 }
@@ -182,6 +184,9 @@ func showEnvelope(file string) (*shownManifest, error) {
 		}
 		s.Payloads = append(s.Payloads, x)
 	}
+	if !checks(m.Shared, suit.ConditionVendorIdentifier) || !checks(m.Shared, suit.ConditionClassIdentifier) {
+		s.Notes = append(s.Notes, "does not check vendor and class before anything else; a device may refuse it")
+	}
 	steps := func(commands []suit.Command) []string {
 		list := []string{}
 		for _, l := range m.Outline(commands) {
@@ -206,6 +211,13 @@ func showEnvelope(file string) (*shownManifest, error) {
 		}
 	}
 	return s, nil
+}
+
+// checks reports whether a command is among these, or among those within them.
+func checks(commands []suit.Command, code suit.Code) bool {
+	return slices.ContainsFunc(commands, func(c suit.Command) bool {
+		return c.Code == code || slices.ContainsFunc(c.Sequences, func(s []suit.Command) bool { return checks(s, code) })
+	})
 }
 
 // text writes it for people. What is quoted of the manifest cannot move the cursor.
@@ -259,6 +271,9 @@ func (s *shownManifest) text(w io.Writer) error {
 			not = ", which the manifest has no digest of"
 		}
 		line("payload", fmt.Sprintf("%q, %d bytes, %s%s", x.Key, x.Bytes, x.Digest, not))
+	}
+	for _, note := range s.Notes {
+		line("note", note)
 	}
 	for _, x := range s.Sections {
 		name := x.Section
