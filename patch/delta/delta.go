@@ -120,6 +120,11 @@ func (h *Header) InPlace() bool { return h.Flags&inPlace != 0 }
 // Full tells whether the whole image follows, and no old one is needed.
 func (h *Header) Full() bool { return h.kind() != kindDelta }
 
+// CodeName names the code of the processor whose branches are known.
+func (h *Header) CodeName() string {
+	return [...]string{"other", "x86", "Thumb", "A64", "A32"}[min(h.Code, codes-1)]
+}
+
 // Shift is by how many bytes the old image is moved up before.
 func (h *Header) Shift() uint32 {
 	if !h.InPlace() || h.Full() {
