@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	mathrand "math/rand/v2"
+	"strings"
 	"time"
 
 	"github.com/myelin-health/myelin/link/cose"
@@ -191,7 +192,7 @@ func New(cfg Config, start Start) (*Agent, error) {
 	}
 	if b.phase == trial || b.phase == fallen {
 		cfg.Device.Watch(b.watch())
-		return a, cfg.Device.Quiesce()
+		_ = cfg.Device.Quiesce() // settings that change all the same are found out
 	}
 	return a, nil
 }
@@ -315,7 +316,9 @@ func (a *Agent) ask(ctx context.Context) (*patch.Answer, error) {
 	s := a.State()
 	s.Count, s.Echo = n, a.challenge
 	asked := a.clock()
-	if a.time.at.IsZero() || asked-a.time.asked > signedFor {
+	// Where something is at stake the answer is to be signed: who only carries it must not
+	// make the device forget how an update ended, or what it was offered.
+	if p := a.boot.phase; a.time.at.IsZero() || asked-a.time.asked > signedFor || s.Result != nil || p == fetching || p == staged {
 		s.Nonce = make([]byte, nonceBytes)
 		rand.Read(s.Nonce)
 	}
@@ -351,6 +354,9 @@ func (a *Agent) ask(ctx context.Context) (*patch.Answer, error) {
 	}
 	if s.Result != nil && a.said == 0 {
 		a.said = n
+	}
+	if s.Nonce == nil {
+		ans.Heard, ans.Void = 0, 0
 	}
 	return &ans, nil
 }
@@ -410,10 +416,7 @@ func (a *Agent) refuse(o *patch.Offer, why error) error {
 func reason(err error) string {
 	const most = 200
 	s := err.Error()
-	if len(s) > most {
-		s = s[:most]
-	}
-	return s
+	return strings.ToValidUTF8(s[:min(len(s), most)], "")
 }
 
 // accept reads an offer that counts.
@@ -456,13 +459,18 @@ func (a *Agent) install(o *patch.Offer) error {
 	if err := a.save(); err != nil {
 		return err
 	}
-	may := func() (patch.State, bool) {
+	may := func() (patch.State, error) {
 		s := a.State()
-		a.waits = o.Demands.Unmet(&s, u.target.version, u.target.sequence)
-		return s, len(a.waits) == 0
+		if a.waits = o.Demands.Unmet(&s, u.target.version, u.target.sequence); len(a.waits) > 0 {
+			return s, errWaits
+		}
+		if now, ok := a.now(); !ok || !now.Before(o.Expires) { // looking at all this took time
+			return s, ErrExpired
+		}
+		return s, nil
 	}
-	if _, ok := may(); !ok {
-		return nil
+	if _, err := may(); err != nil {
+		return notWaits(err)
 	}
 	if err := a.boot.holds(a.boot.other(), &u.target); err != nil {
 		if errors.Is(err, ErrPower) {
@@ -473,10 +481,10 @@ func (a *Agent) install(o *patch.Offer) error {
 	if err := a.cfg.Device.Quiesce(); err != nil {
 		return err
 	}
-	s, ok := may() // what began meanwhile, was let begin
-	if !ok {
+	s, err := may() // what began meanwhile, was let begin
+	if err != nil {
 		a.cfg.Device.Release()
-		return nil
+		return notWaits(err)
 	}
 	c := a.boot.record
 	c.phase, c.tries = trial, 1
@@ -492,6 +500,16 @@ func (a *Agent) install(o *patch.Offer) error {
 	a.cfg.Device.Watch(a.boot.watch())
 	a.cfg.Device.Restart()
 	return ErrRestart
+}
+
+// errWaits is of an install that waits for a gate, which is nothing wrong.
+var errWaits = errors.New("agent: it waits")
+
+func notWaits(err error) error {
+	if err == errWaits {
+		return nil
+	}
+	return err
 }
 
 // save saves the settings, unless they are.

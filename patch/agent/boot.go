@@ -6,8 +6,10 @@ package agent
 import (
 	"crypto/sha256"
 	"errors"
+	"fmt"
 	"io"
 	"time"
+	"unicode/utf8"
 
 	"github.com/myelin-health/myelin/patch"
 )
@@ -146,8 +148,14 @@ func Boot(l *Layout) (Start, error) {
 	return Start{}, ErrNoImage
 }
 
+// maxVersion is how many bytes a version has at most, as in a State.
+const maxVersion = 256
+
 // Provision writes a new device: an image in slot A, confirmed, and an empty slot B.
 func Provision(l *Layout, img io.Reader, version string, sequence uint64) error {
+	if version == "" || len(version) > maxVersion || !utf8.ValidString(version) {
+		return fmt.Errorf("agent: a version of 1 to %d bytes is wanted", maxVersion)
+	}
 	g, _, err := openLog(l.Record, maxRecord)
 	if err != nil {
 		return err

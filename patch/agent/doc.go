@@ -39,9 +39,14 @@
 // # What is believed
 //
 // An envelope by the maker's key, an offer by the hospital's, and a time by the
-// server's if it answers a random question that was signed for this device; nothing else
-// that a server says. Time never goes back, over restarts too. An offer counts once,
-// and none that came before one that counted.
+// server's if it answers a random question that was signed for this device. Where
+// something is at stake, an update under way or a result that is not acknowledged, that
+// question is asked each time: what is void, and what was heard, is believed of a signed
+// answer only, so that who carries it in between can do no more than cut it off. Time
+// never goes back, over restarts too. An offer counts once, and none that came before
+// one that counted. Of what a release demands the offer says more than the maker, and
+// the device has only its word for it, unless it verifies the repositories itself
+// (Config.Vouch).
 //
 // This API follows the server and may change.
 package agent

@@ -156,6 +156,21 @@ func TestHostile(t *testing.T) {
 				return patch.Append(nil, &patch.Answer{Device: "dev-1", Time: w.date, Next: time.Minute}), nil
 			}
 		}, nil, patch.NoOutcome},
+		{"an answer that is unsigned, of who only carries it, and says that all is void", func(w *world) {
+			w.answer = func(s *patch.State, a *patch.Answer, o *patch.Offer) {
+				if o.Number = 0; s.Nonce == nil { // or else it would be the server's word
+					a.Void = 1 << 60
+				}
+				if w.clock > time.Hour {
+					if w.agent.boot.void != 0 {
+						t.Error("it is believed")
+					}
+				}
+			}
+		}, nil, patch.NoOutcome},
+		{"an offer that is over while the device looks at it", func(w *world) {
+			w.onQuiesce = func() { w.clock += time.Hour }
+		}, ErrExpired, patch.NoOutcome},
 		{"an answer of a megabyte", func(w *world) {
 			w.poll = func([]byte) ([]byte, error) { return make([]byte, 1<<20), nil }
 		}, patch.ErrMessage, patch.NoOutcome},
@@ -252,7 +267,7 @@ func TestReplay(t *testing.T) {
 // Time is what was signed, for this device's question, and goes only on.
 func TestTime(t *testing.T) {
 	w := newWorld(t)
-	w.never = true
+	w.answer = func(_ *patch.State, _ *patch.Answer, o *patch.Offer) { o.Number = 0 }
 	end := time.Hour
 	if _, err := w.run(func() bool { return w.clock > end }); err != nil {
 		t.Fatal(err)
@@ -269,6 +284,11 @@ func TestTime(t *testing.T) {
 	if now, ok := w.agent.now(); !ok || now.Before(w.date.Add(w.clock)) {
 		t.Errorf("it is %v, and not %v", now, w.date.Add(w.clock))
 	}
+	w.answer, w.never = nil, true // something is staged, and so the time is kept
+	end = w.clock + time.Hour
+	if _, err := w.run(func() bool { return w.clock > end }); err != nil {
+		t.Fatal(err)
+	}
 	// After a restart it is not known; what it was before is the least that it is.
 	if err := w.boot(); err != nil {
 		t.Fatal(err)
@@ -276,7 +296,7 @@ func TestTime(t *testing.T) {
 	if _, ok := w.agent.now(); ok {
 		t.Error("it knows the time from before the restart")
 	}
-	w.date = w.date.Add(-9 * time.Hour)
+	w.date = w.date.Add(-99 * time.Hour)
 	end = w.clock + time.Hour
 	errs, err := w.run(func() bool { return w.clock > end })
 	if err != nil || !slices.ContainsFunc(errs, func(e error) bool { return errors.Is(e, ErrTime) }) {

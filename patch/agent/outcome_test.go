@@ -177,6 +177,18 @@ func TestResume(t *testing.T) {
 	}
 }
 
+// What a self-test says is kept as text, whatever it is: the boot record has to be read.
+func TestReason(t *testing.T) {
+	for _, text := range []string{strings.Repeat("ä", 300), "a" + strings.Repeat("ä", 300), "\xff\xfe\x00", ""} {
+		w := newWorld(t)
+		w.complaint = text
+		w.release1 = w.release(recipe{version: "2.2.0", sequence: 8, image: img("2.2.0", "self-test", 11000), maker: w.maker, class: class})
+		if _, err := w.run(w.heardOf(1)); err != nil || w.results[0].Outcome != patch.FellBack {
+			t.Errorf("%.10q: %v, %+v", text, err, w.results)
+		}
+	}
+}
+
 // A payload of a whole URL comes from the device's own server, by its name.
 func TestAbsoluteURI(t *testing.T) {
 	w := newWorld(t)

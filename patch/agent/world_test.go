@@ -169,6 +169,7 @@ type world struct {
 	hangs     bool
 	began     time.Duration
 	onQuiesce func()
+	complaint string // of the self-test
 
 	// The server.
 	release1 *release
@@ -191,7 +192,7 @@ func newWorld(t testing.TB) *world {
 	t.Helper()
 	w := &world{
 		t: t, maker: newParty(t), nurse: newParty(t), clerk: newParty(t), device: newParty(t), date: time.Date(2026, 11, 27, 3, 0, 0, 0, time.UTC),
-		battery: 80, settings: "basal 0.8 U/h", old: img("2.1.4", "", 9000), number: 1,
+		battery: 80, settings: "basal 0.8 U/h", complaint: "pump motor", old: img("2.1.4", "", 9000), number: 1,
 	}
 	w.server = w
 	w.trusts = [3]cose.Key{w.maker.public, w.nurse.public, w.clerk.public}
@@ -236,7 +237,7 @@ func (w *world) Watch(d time.Duration) {
 
 func (w *world) SelfTest() error {
 	if w.has("self-test") {
-		return errors.New("pump motor")
+		return errors.New(w.complaint)
 	}
 	return nil
 }
