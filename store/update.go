@@ -137,7 +137,7 @@ type UpdateMember struct {
 	KID      []byte // key that spoke for it
 	Version  string // that runs
 	Sequence uint64 // that it confirmed
-	State    []byte // a patch.State
+	State    []byte // a patch.State, as it was signed
 }
 
 // UpdateMemberOf returns what a device said last, and the ids of the keys that speak for

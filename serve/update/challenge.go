@@ -7,6 +7,8 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/binary"
+	"hash"
+	"io"
 	"time"
 
 	"github.com/myelin-health/myelin/link/cose"
@@ -32,9 +34,11 @@ func (s *Service) challenge(at time.Time, device string) []byte {
 
 // mac appends the MAC to 8 bytes of time.
 func (s *Service) mac(b []byte, device string) []byte {
-	h := hmac.New(sha256.New, s.secret)
+	h := s.macs.Get().(hash.Hash)
+	defer s.macs.Put(h)
+	h.Reset()
 	h.Write(b)
-	h.Write([]byte(device))
+	io.WriteString(h, device)
 	return h.Sum(b)[:challengeSize]
 }
 

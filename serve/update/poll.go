@@ -195,7 +195,7 @@ func (s *Service) hear(ctx context.Context, b []byte, now time.Time) ([]byte, er
 	if wait := m.slow(now); wait > 0 {
 		return nil, &access.Error{Status: http.StatusTooManyRequests, Text: tooOften, After: wait}
 	}
-	row := &store.UpdateMember{Device: st.Device, Count: st.Count, Seen: now.UnixNano(), KID: slices.Clone(kid), Version: st.Version, Sequence: st.Sequence, State: patch.Append(nil, &st)}
+	row := &store.UpdateMember{Device: st.Device, Count: st.Count, Seen: now.UnixNano(), KID: slices.Clone(kid), Version: st.Version, Sequence: st.Sequence, State: slices.Clone(b)}
 	said, err := s.decide(ctx, row, s.heard(&st, now), now)
 	if errors.Is(err, errBusy) {
 		return nil, &access.Error{Status: http.StatusServiceUnavailable, Text: "the server is busy", After: 5 * time.Second}

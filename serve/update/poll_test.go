@@ -47,7 +47,7 @@ func TestPoll(t *testing.T) {
 	m, kids, err := s.store.UpdateMemberOf(t.Context(), "pump-3")
 	must(t, err)
 	var st patch.State
-	must(t, patch.Parse(m.State, &st))
+	must(t, patch.Open(m.State, &st, func([]byte) *cose.Key { return &u.key }))
 	if m.Count != 3 || m.Seen != s.now().UnixNano() || m.Version != "2.1.4" || m.Sequence != 7 || len(kids) != 1 || !bytes.Equal(m.KID, u.kid) || st.Result == nil {
 		t.Errorf("%+v %+v", m, st)
 	}

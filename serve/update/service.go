@@ -96,8 +96,12 @@ func (s *Service) Heard(ctx context.Context, device string) (rollout.Heard, erro
 		}
 		return rollout.Heard{}, err
 	}
+	signed, err := cose.ParseSign1(m.State)
+	if err != nil {
+		return rollout.Heard{}, err
+	}
 	st := &patch.State{}
-	if err := patch.Parse(m.State, st); err != nil {
+	if err := patch.Parse(signed.Payload, st); err != nil {
 		return rollout.Heard{}, err
 	}
 	return s.heard(st, time.Unix(0, m.Seen)), nil

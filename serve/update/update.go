@@ -34,7 +34,9 @@ package update
 
 import (
 	"context"
+	"crypto/hmac"
 	"crypto/rand"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -78,7 +80,7 @@ type Service struct {
 	signer  cose.Signer // the hospital's
 	kid     []byte
 	public  cose.Key
-	secret  []byte // of challenges
+	macs    sync.Pool // of hash.Hash, keyed for challenges
 	files   *os.Root
 	keep    keeper
 	fails   fails
@@ -135,7 +137,9 @@ func Open(ctx context.Context, c Config) (*Service, error) {
 		return nil, err
 	}
 	s.public = key.Public()
-	s.kid, s.secret = patch.KeyID(&s.public), challengeKey(&key)
+	s.kid = patch.KeyID(&s.public)
+	secret := challengeKey(&key)
+	s.macs.New = func() any { return hmac.New(sha256.New, secret) }
 	files := filepath.Join(c.Data, "updates")
 	if err := os.MkdirAll(files, 0o700); err != nil {
 		return nil, err

@@ -22,7 +22,7 @@ CREATE TABLE update_member (
     kid      BYTES NOT NULL,
     version  TEXT NOT NULL,
     sequence NUMBER NOT NULL,
-    state    BYTES NOT NULL -- a patch.State, without who signed it
+    state    BYTES NOT NULL -- a patch.State, as it was signed
 )TABLE;
 
 -- Versions that makers published and somebody here took in. doc is a patch.Release as JSON.
