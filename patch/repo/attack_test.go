@@ -17,6 +17,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/theupdateframework/go-tuf/v2/metadata"
+
 	"github.com/myelin-health/myelin/patch"
 )
 
@@ -86,6 +88,24 @@ func TestRollback(t *testing.T) {
 	}
 }
 
+// TestRollbackOfTimestamp goes back to a mirror that names the same targets: who could
+// do that could withhold what comes next for as long as the old one lives.
+func TestRollbackOfTimestamp(t *testing.T) {
+	p := newParty(t)
+	p.put(Targets, "a", "content")
+	p.publish()
+	before, files := p.mirror()
+	p.must(p.Publish(p.online()...))
+	c := p.client()
+	if _, err := text(t, c, "a"); err != nil {
+		t.Fatal(err)
+	}
+	c.cfg.Metadata, c.cfg.Targets = before, files
+	if _, err := text(t, c, "a"); !errors.Is(err, ErrVersion) || !strings.Contains(err.Error(), "timestamp") {
+		t.Errorf("an older timestamp: %v", err)
+	}
+}
+
 // TestMixAndMatch puts each file of an older mirror in the place of the newer one.
 func TestMixAndMatch(t *testing.T) {
 	p := newParty(t)
@@ -122,6 +142,15 @@ func TestMixAndMatch(t *testing.T) {
 	if tried != 3 {
 		t.Errorf("%d files were exchanged", tried)
 	}
+	// Someone with the snapshot's key signs another one of the same version.
+	s, err := metadata.Snapshot().FromBytes(now["3.snapshot.json"])
+	p.must(err)
+	s.Signed.Expires = s.Signed.Expires.Add(time.Hour)
+	c := p.client()
+	c.cfg.Targets, c.cfg.Metadata = files, now.with("3.snapshot.json", signAll(t, s, p.keys[Snapshot]...))
+	if _, err := text(t, c, "a"); !errors.Is(err, ErrMismatch) && !errors.Is(err, ErrTooLong) {
+		t.Errorf("another snapshot: %v", err)
+	}
 	for name := range files {
 		for other, b := range files {
 			if name == other {
@@ -155,13 +184,13 @@ func TestEndless(t *testing.T) {
 	p.put(Targets, "a", "short")
 	p.publish()
 	c := p.client()
-	metadata := c.cfg.Metadata
+	sound := c.cfg.Metadata
 	e := &endless{}
 	c.cfg.Metadata = e
 	if _, err := text(t, c, "a"); !errors.Is(err, ErrTooLong) || e.n > 2*maxRoot {
 		t.Errorf("metadata without end: %d bytes were read, %v", e.n, err)
 	}
-	c.cfg.Metadata, c.cfg.Targets, e.n = metadata, e, 0
+	c.cfg.Metadata, c.cfg.Targets, e.n = sound, e, 0
 	if _, err := text(t, c, "a"); !errors.Is(err, ErrTooLong) || e.n > 64<<10 {
 		t.Errorf("a target without end: %d bytes were read, %v", e.n, err)
 	}

@@ -149,6 +149,15 @@ func TestDelegations(t *testing.T) {
 		f.target("second", "b/x", "second")
 		f.want("a/x", "", ErrNotFound)
 		f.want("b/x", "second", nil)
+		// One level down it ends the whole search, too.
+		f = newForge(t)
+		f.delegate(Targets, "first", false, "a/*")
+		f.delegate(Targets, "second", false, "a/*")
+		f.delegate("first", "below", true, "a/x")
+		f.target("second", "a/x", "second")
+		f.target("second", "a/y", "second")
+		f.want("a/x", "", ErrNotFound)
+		f.want("a/y", "second", nil)
 	})
 	t.Run("cycle", func(t *testing.T) {
 		f := newForge(t)
