@@ -42,10 +42,9 @@ const (
 
 // A place is the part of the state that is not the coder's.
 type place struct {
-	Header Header
-	Taken  uint32 // bytes of the delta
-	Moved  uint32 // pages of the old image, the last one first
-	Phase  uint8
+	Taken uint32 // bytes of the delta
+	Moved uint32 // pages of the old image, the last one first
+	Phase uint8
 }
 
 // A Decoder makes the new image out of the old one and a delta, which comes in pieces of any
@@ -57,8 +56,11 @@ type Decoder struct {
 	// a checkpoint is good until the next one has been stored, and no longer.
 	Save func(d *Decoder) error
 
-	place
-	coder
+	// Header is that of the delta, once it was accepted.
+	Header Header
+
+	at     place
+	c      coder
 	chunk  [chunkBytes]byte // of the new image, not written yet, from Out rounded down
 	before window           // of the old image
 	behind window           // of the new image
@@ -82,25 +84,26 @@ func NewDecoder() *Decoder { return &Decoder{hash: sha256.New()} }
 // Reset makes the decoder ready for a delta. The new image goes to slot; or, where old
 // is nil, over the old image at the beginning of slot, for a delta made so.
 func (d *Decoder) Reset(old io.ReaderAt, slot Memory) {
-	d.place = place{}
-	d.coder.reset(codeOther)
+	d.Header, d.at = Header{}, place{}
+	d.c.reset(codeOther)
 	d.old, d.mem, d.err = old, slot, nil
 	d.before, d.behind = window{}, window{}
 }
 
 // Offset is which byte of the delta comes next.
-func (d *Decoder) Offset() int64 { return int64(d.Taken) }
+func (d *Decoder) Offset() int64 { return int64(d.at.Taken) }
 
 // Done tells whether the new image is there and is the right one.
-func (d *Decoder) Done() bool { return d.Phase == done }
+func (d *Decoder) Done() bool { return d.at.Phase == done }
 
 // Checkpoint appends the state to b, at most CheckpointBytes. Only Save may call it.
 func (d *Decoder) Checkpoint(b []byte) []byte {
 	n := len(b)
-	b, _ = binary.Append(b, binary.LittleEndian, &d.place)
-	b, _ = binary.Append(b, binary.LittleEndian, &d.dec)
-	if d.Out > 0 { // else there is nothing learnt
-		b, _ = binary.Append(b, binary.LittleEndian, &d.model)
+	b, _ = binary.Append(b, binary.LittleEndian, &d.Header)
+	b, _ = binary.Append(b, binary.LittleEndian, &d.at)
+	b, _ = binary.Append(b, binary.LittleEndian, &d.c.dec)
+	if d.c.Out > 0 { // else there is nothing learnt
+		b, _ = binary.Append(b, binary.LittleEndian, &d.c.model)
 	}
 	return binary.LittleEndian.AppendUint32(b, crc32.ChecksumIEEE(b[n:]))
 }
@@ -122,8 +125,8 @@ func (d *Decoder) restore(b []byte) bool {
 		return false
 	}
 	b = b[:n]
-	for _, v := range []any{&d.place, &d.dec, &d.model} {
-		if len(b) == 0 && v == any(&d.model) {
+	for _, v := range []any{&d.Header, &d.at, &d.c.dec, &d.c.model} {
+		if len(b) == 0 && v == any(&d.c.model) {
 			break // nothing was learnt
 		}
 		n, err := binary.Decode(b, binary.LittleEndian, v)
@@ -132,15 +135,15 @@ func (d *Decoder) restore(b []byte) bool {
 		}
 		b = b[n:]
 	}
-	h, in := &d.Header, &d.dec
-	if d.Out == 0 {
-		d.Code = h.Code
+	h, in := &d.Header, &d.c.dec
+	if d.c.Out == 0 {
+		d.c.Code = h.Code
 	}
 	return len(b) == 0 && h.check() == nil && h.InPlace() == (d.old == nil) &&
-		(d.Phase == moving || d.Phase == decoding) && d.Moved <= h.pages() &&
-		in.Head <= in.Tail && in.Tail <= inputBytes && d.Taken <= h.end() && d.Taken >= uint32(in.Tail) &&
-		d.Out <= h.New && d.Out%h.Page() == 0 && d.Left <= h.New-d.Out &&
-		d.Op <= ofNew && d.Code == h.Code && d.Field <= distance && d.At < 4
+		(d.at.Phase == moving || d.at.Phase == decoding) && d.at.Moved <= h.pages() &&
+		in.Head <= in.Tail && in.Tail <= inputBytes && d.at.Taken <= h.end() && d.at.Taken >= uint32(in.Tail) &&
+		d.c.Out <= h.New && d.c.Out%h.Page() == 0 && d.c.Left <= h.New-d.c.Out &&
+		d.c.Op <= ofNew && d.c.Code == h.Code && d.c.Field <= distance && d.c.At < 4
 }
 
 // CheckpointBytes is how many bytes a checkpoint may have.
@@ -152,24 +155,24 @@ var errCheckpoint = errors.New("delta: not a checkpoint, or not all of one")
 // The new image is complete when Done says so. An error lasts until Reset or Resume.
 func (d *Decoder) Write(p []byte) (n int, err error) {
 	for n < len(p) && d.err == nil {
-		in := &d.dec
+		in := &d.c.dec
 		if in.Head > 0 {
 			copy(in.In[:], in.In[in.Head:in.Tail])
 			in.Head, in.Tail = 0, in.Tail-in.Head
 		}
 		room := in.In[in.Tail:]
-		if d.Phase != inHeader {
-			room = room[:min(len(room), int(d.Header.end()-d.Taken))]
+		if d.at.Phase != inHeader {
+			room = room[:min(len(room), int(d.Header.end()-d.at.Taken))]
 			if len(room) == 0 {
 				d.fail("end", wire.ErrTrailing)
 				break
 			}
 		}
-		before, m := d.Taken, copy(room, p[n:])
+		before, m := d.at.Taken, copy(room, p[n:])
 		in.Tail += uint8(m)
-		d.Taken += uint32(m)
+		d.at.Taken += uint32(m)
 		d.run()
-		n += int(d.Taken - before)
+		n += int(d.at.Taken - before)
 	}
 	return n, d.err
 }
@@ -177,7 +180,7 @@ func (d *Decoder) Write(p []byte) (n int, err error) {
 // fail keeps the first error, and where in the delta it is.
 func (d *Decoder) fail(field string, err error) error {
 	if d.err == nil {
-		d.err = &wire.SyntaxError{Proto: "delta", Field: field, Off: int(d.Taken) - int(d.dec.Tail-d.dec.Head), Err: err}
+		d.err = &wire.SyntaxError{Proto: "delta", Field: field, Off: int(d.at.Taken) - int(d.c.dec.Tail-d.c.dec.Head), Err: err}
 	}
 	return d.err
 }
@@ -192,7 +195,7 @@ func (d *Decoder) stop(err error) {
 // run goes as far as the input does.
 func (d *Decoder) run() error {
 	for d.err == nil {
-		switch d.Phase {
+		switch d.at.Phase {
 		case inHeader:
 			if !d.begin() {
 				return d.err
@@ -212,7 +215,7 @@ func (d *Decoder) run() error {
 
 // begin accepts the header, once it is there.
 func (d *Decoder) begin() bool {
-	in := &d.dec
+	in := &d.c.dec
 	h, n, err := parseHeader(in.In[:in.Tail])
 	if err == wire.ErrTruncated && in.Tail < maxHeader {
 		return false
@@ -222,10 +225,10 @@ func (d *Decoder) begin() bool {
 		return false
 	}
 	in.Head = uint8(n)
-	d.Header, d.Code = h, h.Code
-	if d.Taken > h.end() { // bytes behind the end are not the decoder's
-		in.Tail -= uint8(d.Taken - h.end())
-		d.Taken = h.end()
+	d.Header, d.c.Code = h, h.Code
+	if d.at.Taken > h.end() { // bytes behind the end are not the decoder's
+		in.Tail -= uint8(d.at.Taken - h.end())
+		d.at.Taken = h.end()
 	}
 	switch {
 	case h.InPlace() != (d.old == nil):
@@ -241,7 +244,7 @@ func (d *Decoder) begin() bool {
 			return false
 		}
 	}
-	d.Phase = moving
+	d.at.Phase = moving
 	d.save()
 	return d.err == nil
 }
@@ -286,11 +289,11 @@ func (d *Decoder) save() {
 // a page overwrites has been moved before.
 func (d *Decoder) move() {
 	h := &d.Header
-	if d.Moved == h.pages() {
-		d.Phase = decoding
+	if d.at.Moved == h.pages() {
+		d.at.Phase = decoding
 		return
 	}
-	i := (h.pages() - 1 - d.Moved) * h.Page()
+	i := (h.pages() - 1 - d.at.Moved) * h.Page()
 	for end := min(i+h.Page(), h.Old); i < end && d.err == nil; {
 		b := d.chunk[:min(chunkBytes, end-i)]
 		if err := readAt(d.mem, b, i); err != nil {
@@ -300,7 +303,7 @@ func (d *Decoder) move() {
 		}
 		i += uint32(len(b))
 	}
-	d.Moved++
+	d.at.Moved++
 	if d.err == nil {
 		d.save()
 	}
@@ -308,9 +311,9 @@ func (d *Decoder) move() {
 
 // decode steps as far as the input goes.
 func (d *Decoder) decode() bool {
-	h, in := &d.Header, &d.dec
-	for d.err == nil && d.Out < h.New {
-		if all := d.Taken == h.end(); !all && in.Tail-in.Head < maxStep {
+	h, in := &d.Header, &d.c.dec
+	for d.err == nil && d.c.Out < h.New {
+		if all := d.at.Taken == h.end(); !all && in.Tail-in.Head < maxStep {
 			return false
 		}
 		d.step()
@@ -318,7 +321,7 @@ func (d *Decoder) decode() bool {
 	if d.err != nil {
 		return false
 	}
-	if d.Taken < h.end() || in.Head < in.Tail {
+	if d.at.Taken < h.end() || in.Head < in.Tail {
 		d.fail("end", wire.ErrTrailing)
 		return false
 	}
@@ -326,7 +329,7 @@ func (d *Decoder) decode() bool {
 		d.stop(ErrNew)
 		return false
 	}
-	d.Phase = done
+	d.at.Phase = done
 	return true
 }
 
@@ -334,32 +337,32 @@ func (d *Decoder) decode() bool {
 func (d *Decoder) step() {
 	h := &d.Header
 	if h.kind() == kindRaw {
-		if d.dec.Head == d.dec.Tail {
+		if d.c.dec.Head == d.c.dec.Tail {
 			d.fail("image", wire.ErrTruncated)
 			return
 		}
-		d.Left = 1
-		d.emit(d.dec.next())
+		d.c.Left = 1
+		d.emit(d.c.dec.next())
 		return
 	}
-	if d.dec.Range == 0 {
-		d.dec.begin()
+	if d.c.dec.Range == 0 {
+		d.c.dec.begin()
 	}
-	if d.Left == 0 {
-		if d.start(op{}); d.Left > h.New-d.Out {
+	if d.c.Left == 0 {
+		if d.c.start(op{}); d.c.Left > h.New-d.c.Out {
 			d.fail("length", wire.ErrTooLong)
 		}
 		return
 	}
-	switch d.Op {
+	switch d.c.Op {
 	case literal:
-		d.emit(d.literal(0))
+		d.emit(d.c.literal(0))
 	case ofOld:
-		if w, ok := d.oldBytes(d.From); ok {
-			d.emit(d.copied(w, 0))
+		if w, ok := d.oldBytes(d.c.From); ok {
+			d.emit(d.c.copied(w, 0))
 		}
 	case ofNew:
-		if b, ok := d.newByte(d.From); ok {
+		if b, ok := d.newByte(d.c.From); ok {
 			d.emit(b)
 		}
 	}
@@ -368,18 +371,18 @@ func (d *Decoder) step() {
 // emit adds a byte to the new image, and writes a chunk once it is full.
 func (d *Decoder) emit(b byte) {
 	h := &d.Header
-	d.chunk[d.Out%chunkBytes] = b
-	d.put(b)
-	n := d.Out % chunkBytes
-	if n != 0 && d.Out < h.New {
+	d.chunk[d.c.Out%chunkBytes] = b
+	d.c.put(b)
+	n := d.c.Out % chunkBytes
+	if n != 0 && d.c.Out < h.New {
 		return
 	}
 	if n == 0 {
 		n = chunkBytes
 	}
-	if _, err := d.mem.WriteAt(d.chunk[:n], int64(d.Out-n)); err != nil {
+	if _, err := d.mem.WriteAt(d.chunk[:n], int64(d.c.Out-n)); err != nil {
 		d.stop(err)
-	} else if d.Out%h.Page() == 0 {
+	} else if d.c.Out%h.Page() == 0 {
 		d.save()
 	}
 }
@@ -397,7 +400,7 @@ func (d *Decoder) oldBytes(i uint32) (uint32, bool) {
 		r = d.mem
 		i += h.Shift()
 		end += h.Shift()
-		if i>>h.PageBits <= d.Out>>h.PageBits {
+		if i>>h.PageBits <= d.c.Out>>h.PageBits {
 			d.fail("position", errOverwritten)
 			return 0, false
 		}
@@ -420,11 +423,11 @@ var errOverwritten = errors.New("old bytes that are overwritten")
 
 // newByte reads the new image.
 func (d *Decoder) newByte(i uint32) (byte, bool) {
-	if i >= d.Out {
+	if i >= d.c.Out {
 		d.fail("position", wire.ErrInvalid)
 		return 0, false
 	}
-	if end := d.Out - d.Out%chunkBytes; i < end {
+	if end := d.c.Out - d.c.Out%chunkBytes; i < end {
 		b := d.behind.get(d, d.mem, i, 1, end)
 		if b == nil {
 			return 0, false

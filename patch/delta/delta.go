@@ -58,9 +58,9 @@
 // is overwritten before it is moved), then writes the new one from the bottom up. The encoder
 // copies no old byte from the page that is being written, nor from one below: so that a page can be
 // written again, from the checkpoint at its beginning, after a loss of power. What is gone is
-// copied out of the new image, or sent: with a page to spare this costs little while both images are in
-// the same order, and more room costs less. Each page of the area is written once for the move,
-// and once for the new image.
+// copied out of the new image, or sent: on ten pairs of firmware deltas are up to 36 % longer
+// than for another slot with one page to spare, and up to 9 % with an eighth of the image. Each
+// page of the area is written once for the move, and once for the new image.
 //
 // # What it does not do
 //

@@ -149,6 +149,52 @@ func TestDiff(t *testing.T) {
 	}
 }
 
+// TestFull sends the whole image where a delta is more than half as long, coded where that is shorter.
+func TestFull(t *testing.T) {
+	old, new := firmware(1, 20000)
+	noise := make([]byte, 20000)
+	r := rand.New(rand.NewPCG(5, 5))
+	for i := range noise {
+		noise[i] = byte(r.Uint32())
+	}
+	for _, c := range []struct {
+		old, new []byte
+		kind     uint8
+	}{{old, new, kindDelta}, {nil, append(bytes.Clone(noise[:10000]), new[:8000]...), kindCoded}, {old, noise, kindRaw}} {
+		b, err := Diff(c.old, c.new, Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		h, err := ParseHeader(b)
+		if err != nil || h.kind() != c.kind || len(b) > len(c.new)+maxHeader || h.kind() == kindDelta && len(b) > len(c.new)/2 {
+			t.Errorf("%v, kind %d for %d, %d bytes for %d", err, h.kind(), c.kind, len(b), len(c.new))
+		}
+		if got := patched(t, NewDecoder(), c.old, b, 100); !bytes.Equal(got, c.new) {
+			t.Error("another image")
+		}
+	}
+}
+
+// TestAltered flips each bit of a delta: nothing but the new image is ever done.
+func TestAltered(t *testing.T) {
+	old, new := firmware(3, 600)
+	b, err := Diff(old, new, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := NewDecoder()
+	for i := range 8 * len(b) {
+		b[i/8] ^= 1 << (i % 8)
+		f := &flash{make([]byte, 4096), -1}
+		d.Reset(bytes.NewReader(old), f)
+		d.Write(b)
+		b[i/8] ^= 1 << (i % 8)
+		if d.Done() && !bytes.Equal(f.b[:d.Header.New], new) {
+			t.Fatalf("bit %d: another image", i)
+		}
+	}
+}
+
 // TestState measures the decoder.
 func TestState(t *testing.T) {
 	n := unsafe.Sizeof(Decoder{}) + reflect.TypeOf(NewDecoder().hash).Elem().Size()
