@@ -93,7 +93,10 @@ func plain(s string) string {
 	return strings.ToValidUTF8(s, "")
 }
 
-// limited takes the first bytes of what is written, and drops the others.
+// errOutput ends a hook that prints more than anybody reads.
+var errOutput = errors.New("it prints too much")
+
+// limited takes the first bytes of what is written.
 type limited struct {
 	w    io.Writer
 	left int
@@ -102,10 +105,10 @@ type limited struct {
 func (l *limited) Write(b []byte) (int, error) {
 	n := min(len(b), l.left)
 	l.left -= n
-	if _, err := l.w.Write(b[:n]); err != nil {
-		return 0, err
+	if n < len(b) {
+		return n, errOutput
 	}
-	return len(b), nil
+	return l.w.Write(b)
 }
 
 // A condition is what the hook prints of the device, as JSON. What it leaves out is not

@@ -269,7 +269,7 @@ func TestHookFails(t *testing.T) {
 	for name, state := range map[string]string{
 		"fails": "exit 1", "prints nonsense": "echo nonsense", "prints another key": `echo '{"charge":80}'`,
 		"prints an impossible number": `echo '{"battery":200}'`, "prints nothing of therapy": `echo '{"battery":80,"link":90}'`,
-		"prints without end": "yes", "hangs": "sleep 1000",
+		"prints without end": "yes", "complains without end": "yes >&2", "hangs": "sleep 1000",
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := newBench(t)
