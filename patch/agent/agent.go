@@ -99,14 +99,18 @@ type Config struct {
 	// Progress is after how many bytes of an image the record says how far it is: so
 	// much is fetched again after a loss of power. 64 kB, in whole blocks.
 	Progress int
+
+	// PollEvery is after how many fetched bytes the server is asked whether all still
+	// holds; what is there is hashed anew each time. 1 MB.
+	PollEvery int64
 }
 
 // Bounds.
 const (
 	defaultProgress = 64 << 10
-	defaultResume   = time.Minute      // of a release that does not say
-	maxEnvelope     = 64 << 10         // bytes, payloads apart
-	stepBytes       = 1 << 20          // fetched between two polls: a halt is heard
+	defaultResume   = time.Minute // of a release that does not say
+	maxEnvelope     = 64 << 10    // bytes, payloads apart
+	defaultPoll     = 1 << 20
 	countReserve    = 256              // counts that one write is for
 	signedFor       = 12 * time.Hour   // after which the time is asked for again
 	leastPoll       = time.Second      // between polls, whatever a server says
@@ -171,6 +175,9 @@ func New(cfg Config, start Start) (*Agent, error) {
 	}
 	if cfg.Progress == 0 {
 		cfg.Progress = defaultProgress
+	}
+	if cfg.PollEvery == 0 {
+		cfg.PollEvery = defaultPoll
 	}
 	block := cfg.Layout.Slots[0].Block()
 	cfg.Progress = max(1, cfg.Progress/block) * block

@@ -200,6 +200,28 @@ func TestAbsoluteURI(t *testing.T) {
 	}
 }
 
+// A download of many steps is polled between, so that a halt ends it.
+func TestPollEvery(t *testing.T) {
+	w := newWorld(t)
+	w.every = 3000
+	w.answer = func(s *patch.State, a *patch.Answer, _ *patch.Offer) {
+		if s.Bytes > 4000 {
+			a.Void = 1
+		}
+	}
+	if _, err := w.run(w.heardOf(1)); err != nil {
+		t.Fatal(err)
+	}
+	if r := w.results[0]; r.Outcome != patch.Withdrawn || w.fetched > 10000 {
+		t.Errorf("%d bytes are fetched, and it ends with %+v", w.fetched, r)
+	}
+	w = newWorld(t)
+	w.every = 3000
+	if _, err := w.run(w.heardOf(1)); err != nil || w.results[0].Outcome != patch.Installed {
+		t.Error(err, w.results)
+	}
+}
+
 // Damage to the slot that runs is survived where the one before is there still: an
 // old version beats none, and the counter does not go back.
 func TestDamagedSlot(t *testing.T) {

@@ -40,7 +40,7 @@ func (e transferError) Unwrap() error { return e.error }
 func (a *Agent) stage(ctx context.Context, o *patch.Offer) error {
 	m, err := a.manifest(ctx, o)
 	if err == nil {
-		p := suit.Processor{Platform: &platform{a, ctx, o, stepBytes}, MaxImage: a.cfg.Layout.Slots[a.boot.other()].Size()}
+		p := suit.Processor{Platform: &platform{a, ctx, o, a.cfg.PollEvery}, MaxImage: a.cfg.Layout.Slots[a.boot.other()].Size()}
 		err = p.Run(m, suit.Update)
 	}
 	u := &a.boot.update

@@ -185,6 +185,7 @@ type world struct {
 	fetched  int64
 	by       map[string]int64 // of it, by name
 	never    bool             // install
+	every    int64            // bytes between polls
 	server   Server           // that the device asks: the world itself, or a way to it
 }
 
@@ -350,7 +351,7 @@ func (w *world) boot() error {
 	w.agent, err = New(Config{
 		ID: "dev-1", Hardware: "C", Vendor: vendor, Class: class, Component: firmware, Layout: w.layout, Device: w, Server: w.server,
 		Signer: w.device.signer, KeyID: w.device.kid, Makers: w.trusts[:1], Offers: w.trusts[1:2], Answers: w.trusts[2:],
-		Clock: func() time.Duration { return w.clock }, Progress: 2048,
+		Clock: func() time.Duration { return w.clock }, Progress: 2048, PollEvery: w.every,
 	}, s)
 	return err
 }

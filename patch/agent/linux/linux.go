@@ -158,7 +158,7 @@ func (m *Machine) open(keys *Keys) error {
 		ID: c.Device, Hardware: c.Hardware, Vendor: c.Vendor, Class: c.Class, Component: c.Component,
 		Layout: m.layout, Device: m.hook, Server: m.server,
 		Signer: signer, KeyID: patch.KeyID(&public), Makers: keys.Makers, Offers: keys.Hospital, Answers: keys.Hospital,
-		Clock: uptime, Receipt: m.receipt, Progress: 16 * block,
+		Clock: uptime, Receipt: m.receipt, Progress: 16 * block, PollEvery: 512 * block,
 	}
 	if c.Repositories != nil {
 		m.agent.Vouch = m.vouch
