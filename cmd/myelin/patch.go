@@ -22,7 +22,7 @@ which says which device is to have it. A device takes an update that both name.`
 	v.AddCommand(
 		patchManifestVerb(c), patchDiffVerb(c), patchApplyVerb(c), patchShowVerb(c), patchRolloutVerb(c),
 		patchInitVerb(c), patchKeyVerb(c), patchReleaseVerb(c), patchAssignVerb(c), patchPublishVerb(c),
-		patchExportVerb(c), patchImportVerb(c), patchAssignedVerb(c), patchOfferVerb(c), patchAgentVerb(c), tufClientVerb(c),
+		patchExportVerb(c), patchImportVerb(c), patchAssignedVerb(c), patchOfferVerb(c), patchAgentVerb(c), patchPushVerb(c), tufClientVerb(c),
 	)
 	return v
 }

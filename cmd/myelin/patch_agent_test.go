@@ -26,7 +26,7 @@ import (
 	"github.com/myelin-health/myelin/sim/update"
 )
 
-// scriptDepot serves a release, until the script ends, to one device: mon-3.
+// scriptDepot serves a release, until the script ends, to one device, which has $DEVICE for its id.
 func scriptDepot(ts *testscript.TestScript, _ bool, args []string) {
 	device, err := publicKey(ts.MkAbs(args[1]))
 	ts.Check(err)
@@ -44,11 +44,11 @@ func scriptDepot(ts *testscript.TestScript, _ bool, args []string) {
 		ts.Check(err)
 	}
 	depot := update.NewDepot(signer, patch.KeyID(&hospital), time.Now)
-	depot.Devices["mon-3"] = device
+	depot.Devices[ts.Getenv("DEVICE")] = device
 	envelope := files["envelope.suit"]
 	depot.Put(patch.Release{
 		Version: args[3], Sequence: sequence, Envelope: sha256.Sum256(envelope), Size: int64(len(envelope)),
-		Demands: patch.Demands{Hardware: []string{"C"}, From: []string{"5.0"}, Backup: time.Second, Longest: 5 * time.Minute, Resume: 2 * time.Minute, Battery: 40},
+		Demands: patch.Demands{Hardware: []string{"C", "sim"}, From: []string{"5.0"}, Keeps: patch.Delivering | patch.Dependent, Backup: time.Second, Longest: 5 * time.Minute, Resume: 2 * time.Minute, Battery: 40},
 	}, "m9", envelope, files)
 
 	pki, err := testpki.New("updates")
@@ -83,6 +83,10 @@ func scriptDepot(ts *testscript.TestScript, _ bool, args []string) {
 	s.StartTLS()
 	ts.Defer(s.Close)
 	ts.Check(os.WriteFile(ts.MkAbs("ca.pem"), pki.PEM(), 0o600))
+	ts.Setenv("SERVER", s.URL)
+	if args[0] == "-" {
+		return
+	}
 	b, err := os.ReadFile(ts.MkAbs(args[0]))
 	ts.Check(err)
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]), bytes.ReplaceAll(b, []byte("SERVER"), []byte(s.URL)), 0o600))

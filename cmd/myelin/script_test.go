@@ -42,8 +42,8 @@ func TestMain(m *testing.M) {
 //	log URL FLAGS...   prints all of a device's log, page by page
 //	count N PATTERN    wants N lines of the last log to match
 //	kept FILE          wants the last output to have each entry that FILE says was recorded
-//	depot FILE KEY HOSPITAL VERSION N DIR  offers the release in DIR to the device whose
-//	                   public key KEY is, and puts its address for SERVER in FILE
+//	depot FILE KEY HOSPITAL VERSION N DIR  offers the release in DIR to the device $DEVICE, whose
+//	                   public key KEY is, and puts its address in $SERVER, and for SERVER in FILE unless that is -
 //	flip FILE N        flips a bit of byte N
 //	first DIR ROLE VAR sets VAR to the id of the first key of a role of a repository of updates
 //

@@ -47,7 +47,7 @@ const (
 	faultCount
 )
 
-var faults = [faultCount]string{"", "fails-self-test", "hangs", "loses-settings", "no-therapy", "stuck", "silent"}
+var faults = [faultCount]string{"none", "fails-self-test", "hangs", "loses-settings", "no-therapy", "stuck", "silent"}
 
 func (f Fault) String() string { return faults[min(f, faultCount-1)] }
 
