@@ -194,6 +194,7 @@ func TestLedgerHasEveryDeed(t *testing.T) {
 	}
 	reason := []string{"do", "confirm", "reason", "checked at the bed"}
 
+	const rolloutPlan = "rollout: 1\nconsent: {clinician: true, terms: \"1\"}\nrelax: [{gate: clinician's consent, urgency: regular cycle, by: [analyst], most: 1h}]\nrings: [{name: all}]\n"
 	deeds := []deed{
 		{route: "POST /set-up/{secret}", says: "set-up|succeeded", do: func() *reply {
 			a := nobody.post(link, "login", "first", "name", "First", "password", goodPassword)
@@ -374,9 +375,24 @@ func TestLedgerHasEveryDeed(t *testing.T) {
 			release = hex.EncodeToString(digest[:])
 			return al.json("POST", "/api/v1/releases", fmt.Sprintf(`{"path":"flow.suit","release":{"manufacturer":"Norra Medical","model":"Flow 500","version":"2.2.0","sequence":8,"envelope":%q,"size":%d,"demands":{"hardware":["C"],"from":["2.1.4"],"supervision":"unattended"},"urgency":"regular cycle"}}`, release, len(envelope)))
 		}},
+		{route: "POST /updates", says: "create roll-out|succeeded", do: func() *reply {
+			return al.post("/updates", "id", "r0", "release", release, "plan", rolloutPlan, "reason", "ADA-2026-01")
+		}},
+		{route: "POST /updates/{rollout}/start", says: "start roll-out|succeeded", do: post("/updates/r0/start", "reason", "now")},
+		{route: "POST /updates/{rollout}/pause", says: "pause roll-out|succeeded", do: post("/updates/r0/pause", "reason", "a call")},
+		{route: "POST /updates/{rollout}/resume", says: "resume roll-out|succeeded", do: post("/updates/r0/resume", "reason", "all is well")},
+		{route: "POST /updates/{rollout}/devices/{device}/consent", says: "consent to update|succeeded", do: post("/updates/r0/devices/"+pump3+"/consent", "whose", "clinician", "terms", "1", "reason", "asked")},
+		{route: "POST /updates/{rollout}/devices/{device}/withdraw", says: "withdraw consent to update|succeeded", do: post("/updates/r0/devices/"+pump3+"/withdraw", "whose", "clinician", "reason", "asked")},
+		{route: "POST /updates/{rollout}/devices/{device}/depends", says: "judge dependency|succeeded", do: post("/updates/r0/devices/"+pump3+"/depends", "word", "high", "reason", "seen")},
+		{route: "POST /updates/{rollout}/devices/{device}/attend", says: "attend update|succeeded", do: post("/updates/r0/devices/"+pump3+"/attend", "as", "clinician present", "minutes", "30")},
+		{route: "POST /updates/{rollout}/devices/{device}/rule-out", says: "rule device out of roll-out|succeeded", do: post("/updates/r0/devices/"+pump3+"/rule-out", "owner", "Lea Sommer", "control", "gw-icu", "reason", "hardware B")},
+		{route: "POST /updates/{rollout}/devices/{device}/relax", says: "relax gate: clinician's consent|succeeded", do: post("/updates/r0/devices/"+pump3+"/relax", "gate", "clinician's consent", "hours", "1", "reason", "nobody is there")},
+		{route: "POST /updates/{rollout}/relax", says: "relax gate: clinician's consent|succeeded", do: post("/updates/r0/relax", "gate", "clinician's consent", "hours", "1", "reason", "nobody is there")},
+		{route: "POST /updates/{rollout}/halt", says: "halt roll-out|succeeded", do: post("/updates/r0/halt", "reason", "an alarm")},
+		{route: "POST /updates/{rollout}/resume", says: "resume roll-out|succeeded", do: post("/updates/r0/resume", "reason", "it was a cable")},
+		{route: "GET /updates.csv", says: "export|succeeded", do: get("/updates.csv")},
 		{route: "POST /api/v1/rollouts", says: "create roll-out|succeeded", do: func() *reply {
-			plan := "rollout: 1\nconsent: {clinician: true, terms: \"1\"}\nrelax: [{gate: clinician's consent, urgency: regular cycle, by: [analyst], most: 1h}]\nrings: [{name: all}]\n"
-			body, _ := json.Marshal(map[string]string{"id": "r1", "release": release, "plan": plan, "reason": "ADA-2026-01"})
+			body, _ := json.Marshal(map[string]string{"id": "r1", "release": release, "plan": rolloutPlan, "reason": "ADA-2026-01"})
 			return al.json("POST", "/api/v1/rollouts", string(body))
 		}},
 		{route: "POST /api/v1/rollouts/{id}/start", says: "start roll-out|succeeded", do: rolls("start", `{"reason":"now"}`)},
@@ -389,6 +405,7 @@ func TestLedgerHasEveryDeed(t *testing.T) {
 		{route: "POST /api/v1/rollouts/{id}/devices/{device}/report", says: "report update: loss of function|succeeded", do: rolls("devices/"+pump3+"/report", `{"outcome":"loss of function","reason":"it alarms"}`)},
 		{route: "POST /api/v1/rollouts/{id}/override", says: "relax gate: clinician's consent|succeeded", do: rolls("override", `{"gate":"clinician's consent","minutes":5,"reason":"nobody is there"}`)},
 		{route: "POST /api/v1/rollouts/{id}/halt", says: "halt roll-out|failed", do: rolls("halt", `{"reason":"again"}`)},
+		{route: "POST /updates/{rollout}/devices/{device}/report", says: "report update: loss of function|succeeded", do: post("/updates/r0/devices/"+pump3+"/report", "outcome", "loss of function", "reason", "it alarms")},
 		{route: "POST /api/v1/devices/{id}/dependency", says: "judge dependency|succeeded", do: func() *reply {
 			return al.json("POST", "/api/v1/devices/"+pump3+"/dependency", `{"dependency":"high"}`)
 		}},
