@@ -150,6 +150,20 @@ type deed struct {
 	why   string
 }
 
+// release has somebody take in a release of the pumps, and returns its digest.
+func (o *outside) release(v *visitor) (a *reply, digest string) {
+	o.t.Helper()
+	envelope := []byte("a SUIT envelope")
+	if err := os.WriteFile(filepath.Join(o.s.cfg.Data, "updates", "flow.suit"), envelope, 0o600); err != nil {
+		o.t.Fatal(err)
+	}
+	sum := sha256.Sum256(envelope)
+	digest = hex.EncodeToString(sum[:])
+	return v.json("POST", "/api/v1/releases", fmt.Sprintf(`{"path":"flow.suit","release":{"manufacturer":"Norra Medical","model":"Flow 500","version":"2.2.0","sequence":8,"envelope":%q,"size":%d,"demands":{"hardware":["C"],"from":["2.1.4"],"supervision":"unattended"},"urgency":"regular cycle"}}`, digest, len(envelope))), digest
+}
+
+const rolloutPlan = "rollout: 1\nconsent: {clinician: true, terms: \"1\"}\nrelax: [{gate: clinician's consent, urgency: regular cycle, by: [analyst], most: 1h}]\nrings: [{name: all}]\n"
+
 // TestLedgerHasEveryDeed does by each route that changes or exports what it is for, and
 // finds it in the ledger. A new route fails until it is in here.
 func TestLedgerHasEveryDeed(t *testing.T) {
@@ -194,7 +208,6 @@ func TestLedgerHasEveryDeed(t *testing.T) {
 	}
 	reason := []string{"do", "confirm", "reason", "checked at the bed"}
 
-	const rolloutPlan = "rollout: 1\nconsent: {clinician: true, terms: \"1\"}\nrelax: [{gate: clinician's consent, urgency: regular cycle, by: [analyst], most: 1h}]\nrings: [{name: all}]\n"
 	deeds := []deed{
 		{route: "POST /set-up/{secret}", says: "set-up|succeeded", do: func() *reply {
 			a := nobody.post(link, "login", "first", "name", "First", "password", goodPassword)
@@ -367,13 +380,9 @@ func TestLedgerHasEveryDeed(t *testing.T) {
 
 		{route: "POST /update/v1/poll", why: "what came of it is an event of a roll-out: TestRollout of serve/update looks for these"},
 		{route: "POST /api/v1/releases", says: "add release|succeeded", do: func() *reply {
-			envelope := []byte("a SUIT envelope")
-			if err := os.WriteFile(filepath.Join(o.s.cfg.Data, "updates", "flow.suit"), envelope, 0o600); err != nil {
-				t.Fatal(err)
-			}
-			digest := sha256.Sum256(envelope)
-			release = hex.EncodeToString(digest[:])
-			return al.json("POST", "/api/v1/releases", fmt.Sprintf(`{"path":"flow.suit","release":{"manufacturer":"Norra Medical","model":"Flow 500","version":"2.2.0","sequence":8,"envelope":%q,"size":%d,"demands":{"hardware":["C"],"from":["2.1.4"],"supervision":"unattended"},"urgency":"regular cycle"}}`, release, len(envelope)))
+			a, digest := o.release(al)
+			release = digest
+			return a
 		}},
 		{route: "POST /updates", says: "create roll-out|succeeded", do: func() *reply {
 			return al.post("/updates", "id", "r0", "release", release, "plan", rolloutPlan, "reason", "ADA-2026-01")
@@ -473,7 +482,13 @@ func TestEveryPageIsJSON(t *testing.T) {
 	if err := json.Unmarshal([]byte(a.body), &d); err != nil {
 		t.Fatal(err, a.body)
 	}
+	_, digest := o.release(v)
+	body, _ := json.Marshal(map[string]string{"id": "r1", "release": digest, "plan": rolloutPlan})
+	if a := v.json("POST", "/api/v1/rollouts", string(body)); a.status != 201 {
+		t.Fatal(a.status, a.body)
+	}
 	paths := map[string]string{
+		"GET /updates/{rollout}": "/updates/r1", "GET /updates/{rollout}/devices/{device}": "/updates/r1/devices/" + pump3,
 		"GET /devices/{id}": "/devices/" + pump3, "GET /devices/{id}/merge": "/devices/" + pump3 + "/merge", "GET /devices/{id}/body": "/devices/" + icd + "/body",
 		"GET /documents/{digest}": "/documents/" + d.Digest, "GET /findings/{id}": "/findings/" + findingOn(pump3, 0),
 		"GET /guard/{guard}/held/{id}": "/guard/" + guard + "/held/7", "GET /guard/{guard}/doubts/{id}": "/guard/" + guard + "/doubts/5",
@@ -483,7 +498,7 @@ func TestEveryPageIsJSON(t *testing.T) {
 	// What is no page, or is there once.
 	others := []string{
 		"GET /static/{file}", "GET /live", "GET /sign-in/provider", "GET /sign-in/provider/back", "GET /set-up/{secret}", "GET /password/{id}/{secret}",
-		"GET /ledger/{index}/proof", "GET /ledger/export", "GET /documents/{digest}/content",
+		"GET /ledger/{index}/proof", "GET /ledger/export", "GET /documents/{digest}/content", "GET /updates/{rollout}/steps/{step}",
 	}
 	acted(t, o.s) // the ledger shows its entries from now on, not in a second
 	n := 0
