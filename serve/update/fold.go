@@ -156,7 +156,7 @@ func (s *Service) decide(ctx context.Context, row *store.UpdateMember, h rollout
 	s.fold.Lock()
 	defer s.fold.Unlock()
 	if err := s.mend(ctx); err != nil {
-		return out, err
+		return out, errBusy // Run says why, once for all devices
 	}
 	var steps []store.RolloutEvent
 	for _, r := range slices.Backward(s.rollouts) {
@@ -229,6 +229,7 @@ func (s *Service) Run(ctx context.Context) {
 	tick := time.NewTicker(dueEvery)
 	defer tick.Stop()
 	var looked time.Time
+	said := ""
 	for {
 		select {
 		case <-ctx.Done():
@@ -240,7 +241,11 @@ func (s *Service) Run(ctx context.Context) {
 			looked = now
 			err = errors.Join(s.look(ctx), s.found(ctx))
 		}
-		if err != nil && ctx.Err() == nil {
+		switch {
+		case err == nil:
+			said = ""
+		case ctx.Err() == nil && err.Error() != said: // once, and not each second
+			said = err.Error()
 			s.cfg.Log.Error("roll-outs do not go on", "err", err)
 		}
 	}

@@ -431,3 +431,19 @@ func TestTwoServers(t *testing.T) {
 		t.Errorf("%d roll-outs", len(l))
 	}
 }
+
+// TestUnreadable: a roll-out that cannot be read keeps no server from starting, and
+// nothing is offered.
+func TestUnreadable(t *testing.T) {
+	s, _, units := ward(t, "")
+	must(t, s.store.AddRollout(t.Context(), &store.Rollout{ID: "bad", Envelope: release.Envelope.String(), Doc: []byte("{}")}))
+	other, err := Open(t.Context(), Config{Data: s.dir, Store: s.store, Now: s.now})
+	must(t, err)
+	defer other.Close()
+	if _, err := other.hear(t.Context(), units[0].sign(t), s.now()); err == nil {
+		t.Error("a device is answered by half of what was decided")
+	}
+	if err := other.View(lea, "bad", func(*rollout.Rollout, time.Time) error { return nil }); err == nil {
+		t.Error("it is shown")
+	}
+}

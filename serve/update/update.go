@@ -147,8 +147,9 @@ func Open(ctx context.Context, c Config) (*Service, error) {
 	if s.files, err = os.OpenRoot(files); err != nil {
 		return nil, err
 	}
-	if err := s.load(ctx); err != nil {
-		return nil, errors.Join(err, s.files.Close())
+	if err := s.load(ctx); err != nil { // nothing is offered until that is right; all else of the server goes on
+		c.Log.Error("the roll-outs cannot be read", "err", err)
+		s.never, s.damaged = &rollout.Never{}, true
 	}
 	s.keep.init(s)
 	return s, nil
