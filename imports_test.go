@@ -95,7 +95,7 @@ var rooms = []room{
 
 	{"serve/access", []string{"store", "device", "event", "internal/strictyaml"}, []string{"github.com/alexedwards/scs", "github.com/coreos/go-oidc", "github.com/go-webauthn/webauthn", "golang.org/x/crypto", "golang.org/x/oauth2", "golang.org/x/time"}},
 	{"serve/update", []string{"device", "event", "link/cose", "patch", "serve/access", "store"}, nil},
-	{"serve/demo", []string{".", "capture", "internal/loopback", "internal/testpki", "sim"}, nil},
+	{"serve/demo", []string{".", "capture", "internal/loopback", "internal/testpki", "link/cose", "patch/.", "patch/agent", "patch/suit", "sim"}, nil},
 	{
 		"serve",
 		[]string{"assess", "capture", "device", "event", "finding", "guard", "internal", "inventory", "ledger", "link", "match", "patch", "proto", "report", "risk", "sim", "store", "watch", "wire"},

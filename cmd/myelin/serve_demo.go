@@ -83,7 +83,7 @@ func (c *console) demo(ctx context.Context, cfg serve.Config) (err error) {
 	all.Go(func() {
 		defer end()
 		lived = demo.Run(ctx, demo.Config{
-			Dir: dir, Server: address, Sensors: "https://" + cfg.Sensors, SetUp: link, Did: log, Log: cfg.Log,
+			Dir: dir, Data: cfg.Data, Server: address, Sensors: "https://" + cfg.Sensors, SetUp: link, Did: log, Log: cfg.Log,
 			Verb: func(ctx context.Context, in io.Reader, out io.Writer, args ...string) error {
 				var errs strings.Builder
 				code := run(ctx, args, in, out, io.MultiWriter(log, &bounded{to: &errs, left: 1 << 10}))
@@ -92,7 +92,7 @@ func (c *console) demo(ctx context.Context, cfg serve.Config) (err error) {
 				}
 				return nil
 			},
-			Told: func() { c.hint("the morning is over; the day goes on") },
+			Told: func(what string) { c.hint("%s", what) },
 		})
 	})
 	err = s.Run(serving, ln)

@@ -22,6 +22,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -58,6 +59,7 @@ func (p *Person) Says() string {
 // A Config is what the demo is given.
 type Config struct {
 	Dir     string // of what stands around the server: guard, devices, sensors
+	Data    string // the server's folder, which has what its technicians carry to devices
 	Server  string // address of its pages, "http://127.0.0.1:8440"
 	Sensors string // of what sends, "https://127.0.0.1:8441"
 	SetUp   string // path of the link by which the first person begins
@@ -67,7 +69,7 @@ type Config struct {
 
 	Did  io.Writer    // is written what the simulated devices do, a line each; nil: nobody is
 	Log  *slog.Logger // nil: nothing is logged
-	Told func()       // called when the morning is over and the day goes on; nil: nobody
+	Told func(string) // is told what happens that somebody may wait for; nil: nobody is
 }
 
 // A demo is one that runs.
@@ -76,7 +78,25 @@ type demo struct {
 	te      *browser // the administrator's
 	devices *devices
 	guard   *guarded
+	still   atomic.Bool   // nobody orders anything for pump-3
+	over    chan struct{} // closed when the morning is
 	all     sync.WaitGroup
+}
+
+func newDemo(c Config) *demo {
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	if c.Did == nil {
+		c.Did = io.Discard
+	}
+	return &demo{Config: c, over: make(chan struct{})}
+}
+
+func (d *demo) told(what string) {
+	if d.Told != nil {
+		d.Told(what)
+	}
 }
 
 // life is how long a demo goes on: as long as its certificates.
@@ -85,13 +105,7 @@ const life = 24 * time.Hour
 // Run lives through the morning, and goes on with the day until ctx ends. What it began
 // has ended when it returns.
 func Run(ctx context.Context, c Config) error {
-	if c.Log == nil {
-		c.Log = slog.New(slog.DiscardHandler)
-	}
-	if c.Did == nil {
-		c.Did = io.Discard
-	}
-	d := &demo{Config: c}
+	d := newDemo(c)
 	ctx, stop := context.WithTimeout(ctx, life)
 	err := d.run(ctx)
 	if ctx.Err() != nil {
@@ -118,13 +132,27 @@ func (d *demo) run(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("the sensors: %w", err)
 	}
+	d.all.Go(func() {
+		if err := d.update(ctx); err != nil && ctx.Err() == nil {
+			d.Log.Error("a part of the demo has ended", "part", "updates", "err", err)
+		}
+	})
 	if err := d.tell(ctx, heard); err != nil {
 		return err
 	}
-	if d.Told != nil {
-		d.Told()
-	}
+	close(d.over)
+	d.told("the morning is over; the day goes on")
 	return d.day(ctx)
+}
+
+// update has the pumps updated, beside the rest of the day.
+func (d *demo) update(ctx context.Context) error {
+	began := time.Now()
+	m, err := d.mend(ctx, d.devices.pumps, func() time.Duration { return time.Since(began) })
+	if err != nil {
+		return err
+	}
+	return m.run(ctx)
 }
 
 // path is a file of the demo's own.

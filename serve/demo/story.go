@@ -59,6 +59,9 @@ type act func(ctx context.Context, d *demo)
 // order is an order for the pump at bed 3, by who has a certificate.
 func order(as, rate string) act {
 	return func(ctx context.Context, d *demo) {
+		if as == "ehr" && d.still.Load() {
+			return
+		}
 		tls := func(name string) string { return d.path("guard/tls/" + name) }
 		_ = d.quietly(ctx, "sim", "legacy", "--order", rate+" ug/kg/min", "--listen", d.guard.at("24001"),
 			"--cert", tls(as+".pem"), "--cert-key", tls(as+".key"), "--ca", tls("ca.pem"))
