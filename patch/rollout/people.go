@@ -151,7 +151,7 @@ func (r *Rollout) Report(dev string, res patch.Result, by Somebody, now time.Tim
 	m := &r.members[i]
 	switch res.Outcome {
 	case patch.LostFunction, patch.LostSettings: // an adverse event may come late, and be anybody's to tell
-	case patch.Installed, patch.FellBack, patch.Refused:
+	case patch.Installed, patch.FellBack, patch.Refused, patch.Withdrawn: // which is that it was not begun
 		if r.cfg.Plan.Executor != Person || !m.told {
 			return nil, ErrNotNow
 		}

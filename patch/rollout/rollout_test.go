@@ -461,14 +461,17 @@ func TestVoid(t *testing.T) {
 	} {
 		w := ready(t)
 		o := w.poll(quiet("bench-1")).Offer
-		if turn := w.poll(quiet("bench-1")); turn.Void >= o.Number {
-			t.Errorf("%s: void up to %d before", name, turn.Void)
+		if m, _ := w.Member("bench-1"); m.Void || w.poll(quiet("bench-1")).Void >= o.Number {
+			t.Errorf("%s: it is void before", name)
 		}
 		stop(w)
 		var told []string
 		w.Voids(w.now, func(dev string, upTo uint64) { told = append(told, fmt.Sprint(dev, upTo >= o.Number)) })
 		if turn := w.poll(quiet("bench-1")); turn.Void < o.Number || turn.Offer != nil || !reflect.DeepEqual(told, []string{"bench-1true"}) {
 			t.Errorf("%s: %+v, told %v", name, turn, told)
+		}
+		if m, _ := w.Member("bench-1"); !m.Void {
+			t.Errorf("%s: %+v", name, m)
 		}
 		// It had begun already: it says how it ended, and is believed.
 		if turn := w.poll(installed(o)); turn.Heard == 0 {
@@ -713,6 +716,15 @@ func TestWorkOrder(t *testing.T) {
 		w.write(w.Due(w.now)...)
 		if halted, _, _, final := w.Halted(); !halted || !final || outcome(w) != patch.LostFunction {
 			t.Errorf("halted %v for good %v, %v", halted, final, outcome(w))
+		}
+	})
+	t.Run("never begun", func(t *testing.T) {
+		w := begin(t)
+		w.must(w.Report("pump-3", patch.Result{Outcome: patch.Withdrawn, Reason: "she was called away"}, lea, w.now))
+		w.now = w.now.Add(3 * time.Hour)
+		w.write(w.Due(w.now)...)
+		if m, _ := w.Member("pump-3"); m.Status == Out || m.Outcome != patch.NoOutcome || w.Progress().Status != "under way" {
+			t.Errorf("%+v", m)
 		}
 	})
 	t.Run("said that it failed", func(t *testing.T) {

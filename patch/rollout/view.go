@@ -63,6 +63,7 @@ type Member struct {
 	Why     string        `json:"why,omitempty"`   // in words; of the end, once it ended
 	Offer   uint64        `json:"offer,omitempty"`
 	Expires time.Time     `json:"expires,omitzero"`
+	Void    bool          `json:"void,omitempty"` // the offer: nothing may be begun under it
 	Ended   time.Time     `json:"ended,omitzero"`
 
 	Clinician bool `json:"clinician"` // consents
@@ -220,7 +221,7 @@ func (r *Rollout) Members() iter.Seq[Member] {
 func (r *Rollout) member(m *member) Member {
 	v := Member{
 		Unit: m.unit, Ring: r.cfg.Plan.Rings[m.ring].Name, Status: m.status(), Outcome: m.outcome, Offer: m.number, Expires: at(m.expires),
-		Clinician: m.consent[Clinician], Patient: m.consent[Patient], Owner: m.owner, Control: m.control,
+		Void: m.number > 0 && (m.number <= m.void || r.stopped()), Clinician: m.consent[Clinician], Patient: m.consent[Patient], Owner: m.owner, Control: m.control,
 	}
 	if m.review > 0 {
 		v.Review = time.Unix(m.review, 0).UTC()

@@ -449,8 +449,8 @@ func (s *Service) Orders(who *access.Principal) []Order {
 			continue
 		}
 		for m := range r.Members() {
-			if m.Status == rollout.Out || m.Status == rollout.Silent || m.Status == rollout.Staging {
-				list = append(list, Order{r.ID(), m.Device, m.Ward, rel.Product(), rel.Version, m.Status != rollout.Staging, m.Expires})
+			if !m.Void && (m.Status == rollout.Out || m.Status == rollout.Staging || m.Status == rollout.Waiting && m.Offer > 0) {
+				list = append(list, Order{r.ID(), m.Device, m.Ward, rel.Product(), rel.Version, m.Status == rollout.Out && s.cfg.Now().Before(m.Expires), m.Expires})
 			}
 		}
 	}
