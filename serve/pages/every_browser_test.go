@@ -159,42 +159,46 @@ func (w *ward) addresses() map[string][]string {
 	for _, d := range papers.Rows {
 		documents = append(documents, "/documents/"+d.Digest)
 	}
+	rollouts, updates := w.rollouts()
 	return map[string][]string{
-		"GET /{$}":                           {"/"},
-		"GET /devices":                       {"/devices", "/devices?ward=ICU&sort=name", "/devices?q=nothing"},
-		"GET /devices/{id}":                  devices,
-		"GET /devices/{id}/merge":            {"/devices/" + pump + "/merge?with=pump", "/devices/" + pump + "/merge"},
-		"GET /devices/{id}/body":             {"/devices/" + icd + "/body"},
-		"GET /map":                           {"/map?ward=ICU", "/map?ward=", "/map?ward=Nowhere"},
-		"GET /findings":                      {"/findings?state=open&state=acknowledged", "/findings?q=nothing", "/findings?ward=" + url.QueryEscape(hostile[0])},
-		"GET /findings/{id}":                 {"/findings/" + found.Rows[0].ID, "/findings/" + found.Rows[len(found.Rows)-1].ID},
-		"GET /documents":                     {"/documents", "/documents?q=nothing"},
-		"GET /documents/{digest}":            documents,
-		"GET /search":                        {"/search?q=norra", "/search", "/search?q=nothing"},
-		"GET /guard":                         {"/guard", "/guard?verdict=deny", "/guard?device=nothing"},
-		"GET /guard/{guard}/held/{id}":       {"/guard/gw-icu-front/held/7"},
-		"GET /guard/{guard}/doubts/{id}":     {"/guard/gw-icu-front/doubts/5"},
-		"GET /guard/{guard}/limits/{device}": {"/guard/gw-icu-front/limits/pump-3", "/guard/gw-icu-front/limits/" + url.PathEscape(hostile[0])},
-		"GET /ledger":                        {"/ledger"},
-		"GET /ledger/{index}":                {"/ledger/1"},
-		"GET /settings":                      {"/settings"},
-		"GET /settings/people":               {"/settings/people"},
-		"GET /settings/people/{id}":          {"/settings/people/3", "/settings/people/1"},
-		"GET /settings/sensors":              {"/settings/sensors"},
-		"GET /settings/retention":            {"/settings/retention"},
-		"GET /settings/receivers":            {"/settings/receivers"},
-		"GET /settings/feeds":                {"/settings/feeds"},
-		"GET /me":                            {"/me"},
-		"GET /help":                          {"/help"},
-		"GET /sign-in":                       {"/sign-in"},
-		"GET /set-up/{secret}":               {strings.TrimPrefix(w.link, w.http.URL)},
-		"GET /password/{id}/{secret}":        {link},
-		"what there is not, and is not to":   {"/nothing", "/settings/people"},
+		"GET /updates":                            {"/updates"},
+		"GET /updates/{rollout}":                  rollouts,
+		"GET /updates/{rollout}/devices/{device}": updates,
+		"GET /{$}":                                {"/"},
+		"GET /devices":                            {"/devices", "/devices?ward=ICU&sort=name", "/devices?q=nothing"},
+		"GET /devices/{id}":                       devices,
+		"GET /devices/{id}/merge":                 {"/devices/" + pump + "/merge?with=pump", "/devices/" + pump + "/merge"},
+		"GET /devices/{id}/body":                  {"/devices/" + icd + "/body"},
+		"GET /map":                                {"/map?ward=ICU", "/map?ward=", "/map?ward=Nowhere"},
+		"GET /findings":                           {"/findings?state=open&state=acknowledged", "/findings?q=nothing", "/findings?ward=" + url.QueryEscape(hostile[0])},
+		"GET /findings/{id}":                      {"/findings/" + found.Rows[0].ID, "/findings/" + found.Rows[len(found.Rows)-1].ID},
+		"GET /documents":                          {"/documents", "/documents?q=nothing"},
+		"GET /documents/{digest}":                 documents,
+		"GET /search":                             {"/search?q=norra", "/search", "/search?q=nothing"},
+		"GET /guard":                              {"/guard", "/guard?verdict=deny", "/guard?device=nothing"},
+		"GET /guard/{guard}/held/{id}":            {"/guard/gw-icu-front/held/7"},
+		"GET /guard/{guard}/doubts/{id}":          {"/guard/gw-icu-front/doubts/5"},
+		"GET /guard/{guard}/limits/{device}":      {"/guard/gw-icu-front/limits/pump-3", "/guard/gw-icu-front/limits/" + url.PathEscape(hostile[0])},
+		"GET /ledger":                             {"/ledger"},
+		"GET /ledger/{index}":                     {"/ledger/1"},
+		"GET /settings":                           {"/settings"},
+		"GET /settings/people":                    {"/settings/people"},
+		"GET /settings/people/{id}":               {"/settings/people/3", "/settings/people/1"},
+		"GET /settings/sensors":                   {"/settings/sensors"},
+		"GET /settings/retention":                 {"/settings/retention"},
+		"GET /settings/receivers":                 {"/settings/receivers"},
+		"GET /settings/feeds":                     {"/settings/feeds"},
+		"GET /me":                                 {"/me"},
+		"GET /help":                               {"/help"},
+		"GET /sign-in":                            {"/sign-in"},
+		"GET /set-up/{secret}":                    {strings.TrimPrefix(w.link, w.http.URL)},
+		"GET /password/{id}/{secret}":             {link},
+		"what there is not, and is not to":        {"/nothing", "/settings/people"},
 	}
 }
 
 // notRead are routes of what is no page: files, streams, what leads elsewhere.
-var notRead = regexp.MustCompile(`^POST |\.(json|csv|ocsf|cef)$|/(live|proof|export|content|provider|provider/back|\{file\})$`)
+var notRead = regexp.MustCompile(`^POST |\.(json|csv|ocsf|cef)$|/(live|proof|export|content|provider|provider/back|\{file\}|\{step\})$`)
 
 // looks are how a page is looked at.
 var looks = []struct {

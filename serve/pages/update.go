@@ -44,6 +44,7 @@ type updatePage struct {
 	Person         bool // somebody installs it, by a work order
 	Order          bool // the order is out
 	Begin          bool // and may be begun
+	Begun          bool // it may have been, for all that is known
 	Until          when
 	Steps          []rolloutStep
 	More           string
@@ -124,8 +125,9 @@ func (page *updatePage) fill(p *Pages, x *rollout.Rollout, m *rollout.Member, he
 	page.Release = releaseLine{Product: rel.Product(), Version: rel.Version, Release: rel.Envelope.String(), Urgency: rel.Urgency.String(), Recall: rel.Recall, Notes: rel.Notes, Advisories: rel.Advisories}
 	page.Terms, page.NeedsClinician, page.NeedsPatient = plan.Consent.Terms, plan.Consent.Clinician, plan.Consent.Patient
 	page.Person = plan.Executor == rollout.Person
-	page.Order = page.Person && page.Open && m.Offer > 0
-	page.Begin = page.Order && (m.Status == rollout.Out || m.Status == rollout.Silent)
+	page.Order = page.Person && page.Open && m.Offer > 0 && !m.Void
+	page.Begun = page.Person && (m.Status == rollout.Out || m.Status == rollout.Silent)
+	page.Begin = page.Order && m.Status == rollout.Out && now.Before(m.Expires)
 	page.Until = p.whenever(m.Expires)
 	for word := range plan.Backup {
 		page.Dependencies = append(page.Dependencies, word)
@@ -219,6 +221,8 @@ func (page *updatePage) say() {
 		page.Answer = page.Name + " has not said how its update went. Look at it now."
 	case page.Begin:
 		page.Answer = page.Name + " may be updated now, by a person."
+	case page.Begun:
+		page.Answer = "Do not update " + page.Name + " any more: the order is void, or its time is over. If it was begun, say how it went."
 	case m.Word == "updating":
 		page.Answer = page.Name + " is being updated."
 	case len(page.Waits) > 0:

@@ -176,7 +176,7 @@ func (p *Pages) rolloutLine(g *rollout.Progress) rolloutLine {
 			l.Ring = g.Rings[i].Name
 		}
 	}
-	if len(g.Gates) > 0 {
+	if len(g.Gates) > 0 && g.Status == "under way" {
 		l.Waits = gateWords[g.Gates[0].Gate]
 	}
 	return l

@@ -31,8 +31,9 @@ import (
 
 // A pump is one of the ward's, as it speaks for itself.
 type pump struct {
-	*fleet
+	*ward
 	patch.State
+	pass   func(time.Duration)
 	name   string
 	signer cose.Signer
 	kid    []byte
@@ -106,35 +107,84 @@ func newFleet(t *testing.T, more ...device.Device) *fleet {
 			}
 			must(t, s.SavePerson(t.Context(), one))
 		}
-		list, err := s.Devices(t.Context(), store.DeviceQuery{Products: []string{"Norra Medical Flow 500"}})
-		must(t, err)
-		for i := range list.Rows {
-			d := &list.Rows[i]
-			k, err := cose.GenerateKey(cose.P256, rand.Reader)
-			must(t, err)
-			signer, err := cose.NewSigner(k)
-			must(t, err)
-			public := k.Public()
-			p := &pump{fleet: f, name: d.Label, signer: signer, kid: patch.KeyID(&k), State: patch.State{
-				Device: d.ID, Hardware: "C", Version: "2.1.4", Sequence: 7, Count: 1, Known: patch.All, Battery: 80, Longevity: -1, Link: 90, Free: 1 << 20, Settings: patch.Digest{1}, Saved: patch.Digest{1}, Slot: "A",
-			}}
-			f.pumps[p.name] = p
-			_, err = s.AddUpdateKeys(t.Context(), []store.UpdateKey{{Device: d.ID, KID: p.kid, Key: public.AppendPublic(nil), By: "lea.sommer"}})
-			must(t, err)
-			must(t, s.SetDependency(t.Context(), &store.Dependency{Device: d.ID, Word: "independent", By: "mira.holm"}))
-		}
-		doc, err := json.Marshal(&release)
-		must(t, err)
-		must(t, s.AddRelease(t.Context(), &store.UpdateRelease{Envelope: release.Envelope.String(), Product: release.Product(), Version: release.Version, Sequence: release.Sequence, Path: "flow/2.2.0.suit", By: "lea.sommer", Doc: doc}))
+		f.pumps = enrolPumps(t, s)
 	}, more...)
 	for _, name := range []string{"bench-1", "pump-3", "pump-5", "pump-6"} {
 		if f.pumps[name] == nil {
 			t.Fatalf("there is no %s", name)
 		}
 	}
+	for _, p := range f.pumps {
+		p.ward, p.pass = f.ward, f.pass
+	}
 	must(t, os.MkdirAll(filepath.Join(f.data, "updates", "flow"), 0o700))
 	must(t, os.WriteFile(filepath.Join(f.data, "updates", "flow", "2.2.0.suit"), envelope, 0o600))
 	return f
+}
+
+// enrolPumps gives each pump of the store a key of its own, and takes the release in.
+func enrolPumps(t testing.TB, s *store.Store) map[string]*pump {
+	t.Helper()
+	list, err := s.Devices(t.Context(), store.DeviceQuery{Products: []string{"Norra Medical Flow 500"}})
+	must(t, err)
+	pumps := map[string]*pump{}
+	for i := range list.Rows {
+		d := &list.Rows[i]
+		k, err := cose.GenerateKey(cose.P256, rand.Reader)
+		must(t, err)
+		signer, err := cose.NewSigner(k)
+		must(t, err)
+		public := k.Public()
+		p := &pump{pass: func(time.Duration) {}, name: d.Label, signer: signer, kid: patch.KeyID(&k), State: patch.State{
+			Device: d.ID, Hardware: "C", Version: "2.1.4", Sequence: 7, Count: 1, Known: patch.All, Battery: 80, Longevity: -1, Link: 90, Free: 1 << 20, Settings: patch.Digest{1}, Saved: patch.Digest{1}, Slot: "A",
+		}}
+		pumps[p.name] = p
+		_, err = s.AddUpdateKeys(t.Context(), []store.UpdateKey{{Device: d.ID, KID: p.kid, Key: public.AppendPublic(nil), By: "lea.sommer"}})
+		must(t, err)
+		must(t, s.SetDependency(t.Context(), &store.Dependency{Device: d.ID, Word: "independent", By: "mira.holm"}))
+	}
+	doc, err := json.Marshal(&release)
+	must(t, err)
+	must(t, s.AddRelease(t.Context(), &store.UpdateRelease{Envelope: release.Envelope.String(), Product: release.Product(), Version: release.Version, Sequence: release.Sequence, Path: "flow/2.2.0.suit", By: "lea.sommer", Doc: doc}))
+	return pumps
+}
+
+// rollouts are two, of a ward in which everything has happened: one that a person installs,
+// and one that was halted. It returns pages of both.
+func (w *ward) rollouts() (all, one []string) {
+	w.t.Helper()
+	var pumps map[string]*pump
+	w.open(func(s *store.Store) { pumps = enrolPumps(w.t, s) })
+	lea, mira := w.client("lea.sommer"), w.client("mira.holm")
+	send := func(c *client, path string, form ...string) {
+		w.t.Helper()
+		if status, body := c.send(path, form...); status != 200 {
+			w.t.Fatalf("%s: %d %s", path, status, body)
+		}
+	}
+	three, four := pumps["pump-3"], pumps["pump-4"]
+	three.ward, four.ward = w, w
+	for id, plan := range map[string]string{
+		"by-hand": "rollout: 1\nexecutor: person\nrings: [{name: all}]\nbackup: {independent: 5m}\nrelax: [{gate: ring, urgency: regular cycle, by: [clinician], most: 12h}]\n",
+		"halted":  "rollout: 1\nrings: [{name: bench, devices: [" + three.Device + "]}, {name: ICU}]\nconsent: {clinician: true, patient: true, terms: \"1\"}\nbackup: {independent: 5m}\n",
+	} {
+		send(lea, "/updates", "id", id, "release", release.Envelope.String(), "plan", plan, "reason", hostile[0])
+		send(lea, "/updates/"+id+"/start", "reason", hostile[3])
+		one = append(one, "/updates/"+id+"/devices/"+three.Device, "/updates/"+id+"/devices/"+four.Device)
+		all = append(all, "/updates/"+id)
+	}
+	send(mira, "/updates/by-hand/devices/"+three.Device+"/attend", "as", "clinician present", "minutes", "60")
+	three.Doing = patch.Bolus
+	three.polls() // the order goes out
+	three.Doing = 0
+	three.polls() // and it may be begun
+	four.Battery = 10
+	four.polls()
+	send(lea, "/updates/by-hand/devices/"+four.Device+"/rule-out", "reason", hostile[0], "owner", hostile[2], "control", hostile[3], "review", "2026-09-01")
+	send(mira, "/updates/by-hand/relax", "gate", "ring", "hours", "1", "reason", "an attack")
+	send(mira, "/updates/halted/devices/"+three.Device+"/consent", "whose", "patient", "terms", "1")
+	send(mira, "/updates/halted/halt", "reason", hostile[1][:200])
+	return append(all, "/updates/halted?state=waiting", "/updates/by-hand?gate=therapy"), one
 }
 
 func must(t testing.TB, err error) {
@@ -492,5 +542,56 @@ func TestUpdatesWithoutBrowser(t *testing.T) {
 	}
 	if status, _ := lea.send(id+"/resume", "reason", "never mind"); status != 409 {
 		t.Errorf("it goes on: %d", status)
+	}
+}
+
+// TestWorkOrder has a person install: until when she may, and that she must not any more
+// once the roll-out is halted, though she can say how it went.
+func TestWorkOrder(t *testing.T) {
+	f := newFleet(t)
+	lea, mira := f.client("lea.sommer"), f.client("mira.holm")
+	const id = "/updates/by-hand"
+	if status, body := lea.send("/updates", "id", "by-hand", "release", release.Envelope.String(), "plan", "rollout: 1\nexecutor: person\nrings: [{name: all}]\nbackup: {independent: 5m}\n"); status != 200 {
+		t.Fatalf("%d %s", status, body)
+	}
+	lea.send(id+"/start", "reason", "ADA-2026-01")
+	p := f.pumps["pump-3"]
+	path := id + "/devices/" + p.Device
+	mira.send(path+"/attend", "as", "clinician present", "minutes", "60")
+	var list struct {
+		Orders []struct {
+			Name  string
+			Begin bool
+		}
+	}
+	see := func(orders int, begin bool, says string) {
+		t.Helper()
+		lea.ask("/updates.json", &list)
+		if len(list.Orders) != orders || orders > 0 && (list.Orders[0].Name != "pump-3" || list.Orders[0].Begin != begin) {
+			t.Errorf("the orders are %+v", list.Orders)
+		}
+		if _, body := lea.get(path); !strings.Contains(body, says) {
+			t.Errorf("the page does not say %q", says)
+		}
+	}
+	see(0, false, "pump-3 waits: ")
+	p.Doing = patch.Bolus
+	p.polls()
+	p.polls()
+	see(1, false, "pump-3 waits: a bolus is being given.")
+	p.Doing = 0
+	if o := p.polls(); o != nil {
+		t.Errorf("the pump is offered %+v", o)
+	}
+	see(1, true, "pump-3 may be updated now, by a person.")
+	f.pass(6 * time.Minute)
+	see(1, false, "Do not update pump-3 any more")
+	p.polls()
+	p.polls()
+	see(1, true, "pump-3 may be updated now, by a person.")
+	mira.send(id+"/halt", "reason", "a call from the maker")
+	see(0, false, "Do not update pump-3 any more")
+	if _, body := lea.send(path+"/report", "outcome", "installed", "resumed", "1", "self-test", "1", "settings", "1", "minutes", "2"); !strings.Contains(body, "It counts as done once a sensor or a signed receipt shows") {
+		t.Error("what was begun cannot be told of")
 	}
 }
