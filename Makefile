@@ -31,6 +31,7 @@ bench:
 	go test ./serve -run '^$$' -bench Server -benchtime 20s -timeout 1h -v
 	go test ./patch/rollout -run '^$$' -bench . -v
 	go test ./serve/update -run '^$$' -bench Poll -benchtime 1x -timeout 1h -v
+	go test ./patch/rollout -run '^$$' -bench 'Gates|Fleet' -benchtime 3x -timeout 1h
 	-bash patch/delta/testdata/pairs.sh
 	go test ./patch/delta -run '^$$' -bench Peers -benchtime 1x -timeout 1h -v
 

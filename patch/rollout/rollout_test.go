@@ -500,6 +500,26 @@ func TestLapse(t *testing.T) {
 	}
 }
 
+// So is one that has dropped what it had staged meanwhile: it is not silent.
+func TestLapseWithoutStage(t *testing.T) {
+	w := ready(t)
+	w.poll(quiet("bench-1"))
+	w.now = w.now.Add(6 * time.Minute)
+	s := quiet("bench-1")
+	s.Staged = patch.Digest{}
+	if o := w.poll(s).Offer; o == nil || o.Install {
+		t.Errorf("it is offered %+v", o)
+	}
+	if m, _ := w.Member("bench-1"); m.Status != Staging || w.Progress().Out != 0 {
+		t.Errorf("%+v", m)
+	}
+	w.now = w.now.Add(3 * time.Hour)
+	w.write(w.Due(w.now)...)
+	if halted, why, _, _ := w.Halted(); halted {
+		t.Errorf("halted: %s", why)
+	}
+}
+
 func TestRefused(t *testing.T) {
 	w := ready(t)
 	for n := 1; ; n++ {
