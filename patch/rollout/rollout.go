@@ -462,7 +462,7 @@ func (r *Rollout) Halted() (halted bool, why, by string, final bool) {
 		return true, why, "", final
 	}
 	if h := r.cfg.Never.Refuses(r.cfg.Release); h != nil {
-		return true, "roll-out " + h.Rollout + " of it was halted: " + h.Why, h.By, h.Final
+		return true, "its release was halted in the roll-out " + h.Rollout + ": " + h.Why, h.By, h.Final
 	}
 	return false, "", "", false
 }
