@@ -669,9 +669,14 @@ func (b *tab) script(on bool) {
 
 func (b *tab) text(selector string) string {
 	b.t.Helper()
-	s, err := chromedp.Run(b.ctx, chromedp.Text(selector))
-	b.must(err)
-	return s
+	for try := 1; ; try++ {
+		s, err := chromedp.Run(b.ctx, chromedp.Text(selector))
+		if err != nil && try < 10 && strings.Contains(err.Error(), "No node with given id") {
+			continue // a page that renews itself did so between finding it and reading it
+		}
+		b.must(err)
+		return s
+	}
 }
 
 // TestWardInBrowser signs in by the set-up link, finds a device and edits its ward, with
