@@ -252,6 +252,9 @@ func TestDemo(t *testing.T) {
 	te.shows("/guard", "confirmed by mh at the server (prescriber)")
 	te.shows("/guard", "1 waiting") // the next one
 
+	// Release 2.2.0 waits for the infusion of pump-3 to end.
+	te.shows("/updates", demo.Rollout, "Norra Medical Flow 500 2.2.0", "ADA-2026-01", "for therapy to be over")
+
 	// What is in a body is sealed, and shown to a clinician with a reason, in the ledger.
 	body := "/devices/" + te.id("icd-1") + "/body"
 	if status, _, _ := te.do("GET", body, "text/html", nil); status != http.StatusForbidden {
@@ -308,7 +311,8 @@ func crawl(t *testing.T, s *search, address string) {
 		routes.HandleFunc(r.Pattern, func(http.ResponseWriter, *http.Request) {})
 	}
 	link := regexp.MustCompile(`(?:href|src|action)="(/[^"#]*)`)
-	identity := regexp.MustCompile(`"(?:id|ID|digest|Digest)": ?"?([A-Za-z0-9-]+)`)
+	identity := regexp.MustCompile(`"(?:id|ID|digest|Digest)": ?"?([A-Za-z0-9.-]+)`)
+	member := regexp.MustCompile(`"device": ?"([a-z0-9-]+)"`)
 	requests := 0
 	for _, p := range demo.Staff {
 		v := visit(t, address, p.Login)
@@ -361,6 +365,11 @@ func crawl(t *testing.T, s *search, address string) {
 				if status != http.StatusOK || !strings.HasPrefix(path, "/api/v1/") {
 					continue
 				}
+				if strings.HasPrefix(path, "/api/v1/rollouts/") && strings.HasSuffix(path, "/devices") {
+					for _, m := range member.FindAllSubmatch(b, 200) {
+						add(path + "/" + string(m[1]))
+					}
+				}
 				for _, m := range identity.FindAllSubmatch(b, 200) {
 					for _, r := range other.Routes() {
 						if of, more, one := strings.Cut(strings.TrimPrefix(r.Pattern, "GET "), "{"); one && of == path+"/" {
@@ -391,8 +400,9 @@ const (
 )
 
 // unread are routes that a person of the demo has no answer from: a stream, which has numbers
-// alone, links that were used, a provider that there is not, and what sensors ask.
-var unread = []string{"/live", "/set-up/{secret}", "/password/{id}/{secret}", "/sign-in/provider", "/sign-in/provider/back", "/uplink/v1/state", "/uplink/v1/decisions"}
+// alone, links that were used, a provider that there is not, and what sensors and devices ask,
+// of which the files are searched in the folder.
+var unread = []string{"/live", "/set-up/{secret}", "/password/{id}/{secret}", "/sign-in/provider", "/sign-in/provider/back", "/uplink/v1/state", "/uplink/v1/decisions", "/update/v1/{path...}"}
 
 // searchFolder searches every file of a server's data but what the hospital gave to a sensor and
 // to the guard, and the server has not: the list of devices, and where old implants are called.

