@@ -193,7 +193,11 @@ func demonstrate(t *testing.T, args ...string) (address string, out, errs *noise
 		ended <- code
 		return code
 	}
-	t.Cleanup(func() { end() })
+	t.Cleanup(func() {
+		if end(); t.Failed() {
+			t.Log(errs)
+		}
+	})
 	eventually(t, "it says where it is", func() bool { return strings.Contains(out.String(), "Ctrl-C") || len(ended) > 0 })
 	address, _, _ = strings.Cut(out.String(), "/\n")
 	return address, out, errs, end
