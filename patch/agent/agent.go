@@ -486,6 +486,7 @@ func (a *Agent) install(o *patch.Offer) error {
 		return a.refuse(o, fmt.Errorf("after it was staged: %w", err))
 	}
 	if err := a.cfg.Device.Quiesce(); err != nil {
+		a.cfg.Device.Release() // it may have been late, or done in part
 		return err
 	}
 	s, err := may() // what began meanwhile, was let begin

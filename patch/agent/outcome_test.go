@@ -5,6 +5,8 @@ package agent
 
 import (
 	"bytes"
+	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -100,6 +102,24 @@ func TestGates(t *testing.T) {
 				t.Errorf("%v; it ends with %+v", err, w.results)
 			}
 		})
+	}
+}
+
+// A device that says it cannot hold therapy back, and does, is told to let it begin.
+func TestQuiesceFails(t *testing.T) {
+	w := newWorld(t)
+	w.late = errors.New("no answer in time")
+	end := w.clock + time.Hour
+	errs, err := w.run(func() bool { return w.clock > end }) // which looks at what is let begin
+	if err != nil || !slices.ContainsFunc(errs, func(e error) bool { return errors.Is(e, w.late) }) {
+		t.Fatalf("%v, %v", err, errs)
+	}
+	if s := w.agent.State(); s.Version != "2.1.4" || w.quiet {
+		t.Errorf("it is %+v, and lets no therapy begin: %v", s, w.quiet)
+	}
+	w.late = nil
+	if _, err := w.run(w.heardOf(1)); err != nil || w.results[0].Outcome != patch.Installed {
+		t.Errorf("%v; it ends with %+v", err, w.results)
 	}
 }
 

@@ -169,6 +169,7 @@ type world struct {
 	hangs     bool
 	began     time.Duration
 	onQuiesce func()
+	late      error  // that Quiesce returns, though it did
 	complaint string // of the self-test
 
 	// The server.
@@ -226,7 +227,7 @@ func (w *world) Quiesce() error {
 	if w.onQuiesce != nil {
 		w.onQuiesce()
 	}
-	return nil
+	return w.late
 }
 func (w *world) Release() { w.quiet = false }
 func (w *world) Restart() { w.restart = true }

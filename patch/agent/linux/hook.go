@@ -55,8 +55,10 @@ func (e *exitError) Error() string {
 }
 
 // run calls the hook with a verb and its arguments, as words, and returns what it printed.
-func (h *hook) run(words ...string) ([]byte, error) {
-	ctx, cancel := context.WithTimeout(h.ctx, h.timeout)
+func (h *hook) run(words ...string) ([]byte, error) { return h.call(h.ctx, words...) }
+
+func (h *hook) call(parent context.Context, words ...string) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(parent, h.timeout)
 	defer cancel()
 	c := exec.CommandContext(ctx, h.argv[0], append(h.argv[1:len(h.argv):len(h.argv)], words...)...)
 	var out, complaint bytes.Buffer
@@ -66,8 +68,8 @@ func (h *hook) run(words ...string) ([]byte, error) {
 	err := c.Run()
 	var exit *exec.ExitError
 	switch {
-	case h.ctx.Err() != nil:
-		return nil, h.ctx.Err()
+	case parent.Err() != nil:
+		return nil, parent.Err()
 	case ctx.Err() != nil:
 		return nil, fmt.Errorf("the hook did not end %s within %v", words[0], h.timeout)
 	case errors.As(err, &exit) && exit.ExitCode() >= 0:
@@ -179,8 +181,13 @@ func (h *hook) tell(words ...string) {
 	}
 }
 
-// Release implements agent.Device.
-func (h *hook) Release() { h.tell("release") }
+// Release implements agent.Device. Therapy may begin again though the agent is being
+// stopped.
+func (h *hook) Release() {
+	if _, err := h.call(context.WithoutCancel(h.ctx), "release"); err != nil {
+		h.say("%v", err)
+	}
+}
 
 // Watch implements agent.Device.
 func (h *hook) Watch(d time.Duration) {

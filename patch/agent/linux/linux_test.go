@@ -290,6 +290,17 @@ func TestHookFails(t *testing.T) {
 	}
 }
 
+// An agent that is stopped while it holds therapy back lets it begin again.
+func TestReleaseWhenStopped(t *testing.T) {
+	b := newBench(t)
+	ctx, stop := context.WithCancel(t.Context())
+	stop()
+	h := &hook{ctx: ctx, argv: b.cfg.Hook, timeout: b.cfg.Timeout, say: t.Errorf}
+	if h.Release(); b.file("calls") != "release" {
+		t.Errorf("the hook is called: %q", b.file("calls"))
+	}
+}
+
 // Two agents do not share a folder, and nothing runs that was not provisioned.
 func TestOpen(t *testing.T) {
 	b := newBench(t)
