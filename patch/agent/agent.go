@@ -485,6 +485,13 @@ func (a *Agent) install(o *patch.Offer) error {
 		}
 		return a.refuse(o, fmt.Errorf("after it was staged: %w", err))
 	}
+	// What runs was hashed when it was started, which may be years ago.
+	if err := a.boot.holds(a.boot.runs, &a.boot.slots[a.boot.runs]); err != nil {
+		if errors.Is(err, ErrPower) {
+			return err
+		}
+		return a.refuse(o, fmt.Errorf("there is no way back: what runs: %w", err))
+	}
 	if err := a.cfg.Device.Quiesce(); err != nil {
 		a.cfg.Device.Release() // it may have been late, or done in part
 		return err

@@ -271,3 +271,20 @@ func TestDamagedSlot(t *testing.T) {
 		t.Errorf("with neither slot whole: %v", err)
 	}
 }
+
+// Where what runs was damaged since it was started, there is no way back, and so no trial.
+func TestNoWayBack(t *testing.T) {
+	w := newWorld(t)
+	w.never = true
+	if _, err := w.run(func() bool { return w.agent.State().Staged == w.release1.Envelope }); err != nil {
+		t.Fatal(err)
+	}
+	w.never = false
+	w.memory[1].Bytes[77] ^= 0x10
+	if _, err := w.run(w.heardOf(1)); err != nil {
+		t.Fatal(err)
+	}
+	if r := w.results[0]; r.Outcome != patch.Refused || !strings.Contains(r.Reason, "no way back") || w.start.Slot != 0 {
+		t.Errorf("it ends with %+v, in slot %d", r, w.start.Slot)
+	}
+}
