@@ -510,7 +510,7 @@ func (a *Agent) install(o *patch.Offer) error {
 	}
 	if err := a.put(c); err != nil {
 		a.cfg.Device.Release()
-		return err
+		return errors.Join(err, a.put(a.boot.record)) // no later start is to find the trial in it
 	}
 	a.cfg.Device.Watch(a.boot.watch())
 	a.cfg.Device.Restart()

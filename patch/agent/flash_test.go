@@ -11,6 +11,7 @@ import (
 	"hash/crc32"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -95,6 +96,31 @@ func TestLogPower(t *testing.T) {
 					t.Fatalf("cut at %d and %d (%d): it ends at record %d", first, second, part, done)
 				}
 			}
+		}
+	}
+}
+
+// A place that cannot be written costs itself: what is put next goes elsewhere, and what
+// was put before is there until then.
+func TestLogWorn(t *testing.T) {
+	for _, worn := range [][]int64{{0}, {3}, {4}, {7}, {4, 5, 6, 7}} {
+		m := NewMemory(2048, 512, 64)
+		l, _, err := openLog(m, 256)
+		if err != nil {
+			t.Fatal(err)
+		}
+		m.Cut = func(k int) (int, bool) { return k / 2, k < 512 && slices.Contains(worn, l.next/256) }
+		last := byte(0)
+		for n := byte(1); n < 40; n++ {
+			if l.put([]byte{n}) == nil {
+				last = n
+			}
+			if _, b, err := openLog(m, 256); err != nil || last > 0 && (b == nil || b[0] < last || b[0] > n) {
+				t.Fatalf("places %d are worn: after record %d the newest is %v: %v", worn, last, b, err)
+			}
+		}
+		if last < 38 && len(worn) == 1 {
+			t.Errorf("place %d is worn: record %d is the last", worn, last)
 		}
 	}
 }

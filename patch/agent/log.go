@@ -23,6 +23,7 @@ type log struct {
 	f      Flash
 	room   int   // of a record
 	area   int64 // bytes of each
+	newest int64 // where the newest is; -1 there is none
 	next   int64 // where the next record goes
 	number uint64
 	buf    []byte // of room bytes
@@ -53,7 +54,7 @@ func openLog(f Flash, room int) (*log, []byte, error) {
 			at, l.number, newest = off, n, append([]byte(nil), b...)
 		}
 	}
-	if at < 0 {
+	if l.newest = at; at < 0 {
 		l.next = 2 * l.area // the first put erases
 		return l, nil, nil
 	}
@@ -93,8 +94,8 @@ func parseLog(b []byte) (number uint64, record []byte) {
 	return binary.BigEndian.Uint64(b[4:]), b[logHead : logHead+n]
 }
 
-// put makes a record the newest. After an error nobody knows which one is, and the
-// log has to be opened again.
+// put makes a record the newest. After an error nobody knows whether it is: the next
+// goes elsewhere, and counts.
 func (l *log) put(record []byte) error {
 	if len(record) > l.room-logHead-logTail {
 		return errors.New("agent: a record that its place has no room for")
@@ -121,11 +122,15 @@ func (l *log) put(record []byte) error {
 	for b, off := l.buf[:n], l.next; len(b) > 0; {
 		k := min(int64(len(b)), block-off%block)
 		if err := l.f.Write(off, b[:k]); err != nil {
+			area := l.next / l.area * l.area
+			if l.next = l.behind(l.next); l.next%l.area == 0 && (l.newest < area || l.newest >= area+l.area) {
+				l.next = area // of the other area the newest is not erased
+			}
 			return err
 		}
 		b, off = b[k:], off+k
 	}
-	l.next = l.behind(l.next)
+	l.newest, l.next = l.next, l.behind(l.next)
 	return nil
 }
 

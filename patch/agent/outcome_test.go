@@ -123,6 +123,41 @@ func TestQuiesceFails(t *testing.T) {
 	}
 }
 
+// A doubtful flash says once that it did not write what it wrote.
+type doubtful struct {
+	*Memory
+	lies, lied bool
+}
+
+var errDoubt = errors.New("no answer of the flash")
+
+func (f *doubtful) Write(off int64, b []byte) error {
+	if err := f.Memory.Write(off, b); err != nil || !f.lies {
+		return err
+	}
+	f.lies, f.lied = false, true
+	return errDoubt
+}
+
+// A switch that was given up, since nobody knows whether it is recorded, is not made by a
+// start that comes later.
+func TestSwitchInDoubt(t *testing.T) {
+	w := newWorld(t)
+	f := &doubtful{Memory: w.memory[0]}
+	w.layout.Record = f
+	w.onQuiesce = func() { f.lies = !f.lied }
+	errs, err := w.run(func() bool { return f.lied })
+	if err != nil || len(errs) != 1 || !errors.Is(errs[0], errDoubt) || w.quiet {
+		t.Fatalf("%v, %v; it lets therapy begin: %v", err, errs, !w.quiet)
+	}
+	if err := w.boot(); err != nil || w.start.Trial || w.start.Slot != 0 {
+		t.Errorf("%+v is started: %v", w.start, err)
+	}
+	if _, err := w.run(w.heardOf(1)); err != nil || w.results[0].Outcome != patch.Installed {
+		t.Errorf("%v; it ends with %+v", err, w.results)
+	}
+}
+
 // Settings that were changed since they were saved are saved anew before the switch.
 func TestSettingsChange(t *testing.T) {
 	w := newWorld(t)
