@@ -186,6 +186,9 @@ func New(cfg Config, start Start) (*Agent, error) {
 		a.offset = b.at - c
 	}
 	a.began = a.clock()
+	if !start.Trial && b.phase == trial { // which the loader could not write down
+		b.phase, b.update.reason = fallen, unrecorded
+	}
 	if !start.Trial && start.Slot != int(b.runs) {
 		c := b.record
 		c.slots[c.runs] = image{}
@@ -584,13 +587,17 @@ func (a *Agent) settle() (time.Duration, error) {
 	}
 	c.result = r
 	c.done = max(c.done, c.update.offer)
+	back := c.phase == fallen
 	c.phase, c.update = idle, update{}
 	a.said = 0
-	if err := a.put(c); err != nil {
+	err := a.put(c)
+	if err == nil || back { // therapy by the old version does not wait for a record that cannot be written
+		a.cfg.Device.Watch(0)
+		a.cfg.Device.Release()
+	}
+	if err != nil {
 		return settleEvery, err
 	}
-	a.cfg.Device.Watch(0)
-	a.cfg.Device.Release()
 	a.envelope = nil
 	return leastPoll, nil
 }

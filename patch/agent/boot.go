@@ -107,7 +107,8 @@ type Start struct {
 // Boot says what to start, as a boot loader does on each start of the device. What
 // it names was hashed just before, and is what was verified when it was staged. A
 // version on trial is started once: when it did not live to be confirmed, or has been
-// changed meanwhile, the old one is, and stays.
+// changed meanwhile, the old one is, and stays; so it is when the start cannot be
+// recorded.
 //
 // Should the confirmed slot be damaged, the other is started if it was confirmed in
 // its day, though its version is older: therapy by an old version beats none. Nothing
@@ -121,19 +122,19 @@ func Boot(l *Layout) (Start, error) {
 		c := b.record
 		if c.tries > 0 {
 			c.tries--
-			if err := b.put(c); err != nil { // before it runs: what hangs does not run twice
-				return Start{}, err
-			}
-			err := b.holds(b.other(), &b.update.target)
-			if err == nil {
+			switch err := b.put(c); { // before it runs: what hangs does not run twice
+			case err != nil:
+				c.update.reason = unrecorded
+			case b.holds(b.other(), &b.update.target) == nil:
 				return Start{int(b.other()), b.update.target.size, true, b.watch()}, nil
+			default:
+				c.update.reason = "changed between the switch and the start"
 			}
-			c.update.reason = "changed between the switch and the start"
 		} else {
 			c.update.reason = "it did not confirm itself"
 		}
 		c.phase = fallen
-		if err := b.put(c); err != nil {
+		if err := b.put(c); errors.Is(err, ErrPower) {
 			return Start{}, err
 		}
 	}
@@ -147,6 +148,9 @@ func Boot(l *Layout) (Start, error) {
 	}
 	return Start{}, ErrNoImage
 }
+
+// unrecorded is why what is on trial was not started, or not confirmed.
+const unrecorded = "the boot record cannot be written"
 
 // maxVersion is how many bytes a version has at most, as in a State.
 const maxVersion = 256

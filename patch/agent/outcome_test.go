@@ -158,6 +158,57 @@ func TestSwitchInDoubt(t *testing.T) {
 	}
 }
 
+// A worn flash is written no more.
+type worn struct {
+	*Memory
+	out bool
+}
+
+var errWorn = errors.New("worn out")
+
+func (f *worn) Erase(off int64) error {
+	if f.out {
+		return errWorn
+	}
+	return f.Memory.Erase(off)
+}
+
+func (f *worn) Write(off int64, b []byte) error {
+	if f.out {
+		return errWorn
+	}
+	return f.Memory.Write(off, b)
+}
+
+// A device whose boot record can no longer be written, in the middle of an update, starts
+// the confirmed version each time, and gives therapy with it.
+func TestRecordWorn(t *testing.T) {
+	for _, when := range []string{"before the trial", "in the trial"} {
+		t.Run(when, func(t *testing.T) {
+			w := newWorld(t)
+			f := &worn{Memory: w.memory[0]}
+			w.layout.Record = f
+			w.switched()
+			if when == "in the trial" {
+				if err := w.boot(); err != nil || !w.start.Trial {
+					t.Fatal(err)
+				}
+			}
+			f.out = true
+			for range 3 {
+				end := w.clock + time.Hour
+				if errs, err := w.run(func() bool { return w.clock > end }); err != nil || !slices.ContainsFunc(errs, func(e error) bool { return errors.Is(e, errWorn) }) {
+					t.Fatal(err, errs)
+				}
+				if w.start.Slot != 0 || w.quiet || w.dog != 0 || w.bites > 1 {
+					t.Fatalf("slot %d, it lets therapy begin: %v, and the watchdog bites at %v, and bit %d times", w.start.Slot, !w.quiet, w.dog, w.bites)
+				}
+				w.agent = nil
+			}
+		})
+	}
+}
+
 // Settings that were changed since they were saved are saved anew before the switch.
 func TestSettingsChange(t *testing.T) {
 	w := newWorld(t)

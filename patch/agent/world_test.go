@@ -385,7 +385,7 @@ func (w *world) run(done func() bool) (errs []error, err error) {
 		case err != nil:
 			errs = append(errs, err)
 		}
-		if p := w.agent.boot.phase; w.quiet != (p == trial || p == fallen) {
+		if p := w.agent.boot.phase; err == nil && w.quiet != (p == trial || p == fallen) {
 			w.t.Errorf("in phase %d it lets therapy begin: %v", p, !w.quiet)
 		}
 		if done() {
@@ -399,6 +399,22 @@ func (w *world) run(done func() bool) (errs []error, err error) {
 		w.clock += wait
 	}
 	return errs, fmt.Errorf("not done in a day: %q", w.running)
+}
+
+// switched lets the device live until it is to start what is on trial.
+func (w *world) switched() {
+	w.t.Helper()
+	if err := w.boot(); err != nil {
+		w.t.Fatal(err)
+	}
+	for !w.restart {
+		wait, err := w.agent.Step(context.Background())
+		if err != nil && !errors.Is(err, ErrRestart) {
+			w.t.Fatal(err)
+		}
+		w.clock += wait
+	}
+	w.clock += 2 * time.Second
 }
 
 // heardOf says that the server has so many results, and the device knows.
