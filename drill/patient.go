@@ -132,11 +132,12 @@ func (p *patient) Release() {}
 func (p *patient) Restart() {}
 
 // Watch implements [agent.Device].
-func (p *patient) Watch(d time.Duration) {
+func (p *patient) Watch(d time.Duration) error {
 	p.bites = time.Time{}
 	if d > 0 {
 		p.bites = p.clock.Now().Add(d)
 	}
+	return nil
 }
 
 // SelfTest implements [agent.Device].

@@ -38,8 +38,8 @@ type Device interface {
 	Restart()
 
 	// Watch restarts the device after so long, unless it is called again before: 0 is
-	// never. What hangs, does not call.
-	Watch(d time.Duration)
+	// never. What hangs, does not call. With an error nothing is tried.
+	Watch(d time.Duration) error
 
 	// SelfTest is nil when the device has tested itself, after a restart, and found
 	// nothing; ErrBusy while it is at it.
@@ -141,6 +141,7 @@ type Agent struct {
 	boot  *boot
 	start Start
 	began time.Duration // clock
+	watch error         // why nothing watches what is on trial
 
 	offset    time.Duration // of the clock, where that began anew
 	next      uint64        // count
@@ -201,7 +202,7 @@ func New(cfg Config, start Start) (*Agent, error) {
 		}
 	}
 	if b.phase == trial || b.phase == fallen {
-		cfg.Device.Watch(b.watch())
+		a.watch = cfg.Device.Watch(b.watch())
 		_ = cfg.Device.Quiesce() // settings that change all the same are found out
 	}
 	return a, nil
@@ -511,13 +512,16 @@ func (a *Agent) install(o *patch.Offer) error {
 	if c.update.resume <= 0 {
 		c.update.resume = defaultResume
 	}
-	if err := a.put(c); err != nil {
-		a.cfg.Device.Release()
-		return errors.Join(err, a.put(a.boot.record)) // no later start is to find the trial in it
+	if err = a.cfg.Device.Watch(c.watch()); err == nil {
+		if err = a.put(c); err == nil {
+			a.cfg.Device.Restart()
+			return ErrRestart
+		}
+		err = errors.Join(err, a.put(a.boot.record)) // no later start is to find the trial in it
 	}
-	a.cfg.Device.Watch(a.boot.watch())
-	a.cfg.Device.Restart()
-	return ErrRestart
+	_ = a.cfg.Device.Watch(0)
+	a.cfg.Device.Release()
+	return err
 }
 
 // errWaits is of an install that waits for a gate, which is nothing wrong.
@@ -545,6 +549,9 @@ func (a *Agent) settle() (time.Duration, error) {
 	c := a.boot.record
 	s := a.State()
 	test := a.cfg.Device.SelfTest()
+	if a.watch != nil && c.phase == trial {
+		test = a.watch
+	}
 	resumed := a.cfg.Device.Resumed()
 	r := &patch.Result{
 		Envelope: c.update.envelope, Offer: c.update.offer, Version: s.Version, Outcome: patch.Installed,
@@ -577,7 +584,7 @@ func (a *Agent) settle() (time.Duration, error) {
 		if err := a.put(c); err != nil {
 			return settleEvery, err
 		}
-		a.cfg.Device.Watch(a.boot.watch())
+		_ = a.cfg.Device.Watch(a.boot.watch())
 		a.cfg.Device.Restart()
 		return 0, ErrRestart
 	case c.phase == fallen && (good || over || resumed && test == nil):
@@ -592,7 +599,7 @@ func (a *Agent) settle() (time.Duration, error) {
 	a.said = 0
 	err := a.put(c)
 	if err == nil || back { // therapy by the old version does not wait for a record that cannot be written
-		a.cfg.Device.Watch(0)
+		_ = a.cfg.Device.Watch(0) // or it bites, and the device starts what is confirmed
 		a.cfg.Device.Release()
 	}
 	if err != nil {

@@ -75,7 +75,7 @@ func (b *boot) other() uint8 { return 1 - b.runs }
 
 // watch is how long a version has to confirm itself: half of the time in which therapy
 // is to be given again, so that a fall-back has the other half.
-func (b *boot) watch() time.Duration { return b.update.resume / 2 }
+func (c *record) watch() time.Duration { return c.update.resume / 2 }
 
 // holds is nil when a slot has an image, byte for byte.
 func (b *boot) holds(slot uint8, i *image) error {

@@ -209,6 +209,30 @@ func TestRecordWorn(t *testing.T) {
 	}
 }
 
+// Without a watchdog there is no trial: what hangs in it would hang for ever.
+func TestNoWatchdog(t *testing.T) {
+	w := newWorld(t)
+	missing := errors.New("no watchdog")
+	w.noDog = missing
+	end := w.clock + time.Hour
+	errs, err := w.run(func() bool { return w.clock > end })
+	if err != nil || !slices.ContainsFunc(errs, func(e error) bool { return errors.Is(e, missing) }) {
+		t.Fatalf("%v, %v", err, errs)
+	}
+	if s := w.agent.State(); s.Version != "2.1.4" || w.quiet {
+		t.Errorf("it is %+v, and lets therapy begin: %v", s, !w.quiet)
+	}
+	w.noDog = nil
+	w.switched()
+	w.noDog = missing // the new version's
+	if _, err := w.run(w.heardOf(1)); err != nil {
+		t.Fatal(err)
+	}
+	if r := w.results[0]; r.Outcome != patch.FellBack || !strings.Contains(r.Reason, missing.Error()) || r.Version != "2.1.4" {
+		t.Errorf("it ends with %+v", r)
+	}
+}
+
 // Settings that were changed since they were saved are saved anew before the switch.
 func TestSettingsChange(t *testing.T) {
 	w := newWorld(t)

@@ -165,6 +165,7 @@ type world struct {
 	quiet     bool
 	restart   bool
 	dog       time.Duration // when it bites; 0: never
+	noDog     error         // that Watch returns
 	bites     int
 	hangs     bool
 	began     time.Duration
@@ -231,10 +232,11 @@ func (w *world) Quiesce() error {
 }
 func (w *world) Release() { w.quiet = false }
 func (w *world) Restart() { w.restart = true }
-func (w *world) Watch(d time.Duration) {
-	if w.dog = 0; d > 0 {
+func (w *world) Watch(d time.Duration) error {
+	if w.dog = 0; d > 0 && w.noDog == nil {
 		w.dog = w.clock + d
 	}
+	return w.noDog
 }
 
 func (w *world) SelfTest() error {

@@ -280,11 +280,12 @@ func (u *Updater) Release() { u.cfg.Body.Hold(false) }
 func (u *Updater) Restart() {}
 
 // Watch implements [agent.Device].
-func (u *Updater) Watch(d time.Duration) {
+func (u *Updater) Watch(d time.Duration) error {
 	u.bites = 0
 	if d > 0 {
 		u.bites = u.cfg.Agent.Clock() + d
 	}
+	return nil
 }
 
 // SelfTest implements [agent.Device].

@@ -174,13 +174,6 @@ func (h *hook) Quiesce() error {
 	return err
 }
 
-// tell calls the hook for what cannot fail: that it did is said.
-func (h *hook) tell(words ...string) {
-	if _, err := h.run(words...); err != nil {
-		h.say("%v", err)
-	}
-}
-
 // Release implements agent.Device. Therapy may begin again though the agent is being
 // stopped.
 func (h *hook) Release() {
@@ -190,8 +183,13 @@ func (h *hook) Release() {
 }
 
 // Watch implements agent.Device.
-func (h *hook) Watch(d time.Duration) {
-	h.tell("watch", strconv.FormatInt(int64((d+time.Second-1)/time.Second), 10))
+func (h *hook) Watch(d time.Duration) error {
+	ctx := h.ctx
+	if d == 0 { // nothing restarts the device later, though the agent is being stopped
+		ctx = context.WithoutCancel(ctx)
+	}
+	_, err := h.call(ctx, "watch", strconv.FormatInt(int64((d+time.Second-1)/time.Second), 10))
+	return err
 }
 
 // Restart implements agent.Device.

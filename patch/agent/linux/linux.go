@@ -27,7 +27,8 @@
 //	restart                   ends what runs; one that restarts the machine does not return
 //	start SLOT FILE SIZE HOW  starts an image: A or B, where it is, its bytes, and "trial" or
 //	                          "confirmed"
-//	watch SECONDS             restarts the device after so long; 0 is never
+//	watch SECONDS             restarts the device after so long; 0 is never. Where it fails
+//	                          nothing is installed
 //	selftest                  0: passed; 75: under way
 //	resumed                   0: therapy was seen to be given as before
 //

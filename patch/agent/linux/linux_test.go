@@ -290,14 +290,16 @@ func TestHookFails(t *testing.T) {
 	}
 }
 
-// An agent that is stopped while it holds therapy back lets it begin again.
+// An agent that is stopped while it holds therapy back lets it begin again, and leaves
+// no watchdog behind.
 func TestReleaseWhenStopped(t *testing.T) {
 	b := newBench(t)
 	ctx, stop := context.WithCancel(t.Context())
 	stop()
 	h := &hook{ctx: ctx, argv: b.cfg.Hook, timeout: b.cfg.Timeout, say: t.Errorf}
-	if h.Release(); b.file("calls") != "release" {
-		t.Errorf("the hook is called: %q", b.file("calls"))
+	h.Release()
+	if err := h.Watch(0); err != nil || b.file("calls") != "release\nwatch 0" {
+		t.Errorf("the hook is called: %q, %v", b.file("calls"), err)
 	}
 }
 
