@@ -6,6 +6,7 @@ package agent
 import (
 	"bytes"
 	"errors"
+	"io"
 	"slices"
 	"strings"
 	"testing"
@@ -349,6 +350,32 @@ func TestPollEvery(t *testing.T) {
 	w.every = 3000
 	if _, err := w.run(w.heardOf(1)); err != nil || w.results[0].Outcome != patch.Installed {
 		t.Error(err, w.results)
+	}
+}
+
+// Steps that each bring less than the record is written for come to an end, too: what is
+// in flash of them is not fetched again.
+func TestShortSteps(t *testing.T) {
+	for name, spoil := range map[string]func(*world){
+		"polls between": func(w *world) { w.every = 1500 },
+		"a connection that is cut": func(w *world) {
+			n := 0
+			w.read = func(path string, p []byte, off int64) (int, error) {
+				if strings.HasSuffix(path, ".suit") {
+					return w.file(path, p, off)
+				}
+				if n++; n%2 == 0 {
+					return 0, io.ErrClosedPipe
+				}
+				return w.file(path, p[:min(len(p), 1500)], off)
+			}
+		},
+	} {
+		w := newWorld(t)
+		spoil(w)
+		if _, err := w.run(w.heardOf(1)); err != nil || w.results[0].Outcome != patch.Installed {
+			t.Errorf("%s: %v, %+v", name, err, w.results)
+		}
 	}
 }
 

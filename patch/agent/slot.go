@@ -49,6 +49,9 @@ func (w *slotWriter) flush() error {
 	n := (len(w.buf) + page - 1) / page * page
 	b := w.buf[:n]
 	erase(b[len(w.buf):])
+	if err := w.f.Write(off, b); err != nil {
+		return err
+	}
 	w.buf = w.buf[:0]
-	return w.f.Write(off, b)
+	return nil
 }

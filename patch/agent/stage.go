@@ -302,7 +302,10 @@ func (w *writer) Commit() error {
 func (w *writer) Abort(keep bool) error {
 	a := w.p.a
 	c := a.boot.record
-	if keep || c.update.fetched == 0 {
+	switch {
+	case keep: // or steps that are shorter than Progress would never end
+		return w.keep(1)
+	case c.update.fetched == 0:
 		return nil
 	}
 	c.update.fetched = 0
