@@ -580,7 +580,7 @@ func rolloutReceiptsVerb(c *console) *cobra.Command {
 		Use: "receipts FILE...", Short: "Take in what devices signed, and a stick carried",
 		Long: `Receipts takes in files that devices signed, one State each, as if they had
 sent them. Of each it is said whether it was taken; exit status 1: one was not.`,
-		Example:               `  myelin patch rollout receipts stick/receipts/* --server ...`,
+		Example:               `  myelin patch rollout receipts stick/.receipts/* --server ...`,
 		DisableFlagsInUseLine: true,
 		Args:                  atLeast(1, "which receipts? name files"),
 		RunE: func(v *cobra.Command, args []string) error {

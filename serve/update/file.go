@@ -29,7 +29,7 @@ func public(path string) bool {
 	}
 	parts := strings.Split(path, "/")
 	return !slices.ContainsFunc(parts, func(p string) bool { return strings.HasPrefix(p, ".") || p == "trusted" }) &&
-		parts[0] != receiptsFolder && parts[0] != "devices"
+		parts[0] != "receipts" && parts[0] != "devices"
 }
 
 // file serves a file of DATA/updates, whole or in parts (Range): a device resumes what

@@ -18,6 +18,7 @@ import (
 	"github.com/myelin-health/myelin/link/cose"
 	"github.com/myelin-health/myelin/patch"
 	"github.com/myelin-health/myelin/patch/agent/https"
+	"github.com/myelin-health/myelin/patch/repo"
 	"github.com/myelin-health/myelin/store"
 )
 
@@ -300,7 +301,8 @@ func TestCarried(t *testing.T) {
 	s := newSite(t)
 	u := s.device(t, "pump-3")
 	folder := filepath.Join(s.dir, "updates", receiptsFolder)
-	must(t, os.Mkdir(folder, 0o700))
+	_, err := repo.OpenSite(filepath.Join(s.dir, "updates")) // which makes the folder
+	must(t, err)
 	for i, name := range []string{"b", "a"} { // the folder lists the later one first
 		u.Count, u.Result = uint64(5+i), &patch.Result{Envelope: patch.Digest{7}, Offer: uint64(1 + i), Version: "2.2.0", Outcome: patch.FellBack}
 		must(t, os.WriteFile(filepath.Join(folder, name+".cose"), u.sign(t), 0o600))

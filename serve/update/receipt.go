@@ -83,7 +83,7 @@ func (s *Service) carried(ctx context.Context, list [][]byte) ([]Receipt, error)
 
 // receiptsFolder is where a site of patch/repo, which the folder updates may be, has the
 // receipts that sticks brought.
-const receiptsFolder = "receipts"
+const receiptsFolder = ".receipts"
 
 // found takes in the receipts of the folder updates that were not looked at yet.
 func (s *Service) found(ctx context.Context) error {
