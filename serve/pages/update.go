@@ -117,17 +117,17 @@ func (page *updatePage) fill(p *Pages, x *rollout.Rollout, m *rollout.Member, he
 	page.Status = x.Progress().Status
 	page.Mood = page.Member.Mood
 	page.Open = m.Status != rollout.Finished
-	if page.Open && m.Status != rollout.Out && m.Status != rollout.Silent {
+	page.Person = plan.Executor == rollout.Person
+	page.Order = page.Person && page.Open && m.Offer > 0 && !m.Void
+	page.Begun = page.Person && (m.Status == rollout.Out || m.Status == rollout.Silent)
+	page.Begin = page.Order && m.Status == rollout.Out && m.Shut == 0 && now.Before(m.Expires)
+	if page.Open && m.Status != rollout.Out && m.Status != rollout.Silent || page.Order && m.Shut != 0 {
 		for _, w := range x.Waits(page.Device, heard, now) {
 			page.Waits = append(page.Waits, waitNow{w.Gate.String(), w.Why, w.Gate.Fixed()})
 		}
 	}
 	page.Release = releaseLine{Product: rel.Product(), Version: rel.Version, Release: rel.Envelope.String(), Urgency: rel.Urgency.String(), Recall: rel.Recall, Notes: rel.Notes, Advisories: rel.Advisories}
 	page.Terms, page.NeedsClinician, page.NeedsPatient = plan.Consent.Terms, plan.Consent.Clinician, plan.Consent.Patient
-	page.Person = plan.Executor == rollout.Person
-	page.Order = page.Person && page.Open && m.Offer > 0 && !m.Void
-	page.Begun = page.Person && (m.Status == rollout.Out || m.Status == rollout.Silent)
-	page.Begin = page.Order && m.Status == rollout.Out && now.Before(m.Expires)
 	page.Until = p.whenever(m.Expires)
 	for word := range plan.Backup {
 		page.Dependencies = append(page.Dependencies, word)
@@ -221,6 +221,8 @@ func (page *updatePage) say() {
 		page.Answer = page.Name + " has not said how its update went. Look at it now."
 	case page.Begin:
 		page.Answer = page.Name + " may be updated now, by a person."
+	case page.Begun && len(page.Waits) > 0:
+		page.Answer = "Do not update " + page.Name + " now: " + page.Waits[0].Why + ". If it was begun, say how it went."
 	case page.Begun:
 		page.Answer = "Do not update " + page.Name + " any more: the order is void, or its time is over. If it was begun, say how it went."
 	case m.Word == "updating":

@@ -584,6 +584,12 @@ func TestWorkOrder(t *testing.T) {
 		t.Errorf("the pump is offered %+v", o)
 	}
 	see(1, true, "pump-3 may be updated now, by a person.")
+	p.Doing = patch.Bolus // which begins when the order is out already
+	p.polls()
+	see(1, false, "Do not update pump-3 now: a bolus is being given.")
+	p.Doing = 0
+	p.polls()
+	see(1, true, "pump-3 may be updated now, by a person.")
 	f.pass(6 * time.Minute)
 	see(1, false, "Do not update pump-3 any more")
 	p.polls()

@@ -450,7 +450,7 @@ func (s *Service) Orders(who *access.Principal) []Order {
 		}
 		for m := range r.Members() {
 			if !m.Void && (m.Status == rollout.Out || m.Status == rollout.Staging || m.Status == rollout.Waiting && m.Offer > 0) {
-				list = append(list, Order{r.ID(), m.Device, m.Ward, rel.Product(), rel.Version, m.Status == rollout.Out && s.cfg.Now().Before(m.Expires), m.Expires})
+				list = append(list, Order{r.ID(), m.Device, m.Ward, rel.Product(), rel.Version, m.Status == rollout.Out && m.Shut == 0 && s.cfg.Now().Before(m.Expires), m.Expires})
 			}
 		}
 	}

@@ -358,6 +358,13 @@ func TestOrders(t *testing.T) {
 	if len(list) != 1 || list[0].Device != u.Device || !list[0].Install || list[0].Version != "2.2.0" {
 		t.Fatalf("%+v", list)
 	}
+	for _, doing := range []patch.Activity{patch.Bolus, 0} { // the order is out when it begins
+		u.Doing = doing
+		s.hears(t, u)
+		if list := s.Orders(lea); len(list) != 1 || list[0].Install != (doing == 0) {
+			t.Errorf("while the pump does %q: %+v", doing, list)
+		}
+	}
 	must(t, s.Report(t.Context(), lea, "flow-2.2.0", u.Device, well))
 	if p := s.status(t, "flow-2.2.0"); p.Ended != 0 {
 		t.Errorf("it counts by word alone: %+v", p)
