@@ -100,7 +100,7 @@ func (r *Rollout) shut(m *member, h Heard, t *moment) patch.Gates {
 	if len(p.Windows) > 0 && !r.fits(m, t) {
 		g |= patch.WindowGate.Gates()
 	}
-	if r.demands.Spare && !(attended && m.spare) || !m.told && r.out[m.unit.Ward] >= p.capacity(m.unit.Ward) {
+	if !m.told && r.out[m.unit.Ward] >= p.capacity(m.unit.Ward) {
 		g |= patch.CapacityGate.Gates()
 	}
 	if int(m.ring) >= r.open {
@@ -120,6 +120,9 @@ func (r *Rollout) shut(m *member, h Heard, t *moment) patch.Gates {
 		if o.until > t.now {
 			g &^= o.gate.Gates()
 		}
+	}
+	if r.demands.Spare && !(attended && m.spare) { // a demand is raised and never lowered
+		g |= patch.CapacityGate.Gates()
 	}
 	for i, no := range m.withdrawn { // which nobody relaxes
 		if no {

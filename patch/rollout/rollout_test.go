@@ -288,6 +288,10 @@ func TestGates(t *testing.T) {
 		if got := w.Gates("bench-1", h, w.now); got != 1<<patch.CapacityGate {
 			t.Errorf("shut are %v", got)
 		}
+		w.write(w.note(event.UpdateOverridden, "bench-1", w.now, event.Text(event.Gate, patch.CapacityGate.String()), event.Int(event.NotAfter, w.now.Add(time.Hour).Unix())))
+		if got := w.Gates("bench-1", h, w.now); got != 1<<patch.CapacityGate {
+			t.Errorf("with the ward's number relaxed, the maker's demand of a spare is too: shut are %v", got)
+		}
 		w.must(w.Attend("bench-1", patch.InClinic, true, mira, w.now.Add(time.Hour), w.now))
 		if got := w.Gates("bench-1", h, w.now); got != 0 {
 			t.Errorf("shut are %v", got)
