@@ -228,14 +228,17 @@ func (r *Rollout) overdue(list []event.Event, now time.Time) []event.Event {
 	silence := int64(r.cfg.Plan.Bounds.Silence)
 	late := make([]int32, 0, len(r.told))
 	for i := range r.told {
-		switch m := &r.members[i]; {
-		case m.shown && !m.resumed && m.claim == nil && r.demands.Resume > 0 && now.UnixNano() > m.shownAt+int64(r.demands.Resume):
+		m := &r.members[i]
+		unseen := m.shown && !m.resumed && m.claim == nil && r.demands.Resume > 0
+		switch {
+		case unseen && now.UnixNano() > m.shownAt+int64(r.demands.Resume), !m.silent && now.UnixNano() > m.lapses+silence:
 			late = append(late, i)
-		case m.silent:
-		case now.UnixNano() > m.lapses+silence:
-			late = append(late, i)
-		default:
+			continue
+		case !m.silent:
 			r.soonest(m.lapses + silence)
+		}
+		if unseen {
+			r.soonest(m.shownAt + int64(r.demands.Resume))
 		}
 	}
 	if len(late) > 0 {

@@ -742,6 +742,25 @@ func TestWorkOrder(t *testing.T) {
 			t.Errorf("halted %v for good %v, %v", halted, final, outcome(w))
 		}
 	})
+	t.Run("seen, and therapy not, while another is silent", func(t *testing.T) {
+		w := begin(t)
+		w.must(w.Attend("pump-4", patch.InClinic, false, mira, w.now.Add(3*time.Hour), w.now))
+		w.now = w.now.Add(20 * time.Minute)
+		w.poll(quiet("pump-4"))
+		w.poll(quiet("pump-4"))
+		if m, _ := w.Member("pump-4"); m.Status != Out {
+			t.Fatalf("it may not begin: %+v", m)
+		}
+		w.now = w.now.Add(70*time.Minute - time.Second)
+		w.write(w.Show("pump-4", "2.2.0", false, w.now)...)
+		w.now = w.now.Add(2 * time.Second) // the other's time is over, this one's is not
+		w.write(w.Due(w.now)...)
+		w.now = w.now.Add(3 * time.Minute)
+		w.write(w.Due(w.now)...)
+		if m, _ := w.Member("pump-4"); m.Outcome != patch.LostFunction {
+			t.Errorf("nobody is alarmed: %+v", m)
+		}
+	})
 	t.Run("never begun", func(t *testing.T) {
 		w := begin(t)
 		w.must(w.Report("pump-3", patch.Result{Outcome: patch.Withdrawn, Reason: "she was called away"}, lea, w.now))
