@@ -194,27 +194,54 @@ func (s *Service) decide(ctx context.Context, row *store.UpdateMember, h rollout
 	return out, err
 }
 
-// know takes in what is known of devices by now. fold is held.
+// know takes in what is known of devices by now: of one that was merged into another,
+// what is known of that. fold is held.
 func (s *Service) know(ctx context.Context) error {
-	of := map[string][]rollout.Unit{}
+	of := map[string]map[string]rollout.Unit{}
 	for _, r := range s.rollouts {
 		product := r.Release().Product()
-		units, ok := of[product]
+		known, ok := of[product]
 		if !ok {
-			var err error
-			if units, err = s.unitsOf(ctx, product); err != nil {
+			units, err := s.unitsOf(ctx, product)
+			if err != nil {
 				return err
 			}
-			of[product] = units
+			known = make(map[string]rollout.Unit, len(units))
+			for _, u := range units {
+				known[u.Device] = u
+			}
+			of[product] = known
 		}
-		for _, u := range units {
-			if was, ok := r.units[u.Device]; ok && was != u {
-				r.units[u.Device] = u
+		for id, was := range r.units {
+			u, ok := known[id]
+			if !ok {
+				var err error
+				if u, err = s.unit(ctx, was); err != nil {
+					return err
+				}
+				known[id] = u
+			}
+			if was != u {
+				r.units[id] = u
 				r.Know(u)
 			}
 		}
 	}
 	return nil
+}
+
+// unit is what is known of a device that is not by itself among those of its product any
+// more; what was, when nothing is.
+func (s *Service) unit(ctx context.Context, was rollout.Unit) (rollout.Unit, error) {
+	d, err := s.cfg.Store.Device(ctx, was.Device)
+	if errors.Is(err, store.ErrNotFound) {
+		return was, nil
+	}
+	if err != nil {
+		return was, err
+	}
+	depends, err := s.cfg.Store.Dependencies(ctx)
+	return rollout.Unit{Device: was.Device, Ward: d.Ward, Class: d.Class, Dependency: depends[d.ID].Word}, err
 }
 
 // How often what the clock and others make happen is looked at.

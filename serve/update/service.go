@@ -411,19 +411,12 @@ func (s *Service) Judge(ctx context.Context, who *access.Principal, device, word
 		return store.ErrNotFound
 	}
 	return s.cfg.Act(who.Person.Login, "judge dependency", device, reason, func() (int, error) {
-		if err := s.cfg.Store.SetDependency(ctx, &store.Dependency{Device: device, Word: word, By: who.Person.Login}); err != nil {
+		if err := s.cfg.Store.SetDependency(ctx, &store.Dependency{Device: d.ID, Word: word, By: who.Person.Login}); err != nil {
 			return 0, err
 		}
 		s.fold.Lock()
 		defer s.fold.Unlock()
-		for _, r := range s.rollouts {
-			if u, ok := r.units[device]; ok {
-				u.Dependency = word
-				r.units[device] = u
-				r.Know(u)
-			}
-		}
-		return 1, nil
+		return 1, s.know(ctx)
 	})
 }
 

@@ -348,6 +348,29 @@ rings: [{name: all}]
 	}
 }
 
+// TestMerged: of a device that was merged into another, what is judged and known of that
+// counts.
+func TestMerged(t *testing.T) {
+	s, _, units := ward(t, "rollout: 1\nrings: [{name: all}]\n")
+	keep, gone := units[1].Device, units[0].Device
+	must(t, s.Judge(t.Context(), mira, gone, "independent", ""))
+	_, err := s.store.MergeDevices(t.Context(), keep, gone, "le", "one pump")
+	must(t, err)
+	is := func(word string) {
+		t.Helper()
+		must(t, s.View(lea, "flow-2.2.0", func(r *rollout.Rollout, _ time.Time) error {
+			if m, _ := r.Member(gone); m.Dependency != word || m.Ward != "ward 1" {
+				t.Errorf("%+v", m.Unit)
+			}
+			return nil
+		}))
+	}
+	must(t, s.Judge(t.Context(), mira, keep, "dependent", ""))
+	is("dependent")
+	must(t, s.Judge(t.Context(), mira, gone, "from moment to moment", "")) // by the old page
+	is("from moment to moment")
+}
+
 // TestOrders: a person updates a pump, and it counts when a sensor has seen the version.
 func TestOrders(t *testing.T) {
 	s, _, units := ward(t, "rollout: 1\nexecutor: person\nrings: [{name: all}]\n")
