@@ -14,7 +14,8 @@
 // # Gates
 //
 // What is not known, or not fresh, is not met: a device is told to install only
-// while no gate is shut. Downloading and staging go on meanwhile, from when its
+// while no gate is shut. One that shuts at a time that is known (a window, a freeze,
+// who is there) has to stay open for the worst case, begun as late as the offer lets it. Downloading and staging go on meanwhile, from when its
 // ring's turn has come. The gates that a device judges itself are [patch.Demands]'
 // own (therapy, version, hardware, power, link, slot, settings), asked here too; the
 // others are the hospital's, by its [Plan]. Two people with a reason can relax what

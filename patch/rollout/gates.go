@@ -43,8 +43,9 @@ func (r *Rollout) moment(now time.Time) moment {
 			}
 		}
 	}
+	over := time.Unix(0, r.over(&t)) // what would not be over before a freeze does not begin
 	for i := range p.Freezes {
-		if f := &p.Freezes[i]; !local.Before(f.from) && local.Before(f.to) {
+		if f := &p.Freezes[i]; !over.Before(f.from) && local.Before(f.to) {
 			t.frozen = append(t.frozen, f)
 		}
 	}
@@ -87,7 +88,7 @@ func (r *Rollout) shut(m *member, h Heard, t *moment) patch.Gates {
 	if most, ok := p.Backup[m.unit.Dependency]; r.demands.Backup > 0 && (!ok || r.demands.Backup > time.Duration(most)) {
 		g |= patch.BackupGate.Gates()
 	}
-	attended := m.until > t.now
+	attended := m.until >= r.over(t)
 	if r.demands.Supervision > patch.Unattended && (!attended || m.attended < r.demands.Supervision) {
 		g |= patch.SupervisionGate.Gates()
 	}
@@ -135,11 +136,14 @@ func (r *Rollout) shut(m *member, h Heard, t *moment) patch.Gates {
 	return g
 }
 
-// fits reports whether a window is open until the worst case has ended, begun as late
-// as an offer lets it.
+// over is when the worst case has ended, begun as late as an offer lets it.
+func (r *Rollout) over(t *moment) int64 {
+	return t.now + int64(r.cfg.Plan.Offer) + int64(r.demands.Longest)
+}
+
+// fits reports whether a window is open for as long as that.
 func (r *Rollout) fits(m *member, t *moment) bool {
-	p := r.cfg.Plan
-	end := t.now + int64(p.Offer) + int64(r.demands.Longest)
+	p, end := r.cfg.Plan, r.over(t)
 	for i := range p.Windows {
 		if w := &p.Windows[i]; t.until[i] >= end && (len(w.Wards) == 0 || slices.Contains(w.Wards, m.unit.Ward)) {
 			return true
@@ -204,7 +208,7 @@ func (r *Rollout) words(m *member, h Heard, t *moment, shut patch.Gates) []patch
 				no(g, "therapy may be in backup mode for %v, and nobody has said how much the patient depends on it", r.demands.Backup)
 			}
 		case patch.SupervisionGate:
-			no(g, "somebody has to be there: %v", r.demands.Supervision)
+			no(g, "somebody has to be there, for %v more: %v", time.Duration(r.over(t)-t.now).Round(time.Second), r.demands.Supervision)
 		case patch.ClinicianGate, patch.PatientGate:
 			if whose := g - patch.ClinicianGate; m.withdrawn[whose] {
 				no(g, "the %s's consent was withdrawn", consents[whose])
@@ -217,7 +221,7 @@ func (r *Rollout) words(m *member, h Heard, t *moment, shut patch.Gates) []patch
 			if n := p.capacity(m.unit.Ward); !m.told && r.out[m.unit.Ward] >= n {
 				no(g, "%d of its ward are being updated: no more than %d at once", r.out[m.unit.Ward], n)
 			} else {
-				no(g, "a spare device has to be at hand")
+				no(g, "a spare device has to be at hand, for %v more", time.Duration(r.over(t)-t.now).Round(time.Second))
 			}
 		case patch.RingGate:
 			no(g, "it is not the turn of its ring, %s", p.Rings[m.ring].Name)

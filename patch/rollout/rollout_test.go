@@ -222,6 +222,12 @@ func TestGates(t *testing.T) {
 			w.must(w.Attend("bench-1", patch.InClinic, false, mira, w.now.Add(time.Minute), w.now))
 			w.now, h.At = w.now.Add(time.Minute), h.At.Add(time.Minute)
 		}, 1 << patch.SupervisionGate, "clinician present"},
+		{"who goes before the worst case is over", func(w *world, _ *Heard) {
+			w.must(w.Attend("bench-1", patch.InClinic, false, mira, w.now.Add(15*time.Minute-time.Second), w.now))
+		}, 1 << patch.SupervisionGate, "for 15m0s more: clinician present"},
+		{"who stays for the worst case", func(w *world, _ *Heard) {
+			w.must(w.Attend("bench-1", patch.InClinic, false, mira, w.now.Add(15*time.Minute), w.now))
+		}, 0, ""},
 		{"a clinician who withdrew", func(w *world, _ *Heard) { w.must(w.Withdraw("bench-1", Clinician, mira, "", w.now)) }, 1 << patch.ClinicianGate, "clinician's consent was withdrawn"},
 		{"a patient who withdrew", func(w *world, _ *Heard) { w.must(w.Withdraw("bench-1", Patient, lea, "", w.now)) }, 1 << patch.PatientGate, "patient's consent was withdrawn"},
 		{"consent to another text", func(w *world, _ *Heard) { w.must(w.Consent("bench-1", Patient, lea, "2", "", w.now)) }, 1 << patch.PatientGate, "the patient has not consented yet"},
@@ -244,6 +250,11 @@ func TestGates(t *testing.T) {
 			w.now = time.Date(2026, 12, 22, 1, 0, 0, 0, time.UTC)
 			h.At = w.now
 		}, 1 << patch.FreezeGate, "frozen until 2026-12-27: Christmas"},
+		{"a freeze that begins before the worst case is over", func(w *world, h *Heard) {
+			w.must(w.Attend("bench-1", patch.InClinic, false, mira, start.AddDate(1, 0, 0), w.now))
+			w.now = time.Date(2026, 12, 19, 22, 45, 0, 0, time.UTC) // a Saturday, without a window
+			h.At = w.now
+		}, 1<<patch.FreezeGate | 1<<patch.WindowGate, "frozen until 2026-12-27: Christmas"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			w := ready(t)
