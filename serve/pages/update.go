@@ -215,6 +215,10 @@ func (page *updatePage) say() {
 		page.Answer = page.Name + " is updated to " + page.Release.Version + "."
 	case m.Word == "cannot be updated":
 		page.Answer = page.Name + " cannot be updated: " + m.Why + "."
+	case m.Word == patch.LostFunction.String():
+		page.Answer = page.Name + " has lost its function: " + m.Why + ". Go to the patient now."
+	case m.Word == patch.LostSettings.String():
+		page.Answer = page.Name + " has lost its settings: " + m.Why + ". Go to the patient now, and check each setting."
 	case !page.Open:
 		page.Answer = page.Name + ": " + m.Word + ", " + m.Why + "."
 	case m.Word == "silent":

@@ -576,6 +576,9 @@ func (page *rolloutPage) say() {
 			page.Answer = "Halted by " + page.By + ": " + page.Why + "."
 		}
 		page.Lead = "Nothing more is offered, and what was offered is void. " + count + "."
+		if g.Outcomes[patch.LostFunction]+g.Outcomes[patch.LostSettings]+g.Silent > 0 {
+			page.Lead = "Go first to the patients whose devices lost something, or are silent. " + page.Lead
+		}
 		if page.Final {
 			page.Lead += " This release is never offered again; its maker has to publish another."
 		}

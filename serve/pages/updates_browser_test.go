@@ -537,7 +537,10 @@ func TestUpdatesWithoutBrowser(t *testing.T) {
 	if status, body := mira.send(id+"/devices/"+f.pumps["pump-3"].Device+"/report", "outcome", "loss of function", "reason", "it stopped"); status != 200 || !strings.Contains(body, "loss of function") {
 		t.Errorf("harm: %d", status)
 	}
-	if _, body := lea.get(id); !strings.Contains(body, "never offered again") || strings.Contains(body, `data-test="resume"`) {
+	if _, body := lea.get(id + "/devices/" + f.pumps["pump-3"].Device); !strings.Contains(body, "pump-3 has lost its function: it stopped. Go to the patient now.") {
+		t.Error("nobody is told what to do first")
+	}
+	if _, body := lea.get(id); !strings.Contains(body, "Go first to the patients") || !strings.Contains(body, "never offered again") || strings.Contains(body, `data-test="resume"`) {
 		t.Error("a loss of function can be taken back")
 	}
 	if status, _ := lea.send(id+"/resume", "reason", "never mind"); status != 409 {
