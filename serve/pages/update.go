@@ -123,7 +123,7 @@ func (page *updatePage) fill(p *Pages, x *rollout.Rollout, m *rollout.Member, he
 	page.Begin = page.Order && m.Status == rollout.Out && m.Shut == 0 && now.Before(m.Expires)
 	if page.Open && m.Status != rollout.Out && m.Status != rollout.Silent || page.Order && m.Shut != 0 {
 		for _, w := range x.Waits(page.Device, heard, now) {
-			page.Waits = append(page.Waits, waitNow{w.Gate.String(), w.Why, w.Gate.Fixed()})
+			page.Waits = append(page.Waits, waitNow{w.Gate.String(), w.Why, !rollout.Relaxable(w.Gate)})
 		}
 	}
 	page.Release = releaseLine{Product: rel.Product(), Version: rel.Version, Release: rel.Envelope.String(), Urgency: rel.Urgency.String(), Recall: rel.Recall, Notes: rel.Notes, Advisories: rel.Advisories}

@@ -540,7 +540,7 @@ func (page *rolloutPage) fill(p *Pages, x *rollout.Rollout, who *access.Principa
 		if g.Status != "under way" { // then it is for that alone
 			break
 		}
-		page.Waits = append(page.Waits, waitLine{c.Gate.String(), gateWords[c.Gate], rolloutPath(g.ID) + "?" + url.Values{"gate": {c.Gate.String()}}.Encode(), c.Count, c.Gate.Fixed()})
+		page.Waits = append(page.Waits, waitLine{c.Gate.String(), gateWords[c.Gate], rolloutPath(g.ID) + "?" + url.Values{"gate": {c.Gate.String()}}.Encode(), c.Count, !rollout.Relaxable(c.Gate)})
 	}
 	run, stop := who.May(access.RunUpdates), who.May(access.HaltUpdates)
 	page.CanStart = run && g.Began.IsZero()

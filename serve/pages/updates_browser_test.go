@@ -509,11 +509,19 @@ func TestUpdatesWithoutBrowser(t *testing.T) {
 	}
 	var dev struct {
 		Answer string
-		Waits  []struct{ Gate, Why string }
+		Waits  []struct {
+			Gate, Why string
+			Fixed     bool
+		}
 	}
 	lea.ask(id+"/devices/"+f.pumps["bench-1"].Device+".json", &dev)
 	if len(dev.Waits) != 2 || !strings.HasPrefix(dev.Answer, "bench-1 waits: ") {
 		t.Errorf("%+v", dev)
+	}
+	for _, w := range dev.Waits {
+		if w.Fixed != (w.Gate != "clinician's consent") {
+			t.Errorf("people are told whether they can relax it: %+v", w)
+		}
 	}
 	_, body := lea.get(id + ".csv")
 	if rows, err := csv.NewReader(strings.NewReader(body)).ReadAll(); err != nil || len(rows) != 6 || !strings.Contains(body, "clinician's consent") {
