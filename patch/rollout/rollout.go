@@ -343,9 +343,7 @@ func (r *Rollout) apply(i int32, m *member, e *event.Event) error {
 		if m.outcome == patch.NoOutcome || m.outcome == patch.Refused || m.outcome == patch.FellBack {
 			m.outcome = patch.Unable
 		}
-		if !m.told {
-			m.void = m.number
-		}
+		m.void = m.number
 	case event.UpdateEnded:
 		var o patch.Outcome
 		if err := o.UnmarshalText([]byte(e.Text(event.Ended))); err != nil {

@@ -670,6 +670,25 @@ func TestRuledOut(t *testing.T) {
 	}
 }
 
+// What was offered to a device that is ruled out is void, though it may have begun.
+func TestRuledOutWhileTold(t *testing.T) {
+	w := ready(t)
+	o := w.poll(quiet("bench-1")).Offer
+	if o == nil || !o.Install {
+		t.Fatalf("%+v", o)
+	}
+	w.must(w.RuleOut("bench-1", "lea", "returned", lea, "its flash is worn", time.Time{}, w.now))
+	if turn := w.poll(quiet("bench-1")); turn.Offer != nil || turn.Void < o.Number {
+		t.Errorf("it may still begin: %+v", turn)
+	}
+	if turn := w.poll(installed(o)); turn.Heard == 0 {
+		t.Error("that it had begun is not heard")
+	}
+	if m, _ := w.Member("bench-1"); m.Outcome != patch.Installed {
+		t.Errorf("%+v", m)
+	}
+}
+
 // A person installs: it is done once a sensor shows it, whoever says so.
 func TestWorkOrder(t *testing.T) {
 	begin := func(t *testing.T) *world {
