@@ -22,7 +22,7 @@ func (s *Server) serveSensors(ctx context.Context) (wait func(), err error) {
 	if err != nil {
 		return nil, err
 	}
-	h := s.bounded(ctx, access.Mux(slices.Concat(s.uplink.Routes(), s.updates.Routes()), access.Problem(s.cfg.Log)))
+	h := s.bounded(ctx, s.metrics.count(access.Mux(slices.Concat(s.uplink.Routes(), s.updates.Routes()), access.Problem(s.cfg.Log))))
 	h.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: s.sensing.Get}
 	s.authority.Ask(h.TLSConfig)
 	var all sync.WaitGroup

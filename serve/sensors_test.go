@@ -6,6 +6,7 @@ package serve
 import (
 	"crypto/tls"
 	"crypto/x509"
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -57,6 +58,14 @@ func TestSensorsAddress(t *testing.T) {
 	r.Body.Close()
 	if r.StatusCode != http.StatusNotFound {
 		t.Errorf("a page of people: %s", r.Status)
+	}
+	if r, err = client.Get("https://" + at + "/update/v1/no"); err != nil {
+		t.Fatal(err)
+	}
+	r.Body.Close()
+	// What is counted is bounded as well: who takes nothing of a file holds none of those that are read at once.
+	if counts, err := s.metrics.registry.Gather(); err != nil || !strings.Contains(fmt.Sprint(counts), "/update/v1/{path...}") {
+		t.Errorf("what sensors ask is not counted: %v", err)
 	}
 	if _, err := Open(t.Context(), Config{Data: t.TempDir(), Listen: "127.0.0.1:0", TLS: true, Sensors: at}); err == nil || !strings.Contains(err.Error(), "sensors") {
 		t.Errorf("beside TLS: %v", err)
