@@ -162,7 +162,7 @@ relax:
 					}
 				}
 				halted, why, _, _ := w.Halted()
-				turn := w.Poll(Heard{s, at}, w.now)
+				turn := w.Poll(Heard{State: s, At: at}, w.now)
 				o := turn.Offer
 				if halted && o != nil {
 					rt.Fatalf("%s is offered a release that is halted: %s", s.Device, why)
@@ -307,7 +307,7 @@ func (w *world) run(states []patch.State, fault func(ring string, rng *rand.Rand
 			if rng.IntN(4) == 0 {
 				s.Doing = patch.Delivering
 			}
-			turn := w.Poll(Heard{s, w.now}, w.now)
+			turn := w.Poll(Heard{State: s, At: w.now}, w.now)
 			if lost {
 				if polls++; turn.Offer != nil {
 					offered++
@@ -441,7 +441,7 @@ func BenchmarkGates(b *testing.B) {
 		if i%3 == 0 {
 			states[i].Doing = patch.Delivering
 		}
-		heard[states[i].Device] = Heard{&states[i], w.now}
+		heard[states[i].Device] = Heard{State: &states[i], At: w.now}
 	}
 	b.ReportAllocs()
 	for b.Loop() {
@@ -480,7 +480,7 @@ func TestSurveyAllocatesNothing(t *testing.T) {
 	w := ready(t)
 	heard := map[string]Heard{}
 	for i := range w.cfg.Units {
-		heard[w.cfg.Units[i].Device] = Heard{quiet(w.cfg.Units[i].Device), w.now}
+		heard[w.cfg.Units[i].Device] = Heard{State: quiet(w.cfg.Units[i].Device), At: w.now}
 	}
 	per := func(n int) float64 {
 		return testing.AllocsPerRun(10, func() {

@@ -16,6 +16,8 @@ import (
 type Heard struct {
 	State *patch.State
 	At    time.Time
+
+	Withdrawn [2]bool // by Whose: consent that was taken back in another roll-out of the release
 }
 
 // judged are the gates that need a State.
@@ -126,7 +128,7 @@ func (r *Rollout) shut(m *member, h Heard, t *moment) patch.Gates {
 		g |= patch.CapacityGate.Gates()
 	}
 	for i, no := range m.withdrawn { // which nobody relaxes
-		if no {
+		if no || h.Withdrawn[i] {
 			g |= (patch.ClinicianGate + patch.Gate(i)).Gates()
 		}
 	}
@@ -210,7 +212,7 @@ func (r *Rollout) words(m *member, h Heard, t *moment, shut patch.Gates) []patch
 		case patch.SupervisionGate:
 			no(g, "somebody has to be there, for %v more: %v", time.Duration(r.over(t)-t.now).Round(time.Second), r.demands.Supervision)
 		case patch.ClinicianGate, patch.PatientGate:
-			if whose := g - patch.ClinicianGate; m.withdrawn[whose] {
+			if whose := g - patch.ClinicianGate; m.withdrawn[whose] || h.Withdrawn[whose] {
 				no(g, "the %s's consent was withdrawn", consents[whose])
 			} else {
 				no(g, "the %s has not consented yet", consents[whose])

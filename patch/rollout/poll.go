@@ -51,6 +51,9 @@ func (r *Rollout) Poll(h Heard, now time.Time) Turn {
 	}
 	t := r.moment(now)
 	turn.Void = r.void(m, &t)
+	if h.Withdrawn != [2]bool{} {
+		turn.Void = m.number
+	}
 	switch {
 	case m.outcome != patch.NoOutcome:
 		return turn
@@ -66,7 +69,7 @@ func (r *Rollout) Poll(h Heard, now time.Time) Turn {
 	}
 	turn.Shut = r.shut(m, h, &t)
 	lapsed := m.told && t.now > m.lapses
-	told := r.offer(m, s, &t, &turn, lapsed)
+	told := h.Withdrawn == [2]bool{} && r.offer(m, s, &t, &turn, lapsed)
 	was := m.waits
 	if len(turn.Events) > 0 { // with an offer nothing is written down any more that it waits for
 		was = 0

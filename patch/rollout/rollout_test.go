@@ -124,7 +124,7 @@ func (w *world) must(events []event.Event, err error) {
 
 func (w *world) poll(s *patch.State) Turn {
 	w.Helper()
-	turn := w.Poll(Heard{s, w.now}, w.now)
+	turn := w.Poll(Heard{State: s, At: w.now}, w.now)
 	w.write(turn.Events...)
 	return turn
 }
@@ -258,7 +258,7 @@ func TestGates(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			w := ready(t)
-			h := Heard{quiet("bench-1"), w.now}
+			h := Heard{State: quiet("bench-1"), At: w.now}
 			c.do(w, &h)
 			if got := w.Gates("bench-1", h, w.now); got != c.want {
 				t.Errorf("shut are %v, not %v", got, c.want)
@@ -284,7 +284,7 @@ func TestGates(t *testing.T) {
 
 	t.Run("ring", func(t *testing.T) {
 		w := ready(t)
-		h := Heard{quiet("pump-3"), w.now}
+		h := Heard{State: quiet("pump-3"), At: w.now}
 		if got := w.Gates("pump-3", h, w.now); got != 1<<patch.RingGate || w.Waits("pump-3", h, w.now)[0].Why != "it is not the turn of its ring, icu" {
 			t.Errorf("shut are %v", got)
 		}
@@ -295,7 +295,7 @@ func TestGates(t *testing.T) {
 	t.Run("spare", func(t *testing.T) {
 		w := ready(t)
 		w.demands.Spare = true
-		h := Heard{quiet("bench-1"), w.now}
+		h := Heard{State: quiet("bench-1"), At: w.now}
 		if got := w.Gates("bench-1", h, w.now); got != 1<<patch.CapacityGate {
 			t.Errorf("shut are %v", got)
 		}
@@ -557,7 +557,7 @@ func TestRefused(t *testing.T) {
 
 func TestOverride(t *testing.T) {
 	w := ready(t)
-	h := Heard{quiet("bench-1"), w.now}
+	h := Heard{State: quiet("bench-1"), At: w.now}
 	w.Know(Unit{"bench-1", "er", "infusion pump", "independent"}) // has no window
 	until := w.now.Add(100 * time.Hour)
 	for name, c := range map[string]struct {

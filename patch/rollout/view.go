@@ -207,6 +207,14 @@ func (r *Rollout) Member(dev string) (Member, bool) {
 	return r.member(&r.members[i]), true
 }
 
+// Withdrawn is whose consent to the update of a device was taken back, by [Whose].
+func (r *Rollout) Withdrawn(dev string) (list [2]bool) {
+	if i, ok := r.index[dev]; ok {
+		list = r.members[i].withdrawn
+	}
+	return list
+}
+
 // Members yields the devices in the order of the list.
 func (r *Rollout) Members() iter.Seq[Member] {
 	return func(yield func(Member) bool) {

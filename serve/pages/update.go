@@ -78,12 +78,16 @@ func (p *Pages) showUpdate(w http.ResponseWriter, r *http.Request, who *access.P
 	if err != nil {
 		return err
 	}
+	waits, err := p.Updates.Waits(ctx, who, id, dev)
+	if err != nil {
+		return err
+	}
 	if err := p.Updates.View(who, id, func(x *rollout.Rollout, now time.Time) error {
 		m, ok := x.Member(dev)
 		if !ok {
 			return store.ErrNotFound
 		}
-		page.fill(p, x, &m, heard, now)
+		page.fill(p, x, &m, waits, now)
 		return nil
 	}); err != nil {
 		return err
@@ -111,7 +115,7 @@ func (p *Pages) showUpdate(w http.ResponseWriter, r *http.Request, who *access.P
 }
 
 // fill takes over what a roll-out says of a device.
-func (page *updatePage) fill(p *Pages, x *rollout.Rollout, m *rollout.Member, heard rollout.Heard, now time.Time) {
+func (page *updatePage) fill(p *Pages, x *rollout.Rollout, m *rollout.Member, waits []patch.Wait, now time.Time) {
 	plan, rel, d := x.Plan(), x.Release(), x.Demands()
 	page.Member = p.memberLine(page.Rollout, m)
 	page.Status = x.Progress().Status
@@ -122,7 +126,7 @@ func (page *updatePage) fill(p *Pages, x *rollout.Rollout, m *rollout.Member, he
 	page.Begun = page.Person && (m.Status == rollout.Out || m.Status == rollout.Silent)
 	page.Begin = page.Order && m.Status == rollout.Out && m.Shut == 0 && now.Before(m.Expires)
 	if page.Open && m.Status != rollout.Out && m.Status != rollout.Silent || page.Order && m.Shut != 0 {
-		for _, w := range x.Waits(page.Device, heard, now) {
+		for _, w := range waits {
 			page.Waits = append(page.Waits, waitNow{w.Gate.String(), w.Why, !rollout.Relaxable(w.Gate)})
 		}
 	}

@@ -160,6 +160,7 @@ func (s *Service) decide(ctx context.Context, row *store.UpdateMember, h rollout
 	}
 	var steps []store.RolloutEvent
 	for _, r := range slices.Backward(s.rollouts) {
+		h.Withdrawn = s.withdrawn(r, row.Device)
 		turn := r.Poll(h, now)
 		if turn.Next == 0 {
 			continue // it does not take part
@@ -192,6 +193,19 @@ func (s *Service) decide(ctx context.Context, row *store.UpdateMember, h rollout
 		s.damaged = len(steps) > 0
 	}
 	return out, err
+}
+
+// withdrawn is whose consent to the release was taken back in another roll-out of it: who
+// begins it anew, with another plan, has not asked again. fold is held.
+func (s *Service) withdrawn(r *running, device string) (list [2]bool) {
+	for _, other := range s.rollouts {
+		if other != r && other.Release().Envelope == r.Release().Envelope {
+			for i, no := range other.Withdrawn(device) {
+				list[i] = list[i] || no
+			}
+		}
+	}
+	return list
 }
 
 // know takes in what is known of devices by now: of one that was merged into another,

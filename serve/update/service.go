@@ -75,15 +75,20 @@ func (s *Service) Waits(ctx context.Context, who *access.Principal, id, device s
 	if err != nil {
 		return nil, err
 	}
-	var list []patch.Wait
-	err = s.View(who, id, func(r *rollout.Rollout, now time.Time) error {
-		if _, ok := r.Member(device); !ok {
-			return store.ErrNotFound
-		}
-		list = r.Waits(device, h, now)
-		return nil
-	})
-	return list, err
+	s.fold.Lock()
+	defer s.fold.Unlock()
+	if err := s.mend(ctx); err != nil {
+		return nil, err
+	}
+	r, err := s.find(who, id)
+	if err != nil {
+		return nil, err
+	}
+	if _, ok := r.Member(device); !ok {
+		return nil, store.ErrNotFound
+	}
+	h.Withdrawn = s.withdrawn(r, device)
+	return r.Waits(device, h, s.cfg.Now()), nil
 }
 
 // Heard is what a device said last of itself, and of when that is; nothing when it said

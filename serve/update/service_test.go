@@ -348,6 +348,33 @@ rings: [{name: all}]
 	}
 }
 
+// TestWithdrawn: a no holds in every roll-out of the release, whatever its plan asks for.
+func TestWithdrawn(t *testing.T) {
+	const all = "rollout: 1\nrings: [{name: all}]\n"
+	s, _, units := ward(t, all)
+	ctx, u := t.Context(), units[0]
+	must(t, s.Pause(ctx, lea, "flow-2.2.0", "another plan"))
+	must(t, s.Create(ctx, lea, "again", release.Envelope, []byte(all), ""))
+	must(t, s.Start(ctx, lea, "again", "another plan"))
+	u.Staged = release.Envelope
+	s.hears(t, u)
+	o := s.offered(t, s.hears(t, u))
+	if o == nil || !o.Install {
+		t.Fatalf("%+v", o)
+	}
+	must(t, s.Withdraw(ctx, mira, "flow-2.2.0", u.Device, rollout.Patient, ""))
+	if a := s.hears(t, u); a.Offer != nil || a.Void < o.Number {
+		t.Errorf("withdrawn, and %+v", a)
+	}
+	must(t, s.Withdraw(ctx, mira, "flow-2.2.0", units[1].Device, rollout.Patient, ""))
+	if a := s.hears(t, units[1]); a.Offer != nil {
+		t.Error("withdrawn, and offered to be staged")
+	}
+	if list, err := s.Waits(ctx, lea, "again", u.Device); err != nil || len(list) != 1 || list[0].Gate != patch.PatientGate {
+		t.Errorf("it waits for %v: %v", list, err)
+	}
+}
+
 // TestMerged: of a device that was merged into another, what is judged and known of that
 // counts.
 func TestMerged(t *testing.T) {
