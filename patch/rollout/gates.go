@@ -17,7 +17,10 @@ type Heard struct {
 	State *patch.State
 	At    time.Time
 
+	// What other roll-outs have to do with it.
 	Withdrawn [2]bool // by Whose: consent that was taken back in another roll-out of the release
+	Elsewhere int     // devices of its product in its ward that they are updating
+	Taken     bool    // it is one of them
 }
 
 // judged are the gates that need a State.
@@ -103,7 +106,7 @@ func (r *Rollout) shut(m *member, h Heard, t *moment) patch.Gates {
 	if len(p.Windows) > 0 && !r.fits(m, t) {
 		g |= patch.WindowGate.Gates()
 	}
-	if !m.told && r.out[m.unit.Ward] >= p.capacity(m.unit.Ward) {
+	if !m.told && r.out[m.unit.Ward]+h.Elsewhere >= p.capacity(m.unit.Ward) {
 		g |= patch.CapacityGate.Gates()
 	}
 	if int(m.ring) >= r.open {
@@ -125,6 +128,9 @@ func (r *Rollout) shut(m *member, h Heard, t *moment) patch.Gates {
 		}
 	}
 	if r.demands.Spare && !(attended && m.spare) { // a demand is raised and never lowered
+		g |= patch.CapacityGate.Gates()
+	}
+	if h.Taken && !m.told { // by two at once: nobody relaxes that
 		g |= patch.CapacityGate.Gates()
 	}
 	for i, no := range m.withdrawn { // which nobody relaxes
@@ -220,8 +226,10 @@ func (r *Rollout) words(m *member, h Heard, t *moment, shut patch.Gates) []patch
 		case patch.WindowGate:
 			no(g, "no maintenance window of its ward is open for %v more", (r.demands.Longest + time.Duration(p.Offer)).Round(time.Second))
 		case patch.CapacityGate:
-			if n := p.capacity(m.unit.Ward); !m.told && r.out[m.unit.Ward] >= n {
-				no(g, "%d of its ward are being updated: no more than %d at once", r.out[m.unit.Ward], n)
+			if n, out := p.capacity(m.unit.Ward), r.out[m.unit.Ward]+h.Elsewhere; !m.told && h.Taken {
+				no(g, "another roll-out is updating it")
+			} else if !m.told && out >= n {
+				no(g, "%d of its ward are being updated: no more than %d at once", out, n)
 			} else {
 				no(g, "a spare device has to be at hand, for %v more", time.Duration(r.over(t)-t.now).Round(time.Second))
 			}

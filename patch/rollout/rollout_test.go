@@ -243,6 +243,11 @@ func TestGates(t *testing.T) {
 				w.Fatal("bench-2 is not told to install")
 			}
 		}, 1 << patch.CapacityGate, "1 of its ward are being updated: no more than 1 at once"},
+		{"another of its ward, in another roll-out", func(_ *world, h *Heard) { h.Elsewhere = 1 }, 1 << patch.CapacityGate, "1 of its ward are being updated: no more than 1 at once"},
+		{"another roll-out at it", func(w *world, h *Heard) {
+			h.Taken = true
+			w.write(w.note(event.UpdateOverridden, "bench-1", w.now, event.Text(event.Gate, patch.CapacityGate.String()), event.Int(event.NotAfter, w.now.Add(time.Hour).Unix())))
+		}, 1 << patch.CapacityGate, "another roll-out is updating it"},
 		{"a pause", func(w *world, _ *Heard) { w.must(w.Pause(lea, "lunch", w.now)) }, 1 << patch.FreezeGate, "paused by lea: lunch"},
 		{"a halt", func(w *world, _ *Heard) { w.must(w.Halt(lea, "smoke", false, w.now)) }, 1 << patch.FreezeGate, "halted by lea: smoke"},
 		{"a freeze", func(w *world, h *Heard) {

@@ -207,6 +207,13 @@ func (r *Rollout) Member(dev string) (Member, bool) {
 	return r.member(&r.members[i]), true
 }
 
+// Out is how many devices of a ward are being updated, and whether a device, which may be
+// of another ward by now, is one of those.
+func (r *Rollout) Out(ward, dev string) (n int, taken bool) {
+	i, ok := r.index[dev]
+	return r.out[ward], ok && r.members[i].told
+}
+
 // Withdrawn is whose consent to the update of a device was taken back, by [Whose].
 func (r *Rollout) Withdrawn(dev string) (list [2]bool) {
 	if i, ok := r.index[dev]; ok {

@@ -160,7 +160,7 @@ func (s *Service) decide(ctx context.Context, row *store.UpdateMember, h rollout
 	}
 	var steps []store.RolloutEvent
 	for _, r := range slices.Backward(s.rollouts) {
-		h.Withdrawn = s.withdrawn(r, row.Device)
+		s.others(r, row.Device, &h)
 		turn := r.Poll(h, now)
 		if turn.Next == 0 {
 			continue // it does not take part
@@ -195,17 +195,30 @@ func (s *Service) decide(ctx context.Context, row *store.UpdateMember, h rollout
 	return out, err
 }
 
-// withdrawn is whose consent to the release was taken back in another roll-out of it: who
-// begins it anew, with another plan, has not asked again. fold is held.
-func (s *Service) withdrawn(r *running, device string) (list [2]bool) {
+// others says what other roll-outs have to do with a device: whose consent to the release
+// was taken back in one (who begins it anew, with another plan, has not asked again), and
+// what of its ward they are updating. fold is held.
+func (s *Service) others(r *running, device string, h *rollout.Heard) {
+	h.Withdrawn, h.Elsewhere, h.Taken = [2]bool{}, 0, false
+	m, ok := r.Member(device)
+	if !ok {
+		return
+	}
 	for _, other := range s.rollouts {
-		if other != r && other.Release().Envelope == r.Release().Envelope {
+		if other == r {
+			continue
+		}
+		if other.Release().Envelope == r.Release().Envelope {
 			for i, no := range other.Withdrawn(device) {
-				list[i] = list[i] || no
+				h.Withdrawn[i] = h.Withdrawn[i] || no
 			}
 		}
+		if other.Release().Product() == r.Release().Product() {
+			n, taken := other.Out(m.Ward, device)
+			h.Elsewhere += n
+			h.Taken = h.Taken || taken
+		}
 	}
-	return list
 }
 
 // know takes in what is known of devices by now: of one that was merged into another,

@@ -87,7 +87,7 @@ func (s *Service) Waits(ctx context.Context, who *access.Principal, id, device s
 	if _, ok := r.Member(device); !ok {
 		return nil, store.ErrNotFound
 	}
-	h.Withdrawn = s.withdrawn(r, device)
+	s.others(r, device, &h)
 	return r.Waits(device, h, s.cfg.Now()), nil
 }
 

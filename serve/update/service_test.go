@@ -375,6 +375,49 @@ func TestWithdrawn(t *testing.T) {
 	}
 }
 
+// TestElsewhere: no device is updated by two roll-outs at once, and a ward's capacity is one
+// of both.
+func TestElsewhere(t *testing.T) {
+	const all = "rollout: 1\nrings: [{name: all}]\n"
+	s, _, units := ward(t, all)
+	ctx := t.Context()
+	must(t, s.Create(ctx, lea, "again", release.Envelope, []byte(all), ""))
+	must(t, s.Start(ctx, lea, "again", "another plan"))
+	for range 3 {
+		for _, u := range units {
+			u.Staged = release.Envelope
+			s.hears(t, u)
+		}
+	}
+	for _, u := range units {
+		taken := 0
+		for _, id := range []string{"flow-2.2.0", "again"} {
+			must(t, s.View(lea, id, func(r *rollout.Rollout, _ time.Time) error {
+				m, _ := r.Member(u.Device)
+				if _, it := r.Out(m.Ward, u.Device); it {
+					taken++
+				}
+				return nil
+			}))
+		}
+		if taken != 1 {
+			t.Errorf("%s is told to install by %d", u.Device, taken)
+		}
+		for _, id := range []string{"flow-2.2.0", "again"} {
+			list, err := s.Waits(ctx, lea, id, u.Device)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(list) == 1 && list[0].Gate == patch.CapacityGate {
+				taken--
+			}
+		}
+		if taken != 0 {
+			t.Errorf("%s waits in none for the other", u.Device)
+		}
+	}
+}
+
 // TestMerged: of a device that was merged into another, what is judged and known of that
 // counts.
 func TestMerged(t *testing.T) {
