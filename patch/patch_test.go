@@ -213,6 +213,19 @@ func TestJudge(t *testing.T) {
 	}
 }
 
+// Of what a device says, nothing is repeated but what is known.
+func TestSaid(t *testing.T) {
+	for reason, want := range map[string]string{
+		"": "", "Anna Lindqvist": "for a reason that is in its receipt",
+		"its self-test failed: sensor of Anna Lindqvist":                                   "its self-test failed",
+		"after it was staged: agent: the slot holds something else than what was verified": "after it was staged: the slot holds something else than what was verified",
+	} {
+		if got := (&Result{Reason: reason}).Said(); got != want {
+			t.Errorf("%q is repeated as %q", reason, got)
+		}
+	}
+}
+
 func FuzzParse(f *testing.F) {
 	s, o, a := full()
 	f.Add(uint8(0), Append(nil, &s))

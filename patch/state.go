@@ -164,6 +164,32 @@ type Result struct {
 	Reason   string        `json:"reason,omitempty"`
 }
 
+// reasons are what a device may say for others to repeat it: the agent's own words.
+var reasons = []string{
+	"the offer is void", "its self-test failed", "its settings are not what they were", "therapy was not seen resumed in time", "it took too long",
+	"the boot record cannot be written", "changed between the switch and the start", "it did not confirm itself", "after it was staged", "there is no way back",
+	"other bytes than those that were offered", "the slot holds something else than what was verified", "the image does not fit into its slot",
+	"a delta of another image than the manifest's", "the manifest is not of the release that was offered", "the manifest installs no firmware",
+	"a path that leads out of the release's folder", "digest of other bytes", "no signature or MAC verifies with these keys", "not supported", "over the limit",
+	"is for another product", "the release is not made for", "this would be a step back",
+}
+
+// Said is what of the Reason may be told on. It is a text of the device, in which a
+// self-test or a hook can say anything, a patient's name too: so what is known of it is
+// repeated, and nothing else.
+func (r *Result) Said() string {
+	var said []string
+	for _, s := range reasons {
+		if strings.Contains(r.Reason, s) {
+			said = append(said, s)
+		}
+	}
+	if said == nil && r.Reason != "" {
+		return "for a reason that is in its receipt"
+	}
+	return strings.Join(said, ": ")
+}
+
 // Judge is the outcome that a result's own evidence bears out: a device that
 // calls itself updated while therapy was not resumed, in time, has lost its
 // function, and one whose settings differ has lost them.

@@ -158,7 +158,7 @@ func (r *Rollout) Voids(now time.Time, f func(dev string, upTo uint64)) {
 // ended is the event of a receipt.
 func (r *Rollout) ended(m *member, s *patch.State, now time.Time) event.Event {
 	res := s.Result
-	o, why := res.Judge(&r.demands), res.Reason
+	o, why := res.Judge(&r.demands), res.Said()
 	switch {
 	case o == patch.Installed && (res.Version != r.cfg.Release.Version || s.Version != res.Version):
 		o, why = patch.FellBack, "it says that it was updated, and runs another version"

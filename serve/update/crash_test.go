@@ -96,7 +96,7 @@ func killed(dir string) error {
 			}
 		case 4:
 			st.Count = n
-			st.Result = &patch.Result{Envelope: release.Envelope, Offer: n, Version: "2.2.0", Outcome: patch.Installed, Resumed: true, SelfTest: true, Before: patch.Digest{1}, After: patch.Digest{1}, Reason: why}
+			st.Result = &patch.Result{Envelope: release.Envelope, Offer: n, Version: "2.2.0", Outcome: patch.Installed, Resumed: true, SelfTest: true, Before: patch.Digest{1}, After: patch.Digest{1}}
 			var signed []byte
 			if signed, err = patch.Sign(&st, signer, patch.KeyID(&public)); err == nil {
 				_, err = s.hear(ctx, signed, time.Unix(int64(n)*60, 0))
@@ -175,7 +175,7 @@ func TestKill(t *testing.T) {
 			if e.Seq != int64(i+1) {
 				t.Fatalf("event %d has the number %d", i+1, e.Seq)
 			}
-			kept[e.Text(event.Reason)] = e.Kind.String()
+			kept[whyOf(&e.Event)] = e.Kind.String()
 		}
 		must(t, errors.Join(s.Close(), log.Close(), st.Close()))
 		verifier, err := ledger.ParseVerifier(public)
@@ -185,7 +185,7 @@ func TestKill(t *testing.T) {
 		written := map[string]string{}
 		must(t, r.Entries(0, r.Checkpoint.Size, func(_ int64, b []byte) error {
 			e, err := event.Parse(b)
-			written[e.Text(event.Reason)] = e.Kind.String()
+			written[whyOf(&e)] = e.Kind.String()
 			return err
 		}))
 		for _, n := range acknowledged {
@@ -200,4 +200,12 @@ func TestKill(t *testing.T) {
 		}
 	}
 	t.Logf("%d were acknowledged", len(acknowledged))
+}
+
+// whyOf is the number that an act had: of a result, that of its offer.
+func whyOf(e *event.Event) string {
+	if e.Kind == event.UpdateEnded {
+		return fmt.Sprint("n=", e.Int(event.Offer))
+	}
+	return e.Text(event.Reason)
 }
