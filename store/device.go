@@ -392,6 +392,20 @@ func (s *Store) MergeDevices(ctx context.Context, keep, gone, by, why string) (i
 	return id, err
 }
 
+// undo notes that a merge or a split holds no more, as the table says which it is, and
+// returns the two devices that it was about.
+func undo(ctx context.Context, tx *transaction, table string, id int64, by string, at int64) (kept, gone string, err error) {
+	var undone int64
+	if err := tx.QueryRowContext(ctx, "SELECT kept, gone, undone_at FROM "+table+" WHERE id = $1", id).Scan(&kept, &gone, &undone); err != nil {
+		return "", "", notFound(err)
+	}
+	if undone != 0 {
+		return "", "", ErrConflict
+	}
+	_, err = tx.ExecContext(ctx, "UPDATE "+table+" SET undone_by = $1, undone_at = $2 WHERE id = $3", by, at, id)
+	return kept, gone, err
+}
+
 // UndoMerge parts what a merge joined. The rules never join these two again.
 // [ErrNotFound], [ErrConflict]: it was undone before.
 func (s *Store) UndoMerge(ctx context.Context, merge int64, by, why string) error {
@@ -400,15 +414,8 @@ func (s *Store) UndoMerge(ctx context.Context, merge int64, by, why string) erro
 		if err := s.inventory(ctx, tx); err != nil {
 			return err
 		}
-		var kept, gone string
-		var undone int64
-		if err := tx.QueryRowContext(ctx, "SELECT kept, gone, undone_at FROM merge WHERE id = $1", merge).Scan(&kept, &gone, &undone); err != nil {
-			return notFound(err)
-		}
-		if undone != 0 {
-			return ErrConflict
-		}
-		if _, err := tx.ExecContext(ctx, "UPDATE merge SET undone_by = $1, undone_at = $2 WHERE id = $3", by, at, merge); err != nil {
+		kept, gone, err := undo(ctx, tx, "merge", merge, by, at)
+		if err != nil {
 			return err
 		}
 		c := &changes{}

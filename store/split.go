@@ -131,15 +131,8 @@ func (s *Store) UndoSplit(ctx context.Context, split int64, by, why string) erro
 		if err := s.inventory(ctx, tx); err != nil {
 			return err
 		}
-		var kept, gone string
-		var undone int64
-		if err := tx.QueryRowContext(ctx, "SELECT kept, gone, undone_at FROM split WHERE id = $1", split).Scan(&kept, &gone, &undone); err != nil {
-			return notFound(err)
-		}
-		if undone != 0 {
-			return ErrConflict
-		}
-		if _, err := tx.ExecContext(ctx, "UPDATE split SET undone_by = $1, undone_at = $2 WHERE id = $3", by, at, split); err != nil {
+		kept, gone, err := undo(ctx, tx, "split", split, by, at)
+		if err != nil {
 			return err
 		}
 		c := &changes{}

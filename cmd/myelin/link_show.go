@@ -54,39 +54,45 @@ says whether it takes a token.`,
   myelin link show --format json revoked.cwt`,
 		Args: atLeast(1, "show what? name a token or a key"),
 		RunE: func(_ *cobra.Command, args []string) error {
-			if err := format.check(); err != nil {
-				return err
-			}
-			bad := false
-			e := json.NewEncoder(c.out)
-			e.SetEscapeHTML(false)
-			for i, file := range args {
-				s, err := showFile(file)
-				if err != nil {
-					c.hint("%v", said(err))
-					bad = true
-					continue
-				}
-				if format.name == "json" {
-					err = e.Encode(s)
-				} else {
-					if i > 0 {
-						fmt.Fprintln(c.out)
-					}
-					err = showText(c.out, s)
-				}
-				if err != nil {
-					return err
-				}
-			}
-			if bad {
-				return exit(exitError)
-			}
-			return nil
+			return showEach(c, &format, args, showFile, func(s *shown, w io.Writer) error { return showText(w, s) })
 		},
 	}
 	format.register(v, "text", "json")
 	return v
+}
+
+// showEach shows what read finds in each file, as JSON or as text with a line between two.
+// What cannot be read is named, and the others are shown all the same.
+func showEach[T any](c *console, format *formatFlag, files []string, read func(file string) (T, error), text func(T, io.Writer) error) error {
+	if err := format.check(); err != nil {
+		return err
+	}
+	bad := false
+	e := json.NewEncoder(c.out)
+	e.SetEscapeHTML(false)
+	for i, file := range files {
+		s, err := read(file)
+		if err != nil {
+			c.hint("%v", said(err))
+			bad = true
+			continue
+		}
+		if format.name == "json" {
+			err = e.Encode(s)
+		} else {
+			if i > 0 {
+				fmt.Fprintln(c.out)
+			}
+			err = text(s, c.out)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if bad {
+		return exit(exitError)
+	}
+	return nil
 }
 
 func showFile(file string) (*shown, error) {

@@ -5,7 +5,6 @@ package main
 
 import (
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -209,30 +208,7 @@ func patchShowVerb(c *console) *cobra.Command {
 		Example:               `  myelin patch show 2.1.4.delta`,
 		Args:                  atLeast(1, "show what? name a delta"),
 		RunE: func(_ *cobra.Command, args []string) error {
-			if err := format.check(); err != nil {
-				return err
-			}
-			bad := false
-			for _, file := range args {
-				s, err := showDelta(file)
-				if err != nil {
-					c.hint("%v", said(err))
-					bad = true
-					continue
-				}
-				if format.name == "json" {
-					err = json.NewEncoder(c.out).Encode(s)
-				} else {
-					err = s.text(c.out)
-				}
-				if err != nil {
-					return err
-				}
-			}
-			if bad {
-				return exit(exitError)
-			}
-			return nil
+			return showEach(c, &format, args, showDelta, (*shownDelta).text)
 		},
 	}
 	format.register(v, "text", "json")

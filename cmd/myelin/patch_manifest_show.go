@@ -6,7 +6,6 @@ package main
 import (
 	"bytes"
 	"encoding/hex"
-	"encoding/json"
 	"fmt"
 	"io"
 	"slices"
@@ -93,35 +92,7 @@ signed it.`,
   myelin patch manifest show --format json flow500.suit`,
 		Args: atLeast(1, "show what? name an envelope"),
 		RunE: func(_ *cobra.Command, args []string) error {
-			if err := format.check(); err != nil {
-				return err
-			}
-			e := json.NewEncoder(c.out)
-			e.SetEscapeHTML(false)
-			bad := false
-			for i, file := range args {
-				s, err := showEnvelope(file)
-				if err != nil {
-					c.hint("%v", said(err))
-					bad = true
-					continue
-				}
-				if format.name == "json" {
-					err = e.Encode(s)
-				} else {
-					if i > 0 {
-						fmt.Fprintln(c.out)
-					}
-					err = s.text(c.out)
-				}
-				if err != nil {
-					return err
-				}
-			}
-			if bad {
-				return exit(exitError)
-			}
-			return nil
+			return showEach(c, &format, args, showEnvelope, (*shownManifest).text)
 		},
 	}
 	format.register(v, "text", "json")
