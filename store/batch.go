@@ -166,14 +166,14 @@ func (s *Store) settle(c *changes, done bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, n := range c.moved {
-		s.known.forget(n)
+		s.known.Forget(n)
 	}
 	if done {
 		for n, id := range c.learned {
-			s.known.put(n, id)
+			s.known.Put(n, id)
 		}
 		for p, id := range c.pairs {
-			s.pairs.put(p, id)
+			s.pairs.Put(p, id)
 		}
 	}
 }
@@ -249,7 +249,7 @@ func (s *Store) pairsOf(ctx context.Context, tx *transaction, list []pair, c *ch
 	strange := map[pair]int64{}
 	s.mu.Lock()
 	for i, p := range list {
-		id, ok := s.pairs.get(p)
+		id, ok := s.pairs.Get(p)
 		if !ok {
 			strange[p] = 0
 		}
@@ -333,7 +333,7 @@ func (s *Store) identities(ctx context.Context, tx *transaction, site string, li
 	for i := range ids {
 		a := addressOf(list, i)
 		n := nameOf(site, a)
-		id, ok := s.known.get(n)
+		id, ok := s.known.Get(n)
 		if !ok || slices.Contains(c.moved, n) {
 			address[n], id = a, 0
 		}

@@ -23,6 +23,7 @@ import (
 	"database/sql"
 	"encoding/json"
 	"errors"
+	"iter"
 	"slices"
 	"strings"
 	"sync"
@@ -92,8 +93,8 @@ type Store struct {
 	close   context.CancelFunc
 
 	mu       sync.Mutex
-	known    memory[name, int64] // identities; valid iff d.Alone
-	pairs    memory[pair, int64]
+	known    Memory[name, int64] // identities; valid iff d.Alone
+	pairs    Memory[pair, int64]
 	prepared map[string]*sql.Stmt // nil: seen once
 }
 
@@ -376,30 +377,47 @@ func (r reader) QueryRowContext(ctx context.Context, query string, args ...any) 
 	return r.DB.QueryRowContext(ctx, query, args...)
 }
 
-// A memory remembers at most twice so many as it is made for, those that were used last.
-type memory[K comparable, V any] struct{ young, old map[K]V }
+// A Memory remembers at most some 260,000 things, those that were used last. Its zero
+// value is empty; it is not for several goroutines at once.
+type Memory[K comparable, V any] struct{ young, old map[K]V }
 
 // maxYoung is how many are used before those that were not since are forgotten: some 40 MB.
 const maxYoung = 1 << 17
 
-func (m *memory[K, V]) get(k K) (V, bool) {
+// Get returns what is remembered under a key.
+func (m *Memory[K, V]) Get(k K) (V, bool) {
 	v, ok := m.young[k]
 	if !ok {
 		if v, ok = m.old[k]; ok {
-			m.put(k, v)
+			m.Put(k, v)
 		}
 	}
 	return v, ok
 }
 
-func (m *memory[K, V]) put(k K, v V) {
+// Put remembers a value under a key.
+func (m *Memory[K, V]) Put(k K, v V) {
 	if m.young == nil || len(m.young) >= maxYoung {
 		m.young, m.old = map[K]V{}, m.young
 	}
 	m.young[k] = v
 }
 
-func (m *memory[K, V]) forget(k K) {
+// Values are what is remembered, in no order; one that was used lately may come twice.
+func (m *Memory[K, V]) Values() iter.Seq[V] {
+	return func(yield func(V) bool) {
+		for _, values := range []map[K]V{m.young, m.old} {
+			for _, v := range values {
+				if !yield(v) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// Forget forgets a key.
+func (m *Memory[K, V]) Forget(k K) {
 	delete(m.young, k)
 	delete(m.old, k)
 }

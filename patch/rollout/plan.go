@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	_ "time/tzdata" // a plan's zone is known on a machine that has none
 
 	"github.com/myelin-health/myelin/patch"
 )

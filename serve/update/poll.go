@@ -53,7 +53,7 @@ type member struct {
 // member returns a device, or nil when no key speaks for it.
 func (s *Service) member(ctx context.Context, device string) (*member, error) {
 	s.mu.Lock()
-	m, ok := s.members.get(device)
+	m, ok := s.members.Get(device)
 	s.mu.Unlock()
 	if ok && !m.stale.Load() {
 		return m, nil
@@ -67,9 +67,9 @@ func (s *Service) member(ctx context.Context, device string) (*member, error) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if m, ok = s.members.get(device); !ok { // else it knows more than the store
+	if m, ok = s.members.Get(device); !ok { // else it knows more than the store
 		m = &member{device: device}
-		s.members.put(device, m)
+		s.members.Put(device, m)
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -144,7 +144,7 @@ func (s *Service) client(r *http.Request, now time.Time) error {
 	}
 	id := sha256.Sum256(r.TLS.PeerCertificates[0].Raw)
 	s.mu.Lock()
-	until, ok := s.clients.get(id)
+	until, ok := s.clients.Get(id)
 	s.mu.Unlock()
 	if ok && now.Before(until) {
 		return nil
@@ -154,7 +154,7 @@ func (s *Service) client(r *http.Request, now time.Time) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.clients.put(id, now.Add(s.trust))
+	s.clients.Put(id, now.Add(s.trust))
 	return nil
 }
 

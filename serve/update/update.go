@@ -99,10 +99,10 @@ type Service struct {
 	damaged  bool             // they have what is not kept: they are to be made anew
 
 	mu       sync.Mutex
-	speakers memory[[8]byte, *cose.Key]
-	members  memory[string, *member]
-	clients  memory[[32]byte, time.Time] // certificates that were looked at, and until when that is enough
-	trust    time.Duration               // how long that is
+	speakers store.Memory[[8]byte, *cose.Key]
+	members  store.Memory[string, *member]
+	clients  store.Memory[[32]byte, time.Time] // certificates that were looked at, and until when that is enough
+	trust    time.Duration                     // how long that is
 }
 
 // Open opens the service, and makes the hospital's key when there is none.
@@ -229,29 +229,6 @@ func later(w http.ResponseWriter, status int, seconds, text string) error {
 	return fail(status, text)
 }
 
-// A memory remembers at most twice as many as it is made for, those that were used last.
-type memory[K comparable, V any] struct{ young, old map[K]V }
-
-// maxYoung is how many are used before those that were not since are forgotten.
-const maxYoung = 1 << 17
-
-func (m *memory[K, V]) get(k K) (V, bool) {
-	v, ok := m.young[k]
-	if !ok {
-		if v, ok = m.old[k]; ok {
-			m.put(k, v)
-		}
-	}
-	return v, ok
-}
-
-func (m *memory[K, V]) put(k K, v V) {
-	if m.young == nil || len(m.young) >= maxYoung {
-		m.young, m.old = map[K]V{}, m.young
-	}
-	m.young[k] = v
-}
-
 // speaker is the key of an id, or nil. An error is the store's.
 func (s *Service) speaker(ctx context.Context, kid []byte) (*cose.Key, error) {
 	if len(kid) != 8 {
@@ -259,7 +236,7 @@ func (s *Service) speaker(ctx context.Context, kid []byte) (*cose.Key, error) {
 	}
 	id := [8]byte(kid)
 	s.mu.Lock()
-	k, ok := s.speakers.get(id)
+	k, ok := s.speakers.Get(id)
 	s.mu.Unlock()
 	if ok {
 		return k, nil
@@ -277,7 +254,7 @@ func (s *Service) speaker(ctx context.Context, kid []byte) (*cose.Key, error) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.speakers.put(id, &parsed)
+	s.speakers.Put(id, &parsed)
 	return &parsed, nil
 }
 
@@ -285,11 +262,8 @@ func (s *Service) speaker(ctx context.Context, kid []byte) (*cose.Key, error) {
 func (s *Service) forget() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.speakers = memory[[8]byte, *cose.Key]{}
-	for _, m := range s.members.young {
-		m.stale.Store(true)
-	}
-	for _, m := range s.members.old {
+	s.speakers = store.Memory[[8]byte, *cose.Key]{}
+	for m := range s.members.Values() {
 		m.stale.Store(true)
 	}
 }
